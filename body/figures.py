@@ -1,0 +1,88 @@
+"""Pictures. The one module that imports matplotlib; it draws off screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from body.builtin import rest_joints
+from body.model import forward_kinematics
+from body.skeleton import JOINT_NAMES, PARENTS, PARTS, index_of
+
+matplotlib.use("Agg")
+
+_COLOURS = {"left": "tab:blue", "right": "tab:orange"}
+_MIDDLE = "0.25"
+_HAND_ROOTS = {"left_hand": "left_wrist", "right_hand": "right_wrist"}
+
+
+def draw_poses(pose: Tensor, titles: Sequence[str] | None = None, columns: int = 6, part: str = "body") -> Figure:
+    """Stick figures of poses on the built-in skeleton, seen from the front and a little from the side; left is blue, right orange.
+
+    Args:
+        pose: (N, 55, 3) rotation vectors; the root's is drawn too.
+        titles: one for each pose.
+        columns: figures in a row.
+        part: `body` for whole people, `left_hand` or `right_hand` for one hand alone.
+    """
+    joints, _ = forward_kinematics(pose.detach().float().cpu(), rest_joints().float())
+    if part in _HAND_ROOTS:
+        wrist = index_of(_HAND_ROOTS[part])
+        keep = [wrist, *PARTS[part]]
+        joints = joints - joints[:, wrist : wrist + 1]
+        bones = [(PARENTS[j], j) for j in PARTS[part]]
+    else:
+        keep = list(range(len(PARENTS)))
+        bones = [(PARENTS[j], j) for j in keep if PARENTS[j] >= 0]
+    points = _turn(joints.numpy())
+    low, high = points[:, keep].min((0, 1)) - 0.02, points[:, keep].max((0, 1)) + 0.02
+    rows = -(-len(points) // columns)
+    figure = Figure(figsize=(2 * columns, 2.4 * rows), layout="constrained")
+    for at, person in enumerate(points):
+        axes = figure.add_subplot(rows, columns, at + 1)
+        for parent, joint in bones:
+            colour = _COLOURS.get(JOINT_NAMES[joint].split("_")[0], _MIDDLE)
+            axes.plot(*person[[parent, joint]].T, color=colour, linewidth=1.5, solid_capstyle="round")
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+        axes.axis("off")
+        if titles is not None:
+            axes.set_title(titles[at], fontsize=8)
+    return figure
+
+
+def draw_bars(groups: Mapping[str, Tensor], labels: Sequence[str], ylabel: str) -> Figure:
+    """Bars for each label, side by side for each group: {group: (number of labels,)}."""
+    figure = Figure(figsize=(max(6.0, 0.28 * len(labels) * max(1, len(groups)) ** 0.5), 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    width = 0.8 / len(groups)
+    for at, (name, values) in enumerate(groups.items()):
+        axes.bar(np.arange(len(labels)) + (at - (len(groups) - 1) / 2) * width, values.detach().cpu().numpy(), width, label=name)
+    axes.set_xticks(np.arange(len(labels)), labels, rotation=90, fontsize=7)
+    axes.set_ylabel(ylabel)
+    axes.margins(x=0.01)
+    if len(groups) > 1:
+        axes.legend(fontsize=7)
+    return figure
+
+
+def draw_histograms(groups: Mapping[str, Tensor], xlabel: str) -> Figure:
+    """Outlined histograms over a common range: {group: (N,)}."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    edges = np.histogram_bin_edges(torch.cat([values.flatten() for values in groups.values()]).cpu().numpy(), 60)
+    for name, values in groups.items():
+        axes.hist(values.cpu().numpy(), edges, histtype="step", density=True, label=name)
+    axes.set(xlabel=xlabel, ylabel="density")
+    axes.legend(fontsize=7)
+    return figure
+
+
+def _turn(joints: np.ndarray, degrees: float = 25.0) -> np.ndarray:
+    """(..., 3) in smplx axes -> (..., 2) as a viewer in front of the body and to its side sees it."""
+    angle = np.deg2rad(degrees)
+    return np.stack([joints[..., 0] * np.cos(angle) + joints[..., 2] * np.sin(angle), joints[..., 1]], -1)

@@ -1,0 +1,92 @@
+"""What this project needs of SO(3) and RoMa does not offer.
+
+A rotation vector is axis times angle, in radians, last dimension 3; canonical means angle <= pi. Everything here is finite with finite
+gradients at 0, at pi and beyond.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from body.skeleton import MIRROR
+
+LOG_HAAR_VOLUME = math.log(8 * math.pi**2)
+"""Log of the volume of SO(3) under the metric in which rotation vectors are normal coordinates, hence log(8 pi^2)."""
+
+
+def canonicalize(rotvec: Tensor) -> Tensor:
+    """The same rotations with angle <= pi: the whole vector is rescaled, never a component wrapped.
+
+    Args:
+        rotvec: (..., 3) rotation vectors of any length.
+    Returns:
+        (..., 3). Vectors that are canonical already come back bit for bit.
+    """
+    angle = torch.linalg.vector_norm(rotvec, dim=-1, keepdim=True)
+    turns = torch.round(angle / (2 * math.pi))
+    wrapped = (turns > 0) | (angle > math.pi)
+    # just above pi the division may still round to half a turn, which `round` takes down to zero turns
+    turns = torch.where(wrapped, turns.clamp_min(1), turns)
+    safe = torch.where(wrapped, angle, torch.ones_like(angle))
+    return torch.where(wrapped, rotvec * (1 - 2 * math.pi * turns / safe), rotvec)
+
+
+def log_abs_det_exp(rotvec: Tensor) -> Tensor:
+    """log |det| of the exponential map so(3) -> SO(3) at canonical rotation vectors: 2 log(sin(a/2) / (a/2)), a the angle.
+
+    Subtracting it from a log-density over rotation vectors gives one over rotations (Falorsi et al., "Reparameterizing Distributions on
+    Lie Groups", AISTATS 2019).
+
+    Args:
+        rotvec: (..., 3), angle <= pi.
+    Returns:
+        (...) in [-0.904, 0].
+    """
+    square = rotvec.square().sum(-1)
+    small = square < 1e-4
+    half = torch.where(small, torch.ones_like(square), square).sqrt() / 2
+    return torch.where(small, -square / 12 - square.square() / 1440, 2 * torch.log(torch.sin(half) / half))
+
+
+def haar_correction(rotvec: Tensor) -> Tensor:
+    """What to add to a log-density over rotation vectors to have it against normalised Haar measure (the uniform density scores 0).
+
+    Args:
+        rotvec: (..., J, 3), angle <= pi.
+    Returns:
+        (..., J) in nats.
+    """
+    return LOG_HAAR_VOLUME - log_abs_det_exp(rotvec)
+
+
+def geodesic_angle(a: Tensor, b: Tensor) -> Tensor:
+    """Angle in radians between rotation matrices, by atan2, so that its gradient is finite where acos has none.
+
+    Args:
+        a, b: (..., 3, 3) rotation matrices that broadcast.
+    Returns:
+        (...) in [0, pi].
+    """
+    relative = a.transpose(-1, -2) @ b
+    vee = torch.stack(
+        [
+            relative[..., 2, 1] - relative[..., 1, 2],
+            relative[..., 0, 2] - relative[..., 2, 0],
+            relative[..., 1, 0] - relative[..., 0, 1],
+        ],
+        -1,
+    )
+    trace = relative.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return torch.atan2(torch.linalg.vector_norm(vee, dim=-1), trace - 1)
+
+
+def mirror_pose(pose: Tensor) -> Tensor:
+    """The pose seen in a mirror: sides swapped, each rotation reflected at the sagittal plane (x kept, y and z negated).
+
+    Args:
+        pose: (..., 55, 3) rotation vectors in SMPL-X order.
+    """
+    return pose[..., list(MIRROR), :] * pose.new_tensor([1.0, -1.0, -1.0])

@@ -1,0 +1,22 @@
+"""How the scripts meet their user: logging, and one line instead of a traceback for a mistake that the user can mend."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+
+from configs.base import UserError
+
+
+def run(main: Callable[[], object]) -> None:
+    """Runs a script's `main`; a `UserError` is printed as one line and exits with code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # nflows solves triangular systems by a function that torch has renamed
+    warnings.filterwarnings("ignore", message="torch.triangular_solve is deprecated")
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,247 @@
+"""The data of an experiment: where the poses come from, how they are split, and the batches that training sees."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from body.rotations import mirror_pose
+from configs.base import Config, UserError
+from datamodules.cache import Conversion, PoseSet, open_poses, row_hashes
+from datamodules.files import find_files
+from datamodules.formats import HandConvention
+from datamodules.joints import describe, find_joints
+from datamodules.loader import PoseLoader
+from datamodules.splits import MAX_RADIUS_ROWS, Segment, Split, split_by_radius, split_rows
+from datamodules.view import PoseView
+
+log = logging.getLogger(__name__)
+
+Side = Literal["train", "val", "test"]
+SIDES: tuple[Side, ...] = ("train", "val", "test")
+_EVAL_BATCH = 1024  # rows; without gradients larger batches cost nothing but save overhead
+
+
+class DataConfig(Config):
+    """Where the poses come from and how they are split.
+
+    `path`, or `train`, is the pool; `val` and `test`, where they are given, are used as they are, and what is not given is cut out of the
+    pool. Without any of them the built-in synthetic poses are the pool.
+
+    Args:
+        path, train, val, test: a file, a folder or a glob each.
+        include_root: whether the root's orientation is learnt.
+        hand_convention: `absolute` (zero is the flat hand) or `relative_to_mean` (zero is MANO's mean hand), of all files.
+        split_radius: radians; poses closer than this, by the Euclidean distance of all rotation vectors that are learnt, stay on one side
+            of a split. None splits by file or block for motions, by row for shuffled frames.
+        subsample_fps: frames a second to keep of motions that have more.
+        trim: whether to keep only the middle 80 % of each motion.
+        val_fraction, test_fraction: shares of the pool.
+        mirror: whether training sees the mirror image of a pose as often as the pose.
+        cache_dir: folder of the converted poses; None for `$XDG_CACHE_HOME/pose-priors` or `~/.cache/pose-priors`.
+        num_poses: size of the built-in source.
+    """
+
+    path: str | None = None
+    train: str | None = None
+    val: str | None = None
+    test: str | None = None
+    include_root: bool = False
+    hand_convention: HandConvention = "absolute"
+    split_radius: float | None = Field(None, gt=0)
+    subsample_fps: float | None = Field(None, gt=0)
+    trim: bool = False
+    val_fraction: float = Field(0.1, gt=0, lt=1)
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+    mirror: bool = False
+    cache_dir: str | None = None
+    num_poses: int = Field(20_000, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.path is not None and self.train is not None:
+            raise ValueError("path and train are both given; path is the pool to split, train one that is split already: give one of them")
+        if self.pool is None and (self.val is not None or self.test is not None):
+            raise ValueError("val or test is given without path or train to learn from")
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError("val_fraction and test_fraction leave nothing to learn from; their sum has to be below 1")
+        return self
+
+    @property
+    def pool(self) -> str | None:
+        """What the sides that are not given are cut out of; None for the built-in source."""
+        return self.path if self.path is not None else self.train
+
+
+def load_poses(path: str, config: DataConfig | None = None) -> PoseView:
+    """All poses of a file, folder or glob, exact duplicates removed: (N, 55, 3) float32, memory-mapped.
+
+    Args:
+        path: where they are.
+        config: how to read them (hand convention, subsampling, trimming, cache); its own paths are not looked at.
+    Raises:
+        UserError: if there are none, or none that can be read.
+    """
+    pose_set = _open(path, config or DataConfig())
+    if not len(pose_set.poses):
+        raise UserError(f"'{path}' holds no poses ({pose_set.counts['nan_rows']} rows with NaN dropped); give files with poses")
+    return PoseView(pose_set, np.arange(len(pose_set.poses)))
+
+
+class PoseDataModule(pl.LightningDataModule):
+    """Poses split into training, validation and test, and batches (B, 55, 3) of each.
+
+    Exact duplicates are dropped within each source, and across the sides from validation what test holds, from training what either holds:
+    the held-out sets stay as they were given, so that scores stay comparable.
+
+    Args:
+        config: the data.
+        batch_size: training rows a batch and rank.
+        seed: of the built-in source, the split, the order and the mirroring.
+    """
+
+    def __init__(self, config: DataConfig, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.config, self.batch_size, self.seed = config, batch_size, seed
+        self._views: dict[Side, PoseView] = {}
+
+    def prepare_data(self) -> None:
+        """Fills the cache, on one process a node."""
+        for path in filter(None, (self.config.pool, self.config.val, self.config.test)):
+            _open(path, self.config)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Opens the poses, splits them and finds the joints to learn; the second time does nothing.
+
+        Raises:
+            UserError: if there are no poses, a side is empty, or no joint can be learnt.
+        """
+        if self._views:
+            return
+        config = self.config
+        sets: dict[str, PoseSet] = {"pool": self._pool()}
+        sets |= {side: _open(path, config) for side in ("val", "test") if (path := getattr(config, side)) is not None}
+        views = self._split(sets)
+        counts = {side: len(view) for side, view in views.items()}
+        unplaced = len(sets["pool"].poses) - sum(counts[side] for side in SIDES if side not in sets)
+        if len(sets) > 1:
+            views["val"] = views["val"].without(views["test"].hashes)
+            views["train"] = views["train"].without(np.concatenate([views["val"].hashes, views["test"].hashes]))
+        for side in SIDES:
+            if not len(views[side]):
+                source = config.pool if side not in sets else getattr(config, side)
+                raise UserError(
+                    f"the {side} split is empty: '{source}' gives {len(sets.get(side, sets['pool']).poses)} distinct poses; "
+                    f"give more data, data.{side} or other data.val_fraction and data.test_fraction"
+                )
+        self._summary = {name: sum(pose_set.counts[name] for pose_set in sets.values()) for name in sets["pool"].counts}
+        self._summary |= {
+            "duplicates_across_splits": sum(counts.values()) - sum(map(len, views.values())),
+            "gap_rows": unplaced,
+            "poses": sum(map(len, views.values())),
+            **{side: len(views[side]) for side in SIDES},
+        }
+        self._views = views
+        self.joint_indices, self.left_out = find_joints(self.training_sample().numpy(), config.include_root)
+        digest = hashlib.blake2b(digest_size=8)
+        for side in SIDES:
+            digest.update(views[side].hashes.tobytes())
+        self._fingerprint = digest.hexdigest()
+        if self._rank == 0:
+            log.info("poses: %s", ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in self._summary.items()))
+            log.info("%d joints learnt; left out: %s", len(self.joint_indices), describe(self.left_out) or "none")
+
+    joint_indices: tuple[int, ...]
+    """SMPL-X indices of the joints that carry a density."""
+    left_out: dict[str, str]
+    """Name of each other joint, and why."""
+
+    @property
+    def train_poses(self) -> PoseView:
+        """(N, 55, 3) float32 canonical rotation vectors, memory-mapped."""
+        return self._views["train"]
+
+    @property
+    def val_poses(self) -> PoseView:
+        """As `train_poses`."""
+        return self._views["val"]
+
+    @property
+    def test_poses(self) -> PoseView:
+        """As `train_poses`."""
+        return self._views["test"]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the content of the three sides."""
+        return self._fingerprint
+
+    def summary(self) -> dict[str, int]:
+        """Counts: files read and skipped, rows dropped (NaN, invalid, duplicates within a source and across sides, gaps), poses a side."""
+        return dict(self._summary)
+
+    def training_sample(self, n: int = 100_000) -> Tensor:
+        """Training poses drawn without replacement, the same on every rank: (m, 55, 3), m <= n. With `mirror`, half of them mirrored."""
+        train = self.train_poses
+        num_rows = min(n // 2 if self.config.mirror else n, len(train))
+        rows = np.random.default_rng(self.seed).choice(len(train), num_rows, replace=False)
+        poses = torch.from_numpy(train[np.sort(rows)])
+        return torch.cat([poses, mirror_pose(poses)]) if self.config.mirror else poses
+
+    def train_dataloader(self) -> PoseLoader:
+        return self._loader("train", self.batch_size, shuffle=True, drop_last=True, mirror=self.config.mirror)
+
+    def val_dataloader(self) -> PoseLoader:
+        return self._loader("val", max(self.batch_size, _EVAL_BATCH))
+
+    def test_dataloader(self) -> PoseLoader:
+        return self._loader("test", max(self.batch_size, _EVAL_BATCH))
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    def _loader(self, side: Side, batch_size: int, **options: bool) -> PoseLoader:
+        poses, world_size = self._views[side], self.trainer.world_size if self.trainer else 1
+        if len(poses) < world_size:
+            raise UserError(f"the {side} split has {len(poses)} poses for {world_size} processes; give more data or fewer devices")
+        return PoseLoader(poses, batch_size, seed=self.seed, rank=self._rank, world_size=world_size, **options)
+
+    def _pool(self) -> PoseSet:
+        if self.config.pool is not None:
+            return _open(self.config.pool, self.config)
+        from datamodules.synthetic import synthetic_poses
+
+        poses = synthetic_poses(self.config.num_poses, self.seed).numpy()
+        counts = dict.fromkeys(("files", "skipped_files", "nan_rows", "invalid_rows", "duplicates"), 0)
+        return PoseSet(poses, row_hashes(poses), (Segment(0, len(poses), False, None),), counts)
+
+    def _split(self, sets: dict[str, PoseSet]) -> dict[Side, PoseView]:
+        config, pool = self.config, sets["pool"]
+        fractions = [0.0 if side in sets else getattr(config, f"{side}_fraction") for side in ("val", "test")]
+        if config.split_radius is None or not any(fractions):
+            split = split_rows(pool.segments, *fractions, self.seed)
+        else:
+            split = self._split_by_radius(pool, fractions)
+        return {
+            side: PoseView(sets[side], np.arange(len(sets[side].poses))) if side in sets else PoseView(pool, getattr(split, side))
+            for side in SIDES
+        }
+
+    def _split_by_radius(self, pool: PoseSet, fractions: list[float]) -> Split:
+        # a joint that is left out could not tell two poses apart for the model
+        joints, _ = find_joints(pool.poses[:MAX_RADIUS_ROWS], self.config.include_root)
+        return split_by_radius(pool.poses, joints, self.config.split_radius, *fractions, self.seed)
+
+
+def _open(path: str, config: DataConfig) -> PoseSet:
+    conversion = Conversion(config.hand_convention, config.subsample_fps, config.trim)
+    return open_poses(find_files(path), conversion, Path(config.cache_dir).expanduser() if config.cache_dir else None)

@@ -1,0 +1,209 @@
+"""Pose files converted once into one memory-mapped array, found again by content.
+
+A set of files and the options that shape its poses make a key; below the cache folder, `<key>/` holds `poses.npy` (N, 55, 3) float32,
+`hashes.npy` (N,) and `index.json`. It is written aside and renamed as a whole, so that a reader sees all of it or nothing, and two
+processes that build it at once do not disturb each other. Conversion streams: it holds one chunk of poses and 16 bytes a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from body.skeleton import NUM_JOINTS
+from configs.base import UserError
+from datamodules.formats import HandConvention, PoseSource
+from datamodules.splits import Segment
+
+log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+"""To be raised whenever the same files would be converted differently."""
+_CHUNK_ROWS = 16_384
+_ROW = (NUM_JOINTS, 3)
+_TRIM = 0.1
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The options that shape the poses of a set of files.
+
+    Args:
+        hand_convention: as `formats.read_poses`.
+        subsample_fps: frames a second to keep of sequences that have more; None keeps all.
+        trim: whether to keep only the middle 80 % of each sequence, free of T-poses and calibration.
+    """
+
+    hand_convention: HandConvention = "absolute"
+    subsample_fps: float | None = None
+    trim: bool = False
+
+
+@dataclass(frozen=True)
+class PoseSet:
+    """The converted poses of a set of files, exact duplicates removed.
+
+    Args:
+        poses: (N, 55, 3) float32 canonical rotation vectors, memory-mapped.
+        hashes: (N,) uint64, a hash of each row; equal rows have equal hashes.
+        segments: one for each file that was read.
+        counts: `files`, `skipped_files` (of unknown layout), `nan_rows`, `invalid_rows`, `duplicates`.
+    """
+
+    poses: np.ndarray
+    hashes: np.ndarray
+    segments: tuple[Segment, ...]
+    counts: dict[str, int]
+
+
+def default_cache_dir() -> Path:
+    """`$XDG_CACHE_HOME/pose-priors`, with `~/.cache` where the variable is not set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pose-priors"
+
+
+def row_hashes(poses: np.ndarray) -> np.ndarray:
+    """64-bit hashes of rows, (N, 55, 3) -> (N,) uint64. Among ten million rows two different ones collide with probability 3e-6."""
+    rows = np.ascontiguousarray(poses, dtype=np.float32) + np.float32(0)  # -0 becomes 0
+    digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in rows)
+    return np.frombuffer(digests, dtype=np.uint64)
+
+
+def open_poses(files: Sequence[Path], conversion: Conversion, cache_dir: Path | None = None) -> PoseSet:
+    """The poses of some files, from the cache, or converted into it.
+
+    A file of unknown layout among several is skipped with a warning; if none can be read, the first one's error is raised.
+
+    Args:
+        files: pose files, in an order that is the same for the same set.
+        conversion: options of the conversion.
+        cache_dir: where to keep converted poses; None for `default_cache_dir`.
+    Raises:
+        UserError: if no file can be read, or the cache cannot be written.
+    """
+    root = cache_dir or default_cache_dir()
+    key = _key(files, conversion)
+    folder = root / key
+    if not (folder / "index.json").is_file():
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=root))
+            try:
+                _build(files, conversion, aside)
+                _publish(aside, folder)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the pose cache in {root} ({error.strerror or error}); set data.cache_dir to another folder"
+            ) from error
+    index = json.loads((folder / "index.json").read_text())
+    poses, hashes = (np.load(folder / name, mmap_mode="r" if index["num_poses"] else None) for name in ("poses.npy", "hashes.npy"))
+    return PoseSet(poses, hashes, tuple(Segment(**segment) for segment in index["segments"]), index["counts"])
+
+
+def _key(files: Sequence[Path], conversion: Conversion) -> str:
+    digest = hashlib.blake2b(json.dumps([FORMAT_VERSION, asdict(conversion)]).encode(), digest_size=16)
+    for file in files:
+        # the suffix decides how a file is read
+        digest.update(file.suffix.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).digest())
+    return digest.hexdigest()
+
+
+def _publish(aside: Path, folder: Path) -> None:
+    try:
+        aside.rename(folder)
+    except OSError:
+        # another process was faster; what it built from the same content is the same
+        if not (folder / "index.json").is_file():
+            raise
+
+
+def _build(files: Sequence[Path], conversion: Conversion, folder: Path) -> None:
+    counts = dict.fromkeys(("files", "skipped_files", "nan_rows", "invalid_rows", "duplicates"), 0)
+    segments: list[Segment] = []
+    hashes = [np.empty(0, dtype=np.uint64)]
+    refusal: UserError | None = None
+    raw = folder / "poses.raw"
+    with raw.open("wb") as stream:
+        start = 0
+        for file in files:
+            try:
+                source = PoseSource(file, hand_convention=conversion.hand_convention)
+            except UserError as error:
+                refusal = refusal or error
+                counts["skipped_files"] += 1
+                log.warning("skipped: %s", error)
+                continue
+            counts["files"] += 1
+            stop = start
+            for poses in _stream(source, conversion, counts):
+                _write(stream, poses)
+                hashes.append(row_hashes(poses))
+                stop += len(poses)
+            segments.append(Segment(start, stop, source.is_sequence, _kept_fps(source, conversion)))
+            start = stop
+    if refusal and not counts["files"]:
+        raise refusal
+    all_hashes = np.concatenate(hashes)
+    first_seen = np.sort(np.unique(all_hashes, return_index=True)[1])
+    counts["duplicates"] = len(all_hashes) - len(first_seen)
+    _compact(raw, first_seen, folder / "poses.npy")
+    np.save(folder / "hashes.npy", all_hashes[first_seen])
+    bounds = [[int(np.searchsorted(first_seen, row)) for row in (segment.start, segment.stop)] for segment in segments]
+    moved = [asdict(segment) | {"start": a, "stop": b} for segment, (a, b) in zip(segments, bounds, strict=True)]
+    (folder / "index.json").write_text(json.dumps({"num_poses": len(first_seen), "segments": moved, "counts": counts}))
+
+
+def _stream(source: PoseSource, conversion: Conversion, counts: dict[str, int]) -> Iterator[np.ndarray]:
+    rows = _selected_rows(source, conversion)
+    for first in range(0, len(rows), _CHUNK_ROWS):
+        poses, num_nan, num_invalid = source.read(rows[first : first + _CHUNK_ROWS])
+        counts["nan_rows"] += num_nan
+        counts["invalid_rows"] += num_invalid
+        yield poses
+
+
+def _selected_rows(source: PoseSource, conversion: Conversion) -> np.ndarray:
+    if not source.is_sequence:
+        return np.arange(source.num_rows)
+    cut = round(_TRIM * source.num_rows) if conversion.trim else 0
+    step = 1.0
+    if conversion.subsample_fps is not None:
+        if source.fps is None:
+            log.warning("%s does not state its frame rate: all frames kept despite data.subsample_fps", source.path)
+        else:
+            step = max(1.0, source.fps / conversion.subsample_fps)
+    return np.floor(np.arange(cut, source.num_rows - cut, step)).astype(np.int64)
+
+
+def _kept_fps(source: PoseSource, conversion: Conversion) -> float | None:
+    if source.fps is None or conversion.subsample_fps is None:
+        return source.fps
+    return min(source.fps, conversion.subsample_fps)
+
+
+def _write(stream: BinaryIO, poses: np.ndarray) -> None:
+    stream.write(np.ascontiguousarray(poses, dtype=np.float32).data)
+
+
+def _compact(raw: Path, rows: np.ndarray, path: Path) -> None:
+    """Moves the given rows of a raw file into a `.npy`, a chunk at a time."""
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (len(rows), *_ROW)})
+        if len(rows):
+            poses = np.memmap(raw, dtype=np.float32, mode="r").reshape(-1, *_ROW)
+            for first in range(0, len(rows), _CHUNK_ROWS):
+                _write(stream, poses[rows[first : first + _CHUNK_ROWS]])
+    raw.unlink()

@@ -1,0 +1,41 @@
+"""Which files a `data.path` means: a file, all pose files below a folder, or those that a glob matches."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import re
+from pathlib import Path
+
+from configs.base import UserError
+from datamodules.arrays import SUFFIXES
+
+log = logging.getLogger(__name__)
+
+# what lies beside the motions in AMASS and the body models: shapes, stage-I fits, model files
+_NOT_POSES = re.compile(r"shape|(.*_)?stagei|male|female|neutral|(smpl|smplh|smplx|mano)_(male|female|neutral|left|right)", re.IGNORECASE)
+
+
+def find_files(pattern: str) -> list[Path]:
+    """The pose files that `pattern` means, sorted.
+
+    Args:
+        pattern: a file, which is taken whatever its name; a folder, searched with its subfolders for known suffixes; or a glob of files and
+            folders (`**` allowed). AMASS's files without poses are left out of folders and globs.
+    Raises:
+        UserError: if there is none; it says what was looked for.
+    """
+    path = Path(pattern).expanduser()
+    if path.is_file():
+        return [path]
+    roots = [path] if path.is_dir() else [Path(match) for match in glob.glob(str(path), recursive=True)]
+    found = {
+        file for root in roots for file in ([root] if root.is_file() else root.rglob("*")) if file.suffix in SUFFIXES and file.is_file()
+    }
+    poses = sorted(file for file in found if not _NOT_POSES.fullmatch(file.stem))
+    for file in sorted(found - set(poses)):
+        log.debug("%s holds no poses by its name, skipped", file)
+    if not poses:
+        kind = "folder" if path.is_dir() else "glob" if glob.has_magic(str(path)) else "path that does not exist"
+        raise UserError(f"no pose files in '{pattern}' (a {kind}); looked for {', '.join('*' + s for s in SUFFIXES)}, in subfolders too")
+    return poses

@@ -1,0 +1,188 @@
+"""Pose files of the field, recognised by their keys and shapes, read as SMPL-X poses.
+
+| layout | keys and numbers a row |
+|---|---|
+| AMASS SMPL-H | `poses` 156: root, body, left hand, right hand |
+| AMASS SMPL-X stage II | `poses` 165, or `root_orient` 3, `pose_body` 63, `pose_hand` 90, `pose_jaw` 3, `pose_eye` 6 |
+| 53 joints | `global_orient` 3, `body_pose` 63, `jaw_pose` 3, `lhand_pose` 45, `rhand_pose` 45 (or smplx's own field names) |
+| SMPL | `poses` 72, or `global_orient` 3, `body_pose` 69; the two stubs for the hands are dropped |
+| sign language | `smplx` 182: root, body, left hand, right hand, jaw, then shape, expression and camera; `left_valid`, `right_valid` |
+| one array | 45 a right hand, 63 body, 66 root and body, 69 SMPL's body, 72 SMPL, 90 both hands, 156 SMPL-H, 159 53 joints, 165 SMPL-X |
+
+A row may also be (J, 3) instead of flat. Joints that a layout lacks are zero.
+A single hand is in MANO's right-hand convention and fills the right hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from body.hands import mean_hands
+from body.rotations import canonicalize
+from body.skeleton import NUM_JOINTS, PARTS, POSE53_TO_SMPLX, SMPL_TO_SMPLX, SMPLH_TO_SMPLX
+from configs.base import UserError
+from datamodules.arrays import UNNAMED, Entry, describe, open_arrays
+
+HandConvention = Literal["absolute", "relative_to_mean"]
+
+_ROOT, _BODY, _JAW, _EYES = PARTS["root"], PARTS["body"], PARTS["jaw"], PARTS["eyes"]
+_LEFT, _RIGHT = PARTS["left_hand"], PARTS["right_hand"]
+_HANDS = (*_LEFT, *_RIGHT)
+
+# numbers a row -> what it is, and the SMPL-X joints that its leading joints fill; joints after those are dropped
+_WHOLE: dict[int, tuple[str, tuple[int, ...]]] = {
+    45: ("right hand", _RIGHT),
+    63: ("body", _BODY),
+    66: ("root and body", SMPL_TO_SMPLX),
+    69: ("SMPL body", _BODY),
+    72: ("SMPL", SMPL_TO_SMPLX),
+    90: ("both hands", _HANDS),
+    156: ("SMPL-H", SMPLH_TO_SMPLX),
+    159: ("53 joints", POSE53_TO_SMPLX),
+    165: ("SMPL-X", tuple(range(NUM_JOINTS))),
+}
+_SIGN = {182: ("sign language", (*_ROOT, *_BODY, *_LEFT, *_RIGHT, *_JAW))}
+
+# the names that a field goes by, and what it may hold
+_FIELDS: dict[tuple[str, ...], dict[int, tuple[int, ...]]] = {
+    ("global_orient", "root_orient", "smplx_root_pose"): {3: _ROOT},
+    ("body_pose", "pose_body", "smplx_body_pose"): {63: _BODY, 69: _BODY},
+    ("jaw_pose", "pose_jaw", "smplx_jaw_pose"): {3: _JAW},
+    ("pose_eye",): {6: _EYES},
+    ("leye_pose",): {3: _EYES[:1]},
+    ("reye_pose",): {3: _EYES[1:]},
+    ("lhand_pose", "left_hand_pose", "smplx_lhand_pose"): {45: _LEFT},
+    ("rhand_pose", "right_hand_pose", "smplx_rhand_pose"): {45: _RIGHT},
+    ("pose_hand",): {90: _HANDS},
+}
+_RATES = ("mocap_framerate", "mocap_frame_rate", "fps")
+
+
+@dataclass(frozen=True)
+class PoseFile:
+    """The poses of one file.
+
+    Args:
+        poses: (T, 55, 3) float32 canonical rotation vectors in SMPL-X order.
+        fps: frames a second, or None if the file does not say.
+        is_sequence: whether rows are the frames of a motion in order, so that neighbours resemble each other.
+        layout: name of the layout.
+        num_nan_rows: rows dropped because a number in them was not finite.
+        num_invalid_rows: rows dropped because the file marks a hand in them as not tracked.
+    """
+
+    poses: np.ndarray
+    fps: float | None
+    is_sequence: bool
+    layout: str
+    num_nan_rows: int
+    num_invalid_rows: int
+
+
+class PoseSource:
+    """A recognised pose file whose rows can be read part by part. Arguments and errors as `read_poses`."""
+
+    def __init__(self, path: str | Path, *, hand_convention: HandConvention) -> None:
+        self.path = Path(path)
+        entries = open_arrays(self.path)
+        self.layout, self._columns = _recognize(self.path, entries)
+        self.num_rows = next(iter(self._columns.values()))[0].shape[0]
+        filled = {joint for _, joints in self._columns.values() for joint in joints}
+        self._relative_hands = [joint for joint in _HANDS if joint in filled] if hand_convention == "relative_to_mean" else []
+        if unequal := {name: entry.shape for name, (entry, _) in self._columns.items() if entry.shape[0] != self.num_rows}:
+            raise UserError(f"{self.path}: arrays of {self.num_rows} rows beside {unequal}; all parts of a pose need as many rows")
+        # an array alone says nothing about its order, unless it goes by the name that motion files use
+        self.is_sequence = len(entries) > 1 or not {"poses", "smplx"}.isdisjoint(entries)
+        self.fps = _frame_rate(entries)
+        flags = [entries[name] for name in ("left_valid", "right_valid") if name in entries and "smplx" in self._columns]
+        self._valid = np.logical_and.reduce([np.asarray(flag.load(), dtype=bool).reshape(-1) for flag in flags]) if flags else None
+        if self._valid is not None and len(self._valid) != self.num_rows:
+            raise UserError(f"{self.path}: left_valid and right_valid have {len(self._valid)} entries for {self.num_rows} rows of smplx")
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def read(self, rows: np.ndarray) -> tuple[np.ndarray, int, int]:
+        """The poses of some rows, without those that are not finite or not valid.
+
+        Args:
+            rows: (M,) row numbers.
+        Returns:
+            poses (M', 55, 3) float32 canonical; how many rows were dropped as not finite, and how many as not valid.
+        """
+        poses = torch.zeros(len(rows), NUM_JOINTS, 3, dtype=torch.float64)
+        for name, (entry, joints) in self._columns.items():
+            if name not in self._arrays:
+                self._arrays[name] = entry.load()
+            values = np.asarray(self._arrays[name][rows], dtype=np.float64).reshape(len(rows), -1)[:, : 3 * len(joints)]
+            poses[:, list(joints)] = torch.from_numpy(values).view(len(rows), len(joints), 3)
+        if self._relative_hands:
+            poses[:, self._relative_hands] += mean_hands()[[_HANDS.index(joint) for joint in self._relative_hands]]
+        finite = poses.isfinite().flatten(1).all(1)
+        valid = finite if self._valid is None else finite & torch.from_numpy(self._valid[rows])
+        # twice, because rounding to float32 can lift an angle just above pi
+        kept = canonicalize(canonicalize(poses[valid]).float())
+        return kept.numpy(), int((~finite).sum()), int((finite & ~valid).sum())
+
+
+def read_poses(path: str | Path, *, hand_convention: HandConvention = "absolute") -> PoseFile:
+    """All poses of a file, recognised by keys and shapes.
+
+    Rows with numbers that are not finite are dropped and counted. So are, in sign-language files, rows in which a hand was not tracked:
+    what such a row holds for the hand is extrapolated, and a pose with one real hand is no sample of whole-body poses.
+
+    Args:
+        path: a `.npz`, `.npy`, `.pt` or `.pkl` file.
+        hand_convention: `absolute` if the zero pose is the flat hand, `relative_to_mean` if it is MANO's mean hand, which is then added.
+    Raises:
+        UserError: if the file cannot be read safely, or is of an unknown layout; the latter lists its keys and shapes.
+    """
+    source = PoseSource(path, hand_convention=hand_convention)
+    poses, num_nan, num_invalid = source.read(np.arange(source.num_rows))
+    return PoseFile(poses, source.fps, source.is_sequence, source.layout, num_nan, num_invalid)
+
+
+def _row_length(entry: Entry) -> int:
+    """Numbers a row if the entry is a table of rows of rotation vectors, else 0."""
+    if entry.kind.startswith(("float", "int")) and (len(entry.shape) == 2 or (len(entry.shape) == 3 and entry.shape[2] == 3)):
+        return int(np.prod(entry.shape[1:]))
+    return 0
+
+
+def _recognize(path: Path, entries: Mapping[str, Entry]) -> tuple[str, dict[str, tuple[Entry, tuple[int, ...]]]]:
+    """The name of the layout, and for each array that holds joints the joints that it fills."""
+    whole = [(name, _SIGN if name == "smplx" else _WHOLE) for name in ("poses", "pose", "smplx") if name in entries]
+    if len(entries) == 1:
+        whole = [(name, _WHOLE | _SIGN) for name in entries]
+    for name, layouts in whole:
+        if found := layouts.get(_row_length(entries[name])):
+            label = found[0] if name == UNNAMED or name == "smplx" else f"{found[0]} ({name})"
+            return label, {name: (entries[name], found[1])}
+    columns = {}
+    for names, shapes in _FIELDS.items():
+        for name in names:
+            if name in entries:
+                if (length := _row_length(entries[name])) not in shapes:
+                    allowed = " or ".join(f"(N, {n})" for n in shapes)
+                    hint = "; hands as PCA coefficients have to be saved as full poses (use_pca=False)" if "hand" in name else ""
+                    raise UserError(f"{path}: {name} is {entries[name].shape}, not {allowed}{hint}; the file holds {describe(entries)}")
+                columns[name] = (entries[name], shapes[length])
+                break
+    if not any(set(joints) & {*_BODY, *_HANDS} for _, joints in columns.values()):
+        raise UserError(
+            f"{path}: unknown layout, it holds {describe(entries)}; known are poses (T, 72 | 156 | 165), global_orient with body_pose and "
+            f"hands, smplx (T, 182), and single arrays of {', '.join(map(str, _WHOLE))} numbers a row or (N, J, 3)"
+        )
+    return " + ".join(columns), columns
+
+
+def _frame_rate(entries: Mapping[str, Entry]) -> float | None:
+    for name in _RATES:
+        if name in entries and np.prod(entries[name].shape) == 1 and entries[name].kind.startswith(("float", "int")):
+            rate = float(entries[name].load().reshape(-1)[0])
+            return rate if np.isfinite(rate) and rate > 0 else None
+    return None

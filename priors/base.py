@@ -1,0 +1,129 @@
+"""What a pose prior is: an energy over poses, in nats, that can be trained and sampled."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from body.rotations import canonicalize
+from body.skeleton import JOINT_NAMES, NUM_JOINTS, PARTS
+from configs.base import Config
+
+
+class PriorConfigBase(Config, ABC):
+    """The config of a kind of prior, which it names by a literal `kind` and builds."""
+
+    @abstractmethod
+    def build(self, joint_indices: Sequence[int]) -> Prior:
+        """The prior, before `Prior.start`."""
+
+
+class Prior(nn.Module, ABC):
+    """A scalar energy over whole-body poses, low where poses are plausible.
+
+    A pose is a tensor `(*batch, 55, 3)` of rotation vectors in radians, joints in SMPL-X order. Only `joints`, those that the training data
+    told something about, count; the others are ignored when scoring and come out as `fill` when sampling.
+
+    Args:
+        joint_indices: SMPL-X indices of the J joints to learn, ascending.
+    """
+
+    def __init__(self, joint_indices: Sequence[int]) -> None:
+        super().__init__()
+        self.joint_indices = tuple(int(i) for i in joint_indices)
+        self.register_buffer("joint_index", torch.tensor(self.joint_indices, dtype=torch.long), persistent=False)
+        self.register_buffer("fill", torch.zeros(NUM_JOINTS, 3))
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """Names of the joints that the prior scores."""
+        return tuple(JOINT_NAMES[i] for i in self.joint_indices)
+
+    @property
+    def drawn_part(self) -> str:
+        """What a picture of a sample should show: one hand where only hands are learnt, else the whole body."""
+        learnt = set(self.joint_indices)
+        if not learnt <= {*PARTS["left_hand"], *PARTS["right_hand"]}:
+            return "body"
+        return "right_hand" if learnt & set(PARTS["right_hand"]) else "left_hand"
+
+    @property
+    def num_joints(self) -> int:
+        return len(self.joint_indices)
+
+    def select(self, pose: Tensor) -> Tensor:
+        """The learnt joints of a pose: (*batch, 55, 3) -> (*batch, J, 3), canonical. Raises `ValueError` on any other shape."""
+        if pose.shape[-2:] != (NUM_JOINTS, 3):
+            raise ValueError(f"a pose is (*batch, {NUM_JOINTS}, 3) rotation vectors in SMPL-X order; got {tuple(pose.shape)}")
+        return canonicalize(pose.index_select(-2, self.joint_index))
+
+    def expand(self, rotvec: Tensor) -> Tensor:
+        """The inverse of `select`: (*batch, J, 3) -> (*batch, 55, 3), canonical, with `fill` for the joints not learnt."""
+        pose = self.fill.to(rotvec).expand(*rotvec.shape[:-2], NUM_JOINTS, 3).clone()
+        pose[..., self.joint_index, :] = canonicalize(rotvec)
+        return pose
+
+    @torch.no_grad()
+    def start(self, poses: Tensor) -> None:
+        """Sets whatever depends on the data before training; every rank calls it with the same poses.
+
+        Args:
+            poses: (N, 55, 3) canonical training poses, a representative part if there are many.
+        """
+        self.fill.copy_(poses.median(0).values)
+
+    @abstractmethod
+    def energy(self, pose: Tensor) -> Tensor:
+        """Implausibility in nats: (*batch, 55, 3) -> (*batch,). Finite, with finite gradient, for any rotations."""
+
+    @abstractmethod
+    def loss(self, pose: Tensor) -> dict[str, Tensor]:
+        """What training minimises, for a batch (B, 55, 3): scalars, of which `loss` is the one to minimise and the rest are logged."""
+
+    @abstractmethod
+    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draws poses, (num_samples, 55, 3), canonical. The same generator state gives the same poses."""
+
+    @abstractmethod
+    def reconstruct(self, pose: Tensor) -> Tensor:
+        """The pose after a trip through the model's latent space and back: exact up to rounding for a flow, lossy for an autoencoder.
+
+        Args:
+            pose: (B, 55, 3).
+        Returns:
+            (B, 55, 3), canonical; joints that the prior has not learnt hold `fill`.
+        """
+
+    def extra_scores(self, poses: Tensor) -> dict[str, float | int]:
+        """Scores that only this kind of prior has, on held-out poses (N, 55, 3)."""
+        return {}
+
+    def check_finite(self) -> None:
+        """Raises `ValueError` if a parameter or buffer is not finite, so that a broken model is never used in silence."""
+        for name, value in self.state_dict().items():
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise ValueError(f"{name} of the {type(self).__name__} is not finite")
+
+
+class DensityPrior(Prior):
+    """A prior with a normalised density: `energy` is its negative logarithm."""
+
+    @abstractmethod
+    def log_prob(self, pose: Tensor) -> Tensor:
+        """Log-density in nats against normalised Haar measure over the joints learnt (the uniform distribution scores 0).
+
+        Args:
+            pose: (*batch, 55, 3).
+        Returns:
+            (*batch,).
+        """
+
+    def energy(self, pose: Tensor) -> Tensor:
+        return -self.log_prob(pose)
+
+    def loss(self, pose: Tensor) -> dict[str, Tensor]:
+        nll = -self.log_prob(pose).mean()
+        return {"loss": nll, "nll": nll}

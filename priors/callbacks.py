@@ -1,0 +1,103 @@
+"""What is watched beside the loss: samples against data, round trips, pictures; and the averaging of weights."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+import roma
+import torch
+from pytorch_lightning.callbacks import Callback, WeightAveraging
+from torch import Tensor
+
+from body.figures import draw_bars, draw_poses
+from body.limits import limit_violations
+from body.rotations import geodesic_angle
+from body.skeleton import PARTS
+from priors.base import Prior
+from priors.hand_vae import HandVAE
+from priors.joint_flow import JointFlow
+from priors.logging import log_figure
+
+_NUM_DRAWN = 12
+_TRAVERSED, _STEPS = 4, 7
+
+
+class AveragedWeights(WeightAveraging):
+    """An exponential moving average of the weights, which validation, checkpoints and the finished model use.
+
+    The decay rises to its value over the first steps, (1 + n) / (10 + n), so that short runs do not keep their start.
+    """
+
+    def __init__(self, decay: float) -> None:
+        def update(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
+            n = float(num_averaged)
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+        # buffers hold indices and counts: they are copied, never averaged
+        super().__init__(use_buffers=False, multi_avg_fn=update)
+
+
+class SampleReport(Callback):
+    """Logs how far samples are from data, by part of the body, and draws them.
+
+    Args:
+        poses: (N, 55, 3) held-out poses to compare with.
+        every_n_epochs: how often to draw.
+    """
+
+    def __init__(self, poses: Tensor, every_n_epochs: int) -> None:
+        self.poses = poses
+        self.every_n_epochs = every_n_epochs
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        prior: Prior = pl_module.prior
+        poses = self.poses.to(pl_module.device)
+        generator = torch.Generator(pl_module.device).manual_seed(0)
+        samples = prior.sample(len(poses), generator)
+        values = sample_statistics(prior, samples, poses) | {"round_trip_deg": round_trip_deg(prior, poses)}
+        pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, rank_zero_only=True)
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        if (last or (trainer.current_epoch + 1) % self.every_n_epochs == 0) and trainer.logger is not None:
+            for name, figure in _figures(prior, samples, poses).items():
+                log_figure(trainer.logger, name, figure, trainer.global_step)
+
+
+def round_trip_deg(prior: Prior, poses: Tensor) -> float:
+    """Mean angle in degrees between poses (N, 55, 3) and their reconstruction, over the joints learnt."""
+    there, back = (roma.rotvec_to_rotmat(prior.select(pose)) for pose in (poses, prior.reconstruct(poses)))
+    return float(geodesic_angle(there, back).mean().rad2deg())
+
+
+def sample_statistics(prior: Prior, samples: Tensor, poses: Tensor) -> dict[str, float]:
+    """Samples against data, (N, 55, 3) each: for each part the difference of means and the ratio of standard deviations of its rotation
+    vectors, and the mean angle in degrees by which samples exceed joint limits."""
+    values = {}
+    for part, joints in PARTS.items():
+        learnt = [j for j in joints if j in prior.joint_indices]
+        if learnt:
+            ours, theirs = samples[:, learnt], poses[:, learnt]
+            values[f"sample_mean_error_deg/{part}"] = float((ours.mean(0) - theirs.mean(0)).norm(dim=-1).mean().rad2deg())
+            values[f"sample_std_ratio/{part}"] = float(ours.std(0).mean() / theirs.std(0).mean())
+    values["sample_limit_violation_deg"] = float(limit_violations(samples)[:, prior.joint_index].mean().rad2deg())
+    values["data_limit_violation_deg"] = float(limit_violations(poses)[:, prior.joint_index].mean().rad2deg())
+    return values
+
+
+def _figures(prior: Prior, samples: Tensor, poses: Tensor) -> dict[str, object]:
+    figures: dict[str, object] = {"samples": draw_poses(samples[:_NUM_DRAWN], part=prior.drawn_part)}
+    if isinstance(prior, JointFlow):
+        figures["joint_nll"] = draw_bars({"nll": -prior.joint_log_prob(poses).mean(0)}, prior.joints, "NLL [nats]")
+    if isinstance(prior, HandVAE):
+        figures["traversals"] = draw_poses(traverse(prior), columns=_STEPS, part=prior.drawn_part)
+    return figures
+
+
+def traverse(prior: HandVAE) -> Tensor:
+    """Decoded poses along the first latent dimensions, from -3 to 3 with the rest at zero: (dimensions * steps, 55, 3)."""
+    z_dim = prior.config.z_dim
+    z = torch.zeros(min(_TRAVERSED, z_dim), _STEPS, z_dim, device=prior.fill.device)
+    for row in range(len(z)):
+        z[row, :, row] = torch.linspace(-3, 3, _STEPS)
+    return prior.decode(z.flatten(0, 1))

@@ -1,0 +1,92 @@
+"""What a checkpoint says of the prior in it, and how a prior comes back out of one."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from body.skeleton import JOINT_NAMES
+from configs.base import UserError
+from priors.base import Prior
+
+CHECKPOINT_FORMAT = 1
+CODE_VERSION = "0.1.0"
+
+_ENTRY = "prior"
+_PREFIX = "prior."
+
+
+def describe(prior: Prior, experiment: dict[str, Any], fingerprint: str) -> dict[str, Any]:
+    """What is saved beside the weights, as plain types only, so that `torch.load(weights_only=True)` reads it.
+
+    Args:
+        experiment: the whole configuration as a plain dict.
+        fingerprint: names the content of the training data.
+    """
+    return {
+        "format": CHECKPOINT_FORMAT,
+        "code_version": CODE_VERSION,
+        "experiment": experiment,
+        "joints": list(prior.joints),
+        "data_fingerprint": fingerprint,
+    }
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A checkpoint of this project as it was saved, on the CPU. Raises `UserError` if it is not one, or of another version."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; train one with `python train.py --config NAME`, it leaves checkpoints/NAME/best.ckpt")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a checkpoint that can be read safely ({_first_line(error)}); expected one written by train.py"
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get(_ENTRY), dict) or "state_dict" not in content:
+        keys = ", ".join(sorted(map(str, content))) if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{path}: a file without a prior (it holds: {keys}); expected a checkpoint written by train.py")
+    found = content[_ENTRY].get("format")
+    if found != CHECKPOINT_FORMAT:
+        raise UserError(
+            f"{path}: checkpoint format {found}, this code reads {CHECKPOINT_FORMAT}; train it again, or use the code that wrote it"
+        )
+    return content
+
+
+def load_prior(path: str | Path, device: str | torch.device = "cpu") -> Prior:
+    """The prior in a checkpoint, frozen and in evaluation mode.
+
+    Args:
+        path: a checkpoint written by `train.py`, such as `checkpoints/joint_flow/best.ckpt`.
+        device: where to put it.
+    Raises:
+        UserError: if there is no such file, it is no checkpoint, is of another version, or does not fit its own description.
+    """
+    content = read_checkpoint(path)
+    entry = content[_ENTRY]
+    try:
+        prior = build_prior(entry["experiment"]["model"], entry["joints"])
+        weights = {name.removeprefix(_PREFIX): value for name, value in content["state_dict"].items() if name.startswith(_PREFIX)}
+        prior.load_state_dict(weights)
+        prior.check_finite()
+    except (KeyError, RuntimeError, ValueError, ValidationError) as error:
+        raise UserError(f"{path}: the checkpoint does not fit its own description ({_first_line(error)}); train it again") from error
+    return prior.to(device).eval().requires_grad_(False)
+
+
+def build_prior(model: dict[str, Any], joints: list[str]) -> Prior:
+    """A prior, not yet trained, from its config as a plain dict and the names of its joints."""
+    from priors import PriorConfig  # the registry imports this module
+
+    config = TypeAdapter(PriorConfig).validate_python(model)
+    return config.build([JOINT_NAMES.index(name) for name in joints])
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:200]

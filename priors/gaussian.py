@@ -1,0 +1,116 @@
+"""The Gaussian prior: the baseline that every learnt prior is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from body.rotations import haar_correction
+from priors.angular_central_gaussian import AngularCentralGaussian, defend
+from priors.base import DensityPrior, PriorConfigBase
+from priors.flows import standard_normal_log_prob
+from priors.standardize import MIN_STD
+
+Covariance = Literal["diagonal", "joint", "full"]
+
+
+class GaussianConfig(PriorConfigBase):
+    kind: Literal["gaussian"]
+    covariance: Covariance = "diagonal"
+    """Which components may correlate: none, those of one joint, or all."""
+    defensive_weight: float = Field(1e-4, gt=0, lt=1)
+    """Share of the broad component; per joint, or per pose where the covariance is full."""
+
+    def build(self, joint_indices: Sequence[int]) -> Gaussian:
+        return Gaussian(self, joint_indices)
+
+
+class Gaussian(DensityPrior):
+    """A Gaussian over rotation vectors, with a diagonal, per-joint or full covariance.
+
+    It starts at the moments of the training data and is trained by maximum likelihood from there. As a density over rotations it is the
+    Gaussian restricted to angles <= pi; what little mass lies beyond is not folded back, so the density integrates to just under one. A
+    broad component bounds its energy.
+    """
+
+    mean: Tensor
+
+    def __init__(self, config: GaussianConfig, joint_indices: Sequence[int]) -> None:
+        super().__init__(joint_indices)
+        self.config = config
+        # a covariance of blocks: 3J of size 1, J of size 3, or one of size 3J
+        block = {"diagonal": 1, "joint": 3, "full": 3 * self.num_joints}[config.covariance]
+        blocks = 3 * self.num_joints // block
+        self.register_buffer("scale", torch.ones(3 * self.num_joints))
+        self.register_buffer("centre", torch.zeros(3 * self.num_joints))
+        self.log_diagonal = nn.Parameter(torch.zeros(blocks, block))
+        self.lower = nn.Parameter(torch.zeros(blocks, block * (block - 1) // 2))
+        self.shift = nn.Parameter(torch.zeros(blocks, block))
+        self.broad = AngularCentralGaussian(self.num_joints)
+
+    @torch.no_grad()
+    def start(self, poses: Tensor) -> None:
+        super().start(poses)
+        rotvec = self.select(poses)
+        self.broad.fit(rotvec)
+        flat = rotvec.flatten(1).double()
+        self.centre.copy_(flat.mean(0))
+        self.scale.copy_(flat.std(0).clamp_min(MIN_STD))
+        blocks = self._blocks(rotvec).double()
+        size = blocks.shape[-1]
+        covariance = torch.einsum("nga,ngb->gab", blocks, blocks) / len(blocks)
+        covariance = covariance + 1e-6 * torch.eye(size, dtype=covariance.dtype, device=covariance.device)
+        root = torch.linalg.inv(torch.linalg.cholesky(covariance))
+        self.log_diagonal.copy_(root.diagonal(dim1=-2, dim2=-1).log())
+        row, column = torch.tril_indices(size, size, -1)
+        self.lower.copy_(root[:, row, column])
+        self.shift.zero_()
+
+    def log_prob(self, pose: Tensor) -> Tensor:
+        rotvec = self.select(pose)
+        broad = self.broad.log_prob(rotvec)
+        correction = haar_correction(rotvec)
+        # gather the blocks' log-densities by joint where blocks lie within one, by pose where one block holds them all
+        blocks = standard_normal_log_prob(self._whiten(rotvec)) + self.log_diagonal.sum(-1)
+        log_scale = self.scale.log()
+        if self.config.covariance == "full":
+            gaussian = blocks.sum(-1) - log_scale.sum() + correction.sum(-1)
+            return defend(gaussian, broad.sum(-1), self.config.defensive_weight)
+        by_joint = blocks.unflatten(-1, (self.num_joints, -1)).sum(-1) - log_scale.view(-1, 3).sum(-1)
+        return defend(by_joint + correction, broad, self.config.defensive_weight).sum(-1)
+
+    @torch.no_grad()
+    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        drawn = self._colour(torch.randn(num_samples, *self.shift.shape, generator=generator, device=self.shift.device))
+        broad = self.broad.sample(num_samples, generator)
+        draws = 1 if self.config.covariance == "full" else self.num_joints
+        coin = torch.rand(num_samples, draws, 1, generator=generator, device=drawn.device)
+        return self.expand(torch.where(coin < self.config.defensive_weight, broad, drawn))
+
+    def reconstruct(self, pose: Tensor) -> Tensor:
+        return self.expand(self._colour(self._whiten(self.select(pose))))
+
+    def _whiten(self, rotvec: Tensor) -> Tensor:
+        """(*batch, J, 3) -> standard normal (*batch, blocks, size)."""
+        return torch.einsum("gab,...gb->...ga", self._root(), self._blocks(rotvec)) - self.shift
+
+    def _colour(self, noise: Tensor) -> Tensor:
+        """The inverse: (*batch, blocks, size) -> (*batch, J, 3)."""
+        blocks = torch.linalg.solve_triangular(self._root(), (noise + self.shift).unsqueeze(-1), upper=False)
+        return (blocks.flatten(-3) * self.scale + self.centre).unflatten(-1, (self.num_joints, 3))
+
+    def _blocks(self, rotvec: Tensor) -> Tensor:
+        """(*batch, J, 3) -> standardised (*batch, blocks, size)."""
+        return ((rotvec.flatten(-2) - self.centre) / self.scale).unflatten(-1, self.shift.shape)
+
+    def _root(self) -> Tensor:
+        """The lower-triangular root of each block's precision, (blocks, size, size)."""
+        size = self.shift.shape[-1]
+        row, column = torch.tril_indices(size, size, -1)
+        root = torch.diag_embed(self.log_diagonal.exp())
+        root[:, row, column] = self.lower
+        return root

@@ -1,0 +1,208 @@
+"""The global-flow prior: one normalizing flow over the whole pose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import roma
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from body.rotations import canonicalize, haar_correction
+from configs.base import UserError
+from priors.angular_central_gaussian import AngularCentralGaussian, defend
+from priors.base import DensityPrior, PriorConfigBase
+from priors.flows import CouplingKind, ResidualMLP, TailCompression, actnorm, compose, coupling, mixing, standard_normal_log_prob
+from priors.standardize import Whitening
+from priors.visibility import draw_visible
+
+_ROTATION_FEATURES = 6
+# Poses that initialise the activation normalisation; more would not change it in the third digit.
+_NUM_START = 8192
+
+
+class GlobalFlowConfig(PriorConfigBase):
+    kind: Literal["global_flow"]
+    hidden: int = Field(512, ge=1)
+    """Width of the conditioners."""
+    K: int = Field(6, ge=1)
+    """Steps of flow: normalisation, mixing, coupling."""
+    transform: CouplingKind = "affine"
+    use_actnorm: bool = True
+    use_conditioning: bool = False
+    condition: Literal["visible_joints", "global_orient"] = "visible_joints"
+    """With `use_conditioning`: what the density is conditioned on."""
+    num_blocks: int = Field(2, ge=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    defensive_weight: float = Field(0.01, gt=0, lt=1)
+    """Share of the broad component in the density."""
+
+    def build(self, joint_indices: Sequence[int]) -> GlobalFlow:
+        return GlobalFlow(self, joint_indices)
+
+
+class GlobalFlow(DensityPrior):
+    """p(pose) by a coupling flow over all joints' whitened, tail-compressed rotation vectors (Dinh et al., ICLR 2017; Kingma and Dhariwal,
+    NeurIPS 2018; Durkan et al., NeurIPS 2019), defended by a broad angular central Gaussian per joint.
+
+    Conditioned on visible joints, `complete` fills the others of a pose in one pass, and `log_prob` is the density with none visible.
+    Conditioned on the root's orientation, `log_prob` is that of the other joints given it.
+    """
+
+    def __init__(self, config: GlobalFlowConfig, joint_indices: Sequence[int]) -> None:
+        super().__init__(joint_indices)
+        self.config = config
+        self._given = config.condition if config.use_conditioning else None
+        if self._given == "global_orient" and 0 in self.joint_indices:
+            raise UserError(
+                "model.condition is global_orient, and the root's orientation is also among the joints to learn: set "
+                "data.include_root=false, or model.condition=visible_joints"
+            )
+        self.whitening = Whitening(self.num_joints)
+        self.broad = AngularCentralGaussian(self.num_joints)
+        self.root = AngularCentralGaussian(1) if self._given == "global_orient" else None
+        num_features = 3 * self.num_joints
+        context_sizes = {"visible_joints": (_ROTATION_FEATURES + 1) * self.num_joints, "global_orient": _ROTATION_FEATURES}
+        num_context = context_sizes.get(self._given, 0)
+
+        def conditioner(num_inputs: int, num_outputs: int) -> nn.Module:
+            return _Conditioner(num_inputs, num_context, num_outputs, config)
+
+        layers: list[nn.Module] = [TailCompression()]
+        for step in range(config.K):
+            if config.use_actnorm:
+                layers.append(actnorm(num_features))
+            layers.append(mixing(num_features))
+            mask = [(i + step) % 2 for i in range(num_features)]
+            layers.append(coupling(config.transform, mask, conditioner))
+        self.transform = compose(layers)
+
+    @torch.no_grad()
+    def start(self, poses: Tensor) -> None:
+        super().start(poses)
+        rotvec = self.select(poses)
+        self.whitening.fit(rotvec)
+        self.broad.fit(rotvec)
+        if self.root is not None:
+            if poses[:, 0].std(0).max() == 0:
+                raise UserError("model.condition is global_orient, but the data has no root orientation: set model.use_conditioning=false")
+            self.root.fit(poses[:, :1])
+        # nflows' normalisation initialises itself at its first forward pass in training mode: here, on poses that every rank shares
+        was_training = self.training
+        self.train()
+        first = poses[:: max(1, len(poses) // _NUM_START)]
+        self._flow_log_prob(self.select(first), self._context(first, None))
+        self.train(was_training)
+
+    def log_prob(self, pose: Tensor) -> Tensor:
+        rotvec = self.select(pose)
+        flow = self._flow_log_prob(rotvec, self._context(pose, None))
+        return defend(flow, self.broad.log_prob(rotvec).sum(-1), self.config.defensive_weight)
+
+    def loss(self, pose: Tensor) -> dict[str, Tensor]:
+        if self._given != "visible_joints" or not self.training:
+            return super().loss(pose)
+        rotvec = self.select(pose)
+        visible = draw_visible(len(pose), self.joint_indices, device=pose.device)
+        flow = self._flow_log_prob(rotvec, self._context(pose, visible), visible)
+        broad = (self.broad.log_prob(rotvec) * ~visible).sum(-1)
+        log_prob = defend(flow, broad, self.config.defensive_weight)
+        unconditional = ~visible.any(-1)
+        nll = -log_prob[unconditional].mean() if unconditional.any() else log_prob.new_tensor(float("nan"))
+        return {"loss": -log_prob.mean(), "nll": nll.detach()}
+
+    @torch.no_grad()
+    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draws poses, (num_samples, 55, 3), canonical; conditioned on the root's orientation, that is drawn first."""
+        poses = self.fill.expand(num_samples, -1, 3).clone()
+        if self.root is not None:
+            poses[:, :1] = self.root.sample(num_samples, generator)
+        return self._draw(poses, None, generator)
+
+    def reconstruct(self, pose: Tensor) -> Tensor:
+        context = self._context(pose, None)
+        noise, _ = self.transform(self.whitening(self.select(pose))[0].flatten(1), context)
+        white, _ = self.transform.inverse(noise, context)
+        return self.expand(self.whitening.inverse(white.view(-1, self.num_joints, 3)))
+
+    @torch.no_grad()
+    def complete(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draws the joints that are not visible given those that are, in one pass.
+
+        Args:
+            pose: (B, 55, 3); what it holds at hidden joints does not matter.
+            visible: (B, 55) bool.
+        Returns:
+            (B, 55, 3), equal to `pose` where visible and at the joints that the prior does not know.
+        Raises:
+            ValueError: if the prior is not conditioned on visible joints.
+        """
+        if self._given != "visible_joints":
+            raise ValueError("completion needs a global flow trained with model.use_conditioning=true and model.condition=visible_joints")
+        seen = visible[:, self.joint_index]
+        drawn = self._draw(torch.where(visible.unsqueeze(-1), pose, self.fill.to(pose)), seen, generator)
+        unknown = torch.ones_like(visible)
+        unknown[:, self.joint_index] = False
+        return torch.where((visible | unknown).unsqueeze(-1), pose, drawn)
+
+    def _draw(self, pose: Tensor, visible: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        num = len(pose)
+        noise = torch.randn(num, 3 * self.num_joints, generator=generator, device=pose.device)
+        white, _ = self.transform.inverse(noise, self._context(pose, visible))
+        drawn = self.whitening.inverse(white.view(num, self.num_joints, 3))
+        coin = torch.rand(num, 1, 1, generator=generator, device=pose.device)
+        drawn = torch.where(coin < self.config.defensive_weight, self.broad.sample(num, generator), drawn)
+        result = self.expand(drawn)
+        if self.root is not None:
+            result[:, 0] = pose[:, 0]
+        return result
+
+    def _flow_log_prob(self, rotvec: Tensor, context: Tensor | None, visible: Tensor | None = None) -> Tensor:
+        """Nats against Haar measure of the hidden joints, given the visible: (*batch, J, 3) -> (*batch,).
+
+        The flow has a fixed number of features; those of visible joints hold noise from the standard normal, whose density is divided
+        out again, so that they neither inform nor are scored.
+        """
+        batch = rotvec.shape[:-2]
+        rotvec = rotvec.reshape(-1, self.num_joints, 3)
+        white, log_det = self.whitening(rotvec)
+        per_joint = log_det + haar_correction(rotvec)
+        placeholder = torch.zeros_like(log_det)
+        if visible is not None:
+            filler = torch.randn_like(white)
+            white = torch.where(visible.unsqueeze(-1), filler, white)
+            per_joint = per_joint * ~visible
+            placeholder = standard_normal_log_prob(filler) * visible
+        noise, flow_log_det = self.transform(white.flatten(1), context)
+        log_prob = standard_normal_log_prob(noise) + flow_log_det + per_joint.sum(-1) - placeholder.sum(-1)
+        return log_prob.view(batch)
+
+    def _context(self, pose: Tensor, visible: Tensor | None) -> Tensor | None:
+        """What the conditioners see beside the pose: (B, context) or None."""
+        if self._given is None:
+            return None
+        pose = pose.reshape(-1, *pose.shape[-2:])
+        if self._given == "global_orient":
+            return _columns(canonicalize(pose[:, :1])).flatten(1)
+        rotvec = self.select(pose)
+        seen = rotvec.new_zeros(rotvec.shape[:-1]) if visible is None else visible.to(rotvec)
+        return torch.cat([(_columns(rotvec) * seen.unsqueeze(-1)).flatten(1), seen], -1)
+
+
+class _Conditioner(nn.Module):
+    """A residual network over the untouched features and, where there is one, the context."""
+
+    def __init__(self, num_inputs: int, num_context: int, num_outputs: int, config: GlobalFlowConfig) -> None:
+        super().__init__()
+        self.hidden_features = config.hidden  # nflows scales a spline's logits by it
+        self.net = ResidualMLP(num_inputs + num_context, num_outputs, config.hidden, nn.Linear, config.num_blocks, config.dropout)
+
+    def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
+        return self.net(inputs if context is None else torch.cat([inputs, context], -1))
+
+
+def _columns(rotvec: Tensor) -> Tensor:
+    """First two columns of each rotation matrix less the identity's: (..., 3) -> (..., 6), bounded and continuous (Zhou et al., CVPR 2019)."""
+    return (roma.rotvec_to_rotmat(rotvec)[..., :2] - torch.eye(3, 2).to(rotvec)).flatten(-2)

@@ -1,0 +1,130 @@
+"""The joint-flow prior: one conditional normalizing flow per joint, all joints in one batched pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import roma
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from body.rotations import haar_correction
+from priors.angular_central_gaussian import AngularCentralGaussian, defend
+from priors.base import DensityPrior, PriorConfigBase
+from priors.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
+from priors.flows import CouplingKind, TailCompression, compose, coupling, standard_normal_log_prob
+from priors.grouped import GroupContext, GroupedConditioner
+from priors.standardize import Whitening
+
+# Which of a joint's three components each coupling layer moves; over three layers every component is moved given every other.
+_MASKS = ((1, 1, 0), (0, 1, 1), (1, 0, 1))
+_ROTATION_FEATURES = 6
+
+
+class JointFlowConfig(PriorConfigBase):
+    kind: Literal["joint_flow"]
+    hidden: int = Field(128, ge=1)
+    """Width of each joint's conditioners."""
+    K: int = Field(4, ge=1)
+    """Coupling layers."""
+    transform: CouplingKind = "spline"
+    context: ContextKind = "parent"
+    num_context: int = Field(8, ge=1)
+    """Joints in a context of kind `correlated`, the parent among them."""
+    num_blocks: int = Field(1, ge=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    defensive_weight: float = Field(0.01, gt=0, lt=1)
+    """Share of the broad component in each joint's density."""
+
+    def build(self, joint_indices: Sequence[int]) -> JointFlow:
+        return JointFlow(self, joint_indices)
+
+
+class JointFlow(DensityPrior):
+    """p(pose) = prod_j p(joint j | its context), each factor a 3-D flow over the joint's rotation vector.
+
+    The conditionals are spline (Durkan et al., NeurIPS 2019) or affine (Dinh et al., ICLR 2017) coupling flows of whitened, tail-compressed
+    rotation vectors; each is defended by a broad angular central Gaussian, so that no joint can make the energy explode. What a
+    conditional sees of its context are rotation matrices' first two columns, which are bounded and continuous (Zhou et al., CVPR 2019).
+    """
+
+    context: Tensor
+
+    def __init__(self, config: JointFlowConfig, joint_indices: Sequence[int]) -> None:
+        super().__init__(joint_indices)
+        self.config = config
+        width = max_context(config.context, self.joint_indices, config.num_context)
+        self.register_buffer("context", torch.full((self.num_joints, width), NO_JOINT, dtype=torch.long))
+        self.whitening = Whitening(self.num_joints)
+        self.broad = AngularCentralGaussian(self.num_joints)
+
+        def conditioner(num_inputs: int, num_outputs: int) -> nn.Module:
+            return GroupedConditioner(
+                self.num_joints, width * _ROTATION_FEATURES, num_inputs, num_outputs, config.hidden, config.num_blocks, config.dropout
+            )
+
+        layers = [coupling(config.transform, _MASKS[k % len(_MASKS)], conditioner) for k in range(config.K)]
+        self.transform = compose([TailCompression(), *layers])
+
+    @torch.no_grad()
+    def start(self, poses: Tensor) -> None:
+        super().start(poses)
+        rotvec = self.select(poses)
+        self.whitening.fit(rotvec)
+        self.broad.fit(rotvec)
+        self.context.copy_(choose_context(self.config.context, self.joint_indices, self.config.num_context, rotvec))
+
+    def joint_log_prob(self, pose: Tensor) -> Tensor:
+        """Log-density of each joint given its context, in nats against normalised Haar measure; low where a joint is implausible.
+
+        Args:
+            pose: (*batch, 55, 3).
+        Returns:
+            (*batch, J) in the order of `joints`; its sum over J is `log_prob`.
+        """
+        rotvec = self.select(pose)
+        batch = rotvec.shape[:-2]
+        rotvec = rotvec.reshape(-1, self.num_joints, 3)
+        noise, flow_log_det = self._forward(rotvec)
+        flow = standard_normal_log_prob(noise) + flow_log_det + haar_correction(rotvec)
+        return defend(flow, self.broad.log_prob(rotvec), self.config.defensive_weight).view(*batch, self.num_joints)
+
+    def log_prob(self, pose: Tensor) -> Tensor:
+        return self.joint_log_prob(pose).sum(-1)
+
+    @torch.no_grad()
+    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        device = self.fill.device
+        noise = torch.randn(num_samples, self.num_joints, 3, generator=generator, device=device)
+        broad = self.broad.sample(num_samples, generator)
+        coin = torch.rand(num_samples, self.num_joints, 1, generator=generator, device=device)
+        return self.expand(self._inverse(noise, broad, coin < self.config.defensive_weight))
+
+    def reconstruct(self, pose: Tensor) -> Tensor:
+        noise, _ = self._forward(self.select(pose))
+        return self.expand(self._inverse(noise, noise, torch.zeros_like(noise[..., :1], dtype=torch.bool)))
+
+    def _forward(self, rotvec: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, J, 3) -> noise (B, J, 3) and log-determinants (B, J), all joints at once."""
+        white, log_det = self.whitening(rotvec)
+        noise, flow_log_det = self.transform(white.transpose(0, 1).flatten(0, 1), self._context_of(rotvec, None))
+        return noise.view(self.num_joints, -1, 3).transpose(0, 1), flow_log_det.view(self.num_joints, -1).T + log_det
+
+    def _inverse(self, noise: Tensor, broad: Tensor, use_broad: Tensor) -> Tensor:
+        """Noise (B, J, 3) -> rotation vectors, round by round of joints whose contexts are known; `broad` (B, J, 3) where asked for."""
+        rotvec = torch.zeros_like(noise)
+        for joints in generation_order(self.context):
+            groups = torch.tensor(joints, device=noise.device)
+            white, _ = self.transform.inverse(noise[:, groups].transpose(0, 1).flatten(0, 1), self._context_of(rotvec, groups))
+            drawn = self.whitening.inverse(white.view(len(joints), -1, 3).transpose(0, 1), groups)
+            rotvec[:, groups] = torch.where(use_broad[:, groups], broad[:, groups], drawn)
+        return rotvec
+
+    def _context_of(self, rotvec: Tensor, groups: Tensor | None) -> GroupContext:
+        """(B, J, 3) -> features (G, B, C*6): rotation matrix columns of the context joints, less the identity; zeros where there is none."""
+        table = self.context if groups is None else self.context[groups]
+        columns = roma.rotvec_to_rotmat(rotvec)[..., :2] - torch.eye(3, 2).to(rotvec)
+        features = columns.flatten(-2)[:, table.clamp_min(0)] * (table != NO_JOINT).unsqueeze(-1)
+        return GroupContext(features.flatten(-2).transpose(0, 1), groups)

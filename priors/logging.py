@@ -1,0 +1,48 @@
+"""Where a training run is watched, and where it leaves its checkpoints."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from matplotlib.figure import Figure
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
+from configs.base import Config
+
+
+class LoggingConfig(Config):
+    logger: Literal["tensorboard", "wandb", "csv"] = "tensorboard"
+    log_dir: str = "lightning_logs"
+    """Logs go to `<log_dir>/<run name>`."""
+    checkpoint_dir: str
+    """The folder that gets `best.ckpt` and `last.ckpt`."""
+    project: str = "pose-priors"
+    """Weights & Biases' project."""
+    offline: bool = False
+    """Weights & Biases without network or account."""
+    figures_every_n_epochs: int = 5
+
+
+def make_logger(config: LoggingConfig, name: str) -> Logger:
+    """Lightning's logger for a run of that name."""
+    if config.logger == "tensorboard":
+        return TensorBoardLogger(config.log_dir, name=name)
+    if config.logger == "csv":
+        return CSVLogger(config.log_dir, name=name)
+    os.environ.setdefault("WANDB_SILENT", "true")
+    Path(config.log_dir).mkdir(parents=True, exist_ok=True)
+    return WandbLogger(name=name, save_dir=config.log_dir, project=config.project, offline=config.offline)
+
+
+def log_figure(logger: Logger, name: str, figure: Figure, step: int) -> None:
+    """Shows a figure where the logger shows figures; a CSV logger gets a PNG beside its table."""
+    if isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_figure(name, figure, step)
+    elif isinstance(logger, WandbLogger):
+        logger.log_image(name, [figure], step=step)
+    elif logger.log_dir is not None:
+        path = Path(logger.log_dir) / "figures" / f"{name.replace('/', '_')}_{step:08d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)

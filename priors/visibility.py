@@ -1,0 +1,31 @@
+"""Which joints are visible: random subsets for training a prior that completes poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from body.skeleton import PARENTS
+
+# Shares of the batch: nothing visible (so that the unconditional density is learnt), a limb or subtree hidden (occlusion), joints hidden
+# one by one (missed detections).
+_SHARE_NONE, _SHARE_SUBTREE = 0.5, 0.25
+
+
+def draw_visible(num_poses: int, joint_indices: Sequence[int], device: torch.device) -> Tensor:
+    """Random visibility of J joints, (num_poses, J) bool."""
+    num_joints = len(joint_indices)
+    below = torch.tensor([[_is_below(joint, top) for joint in joint_indices] for top in joint_indices], device=device)
+    hidden_subtree = below[torch.randint(num_joints, (num_poses,), device=device)]
+    hidden_each = torch.rand(num_poses, num_joints, device=device) < torch.rand(num_poses, 1, device=device)
+    kind = torch.rand(num_poses, 1, device=device)
+    hidden = torch.where(kind < _SHARE_NONE + _SHARE_SUBTREE, hidden_subtree, hidden_each)
+    return ~hidden & (kind >= _SHARE_NONE)
+
+
+def _is_below(joint: int, top: int) -> bool:
+    while joint >= 0 and joint != top:
+        joint = PARENTS[joint]
+    return joint == top

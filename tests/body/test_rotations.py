@@ -1,0 +1,149 @@
+"""Rotation helpers against RoMa, autograd and Monte-Carlo integrals, on purpose near 0, pi and multiples of 2 pi."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import roma
+import torch
+from torch import Tensor
+
+from body.builtin import rest_joints
+from body.model import forward_kinematics
+from body.rotations import LOG_HAAR_VOLUME, canonicalize, geodesic_angle, haar_correction, log_abs_det_exp, mirror_pose
+from body.skeleton import MIRROR, NUM_JOINTS
+
+PI = math.pi
+ANGLES = [0.0, 1e-12, 1e-7, 1e-3, 0.5, PI - 1e-7, PI, PI + 1e-7, 4.0, 2 * PI - 1e-7, 2 * PI, 3 * PI, 7.0, 19.9]
+
+
+def _axes(count: int, generator: torch.Generator) -> Tensor:
+    return torch.nn.functional.normalize(torch.randn(count, 3, generator=generator, dtype=torch.float64), dim=-1)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_canonicalize_keeps_the_rotation(generator: torch.Generator, dtype: torch.dtype) -> None:
+    angles = torch.cat([torch.tensor(ANGLES, dtype=torch.float64), 20 * torch.rand(1000, generator=generator, dtype=torch.float64)])
+    rotvec = (_axes(len(angles), generator) * angles[:, None]).to(dtype)
+    canonical = canonicalize(rotvec)
+    eps = torch.finfo(dtype).eps
+    assert (canonical.norm(dim=-1) <= math.pi * (1 + 4 * eps)).all()
+    difference = geodesic_angle(roma.rotvec_to_rotmat(rotvec.double()), roma.rotvec_to_rotmat(canonical.double()))
+    assert difference.max() < 40 * eps
+
+
+def test_canonicalize_leaves_canonical_vectors_bit_for_bit(generator: torch.Generator) -> None:
+    rotvec = (_axes(500, generator) * math.pi * 0.9999 * torch.rand(500, 1, generator=generator, dtype=torch.float64)).float()
+    assert torch.equal(canonicalize(rotvec), rotvec)
+    once = canonicalize(50 * rotvec)
+    torch.testing.assert_close(canonicalize(once), once, rtol=0, atol=1e-6)
+
+
+def test_canonicalize_exactly_at_pi() -> None:
+    """At pi both signs are the same rotation; the vector comes back as it is. One float above, it comes back on the other side."""
+    at = torch.tensor([[math.pi, 0.0, 0.0]], dtype=torch.float64)
+    assert torch.equal(canonicalize(at), at)
+    above = torch.nextafter(at, torch.full_like(at, 10.0)) * torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(canonicalize(above), -at, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("angle", [0.0, math.pi, math.pi + 1e-9, 2 * math.pi, 4 * math.pi, 6.0])
+def test_canonicalize_has_finite_gradients(angle: float) -> None:
+    rotvec = torch.tensor([[angle, 0.0, 0.0], [0.6 * angle, 0.0, 0.8 * angle]], dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(canonicalize(rotvec).sum(), rotvec)
+    assert gradient.isfinite().all()
+
+
+def test_canonicalize_gradient_is_that_of_the_map() -> None:
+    rotvec = torch.tensor([[4.0, 1.0, -2.0], [0.3, 0.1, 0.0], [0.0, 9.0, 3.0]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(canonicalize, rotvec)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-6, 9.9e-3, 1.01e-2, 0.3, 2.0, 3.0, math.pi])
+def test_log_abs_det_exp_is_the_jacobian_of_the_exponential(angle: float, generator: torch.Generator) -> None:
+    """The Jacobian by autograd: the rotation vector of R(w)^T R(w + d) as a function of d, from the entries of the matrix."""
+    rotvec = _axes(1, generator)[0] * angle
+
+    def tangent(vector: Tensor) -> Tensor:
+        relative = roma.rotvec_to_rotmat(rotvec).T @ _exact_rotmat(vector)
+        return torch.stack([relative[2, 1] - relative[1, 2], relative[0, 2] - relative[2, 0], relative[1, 0] - relative[0, 1]]) / 2
+
+    jacobian = torch.autograd.functional.jacobian(tangent, rotvec)
+    expected = torch.linalg.slogdet(jacobian).logabsdet
+    torch.testing.assert_close(log_abs_det_exp(rotvec), expected, rtol=0, atol=1e-8)
+
+
+def _exact_rotmat(vector: Tensor) -> Tensor:
+    x, y, z = vector
+    zero = torch.zeros_like(x)
+    return torch.linalg.matrix_exp(torch.stack([torch.stack([zero, -z, y]), torch.stack([z, zero, -x]), torch.stack([-y, x, zero])]))
+
+
+def test_log_abs_det_exp_integrates_to_the_volume_of_so3(generator: torch.Generator) -> None:
+    """Over the ball of radius pi the Jacobian integrates to 8 pi^2."""
+    cube = math.pi * (2 * torch.rand(400_000, 3, generator=generator, dtype=torch.float64) - 1)
+    inside = cube.norm(dim=-1) <= math.pi
+    density = log_abs_det_exp(torch.where(inside[:, None], cube, torch.zeros_like(cube))).exp()
+    values = torch.where(inside, density, 0.0) * (2 * math.pi) ** 3
+    error = values.std() / math.sqrt(len(values))
+    assert error < 0.005 * 8 * math.pi**2
+    assert abs(values.mean() - 8 * math.pi**2) < 4 * error
+    assert math.exp(LOG_HAAR_VOLUME) == pytest.approx(8 * math.pi**2)
+
+
+def test_haar_correction_scores_uniform_rotations_zero(generator: torch.Generator) -> None:
+    """Uniform rotations have density sin^2(a/2) / (2 pi^2 a^2) over rotation vectors, hence 0 against Haar measure."""
+    rotvec = roma.unitquat_to_rotvec(torch.nn.functional.normalize(torch.randn(200, 4, generator=generator, dtype=torch.float64), dim=-1))
+    angle = rotvec.norm(dim=-1)
+    log_density = torch.log(torch.sin(angle / 2) ** 2 / (2 * math.pi**2 * angle**2))
+    torch.testing.assert_close(log_density + haar_correction(rotvec), torch.zeros_like(angle), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-3, math.pi])
+def test_log_abs_det_exp_has_finite_gradients(angle: float) -> None:
+    for dtype in (torch.float32, torch.float64):
+        rotvec = torch.tensor([angle, 0.0, 0.0], dtype=dtype, requires_grad=True)
+        value = log_abs_det_exp(rotvec)
+        (gradient,) = torch.autograd.grad(value, rotvec)
+        assert value.isfinite()
+        assert gradient.isfinite().all()
+        # d/da 2 log(sin(a/2) / (a/2)) = cot(a/2) - 2/a, which vanishes at 0 as -a/6
+        expected = -angle / 6 if angle < 1e-2 else 1 / math.tan(angle / 2) - 2 / angle
+        assert gradient[0].item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_geodesic_angle_is_that_of_roma(generator: torch.Generator) -> None:
+    a, b = (roma.random_rotmat(300, generator=generator, dtype=torch.float64) for _ in range(2))
+    torch.testing.assert_close(geodesic_angle(a, b), roma.rotmat_geodesic_distance(a, b), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 1.0, math.pi - 1e-9, math.pi])
+def test_geodesic_angle_at_special_angles(angle: float, generator: torch.Generator) -> None:
+    """The angle is recovered without acos's loss of half the digits, and its gradient is finite everywhere."""
+    a = roma.random_rotmat(20, generator=generator, dtype=torch.float64)
+    b = (a @ roma.rotvec_to_rotmat(_axes(20, generator) * angle)).requires_grad_()
+    distance = geodesic_angle(a, b)
+    torch.testing.assert_close(distance, torch.full_like(distance, angle), rtol=0, atol=1e-8)
+    (gradient,) = torch.autograd.grad(distance.sum(), b)
+    assert gradient.isfinite().all()
+
+
+def test_mirror_pose_is_an_involution(generator: torch.Generator) -> None:
+    pose = torch.randn(4, 2, NUM_JOINTS, 3, generator=generator)
+    assert torch.equal(mirror_pose(mirror_pose(pose)), pose)
+    assert not torch.equal(mirror_pose(pose), pose)
+
+
+def test_mirrored_pose_has_mirrored_joints(generator: torch.Generator) -> None:
+    """On a skeleton that is symmetric about x = 0, the joints of the mirrored pose are the mirrored joints of the pose."""
+    pose = torch.randn(20, NUM_JOINTS, 3, generator=generator, dtype=torch.float64)
+    joints, _ = forward_kinematics(pose, rest_joints())
+    mirrored, _ = forward_kinematics(mirror_pose(pose), rest_joints())
+    flip = torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(mirrored, joints[:, list(MIRROR)] * flip, rtol=0, atol=1e-12)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import collections
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from configs.base import UserError
+from datamodules.arrays import open_arrays
+from datamodules.safe_pickle import load_pickle
+
+
+class Attack:
+    """Runs a command when unpickled by the standard reader."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_arrays_tensors_and_containers_come_back(tmp_path: Path, protocol: int) -> None:
+    content = {
+        "array": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "scalar": np.float64(0.5),
+        "objects": np.array(["a", None], dtype=object),
+        "tensor": torch.arange(4.0).view(2, 2),
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "ordered": collections.OrderedDict(a=[1, (2.5, {"b"}, b"bytes", 1j)]),
+    }
+    path = tmp_path / "good.pkl"
+    path.write_bytes(pickle.dumps(content, protocol=protocol))
+    loaded = load_pickle(path)
+    np.testing.assert_array_equal(loaded["array"], content["array"])
+    assert loaded["scalar"] == 0.5
+    assert loaded["objects"].tolist() == ["a", None]
+    assert torch.equal(loaded["tensor"], content["tensor"])
+    assert torch.equal(loaded["parameter"], content["parameter"])
+    assert loaded["ordered"] == content["ordered"]
+
+
+def test_names_of_older_numpy_are_understood(tmp_path: Path) -> None:
+    data = pickle.dumps(np.arange(3.0), protocol=2).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    path = tmp_path / "old.pkl"
+    path.write_bytes(data)
+    np.testing.assert_array_equal(load_pickle(path), [0, 1, 2])
+
+
+def test_torch_archives_with_numpy_arrays_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "saved.pkl"
+    torch.save({"smplx": np.ones((2, 182), dtype=np.float32), "left_valid": torch.ones(2, dtype=torch.bool)}, path)
+    assert load_pickle(path)["smplx"].shape == (2, 182)
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pt", ".npy", ".npz"])
+def test_code_is_refused_by_name_and_never_run(tmp_path: Path, suffix: str) -> None:
+    marker = tmp_path / "ran"
+    path = tmp_path / f"bad{suffix}"
+    if suffix == ".pkl":
+        path.write_bytes(pickle.dumps({"poses": Attack(marker)}))
+    elif suffix == ".pt":
+        torch.save({"poses": Attack(marker)}, path)
+    elif suffix == ".npy":
+        np.save(path, np.array({"poses": Attack(marker)}, dtype=object), allow_pickle=True)
+    else:
+        np.savez(path, poses=np.array([Attack(marker)], dtype=object))
+    with pytest.raises(UserError, match=r"bad.*system") as error:
+        _ = [entry.load() for entry in open_arrays(path).values()]
+    assert "\n" not in str(error.value)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["torch.load", "builtins.eval", "numpy.load", "builtins.getattr", "_codecs.lookup", "subprocess.Popen"])
+def test_other_functions_of_the_same_packages_are_refused(tmp_path: Path, name: str) -> None:
+    module, function = name.rsplit(".", 1)
+    path = tmp_path / "bad.pkl"
+    path.write_bytes(f"c{module}\n{function}\n(S'1'\ntR.".encode())
+    with pytest.raises(UserError, match=name):
+        load_pickle(path)
+
+
+def test_a_damaged_pickle_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "cut.pkl"
+    path.write_bytes(pickle.dumps(np.arange(100.0))[:50])
+    with pytest.raises(UserError, match=r"cut\.pkl: not a readable pickle"):
+        load_pickle(path)

@@ -1,0 +1,99 @@
+"""Every variant of every prior in the registry, and small generated data for them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
+
+import roma
+import torch
+from torch import Tensor
+
+from body.skeleton import NUM_JOINTS, PARTS
+from priors import PriorConfig
+from priors.base import Prior, PriorConfigBase
+
+JOINTS = (1, 2, 4, 16, 18, *PARTS["left_hand"], *PARTS["right_hand"])
+HINGES = (4, 18, 26)
+"""Joints that the generated data turns about one fixed axis only, as knees and fingers do."""
+_SMALL = {"hidden": 12, "K": 3, "num_context": 2, "num_blocks": 1, "z_dim": 4, "n_layers": 1, "num_importance_samples": 4}
+
+
+def make_poses(num: int, seed: int = 0, spread: float = 0.25, shift: float = 0.0) -> Tensor:
+    """Correlated, skewed poses (num, 55, 3): rotation vectors from few factors; eyes and jaw at zero. `shift` moves every mean, in radians."""
+    factors = torch.Generator().manual_seed(1234)
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(4, NUM_JOINTS, 3, generator=factors) * spread
+    mean = torch.randn(NUM_JOINTS, 3, generator=factors) * 0.3 + shift
+    hidden = torch.randn(num, 4, generator=generator)
+    hidden[:, 0] = hidden[:, 0].exp() - 1
+    own = torch.randn(num, NUM_JOINTS, 3, generator=generator) * spread
+    pose = mean + torch.einsum("nf,fjk->njk", hidden, mixing) * 0.5 + own
+    pose = pose * (math.pi - 0.2) / pose.norm(dim=-1, keepdim=True).clamp_min(math.pi - 0.2)
+    pose[:, list(HINGES), 1:] = 0
+    pose[:, [22, 23, 24]] = 0
+    return pose
+
+
+def random_rotations(num: int, seed: int = 0) -> Tensor:
+    """Poses (num, 55, 3) whose every joint is uniform on SO(3)."""
+    quat = torch.randn(num, NUM_JOINTS, 4, generator=torch.Generator().manual_seed(seed))
+    return roma.unitquat_to_rotvec(quat / quat.norm(dim=-1, keepdim=True))
+
+
+def members() -> tuple[type[PriorConfigBase], ...]:
+    """The config classes of the registry."""
+    return get_args(get_args(PriorConfig)[0])
+
+
+def cases() -> Iterator[tuple[str, PriorConfigBase]]:
+    """(name, small config) for every combination of the choices and switches of every registered prior."""
+    for config_class in members():
+        fields = config_class.model_fields
+        kind = get_args(fields["kind"].annotation)[0]
+        choices = {name: _choices(field.annotation) for name, field in fields.items() if name != "kind"}
+        choices = {name: values for name, values in choices.items() if values}
+        small: dict[str, Any] = {name: value for name, value in _SMALL.items() if name in fields}
+        for values in itertools.product(*choices.values()):
+            chosen = dict(zip(choices, values, strict=True))
+            if chosen.get("use_conditioning") is False and chosen["condition"] != fields["condition"].default:
+                continue  # what to condition on means nothing without conditioning
+            name = "-".join([kind, *(str(v) for v in values if not isinstance(v, bool)), *(k for k, v in chosen.items() if v is True)])
+            yield name, config_class(kind=kind, **small, **chosen)
+
+
+def conditioned_on_root(prior: Prior) -> bool:
+    """Whether the energy may depend on the root although the root is not learnt."""
+    config = prior.config
+    return getattr(config, "use_conditioning", False) and config.condition == "global_orient"
+
+
+def trained(config: PriorConfigBase, joints: tuple[int, ...], num_steps: int, poses: Tensor, started_on: Tensor, lr: float = 1e-2) -> Prior:
+    """A prior after a few steps of Adam on all of `poses`, in evaluation mode."""
+    torch.manual_seed(0)
+    prior = config.build(joints)
+    prior.start(started_on)
+    prior.train()
+    optimizer = torch.optim.Adam(prior.parameters(), lr)
+    for _ in range(num_steps):
+        optimizer.zero_grad()
+        prior.loss(poses)["loss"].backward()
+        optimizer.step()
+    return prior.eval()
+
+
+def shake(prior: Prior, scale: float = 0.3, seed: int = 0) -> Prior:
+    """The prior with noise on every parameter, so that nothing is close to its start."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
+    return prior
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    if annotation is bool:
+        return (False, True)
+    return get_args(annotation) if get_origin(annotation) is Literal else ()

@@ -1,0 +1,85 @@
+"""Trains a pose prior from its YAML: `python train.py --config joint_flow --override training.learning_rate=1e-4`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from torch import Tensor
+
+from configs.cli import run
+from configs.load import find_config, load_config
+from configs.schema import ExperimentConfig
+from datamodules.base import PoseDataModule
+from datamodules.view import PoseView
+from priors.callbacks import AveragedWeights, SampleReport
+from priors.checkpoint import read_checkpoint
+from priors.logging import make_logger
+from priors.module import PriorModule
+
+log = logging.getLogger("train")
+
+_NUM_WATCHED = 512  # validation poses that samples are compared with
+
+
+def main(arguments: Sequence[str] | None = None) -> Path:
+    """Trains, and returns the path of the best checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True, help="the name of a file in configs/, or a path")
+    parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="training.learning_rate=1e-4 ...")
+    parser.add_argument("--resume", metavar="CKPT", help="go on from this checkpoint, usually checkpoints/NAME/last.ckpt")
+    options = parser.parse_args(arguments)
+    config = load_config(ExperimentConfig, options.config, options.override)
+    if options.resume:
+        read_checkpoint(options.resume)
+    return fit(config, find_config(options.config).stem, options.resume)
+
+
+def fit(config: ExperimentConfig, name: str, resume: str | None) -> Path:
+    pl.seed_everything(config.seed, verbose=False)
+    data = PoseDataModule(config.data, config.training.batch_size, config.seed)
+    data.setup()
+    prior = config.model.build(data.joint_indices)
+    prior.start(data.training_sample())
+    module = PriorModule(prior, config.training, config.model_dump(mode="json"), data.fingerprint, config.seed)
+    log.info("%s: %d parameters over %d joints", name, sum(p.numel() for p in prior.parameters()), prior.num_joints)
+
+    directory = Path(config.logging.checkpoint_dir)
+    best = ModelCheckpoint(directory, "best", monitor="val/loss", save_last=True, enable_version_counter=False)
+    callbacks: list[Callback] = [
+        SampleReport(_spread(data.val_poses), config.logging.figures_every_n_epochs),
+        EarlyStopping("val/loss", patience=config.training.patience),
+        LearningRateMonitor(),
+        RichProgressBar(leave=False),
+        best,
+    ]
+    if config.training.ema_decay:
+        callbacks.insert(1, AveragedWeights(config.training.ema_decay))
+    trainer = pl.Trainer(
+        max_epochs=config.training.max_epochs,
+        gradient_clip_val=config.training.grad_clip_val,
+        callbacks=callbacks,
+        logger=make_logger(config.logging, name),
+        **{"num_sanity_val_steps": 0, "log_every_n_steps": 10, **config.trainer},
+    )
+    trainer.fit(module, data, ckpt_path=resume)
+    log.info("best checkpoint: %s (val/loss %.3f)", best.best_model_path, best.best_model_score)
+    return Path(best.best_model_path)
+
+
+def _spread(poses: PoseView) -> Tensor:
+    """Some poses from all over a set, (m, 55, 3)."""
+    return torch.as_tensor(poses[np.unique(np.linspace(0, len(poses) - 1, _NUM_WATCHED).astype(int))])
+
+
+if __name__ == "__main__":
+    run(main)
