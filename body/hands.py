@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# `hands_meanr` of MANO (Romero, Tzionas and Black, "Embodied Hands", SIGGRAPH Asia 2017), as reprinted in public code, for instance in
-# `get_mean_pose` of nnutils/hand_utils.py of github.com/JudyYe/ihoi; AMASS clips without finger tracking hold the same numbers to 4e-8.
+# `hands_meanr` of MANO (Romero, Tzionas and Black, "Embodied Hands", SIGGRAPH Asia 2017), to the eight digits that public code reprints;
+# the hands of AMASS clips without finger tracking are constant and hold the same numbers, left and right, within 6e-8.
 RIGHT_HAND_MEAN: tuple[float, ...] = (
     *(0.11167871, -0.04289218, 0.41644183, 0.10881133, 0.06598568, 0.75622000, -0.09639297, 0.09091566, 0.18845929),
     *(-0.11809504, -0.05094385, 0.52958450, -0.14369841, -0.05524170, 0.70485710, -0.01918292, 0.09233685, 0.33791350),

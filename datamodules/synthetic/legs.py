@@ -126,11 +126,13 @@ def sit(draw: Draw) -> Legs:
 
 
 def squat(draw: Draw) -> Legs:
-    """Half and deep squats: hips, knees and trunk fold together; past the ankle's range the heels rise and the toes extend."""
+    """Half and deep squats: thighs and shanks tilt in opposite directions and the trunk leans, so that the body stays above the feet; past
+    the ankle's range the heels rise and the toes extend."""
     depth, apart = draw.between(0.05, 1.0), draw.between(2, 26)
-    tilt = 8 + 42 * torch.sin(0.75 * math.pi * depth) + draw.normal(std=4)
-    hip = (12 + 100 * depth**0.85)[:, None] + draw.normal(2, std=3)
-    knee = (8 + 127 * depth**0.95)[:, None] + draw.normal(2, std=3)
+    tilt = 10 + 24 * torch.sin(0.85 * math.pi * depth) + draw.normal(std=4)
+    thigh, shank = 6 + 92 * depth**0.9, 5 + 32 * torch.tanh(1.5 * depth) + draw.normal(std=4)
+    hip = (thigh + tilt)[:, None] + draw.normal(2, std=3)
+    knee = (thigh + shank)[:, None] + draw.normal(2, std=3)
     level = tilt[:, None] - hip + knee
     dorsiflexion = flat_foot(tilt, hip, knee)
     return Legs(
@@ -155,7 +157,7 @@ def lunge(draw: Draw) -> Legs:
     rear = 1 - front
     tilt = draw.normal(mean=7, std=4) + 10 * depth[:, 0]
     hip = front * (28 + 62 * depth + 18 * rise) + rear * (6 - 26 * depth * (1 - rise)) + draw.normal(2, std=3)
-    knee = front * (18 + 80 * depth) + rear * (10 + 75 * depth**1.5 * (1 - 0.7 * rise)) + draw.normal(2, std=3)
+    knee = front * (18 + 80 * depth) + rear * (10 + 45 * depth**1.5 * (1 - 0.7 * rise)) + draw.normal(2, std=3)
     level = tilt[:, None] - hip + knee
     dorsiflexion = flat_foot(tilt, hip, knee)
     return Legs(
@@ -175,13 +177,14 @@ def lunge(draw: Draw) -> Legs:
 
 
 def bend(draw: Draw) -> Legs:
-    """Bending forward in lumbopelvic rhythm (Esola et al., Spine 21, 1996): first the spine, later the pelvis over nearly vertical legs."""
+    """Bending forward in lumbopelvic rhythm (Esola et al., Spine 21, 1996): first the spine, later the pelvis over legs whose hips
+    move back."""
     lean = draw.between(15, 125)
     spine = 62 * torch.tanh(lean / 75) + draw.normal(std=4)
     tilt = lean - spine
     soft = draw.between(0, 0.45)[:, None]
     knee = 3 + soft * lean[:, None] + draw.normal(2, std=2)
-    hip = tilt[:, None] + 0.42 * knee + 3 + draw.normal(2, std=2)
+    hip = tilt[:, None] + 0.6 * knee + 0.07 * lean[:, None] + draw.normal(2, std=2)
     turn = draw.normal(std=0.6)
     return Legs(
         hip_flexion=hip,
