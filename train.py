@@ -59,9 +59,10 @@ def fit(config: ExperimentConfig, name: str, resume: str | None) -> Path:
         SampleReport(_spread(data.val_poses), config.logging.figures_every_n_epochs),
         EarlyStopping("val/loss", patience=config.training.patience),
         LearningRateMonitor(),
-        RichProgressBar(leave=False),
         best,
     ]
+    if config.trainer.get("enable_progress_bar", True):
+        callbacks.append(RichProgressBar())
     if config.training.ema_decay:
         callbacks.insert(1, AveragedWeights(config.training.ema_decay))
     trainer = pl.Trainer(

@@ -40,6 +40,7 @@ _Loader.add_implicit_resolver(
 
 
 def available_configs() -> list[str]:
+    """Names of the configs that come with the project, sorted."""
     return sorted(path.stem for path in CONFIG_DIR.glob("*.yaml"))
 
 
@@ -113,22 +114,31 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 def _explain(schema: type[BaseModel], error: ValidationError) -> str:
     """The first mistake, in one line; unknown keys first, since they often cause the rest."""
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    keys, owner = _walk(schema, first["loc"])
+    keys, owner, below = _walk(schema, first["loc"])
     dotted = ".".join(keys)
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(keys[-1], owner.model_fields, 1)
         hint = f"did you mean {near[0]}? " if near else ""
         return f"{dotted}: unknown key; {hint}allowed here: {', '.join(owner.model_fields)}"
+    if first["type"].startswith("union_tag_"):
+        kinds = [kind for model in below for kind in get_args(model.model_fields["kind"].annotation)]
+        given = f"unknown kind {first['ctx']['tag']!r}" if "tag" in first.get("ctx", {}) else "missing"
+        return f"{dotted}.kind: {given}; allowed: {', '.join(kinds)}"
     message = first["msg"].removeprefix("Value error, ")
-    found = "" if first["type"] in ("missing", "union_tag_not_found") else f", found {first['input']!r}"
+    # a whole section is no help: its mistake is in the message
+    found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
     return f"{dotted}: {message[0].lower()}{message[1:]}{found}"
 
 
-def _walk(schema: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str], type[BaseModel]]:
-    """The keys of an error's location, without the union tags that pydantic puts between them, and the model that owns the last key."""
+def _walk(schema: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str], type[BaseModel], list[type[BaseModel]]]:
+    """The keys of an error's location, without the union tags that pydantic puts between them, the model that owns the last key, and those
+    that may stand below it."""
     keys: list[str] = []
     owner, below = schema, [schema]
     for part in map(str, loc):
+        if part.isdigit():  # a place in a list, whose members are what `below` holds
+            keys.append(part)
+            continue
         if len(below) > 1:  # inside a union, the next part is the tag of its member
             below = [model for model in below if part in get_args(model.model_fields["kind"].annotation)]
             continue
@@ -136,7 +146,7 @@ def _walk(schema: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str],
             owner = below[0]
         keys.append(part)
         below = _models_in(owner.model_fields[part].annotation) if part in owner.model_fields else []
-    return keys, owner
+    return keys, owner, below
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from body.skeleton import JOINT_NAMES
 from configs.base import UserError
@@ -44,9 +42,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such checkpoint; train one with `python train.py --config NAME`, it leaves checkpoints/NAME/best.ckpt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except Exception as error:  # what unpickling makes of bytes that are no pickle can be any error
         raise UserError(
-            f"{path}: not a checkpoint that can be read safely ({_first_line(error)}); expected one written by train.py"
+            f"{path}: not a checkpoint that can be read safely ({_in_one_line(error)}); expected one written by train.py"
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get(_ENTRY), dict) or "state_dict" not in content:
         keys = ", ".join(sorted(map(str, content))) if isinstance(content, dict) else type(content).__name__
@@ -75,8 +73,8 @@ def load_prior(path: str | Path, device: str | torch.device = "cpu") -> Prior:
         weights = {name.removeprefix(_PREFIX): value for name, value in content["state_dict"].items() if name.startswith(_PREFIX)}
         prior.load_state_dict(weights)
         prior.check_finite()
-    except (KeyError, RuntimeError, ValueError, ValidationError) as error:
-        raise UserError(f"{path}: the checkpoint does not fit its own description ({_first_line(error)}); train it again") from error
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: the checkpoint does not fit its own description ({_in_one_line(error)}); train it again") from error
     return prior.to(device).eval().requires_grad_(False)
 
 
@@ -85,8 +83,11 @@ def build_prior(model: dict[str, Any], joints: list[str]) -> Prior:
     from priors import PriorConfig  # the registry imports this module
 
     config = TypeAdapter(PriorConfig).validate_python(model)
+    unknown = [name for name in joints if name not in JOINT_NAMES]
+    if unknown:
+        raise ValueError(f"there is no joint {', '.join(map(str, unknown))}")
     return config.build([JOINT_NAMES.index(name) for name in joints])
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:200]
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

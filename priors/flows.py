@@ -18,21 +18,33 @@ CouplingKind = Literal["affine", "spline"]
 _TAIL_BOUND = 6.0
 _NUM_BINS = 8
 _COMPRESSION = 2.0
+_MAX_LOG_SCALE = 3.0
+# No rotation compresses to more than this (a turn of pi in a direction that does not move stays just below); a net that extrapolates while
+# sampling may ask for more, which sinh would take to infinity.
+_MAX_COMPRESSED = 15.0
+# Whitened features have unit spread; one with less than this does not move in the data, and scaling it to one would only blow up what the
+# untrained networks add to it, or divide by zero.
+_MIN_SPREAD = 0.1
+
+
+def compress(inputs: Tensor) -> Tensor:
+    """Element by element `y = s asinh(x / s)`: the identity near 0, logarithmic far out."""
+    return _COMPRESSION * torch.asinh(inputs / _COMPRESSION)
 
 
 class TailCompression(Transform):
-    """Element by element `y = s asinh(x / s)`: the identity near 0, logarithmic far out.
+    """`compress` as a transform.
 
     A Gaussian in y is log-normal in the tails of x, so a pose at fifty standard deviations costs tens of nats instead of thousands, and
     what the networks see stays small for any rotation.
     """
 
     def forward(self, inputs: Tensor, context: object = None) -> tuple[Tensor, Tensor]:
-        scaled = inputs / _COMPRESSION
-        return _COMPRESSION * torch.asinh(scaled), -0.5 * torch.log1p(scaled.square()).sum(-1)
+        return compress(inputs), -0.5 * torch.log1p((inputs / _COMPRESSION).square()).sum(-1)
 
     def inverse(self, inputs: Tensor, context: object = None) -> tuple[Tensor, Tensor]:
-        scaled = inputs / _COMPRESSION
+        """(N, D) -> the inputs of `forward`, and the log-determinants of this map (N,)."""
+        scaled = inputs.clamp(-_MAX_COMPRESSED, _MAX_COMPRESSED) / _COMPRESSION
         outputs = _COMPRESSION * torch.sinh(scaled)
         return outputs, torch.log(torch.cosh(scaled)).sum(-1)
 
@@ -69,6 +81,14 @@ class ResidualMLP(nn.Module):
         return self.last(nn.functional.silu(hidden), *extra)
 
 
+class _AffineCoupling(AffineCouplingTransform):
+    """nflows' affine coupling, but its scale goes both ways, not only down: a sharp conditional has to be stretched."""
+
+    def _scale_and_shift(self, transform_params: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = transform_params.chunk(2, 1)
+        return (_MAX_LOG_SCALE * torch.tanh(raw / _MAX_LOG_SCALE)).exp(), shift
+
+
 def coupling(kind: CouplingKind, mask: Sequence[int], make_net: Callable[[int, int], nn.Module]) -> Transform:
     """A coupling layer (Dinh et al., ICLR 2017, or Durkan et al., "Neural Spline Flows", NeurIPS 2019).
 
@@ -78,13 +98,25 @@ def coupling(kind: CouplingKind, mask: Sequence[int], make_net: Callable[[int, i
     """
     mask_tensor = torch.tensor(list(mask))
     if kind == "affine":
-        return AffineCouplingTransform(mask_tensor, make_net)
+        return _AffineCoupling(mask_tensor, make_net)
     return PiecewiseRationalQuadraticCouplingTransform(mask_tensor, make_net, num_bins=_NUM_BINS, tails="linear", tail_bound=_TAIL_BOUND)
 
 
+class _ActNorm(ActNorm):
+    """nflows' activation normalisation, but features that do not move, such as a hinge's other two axes, keep their scale."""
+
+    @torch.no_grad()
+    def _initialize(self, inputs: Tensor) -> None:
+        std = inputs.std(0)
+        std = torch.where(std < _MIN_SPREAD, torch.ones_like(std), std)
+        self.log_scale.copy_(-std.log())
+        self.shift.copy_(-(inputs / std).mean(0))
+        self.initialized.fill_(True)
+
+
 def actnorm(num_features: int) -> Transform:
-    """Activation normalisation (Kingma and Dhariwal, "Glow", NeurIPS 2018); initialised by the first batch that it sees in training mode."""
-    return ActNorm(num_features)
+    """Activation normalisation (Kingma and Dhariwal, NeurIPS 2018); initialised by the first batch that it sees in training mode."""
+    return _ActNorm(num_features)
 
 
 def mixing(num_features: int) -> Transform:
@@ -93,6 +125,7 @@ def mixing(num_features: int) -> Transform:
 
 
 def compose(transforms: Sequence[Transform]) -> Transform:
+    """The transforms one after another, from data to noise."""
     return CompositeTransform(list(transforms))
 
 

@@ -19,6 +19,8 @@ Covariance = Literal["diagonal", "joint", "full"]
 
 
 class GaussianConfig(PriorConfigBase):
+    """How the Gaussian prior is built."""
+
     kind: Literal["gaussian"]
     covariance: Covariance = "diagonal"
     """Which components may correlate: none, those of one joint, or all."""
@@ -63,7 +65,9 @@ class Gaussian(DensityPrior):
         blocks = self._blocks(rotvec).double()
         size = blocks.shape[-1]
         covariance = torch.einsum("nga,ngb->gab", blocks, blocks) / len(blocks)
-        covariance = covariance + 1e-6 * torch.eye(size, dtype=covariance.dtype, device=covariance.device)
+        # directions that move less than the scale's floor are as wide as that; a hair more, since joints may move in a plane
+        short = (1 - covariance.diagonal(dim1=-2, dim2=-1)).clamp_min(0)
+        covariance = covariance + torch.diag_embed(short) + 1e-6 * torch.eye(size, dtype=covariance.dtype, device=covariance.device)
         root = torch.linalg.inv(torch.linalg.cholesky(covariance))
         self.log_diagonal.copy_(root.diagonal(dim1=-2, dim2=-1).log())
         row, column = torch.tril_indices(size, size, -1)
@@ -73,15 +77,23 @@ class Gaussian(DensityPrior):
     def log_prob(self, pose: Tensor) -> Tensor:
         rotvec = self.select(pose)
         broad = self.broad.log_prob(rotvec)
-        correction = haar_correction(rotvec)
-        # gather the blocks' log-densities by joint where blocks lie within one, by pose where one block holds them all
-        blocks = standard_normal_log_prob(self._whiten(rotvec)) + self.log_diagonal.sum(-1)
-        log_scale = self.scale.log()
         if self.config.covariance == "full":
-            gaussian = blocks.sum(-1) - log_scale.sum() + correction.sum(-1)
-            return defend(gaussian, broad.sum(-1), self.config.defensive_weight)
-        by_joint = blocks.unflatten(-1, (self.num_joints, -1)).sum(-1) - log_scale.view(-1, 3).sum(-1)
-        return defend(by_joint + correction, broad, self.config.defensive_weight).sum(-1)
+            broad = broad.sum(-1, keepdim=True)
+        return defend(self._gaussian_log_prob(rotvec), broad, self.config.defensive_weight).sum(-1)
+
+    def loss(self, pose: Tensor) -> dict[str, Tensor]:
+        # The Gaussian is fitted alone, outliers and all, so that the baseline is the field's Gaussian; the broad component only bounds it.
+        loss = -self._gaussian_log_prob(self.select(pose)).sum(-1).mean()
+        return {"loss": loss, "nll": -self.log_prob(pose.detach()).mean()}
+
+    def _gaussian_log_prob(self, rotvec: Tensor) -> Tensor:
+        """Nats against Haar measure of what may correlate together: (*batch, J, 3) -> (*batch, J), or (*batch, 1) for a full covariance."""
+        log_scale = self.scale.log().view(-1, 3).sum(-1)
+        by_joint = haar_correction(rotvec) - log_scale
+        blocks = standard_normal_log_prob(self._whiten(rotvec)) + self.log_diagonal.sum(-1)
+        if self.config.covariance == "full":
+            return blocks + by_joint.sum(-1, keepdim=True)
+        return blocks.unflatten(-1, (self.num_joints, -1)).sum(-1) + by_joint
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:

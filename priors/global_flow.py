@@ -24,6 +24,8 @@ _NUM_START = 8192
 
 
 class GlobalFlowConfig(PriorConfigBase):
+    """How the global flow is built."""
+
     kind: Literal["global_flow"]
     hidden: int = Field(512, ge=1)
     """Width of the conditioners."""
@@ -92,6 +94,9 @@ class GlobalFlow(DensityPrior):
         # nflows' normalisation initialises itself at its first forward pass in training mode: here, on poses that every rank shares
         was_training = self.training
         self.train()
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.eval()
         first = poses[:: max(1, len(poses) // _NUM_START)]
         self._flow_log_prob(self.select(first), self._context(first, None))
         self.train(was_training)
@@ -110,8 +115,10 @@ class GlobalFlow(DensityPrior):
         broad = (self.broad.log_prob(rotvec) * ~visible).sum(-1)
         log_prob = defend(flow, broad, self.config.defensive_weight)
         unconditional = ~visible.any(-1)
-        nll = -log_prob[unconditional].mean() if unconditional.any() else log_prob.new_tensor(float("nan"))
-        return {"loss": -log_prob.mean(), "nll": nll.detach()}
+        values = {"loss": -log_prob.mean()}
+        if unconditional.any():
+            values["nll"] = -log_prob[unconditional].mean().detach()
+        return values
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
@@ -204,5 +211,5 @@ class _Conditioner(nn.Module):
 
 
 def _columns(rotvec: Tensor) -> Tensor:
-    """First two columns of each rotation matrix less the identity's: (..., 3) -> (..., 6), bounded and continuous (Zhou et al., CVPR 2019)."""
+    """First two columns of each rotation matrix less the identity's: (..., 3) -> (..., 6), bounded, continuous (Zhou et al., CVPR 2019)."""
     return (roma.rotvec_to_rotmat(rotvec)[..., :2] - torch.eye(3, 2).to(rotvec)).flatten(-2)

@@ -16,6 +16,7 @@ from body.rotations import geodesic_angle
 from body.skeleton import JOINT_NAMES, PARTS
 from configs.base import UserError
 from priors.base import Prior, PriorConfigBase
+from priors.flows import compress
 from priors.hand_networks import ResidualMLP, rotmat_from_6d
 from priors.so3_density import IsotropicAngularCentralGaussian, half_angle_sine_squared
 
@@ -71,6 +72,11 @@ class HandVAE(Prior):
 
     Raises `UserError` if there is no complete hand, or only one for `hands="both"`.
     """
+
+    reflection: Tensor
+    mean: Tensor
+    std: Tensor
+    num_steps: Tensor
 
     def __init__(self, config: HandVAEConfig, joint_indices: Sequence[int]) -> None:
         hands = _complete_hands(config, joint_indices)
@@ -216,8 +222,9 @@ class HandVAE(Prior):
         return rotmat_from_6d(features.unflatten(-1, (-1, 6)))
 
     def _posterior(self, rotvec: Tensor) -> Normal:
-        mean, raw = self.encoder((self._features(rotvec) - self.mean) / self.std).chunk(2, -1)
-        return Normal(mean, (_LOG_STD_RANGE * torch.tanh(raw / _LOG_STD_RANGE)).exp())
+        # both compressions are the identity near the data; without them the energy of poses far from it grows into the tens of thousands
+        mean, raw = self.encoder(compress((self._features(rotvec) - self.mean) / self.std)).chunk(2, -1)
+        return Normal(compress(mean), (_LOG_STD_RANGE * torch.tanh(raw / _LOG_STD_RANGE)).exp())
 
     def _mode(self, z: Tensor) -> Tensor:
         return self._rotations(self.mean + self.std * self.decoder(z))

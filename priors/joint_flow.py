@@ -24,6 +24,8 @@ _ROTATION_FEATURES = 6
 
 
 class JointFlowConfig(PriorConfigBase):
+    """How the joint flow is built."""
+
     kind: Literal["joint_flow"]
     hidden: int = Field(128, ge=1)
     """Width of each joint's conditioners."""
@@ -123,7 +125,7 @@ class JointFlow(DensityPrior):
         return rotvec
 
     def _context_of(self, rotvec: Tensor, groups: Tensor | None) -> GroupContext:
-        """(B, J, 3) -> features (G, B, C*6): rotation matrix columns of the context joints, less the identity; zeros where there is none."""
+        """(B, J, 3) -> features (G, B, C*6): matrix columns of the context joints less the identity, zeros where there is none."""
         table = self.context if groups is None else self.context[groups]
         columns = roma.rotvec_to_rotmat(rotvec)[..., :2] - torch.eye(3, 2).to(rotvec)
         features = columns.flatten(-2)[:, table.clamp_min(0)] * (table != NO_JOINT).unsqueeze(-1)

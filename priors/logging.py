@@ -6,13 +6,15 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from matplotlib.figure import Figure
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
+from body.figures import Figure
 from configs.base import Config
 
 
 class LoggingConfig(Config):
+    """Where a run is logged and leaves its checkpoints."""
+
     logger: Literal["tensorboard", "wandb", "csv"] = "tensorboard"
     log_dir: str = "lightning_logs"
     """Logs go to `<log_dir>/<run name>`."""

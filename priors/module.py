@@ -21,6 +21,8 @@ _PLATEAU_FACTOR = 0.5
 
 
 class TrainingConfig(Config):
+    """How a prior is trained."""
+
     learning_rate: float = Field(gt=0)
     batch_size: int = Field(ge=1)
     max_epochs: int = Field(ge=1)

@@ -32,7 +32,7 @@ class IsotropicAngularCentralGaussian(nn.Module):
     It is the law of q / |q| for a quaternion q = mode * g with Gaussian g of variances (1, v, v, v), v = (scale / 2)^2: antipodally
     symmetric, hence a density on SO(3), with a normaliser in closed form. Near the mode the rotation vector is a three-dimensional Cauchy
     vector. Far from it the logarithm is bounded: a pose that the decoder does not reproduce costs at most -2 log v per joint, where
-    the matrix Fisher density with the same spread costs 2 / v. The scale is learnt with the decoder (Rybkin et al.,
+    the matrix Fisher density with the same scale costs 1 / (2 v). The scale is learnt with the decoder (Rybkin et al.,
     "Simple and effective VAE training with calibrated decoders", ICML 2021).
 
     Args:

@@ -1,7 +1,7 @@
 """What a refinement is given: everything fixed, in one place, people and frames as dimensions.
 
-Conventions. Metres, radians, pixels of the full image. Cameras are OpenCV (x right, y down, z forward) and map world to camera. The world is
-stage 1's: the axes of its first camera. Stage 1's camera translations and depths are in its own unit: `metric = alpha * stage1`.
+Conventions. Metres, radians, pixels of the full image. Cameras are OpenCV (x right, y down, z forward) and map world to camera. The world
+is stage 1's: the axes of its first camera. Stage 1's camera translations and depths are in its own unit: `metric = alpha * stage1`.
 P people, T frames of the clip, J joints of the body, K keypoints.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 
@@ -39,8 +40,11 @@ class Bodies:
         shape_directions: (P, J, 3, B) metres per unit of beta; B = 0 where no body-model file says how shape moves joints.
         betas: (P, B0) as given, passed through where B = 0.
         smplx_index: (J,) SMPL-X joint of each joint, -1 for those that SMPL-X lacks (SMPL's hand stubs).
-        height: (P, J) metres that a joint stands above the sole when the foot is flat; nan for joints that never carry (only ankles and feet).
+        height: (P, J) metres that a joint stands above the sole when the foot is flat; nan for joints that never carry
+            (all but ankles and feet).
         thickness: (P, J) metres from a joint forward to the skin that a camera sees; nan where not known.
+        root_offset: (P, 3) metres, smplx's J0 at the betas given: `transl = pelvis - root_offset`. Rest joints start at the pelvis.
+        root_shape_directions: (P, 3, B) metres per unit of beta, how J0 moves with shape.
     """
 
     parents: tuple[int, ...]
@@ -50,6 +54,8 @@ class Bodies:
     smplx_index: tuple[int, ...]
     height: Tensor
     thickness: Tensor
+    root_offset: Tensor = field(default_factory=lambda: torch.zeros(1, 3))
+    root_shape_directions: Tensor = field(default_factory=lambda: torch.zeros(1, 3, 0))
 
 
 @dataclass(frozen=True)

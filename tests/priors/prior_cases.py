@@ -22,7 +22,7 @@ _SMALL = {"hidden": 12, "K": 3, "num_context": 2, "num_blocks": 1, "z_dim": 4, "
 
 
 def make_poses(num: int, seed: int = 0, spread: float = 0.25, shift: float = 0.0) -> Tensor:
-    """Correlated, skewed poses (num, 55, 3): rotation vectors from few factors; eyes and jaw at zero. `shift` moves every mean, in radians."""
+    """Correlated, skewed poses (num, 55, 3) from few factors, eyes and jaw at zero; `shift` moves every mean, in radians."""
     factors = torch.Generator().manual_seed(1234)
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(4, NUM_JOINTS, 3, generator=factors) * spread

@@ -52,7 +52,7 @@ def train(prior: HandVAE, poses: torch.Tensor, num_steps: int, learning_rate: fl
 @pytest.fixture(scope="module", params=["standard", "so3"])
 def trained(request: pytest.FixtureRequest) -> HandVAE:
     torch.manual_seed(0)
-    return train(make_config(type=request.param, kl_warmup_steps=50).build(RIGHT), make_poses(256), 200)
+    return train(make_config(type=request.param, kl_warmup_steps=50).build(RIGHT), make_poses(128), 150)
 
 
 def evidence(prior: HandVAE, pose: torch.Tensor) -> torch.Tensor:
@@ -67,18 +67,19 @@ def evidence(prior: HandVAE, pose: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["standard", "so3"])
 def test_bound_rises_with_its_samples_to_the_evidence_by_quadrature(kind: str) -> None:
-    # noisy hands, so that the grid resolves the posterior
-    poses = make_poses(132, noise=0.3)
-    prior = train(make_config(type=kind, kl_warmup_steps=0).build(RIGHT), poses[:128], 100)
+    # noisy hands and a posterior that is too wide, so that the grid resolves the truth and importance sampling covers it
+    poses = make_poses(128, noise=0.3)
+    prior = train(make_config(type=kind, kl_warmup_steps=0).build(RIGHT), poses, 80)
     with torch.no_grad():
-        true = evidence(prior, poses[128:])
+        prior.encoder.skip.bias[prior.config.z_dim :] += 1
+        true = evidence(prior, poses[:4])
     generator = torch.Generator().manual_seed(0)
     one, few, many = (
-        torch.stack([prior.bound(poses[128:], k, generator) for _ in range(repeats)]).mean(0)
-        for k, repeats in [(1, 200), (16, 50), (20_000, 1)]
+        torch.stack([prior.bound(poses[:4], k, generator) for _ in range(repeats)]).mean(0)
+        for k, repeats in [(1, 400), (4, 400), (10_000, 1)]
     )
-    assert (one < few).all()
-    assert (few < true).all()
+    assert (one < few - 0.05).all()
+    assert (few < true - 0.05).all()
     torch.testing.assert_close(many, true, atol=0.1, rtol=0)
 
 
@@ -92,7 +93,7 @@ def test_training_explains_the_data(trained: HandVAE) -> None:
     loss = trained.loss(pose)
     assert float(loss["reconstruction_deg"]) == pytest.approx(scores["reconstruction_deg"], rel=1e-3)
     # one sample against sixty-four
-    assert float(loss["loss"]) > scores["nll_bound"]
+    assert loss["loss"].item() > scores["nll_bound"]
 
 
 @torch.no_grad()
@@ -105,7 +106,7 @@ def test_energy_tells_hands_from_random_rotations_and_counts_no_other_joint(trai
     torch.testing.assert_close(trained.energy(other), trained.energy(pose))
 
 
-@pytest.mark.parametrize(("kind", "hands"), [("standard", "one"), ("so3", "one"), ("standard", "both"), ("so3", "both")])
+@pytest.mark.parametrize(("kind", "hands"), [("standard", "both"), ("so3", "one")])
 def test_energy_and_reconstruction_are_finite_for_any_rotations(kind: str, hands: str) -> None:
     prior = train(make_config(type=kind, hands=hands, kl_warmup_steps=0).build(BOTH), make_poses(64), 60)
     random = roma.random_rotvec(10_000 * 55).view(-1, 55, 3)
@@ -113,6 +114,7 @@ def test_energy_and_reconstruction_are_finite_for_any_rotations(kind: str, hands
     pose = torch.cat([random, flipped, torch.zeros(1, 55, 3), torch.full((1, 55, 3), 1e-9), 30 * random[:50]]).requires_grad_()
     energy = prior.energy(pose)
     (gradient,) = torch.autograd.grad(energy.sum(), pose)
+    energy = energy.detach()
     assert torch.isfinite(energy).all()
     assert torch.isfinite(gradient).all()
     assert torch.isfinite(prior.reconstruct(pose)).all()

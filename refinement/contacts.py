@@ -1,0 +1,34 @@
+"""When a foot carries, and where the floor is, from the present estimate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from refinement.problem import Bodies, Problem
+from refinement.scene import Scene
+
+# A foot carries below this speed and this height above where it stands when flat; both fade over the width beside them.
+_SPEED, _SPEED_WIDTH = 0.35, 0.05
+_HEIGHT, _HEIGHT_WIDTH = 0.06, 0.015
+
+
+def carrying_joints(bodies: Bodies) -> list[int]:
+    """Joints that have a height above the sole for every person."""
+    return torch.isfinite(bodies.height).all(0).nonzero()[:, 0].tolist()
+
+
+@torch.no_grad()
+def detect_contacts(scene: Scene, problem: Problem) -> Tensor:
+    """(P, T, F) in [0, 1]: how surely each joint that can carry does; zero outside a person's life."""
+    joints = carrying_joints(problem.bodies)
+    feet = scene.joints[:, :, joints]
+    steps = torch.linalg.vector_norm(torch.diff(feet, dim=1), dim=-1) * problem.fps
+    if steps.shape[1] == 0:
+        steps = torch.zeros_like(feet[..., 0])
+    # the slower of the steps to and from a frame: the first and last frame of a stance count
+    speed = torch.minimum(torch.cat([steps[:, :1], steps], 1), torch.cat([steps, steps[:, -1:]], 1))[:, : feet.shape[1]]
+    raised = scene.heights(joints) - problem.bodies.height[:, None, joints]
+    still = torch.sigmoid((_SPEED - speed) / _SPEED_WIDTH)
+    low = torch.sigmoid((_HEIGHT - raised) / _HEIGHT_WIDTH)
+    return still * low * problem.alive[..., None]

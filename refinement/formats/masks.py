@@ -1,0 +1,54 @@
+"""Person masks of stage 2, read one at a time: `.png` or `.npy`, person and frame in the name in either order, any grid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from refinement.formats.files import listed, read_array
+
+_NAMES = (re.compile(r"frame_(?P<frame>\d+)_person_(?P<person>\d+)"), re.compile(r"person_(?P<person>\d+)_frame_(?P<frame>\d+)"))
+
+
+class Masks:
+    """The masks below a stage 2 folder, by person and frame."""
+
+    def __init__(self, stage2_dir: Path, warnings: list[str]) -> None:
+        self._folder = stage2_dir / "masks"
+        self._files: dict[tuple[int, int], Path] = {}
+        self._unread: list[str] = []
+        self._warnings = warnings
+        for path in sorted(self._folder.iterdir()) if self._folder.is_dir() else []:
+            match = next((m for name in _NAMES if (m := name.fullmatch(path.stem))), None)
+            if match and path.suffix in (".png", ".npy"):
+                self._files[int(match["person"]), int(match["frame"])] = path
+        if not self._files:
+            warnings.append(f"{self._folder}: no masks named frame_<t>_person_<id> or person_<id>_frame_<t>; boxes take their place")
+
+    def read(self, person: int, frame: int) -> np.ndarray | None:
+        """(h, w) bool, true on the person; None where there is no readable mask."""
+        path = self._files.get((person, frame))
+        if path is None:
+            return None
+        try:
+            if path.suffix == ".npy":
+                mask = read_array(path).squeeze()
+            else:
+                with Image.open(path) as image:
+                    mask = np.asarray(image.convert("L"))
+        except Exception as error:  # whatever a damaged picture makes the decoder raise, it costs this mask only
+            self._unread.append(f"{path} ({' '.join(str(error).split())})")
+            return None
+        if mask.ndim != 2:
+            self._unread.append(f"{path} (shape {mask.shape})")
+            return None
+        return mask > (127 if mask.dtype == np.uint8 and mask.max(initial=0) > 1 else 0)
+
+    def close(self) -> None:
+        """Says which masks could not be read."""
+        if self._unread:
+            self._warnings.append(f"{len(self._unread)} masks could not be read: {listed(self._unread, 2)}")
+            self._unread = []

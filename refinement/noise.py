@@ -1,0 +1,113 @@
+"""How noisy the input is, read from the input itself.
+
+Motion is smooth at 30 frames a second and noise is not: differences of high order suppress the first and amplify the second, so that the
+median of their size tells the white part of the noise (the estimator of Gasser, Sroka & Jennen-Steinmetz, "Residual Variance and Residual
+Pattern in Nonlinear Regression", Biometrika 73, 1986, made robust). Terms divide by these levels, hence clean input stays clean and noisy
+input is smoothed, by one rule.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import roma
+import torch
+from torch import Tensor
+
+from body.model import forward_kinematics
+from refinement.problem import Problem
+from refinement.scene import height_in_image, mean_of_joints, project, to_cameras
+
+_ORDER = 4
+# a median of |N(0, 1)|
+_MEDIAN_ABS_NORMAL = 0.6745
+# What cannot be told from rounding or from motion itself: a tenth of a pixel, a twentieth of a degree, a thousandth of a depth.
+_FLOOR_PX, _FLOOR_RAD, _FLOOR_DEPTH = 0.1, 0.001, 0.001
+# Stage 3's reprojection error as a fraction of the body's height in the image: the least that can be told, and what is usual.
+_FLOOR_BIAS, _USUAL_BIAS = 0.0005, 0.013
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """Standard deviations of the white part of the input's noise.
+
+    Attributes:
+        keypoint_px: of a keypoint's coordinate.
+        rotation_rad: of one component of a joint's rotation in stage 3.
+        depth_ratio: of a reading of the depth map, as a fraction of the depth.
+        bias: of the slow part of stage 3's error, as it shows in the image, as a fraction of the body's height there.
+    """
+
+    keypoint_px: float
+    rotation_rad: float
+    depth_ratio: float
+    bias: float
+
+
+def white_noise(series: Tensor, valid: Tensor) -> float:
+    """Robust standard deviation of the white part of many time series; nan where no stretch of 5 valid frames exists.
+
+    Args:
+        series: (..., T, N) along time.
+        valid: (..., T, N) bool.
+    """
+    order = min(_ORDER, series.shape[-2] - 1)
+    gain = math.sqrt(sum(math.comb(order, k) ** 2 for k in range(order + 1)))
+    window = valid.unfold(-2, order + 1, 1).all(-1) if order > 0 else valid
+    differences = torch.diff(series, n=order, dim=-2)[window]
+    return float(differences.abs().median() / (gain * _MEDIAN_ABS_NORMAL)) if len(differences) else math.nan
+
+
+def estimate_noise(problem: Problem) -> NoiseLevels:
+    """Noise of a problem's keypoints, rotations and depths."""
+    seen = problem.observations
+    valid = (seen.keypoint_confidence > 0).transpose(1, 2)[..., None].expand(-1, -1, -1, 2)
+    keypoint = _at_least(white_noise(seen.keypoints.transpose(1, 2), valid), _FLOOR_PX)
+
+    rotvec = problem.start.body_pose
+    relative = roma.rotvec_composition([-rotvec[:, :-1], rotvec[:, 1:]])
+    both = (problem.visible[:, 1:] & problem.visible[:, :-1])[..., None].expand(-1, -1, relative[0, 0].numel())
+    # differences of order n - 1 of the steps are those of order n of the rotations
+    steps = relative.flatten(-2)
+    rotation = _at_least(_white_noise_of_steps(steps, both), _FLOOR_RAD)
+
+    ratio = torch.where(seen.joint_depth_confidence > 0, seen.joint_depth, torch.ones_like(seen.joint_depth)).log()
+    depth = _at_least(white_noise(ratio, seen.joint_depth_confidence > 0), _FLOOR_DEPTH)
+    return NoiseLevels(keypoint, rotation, depth, _slow_bias(problem, keypoint))
+
+
+def start_joints(problem: Problem) -> Tensor:
+    """(P, T, J, 3) metres, world: where the refinement starts."""
+    start, bodies = problem.start, problem.bodies
+    rotvec = torch.cat([start.global_orient[:, :, None], start.body_pose], 2)
+    joints, _ = forward_kinematics(rotvec, bodies.rest_joints[:, None], bodies.parents)
+    return joints + (start.pelvis - bodies.rest_joints[:, None, 0])[:, :, None]
+
+
+def _slow_bias(problem: Problem, keypoint_px: float) -> float:
+    """What stage 3's reprojection error has beyond the noise of the keypoints; the median ignores what keypoints miss altogether."""
+    seen = problem.observations
+    camera_joints = to_cameras(start_joints(problem), problem.cameras, problem.start.alpha0)
+    pixels = project(mean_of_joints(camera_joints, seen.keypoint_joints), problem.cameras)
+    used = (seen.keypoint_confidence > 0) & problem.visible[..., None]
+    if not used.any():
+        return _USUAL_BIAS
+    error = float((pixels - seen.keypoints)[used].abs().median() / _MEDIAN_ABS_NORMAL)
+    height_px = float(height_in_image(camera_joints, problem)[problem.visible].median())
+    return max(math.sqrt(max(error**2 - keypoint_px**2, 0.0)) / height_px, _FLOOR_BIAS)
+
+
+def _white_noise_of_steps(steps: Tensor, valid: Tensor) -> float:
+    order = min(_ORDER - 1, steps.shape[-2] - 1)
+    if order < 0:
+        return math.nan
+    gain = math.sqrt(sum(math.comb(order + 1, k) ** 2 for k in range(order + 2)))
+    window = valid.unfold(-2, order + 1, 1).all(-1)
+    differences = torch.diff(steps, n=order, dim=-2)[window]
+    return float(differences.abs().median() / (gain * _MEDIAN_ABS_NORMAL)) if len(differences) else math.nan
+
+
+def _at_least(value: float, floor: float) -> float:
+    """A level that is never below what can be told, and is that where there was nothing to measure."""
+    return max(value, floor) if math.isfinite(value) else floor

@@ -1,0 +1,89 @@
+"""What the refinement estimates, at one point of the optimisation: bodies, scale and floor, posed and carried into the cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from refinement.problem import Cameras, Problem
+
+
+@dataclass(frozen=True)
+class Scene:
+    """P people over T frames with J joints, in the metric world of stage 1's axes.
+
+    Attributes:
+        rotvec: (P, T, J, 3) rotation of each joint relative to its parent, of the pelvis relative to the world; radians, canonical.
+        turn: (P, T, J, 3) by how much each joint has turned from where it started, in its own frame, radians.
+        rotations: (P, T, J, 3, 3) of the joints relative to the world.
+        joints: (P, T, J, 3) metres.
+        camera_joints: (P, T, J, 3) metres, in the frame's camera.
+        shape: (P, B) change of betas; or (P, 1) log of the change in size where betas do not move the joints.
+        rest_joints: (P, J, 3) metres, at that shape.
+        alpha: () metric = alpha * stage 1.
+        growth: () alpha as a multiple of its start. Terms that smooth measure in lengths that grow with it, else they would shrink the world.
+        normal: (3,) of the floor, up-facing, unit length.
+        offset: () metres; n.x + offset = 0 on the floor.
+        contacts: (P, T, F) in [0, 1], how surely each joint that can carry does; held still during a sub-stage.
+        facing: (P, T, J) bool, joints whose own skin the camera sees; held still during a sub-stage.
+    """
+
+    rotvec: Tensor
+    turn: Tensor
+    rotations: Tensor
+    joints: Tensor
+    camera_joints: Tensor
+    shape: Tensor
+    rest_joints: Tensor
+    alpha: Tensor
+    growth: Tensor
+    normal: Tensor
+    offset: Tensor
+    contacts: Tensor
+    facing: Tensor
+
+    def heights(self, joints: list[int]) -> Tensor:
+        """(P, T, len(joints)) metres above the floor."""
+        return self.joints[:, :, joints] @ self.normal + self.offset
+
+
+def camera_centres(cameras: Cameras) -> Tensor:
+    """(T, 3) places of the cameras in the world, in stage 1's unit."""
+    return -(cameras.w2c[:, :3, :3].transpose(1, 2) @ cameras.w2c[:, :3, 3:])[..., 0]
+
+
+def to_cameras(points: Tensor, cameras: Cameras, alpha: Tensor | float) -> Tensor:
+    """World points in each frame's camera.
+
+    Args:
+        points: (P, T, N, 3) metres.
+        alpha: metric = alpha * stage 1, for the cameras' translations.
+    Returns:
+        (P, T, N, 3) metres.
+    """
+    return points @ cameras.w2c[:, :3, :3].transpose(1, 2) + alpha * cameras.w2c[:, None, :3, 3]
+
+
+def project(points: Tensor, cameras: Cameras) -> Tensor:
+    """Pixels (P, T, N, 2) of points (P, T, N, 3) in each frame's camera; points behind the camera land as if 1 cm before it."""
+    plane = points[..., :2] / points[..., 2:].clamp_min(1e-2)
+    return plane @ cameras.intrinsics[:, :2, :2].transpose(1, 2) + cameras.intrinsics[:, None, :2, 2]
+
+
+def mean_of_joints(joints: Tensor, groups: tuple[tuple[int, ...], ...]) -> Tensor:
+    """The mean of each group of joints: (P, T, J, 3) -> (P, T, K, 3)."""
+    if all(len(group) == 1 for group in groups):
+        return joints[:, :, [group[0] for group in groups]]
+    weights = joints.new_zeros(len(groups), joints.shape[2])
+    for row, group in enumerate(groups):
+        weights[row, list(group)] = 1 / len(group)
+    return torch.einsum("kj,ptjx->ptkx", weights, joints)
+
+
+def height_in_image(camera_joints: Tensor, problem: Problem) -> Tensor:
+    """(P, T) pixels that a person's longest extent at rest would span at the depth of the pelvis; a constant to the gradient."""
+    rest = problem.bodies.rest_joints
+    extent = (rest.amax(1) - rest.amin(1)).amax(-1)[:, None]
+    return extent * problem.cameras.intrinsics[:, 1, 1] / camera_joints[:, :, 0, 2].detach().clamp_min(0.1)

@@ -1,0 +1,72 @@
+"""What was seen: keypoints in the image, and the bodies that stage 3 saw."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from refinement.problem import Problem
+from refinement.scene import Scene, height_in_image, mean_of_joints, project, to_cameras
+from refinement.terms.base import Term, geman_mcclure, per_person_frame
+
+
+class KeypointReprojection(Term):
+    """Keypoints against the projected joints, with a Geman-McClure kernel as wide as a part of the body's size in the image."""
+
+    name: ClassVar[str] = "keypoints"
+    sigma_px: float
+    """Noise of a keypoint's coordinate."""
+    size_fraction: float = 0.1
+    """Error, as a fraction of the body's height in the image, at which the kernel has reached half of its bound."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        seen = problem.observations
+        pixels = project(mean_of_joints(scene.camera_joints, seen.keypoint_joints), problem.cameras)
+        used = (seen.keypoint_confidence > 0) & problem.visible[..., None]
+        # confidence is zero and pixels may be anything where nothing was seen
+        residual = torch.where(used[..., None], pixels - seen.keypoints, torch.zeros_like(pixels))
+        bound = (self.size_fraction * height_in_image(scene.camera_joints, problem) / self.sigma_px).square()[..., None]
+        square = residual.square().sum(-1) / self.sigma_px**2
+        return per_person_frame(seen.keypoint_confidence * geman_mcclure(square, bound), used, problem.visible)
+
+
+class StayNearPose(Term):
+    """Stage 3's rotations, as an HMR network errs: a bias that drifts over many frames, and white noise on top.
+
+    The bias bounds how far a joint may turn from stage 3; the noise bounds how fast that turn may change, since stage 3 knows motion better
+    than place.
+    """
+
+    name: ClassVar[str] = "near_pose"
+    noise_rad: float
+    bias_rad: float
+    drift: float = 0.12
+    """Change of the bias from frame to frame, as a fraction of it."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        step = math.sqrt(2 * self.noise_rad**2 + (self.drift * self.bias_rad) ** 2)
+        both = problem.visible[:, 1:] & problem.visible[:, :-1]
+        place = 0.5 * scene.turn.square() / self.bias_rad**2
+        change = 0.5 * torch.diff(scene.turn, dim=1).square() / step**2
+        return per_person_frame(place, problem.visible, problem.visible) + per_person_frame(change, both, problem.visible)
+
+
+class StayNearRoot(Term):
+    """Stage 3's place of the pelvis in the camera: direction well known, depth badly."""
+
+    name: ClassVar[str] = "near_root"
+    depth: float
+    """Standard deviation of the depth, as a fraction of it."""
+    lateral: float
+    """Standard deviation across the view, as a fraction of the depth."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        start = to_cameras(problem.start.pelvis[:, :, None], problem.cameras, problem.start.alpha0)[:, :, 0]
+        depth = start[..., 2:].clamp_min(0.1)
+        moved = (scene.camera_joints[:, :, 0] / scene.growth - start) / depth
+        sigma = moved.new_tensor([self.lateral, self.lateral, self.depth])
+        along = moved - (start / depth) * moved[..., 2:] * moved.new_tensor([1.0, 1.0, 0.0])
+        return per_person_frame(0.5 * (along / sigma).square(), problem.visible, problem.visible)

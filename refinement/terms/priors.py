@@ -1,0 +1,66 @@
+"""What bodies and poses are like before anything is seen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import ConfigDict
+from torch import Tensor
+
+from body.skeleton import NUM_JOINTS, PARTS
+from priors.base import Prior
+from refinement.problem import Problem
+from refinement.scene import Scene
+from refinement.terms.base import Term, per_person_frame
+
+
+class ShapePrior(Term):
+    """The body that stage 3 saw, a mean over people."""
+
+    name: ClassVar[str] = "beta"
+    sigma_size: float = 0.01
+    """Standard deviation of a body's log-size about stage 3's."""
+    sigma_beta: float = 0.5
+    """Standard deviation of a beta about stage 3's."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        sigma = self.sigma_beta if problem.bodies.shape_directions.shape[-1] else self.sigma_size
+        return 0.5 * (scene.shape / sigma).square().sum(-1).mean()
+
+
+class PosePrior(Term):
+    """A trained prior's energy over the joints that it knows, or the distance from the zero pose where there is none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+    name: ClassVar[str] = "pose"
+    prior: Prior | None = None
+    sigma: float = 1.0
+    """Without a prior: standard deviation in radians of each component of the body's rotations."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        pose = smplx_pose(scene, problem)
+        if self.prior is not None:
+            energy = self.prior.energy(pose[problem.alive])
+            return energy.sum() / problem.alive.sum().clamp_min(1)
+        body = pose[:, :, list(PARTS["body"])]
+        return per_person_frame(0.5 * (body / self.sigma).square(), problem.alive, problem.alive)
+
+
+class HandPrior(PosePrior):
+    """The same for the hands; without a prior the hands are left alone."""
+
+    name: ClassVar[str] = "hands"
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        return super().__call__(scene, problem) if self.prior is not None else scene.alpha * 0
+
+
+def smplx_pose(scene: Scene, problem: Problem) -> Tensor:
+    """(P, T, 55, 3) rotation vectors in SMPL-X order; zero for joints that the body lacks."""
+    index = problem.bodies.smplx_index
+    known = [joint for joint, place in enumerate(index) if place >= 0]
+    places = torch.tensor([index[joint] for joint in known], device=scene.rotvec.device)
+    pose = scene.rotvec.new_zeros(*scene.rotvec.shape[:2], NUM_JOINTS, 3)
+    return pose.index_copy(2, places, scene.rotvec[:, :, known])

@@ -1,0 +1,53 @@
+"""How people move: accelerations are small most of the time and large at a blow or a landing."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from refinement.problem import Problem
+from refinement.scene import Scene, camera_centres
+from refinement.terms.base import Term, per_person_frame, student_t
+
+
+class Smoothness(Term):
+    """Accelerations in the world, Student-t distributed, of the joints and of a point off each joint that feels its twist."""
+
+    name: ClassVar[str] = "smooth"
+    acceleration: float = 1.5
+    """Scale of the accelerations in m/s^2; twice that at which half of human motion's stay below."""
+    freedom: float = 2.0
+    """Degrees of freedom: the smaller, the more a blow may stand out."""
+    arm: float = 0.1
+    """Distance in metres of the points that feel a joint's rotation."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        joints = scene.joints / scene.growth
+        return self.of(torch.cat([joints, joints + self.arm * scene.rotations.sum(-1) / math.sqrt(3)], 2), problem)
+
+    def of(self, points: Tensor, problem: Problem) -> Tensor:
+        """Of points (P, T, N, 3) in the world; 0 for clips of fewer than three frames."""
+        alive = problem.alive.unfold(1, 3, 1).all(-1) if problem.alive.shape[1] > 2 else problem.alive[:, :0]
+        if alive.shape[1] == 0:
+            return points.sum() * 0
+        square = torch.diff(points, n=2, dim=1).square().sum(-1) * (problem.fps**2 / self.acceleration) ** 2
+        return per_person_frame(student_t(square, self.freedom, 3), alive, problem.alive)
+
+
+class MultiPersonScale(Smoothness):
+    """How likely the motions of all people are at a scale, the bodies held still in the images of their cameras.
+
+    A person who is too small or too large for the cameras' scale seems nearer or farther, and slides along with the camera. The likelihood,
+    here that of `Smoothness`, is a mean over people and transitions, so that it does not grow with either.
+    """
+
+    name: ClassVar[str] = "multi_scale"
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        size = torch.linalg.vector_norm(scene.rest_joints, dim=(1, 2))
+        grown = (size / size.detach() - 1)[:, None, None, None] * scene.camera_joints.detach() @ problem.cameras.w2c[:, :3, :3]
+        carried = (scene.alpha - scene.alpha.detach()) * camera_centres(problem.cameras)
+        return self.of((scene.joints.detach() + grown + carried[:, None]) / scene.growth, problem)

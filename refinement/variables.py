@@ -1,0 +1,181 @@
+"""What is optimised, in coordinates in which every direction is about equally steep.
+
+Rotations are increments in each joint's own frame, so that they start at zero and never come near a singularity. Increments over time are
+filtered: a unit of the variable moves a joint by as much as data and smoothness allow at that frequency (the inverse square root of the
+Gauss-Newton Hessian of one person standing still, diagonal in the Fourier basis), which spares L-BFGS the stiffness of second differences.
+The scale moves the whole world, people grow with it: no image can tell that, so that this one soft direction stands by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import roma
+import torch
+from torch import Tensor, nn
+
+from body.model import forward_kinematics
+from refinement.contacts import carrying_joints
+from refinement.noise import NoiseLevels
+from refinement.problem import Bodies, Problem
+from refinement.scene import Scene, to_cameras
+
+# Steps of the variables that have no time: shape in betas or log-size, the scale as a fraction of alpha0, the floor in radians and metres.
+_BETA_STEP, _SIZE_STEP, _SCALE_STEP, _ANGLE_STEP, _OFFSET_STEP = 0.1, 0.003, 0.003, 0.005, 0.005
+# What the filter assumes: a bias of stage 3 of 0.1 rad, joints that accelerate by 2 m/s^2.
+_BIAS_RAD, _ACCELERATION = 0.1, 2.0
+
+
+class Variables(nn.Module):
+    """The unknowns of one problem, all zero at the start.
+
+    Args:
+        problem: what is given.
+        noise: of the input, for the filter.
+        alpha_bound: largest |delta| of alpha = alpha0 (1 + delta).
+        free_joints: joints whose rotations may change.
+    """
+
+    def __init__(self, problem: Problem, noise: NoiseLevels, alpha_bound: float, free_joints: Sequence[int]) -> None:
+        super().__init__()
+        start, bodies = problem.start, problem.bodies
+        people, frames = problem.visible.shape
+        self.parents, self.alpha0, self.alpha_bound = bodies.parents, start.alpha0, alpha_bound
+        self.num_betas = bodies.shape_directions.shape[-1]
+
+        def zeros(*shape: int) -> nn.Parameter:
+            return nn.Parameter(start.pelvis.new_zeros(shape))
+
+        self.global_orient = zeros(people, frames, 1, 3)
+        self.body_pose = zeros(people, frames, len(free_joints), 3)
+        self.pelvis = zeros(people, frames, 3)
+        self.shape = zeros(people, self.num_betas or 1)
+        self.scale = zeros(1)
+        self.plane = zeros(3)
+
+        def keep(name: str, value: Tensor, persistent: bool = False) -> None:
+            self.register_buffer(name, value.clone().contiguous(), persistent)
+
+        rotvec = torch.cat([start.global_orient[:, :, None], start.body_pose], 2)
+        keep("start_quat", roma.rotvec_to_unitquat(rotvec))
+        keep("start_pelvis", start.pelvis)
+        keep("free", torch.tensor([0, *free_joints], device=start.pelvis.device))
+        keep("rest", bodies.rest_joints)
+        keep("shape_directions", bodies.shape_directions)
+        keep("growth", _growth(bodies))
+        keep("start_plane", start.ground_plane)
+        keep("plane_axes", _plane_axes(start.ground_plane))
+        keep("contacts", start.pelvis.new_zeros(people, frames, len(carrying_joints(bodies))), persistent=True)
+        keep("facing", torch.ones_like(rotvec[..., 0], dtype=torch.bool), persistent=True)
+        pelvis_filter, joint_filter = _filters(problem, noise, [0, *free_joints])
+        keep("pelvis_filter", pelvis_filter)
+        keep("joint_filter", joint_filter)
+
+    def delta(self) -> Tensor:
+        """() the change of scale as a fraction of alpha0, within the bound."""
+        return self.alpha_bound * torch.tanh(self.scale[0] * (_SCALE_STEP / self.alpha_bound))
+
+    def forward(self, problem: Problem) -> Scene:
+        """The scene at the present values."""
+        moved = _filtered(torch.cat([self.global_orient, self.body_pose], 2), self.joint_filter[..., None])
+        turn = torch.zeros_like(self.start_quat[..., :3]).index_copy(2, self.free, moved)
+        rotvec = roma.unitquat_to_rotvec(roma.quat_product(self.start_quat, roma.rotvec_to_unitquat(turn)))
+        rest = self.rest_joints()
+        alpha = self.alpha0 * (1 + self.delta())
+        pelvis = self.start_pelvis * (alpha / self.alpha0) + _filtered(self.pelvis, self.pelvis_filter)
+        joints, rotations = forward_kinematics(rotvec, rest[:, None], self.parents)
+        joints = joints + (pelvis - rest[:, None, 0])[:, :, None]
+        normal, offset = self.ground()
+        offset = offset * (alpha / self.alpha0)
+        return Scene(
+            rotvec=rotvec,
+            turn=turn,
+            rotations=rotations,
+            joints=joints,
+            camera_joints=to_cameras(joints, problem.cameras, alpha),
+            shape=self.shape_change(),
+            rest_joints=rest,
+            alpha=alpha,
+            growth=alpha / self.alpha0,
+            normal=normal,
+            offset=offset,
+            contacts=self.contacts,
+            facing=self.facing,
+        )
+
+    def shape_change(self) -> Tensor:
+        """(P, B) change of betas, or (P, 1) log of the change in size."""
+        step = _BETA_STEP if self.num_betas else _SIZE_STEP
+        return self.shape * step + torch.log1p(self.delta()) * self.growth
+
+    def rest_joints(self) -> Tensor:
+        """(P, J, 3) metres at the present shape."""
+        change = self.shape_change()
+        if self.num_betas:
+            return self.rest + (self.shape_directions @ change[:, None, :, None])[..., 0]
+        return self.rest * change.exp()[..., None]
+
+    def ground(self) -> tuple[Tensor, Tensor]:
+        """The floor's unit normal (3,) and offset () in metres."""
+        tilt = self.plane[:2] * _ANGLE_STEP
+        normal = self.plane_axes[0] + tilt @ self.plane_axes[1:]
+        return normal / torch.linalg.vector_norm(normal), self.start_plane[3] + self.plane[2] * _OFFSET_STEP
+
+
+def _plane_axes(plane: Tensor) -> Tensor:
+    """(3, 3): the normal, and two directions across it about which it may tilt."""
+    normal = plane[:3] / torch.linalg.vector_norm(plane[:3])
+    helper = torch.zeros_like(normal)
+    helper[normal.abs().argmin()] = 1
+    first = torch.linalg.cross(normal, helper)
+    first = first / torch.linalg.vector_norm(first)
+    return torch.stack([normal, first, torch.linalg.cross(normal, first)])
+
+
+def _growth(bodies: Bodies) -> Tensor:
+    """(P, B) the change of betas that comes nearest to making a body larger, per unit of log-size; ones (P, 1) where sizes are free."""
+    directions = bodies.shape_directions
+    if directions.shape[-1] == 0:
+        return directions.new_ones(len(directions), 1)
+    bones = bodies.rest_joints - bodies.rest_joints[:, :1]
+    return torch.linalg.lstsq(directions.flatten(1, 2), bones.flatten(1)[..., None]).solution[..., 0]
+
+
+def _filtered(values: Tensor, response: Tensor) -> Tensor:
+    """Filters (P, T, ...) along time by a real frequency response (T + 1, ...).
+
+    The clip is followed by its mirror image, so that its two ends do not meet as they would in the Fourier series of the clip alone.
+    """
+    mirrored = torch.cat([values, values.flip(1)], 1)
+    return torch.fft.irfft(torch.fft.rfft(mirrored, dim=1) * response, n=mirrored.shape[1], dim=1)[:, : values.shape[1]]
+
+
+def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[Tensor, Tensor]:
+    """Frequency responses (T + 1, 1) of the pelvis in metres and (T + 1, len(joints)) of rotations in radians."""
+    bodies, start = problem.bodies, problem.start
+    rest = bodies.rest_joints
+    frames = problem.visible.shape[1]
+    depth = to_cameras(start.pelvis[:, :, None], problem.cameras, start.alpha0)[..., 2]
+    metres = noise.keypoint_px * float(depth[problem.visible].median() / problem.cameras.intrinsics[:, 0, 0].median())
+    acceleration = _ACCELERATION / problem.fps**2
+    omega = 2 * torch.pi * torch.fft.rfftfreq(2 * frames, device=rest.device, dtype=rest.dtype)
+    roughness = (2 - 2 * torch.cos(omega)).square()[:, None]
+
+    below = _descendants(bodies.parents)
+    lever = torch.stack([(rest[:, below[j]] - rest[:, j, None]).square().sum((-1, -2)).mean() for j in joints])
+    # about a random axis, two thirds of a lever's square count
+    hessian = lever * 2 / 3 * (metres**-2 + roughness * acceleration**-2) + _BIAS_RAD**-2 * (1 + roughness)
+    count = float(rest.shape[1])
+    pelvis = count * (metres**-2 + roughness * acceleration**-2)
+    return pelvis.rsqrt(), hessian.rsqrt()
+
+
+def _descendants(parents: Sequence[int]) -> list[list[int]]:
+    """Joints that a joint carries, without itself."""
+    below: list[list[int]] = [[] for _ in parents]
+    for joint in range(len(parents)):
+        above = parents[joint]
+        while above >= 0:
+            below[above].append(joint)
+            above = parents[above]
+    return below

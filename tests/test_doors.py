@@ -1,0 +1,158 @@
+"""The rooms and their doors: who may import whom, and what every module owes its reader."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("body", "priors", "datamodules", "refinement", "configs")
+
+# Each room, and the rooms that it may import from. `configs` is two: its base is below everything, what composes is above.
+MAY_IMPORT = {
+    "configs.base": set(),
+    "configs.writing": {"configs.base"},
+    "configs.cli": {"configs.base"},
+    "body": {"configs.base", "configs.writing", "configs.cli"},
+    "priors": {"configs.base", "configs.writing", "configs.cli", "body"},
+    "datamodules": {"configs.base", "configs.writing", "configs.cli", "body"},
+    "refinement": {"configs.base", "configs.writing", "configs.cli", "body", "priors", "datamodules"},
+    "configs": {"configs.base", "configs.writing", "configs.cli", "body", "priors", "datamodules", "refinement"},
+}
+# What comes from outside through one door.
+DOORS = {"nflows": "priors.flows", "matplotlib": "body.figures", "wandb": "priors.logging", "rerun": "refinement.record"}
+MAX_LINES = 300
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {_name(path): path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))}
+SCRIPTS = {path.stem: path for path in sorted(ROOT.glob("*.py"))}
+EVERYTHING = MODULES | SCRIPTS
+
+every_module = pytest.mark.parametrize("module", MODULES)
+every_file = pytest.mark.parametrize("module", EVERYTHING)
+
+
+def _room(module: str) -> str:
+    return module if module in MAY_IMPORT else module.split(".")[0]
+
+
+def _imports(module: str, tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """(module, name) of everything that is imported anywhere in a file, inside functions too; the name is empty for a whole module."""
+    is_package = EVERYTHING[module].stem == "__init__"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, ""
+        elif isinstance(node, ast.ImportFrom):
+            origin = node.module or ""
+            if node.level:
+                parents = module.split(".") if is_package else module.split(".")[:-1]
+                origin = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [node.module])])
+            for alias in node.names:
+                yield origin, alias.name
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+            if called in ("import_module", "__import__") and node.args and isinstance(node.args[0], ast.Constant):
+                yield str(node.args[0].value), ""
+
+
+def _parsed(module: str) -> ast.Module:
+    return ast.parse(EVERYTHING[module].read_text())
+
+
+def _target(origin: str, name: str) -> str:
+    """The project's module that an import reaches: `from priors import flows` reaches `priors.flows`."""
+    return f"{origin}.{name}" if f"{origin}.{name}" in MODULES else origin
+
+
+def test_the_tree_was_found() -> None:
+    assert {"priors.flows", "body.figures", "datamodules.base", "configs.load", "priors"} <= set(MODULES)
+    assert {"train", "evaluate"} <= set(SCRIPTS)
+    assert ("priors.flows", "coupling") in set(_imports("priors.joint_flow", _parsed("priors.joint_flow")))
+
+
+@every_module
+def test_rooms_are_entered_in_the_allowed_direction_only(module: str) -> None:
+    room = _room(module)
+    for origin, name in _imports(module, _parsed(module)):
+        target = _target(origin, name)
+        if target.split(".")[0] not in ROOMS:
+            assert target.split(".")[0] not in SCRIPTS, f"{module} imports the script {target}"
+            continue
+        reached = _room(target)
+        assert reached == room or reached in MAY_IMPORT[room], f"{module} imports {target}"
+
+
+@every_module
+def test_refinement_knows_priors_by_their_door_alone(module: str) -> None:
+    if _room(module) == "refinement":
+        for origin, name in _imports(module, _parsed(module)):
+            if origin.split(".")[0] == "priors":
+                assert name in ("Prior", "load_prior"), f"{module} imports {origin}.{name}"
+
+
+@every_file
+def test_libraries_with_a_door_enter_through_it(module: str) -> None:
+    for origin, name in _imports(module, _parsed(module)):
+        for library, door in DOORS.items():
+            if library in (origin.split(".")[0], "wandb" if "wandb" in name.lower() else ""):
+                assert module == door, f"{module} imports {library}, which enters through {door}"
+
+
+def test_smplx_enters_through_one_module_at_most() -> None:
+    users = [m for m in EVERYTHING if any(origin.split(".")[0] == "smplx" for origin, _ in _imports(m, _parsed(m)))]
+    assert len(users) <= 1, users
+
+
+@every_file
+def test_pickles_are_read_by_restricted_readers_only(module: str) -> None:
+    for node in ast.walk(_parsed(module)):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        called = ast.unparse(node.func)
+        keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+        if called == "torch.load":
+            assert keywords.get("weights_only") == "True", f"{module}:{node.lineno}"
+        if called in ("np.load", "numpy.load"):
+            assert keywords.get("allow_pickle", "False") == "False", f"{module}:{node.lineno}"
+        assert called not in ("pickle.load", "pickle.loads", "joblib.load", "yaml.unsafe_load", "yaml.full_load"), f"{module}:{node.lineno}"
+
+
+@every_file
+def test_a_module_has_one_purpose_that_fits_a_few_screens(module: str) -> None:
+    assert len(EVERYTHING[module].read_text().splitlines()) < MAX_LINES
+    assert not {"utils", "util", "helpers", "misc", "common"} & set(module.split("."))
+
+
+@every_file
+def test_what_is_public_says_what_it_is(module: str) -> None:
+    tree = _parsed(module)
+    silent = [] if ast.get_docstring(tree) else [module]
+    for node in tree.body:
+        public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        if public and not ast.get_docstring(node) and not (module in SCRIPTS and node.name in ("main", "fit")):
+            silent.append(f"{module}.{node.name}")
+    assert not silent
+
+
+@every_module
+def test_public_methods_have_a_docstring_of_their_own_or_their_base(module: str) -> None:
+    loaded = importlib.import_module(module)
+    silent = []
+    for class_name, cls in vars(loaded).items():
+        if not inspect.isclass(cls) or cls.__module__ != module or class_name.startswith("_"):
+            continue
+        for name, member in vars(cls).items():
+            if inspect.isfunction(member) and not name.startswith("_") and not inspect.getdoc(getattr(cls, name)):
+                silent.append(f"{class_name}.{name}")
+    assert not silent

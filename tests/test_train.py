@@ -1,0 +1,129 @@
+"""Every YAML through the real `main()`, and runs that are killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import evaluate
+import train
+from configs.base import UserError
+from configs.load import CONFIG_DIR
+from priors import DensityPrior, load_prior
+from priors.module import PriorModule
+
+SMALL = ["data.num_poses=400", "training.batch_size=64", "training.max_epochs=2", "logging.logger=csv", "trainer.enable_progress_bar=false"]
+TINY = {
+    "gaussian_prior": [],
+    "joint_flow": ["model.hidden=8", "model.K=2"],
+    "global_flow": ["model.hidden=16", "model.K=2"],
+    "hand_vae": ["model.hidden=16", "model.n_layers=1", "model.z_dim=4"],
+}
+
+
+def run(name: str, folder: Path, *overrides: str, resume: Path | None = None) -> Path:
+    small = [*SMALL, *TINY[name], f"logging.log_dir={folder / 'logs'}", f"logging.checkpoint_dir={folder / 'ckpt'}", *overrides]
+    return train.main(["--config", name, "--override", *small, *(["--resume", str(resume)] if resume else [])])
+
+
+def priors_among_configs() -> list[str]:
+    trees = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIG_DIR.glob("*.yaml")}
+    return sorted(name for name, tree in trees.items() if "kind" in tree.get("model", {}))
+
+
+@pytest.mark.parametrize("name", priors_among_configs())
+def test_every_config_trains_evaluates_and_loads(name: str, tmp_path: Path) -> None:
+    best = run(name, tmp_path)
+    assert best == tmp_path / "ckpt" / "best.ckpt"
+    assert (tmp_path / "ckpt" / "last.ckpt").is_file()
+    prior = load_prior(best)
+    assert prior.sample(3).shape == (3, 55, 3)
+    metrics = evaluate.main(["--checkpoint", str(best), "--output", str(tmp_path / "out")])
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written == metrics
+    scores = written[str(best)]
+    assert {"nll", "nll_median", "bits_per_dof", "joints", "num_poses"} <= set(scores)
+    assert scores["num_poses"] == 40
+    assert scores["joints"] == list(prior.joints)
+    assert (scores["nll"] is not None) == isinstance(prior, DensityPrior)
+    logged = next((tmp_path / "logs").rglob("metrics.csv")).read_text().splitlines()[0].split(",")
+    assert {"val/loss", "val/round_trip_deg", "train/loss"} <= set(logged)
+    assert list((tmp_path / "logs").rglob("samples_*.png"))
+
+
+@pytest.mark.parametrize("name", ["global_flow", "hand_vae"])
+def test_a_killed_run_resumes_bit_for_bit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["training.max_epochs=3", "training.ema_decay=0.9", "training.warmup_steps=3"]
+    run(name, tmp_path / "whole", *options)
+    step = PriorModule.training_step
+
+    def killed(self: PriorModule, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        if self.current_epoch == 2 and batch_idx == 1:
+            raise RuntimeError("killed")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(PriorModule, "training_step", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(name, tmp_path / "parts", *options)
+    monkeypatch.setattr(PriorModule, "training_step", step)
+    last = tmp_path / "parts" / "ckpt" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["epoch"] == 1
+    run(name, tmp_path / "parts", *options, resume=last)
+    whole, parts = (torch.load(tmp_path / folder / "ckpt" / "last.ckpt", weights_only=True) for folder in ("whole", "parts"))
+    assert whole["global_step"] == parts["global_step"]
+    for key in ("state_dict", "current_model_state"):
+        assert all(torch.equal(value, parts[key][name]) for name, value in whole[key].items())
+
+
+def test_validation_and_checkpoints_use_the_averaged_weights(tmp_path: Path) -> None:
+    run("joint_flow", tmp_path, "training.ema_decay=0.99")
+    content = torch.load(tmp_path / "ckpt" / "last.ckpt", weights_only=True)
+    averaged, current = content["state_dict"], content["current_model_state"]
+    floats = [name for name in averaged if name.endswith("weight")]
+    assert any(not torch.equal(averaged[name], current[name]) for name in floats)
+    assert torch.equal(averaged["prior.context"], current["prior.context"])
+
+
+@pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
+def test_loggers(logger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run("gaussian_prior", tmp_path, f"logging.logger={logger}", "logging.offline=true", "training.max_epochs=1")
+    assert any(p.is_file() for p in (tmp_path / "logs").rglob("events*" if logger == "tensorboard" else "*.wandb"))
+
+
+def test_the_built_in_source_has_structure(tmp_path: Path) -> None:
+    """Held out, the whole-pose flow beats the joint flow, which beats the Gaussian."""
+    common = ["data.num_poses=6000", "training.batch_size=128", "training.max_epochs=6", "training.ema_decay=0.99"]
+    nll = {}
+    for name, size in (("gaussian_prior", []), ("joint_flow", ["model.hidden=32"]), ("global_flow", ["model.hidden=128", "model.K=4"])):
+        best = run(name, tmp_path / name, *common, *size)
+        nll[name] = evaluate.main(["--checkpoint", str(best), "--output", str(tmp_path / name / "out")])[str(best)]["nll"]
+    assert nll["global_flow"] < nll["joint_flow"] - 2 < nll["gaussian_prior"] - 12
+
+
+def test_mistakes_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    root = Path(train.__file__).parent
+    command = [sys.executable, "train.py", "--config", "joint_flow", "--override", "training.learnig_rate=1"]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.strip().count("\n") == 0
+    assert "training.learnig_rate" in result.stderr
+    assert "learning_rate" in result.stderr.split("did you mean")[1]
+
+
+def test_no_pose_files_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="npz"):
+        run("gaussian_prior", tmp_path, f"data.path={tmp_path}")
+
+
+def test_evaluation_refuses_checkpoints_of_other_data_without_data(tmp_path: Path) -> None:
+    first = run("gaussian_prior", tmp_path / "a", "training.max_epochs=1")
+    second = run("gaussian_prior", tmp_path / "b", "training.max_epochs=1", "seed=5")
+    with pytest.raises(UserError, match="--data"):
+        evaluate.main(["--checkpoint", str(first), str(second), "--output", str(tmp_path / "out")])
