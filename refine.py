@@ -26,7 +26,7 @@ _STAGES = {1: "1_camera_estimation", 2: "2_tracking", 3: "3_pose_estimation", 4:
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Refines, and returns what `refinement_results.json` holds, by the sequence's name. Exits with code 1 if some of many sequences failed."""
+    """Refines, and returns the content of `refinement_results.json` by the sequence's name. Exits with code 1 if some of many failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True, help="the name of a file in configs/, or a path")
     parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="input.path=results/my_video ...")
@@ -86,7 +86,8 @@ def refine_sequence(config: RefinementExperiment, sequence: Path, output: Path) 
         trainer=config.trainer,
         logger=_logger(config.logging, sequence.name),
     )
-    log.info("%s: %d people, scale %.4f (%+.4f), to %s", sequence.name, results["num_people"], results["scale_alpha"], results["scale_delta"], output)
+    alpha, delta = results["scale_alpha"], results["scale_delta"]
+    log.info("%s: %d people, scale %.4f (%+.4f), to %s", sequence.name, results["num_people"], alpha, delta, output)
     return results
 
 

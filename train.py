@@ -16,11 +16,13 @@ import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from torch import Tensor
 
+from configs.base import UserError
 from configs.cli import run
 from configs.load import find_config, load_config
 from configs.schema import ExperimentConfig
 from datamodules.base import PoseDataModule
 from datamodules.view import PoseView
+from priors.base import Prior
 from priors.callbacks import AveragedWeights, SampleReport
 from priors.checkpoint import read_checkpoint
 from priors.logging import make_logger
@@ -39,8 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     parser.add_argument("--resume", metavar="CKPT", help="go on from this checkpoint, usually checkpoints/NAME/last.ckpt")
     options = parser.parse_args(arguments)
     config = load_config(ExperimentConfig, options.config, options.override)
-    if options.resume:
-        read_checkpoint(options.resume)
     return fit(config, find_config(options.config).stem, options.resume)
 
 
@@ -49,6 +49,8 @@ def fit(config: ExperimentConfig, name: str, resume: str | None) -> Path:
     data = PoseDataModule(config.data, config.training.batch_size, config.seed)
     data.setup()
     prior = config.model.build(data.joint_indices)
+    if resume is not None:
+        _check_resumable(resume, config, prior, data.fingerprint)
     prior.start(data.training_sample())
     module = PriorModule(prior, config.training, config.model_dump(mode="json"), data.fingerprint, config.seed)
     log.info("%s: %d parameters over %d joints", name, sum(p.numel() for p in prior.parameters()), prior.num_joints)
@@ -75,6 +77,18 @@ def fit(config: ExperimentConfig, name: str, resume: str | None) -> Path:
     trainer.fit(module, data, ckpt_path=resume)
     log.info("best checkpoint: %s (val/loss %.3f)", best.best_model_path, best.best_model_score)
     return Path(best.best_model_path)
+
+
+def _check_resumable(resume: str, config: ExperimentConfig, prior: Prior, fingerprint: str) -> None:
+    """Raises `UserError` if the checkpoint is of another model or other data."""
+    entry = read_checkpoint(resume)["prior"]
+    now = {"model": config.model.model_dump(mode="json"), "joints": list(prior.joints), "data": fingerprint}
+    then = {"model": entry["experiment"]["model"], "joints": entry["joints"], "data": entry["data_fingerprint"]}
+    for part in now:
+        if now[part] != then[part]:
+            raise UserError(
+                f"--resume {resume}: its {part} differs ({then[part]}) from this run's ({now[part]}): resume with the same config"
+            )
 
 
 def _spread(poses: PoseView) -> Tensor:

@@ -13,6 +13,8 @@ from configs.base import UserError
 def run(main: Callable[[], object]) -> None:
     """Runs a script's `main`; a `UserError` is printed as one line and exits with code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
     # nflows solves triangular systems by a function that torch has renamed
     warnings.filterwarnings("ignore", message="torch.triangular_solve is deprecated")
     try:

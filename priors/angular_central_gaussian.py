@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import roma
 import torch
 from torch import Tensor, nn
@@ -62,7 +64,7 @@ class AngularCentralGaussian(nn.Module):
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """(num_samples, J, 3) canonical rotation vectors."""
         root = torch.linalg.cholesky(self.scatter)
-        noise = torch.randn(num_samples, *root.shape[:2], generator=generator, device=root.device)
+        noise = torch.randn(num_samples, *root.shape[:2], generator=generator, dtype=root.dtype, device=root.device)
         quat = torch.einsum("jab,njb->nja", root, noise)
         return roma.unitquat_to_rotvec(quat / torch.linalg.vector_norm(quat, dim=-1, keepdim=True))
 
@@ -81,6 +83,12 @@ def defend(log_density: Tensor, log_broad: Tensor, weight: float) -> Tensor:
         log_density, log_broad: (...) nats against the same measure.
         weight: in (0, 1).
     """
-    log_weight = torch.tensor(weight, dtype=torch.float64).log().item()
-    log_rest = torch.tensor(-weight, dtype=torch.float64).log1p().item()
-    return torch.logaddexp(log_density + log_rest, log_broad + log_weight)
+    return torch.logaddexp(log_density + math.log1p(-weight), log_broad + math.log(weight))
+
+
+def broad_share(log_density: Tensor, log_broad: Tensor, weight: float) -> Tensor:
+    """How much of a defensive mixture the broad component explains, in [0, 1]: near 1 where the learnt density has given up.
+
+    A learnt density that is far below the broad one gets no gradient any more, so a large mean share on data tells of a collapsed run.
+    """
+    return torch.sigmoid(log_broad - log_density + math.log(weight) - math.log1p(-weight))

@@ -55,10 +55,14 @@ class Prior(nn.Module, ABC):
         return len(self.joint_indices)
 
     def select(self, pose: Tensor) -> Tensor:
-        """The learnt joints of a pose: (*batch, 55, 3) -> (*batch, J, 3), canonical. Raises `ValueError` on any other shape."""
+        """The learnt joints of a pose: (*batch, 55, 3) -> (*batch, J, 3), canonical, in the prior's own precision.
+
+        Raises:
+            ValueError: on any other shape.
+        """
         if pose.shape[-2:] != (NUM_JOINTS, 3):
             raise ValueError(f"a pose is (*batch, {NUM_JOINTS}, 3) rotation vectors in SMPL-X order; got {tuple(pose.shape)}")
-        return canonicalize(pose.index_select(-2, self.joint_index))
+        return canonicalize(pose.index_select(-2, self.joint_index).to(self.fill.dtype))
 
     def expand(self, rotvec: Tensor) -> Tensor:
         """The inverse of `select`: (*batch, J, 3) -> (*batch, 55, 3), canonical, with `fill` for the joints not learnt."""

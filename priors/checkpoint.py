@@ -73,7 +73,7 @@ def load_prior(path: str | Path, device: str | torch.device = "cpu") -> Prior:
         weights = {name.removeprefix(_PREFIX): value for name, value in content["state_dict"].items() if name.startswith(_PREFIX)}
         prior.load_state_dict(weights)
         prior.check_finite()
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError, UserError) as error:
         raise UserError(f"{path}: the checkpoint does not fit its own description ({_in_one_line(error)}); train it again") from error
     return prior.to(device).eval().requires_grad_(False)
 

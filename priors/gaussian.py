@@ -39,8 +39,6 @@ class Gaussian(DensityPrior):
     broad component bounds its energy.
     """
 
-    mean: Tensor
-
     def __init__(self, config: GaussianConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
@@ -97,7 +95,9 @@ class Gaussian(DensityPrior):
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        drawn = self._colour(torch.randn(num_samples, *self.shift.shape, generator=generator, device=self.shift.device))
+        drawn = self._colour(
+            torch.randn(num_samples, *self.shift.shape, generator=generator, dtype=self.shift.dtype, device=self.shift.device)
+        )
         broad = self.broad.sample(num_samples, generator)
         draws = 1 if self.config.covariance == "full" else self.num_joints
         coin = torch.rand(num_samples, draws, 1, generator=generator, device=drawn.device)

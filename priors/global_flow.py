@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from body.rotations import canonicalize, haar_correction
 from configs.base import UserError
-from priors.angular_central_gaussian import AngularCentralGaussian, defend
+from priors.angular_central_gaussian import AngularCentralGaussian, broad_share, defend
 from priors.base import DensityPrior, PriorConfigBase
 from priors.flows import CouplingKind, ResidualMLP, TailCompression, actnorm, compose, coupling, mixing, standard_normal_log_prob
 from priors.standardize import Whitening
@@ -107,15 +107,16 @@ class GlobalFlow(DensityPrior):
         return defend(flow, self.broad.log_prob(rotvec).sum(-1), self.config.defensive_weight)
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
-        if self._given != "visible_joints" or not self.training:
-            return super().loss(pose)
-        rotvec = self.select(pose)
-        visible = draw_visible(len(pose), self.joint_indices, device=pose.device)
+        rotvec, visible = self.select(pose), None
+        if self._given == "visible_joints" and self.training:
+            visible = draw_visible(len(pose), self.joint_indices, device=pose.device)
         flow = self._flow_log_prob(rotvec, self._context(pose, visible), visible)
-        broad = (self.broad.log_prob(rotvec) * ~visible).sum(-1)
-        log_prob = defend(flow, broad, self.config.defensive_weight)
-        unconditional = ~visible.any(-1)
-        values = {"loss": -log_prob.mean()}
+        hidden = torch.ones_like(rotvec[..., 0], dtype=torch.bool) if visible is None else ~visible
+        broad = (self.broad.log_prob(rotvec) * hidden).sum(-1)
+        weight = self.config.defensive_weight
+        log_prob = defend(flow, broad, weight)
+        values = {"loss": -log_prob.mean(), "broad_share": broad_share(flow, broad, weight).mean().detach()}
+        unconditional = hidden.all(-1)
         if unconditional.any():
             values["nll"] = -log_prob[unconditional].mean().detach()
         return values
@@ -156,7 +157,7 @@ class GlobalFlow(DensityPrior):
 
     def _draw(self, pose: Tensor, visible: Tensor | None, generator: torch.Generator | None) -> Tensor:
         num = len(pose)
-        noise = torch.randn(num, 3 * self.num_joints, generator=generator, device=pose.device)
+        noise = torch.randn(num, 3 * self.num_joints, generator=generator, dtype=self.fill.dtype, device=pose.device)
         white, _ = self.transform.inverse(noise, self._context(pose, visible))
         drawn = self.whitening.inverse(white.view(num, self.num_joints, 3))
         coin = torch.rand(num, 1, 1, generator=generator, device=pose.device)

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from body.rotations import haar_correction
-from priors.angular_central_gaussian import AngularCentralGaussian, defend
+from priors.angular_central_gaussian import AngularCentralGaussian, broad_share, defend
 from priors.base import DensityPrior, PriorConfigBase
 from priors.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
 from priors.flows import CouplingKind, TailCompression, compose, coupling, standard_normal_log_prob
@@ -86,20 +86,29 @@ class JointFlow(DensityPrior):
         Returns:
             (*batch, J) in the order of `joints`; its sum over J is `log_prob`.
         """
-        rotvec = self.select(pose)
-        batch = rotvec.shape[:-2]
-        rotvec = rotvec.reshape(-1, self.num_joints, 3)
-        noise, flow_log_det = self._forward(rotvec)
-        flow = standard_normal_log_prob(noise) + flow_log_det + haar_correction(rotvec)
-        return defend(flow, self.broad.log_prob(rotvec), self.config.defensive_weight).view(*batch, self.num_joints)
+        return defend(*self._parts(pose), self.config.defensive_weight)
 
     def log_prob(self, pose: Tensor) -> Tensor:
         return self.joint_log_prob(pose).sum(-1)
 
+    def loss(self, pose: Tensor) -> dict[str, Tensor]:
+        flow, broad = self._parts(pose)
+        nll = -defend(flow, broad, self.config.defensive_weight).sum(-1).mean()
+        return {"loss": nll, "nll": nll, "broad_share": broad_share(flow, broad, self.config.defensive_weight).mean()}
+
+    def _parts(self, pose: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-densities of the flow and of the broad component, (*batch, J) each."""
+        rotvec = self.select(pose)
+        batch = rotvec.shape[:-2]
+        rotvec = rotvec.reshape(-1, self.num_joints, 3)
+        noise, log_det = self._forward(rotvec)
+        flow = standard_normal_log_prob(noise) + log_det + haar_correction(rotvec)
+        return flow.view(*batch, -1), self.broad.log_prob(rotvec).view(*batch, -1)
+
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         device = self.fill.device
-        noise = torch.randn(num_samples, self.num_joints, 3, generator=generator, device=device)
+        noise = torch.randn(num_samples, self.num_joints, 3, generator=generator, dtype=self.fill.dtype, device=device)
         broad = self.broad.sample(num_samples, generator)
         coin = torch.rand(num_samples, self.num_joints, 1, generator=generator, device=device)
         return self.expand(self._inverse(noise, broad, coin < self.config.defensive_weight))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -10,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, ReduceLROnPlateau, SequentialLR, StepLR
 
-from configs.base import Config
+from configs.base import Config, UserError
 from priors.base import Prior
 from priors.checkpoint import describe
 from priors.scores import summarize
@@ -18,6 +19,10 @@ from priors.scores import summarize
 # A step schedule divides the learning rate by ten at each third of the epochs, a plateau schedule by two after a third of the patience.
 _STEPS, _STEP_FACTOR = 3, 0.1
 _PLATEAU_FACTOR = 0.5
+# Share of the broad component on validation poses beyond which a flow has not learnt, or has lost, what the data look like.
+_COLLAPSED = 0.5
+
+log = logging.getLogger(__name__)
 
 
 class TrainingConfig(Config):
@@ -64,6 +69,11 @@ class PriorModule(pl.LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         values = self.prior.loss(batch)
+        if not torch.isfinite(values["loss"]):
+            raise UserError(
+                f"the loss is {values['loss'].item()} at step {self.global_step}: lower training.learning_rate or training.grad_clip_val, "
+                "and go on with --resume from last.ckpt, which holds the last whole epoch"
+            )
         self.log_dict({f"train/{name}": value.detach() for name, value in values.items()}, prog_bar=False, batch_size=len(batch))
         return values["loss"]
 
@@ -77,11 +87,10 @@ class PriorModule(pl.LightningModule):
         self._energies.clear()
         values = {f"val/{name}": value for name, value in summarize(self.prior, energies).items() if isinstance(value, float)}
         self.log_dict(values, rank_zero_only=True)
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.trainer.global_step % 100 == 0 and not all(torch.isfinite(p).all() for p in self.parameters()):
-            raise FloatingPointError(
-                f"a parameter is not finite at step {self.global_step}: lower training.learning_rate, or resume from the last checkpoint"
+        share = self.trainer.callback_metrics.get("val/broad_share")
+        if share is not None and share > _COLLAPSED:
+            log.warning(
+                "the broad component explains %.0f %% of the validation poses: training has collapsed, lower the learning rate", 100 * share
             )
 
     def configure_optimizers(self) -> dict[str, Any]:

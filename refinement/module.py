@@ -29,9 +29,11 @@ from refinement.variables import Variables
 log = logging.getLogger("refine")
 
 _HISTORY = 20
+# of the objective in one line search; without it torch allows 1.25 for one iteration, which leaves no room for a search
+_MAX_EVALUATIONS = 26
 _FLOOR_POINTS = 4000
-# A sub-stage has converged when this many iterations in a row each changed the loss by less than the threshold.
-_PATIENCE = 3
+# A sub-stage has converged when the loss changed by less than the threshold, on average over so many iterations.
+_WINDOW = 5
 # After this many returns from a loss that is not finite a sub-stage is given up.
 _MAX_FAILURES = 5
 
@@ -63,7 +65,9 @@ class RefinementModule(pl.LightningModule):
         body_prior, hand_prior: frozen, or None.
     """
 
-    def __init__(self, problem: Problem, config: RefinementConfig, body_prior: Prior | None = None, hand_prior: Prior | None = None) -> None:
+    def __init__(
+        self, problem: Problem, config: RefinementConfig, body_prior: Prior | None = None, hand_prior: Prior | None = None
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.strict_loading = False
@@ -89,11 +93,17 @@ class RefinementModule(pl.LightningModule):
         return self.variables(self.problem)
 
     def train_dataloader(self) -> range:
-        return range(min(self.stage.iterations, max(self.config.max_total_iterations - self.total_iterations, 1)))
+        return range(self.stage.iterations)
 
     def configure_optimizers(self) -> torch.optim.LBFGS:
         return torch.optim.LBFGS(
-            self.variables.parameters(), max_iter=1, tolerance_grad=0, tolerance_change=0, history_size=_HISTORY, line_search_fn="strong_wolfe"
+            self.variables.parameters(),
+            max_iter=1,
+            max_eval=_MAX_EVALUATIONS,
+            tolerance_grad=0,
+            tolerance_change=0,
+            history_size=_HISTORY,
+            line_search_fn="strong_wolfe",
         )
 
     def on_fit_start(self) -> None:
@@ -145,15 +155,16 @@ class RefinementModule(pl.LightningModule):
         self._record(report, values, loss)
         report.seconds = time.perf_counter() - self._began
         self.optimizers().optimizer.state.clear()
+        self.trainer.should_stop = self.total_iterations >= self.config.max_total_iterations
 
     def _record(self, report: StageReport, values: dict[str, float], loss: float) -> None:
         for name, value in {**values, "total": loss}.items():
             report.losses.setdefault(name, []).append(value)
 
     def _has_converged(self, report: StageReport) -> bool:
-        recent = report.losses["total"][-_PATIENCE - 1 :]
-        steps = [abs(a - b) for a, b in zip(recent, recent[1:], strict=False)]
-        return len(steps) == _PATIENCE and max(steps) < self.config.convergence_threshold * max(abs(recent[-1]), 1.0)
+        recent = report.losses["total"][-_WINDOW - 1 :]
+        change = (recent[0] - recent[-1]) / _WINDOW
+        return len(recent) > _WINDOW and abs(change) < self.config.convergence_threshold * max(abs(recent[-1]), 1.0)
 
     def _return_to_best(self, report: StageReport, optimizer: torch.optim.Optimizer) -> None:
         report.failures += 1

@@ -24,6 +24,7 @@ _ORDER = 4
 _MEDIAN_ABS_NORMAL = 0.6745
 # What cannot be told from rounding or from motion itself: a tenth of a pixel, a twentieth of a degree, a thousandth of a depth.
 _FLOOR_PX, _FLOOR_RAD, _FLOOR_DEPTH = 0.1, 0.001, 0.001
+_USUAL_PX, _USUAL_RAD, _USUAL_DEPTH = 3.0, 0.01, 0.005
 # Stage 3's reprojection error as a fraction of the body's height in the image: the least that can be told, and what is usual.
 _FLOOR_BIAS, _USUAL_BIAS = 0.0005, 0.013
 
@@ -52,28 +53,23 @@ def white_noise(series: Tensor, valid: Tensor) -> float:
         series: (..., T, N) along time.
         valid: (..., T, N) bool.
     """
-    order = min(_ORDER, series.shape[-2] - 1)
-    gain = math.sqrt(sum(math.comb(order, k) ** 2 for k in range(order + 1)))
-    window = valid.unfold(-2, order + 1, 1).all(-1) if order > 0 else valid
-    differences = torch.diff(series, n=order, dim=-2)[window]
-    return float(differences.abs().median() / (gain * _MEDIAN_ABS_NORMAL)) if len(differences) else math.nan
+    return _robust_level(series, valid, _ORDER)
 
 
 def estimate_noise(problem: Problem) -> NoiseLevels:
     """Noise of a problem's keypoints, rotations and depths."""
     seen = problem.observations
     valid = (seen.keypoint_confidence > 0).transpose(1, 2)[..., None].expand(-1, -1, -1, 2)
-    keypoint = _at_least(white_noise(seen.keypoints.transpose(1, 2), valid), _FLOOR_PX)
+    keypoint = _sensible(white_noise(seen.keypoints.transpose(1, 2), valid), _FLOOR_PX, _USUAL_PX)
 
     rotvec = problem.start.body_pose
     relative = roma.rotvec_composition([-rotvec[:, :-1], rotvec[:, 1:]])
-    both = (problem.visible[:, 1:] & problem.visible[:, :-1])[..., None].expand(-1, -1, relative[0, 0].numel())
-    # differences of order n - 1 of the steps are those of order n of the rotations
     steps = relative.flatten(-2)
-    rotation = _at_least(_white_noise_of_steps(steps, both), _FLOOR_RAD)
+    both = (problem.visible[:, 1:] & problem.visible[:, :-1])[..., None].expand_as(steps)
+    rotation = _sensible(_robust_level(steps, both, _ORDER - 1), _FLOOR_RAD, _USUAL_RAD)
 
     ratio = torch.where(seen.joint_depth_confidence > 0, seen.joint_depth, torch.ones_like(seen.joint_depth)).log()
-    depth = _at_least(white_noise(ratio, seen.joint_depth_confidence > 0), _FLOOR_DEPTH)
+    depth = _sensible(white_noise(ratio, seen.joint_depth_confidence > 0), _FLOOR_DEPTH, _USUAL_DEPTH)
     return NoiseLevels(keypoint, rotation, depth, _slow_bias(problem, keypoint))
 
 
@@ -94,20 +90,19 @@ def _slow_bias(problem: Problem, keypoint_px: float) -> float:
     if not used.any():
         return _USUAL_BIAS
     error = float((pixels - seen.keypoints)[used].abs().median() / _MEDIAN_ABS_NORMAL)
-    height_px = float(height_in_image(camera_joints, problem)[problem.visible].median())
+    height_px = float(height_in_image(problem)[problem.visible].median())
     return max(math.sqrt(max(error**2 - keypoint_px**2, 0.0)) / height_px, _FLOOR_BIAS)
 
 
-def _white_noise_of_steps(steps: Tensor, valid: Tensor) -> float:
-    order = min(_ORDER - 1, steps.shape[-2] - 1)
-    if order < 0:
+def _robust_level(series: Tensor, valid: Tensor, differences: int) -> float:
+    """As `white_noise`, of series that have been differenced already: `differences` more make it `_ORDER`."""
+    if series.shape[-2] <= differences:
         return math.nan
-    gain = math.sqrt(sum(math.comb(order + 1, k) ** 2 for k in range(order + 2)))
-    window = valid.unfold(-2, order + 1, 1).all(-1)
-    differences = torch.diff(steps, n=order, dim=-2)[window]
-    return float(differences.abs().median() / (gain * _MEDIAN_ABS_NORMAL)) if len(differences) else math.nan
+    gain = math.sqrt(sum(math.comb(_ORDER, k) ** 2 for k in range(_ORDER + 1)))
+    residual = torch.diff(series, n=differences, dim=-2)[valid.unfold(-2, differences + 1, 1).all(-1)]
+    return float(residual.abs().median() / (gain * _MEDIAN_ABS_NORMAL)) if len(residual) else math.nan
 
 
-def _at_least(value: float, floor: float) -> float:
-    """A level that is never below what can be told, and is that where there was nothing to measure."""
-    return max(value, floor) if math.isfinite(value) else floor
+def _sensible(value: float, floor: float, usual: float) -> float:
+    """A level that is never below what can be told, and the usual one where there was nothing to measure."""
+    return max(value, floor) if math.isfinite(value) else usual

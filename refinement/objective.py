@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +13,14 @@ from refinement.terms import Term
 from refinement.variables import Variables
 
 State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    point: Tensor
+    loss: Tensor
+    gradients: list[Tensor]
+    values: dict[str, float]
 
 
 class Objective:
@@ -33,7 +42,7 @@ class Objective:
         self.weight = float(problem.visible.sum().clamp_min(1))
         self.values_before: dict[str, float] = {}
         self.state_before = self.state()
-        self._seen: list[tuple[Tensor, Tensor, list[Tensor], dict[str, float]]] = []
+        self._seen: list[_Evaluation] = []
         self._fresh = True
 
     @property
@@ -47,27 +56,27 @@ class Objective:
     def __call__(self) -> Tensor:
         """The objective at the present variables, its gradient left in them."""
         point = torch.cat([parameter.detach().flatten() for parameter in self.free])
-        for known, loss, gradients, values in reversed(self._seen):
-            if torch.equal(known, point):
-                for parameter, gradient in zip(self.free, gradients, strict=True):
-                    parameter.grad = gradient.clone()
-                break
+        known = next((entry for entry in reversed(self._seen) if torch.equal(entry.point, point)), None)
+        if known is None:
+            known = self._compute(point)
         else:
-            loss, values = self._compute()
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.free]
+            for parameter, gradient in zip(self.free, known.gradients, strict=True):
+                parameter.grad = gradient.clone()
         if self._fresh:
-            self.values_before, self.state_before = values, self.state()
+            self.values_before, self.state_before = known.values, self.state()
             self._seen, self._fresh = [], False
-        self._seen.append((point, loss, gradients, values))
-        return loss
+        self._seen.append(known)
+        return known.loss
 
-    def _compute(self) -> tuple[Tensor, dict[str, float]]:
+    def _compute(self, point: Tensor) -> _Evaluation:
         for parameter in self.variables.parameters():
             parameter.grad = None
         with torch.enable_grad():
             total, values = self._total()
             (total * self.weight).backward()
-        return (total * self.weight).detach(), {name: float(value.detach()) for name, value in values.items()}
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.free]
+        numbers = {name: float(value.detach()) for name, value in values.items()}
+        return _Evaluation(point, (total * self.weight).detach(), gradients, numbers)
 
     def _total(self) -> tuple[Tensor, dict[str, Tensor]]:
         scene = self.variables(self.problem)

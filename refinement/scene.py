@@ -23,7 +23,7 @@ class Scene:
         shape: (P, B) change of betas; or (P, 1) log of the change in size where betas do not move the joints.
         rest_joints: (P, J, 3) metres, at that shape.
         alpha: () metric = alpha * stage 1.
-        growth: () alpha as a multiple of its start. Terms that smooth measure in lengths that grow with it, else they would shrink the world.
+        growth: () alpha as a multiple of its start. Terms in metres measure in lengths that grow with it, else they would shrink the world.
         normal: (3,) of the floor, up-facing, unit length.
         offset: () metres; n.x + offset = 0 on the floor.
         contacts: (P, T, F) in [0, 1], how surely each joint that can carry does; held still during a sub-stage.
@@ -82,8 +82,9 @@ def mean_of_joints(joints: Tensor, groups: tuple[tuple[int, ...], ...]) -> Tenso
     return torch.einsum("kj,ptjx->ptkx", weights, joints)
 
 
-def height_in_image(camera_joints: Tensor, problem: Problem) -> Tensor:
-    """(P, T) pixels that a person's longest extent at rest would span at the depth of the pelvis; a constant to the gradient."""
-    rest = problem.bodies.rest_joints
+def height_in_image(problem: Problem) -> Tensor:
+    """(P, T) pixels that a person's longest extent at rest spans at the depth where the refinement starts."""
+    rest, start = problem.bodies.rest_joints, problem.start
     extent = (rest.amax(1) - rest.amin(1)).amax(-1)[:, None]
-    return extent * problem.cameras.intrinsics[:, 1, 1] / camera_joints[:, :, 0, 2].detach().clamp_min(0.1)
+    depth = to_cameras(start.pelvis[:, :, None], problem.cameras, start.alpha0)[:, :, 0, 2]
+    return extent * problem.cameras.intrinsics[:, 1, 1] / depth.clamp_min(0.1)

@@ -53,7 +53,9 @@ class SubStage:
     find_contacts: bool = False
 
 
-def make_stages(config: RefinementConfig, noise: NoiseLevels, body_prior: Prior | None = None, hand_prior: Prior | None = None) -> list[SubStage]:
+def make_stages(
+    config: RefinementConfig, noise: NoiseLevels, body_prior: Prior | None = None, hand_prior: Prior | None = None
+) -> list[SubStage]:
     """The sub-stages that are enabled and have iterations, in order."""
     data = (
         (KeypointReprojection(sigma_px=noise.keypoint_px), config.lambda_data),

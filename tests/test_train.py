@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import train
 from configs.base import UserError
 from configs.load import CONFIG_DIR
 from priors import DensityPrior, load_prior
+from priors.gaussian import Gaussian
 from priors.module import PriorModule
 
 SMALL = ["data.num_poses=400", "training.batch_size=64", "training.max_epochs=2", "logging.logger=csv", "trainer.enable_progress_bar=false"]
@@ -79,6 +81,30 @@ def test_a_killed_run_resumes_bit_for_bit(name: str, tmp_path: Path, monkeypatch
     assert whole["global_step"] == parts["global_step"]
     for key in ("state_dict", "current_model_state"):
         assert all(torch.equal(value, parts[key][name]) for name, value in whole[key].items())
+
+
+def test_a_run_of_another_model_is_not_resumed(tmp_path: Path) -> None:
+    run("joint_flow", tmp_path, "training.max_epochs=1")
+    with pytest.raises(UserError, match="its model differs"):
+        run("joint_flow", tmp_path, "model.hidden=16", resume=tmp_path / "ckpt" / "last.ckpt")
+
+
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    options = ["trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu", f"logging.checkpoint_dir={tmp_path / 'ckpt'}"]
+    options += [*SMALL, *TINY["global_flow"], f"logging.log_dir={tmp_path / 'logs'}", "training.max_epochs=2"]
+    command = [sys.executable, "train.py", "--config", "global_flow", "--override", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=Path(train.__file__).parent, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    content = torch.load(tmp_path / "ckpt" / "last.ckpt", weights_only=True)
+    assert content["global_step"] == 2 * (320 // (2 * 64))
+    assert torch.isfinite(load_prior(tmp_path / "ckpt" / "best.ckpt").log_prob(torch.zeros(55, 3)))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gaussian, "loss", lambda self, pose: {"loss": self.shift.sum() * float("nan")})
+    with pytest.raises(UserError, match="step 0"):
+        run("gaussian_prior", tmp_path)
 
 
 def test_validation_and_checkpoints_use_the_averaged_weights(tmp_path: Path) -> None:

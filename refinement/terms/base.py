@@ -25,7 +25,7 @@ class Term(Config, ABC):
 
 
 def geman_mcclure(square: Tensor, bound: Tensor | float) -> Tensor:
-    """Half of a square that saturates at `bound` / 2 (Geman & McClure, "Statistical Methods for Tomographic Image Reconstruction", 1987)."""
+    """Half of a square, saturating at `bound` / 2 (Geman & McClure, "Statistical Methods for Tomographic Image Reconstruction", 1987)."""
     return 0.5 * square * (bound / (bound + square))
 
 

@@ -28,7 +28,7 @@ class KeypointReprojection(Term):
         used = (seen.keypoint_confidence > 0) & problem.visible[..., None]
         # confidence is zero and pixels may be anything where nothing was seen
         residual = torch.where(used[..., None], pixels - seen.keypoints, torch.zeros_like(pixels))
-        bound = (self.size_fraction * height_in_image(scene.camera_joints, problem) / self.sigma_px).square()[..., None]
+        bound = (self.size_fraction * height_in_image(problem) / self.sigma_px).square()[..., None]
         square = residual.square().sum(-1) / self.sigma_px**2
         return per_person_frame(seen.keypoint_confidence * geman_mcclure(square, bound), used, problem.visible)
 

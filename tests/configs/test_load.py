@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from configs.base import Config, UserError
@@ -283,24 +284,40 @@ def test_a_tree_is_validated_with_its_source_in_the_message() -> None:
         validate(Experiment, {}, "here")
 
 
+def _of_a_prior(name: str) -> bool:
+    return "model" in yaml.safe_load((CONFIG_DIR / f"{name}.yaml").read_text())
+
+
+PRIORS = [name for name in available_configs() if _of_a_prior(name)]
+
+
 @pytest.mark.parametrize("name", available_configs())
 def test_every_config_that_is_shipped_is_valid(name: str) -> None:
     from configs.schema import ExperimentConfig
+    from refinement.experiment import RefinementExperiment
+
+    schema = ExperimentConfig if name in PRIORS else RefinementExperiment
+    config = load_config(schema, name)
+    assert load_config(schema, str(CONFIG_DIR / f"{name}.yaml")) == config
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_the_config_of_a_prior_survives_its_checkpoint_and_names_its_folder(name: str) -> None:
+    from configs.schema import ExperimentConfig
 
     config = load_config(ExperimentConfig, name)
-    assert load_config(ExperimentConfig, str(CONFIG_DIR / f"{name}.yaml")) == config
     assert ExperimentConfig.model_validate(config.model_dump(mode="json")) == config
     assert config.logging.checkpoint_dir == f"checkpoints/{name}"
 
 
-def test_unknown_keys_inside_each_kind_of_prior_list_what_that_kind_allows() -> None:
+@pytest.mark.parametrize("name", PRIORS)
+def test_unknown_keys_inside_each_kind_of_prior_list_what_that_kind_allows(name: str) -> None:
     from configs.schema import ExperimentConfig
 
-    for name in available_configs():
-        config = load_config(ExperimentConfig, name)
-        with pytest.raises(UserError) as caught:
-            load_config(ExperimentConfig, name, ["model.hiden=3"])
-        message = str(caught.value)
-        assert "model.hiden: unknown key" in message
-        assert ", ".join(type(config.model).model_fields) in message
-        assert ("did you mean hidden" in message) == ("hidden" in type(config.model).model_fields)
+    fields = type(load_config(ExperimentConfig, name).model).model_fields
+    with pytest.raises(UserError) as caught:
+        load_config(ExperimentConfig, name, ["model.hiden=3"])
+    message = str(caught.value)
+    assert "model.hiden: unknown key" in message
+    assert ", ".join(fields) in message
+    assert ("did you mean hidden" in message) == ("hidden" in fields)
