@@ -19,7 +19,10 @@ demo: setup
 	$(RUN) train.py --config gaussian_prior --override logging.checkpoint_dir=demo/gaussian_prior training.max_epochs=3 training.batch_size=256
 	$(RUN) train.py --config joint_flow --override logging.checkpoint_dir=demo/joint_flow training.max_epochs=5 training.batch_size=128
 	$(RUN) evaluate.py --checkpoint demo/gaussian_prior/best.ckpt demo/joint_flow/best.ckpt --output demo/evaluation
-	@echo "The table is above and in demo/evaluation/metrics.json; samples are in demo/evaluation/samples_1_joint_flow.png"
+	$(RUN) refine.py --config refinement --override input.path=null prior.body=demo/joint_flow/best.ckpt
+	$(RUN) evaluate.py --scene results/built_in --gt results/built_in_gt.npz --output demo/scene
+	@echo "The table of the priors is above and in demo/evaluation/metrics.json; samples are in demo/evaluation/samples_1_joint_flow.png"
+	@echo "Before and after the refinement: demo/scene/metrics.json and demo/scene/scene.png"
 
 test: setup lint
 	$(RUN) -m pytest

@@ -17,11 +17,13 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from configs.base import UserError
 from configs.cli import run
 from configs.load import load_config
+from refinement.builtin_scene import write_builtin_scene
 from refinement.experiment import RefinementExperiment, RefinementLoggingConfig
 from refinement.refiner import run_refinement
 
 log = logging.getLogger("refine")
 
+_BUILTIN = Path("results/built_in")
 _STAGES = {1: "1_camera_estimation", 2: "2_tracking", 3: "3_pose_estimation", 4: "4_world_space", 5: "5_refinement"}
 
 
@@ -33,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     options = parser.parse_args(arguments)
     config = load_config(RefinementExperiment, options.config, options.override)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    root = Path(config.input.path)
+    if config.input.path is None:
+        root, truth = write_builtin_scene(_BUILTIN, config.input.seed)
+        log.info("no input.path: the built-in sequence, written to %s; its truth is in %s", root, truth)
+    else:
+        root = Path(config.input.path)
     sequences = find_sequences(root)
     if sequences == [root]:
         return {root.name: refine_sequence(config, root, Path(config.output.path or root / _STAGES[5]))}

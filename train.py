@@ -52,6 +52,8 @@ def fit(config: ExperimentConfig, name: str, resume: str | None) -> Path:
     if resume is not None:
         _check_resumable(resume, config, prior, data.fingerprint)
     prior.start(data.training_sample())
+    if config.trainer.get("precision") == "64-true":
+        prior.double()  # before the averaged weights are copied from it
     module = PriorModule(prior, config.training, config.model_dump(mode="json"), data.fingerprint, config.seed)
     log.info("%s: %d parameters over %d joints", name, sum(p.numel() for p in prior.parameters()), prior.num_joints)
 

@@ -28,6 +28,9 @@ STATURE = 1.70
 ANKLE_HEIGHT = 0.039
 """Height of the ankle joint above the sole, as a fraction of stature."""
 
+BALL_HEIGHT = 0.010
+"""Height of the ball of the foot above the sole, as a fraction of stature."""
+
 _KNEE_HEIGHT, _HIP_HEIGHT, _PELVIS_HEIGHT, _SHOULDER_HEIGHT = 0.285, 0.530, 0.570, 0.818
 _UPPER_ARM, _FOREARM, _HAND, _FOOT = 0.186, 0.146, 0.108, 0.152
 _INTERPUPILLARY_M = 0.063
@@ -47,7 +50,7 @@ _LEFT = {
     "knee": (0.050, _KNEE_HEIGHT, 0.002),
     "ankle": (0.050, ANKLE_HEIGHT, -0.010),
     # the ball of the foot: the ankle stands a quarter of the foot's length from the heel, the ball at 0.72 of it
-    "foot": (0.056, 0.010, 0.47 * _FOOT - 0.010),
+    "foot": (0.056, BALL_HEIGHT, 0.47 * _FOOT - 0.010),
     "collar": (0.022, 0.800, -0.006),
     "shoulder": (0.105, _SHOULDER_HEIGHT, -0.016),
     "elbow": (0.105 + _UPPER_ARM, _SHOULDER_HEIGHT, -0.018),

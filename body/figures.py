@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -19,6 +20,9 @@ matplotlib.use("Agg")
 _COLOURS = {"left": "tab:blue", "right": "tab:orange"}
 _MIDDLE = "0.25"
 _HAND_ROOTS = {"left_hand": "left_wrist", "right_hand": "right_wrist"}
+_VERSIONS = {"truth": "0.6", "before": "tab:red", "after": "tab:blue"}
+_SHOWN_FRAMES = 4
+_NUM_BODY = 1 + len(PARTS["body"])
 
 
 def draw_poses(pose: Tensor, titles: Sequence[str] | None = None, columns: int = 6, part: str = "body") -> Figure:
@@ -80,6 +84,54 @@ def draw_histograms(groups: Mapping[str, Tensor], xlabel: str) -> Figure:
     axes.set(xlabel=xlabel, ylabel="density")
     axes.legend(fontsize=7)
     return figure
+
+
+def draw_scene(people: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]], up: np.ndarray) -> Figure:
+    """People before and after a refinement beside the truth: pelvises from above, and some frames as the first camera sees them.
+
+    Args:
+        people: for each, {truth, before, after: frames (n,) and joints (n, 22 or more, 3) in metres, in the axes of an OpenCV camera}.
+        up: (3,) unit normal of the floor.
+    """
+    right = np.array([1.0, 0, 0]) - up[0] * up
+    right /= np.linalg.norm(right)
+    plan, view = np.stack([right, np.cross(up, right)], 1), np.stack([right, up], 1)
+    rows = len(people)
+    figure = Figure(figsize=(13, max(2.6 * rows, 4.5)), layout="constrained")
+    grid = figure.add_gridspec(rows, 2 + _SHOWN_FRAMES, width_ratios=[1.5, 1.5] + [1] * _SHOWN_FRAMES)
+    above = figure.add_subplot(grid[:, :2])
+    for at, versions in enumerate(people):
+        for name, (frames, joints) in versions.items():
+            path = np.full((frames[-1] + 1, 2), np.nan)  # lines end where a person is not seen
+            path[frames] = joints[:, 0] @ plan
+            width = 4 if name == "truth" else 1.3
+            above.plot(*path.T, color=_VERSIONS[name], linewidth=width, label=None if at else name, solid_capstyle="round")
+        start = versions["truth"][1][0, 0] @ plan
+        above.annotate(f"person {at + 1}", start, textcoords="offset points", xytext=(4, 6), fontsize=9)
+        panels = [figure.add_subplot(grid[at, 2 + i]) for i in range(_SHOWN_FRAMES)]
+        panels[0].set_ylabel(f"person {at + 1}", fontsize=9)
+        _draw_frames(panels, versions, view)
+    above.set(xlabel="to the right [m]", ylabel="away from the first camera [m]", aspect="equal", title="pelvis, from above")
+    above.margins(0.1)
+    above.grid(color="0.9")
+    above.legend(fontsize=9)
+    return figure
+
+
+def _draw_frames(axes: Sequence[Axes], versions: Mapping[str, tuple[np.ndarray, np.ndarray]], view: np.ndarray) -> None:
+    """One person's skeletons at a few frames which all versions have, where they stand in the image plane `view` (3, 2)."""
+    common = versions["truth"][0]
+    for frames, _ in versions.values():
+        common = np.intersect1d(common, frames)
+    for panel, frame in zip(axes, common[np.linspace(0, len(common) - 1, len(axes)).round().astype(int)], strict=True):
+        at = {name: joints[np.searchsorted(frames, frame)] @ view for name, (frames, joints) in versions.items()}
+        for name, points in at.items():
+            for joint, parent in enumerate(PARENTS[:_NUM_BODY]):
+                if parent >= 0:
+                    width = 4 if name == "truth" else 1.5
+                    panel.plot(*points[[parent, joint]].T, color=_VERSIONS[name], linewidth=width, solid_capstyle="round")
+        panel.set(aspect="equal", adjustable="datalim", xticks=[], yticks=[])
+        panel.set_title(f"frame {frame}", fontsize=9)
 
 
 def _turn(joints: np.ndarray, degrees: float = 25.0) -> np.ndarray:

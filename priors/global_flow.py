@@ -38,7 +38,7 @@ class GlobalFlowConfig(PriorConfigBase):
     """With `use_conditioning`: what the density is conditioned on."""
     num_blocks: int = Field(2, ge=0)
     dropout: float = Field(0.1, ge=0, lt=1)
-    defensive_weight: float = Field(0.01, gt=0, lt=1)
+    defensive_weight: float = Field(0.05, gt=0, lt=1)
     """Share of the broad component in the density."""
 
     def build(self, joint_indices: Sequence[int]) -> GlobalFlow:

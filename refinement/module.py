@@ -11,7 +11,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
 from body.skeleton import PARTS
 from priors.base import Prior
@@ -19,9 +18,9 @@ from refinement.config import RefinementConfig
 from refinement.contacts import detect_contacts
 from refinement.floor import level_plane, soles, up_direction
 from refinement.noise import estimate_noise, start_joints
-from refinement.objective import Objective
+from refinement.objective import NotFiniteError, Objective
 from refinement.occlusion import facing_joints
-from refinement.problem import Problem
+from refinement.problem import Problem, cast
 from refinement.scene import Scene
 from refinement.stages import SubStage, make_stages
 from refinement.variables import Variables
@@ -107,7 +106,7 @@ class RefinementModule(pl.LightningModule):
         )
 
     def on_fit_start(self) -> None:
-        self.problem = _to(self.problem, self.device)
+        self.problem = cast(self.problem, self.problem.start.pelvis.dtype, self.device)
 
     def on_train_epoch_start(self) -> None:
         scene, stage = self.scene(), self.stage
@@ -132,15 +131,16 @@ class RefinementModule(pl.LightningModule):
         optimizer = self.optimizers()
         self.objective.begin_step()
         # the loss, terms and state are those that the step began with
-        loss = float(optimizer.step(self.objective)) / self.objective.weight
-        values = self.objective.values_before
         self.total_iterations += 1
         report.iterations += 1
-        if loss < self._best_loss:
-            self._best_loss, self._best = loss, self.objective.state_before
-        if not math.isfinite(loss) or not self.objective.finite():
+        try:
+            loss = float(optimizer.step(self.objective)) / self.objective.weight
+        except NotFiniteError:
             self._return_to_best(report, optimizer.optimizer)
             return
+        values = self.objective.values_before
+        if loss < self._best_loss:
+            self._best_loss, self._best = loss, self.objective.state_before
         self._record(report, values, loss)
         self._ended = report.converged = self._has_converged(report)
         if self.trainer.logger is not None:
@@ -221,12 +221,3 @@ def _free_joints(problem: Problem, has_hand_prior: bool) -> list[int]:
     with_hands = has_hand_prior or any(index[joint] in hands for joint in observed)
     body = {-1, *PARTS["body"]}
     return [joint for joint in range(1, len(index)) if index[joint] in body or (with_hands and index[joint] in hands)]
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    """A problem on another device."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if dataclasses.is_dataclass(value):
-        return dataclasses.replace(value, **{f.name: _to(getattr(value, f.name), device) for f in dataclasses.fields(value)})
-    return value

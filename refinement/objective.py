@@ -15,6 +15,10 @@ from refinement.variables import Variables
 State = dict[str, Tensor]
 
 
+class NotFiniteError(ArithmeticError):
+    """The objective or its gradient is not finite; a line search cannot go on from there."""
+
+
 @dataclass(frozen=True)
 class _Evaluation:
     point: Tensor
@@ -54,7 +58,7 @@ class Objective:
         self._fresh = True
 
     def __call__(self) -> Tensor:
-        """The objective at the present variables, its gradient left in them."""
+        """The objective at the present variables, its gradient left in them. Raises `NotFiniteError` where it has none."""
         point = torch.cat([parameter.detach().flatten() for parameter in self.free])
         known = next((entry for entry in reversed(self._seen) if torch.equal(entry.point, point)), None)
         if known is None:
@@ -75,6 +79,8 @@ class Objective:
             total, values = self._total()
             (total * self.weight).backward()
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.free]
+        if not all(bool(torch.isfinite(value).all()) for value in (total, *gradients)):
+            raise NotFiniteError
         numbers = {name: float(value.detach()) for name, value in values.items()}
         return _Evaluation(point, (total * self.weight).detach(), gradients, numbers)
 
@@ -89,14 +95,13 @@ class Objective:
         total, values = self._total()
         return float(total), {name: float(value) for name, value in values.items()}
 
-    def finite(self) -> bool:
-        return all(bool(torch.isfinite(parameter).all()) for parameter in self.variables.parameters())
-
     def state(self) -> State:
+        """A copy of all variables."""
         return {name: parameter.detach().clone() for name, parameter in self.variables.named_parameters()}
 
     @torch.no_grad()
     def restore(self, state: State) -> None:
+        """Sets all variables, and forgets earlier points."""
         for name, parameter in self.variables.named_parameters():
             parameter.copy_(state[name])
         self.forget()

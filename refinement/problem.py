@@ -7,7 +7,8 @@ P people, T frames of the clip, J joints of the body, K keypoints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,3 +122,12 @@ class Problem:
     observations: Observations
     start: Estimate
     warnings: tuple[str, ...] = field(default=())
+
+
+def cast(value: Any, dtype: torch.dtype, device: torch.device | None = None) -> Any:
+    """A problem, or a part of one, with its floats of one type, and on a device."""
+    if isinstance(value, Tensor):
+        return value.to(device, dtype if value.is_floating_point() else None)
+    if is_dataclass(value):
+        return replace(value, **{f.name: cast(getattr(value, f.name), dtype, device) for f in fields(value)})
+    return value

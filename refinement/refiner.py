@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import logging
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,25 +15,27 @@ import torch
 from pydantic import ValidationError
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import Logger
-from torch import Tensor
 
 from configs.base import UserError
 from priors import Prior, load_prior
 from refinement.config import RefinementConfig
 from refinement.load import load_problem
 from refinement.module import RefinementModule
-from refinement.problem import Problem
+from refinement.problem import Problem, cast
+from refinement.resume import belongs, fingerprint
 from refinement.scene import Scene
-from refinement.terms import PosePrior, Smoothness
-from refinement.write import Refined, write_result
+from refinement.summary import RefinementOutput, summarize
+from refinement.write import write_result
 
 log = logging.getLogger("refine")
 
 # Variables are in single precision: a micrometre at ten metres, and twice as fast as double.
 _DTYPE = torch.float32
-_CHECKPOINT = "unfinished"
-# A delta above this fraction of its bound is stuck there.
-_STUCK = 0.95
+_UNFINISHED = ".unfinished"
+
+
+OptimizationState = Scene
+"""Bodies, scale and floor at one point of the optimisation."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,6 @@ class RefinementInput:
     """What the previous stages left: a problem, as `load_problem` makes it, in any float type."""
 
     problem: Problem
-
-
-@dataclass(frozen=True)
-class RefinementOutput:
-    """What comes out.
-
-    Attributes:
-        state: bodies, floor and scale.
-        results: the content of `refinement_results.json`.
-        metrics: of `optimization_metrics.json`: per sub-stage and term the history over iterations.
-    """
-
-    state: Refined
-    results: dict[str, Any]
-    metrics: dict[str, Any]
 
 
 class Stage5Refiner:
@@ -67,7 +53,7 @@ class Stage5Refiner:
         body_prior, hand_prior: frozen priors, or None.
         trainer: passed on to Lightning's Trainer: `accelerator`, `devices`, ...
         logger: of Lightning, or None.
-        checkpoint_dir: where an unfinished run is kept after each sub-stage and found again; None to keep nothing.
+        checkpoint_dir: an unfinished run is kept in `.unfinished` in it after each sub-stage, and found again there; None to keep nothing.
     """
 
     def __init__(
@@ -94,15 +80,16 @@ class Stage5Refiner:
             self._fit(module)
         module.to("cpu")
         module.problem = cast(module.problem, _DTYPE, torch.device("cpu"))
-        return self._output(module, time.perf_counter() - began)
+        return summarize(module, time.perf_counter() - began)
 
     def _fit(self, module: RefinementModule) -> None:
         callbacks: list[Callback] = [SubStageBar()] if self.trainer.get("enable_progress_bar", True) else []
         unfinished = None
         if self.checkpoint_dir is not None:
-            module.fingerprint = self._fingerprint(module.problem)
-            callbacks.append(ModelCheckpoint(self.checkpoint_dir, _CHECKPOINT, save_on_train_epoch_end=True, enable_version_counter=False))
-            unfinished = self.checkpoint_dir / f"{_CHECKPOINT}.ckpt"
+            module.fingerprint = fingerprint(module.problem, self.config, (self.body_prior, self.hand_prior))
+            folder = self.checkpoint_dir / _UNFINISHED
+            callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
+            unfinished = folder / "last.ckpt"
         trainer = pl.Trainer(
             **{"accelerator": "cpu", "devices": 1}
             | self.trainer
@@ -116,70 +103,12 @@ class Stage5Refiner:
                 "reload_dataloaders_every_n_epochs": 1,
             }
         )
-        resume = str(unfinished) if unfinished is not None and _belongs(unfinished, module.fingerprint) else None
+        resume = str(unfinished) if unfinished is not None and belongs(unfinished, module.fingerprint) else None
         trainer.fit(module, ckpt_path=resume)
         if trainer.interrupted:
             raise KeyboardInterrupt
         if unfinished is not None:
-            unfinished.unlink(missing_ok=True)
-
-    def _fingerprint(self, problem: Problem) -> str:
-        """Names the problem, the configuration and the priors, so that a run is never resumed with others."""
-        digest = hashlib.sha256(self.config.model_dump_json().encode())
-        _digest(problem, digest)
-        for prior in (self.body_prior, self.hand_prior):
-            for name, value in (prior.state_dict() if prior is not None else {}).items():
-                digest.update(name.encode() + value.cpu().numpy().tobytes())
-        return digest.hexdigest()
-
-    def _output(self, module: RefinementModule, seconds: float) -> RefinementOutput:
-        problem, scene = module.problem, module.scene()
-        alpha, delta = float(scene.alpha), float(module.variables.delta().detach())
-        warnings = list(problem.warnings)
-        if abs(delta) > _STUCK * self.config.alpha_change_threshold:
-            warnings.append(
-                f"the scale is stuck at its bound ({delta:+.3f}): the scale at the start is probably wrong, or "
-                f"alpha_change_threshold ({self.config.alpha_change_threshold}) too small"
-            )
-        for name, report in module.reports.items():
-            if report.failures:
-                warnings.append(f"sub-stage {name}: the loss was not finite {report.failures} times")
-        betas = problem.bodies.betas.clone()
-        num_betas = problem.bodies.shape_directions.shape[-1]
-        if num_betas:
-            betas[:, :num_betas] += scene.shape
-        state = Refined(
-            global_orient=scene.rotvec[:, :, 0],
-            body_pose=scene.rotvec[:, :, 1:],
-            pelvis=scene.joints[:, :, 0],
-            betas=betas,
-            joints=scene.joints,
-            contacts=scene.contacts,
-            ground_plane=torch.cat([scene.normal, scene.offset[None]]),
-            scale_alpha=alpha,
-            scale_delta=delta,
-        )
-        results = {
-            "status": "success",
-            "num_people": len(problem.person_ids),
-            "convergence_achieved": bool(module.reports) and all(report.converged for report in module.reports.values()),
-            "scale_alpha": alpha,
-            "scale_delta": delta,
-            "metrics": {
-                "total_loss_history": {name: report.losses["total"][-1] for name, report in module.reports.items()},
-                "scale_delta": delta,
-                "scale_alpha": alpha,
-            },
-            "per_person_likelihoods": _likelihoods(scene, problem, self.body_prior),
-            "warnings": warnings,
-        }
-        metrics = {
-            "noise": dataclasses.asdict(module.noise),
-            "total_iterations": module.total_iterations,
-            "seconds": seconds,
-            "sub_stages": {name: dataclasses.asdict(report) for name, report in module.reports.items()},
-        }
-        return RefinementOutput(state, results, metrics)
+            shutil.rmtree(unfinished.parent)
 
 
 def run_refinement(
@@ -249,25 +178,6 @@ class SubStageBar(TQDMProgressBar):
         return {}
 
 
-def cast(value: Any, dtype: torch.dtype, device: torch.device | None = None) -> Any:
-    """A problem with its floats of one type, and on a device."""
-    if isinstance(value, Tensor):
-        return value.to(device, dtype if value.is_floating_point() else None)
-    if dataclasses.is_dataclass(value):
-        return dataclasses.replace(value, **{f.name: cast(getattr(value, f.name), dtype, device) for f in dataclasses.fields(value)})
-    return value
-
-
-def _digest(value: Any, digest: hashlib._Hash) -> None:
-    if isinstance(value, Tensor):
-        digest.update(str(tuple(value.shape)).encode() + value.cpu().numpy().tobytes())
-    elif dataclasses.is_dataclass(value):
-        for f in dataclasses.fields(value):
-            _digest(getattr(value, f.name), digest)
-    else:
-        digest.update(repr(value).encode())
-
-
 def _settings(config: Mapping[str, Any] | RefinementConfig | None) -> RefinementConfig:
     if isinstance(config, RefinementConfig):
         return config
@@ -284,28 +194,3 @@ def _check_finite(problem: Problem) -> None:
     for name in ("global_orient", "body_pose", "pelvis"):
         if not torch.isfinite(getattr(start, name)).all():
             raise UserError(f"the start of the refinement holds NaN in {name}; check the arrays of stage 3")
-
-
-def _belongs(checkpoint: Path, fingerprint: str) -> bool:
-    """Whether a checkpoint is of an unfinished run of the same problem and configuration."""
-    if not checkpoint.is_file():
-        return False
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        return content["refinement"]["fingerprint"] == fingerprint
-    except Exception:
-        log.warning("%s: cannot be read; the refinement starts anew", checkpoint)
-        return False
-
-
-@torch.no_grad()
-def _likelihoods(scene: Scene, problem: Problem, prior: Prior | None) -> dict[str, float]:
-    """Per person, log-likelihood in nats per frame: of the motion, less a constant, and of the poses where there is a prior."""
-    terms = [Smoothness(), *([PosePrior(prior=prior)] if prior is not None else [])]
-    found = {}
-    for p, person in enumerate(problem.person_ids):
-        alive = torch.zeros_like(problem.alive)
-        alive[p] = problem.alive[p]
-        alone = dataclasses.replace(problem, alive=alive)
-        found[str(person)] = -sum(float(term(scene, alone)) for term in terms)
-    return found

@@ -101,6 +101,14 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     assert torch.isfinite(load_prior(tmp_path / "ckpt" / "best.ckpt").log_prob(torch.zeros(55, 3)))
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+@pytest.mark.parametrize("name", ["joint_flow", "hand_vae"])
+def test_precisions(name: str, precision: str, tmp_path: Path) -> None:
+    best = run(name, tmp_path, f"trainer.precision={precision}", "training.max_epochs=1", "training.ema_decay=0.9")
+    prior = load_prior(best)
+    assert torch.isfinite(prior.energy(prior.sample(4))).all()
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gaussian, "loss", lambda self, pose: {"loss": self.shift.sum() * float("nan")})
     with pytest.raises(UserError, match="step 0"):

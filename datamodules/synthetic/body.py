@@ -66,7 +66,16 @@ def body_poses(num_poses: int, generator: torch.Generator) -> Bodies:
     for name, attention in (("reach", 0.75), ("both", 0.75), ("gesture", 0.25)):
         weight = attention * (arms_of == _ARMS.index(name)).double()[:, None]
         look = (1 - 0.6 * weight) * look + weight * _direction_from_eyes(target[name])
-    head, gaze = _head(draw, look, legs, lean)
+    return joined(draw, legs, arms, look)
+
+
+def joined(draw: Draw, legs: Legs, arms: Arms, look: Tensor) -> Bodies:
+    """Bodies of given legs, trunks and arms.
+
+    Args:
+        look: (n, 2) where they look, from straight ahead of the trunk: to the left, and down, in degrees.
+    """
+    head, gaze = _head(draw, look, legs, legs.pelvis_tilt + legs.spine_flexion)
     return Bodies(torch.cat([_lower(draw, legs), head, _upper(draw, arms)], 1)[:, _ORDER], gaze, arms.closing)
 
 

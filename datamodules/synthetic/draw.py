@@ -36,3 +36,16 @@ class Draw:
         """(n, 2): one side 1, the other 0, at random."""
         left = (self.uniform() < 0.5).double()
         return torch.stack([left, 1 - left], -1)
+
+
+class DrawOnce(Draw):
+    """Random numbers for n instants of one person: what is drawn is the same at all of them."""
+
+    def normal(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Tensor:
+        """(n, *shape), n times the same."""
+        one = torch.randn(1, *shape, generator=self.generator, dtype=torch.float64)
+        return (mean + std * one).expand(self.num_poses, *shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """(n, *shape), n times the same."""
+        return torch.rand(1, *shape, generator=self.generator, dtype=torch.float64).expand(self.num_poses, *shape)

@@ -70,7 +70,12 @@ def stand(draw: Draw) -> Legs:
 def walk_or_run(draw: Draw) -> tuple[Legs, Arms]:
     """A random instant of walking or running, with a person's own stride, posture and arm swing."""
     running = torch.special.ndtr(draw.normal(mean=-0.6, std=1.2))
-    at = gait(draw.uniform(), running)
+    return stride_at(draw, draw.uniform(), running)
+
+
+def stride_at(draw: Draw, phase: Tensor, running: Tensor) -> tuple[Legs, Arms]:
+    """Given instants of walking or running, see `gait` for both; stride, posture and arm swing are drawn."""
+    at = gait(phase, running)
     stride, lift, swing = (draw.between(0.65, 1.25)[:, None] for _ in range(3))
     lean = draw.normal(mean=2, std=2.5) + 6 * running
     legs = Legs(

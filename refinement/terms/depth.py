@@ -20,7 +20,7 @@ class DepthConsistency(Term):
     """Noise of a reading, as a fraction of its depth."""
     sigma_thickness: float = 0.02
     """How well a body's thickness is known, in metres."""
-    bound: float = 4.0
+    bound: float = 10.0
     """Error in sigmas at which the kernel has reached half of its bound: an arm before the trunk, the edge of a mask."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:

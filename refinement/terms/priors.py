@@ -38,12 +38,17 @@ class PosePrior(Term):
     prior: Prior | None = None
     sigma: float = 1.0
     """Without a prior: standard deviation in radians of each component of the body's rotations."""
+    rate: float = 3.0
+    """Poses a second that a prior scores, for all: those between are like them, and a flow costs more than all the rest together."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         pose = smplx_pose(scene, problem)
         if self.prior is not None:
-            energy = self.prior.energy(pose[problem.alive])
-            return energy.sum() / problem.alive.sum().clamp_min(1)
+            every = max(1, round(problem.fps / self.rate))
+            scored = problem.alive & (torch.arange(pose.shape[1], device=pose.device) % every == every // 2)
+            # a clip or a life too short to be sampled is scored on all its frames
+            scored = torch.where(scored.any(1, keepdim=True), scored, problem.alive)
+            return self.prior.energy(pose[scored]).sum() / scored.sum().clamp_min(1)
         body = pose[:, :, list(PARTS["body"])]
         return per_person_frame(0.5 * (body / self.sigma).square(), problem.alive, problem.alive)
 

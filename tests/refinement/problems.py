@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from body.builtin import rest_joints
 from body.model import forward_kinematics
 from body.skeleton import PARENTS, index_of
-from refinement.problem import Bodies, Cameras, Estimate, Observations, Problem
+from refinement.problem import Bodies, Cameras, Estimate, Observations, Problem, cast
 from refinement.scene import project, to_cameras
 
 NUM_JOINTS = 22
@@ -56,9 +55,8 @@ def make_problem(
     time = torch.arange(frames, dtype=torch.float64) / 30
     parents = PARENTS[:NUM_JOINTS]
     rest = rest_joints()[:NUM_JOINTS] * (1 + 0.05 * torch.linspace(-1, 1, people, dtype=torch.float64))[:, None, None]
-    sway = torch.sin(
-        2 * math.pi * (0.7 * time[:, None] + torch.rand(people, 1, NUM_JOINTS, 3, generator=draw, dtype=torch.float64).flatten(2)[:, :, :1])
-    )
+    phase = torch.rand(people, 1, 1, generator=draw, dtype=torch.float64)
+    sway = torch.sin(2 * math.pi * (0.7 * time[:, None] + phase))
     pose = torch.zeros(people, frames, NUM_JOINTS, 3, dtype=torch.float64)
     above_hips = [j for j in range(1, NUM_JOINTS) if j not in (1, 2, 4, 5, 7, 8, 10, 11)]
     pose[:, :, above_hips] = 0.25 * sway[..., None] * normal(people, 1, len(above_hips), 3)
@@ -69,9 +67,8 @@ def make_problem(
     pose[:, :, 0] = roma.rotvec_composition([upright, turned])[:, None]
     floor = 1.2
     sole = rest[:, _ANKLES_AND_FEET, 1].amin(1) - 0.01
-    pelvis = torch.stack([1.3 * (torch.arange(people) - (people - 1) / 2.0), floor + sole, torch.full((people,), 4.5)], -1).to(
-        torch.float64
-    )
+    places = 1.3 * (torch.arange(people, dtype=torch.float64) - (people - 1) / 2)
+    pelvis = torch.stack([places, floor + sole, torch.full_like(places, 4.5)], -1)
     pelvis = pelvis[:, None].expand(people, frames, 3)
     joints = _pose(pose, rest, pelvis)
 
@@ -132,16 +129,7 @@ def make_problem(
         ),
         start=start,
     )
-    return change_dtype(problem, dtype), Truth(joints, alpha, plane)
-
-
-def change_dtype(value, dtype: torch.dtype):
-    """A problem with floats of another type."""
-    if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
-    if dataclasses.is_dataclass(value):
-        return dataclasses.replace(value, **{f.name: change_dtype(getattr(value, f.name), dtype) for f in dataclasses.fields(value)})
-    return value
+    return cast(problem, dtype), Truth(joints, alpha, plane)
 
 
 def error_mm(joints: Tensor, truth: Truth, mask: Tensor) -> float:

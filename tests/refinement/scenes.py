@@ -14,15 +14,17 @@ from scipy.spatial.transform import Rotation
 
 from body.builtin import rest_joints
 from body.model import forward_kinematics
+from refinement.formats.stage_folders import STAGES, PosedBodies, Stages, boxes_around, write_stages
+from refinement.rendering import render
 from refinement.skeletons import layout
 
 SIZE = (640, 360)
 GRID = (90, 160)
-STAGES = ("1_camera_estimation", "2_tracking", "3_pose_estimation", "4_world_space")
 _RADIUS = np.array(
     [0.12, 0.1, 0.1, 0.12, 0.07, 0.07, 0.12, 0.05, 0.05, 0.13, 0.04, 0.04, 0.06, 0.09, 0.09, 0.1, 0.055, 0.055] + [0.045] * 6
 )
 _ROOT = np.array([0.0, -0.22, 0.03])
+_WALL = np.array([0.1, 0, -1.0, 8.0])
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Clip:
 
     @property
     def stages(self) -> tuple[Path, ...]:
-        return tuple(self.folder / stage for stage in STAGES)
+        return tuple(self.folder / stage for stage in STAGES.values())
 
     def rewrite(self, path: str, **changes: np.ndarray | None) -> None:
         """Changes some arrays of an npz; None removes one."""
@@ -88,7 +90,12 @@ def make_clip(
     seen = np.ones((2, num_frames), bool)
     seen[1, 5:8] = False
     clip = Clip(folder, joints, pose, rests, seen, w2c, intrinsics, plane, alpha)
-    _write(clip, naming, double_inverted, depth)
+    stages = _stages(clip, double_inverted, depth)
+    if naming == "readme":
+        _write_as_documented(clip, stages)
+    else:
+        write_stages(folder, stages)
+    np.savez(clip.stages[3] / "all_people_world.npz", person_1=np.array({"never": "read"}, dtype=object))
     return clip
 
 
@@ -99,92 +106,77 @@ def stage1_cameras(clip: Clip) -> np.ndarray:
     return out
 
 
-def render(clip: Clip, t: int) -> tuple[np.ndarray, np.ndarray]:
-    """Metric depth (h, w) and the person at each cell, -1 for the scene: floor, and a wall behind."""
-    h, w = GRID
-    x, y = np.meshgrid((np.arange(w) + 0.5) * SIZE[0] / w, (np.arange(h) + 0.5) * SIZE[1] / h)
-    rays = np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(clip.intrinsics).T
-    rotation, shift = clip.w2c[t, :3, :3], clip.w2c[t, :3, 3]
-    depth = np.full(GRID, np.inf)
-    for normal, offset in ((clip.plane[:3], clip.plane[3]), (np.array([0.1, 0, -1.0]), 8.0)):
-        there = rotation @ normal
-        hit = -(offset - there @ shift) / np.where(np.abs(rays @ there) > 1e-9, rays @ there, np.nan)
-        depth = np.fmin(depth, np.where(hit > 0, hit, np.inf))
-    who = np.full(GRID, -1)
-    parents = np.array(layout(24).parents)
-    for p in range(len(clip.joints)):
-        place = clip.joints[p, t] @ rotation.T + shift
-        for share in np.linspace(0, 1, 5):
-            centres = place[parents[1:]] * (1 - share) + place[1:] * share
-            radii = (_RADIUS[parents[1:]] * (1 - share) + _RADIUS[1:] * share) * (clip.rest[p, 4, 1] / clip.rest[0, 4, 1])
-            for centre, radius in zip(centres, radii, strict=True):
-                miss = np.linalg.norm(rays[..., :2] * centre[2] - centre[:2], axis=-1)
-                front = centre[2] - np.sqrt(np.maximum(radius**2 - miss**2, 0))
-                nearer = (miss < radius) & (front < depth)
-                depth[nearer], who[nearer] = front[nearer], p
-    return depth, who
+def render_clip(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+    """Metric depth (T, h, w) and the person at each cell, -1 for the scene: floor, and a wall behind."""
+    frames = []
+    for t, w2c in enumerate(clip.w2c):
+        rotation, shift = w2c[:3, :3], w2c[:3, 3]
+        floor = np.append(rotation @ clip.plane[:3], clip.plane[3] - rotation @ clip.plane[:3] @ shift)
+        wall = np.append(rotation @ _WALL[:3], _WALL[3] - rotation @ _WALL[:3] @ shift)
+        radii = _RADIUS * (clip.rest[:, 4, 1] / clip.rest[0, 4, 1])[:, None]
+        joints = clip.joints[:, t] @ rotation.T + shift
+        frames.append(render(joints, radii, layout(24).parents, (floor, wall), clip.intrinsics, SIZE, GRID))
+    depth, who = zip(*frames, strict=True)
+    return np.stack(depth), np.stack(who)
 
 
-def _write(clip: Clip, naming: str, double_inverted: bool, with_depth: bool) -> None:
-    readme = naming == "readme"
+def _stages(clip: Clip, double_inverted: bool, with_depth: bool) -> Stages:
+    up = stage1_cameras(clip)
+    there = clip.joints @ clip.w2c[:, :3, :3].transpose(0, 2, 1) + clip.w2c[:, None, :3, 3]
+    pixels = there @ clip.intrinsics.T
+    pixels = pixels[..., :2] / pixels[..., 2:]
+    root = (_ROOT * (clip.rest[:, 4, 1] / clip.rest[0, 4, 1])[:, None])[:, None]
+    turns = [Rotation.from_matrix(clip.w2c[:, :3, :3]) * Rotation.from_rotvec(pose[:, 0]) for pose in clip.pose]
+    carry = up if double_inverted else np.linalg.inv(up)
+    moved = there @ carry[:, :3, :3].transpose(0, 2, 1) + carry[:, None, :3, 3]
+    orient = [(Rotation.from_matrix(carry[:, :3, :3]) * turn).as_rotvec() for turn in turns]
+    depth, who = render_clip(clip) if with_depth else (None, None)
+    return Stages(
+        w2c=up,
+        intrinsics=clip.intrinsics,
+        image_size=SIZE,
+        fps=25,
+        depth=None if depth is None else depth / clip.alpha,
+        who=who,
+        keypoints=np.concatenate([pixels, np.full((*pixels.shape[:3], 1), 0.9)], -1),
+        boxes=boxes_around(pixels, 10),
+        seen=clip.seen,
+        body_pose=clip.pose[:, :, 1:],
+        camera=PosedBodies(np.stack([turn.as_rotvec() for turn in turns]), there[:, :, 0] - root, there),
+        world=PosedBodies(np.stack(orient), moved[:, :, 0] - root, moved),
+    )
+
+
+def _write_as_documented(clip: Clip, stages: Stages) -> None:
+    """The layout that Multi-TRAM's documentation shows."""
     cameras, tracking, bodies, world = clip.stages
     for folder in (cameras / "depth_maps", tracking / "detections", tracking / "masks", bodies, world):
         folder.mkdir(parents=True)
     num_people, num_frames = clip.seen.shape
-    up = stage1_cameras(clip)
-    np.savez(cameras / "cameras.npz", poses=up, intrinsics=clip.intrinsics if readme else np.tile(clip.intrinsics, (num_frames, 1, 1)))
+    np.savez(cameras / "cameras.npz", poses=stages.w2c, intrinsics=stages.intrinsics)
     (cameras / "metadata.json").write_text(json.dumps({"image_size": SIZE, "fps": 25}))
-    pixels = clip.joints @ clip.w2c[:, :3, :3].transpose(0, 2, 1) + clip.w2c[:, None, :3, 3]
-    pixels = pixels @ clip.intrinsics.T
-    pixels = pixels[..., :2] / pixels[..., 2:]
-    boxes = np.stack([pixels.min(2) - 10, pixels.max(2) + 10], 2).reshape(num_people, num_frames, 4)
-    middle = np.concatenate([(boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]], -1)
-    digits = 4 if readme else 6
     for t in range(num_frames):
-        if with_depth:
-            depth, who = render(clip, t)
-            depth = depth / clip.alpha
-            stored = depth[..., None].astype(np.float16) if readme else depth.astype(np.float32)
-            np.save(cameras / "depth_maps" / f"depth_{t:0{digits}d}.npy", stored)
+        if stages.depth is not None:
+            np.save(cameras / "depth_maps" / f"depth_{t:04d}.npy", stages.depth[t][..., None].astype(np.float16))
         found = []
         for p in np.flatnonzero(clip.seen[:, t]):
-            points = np.concatenate([pixels[p, t], np.full((24, 1), 0.9)], 1)
-            found.append({"track_id": int(p) + 1, "bbox": middle[p, t].tolist(), "confidence": 0.9, "keypoints_2d": points.tolist()})
-            if with_depth:
-                name = f"person_{p + 1:03d}_frame_{t:04d}.png" if readme else f"frame_{t:06d}_person_{p + 1:03d}"
-                if readme:
-                    large = np.kron(who == p, np.ones((4, 4), bool))
-                    Image.fromarray((large * 255).astype(np.uint8)).save(tracking / "masks" / name)
-                else:
-                    np.save(tracking / "masks" / f"{name}.npy", who == p)
-        with (tracking / "detections" / f"frame_{t:0{digits}d}.pkl").open("wb") as stream:
+            points, box = stages.keypoints[p, t].tolist(), stages.boxes[p, t].tolist()
+            found.append({"track_id": int(p) + 1, "bbox": box, "confidence": 0.9, "keypoints_2d": points})
+            if stages.who is not None:
+                large = np.kron(stages.who[t] == p, np.ones((4, 4), bool))
+                Image.fromarray((large * 255).astype(np.uint8)).save(tracking / "masks" / f"person_{p + 1:03d}_frame_{t:04d}.png")
+        with (tracking / "detections" / f"frame_{t:04d}.pkl").open("wb") as stream:
             pickle.dump(found, stream)
-    if readme:
-        np.savez(tracking / "tracks.npz", person_ids=np.arange(1, num_people + 1), bboxes=boxes, vis=clip.seen)
-    else:
-        rows = {p: np.flatnonzero(clip.seen[p]) for p in range(num_people)}
-        np.savez(
-            tracking / "tracks.npz",
-            **{f"track_{p + 1}_frames": frames for p, frames in rows.items()},
-            **{f"track_{p + 1}_bboxes": middle[p, frames] for p, frames in rows.items()},
-        )
+    middle, size = stages.boxes[..., :2], stages.boxes[..., 2:]
+    corners = np.concatenate([middle - size / 2, middle + size / 2], -1)
+    np.savez(tracking / "tracks.npz", person_ids=np.arange(1, num_people + 1), bboxes=corners, vis=clip.seen)
     for p in range(num_people):
         rows = np.flatnonzero(clip.seen[p])
-        root = _ROOT * clip.rest[p, 4, 1] / clip.rest[0, 4, 1]
-        there = clip.joints[p, rows] @ clip.w2c[rows, :3, :3].transpose(0, 2, 1) + clip.w2c[rows, None, :3, 3]
-        turn = Rotation.from_matrix(clip.w2c[rows, :3, :3]) * Rotation.from_rotvec(clip.pose[p, rows, 0])
-        camera = {"global_orient": turn.as_rotvec(), "transl": there[:, 0] - root}
-        carry = up[rows] if double_inverted else np.linalg.inv(up[rows])
-        moved = np.einsum("nij,nj->ni", carry[:, :3, :3], there[:, 0]) + carry[:, :3, 3]
-        orient = (Rotation.from_matrix(carry[:, :3, :3]) * turn).as_rotvec()
-        for stage, kind, part in ((bodies, "camera", camera), (world, "world", {"global_orient": orient, "transl": moved - root})):
+        for stage, kind, part in ((bodies, "camera", stages.camera), (world, "world", stages.world)):
             folder = stage / f"person_{p + 1:03d}"
             folder.mkdir()
-            body = {"body_pose": clip.pose[p, rows, 1:].reshape(len(rows), 69)} if readme else {"poses": clip.pose[p, rows, 1:]}
-            extra = {"frame_ids": rows} if readme else {}
-            np.savez(folder / f"smpl_params_{kind}.npz", betas=np.zeros(10), **body, **part, **extra)
+            body = stages.body_pose[p, rows].reshape(len(rows), 69)
+            placed = {"global_orient": part.global_orient[p, rows], "transl": part.transl[p, rows]}
+            np.savez(folder / f"smpl_params_{kind}.npz", betas=np.zeros(10), body_pose=body, frame_ids=rows, **placed)
             if kind == "camera":
-                np.save(folder / "joints_camera.npy", there)
-                if not readme:
-                    (folder / "metadata.json").write_text(json.dumps({"track_id": p + 1, "frames": rows.tolist()}))
-    np.savez(world / "all_people_world.npz", person_1=np.array({"never": "read"}, dtype=object))
+                np.save(folder / "joints_camera.npy", part.joints[p, rows])

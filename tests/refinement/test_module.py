@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from problems import error_mm, make_problem
 from refinement.config import RefinementConfig
 from refinement.module import RefinementModule
 from refinement.noise import start_joints
-from refinement.refiner import RefinementInput, RefinementOutput, Stage5Refiner
+from refinement.refiner import RefinementInput, Stage5Refiner
+from refinement.summary import RefinementOutput
 from refinement.terms import KeypointReprojection
 
 QUIET = {"enable_progress_bar": False}
@@ -43,7 +45,7 @@ def test_every_stage_lowers_its_loss_and_is_logged() -> None:
         total = report["losses"]["total"]
         assert len(total) == report["iterations"] + 1
         assert total[-1] < total[0]
-        assert all(b <= a + 1e-4 * abs(a) for a, b in zip(total, total[1:], strict=False))
+        assert all(b <= a + 1e-4 * abs(a) for a, b in pairwise(total))
         assert {"keypoints", "depth", "smooth"} <= set(report["losses"])
         assert not report["converged"]
     assert output.results["metrics"]["total_loss_history"].keys() == output.metrics["sub_stages"].keys()
@@ -99,7 +101,7 @@ def test_a_killed_run_goes_on_to_the_same_result(monkeypatch: pytest.MonkeyPatch
         patch.setattr(RefinementModule, "on_train_epoch_start", killed)
         with pytest.raises(RuntimeError, match="killed"):
             refine(SHORT, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["unfinished.ckpt"]
+    assert [path.name for path in tmp_path.rglob("*.ckpt")] == ["last.ckpt"]
     started: list[int] = []
 
     def counted(self: RefinementModule) -> None:

@@ -13,7 +13,8 @@ from configs.base import UserError
 from priors.gaussian import GaussianConfig
 from refinement.noise import start_joints
 from refinement.problem import Problem
-from refinement.refiner import RefinementInput, RefinementOutput, Stage5Refiner, run_refinement
+from refinement.refiner import RefinementInput, Stage5Refiner, run_refinement
+from refinement.summary import RefinementOutput
 
 QUIET = {"enable_progress_bar": False}
 

@@ -65,8 +65,8 @@ def test_what_is_not_to_move_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [{"alpha_change_threshold": 1.5}, {"lambda_data": -1.0}, {"ground_plane_init": "mean"}, {"lambda_dta": 1.0}]
+    ("field", "value"), [("alpha_change_threshold", 1.5), ("lambda_data", -1.0), ("ground_plane_init", "mean"), ("lambda_dta", 1.0)]
 )
-def test_nonsense_is_refused(field: dict[str, object]) -> None:
+def test_nonsense_is_refused(field: str, value: object) -> None:
     with pytest.raises(ValidationError):
-        RefinementConfig(**field)
+        RefinementConfig(**{field: value})

@@ -16,7 +16,6 @@ from refinement.contacts import carrying_joints, detect_contacts
 from refinement.noise import estimate_noise
 from refinement.occlusion import facing_joints
 from refinement.problem import Problem
-from refinement.scene import Scene
 from refinement.terms import (
     ContactHeight,
     DepthConsistency,
@@ -202,7 +201,7 @@ def test_twice_the_clip_is_the_same_mean(name: str) -> None:
     long, _ = make_problem(people=1, frames=40, noise=0.0)
     short = first_frames(long, 20)
     values = [ALL[name](variables(problem), problem) for problem in (long, short) for variables in [still(problem)]]
-    assert float(values[0]) == pytest.approx(float(values[1]), rel=0.3, abs=1e-3)
+    assert float(values[0]) == pytest.approx(float(values[1]), rel=0.3, abs=5e-3)
 
 
 def test_contacts_are_found_where_feet_stand_and_not_where_they_fly() -> None:
@@ -266,3 +265,18 @@ def first_frames(problem: Problem, count: int) -> Problem:
 def test_every_carrying_joint_has_a_contact() -> None:
     problem, _ = make_problem()
     assert carrying_joints(problem.bodies) == [7, 8, 10, 11]
+
+
+def test_a_prior_scores_a_few_poses_a_second_and_short_lives_whole() -> None:
+    class Counting(torch.nn.Module):
+        def energy(self, pose: Tensor) -> Tensor:
+            counts.append(len(pose))
+            return pose.square().sum((-1, -2))
+
+    counts: list[int] = []
+    for frames, expected in ((60, 2 * 6), (4, 2 * 4)):
+        problem, _ = make_problem(frames=frames)
+        term = PosePrior.model_construct(prior=Counting(), rate=3.0)
+        scene = Variables(problem, estimate_noise(problem), 0.05, [])(problem)
+        assert torch.isfinite(term(scene, problem))
+        assert counts[-1] == expected

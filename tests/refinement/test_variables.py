@@ -30,7 +30,7 @@ def test_zero_is_the_start() -> None:
     scene = make(problem)(problem)
     torch.testing.assert_close(scene.joints, start_joints(problem))
     torch.testing.assert_close(torch.cat([scene.normal, scene.offset[None]]), problem.start.ground_plane)
-    assert float(scene.alpha) == problem.start.alpha0
+    assert scene.alpha.item() == problem.start.alpha0
 
 
 def test_the_scale_stays_within_its_bound() -> None:

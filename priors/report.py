@@ -1,0 +1,61 @@
+"""Trained priors compared on held-out poses: their scores, the table that is printed, and plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from body.figures import draw_bars, draw_histograms, draw_poses
+from priors.base import Prior
+from priors.comparison import auroc, precision_recall
+from priors.joint_flow import JointFlow
+from priors.scores import energies_of, evaluate
+
+_MAX_SAMPLES = 10_000
+_NUM_DRAWN = 12
+
+
+def score(prior: Prior, poses: torch.Tensor) -> dict[str, Any]:
+    """All scores of one prior over held-out poses (N, 55, 3), see `priors.scores` and `priors.comparison`."""
+    num_samples = min(_MAX_SAMPLES, max(1000, len(poses)))
+    samples = prior.sample(num_samples, torch.Generator(poses.device).manual_seed(0))
+    precision, recall = precision_recall(prior.select(samples), prior.select(poses))
+    return evaluate(prior, poses) | auroc(prior, poses) | {"precision": precision, "recall": recall}
+
+
+def print_table(metrics: dict[str, dict[str, Any]]) -> None:
+    """Prints {checkpoint: its scores}."""
+    columns = [key for key, value in next(iter(metrics.values())).items() if key not in ("joints", "num_poses")]
+    columns += [key for m in metrics.values() for key in m if key not in (*columns, "joints", "num_poses")]
+    num_poses = next(iter(metrics.values()))["num_poses"]
+    table = Table(title=f"{num_poses} poses; nats against normalised Haar measure over the joints scored")
+    table.add_column("checkpoint")
+    for column in ("joints", *dict.fromkeys(columns)):
+        table.add_column(column, justify="right")
+    for path, values in metrics.items():
+        cells = [values.get(column) for column in dict.fromkeys(columns)]
+        table.add_row(
+            path, str(len(values["joints"])), *("-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in cells)
+        )
+    console = Console()
+    Console(width=max(console.width, 220) if not console.is_terminal else None).print(table)
+
+
+def plot(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
+    """Writes histograms of energies, samples of each prior, some of the poses, and each joint's likelihood under the joint flows."""
+    names = {path: f"{i}: {Path(path).parent.name}" for i, path in enumerate(priors)}
+    energies = {names[path]: energies_of(prior, poses) for path, prior in priors.items()}
+    draw_histograms(energies, "energy [nats]").savefig(output / "energies.png", dpi=120)
+    for i, (path, prior) in enumerate(priors.items()):
+        samples = prior.sample(_NUM_DRAWN, torch.Generator(poses.device).manual_seed(1))
+        draw_poses(samples, part=prior.drawn_part).savefig(output / f"samples_{i}_{Path(path).parent.name}.png", dpi=120)
+    draw_poses(poses[torch.linspace(0, len(poses) - 1, _NUM_DRAWN).long()]).savefig(output / "data.png", dpi=120)
+    flows = {names[path]: prior for path, prior in priors.items() if isinstance(prior, JointFlow)}
+    if flows and len({prior.joints for prior in flows.values()}) == 1:
+        with torch.no_grad():
+            bars = {name: -prior.joint_log_prob(poses).mean(0) for name, prior in flows.items()}
+        draw_bars(bars, next(iter(flows.values())).joints, "NLL [nats]").savefig(output / "joint_nll.png", dpi=120)

@@ -1,0 +1,54 @@
+"""Which unfinished run a checkpoint belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from priors.base import Prior
+from refinement.config import RefinementConfig
+from refinement.problem import Problem
+
+log = logging.getLogger("refine")
+
+
+def fingerprint(problem: Problem, config: RefinementConfig, priors: Sequence[Prior | None]) -> str:
+    """Names a problem, a configuration and the priors, so that a run is never resumed with others."""
+    digest = hashlib.sha256(config.model_dump_json().encode())
+    _add(problem, digest)
+    for prior in priors:
+        _add({} if prior is None else prior.state_dict(), digest)
+    return digest.hexdigest()
+
+
+def belongs(checkpoint: Path, name: str) -> bool:
+    """Whether a checkpoint is of an unfinished run of that fingerprint; one that cannot be read is not."""
+    if not checkpoint.is_file():
+        return False
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return content["refinement"]["fingerprint"] == name
+    except Exception:
+        log.warning("%s: cannot be read; the refinement starts anew", checkpoint)
+        return False
+
+
+def _add(value: Any, digest: Any) -> None:
+    if isinstance(value, Tensor):
+        digest.update(f"{value.dtype}{tuple(value.shape)}".encode() + value.cpu().numpy().tobytes())
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _add(getattr(value, field.name), digest)
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            digest.update(str(key).encode())
+            _add(entry, digest)
+    else:
+        digest.update(repr(value).encode())

@@ -1,0 +1,100 @@
+"""What comes out of a refinement, and how it went."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from priors.base import Prior
+from refinement.module import RefinementModule
+from refinement.problem import Problem
+from refinement.scene import Scene
+from refinement.terms import PosePrior, Smoothness
+from refinement.write import Refined
+
+# A delta above this fraction of its bound is stuck there.
+_STUCK = 0.9
+
+
+@dataclass(frozen=True)
+class RefinementOutput:
+    """What comes out.
+
+    Attributes:
+        state: bodies, floor and scale.
+        results: the content of `refinement_results.json`.
+        metrics: of `optimization_metrics.json`: per sub-stage and term the history over iterations.
+    """
+
+    state: Refined
+    results: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
+    """The outcome of a module as it stands, on the CPU.
+
+    Args:
+        seconds: wall time that it took.
+    """
+    problem, scene, bound = module.problem, module.scene(), module.config.alpha_change_threshold
+    alpha, delta = float(scene.alpha), float(module.variables.delta().detach())
+    warnings = list(problem.warnings)
+    if abs(delta) > _STUCK * bound:
+        warnings.append(
+            f"the scale is stuck at its bound ({delta:+.3f}): the scale at the start is probably wrong, "
+            f"or alpha_change_threshold ({bound}) too small"
+        )
+    warnings += [f"sub-stage {name}: the loss was not finite {r.failures} times" for name, r in module.reports.items() if r.failures]
+    betas = problem.bodies.betas.clone()
+    num_betas = problem.bodies.shape_directions.shape[-1]
+    if num_betas:
+        betas[:, :num_betas] += scene.shape
+    state = Refined(
+        global_orient=scene.rotvec[:, :, 0],
+        body_pose=scene.rotvec[:, :, 1:],
+        pelvis=scene.joints[:, :, 0],
+        betas=betas,
+        joints=scene.joints,
+        contacts=scene.contacts,
+        ground_plane=torch.cat([scene.normal, scene.offset[None]]),
+        scale_alpha=alpha,
+        scale_delta=delta,
+    )
+    results = {
+        "status": "success",
+        "num_people": len(problem.person_ids),
+        "convergence_achieved": bool(module.reports) and all(report.converged for report in module.reports.values()),
+        "scale_alpha": alpha,
+        "scale_delta": delta,
+        "metrics": {
+            "total_loss_history": {name: report.losses["total"][-1] for name, report in module.reports.items()},
+            "scale_delta": delta,
+            "scale_alpha": alpha,
+        },
+        "per_person_likelihoods": likelihoods(scene, problem, module.body_prior),
+        "warnings": warnings,
+    }
+    metrics = {
+        "noise": dataclasses.asdict(module.noise),
+        "total_iterations": module.total_iterations,
+        "seconds": seconds,
+        "sub_stages": {name: dataclasses.asdict(report) for name, report in module.reports.items()},
+    }
+    return RefinementOutput(state, results, metrics)
+
+
+@torch.no_grad()
+def likelihoods(scene: Scene, problem: Problem, prior: Prior | None) -> dict[str, float]:
+    """By person, log-likelihood in nats per frame: of the motion, less a constant, and of the poses where there is a prior."""
+    terms = [Smoothness(), *([PosePrior(prior=prior)] if prior is not None else [])]
+    found = {}
+    for p, person in enumerate(problem.person_ids):
+        alive = torch.zeros_like(problem.alive)
+        alive[p] = problem.alive[p]
+        alone = dataclasses.replace(problem, alive=alive)
+        found[str(person)] = -sum(float(term(scene, alone)) for term in terms)
+    return found
