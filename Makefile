@@ -32,4 +32,4 @@ lint: setup
 	$(VENV)/bin/ruff format --check .
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo results/built_in results/built_in_gt.npz .pytest_cache .ruff_cache

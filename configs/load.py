@@ -99,7 +99,16 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise UserError(f"--override {override}: the value is not valid YAML: {' '.join(str(error).split())}") from error
-    *parents, last = ALIASES.get(key, key).split(".")
+    if isinstance(value, dict):  # a whole section, which may hold the other spelling of a field
+        for alias, canonical in ALIASES.items():
+            section, name = alias.split(".")
+            if section == key and name in value:
+                _set(tree, canonical, value.pop(name), override)
+    _set(tree, ALIASES.get(key, key), value, override)
+
+
+def _set(tree: dict[str, Any], key: str, value: Any, override: str) -> None:
+    *parents, last = key.split(".")
     at = tree
     for parent in parents:
         below = at.get(parent)

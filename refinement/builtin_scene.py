@@ -23,6 +23,7 @@ from datamodules.synthetic.motion import walk
 from refinement.anthropometry import thickness
 from refinement.degrade import TrueScene, degraded
 from refinement.formats.stage_folders import STAGES, write_stages
+from refinement.geometry import plane_in_camera
 from refinement.skeletons import layout
 
 _NUM_FRAMES, _FPS = 84, 30.0
@@ -104,7 +105,7 @@ def builtin_scene(seed: int) -> TrueScene:
         intrinsics=np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]),
         image_size=_IMAGE_SIZE,
         grid=_GRID,
-        planes=tuple(np.append(turn @ plane[:3], plane[3] - turn @ plane[:3] @ shift) for plane in planes),
+        planes=tuple(plane_in_camera(plane, w2c[0]) for plane in planes),
         alpha=float(rng.uniform(*_ALPHA)),
         fps=_FPS,
     )

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from body.model import forward_kinematics
 from refinement.formats.stage_folders import PosedBodies, Stages, boxes_around
-from refinement.geometry import project, to_camera, to_world
+from refinement.geometry import plane_in_camera, project, to_camera, to_world
 from refinement.rendering import render
 
 _POSE_WHITE, _POSE_SLOW = 0.012, 0.08  # radians, of a limb's joint
@@ -81,8 +81,7 @@ def rendered(scene: TrueScene) -> tuple[np.ndarray, np.ndarray]:
     """Depth (T, h, w) in metres and the person at each cell (T, h, w), see `refinement.rendering.render`."""
     joints, frames = to_camera(scene.joints(), scene.w2c), []
     for t, w2c in enumerate(scene.w2c):
-        # a plane n.x + d = 0 of the world, in the camera's axes
-        planes = [np.append(w2c[:3, :3] @ plane[:3], plane[3] - w2c[:3, :3] @ plane[:3] @ w2c[:3, 3]) for plane in scene.planes]
+        planes = [plane_in_camera(plane, w2c) for plane in scene.planes]
         frames.append(render(joints[:, t], scene.radii, scene.parents, planes, scene.intrinsics, scene.image_size, scene.grid))
     depth, who = zip(*frames, strict=True)
     return np.stack(depth), np.stack(who)

@@ -15,6 +15,12 @@ def to_world(points: np.ndarray, w2c: np.ndarray) -> np.ndarray:
     return (points - w2c[..., None, :3, 3]) @ w2c[..., :3, :3]
 
 
+def plane_in_camera(plane: np.ndarray, w2c: np.ndarray) -> np.ndarray:
+    """A plane (4,), n and d with n.x + d = 0 in the world, in the axes of a camera (4, 4)."""
+    normal = w2c[:3, :3] @ plane[:3]
+    return np.append(normal, plane[3] - normal @ w2c[:3, 3])
+
+
 def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
     """Pixels (..., N, 2) of points (..., N, 3) in the camera's axes; nan for points that are not in front of it."""
     depth = np.where(points[..., 2:] > 0, points[..., 2:], np.nan)

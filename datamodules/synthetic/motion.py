@@ -23,6 +23,7 @@ from datamodules.synthetic.arms import arms_at, wrists
 from datamodules.synthetic.body import joined
 from datamodules.synthetic.draw import DrawOnce
 from datamodules.synthetic.legs import stride_at
+from datamodules.synthetic.poses import within_limits
 
 _NUM_JOINTS = 22
 _LEGS = [[index_of(f"{side}_{joint}") for joint in ("hip", "knee", "ankle", "foot")] for side in ("left", "right")]
@@ -69,7 +70,7 @@ def walk(num_frames: int, fps: float, cycle_s: float, turn_deg: float, stature: 
         wrist = wrists(draw, "gesture", legs.pelvis_tilt + legs.spine_flexion)
         turns = at[:, None, None] / fps * at.new_tensor(_GESTURE_HZ) + draw.uniform(2, 3)
         arms = arms_at(draw, "gesture", wrist + at.new_tensor(_GESTURE_M) * torch.sin(2 * math.pi * turns))
-    pose = joined(draw, legs, arms, _LOOKING_ABOUT * draw.normal(2, std=20)).pose
+    pose = within_limits(joined(draw, legs, arms, _LOOKING_ABOUT * draw.normal(2, std=20)).pose)
     heading = torch.zeros(len(at), 3, dtype=torch.float64)
     heading[:, 1] = math.radians(turn_deg) * at / num_frames
     pose = torch.cat([roma.rotvec_composition([heading, pose[:, 0]])[:, None], pose[:, 1:]], 1)

@@ -51,7 +51,7 @@ def synthetic_poses(num_poses: int, seed: int) -> Tensor:
     noise = torch.randn(pose.shape, generator=generator, dtype=torch.float64)
     for part, std in _NOISE_DEG.items():
         noise[:, list(PARTS[part])] *= math.radians(std)
-    pose = _within_limits(pose + noise)
+    pose = within_limits(pose + noise)
 
     heading = torch.zeros(num_poses, 3, dtype=torch.float64)
     heading[:, 1] = math.pi * (2 * torch.rand(num_poses, generator=generator, dtype=torch.float64) - 1)
@@ -76,9 +76,9 @@ def _face(bodies: Bodies, generator: torch.Generator) -> Tensor:
     return torch.stack([jaw, *eyes], 1).deg2rad()
 
 
-def _within_limits(pose: Tensor) -> Tensor:
-    """Draws each component smoothly and strictly into its bounds; what is well inside hardly moves. (n, 55, 3) -> (n, 55, 3)."""
-    lower, upper = JOINT_LIMITS.unbind(-1)
+def within_limits(pose: Tensor) -> Tensor:
+    """Draws each component smoothly and strictly into its bounds; what is well inside hardly moves. (n, J, 3), the first J joints."""
+    lower, upper = JOINT_LIMITS[: pose.shape[1]].unbind(-1)
     middle, half = (upper + lower) / 2, (upper - lower) / 2
     scaled = (pose - middle) / half
     eighth = scaled.square().square().square()

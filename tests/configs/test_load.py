@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from configs.base import Config, UserError
 from configs.load import CONFIG_DIR, available_configs, load_config, validate
+from configs.schema import ExperimentConfig
 
 
 class Circle(Config):
@@ -321,3 +322,8 @@ def test_unknown_keys_inside_each_kind_of_prior_list_what_that_kind_allows(name:
     assert "model.hiden: unknown key" in message
     assert ", ".join(fields) in message
     assert ("did you mean hidden" in message) == ("hidden" in fields)
+
+
+def test_the_other_spelling_is_found_in_an_override_of_a_whole_section() -> None:
+    config = load_config(ExperimentConfig, "joint_flow", ["data={batch_size: 8, num_poses: 50}"])
+    assert (config.training.batch_size, config.data.num_poses) == (8, 50)

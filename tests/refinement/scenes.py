@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from body.builtin import rest_joints
 from body.model import forward_kinematics
 from refinement.formats.stage_folders import STAGES, PosedBodies, Stages, boxes_around, write_stages
+from refinement.geometry import plane_in_camera
 from refinement.rendering import render
 from refinement.skeletons import layout
 
@@ -110,12 +111,10 @@ def render_clip(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
     """Metric depth (T, h, w) and the person at each cell, -1 for the scene: floor, and a wall behind."""
     frames = []
     for t, w2c in enumerate(clip.w2c):
-        rotation, shift = w2c[:3, :3], w2c[:3, 3]
-        floor = np.append(rotation @ clip.plane[:3], clip.plane[3] - rotation @ clip.plane[:3] @ shift)
-        wall = np.append(rotation @ _WALL[:3], _WALL[3] - rotation @ _WALL[:3] @ shift)
+        planes = [plane_in_camera(plane, w2c) for plane in (clip.plane, _WALL)]
         radii = _RADIUS * (clip.rest[:, 4, 1] / clip.rest[0, 4, 1])[:, None]
-        joints = clip.joints[:, t] @ rotation.T + shift
-        frames.append(render(joints, radii, layout(24).parents, (floor, wall), clip.intrinsics, SIZE, GRID))
+        joints = clip.joints[:, t] @ w2c[:3, :3].T + w2c[:3, 3]
+        frames.append(render(joints, radii, layout(24).parents, planes, clip.intrinsics, SIZE, GRID))
     depth, who = zip(*frames, strict=True)
     return np.stack(depth), np.stack(who)
 
