@@ -83,6 +83,7 @@ class Arrays:
         return found
 
     def scalar(self, *names: str) -> float | None:
+        """The first of these that the file holds, as a number; None if it holds none, or an array of several numbers."""
         found = self.get(*names)
         return None if found is None or found.size != 1 else float(found.reshape(()))
 
