@@ -1,6 +1,8 @@
 # Two commands on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 VENV := .venv
+# about a minute of training on two cores
+DEMO_DATA := data.num_poses=10000 training.batch_size=128
 RUN := OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python
 
 .PHONY: demo test lint setup clean
@@ -16,8 +18,8 @@ $(VENV)/.installed: requirements.txt
 	touch $@
 
 demo: setup
-	$(RUN) train.py --config gaussian_prior --override logging.checkpoint_dir=demo/gaussian_prior training.max_epochs=3 training.batch_size=256
-	$(RUN) train.py --config joint_flow --override logging.checkpoint_dir=demo/joint_flow training.max_epochs=5 training.batch_size=128
+	$(RUN) train.py --config gaussian_prior --override $(DEMO_DATA) logging.checkpoint_dir=demo/gaussian_prior training.max_epochs=5
+	$(RUN) train.py --config joint_flow --override $(DEMO_DATA) logging.checkpoint_dir=demo/joint_flow training.max_epochs=5
 	$(RUN) evaluate.py --checkpoint demo/gaussian_prior/best.ckpt demo/joint_flow/best.ckpt --output demo/evaluation
 	$(RUN) refine.py --config refinement --override input.path=null prior.body=demo/joint_flow/best.ckpt
 	$(RUN) evaluate.py --scene results/built_in --gt results/built_in_gt.npz --output demo/scene
