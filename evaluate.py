@@ -10,14 +10,14 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see train.py
 
 import torch
 
 from configs.base import UserError
-from configs.cli import run
+from configs.cli import Parser, run
 from configs.writing import write_json
 from datamodules.base import DataConfig, PoseDataModule, load_poses
 from priors.checkpoint import load_prior, read_checkpoint
@@ -30,14 +30,9 @@ log = logging.getLogger("evaluate")
 _OPTIONS = {"checkpoint": ({"output"}, {"data", "device"}), "scene": ({"gt"}, {"refined", "output"})}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Evaluates, and returns what it writes to `metrics.json`: the scores of each checkpoint by its path, or those of the sequence."""
-    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS)
     priors = parser.add_argument_group("priors")
     priors.add_argument("--checkpoint", nargs="+")
     priors.add_argument("--data", help="a file, folder or glob of poses; without it, the test split of the first checkpoint's own data")
@@ -70,6 +65,11 @@ def _kind(options: dict[str, Any]) -> str:
 def _evaluate_priors(checkpoints: Sequence[str], data: str | None, output: Path, device: str) -> dict[str, dict[str, Any]]:
     priors = {path: load_prior(path, device) for path in checkpoints}
     poses = _held_out(checkpoints, data).to(device)
+    for path, prior in priors.items():
+        still = [name for name, i in zip(prior.joints, prior.joint_indices, strict=True) if (poses[:, i] == poses[:1, i]).all()]
+        if still and len(poses) > 1:
+            named = f"{', '.join(still[:6])}{', ...' if len(still) > 6 else ''}"
+            raise UserError(f"{path} scores {len(still)} joints that never move in these poses ({named}): give --data in which they do")
     metrics = {path: score(prior, poses) for path, prior in priors.items()}
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "metrics.json", metrics)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
@@ -15,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from configs.base import UserError
-from configs.cli import run
+from configs.cli import Parser, run
 from configs.load import load_config
 from refinement.builtin_scene import write_builtin_scene
 from refinement.experiment import RefinementExperiment, RefinementLoggingConfig
@@ -29,7 +28,7 @@ _STAGES = {1: "1_camera_estimation", 2: "2_tracking", 3: "3_pose_estimation", 4:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     """Refines, and returns the content of `refinement_results.json` by the sequence's name. Exits with code 1 if some of many failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--config", required=True, help="the name of a file in configs/, or a path")
     parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="input.path=results/my_video ...")
     options = parser.parse_args(arguments)

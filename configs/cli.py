@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 import warnings
 from collections.abc import Callable
+from typing import NoReturn
 
 from configs.base import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are a `UserError`, one line like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help")
 
 
 def run(main: Callable[[], object]) -> None:

@@ -19,7 +19,7 @@ class ExperimentConfig(Config):
     model: PriorConfig
     data: DataConfig = DataConfig()
     training: TrainingConfig
-    logging: LoggingConfig
+    logging: LoggingConfig = LoggingConfig()
     trainer: dict[str, Any] = Field(default_factory=dict)
     """Passed on to Lightning's Trainer: `devices`, `accelerator`, `num_nodes`, `strategy`, `precision`, ..."""
     seed: int = Field(0, ge=0)

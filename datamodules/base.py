@@ -137,11 +137,7 @@ class PoseDataModule(pl.LightningDataModule):
             views["train"] = views["train"].without(np.concatenate([views["val"].hashes, views["test"].hashes]))
         for side in SIDES:
             if not len(views[side]):
-                source = config.pool if side not in sets else getattr(config, side)
-                raise UserError(
-                    f"the {side} split is empty: '{source}' gives {len(sets.get(side, sets['pool']).poses)} distinct poses; "
-                    f"give more data, data.{side} or other data.val_fraction and data.test_fraction"
-                )
+                raise UserError(self._why_empty(side, sets, counts[side]))
         self._summary = {name: sum(pose_set.counts[name] for pose_set in sets.values()) for name in sets["pool"].counts}
         self._summary |= {
             "duplicates_across_splits": sum(counts.values()) - sum(map(len, views.values())),
@@ -223,6 +219,20 @@ class PoseDataModule(pl.LightningDataModule):
         poses = synthetic_poses(self.config.num_poses, self.seed).numpy()
         counts = dict.fromkeys(("files", "skipped_files", "nan_rows", "invalid_rows", "duplicates"), 0)
         return PoseSet(poses, row_hashes(poses), (Segment(0, len(poses), False, None),), counts)
+
+    def _why_empty(self, side: Side, sets: dict[str, PoseSet], num_before: int) -> str:
+        config, pose_set = self.config, sets.get(side, sets["pool"])
+        path = getattr(config, side) if side in sets else config.pool
+        found = f"{f'{path!r}' if path else 'the built-in source'} gives {len(pose_set.poses)} distinct poses"
+        if pose_set.counts["nan_rows"]:
+            found += f", {pose_set.counts['nan_rows']} rows with NaN dropped"
+        advice = f"give more data, data.{side} or other data.val_fraction and data.test_fraction"
+        if num_before:
+            found += f", all {num_before} of this side are also in another"
+            advice = "give sides that do not hold the same poses"
+        elif config.split_radius is not None:
+            advice = "lower data.split_radius: so many poses are closer than that that none is left for this side"
+        return f"the {side} split is empty: {found}; {advice}"
 
     def _split(self, sets: dict[str, PoseSet]) -> dict[Side, PoseView]:
         config, pool = self.config, sets["pool"]

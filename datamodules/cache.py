@@ -134,7 +134,7 @@ def _build(files: Sequence[Path], conversion: Conversion, folder: Path) -> None:
     counts = dict.fromkeys(("files", "skipped_files", "nan_rows", "invalid_rows", "duplicates"), 0)
     segments: list[Segment] = []
     hashes = [np.empty(0, dtype=np.uint64)]
-    refusal: UserError | None = None
+    refusals: list[UserError] = []
     raw = folder / "poses.raw"
     with raw.open("wb") as stream:
         start = 0
@@ -142,9 +142,8 @@ def _build(files: Sequence[Path], conversion: Conversion, folder: Path) -> None:
             try:
                 source = PoseSource(file, hand_convention=conversion.hand_convention)
             except UserError as error:
-                refusal = refusal or error
+                refusals.append(error)
                 counts["skipped_files"] += 1
-                log.warning("skipped: %s", error)
                 continue
             counts["files"] += 1
             stop = start
@@ -154,8 +153,10 @@ def _build(files: Sequence[Path], conversion: Conversion, folder: Path) -> None:
                 stop += len(poses)
             segments.append(Segment(start, stop, source.is_sequence, _kept_fps(source, conversion)))
             start = stop
-    if refusal and not counts["files"]:
-        raise refusal
+    if refusals and not counts["files"]:
+        raise refusals[0]
+    for refusal in refusals:
+        log.warning("skipped: %s", refusal)
     all_hashes = np.concatenate(hashes)
     first_seen = np.sort(np.unique(all_hashes, return_index=True)[1])
     counts["duplicates"] = len(all_hashes) - len(first_seen)

@@ -79,6 +79,9 @@ class Prior(nn.Module, ABC):
         """
         self.fill.copy_(poses.median(0).values)
 
+    def plan(self, num_steps: int) -> None:
+        """Told before training how many steps there will be at most."""
+
     @abstractmethod
     def energy(self, pose: Tensor) -> Tensor:
         """Implausibility in nats: (*batch, 55, 3) -> (*batch,). Finite, with finite gradient, for any rotations."""

@@ -12,6 +12,7 @@ from body.figures import draw_bars, draw_poses
 from body.limits import limit_violations
 from body.rotations import geodesic_angle
 from body.skeleton import PARTS
+from configs.base import UserError
 from priors.base import Prior
 from priors.hand_vae import HandVAE
 from priors.joint_flow import JointFlow
@@ -55,7 +56,10 @@ class SampleReport(Callback):
         prior: Prior = pl_module.prior
         poses = self.poses.to(pl_module.device)
         generator = torch.Generator(pl_module.device).manual_seed(0)
-        samples = prior.sample(len(poses), generator)
+        try:
+            samples = prior.sample(len(poses), generator)
+        except AssertionError as error:  # nflows' splines assert that they can be inverted
+            raise UserError("the flow can no longer be inverted: lower training.learning_rate or training.grad_clip_val") from error
         values = sample_statistics(prior, samples, poses) | {"round_trip_deg": round_trip_deg(prior, poses)}
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, rank_zero_only=True)
         last = trainer.current_epoch + 1 == trainer.max_epochs

@@ -75,7 +75,10 @@ def load_prior(path: str | Path, device: str | torch.device = "cpu") -> Prior:
         prior.check_finite()
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError, UserError) as error:
         raise UserError(f"{path}: the checkpoint does not fit its own description ({_in_one_line(error)}); train it again") from error
-    return prior.to(device).eval().requires_grad_(False)
+    try:
+        return prior.to(device).eval().requires_grad_(False)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"the device {device} is not to be had ({_in_one_line(error)}); cpu is") from error
 
 
 def build_prior(model: dict[str, Any], joints: list[str]) -> Prior:

@@ -193,7 +193,7 @@ class GlobalFlow(DensityPrior):
             return None
         pose = pose.reshape(-1, *pose.shape[-2:])
         if self._given == "global_orient":
-            return _columns(canonicalize(pose[:, :1])).flatten(1)
+            return _columns(canonicalize(pose[:, :1].to(self.fill.dtype))).flatten(1)
         rotvec = self.select(pose)
         seen = rotvec.new_zeros(rotvec.shape[:-1]) if visible is None else visible.to(rotvec)
         return torch.cat([(_columns(rotvec) * seen.unsqueeze(-1)).flatten(1), seen], -1)

@@ -82,6 +82,7 @@ class HandVAE(Prior):
         hands = _complete_hands(config, joint_indices)
         super().__init__([i for hand in hands for i in PARTS[hand]])
         self.config = config
+        self._warmup_steps = config.kl_warmup_steps
         self.num_units = 1 if config.hands == "both" else len(hands)
         joints_per_unit = self.num_joints // self.num_units
         reflection = torch.ones(len(hands), self.num_joints // len(hands), 3)
@@ -113,6 +114,10 @@ class HandVAE(Prior):
         variance = 4 / 3 * half_angle_sine_squared(roma.rotvec_to_rotmat(rotvec), self._rotations(self.mean)).mean(0)
         self.density.set_scale(_START_SCALE_RATIO * variance.sqrt())
 
+    def plan(self, num_steps: int) -> None:
+        """Keeps the warm-up within a third of a short run."""
+        self._warmup_steps = min(self.config.kl_warmup_steps, num_steps // 3)
+
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         """Negative evidence lower bound of one latent sample, with the weight of its KL term still rising in training mode.
 
@@ -125,7 +130,7 @@ class HandVAE(Prior):
         beta = torch.full_like(self.mean[0], self.config.beta)
         if self.training:
             self.num_steps += 1
-            beta = beta * (self.num_steps / max(self.config.kl_warmup_steps, 1)).clamp(max=1)
+            beta = beta * (self.num_steps / max(self._warmup_steps, 1)).clamp(max=1)
             mode = shown = self._mode(posterior.rsample())
         else:
             generator = torch.Generator(pose.device).manual_seed(_EVALUATION_SEED)

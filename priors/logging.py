@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from body.figures import Figure
@@ -18,13 +19,13 @@ class LoggingConfig(Config):
     logger: Literal["tensorboard", "wandb", "csv"] = "tensorboard"
     log_dir: str = "lightning_logs"
     """Logs go to `<log_dir>/<run name>`."""
-    checkpoint_dir: str
-    """The folder that gets `best.ckpt` and `last.ckpt`."""
+    checkpoint_dir: str | None = None
+    """The folder that gets `best.ckpt` and `last.ckpt`; None for `checkpoints/<run name>`."""
     project: str = "pose-priors"
     """Weights & Biases' project."""
     offline: bool = False
     """Weights & Biases without network or account."""
-    figures_every_n_epochs: int = 5
+    figures_every_n_epochs: int = Field(5, ge=1)
 
 
 def make_logger(config: LoggingConfig, name: str) -> Logger:

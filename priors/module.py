@@ -63,6 +63,9 @@ class PriorModule(pl.LightningModule):
         self.seed = seed
         self._energies: list[Tensor] = []
 
+    def on_fit_start(self) -> None:
+        self.prior.plan(int(self.trainer.estimated_stepping_batches))
+
     def on_train_epoch_start(self) -> None:
         # Dropout, posterior samples and masks depend on (seed, epoch, rank) alone, so that a resumed run repeats them bit for bit.
         torch.manual_seed(hash((self.seed, self.current_epoch, self.global_rank)) % 2**63)
@@ -79,7 +82,8 @@ class PriorModule(pl.LightningModule):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         values = self.prior.loss(batch)
-        self.log_dict({f"val/{name}": value for name, value in values.items()}, prog_bar=True, batch_size=len(batch), sync_dist=True)
+        for name, value in values.items():
+            self.log(f"val/{name}", value, prog_bar=name == "loss", batch_size=len(batch), sync_dist=True)
         self._energies.append(self.prior.energy(batch).float())
 
     def on_validation_epoch_end(self) -> None:

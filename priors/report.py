@@ -28,19 +28,17 @@ def score(prior: Prior, poses: torch.Tensor) -> dict[str, Any]:
 
 
 def print_table(metrics: dict[str, dict[str, Any]]) -> None:
-    """Prints {checkpoint: its scores}."""
-    columns = [key for key, value in next(iter(metrics.values())).items() if key not in ("joints", "num_poses")]
-    columns += [key for m in metrics.values() for key in m if key not in (*columns, "joints", "num_poses")]
+    """Prints {checkpoint: its scores}: a row for each score, so that narrow terminals hold it, a column for each checkpoint."""
+    keys = [key for key in dict.fromkeys(key for values in metrics.values() for key in values) if key not in ("joints", "num_poses")]
     num_poses = next(iter(metrics.values()))["num_poses"]
     table = Table(title=f"{num_poses} poses; nats against normalised Haar measure over the joints scored")
-    table.add_column("checkpoint")
-    for column in ("joints", *dict.fromkeys(columns)):
-        table.add_column(column, justify="right")
-    for path, values in metrics.items():
-        cells = [values.get(column) for column in dict.fromkeys(columns)]
-        table.add_row(
-            path, str(len(values["joints"])), *("-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in cells)
-        )
+    table.add_column("", no_wrap=True)
+    for path in metrics:
+        table.add_column(path, justify="right", overflow="fold")
+    table.add_row("joints", *(str(len(values["joints"])) for values in metrics.values()))
+    for key in keys:
+        cells = [values.get(key) for values in metrics.values()]
+        table.add_row(key, *("-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in cells))
     console = Console()
     Console(width=max(console.width, 220) if not console.is_terminal else None).print(table)
 
@@ -53,7 +51,9 @@ def plot(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
     for i, (path, prior) in enumerate(priors.items()):
         samples = prior.sample(_NUM_DRAWN, torch.Generator(poses.device).manual_seed(1))
         draw_poses(samples, part=prior.drawn_part).savefig(output / f"samples_{i}_{Path(path).parent.name}.png", dpi=120)
-    draw_poses(poses[torch.linspace(0, len(poses) - 1, _NUM_DRAWN).long()]).savefig(output / "data.png", dpi=120)
+    parts = {prior.drawn_part for prior in priors.values()}
+    part = parts.pop() if len(parts) == 1 else "body"
+    draw_poses(poses[torch.linspace(0, len(poses) - 1, _NUM_DRAWN).long()], part=part).savefig(output / "data.png", dpi=120)
     flows = {names[path]: prior for path, prior in priors.items() if isinstance(prior, JointFlow)}
     if flows and len({prior.joints for prior in flows.values()}) == 1:
         with torch.no_grad():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tempfile
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ import torch
 from pydantic import ValidationError
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from body.skeleton import PARTS
 from configs.base import UserError
 from priors import Prior, load_prior
 from refinement.config import RefinementConfig
@@ -71,9 +75,16 @@ class Stage5Refiner:
         self.trainer, self.logger, self.checkpoint_dir = dict(trainer or {}), logger, checkpoint_dir
 
     def refine(self, given: RefinementInput) -> RefinementOutput:
-        """Refines one clip. Raises `UserError` if the input is not finite."""
+        """Refines one clip.
+
+        Raises:
+            UserError: if the input is not finite, a prior knows none of the joints that it is to judge, or Lightning refuses the trainer's
+                options.
+        """
         problem = cast(given.problem, _DTYPE)
         _check_finite(problem)
+        _check_prior("body", self.body_prior, ("body",), problem)
+        _check_prior("hands", self.hand_prior, ("left_hand", "right_hand"), problem)
         began = time.perf_counter()
         module = RefinementModule(problem, self.config, self.body_prior, self.hand_prior)
         if module.stages and self.config.max_total_iterations:
@@ -90,21 +101,28 @@ class Stage5Refiner:
             folder = self.checkpoint_dir / _UNFINISHED
             callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
             unfinished = folder / "last.ckpt"
-        trainer = pl.Trainer(
-            **{"accelerator": "cpu", "devices": 1}
-            | self.trainer
-            | {
-                "max_epochs": len(module.stages),
-                "callbacks": callbacks,
-                "logger": self.logger or False,
-                "log_every_n_steps": 1,
-                "enable_checkpointing": unfinished is not None,
-                "enable_model_summary": False,
-                "reload_dataloaders_every_n_epochs": 1,
-            }
-        )
+        options = {"accelerator": "cpu", "devices": 1} | self.trainer
+        fixed = {
+            "max_epochs": len(module.stages),
+            "callbacks": callbacks,
+            "logger": self.logger or False,
+            "log_every_n_steps": 1,
+            "enable_checkpointing": unfinished is not None,
+            "enable_model_summary": False,
+            "reload_dataloaders_every_n_epochs": 1,
+        }
+        try:
+            trainer = pl.Trainer(**options | fixed)
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            raise UserError(f"trainer {options}: refused by Lightning's Trainer ({' '.join(str(error).split())})") from error
         resume = str(unfinished) if unfinished is not None and belongs(unfinished, module.fingerprint) else None
-        trainer.fit(module, ckpt_path=resume)
+        if resume is not None:
+            log.info("%s: goes on with the unfinished run that is kept there", resume)
+        with warnings.catch_warnings():
+            # priors are frozen and in eval mode on purpose, and the folder of an unfinished run is not empty
+            warnings.filterwarnings("ignore", message="Found .* module.* in eval mode")
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
+            trainer.fit(module, ckpt_path=resume)
         if trainer.interrupted:
             raise KeyboardInterrupt
         if unfinished is not None:
@@ -157,8 +175,10 @@ def run_refinement(
     )
     try:
         output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):  # better now than after the optimisation
+            pass
     except OSError as error:
-        raise UserError(f"{output}: cannot be made ({error.strerror}); give a folder that can be written to in output.path") from error
+        raise UserError(f"{output}: cannot be written to ({error.strerror}); give a folder that can be in output.path") from error
     refiner = Stage5Refiner(settings, body_prior=priors[0], hand_prior=priors[1], trainer=trainer, logger=logger, checkpoint_dir=output)
     found = refiner.refine(RefinementInput(problem))
     for warning in found.results["warnings"]:
@@ -187,6 +207,16 @@ def _settings(config: Mapping[str, Any] | RefinementConfig | None) -> Refinement
         first = error.errors()[0]
         allowed = f"; allowed: {', '.join(RefinementConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
         raise UserError(f"config of stage 5: {'.'.join(map(str, first['loc']))}: {first['msg']}{allowed}") from error
+
+
+def _check_prior(name: str, prior: Prior | None, parts: Sequence[str], problem: Problem) -> None:
+    if prior is None:
+        return
+    asked = {joint for part in parts for joint in PARTS[part]}
+    if not asked & set(prior.joint_indices):
+        raise UserError(f"prior.{name}: scores {', '.join(prior.joints[:3])} ..., no joint of the {name}; give another checkpoint, or none")
+    if not asked & set(prior.joint_indices) & set(problem.bodies.smplx_index):
+        raise UserError(f"prior.{name}: the bodies of stage 3 have no {name} ({len(problem.bodies.parents)} joints); leave it out")
 
 
 def _check_finite(problem: Problem) -> None:

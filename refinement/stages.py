@@ -67,7 +67,7 @@ def make_stages(
     body = (
         (ShapePrior(), config.lambda_beta * _BETA),
         (PosePrior(prior=body_prior), config.lambda_pose * _POSE),
-        (HandPrior(prior=hand_prior), config.lambda_pose * _POSE),
+        *([(HandPrior(prior=hand_prior), config.lambda_pose * _POSE)] if hand_prior is not None else []),
     )
     motion = ((Smoothness(), config.lambda_smooth * _SMOOTH),)
     ground = (

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from priors.base import Prior
+from refinement.contacts import detect_contacts
 from refinement.module import RefinementModule
 from refinement.problem import Problem
 from refinement.scene import Scene
@@ -59,7 +60,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
         pelvis=scene.joints[:, :, 0],
         betas=betas,
         joints=scene.joints,
-        contacts=scene.contacts,
+        contacts=detect_contacts(scene, problem),  # those that the last sub-stage held still are older than its outcome
         ground_plane=torch.cat([scene.normal, scene.offset[None]]),
         scale_alpha=alpha,
         scale_delta=delta,

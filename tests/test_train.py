@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -161,3 +162,30 @@ def test_evaluation_refuses_checkpoints_of_other_data_without_data(tmp_path: Pat
     second = run("gaussian_prior", tmp_path / "b", "training.max_epochs=1", "seed=5")
     with pytest.raises(UserError, match="--data"):
         evaluate.main(["--checkpoint", str(first), str(second), "--output", str(tmp_path / "out")])
+
+
+def test_checkpoints_go_to_a_folder_of_the_configs_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = tmp_path / "my_gaussian.yaml"
+    mine.write_text((CONFIG_DIR / "gaussian_prior.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    best = train.main(["--config", str(mine), "--override", *SMALL, "training.max_epochs=1"])
+    assert best.resolve() == tmp_path / "checkpoints" / "my_gaussian" / "best.ckpt"
+
+
+def test_poses_that_do_not_move_the_scored_joints_are_refused(tmp_path: Path) -> None:
+    best = run("gaussian_prior", tmp_path, "training.max_epochs=1")
+    body_only = tmp_path / "body.npy"
+    np.save(body_only, np.random.default_rng(0).normal(size=(20, 63)).astype(np.float32))
+    with pytest.raises(UserError, match="33 joints that never move"):
+        evaluate.main(["--checkpoint", str(best), "--data", str(body_only), "--output", str(tmp_path / "out")])
+
+
+@pytest.mark.parametrize("overrides", [["trainer.devises=1"], ["logging.checkpoint_dir=/proc/nowhere"]])
+def test_a_trainer_or_folder_that_cannot_be_is_refused_before_training(overrides: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="trainer|checkpoint_dir"):
+        run("gaussian_prior", tmp_path, *overrides)
+
+
+def test_a_batch_of_everything_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run("gaussian_prior", tmp_path, "training.batch_size=8192", "training.max_epochs=1")
+    assert "one step an epoch" in caplog.text

@@ -80,9 +80,10 @@ def _read_person(path: Path, person: int, kind: str, frame_ids: np.ndarray, rows
     arrays = Arrays(file)
     pose = _pose(arrays)
     num = len(pose)
-    transl = arrays.need("transl", "trans", "pred_trans").reshape(-1, 3)
-    if len(transl) != num:
-        raise UserError(f"{file}: 'transl' has {len(transl)} rows, the pose has {num}")
+    transl = arrays.need("transl", "trans", "pred_trans")
+    if transl.size != 3 * num or transl.shape[-1] != 3:
+        raise UserError(f"{file}: 'transl' has shape {transl.shape} beside a pose of {num} rows; ({num}, 3) is expected")
+    transl = transl.reshape(-1, 3)
     frames = _frames(arrays, read_json(path / "metadata.json"), num, frame_ids, rows)
     joints_file = path / f"joints_{kind}.npy"
     joints = read_array(joints_file) if joints_file.is_file() else None
@@ -98,13 +99,17 @@ def _frames(arrays: Arrays, metadata: dict[str, Any], num: int, frame_ids: np.nd
     listed_frames = arrays.get("frame_ids", "frames", "frame")
     for found in (listed_frames, metadata.get("frames"), metadata.get("frame_ids"), rows):
         if found is not None:
-            frames = np.asarray(found).reshape(-1).astype(int)
+            try:
+                frames = np.asarray(found).reshape(-1).astype(int)
+            except (ValueError, TypeError) as error:
+                raise UserError(f"{arrays.path}: the frames in it or in metadata.json are no numbers ({error})") from error
             if len(frames) == num:
                 return frames
             if rows is None:
                 raise UserError(f"{arrays.path}: {num} rows, but {len(frames)} frames are named in the file or its metadata.json")
-    if {"start_frame", "end_frame"} <= metadata.keys() and metadata["end_frame"] - metadata["start_frame"] + 1 == num:
-        return np.arange(num) + int(metadata["start_frame"])
+    first, last = metadata.get("start_frame"), metadata.get("end_frame")
+    if isinstance(first, int) and isinstance(last, int) and last - first + 1 == num:
+        return np.arange(num) + first
     if num == len(frame_ids):
         return frame_ids.copy()
     raise UserError(f"{arrays.path}: {num} rows, and neither 'frame_ids' nor metadata.json says which frames they are of")
@@ -114,6 +119,8 @@ def _betas(arrays: Arrays) -> np.ndarray:
     betas = arrays.get("betas", "pred_shape", "shape", "beta")
     if betas is None:
         return np.zeros(10)
+    if betas.ndim == 0:
+        raise UserError(f"{arrays.path}: 'betas' is a single number; (10,) is expected")
     betas = betas.astype(float).reshape(-1, betas.shape[-1])
     finite = np.isfinite(betas).all(1)
     return np.median(betas[finite], 0) if finite.any() else np.zeros(betas.shape[1])

@@ -66,15 +66,21 @@ def read_cameras(stage1_dir: Path, warnings: list[str]) -> CameraTrack:
     image_size = _image_size(arrays, metadata, intrinsics, warnings)
     grid = arrays.get("intrinsics_size")
     if grid is not None:
+        if grid.size != 2 or not (grid.astype(float) > 0).all():
+            raise UserError(f"{arrays.path}: 'intrinsics_size' is {grid.tolist()}; width and height in pixels are expected")
         ratio = np.asarray(image_size, float) / grid.astype(float).reshape(2)
         intrinsics = np.diag([*ratio, 1.0]) @ intrinsics
     confidence = arrays.get("confidence")
+    if confidence is not None and (confidence.ndim == 0 or len(confidence) != num_frames):
+        raise UserError(f"{arrays.path}: 'confidence' has shape {confidence.shape} for {num_frames} poses; ({num_frames},) is expected")
     confidence = np.ones(num_frames) if confidence is None else np.nan_to_num(confidence.reshape(num_frames, -1).mean(1).astype(float))
     frame_ids = arrays.get("frame_ids")
     frame_ids = np.arange(num_frames) if frame_ids is None else frame_ids.astype(int).reshape(-1)
     if len(frame_ids) != num_frames or np.any(np.diff(frame_ids) != 1):
         raise UserError(f"{arrays.path}: 'frame_ids' must number the {num_frames} poses one after the other; found {frame_ids[:8]} ...")
     fps = arrays.scalar("fps") or metadata.get("fps")
+    if fps is not None and (not isinstance(fps, int | float) or not 0 < fps < float("inf")):
+        raise UserError(f"{stage1_dir}: 'fps' is {fps!r}; a positive number is expected there or in input.fps")
     return CameraTrack(
         source=f"{arrays.path}: '{key}'",
         w2c=w2c,
@@ -82,7 +88,7 @@ def read_cameras(stage1_dir: Path, warnings: list[str]) -> CameraTrack:
         image_size=image_size,
         confidence=confidence.clip(0, 1),
         frame_ids=frame_ids,
-        fps=float(fps) if fps else None,
+        fps=None if fps is None else float(fps),
     )
 
 

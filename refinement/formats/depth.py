@@ -26,7 +26,7 @@ class DepthMaps:
         self._folder = stage1_dir / "depth_maps"
         self._maps = numbered_files(self._folder, _SUFFIXES)
         self._sigmas = numbered_files(stage1_dir / "depth_uncertainty", _SUFFIXES)
-        self._unread: list[str] = []
+        self._unread: dict[str, None] = {}  # in order, each once however often it is asked for
         self._warnings = warnings
         missing = sorted(set(frame_ids.tolist()) - self._maps.keys())
         if not self._maps:
@@ -46,7 +46,7 @@ class DepthMaps:
         try:
             depth = _plane(read_array(self._maps[frame]), self._maps[frame]).astype(np.float32)
         except UserError as error:
-            self._unread.append(str(error))
+            self._unread[str(error)] = None
             return None
         depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
         return depth, self._weight(frame, depth.shape)
@@ -54,8 +54,8 @@ class DepthMaps:
     def close(self) -> None:
         """Says which maps could not be read."""
         if self._unread:
-            self._warnings.append(f"{len(self._unread)} depth files could not be used: {listed(self._unread, 2)}")
-            self._unread = []
+            self._warnings.append(f"{len(self._unread)} depth files could not be used: {listed([*self._unread], 2)}")
+            self._unread = {}
 
     def _weight(self, frame: int, shape: tuple[int, ...]) -> np.ndarray:
         weight = np.ones(shape, np.float32)
@@ -63,11 +63,11 @@ class DepthMaps:
             try:
                 sigma = _plane(read_array(self._sigmas[frame]), self._sigmas[frame])
             except UserError as error:
-                self._unread.append(str(error))
+                self._unread[str(error)] = None
                 return weight
             if sigma.shape == shape:
                 return (1 - np.nan_to_num(sigma.astype(np.float32), nan=1.0)).clip(0, 1)
-            self._unread.append(f"{self._sigmas[frame]}: shape {sigma.shape}, but the depth map has {shape}")
+            self._unread[f"{self._sigmas[frame]}: shape {sigma.shape}, but the depth map has {shape}"] = None
         return weight
 
 

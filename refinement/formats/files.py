@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,10 +71,13 @@ class Arrays:
         return list(self._entries)
 
     def get(self, *names: str) -> np.ndarray | None:
-        """The first of these that the file holds, in memory, or None."""
+        """The first of these that the file holds, in memory, or None. Raises `UserError` if it is damaged."""
         for name in names:
             if name in self:
-                return np.array(self._entries[self._names[name.lower()]].load())
+                try:
+                    return np.array(self._entries[self._names[name.lower()]].load())
+                except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                    raise UserError(f"{self.path}: '{name}' cannot be read ({error}); is the file complete?") from error
         return None
 
     def need(self, *names: str) -> np.ndarray:
@@ -83,9 +88,9 @@ class Arrays:
         return found
 
     def scalar(self, *names: str) -> float | None:
-        """The first of these that the file holds, as a number; None if it holds none, or an array of several numbers."""
+        """The first of these that the file holds, as a number; None if it holds none, or an array of several numbers, or text."""
         found = self.get(*names)
-        return None if found is None or found.size != 1 else float(found.reshape(()))
+        return None if found is None or found.size != 1 or found.dtype.kind not in "fiub" else float(found.reshape(()))
 
 
 def read_array(path: Path) -> np.ndarray:

@@ -19,7 +19,7 @@ class Masks:
     def __init__(self, stage2_dir: Path, warnings: list[str]) -> None:
         self._folder = stage2_dir / "masks"
         self._files: dict[tuple[int, int], Path] = {}
-        self._unread: list[str] = []
+        self._unread: dict[str, None] = {}  # in order, each once however often it is asked for
         self._warnings = warnings
         for path in sorted(self._folder.iterdir()) if self._folder.is_dir() else []:
             match = next((m for name in _NAMES if (m := name.fullmatch(path.stem))), None)
@@ -40,15 +40,15 @@ class Masks:
                 with Image.open(path) as image:
                     mask = np.asarray(image.convert("L"))
         except Exception as error:  # whatever a damaged picture makes the decoder raise, it costs this mask only
-            self._unread.append(f"{path} ({' '.join(str(error).split())})")
+            self._unread[f"{path} ({' '.join(str(error).split())})"] = None
             return None
         if mask.ndim != 2:
-            self._unread.append(f"{path} (shape {mask.shape})")
+            self._unread[f"{path} (shape {mask.shape})"] = None
             return None
         return mask > (127 if mask.dtype == np.uint8 and mask.max(initial=0) > 1 else 0)
 
     def close(self) -> None:
         """Says which masks could not be read."""
         if self._unread:
-            self._warnings.append(f"{len(self._unread)} masks could not be read: {listed(self._unread, 2)}")
-            self._unread = []
+            self._warnings.append(f"{len(self._unread)} masks could not be read: {listed([*self._unread], 2)}")
+            self._unread = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,14 @@ def read_tracks(stage2_dir: Path, frame_ids: np.ndarray, image_size: tuple[int, 
     path = stage2_dir / "tracks.npz"
     problems: list[str] = []
     if path.is_file():
-        _read_boxes(Arrays(path), frame_ids, tracks)
+        _guarded(problems, path, _read_boxes, path, frame_ids, tracks, problems)
     safe = sorted((stage2_dir / "keypoints_2d").glob("person_*.npz"))
     for file in safe:
-        _guarded(_read_keypoint_file, problems, file, frame_ids, tracks)
+        _guarded(problems, file, _read_keypoint_file, file, frame_ids, tracks)
     for frame, file in numbered_files(stage2_dir / "detections", (".pkl",)).items():
-        _guarded(_read_detections, problems, file, frame, tracks, bool(safe))
+        _guarded(problems, file, _read_detections, file, frame, tracks, bool(safe))
     if problems:
-        warnings.append(f"{len(problems)} files of stage 2 were left out: {listed(problems, 2)}")
+        warnings.append(f"{len(problems)} files or people of stage 2 were left out: {listed(problems, 2)}")
     if not tracks.boxes and not tracks.keypoints:
         detail = f"; {problems[0]}" if problems else ""
         raise UserError(f"{stage2_dir}: neither tracks.npz nor detections/frame_*.pkl nor keypoints_2d/person_*.npz can be read{detail}")
@@ -74,21 +75,21 @@ def read_tracks(stage2_dir: Path, frame_ids: np.ndarray, image_size: tuple[int, 
     return tracks
 
 
-def _guarded(read: Any, problems: list[str], *args: Any) -> None:
-    """One unreadable file does not lose the others."""
+def _guarded(problems: list[str], source: Path, read: Callable[..., None], *args: Any) -> None:
+    """One unreadable file or person does not lose the others."""
     try:
         read(*args)
     except UserError as error:
         problems.append(str(error))
+    except (ValueError, TypeError) as error:  # numbers that are none, rows of different lengths
+        problems.append(f"{source}: {' '.join(str(error).split())}")
 
 
-def _read_boxes(arrays: Arrays, frame_ids: np.ndarray, tracks: Tracks) -> None:
+def _read_boxes(path: Path, frame_ids: np.ndarray, tracks: Tracks, problems: list[str]) -> None:
+    arrays = Arrays(path)
     people = [int(m[1]) for name in arrays.names if (m := _TRACK.fullmatch(name))]
     for person in people:
-        frames, boxes = arrays.need(f"track_{person}_frames").reshape(-1), arrays.need(f"track_{person}_bboxes")
-        if boxes.shape != (len(frames), 4):
-            raise UserError(f"{arrays.path}: 'track_{person}_bboxes' has shape {boxes.shape} for {len(frames)} frames; (n, 4) is expected")
-        tracks.boxes[person] = {int(f): _corners(box) for f, box in zip(frames, boxes, strict=True) if np.isfinite(box).all()}
+        _guarded(problems, path, _read_track, arrays, person, tracks)
     if people or "bboxes" not in arrays:
         return
     ids, boxes = arrays.need("person_ids", "ids", "track_ids").reshape(-1), arrays.need("bboxes")
@@ -101,6 +102,13 @@ def _read_boxes(arrays: Arrays, frame_ids: np.ndarray, tracks: Tracks) -> None:
     for person, box_rows, seen_row in zip(ids, boxes, seen, strict=True):
         rows = zip(frame_ids, box_rows, seen_row, strict=True)
         tracks.boxes[int(person)] = {int(frame): box.astype(float) for frame, box, vis in rows if vis and np.isfinite(box).all()}
+
+
+def _read_track(arrays: Arrays, person: int, tracks: Tracks) -> None:
+    frames, boxes = arrays.need(f"track_{person}_frames").reshape(-1), arrays.need(f"track_{person}_bboxes")
+    if boxes.shape != (len(frames), 4):
+        raise UserError(f"{arrays.path}: 'track_{person}_bboxes' has shape {boxes.shape} for {len(frames)} frames; (n, 4) is expected")
+    tracks.boxes[person] = {int(f): _corners(box) for f, box in zip(frames, boxes, strict=True) if np.isfinite(box).all()}
 
 
 def _corners(box: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from scenes import Clip
 
 from configs.base import UserError
 from refine import find_sequences, main
+from refinement.refiner import Stage5Refiner
 
 SHORT = [
     f"refinement.{name}_iterations=2" for name in ("root_fitting", "smpl_fitting", "motion_prior", "environmental", "scale", "final")
@@ -43,6 +45,18 @@ def test_the_input_is_left_alone_where_an_output_is_given(clip: Callable[[str], 
     run(f"input.path={folder}", f"output.path={tmp_path / 'out'}")
     assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == before
     assert (tmp_path / "out" / "refinement_results.json").is_file()
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
+    clip: Callable[[str], Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("refinement.refiner.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr(Stage5Refiner, "refine", lambda *_: pytest.fail("refined in vain"))
+    with pytest.raises(UserError, match=r"out: cannot be written to \(Read-only file system\).*output\.path"):
+        run(f"input.path={clip('readme').folder}", f"output.path={tmp_path / 'out'}")
 
 
 def test_one_bad_sequence_does_not_stop_the_others(clip: Callable[[str], Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

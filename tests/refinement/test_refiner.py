@@ -11,6 +11,7 @@ from problems import NUM_JOINTS, error_mm, make_problem
 from body.skeleton import NUM_JOINTS as SMPLX_JOINTS
 from configs.base import UserError
 from priors.gaussian import GaussianConfig
+from refinement.config import RefinementConfig
 from refinement.noise import start_joints
 from refinement.problem import Problem
 from refinement.refiner import RefinementInput, Stage5Refiner, run_refinement
@@ -103,6 +104,21 @@ def test_a_prior_is_scored_and_joins_the_likelihood() -> None:
     assert not torch.equal(with_prior.state.joints, without.state.joints)
 
 
+@pytest.mark.parametrize(
+    ("given_as", "joints", "told"),
+    [
+        ("body_prior", range(25, 55), r"prior\.body: scores left_index1.* no joint of the body"),
+        ("hand_prior", range(1, 22), r"prior\.hands: scores left_hip.* no joint of the hands"),
+        ("hand_prior", range(25, 55), r"prior\.hands: the bodies .* have no hands \(\d\d joints\)"),
+    ],
+)
+def test_a_prior_that_would_judge_nothing_is_refused(given_as: str, joints: range, told: str) -> None:
+    problem, _ = make_problem(frames=12)
+    prior = GaussianConfig(kind="gaussian").build(joints)
+    with pytest.raises(UserError, match=told):
+        refine(problem, **{given_as: prior})
+
+
 def test_one_person_and_one_frame_come_through() -> None:
     for frames in (1, 2, 3):
         problem, truth = make_problem(people=1, frames=frames)
@@ -117,6 +133,20 @@ def test_a_start_that_is_not_finite_is_refused() -> None:
     pelvis[0, 3] = float("nan")
     with pytest.raises(UserError, match="NaN in pelvis"):
         refine(dataclasses.replace(problem, start=dataclasses.replace(problem.start, pelvis=pelvis)))
+
+
+def test_contacts_are_those_of_the_outcome_whatever_was_optimised() -> None:
+    problem, _ = make_problem(noise=0.0, frames=12)
+    output = refine(problem, config=RefinementConfig(enable_environmental_constraints=False, max_total_iterations=5))
+    assert (output.state.contacts > 0.8).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("options", [{"accelerator": "abacus"}, {"acelerator": "cpu"}])
+def test_a_trainer_that_lightning_refuses_is_one_line(options: dict[str, str]) -> None:
+    problem, _ = make_problem(frames=12)
+    with pytest.raises(UserError, match=rf"trainer .*{next(iter(options))}.*refused") as caught:
+        Stage5Refiner(trainer=options).refine(RefinementInput(problem))
+    assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_field_is_named() -> None:

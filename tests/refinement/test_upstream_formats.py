@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,12 +103,20 @@ def test_image_size_falls_back_to_the_principal_point(tmp_path: Path) -> None:
         ({"poses": W2C, "intrinsics": -K}, "not positive"),
         ({"w2c": W2C, "c2w": W2C, "intrinsics": K}, "not each other's inverse"),
         ({"poses": W2C, "intrinsics": K, "frame_ids": np.arange(NUM) * 2}, "frame_ids"),
+        ({"poses": W2C, "intrinsics": K, "confidence": np.ones(NUM - 1)}, "'confidence' has shape"),
+        ({"poses": W2C, "intrinsics": K, "intrinsics_size": np.array([518, 294, 3])}, "'intrinsics_size' is"),
     ],
 )
 def test_broken_cameras_name_file_and_key(tmp_path: Path, arrays: dict[str, np.ndarray], told: str) -> None:
     with pytest.raises(UserError, match=rf"cameras\.npz.*{told}") as error:
         read_cameras(stage1(tmp_path / "1", arrays), [])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("fps", ["fast", -30, float("nan")])
+def test_a_rate_of_frames_that_is_none(tmp_path: Path, fps: object) -> None:
+    with pytest.raises(UserError, match=r"'fps' is .*positive"):
+        read_cameras(stage1(tmp_path / "1", {"poses": W2C, "intrinsics": K}, {"image_size": [640, 360], "fps": fps}), [])
 
 
 @pytest.mark.parametrize("missing", ["folder", "file"])
@@ -204,6 +214,38 @@ def test_keypoint_files_are_preferred_and_nan_points_have_no_confidence(clip: Ca
     assert tracks.format_name == "coco17"
     assert tracks.keypoints.keys() == {1}
     np.testing.assert_array_equal(tracks.keypoints[1][2][4], 0)
+
+
+@pytest.mark.parametrize(
+    "spoilt", [{"track_id": "him"}, {"bbox": [1, [2], 3, 4]}, {"keypoints_2d": [[1, 2], [3]]}], ids=["id", "box", "keypoints"]
+)
+def test_a_detection_of_no_numbers_costs_its_frame(clip: Callable[..., Clip], spoilt: dict) -> None:
+    folder = clip().stages[1]
+    path = folder / "detections" / "frame_000003.pkl"
+    path.write_bytes(pickle.dumps([pickle.loads(path.read_bytes())[0] | spoilt]))
+    warnings: list[str] = []
+    tracks = read_tracks(folder, np.arange(12), (640, 360), warnings)
+    assert 3 not in tracks.keypoints[1]
+    assert 4 in tracks.keypoints[1]
+    assert "frame_000003.pkl" in warnings[0]
+
+
+@pytest.mark.parametrize("boxes", [np.zeros((12, 5)), None], ids=["shape", "missing"])
+def test_one_persons_bad_boxes_do_not_lose_the_others(clip: Callable[..., Clip], boxes: np.ndarray | None) -> None:
+    spoilt = clip()
+    shutil.rmtree(spoilt.stages[1] / "detections")
+    spoilt.rewrite("2_tracking/tracks.npz", track_1_bboxes=boxes)
+    warnings: list[str] = []
+    assert read_tracks(spoilt.stages[1], np.arange(12), (640, 360), warnings).boxes.keys() == {2}
+    assert "track_1_bboxes" in warnings[0]
+
+
+def test_detections_stand_in_for_a_damaged_file_of_tracks(clip: Callable[..., Clip]) -> None:
+    folder = clip().stages[1]
+    (folder / "tracks.npz").write_bytes(b"torn")
+    warnings: list[str] = []
+    assert read_tracks(folder, np.arange(12), (640, 360), warnings).boxes.keys() == {1, 2}
+    assert "tracks.npz" in warnings[0]
 
 
 def test_boxes_outside_the_image_are_left_out(clip: Callable[..., Clip]) -> None:
@@ -332,6 +374,44 @@ def test_faulty_rows_are_mended_and_told(tmp_path: Path) -> None:
     np.testing.assert_allclose(body.pose, POSE[[1, 0, 5]], atol=1e-9)
     told = " ".join(warnings)
     assert all(words in told for words in ("without a camera", "30", "not finite", "7", "more than once", "2", "1 rotation vectors longer"))
+
+
+def torn(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"transl": TRANSL[:, :2]}, r"'transl' has shape \(6, 2\)"),
+        ({"betas": np.float64(0)}, "'betas' is a single number"),
+        ({"frame_ids": np.array(["a"] * NUM)}, "frames .* no numbers"),
+        (None, "cannot be read"),
+    ],
+    ids=["transl", "betas", "frames", "torn"],
+)
+def test_whatever_is_wrong_with_a_person_costs_that_person(tmp_path: Path, change: dict | None, told: str) -> None:
+    whole = VARIANTS["released"][0] | {"transl": TRANSL, "frame_ids": FRAMES}
+    folder = stage3(tmp_path / "3", whole)
+    (folder / "person_009").mkdir()
+    np.savez(folder / "person_009" / "smpl_params_camera.npz", **whole | (change or {}))
+    if change is None:
+        torn(folder / "person_009" / "smpl_params_camera.npz")
+    _, warnings = read_one(folder)
+    assert re.search(rf"person 9 .*{told}", warnings[0])
+
+
+def test_a_torn_file_of_joints_costs_that_person(tmp_path: Path) -> None:
+    whole = VARIANTS["released"][0] | {"transl": TRANSL, "frame_ids": FRAMES}
+    folder = stage3(tmp_path / "3", whole)
+    (folder / "person_009").mkdir()
+    np.savez(folder / "person_009" / "smpl_params_camera.npz", **whole)
+    np.save(folder / "person_009" / "joints_camera.npy", np.zeros((NUM, 24, 3)))
+    (folder / "person_009" / "joints_camera.npy").write_bytes((folder / "person_009" / "joints_camera.npy").read_bytes()[:500])
+    _, warnings = read_one(folder)
+    assert re.search(r"person 9 .*joints_camera\.npy: .*cannot be read", warnings[0])
 
 
 def test_one_broken_person_does_not_lose_the_others(tmp_path: Path) -> None:
