@@ -182,7 +182,7 @@ def test_poses_that_do_not_move_the_scored_joints_are_refused(tmp_path: Path) ->
 
 @pytest.mark.parametrize("overrides", [["trainer.devises=1"], ["logging.checkpoint_dir=/proc/nowhere"]])
 def test_a_trainer_or_folder_that_cannot_be_is_refused_before_training(overrides: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="trainer|checkpoint_dir"):
+    with pytest.raises(UserError, match=r"trainer|checkpoint_dir"):
         run("gaussian_prior", tmp_path, *overrides)
 
 
