@@ -50,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
         except UserError as error:
             log.error("error: %s: %s", sequence.name, error)
             failures.append(sequence.name)
+        except Exception:
+            log.exception("%s: a defect of this program, not of the input; the other sequences go on", sequence.name)
+            failures.append(sequence.name)
     if failures:
         print(f"error: {len(failures)} of {len(sequences)} sequences failed: {', '.join(failures)}", file=sys.stderr)
         sys.exit(1)

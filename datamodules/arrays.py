@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class Entry:
     Args:
         shape: of the array; () for scalars and for anything that is no array.
         kind: what it holds, for error messages: the dtype, or the Python type of what is no array.
-        load: returns the array, memory-mapped where the container allows it.
+        load: returns the array, memory-mapped where the container allows it; raises `UserError` if it is damaged.
     """
 
     shape: tuple[int, ...]
@@ -89,7 +90,19 @@ def _open_npy(path: Path) -> dict[str, Entry]:
         shape, dtype = _header(stream)
         if dtype.hasobject:
             return _entries(unpickle(stream, str(path)))
-    return {UNNAMED: Entry(shape, dtype.name, lambda: np.load(path, mmap_mode="r", allow_pickle=False))}
+    return {UNNAMED: Entry(shape, dtype.name, _whole(path, UNNAMED, lambda: np.load(path, mmap_mode="r", allow_pickle=False)))}
+
+
+def _whole(path: Path, name: str, load: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:
+    """`load`, but damage that shows only when the values are read is a `UserError` too."""
+
+    def loaded() -> np.ndarray:
+        try:
+            return load()
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(f"{path}: '{name}' cannot be read ({error}); is the file complete?") from error
+
+    return loaded
 
 
 def _open_npz(path: Path) -> dict[str, Entry]:
@@ -107,5 +120,6 @@ def _open_npz(path: Path) -> dict[str, Entry]:
             if member.endswith(".npy"):
                 with archive.open(member) as stream:
                     shape, dtype = _header(stream)
-                entries[member.removesuffix(".npy")] = Entry(shape, dtype.name, lambda member=member: load(member))
+                name = member.removesuffix(".npy")
+                entries[name] = Entry(shape, dtype.name, _whole(path, name, lambda member=member: load(member)))
     return entries

@@ -122,9 +122,12 @@ class Stage5Refiner:
             # priors are frozen and in eval mode on purpose, and the folder of an unfinished run is not empty
             warnings.filterwarnings("ignore", message="Found .* module.* in eval mode")
             warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
-            trainer.fit(module, ckpt_path=resume)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+            try:
+                trainer.fit(module, ckpt_path=resume)
+            except SystemExit:  # how Lightning ends at an interrupt
+                if unfinished is not None:
+                    log.warning("interrupted; the same command goes on from the last sub-stage that ended")
+                raise
         if unfinished is not None:
             shutil.rmtree(unfinished.parent)
 

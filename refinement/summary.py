@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +67,9 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
         scale_delta=delta,
     )
     results = {
-        "status": "success",
+        "status": "success" if all(math.isfinite(report.losses["total"][-1]) for report in module.reports.values()) else "failed",
         "num_people": len(problem.person_ids),
-        "convergence_achieved": bool(module.reports) and all(report.converged for report in module.reports.values()),
+        "convergence_achieved": bool(module.reports) and list(module.reports.values())[-1].converged,
         "scale_alpha": alpha,
         "scale_delta": delta,
         "metrics": {

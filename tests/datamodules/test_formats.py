@@ -193,3 +193,13 @@ def test_files_that_are_something_else_are_one_clear_line(tmp_path: Path, name: 
     with pytest.raises(UserError, match=name) as error:
         read_poses(tmp_path / name)
     assert "\n" not in str(error.value)
+
+
+def test_an_archive_with_damaged_values_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "walk_poses.npz"
+    np.savez(path, poses=np.random.default_rng(0).normal(size=(40, 156)), mocap_framerate=120.0)
+    content = bytearray(path.read_bytes())
+    content[2000] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="'poses' cannot be read"):
+        read_poses(path, hand_convention="absolute")
