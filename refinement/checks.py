@@ -120,14 +120,14 @@ Miss = Callable[[np.ndarray, np.ndarray], float]
 
 def check_camera_bodies(
     recording: Recording, joints: dict[int, np.ndarray], misses: dict[int, Miss], heights: dict[int, float], warnings: list[str]
-) -> dict[int, float]:
-    """Projects stage 3 into the image.
+) -> tuple[dict[int, float], set[int]]:
+    """Projects stage 3 into the image. Of a person who misses what was seen of it, a warning says by how much.
 
     Args:
         joints: person -> (T, J, 3) of stage 3, gaps included.
         misses: person -> its measure. heights: person -> the usual height of its box in pixels.
     Returns:
-        person -> median pixel miss.
+        person -> median pixel miss; and the people who miss, whose bodies cannot tell the scale.
     Raises:
         UserError: if most people are missed, and hit once the bodies are flipped or the intrinsics are those of a resized image.
     """
@@ -154,12 +154,13 @@ def check_camera_bodies(
                     f"{recording.camera_bodies[wrong[0]].source}: projected into the image, its people miss their keypoints and boxes by "
                     f"{np.median([found[person] for person in wrong]):.0f} px; likely cause: {cause}"
                 )
+    left_out = " and is left out of the scale" if len(wrong) < len(found) else ""
     for person in wrong:
         warnings.append(
             f"{recording.camera_bodies[person].source}: projected into the image, the person misses its keypoints or box by "
-            f"{found[person]:.0f} px (median); are the intrinsics, the frames and the person's id those of stages 1 and 2?"
+            f"{found[person]:.0f} px (median){left_out}; are the intrinsics, the frames and the person's id those of stages 1 and 2?"
         )
-    return found
+    return found, set(wrong)
 
 
 def check_world_body(

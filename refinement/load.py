@@ -64,13 +64,13 @@ def load_problem(
     bodies = _bodies(recording, body_model, warnings)
     of = links(recording.tracks.format_name, len(bodies.parents)) if recording.tracks.format_name else ()
     keypoints = _keypoints(recording, of, keypoint_dropout, seed)
-    start = checked_start(recording, bodies, keypoints, of, proven, warnings)
+    start, votes = checked_start(recording, bodies, keypoints, of, proven, warnings)
     keypoints[..., 2] *= start.seen[..., None]
 
     placed = _placed(start.joints(bodies), keypoints, of, cameras.intrinsics)
     depth = sample_depth(recording, people, _pixels(placed, keypoints, of, cameras.intrinsics), start.seen)
     depth = DepthSamples(depth.depth, depth.confidence, np.concatenate([depth.scene, recording.cloud]))
-    anchor = _anchored(recording, bodies, placed, start.seen, depth, ground_plane_init, seed, warnings)
+    anchor = _anchored(recording, bodies, placed, start.seen & votes[:, None], depth, ground_plane_init, seed, warnings)
     estimate, alive = world_start(start, cameras.w2c, anchor.alpha, anchor.plane)
     if fps is None and cameras.fps is None:
         warnings.append(f"{stage1_dir}: neither cameras.npz nor metadata.json has 'fps'; {_FPS:g} frames a second are assumed")
@@ -162,9 +162,12 @@ def _anchored(
     seed: int,
     warnings: list[str],
 ) -> _Anchor:
-    """The metric scale and the floor, which need each other: the floor's points are found about feet that stand at the scale."""
+    """The metric scale and the floor, which need each other: the floor's points are found about feet that stand at the scale.
+
+    People and frames that are not in `seen` (P, T) have no say in either, and no sample of theirs is consistent.
+    """
     w2c, heights = recording.cameras.w2c, bodies.height.numpy()
-    by_bodies = from_bodies(placed[..., 2], depth.depth, depth.confidence, bodies.thickness.numpy())
+    by_bodies = from_bodies(placed[..., 2], depth.depth, depth.confidence * seen[..., None], bodies.thickness.numpy())
     alpha, by_floor = by_bodies.alpha, (np.nan, np.inf)
     source = recording.cameras.source
     if not np.isfinite(alpha):

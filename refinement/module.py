@@ -12,7 +12,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from body.skeleton import PARTS
 from priors.base import Prior
 from refinement.config import RefinementConfig
 from refinement.contacts import detect_contacts
@@ -215,9 +214,6 @@ def prepared(problem: Problem) -> Problem:
 
 def _free_joints(problem: Problem, has_hand_prior: bool) -> list[int]:
     """Joints whose rotations may change: the body's, and the hands' where a prior or a keypoint says something about them."""
-    hands = {*PARTS["left_hand"], *PARTS["right_hand"]}
-    index = problem.bodies.smplx_index
+    body, hands = problem.bodies.body_joints, problem.bodies.hand_joints
     observed = {joint for joints in problem.observations.keypoint_joints for joint in joints}
-    with_hands = has_hand_prior or any(index[joint] in hands for joint in observed)
-    body = {-1, *PARTS["body"]}
-    return [joint for joint in range(1, len(index)) if index[joint] in body or (with_hands and index[joint] in hands)]
+    return sorted({*body, *hands}) if has_hand_prior or not observed.isdisjoint(hands) else list(body)

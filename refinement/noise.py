@@ -9,6 +9,7 @@ input is smoothed, by one rule.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import roma
@@ -35,13 +36,15 @@ class NoiseLevels:
 
     Attributes:
         keypoint_px: of a keypoint's coordinate.
-        rotation_rad: of one component of a joint's rotation in stage 3.
+        rotation_rad: of one component of a joint's rotation in stage 3, the body's joints only.
+        hand_rotation_rad: the same of the fingers, which another network sees, at fewer pixels.
         depth_ratio: of a reading of the depth map, as a fraction of the depth.
         bias: of the slow part of stage 3's error, as it shows in the image, as a fraction of the body's height there.
     """
 
     keypoint_px: float
     rotation_rad: float
+    hand_rotation_rad: float
     depth_ratio: float
     bias: float
 
@@ -62,15 +65,11 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
     valid = (seen.keypoint_confidence > 0).transpose(1, 2)[..., None].expand(-1, -1, -1, 2)
     keypoint = _sensible(white_noise(seen.keypoints.transpose(1, 2), valid), _FLOOR_PX, _USUAL_PX)
 
-    rotvec = problem.start.body_pose
-    relative = roma.rotvec_composition([-rotvec[:, :-1], rotvec[:, 1:]])
-    steps = relative.flatten(-2)
-    both = (problem.visible[:, 1:] & problem.visible[:, :-1])[..., None].expand_as(steps)
-    rotation = _sensible(_robust_level(steps, both, _ORDER - 1), _FLOOR_RAD, _USUAL_RAD)
+    body, hands = (_rotation_level(problem, joints) for joints in (problem.bodies.body_joints, problem.bodies.hand_joints))
 
     ratio = torch.where(seen.joint_depth_confidence > 0, seen.joint_depth, torch.ones_like(seen.joint_depth)).log()
     depth = _sensible(white_noise(ratio, seen.joint_depth_confidence > 0), _FLOOR_DEPTH, _USUAL_DEPTH)
-    return NoiseLevels(keypoint, rotation, depth, _slow_bias(problem, keypoint))
+    return NoiseLevels(keypoint, body, hands, depth, _slow_bias(problem, keypoint))
 
 
 def start_joints(problem: Problem) -> Tensor:
@@ -79,6 +78,14 @@ def start_joints(problem: Problem) -> Tensor:
     rotvec = torch.cat([start.global_orient[:, :, None], start.body_pose], 2)
     joints, _ = forward_kinematics(rotvec, bodies.rest_joints[:, None], bodies.parents)
     return joints + (start.pelvis - bodies.rest_joints[:, None, 0])[:, :, None]
+
+
+def _rotation_level(problem: Problem, joints: Sequence[int]) -> float:
+    """Of the rotations of some joints, the root not among them."""
+    rotvec = problem.start.body_pose[:, :, [joint - 1 for joint in joints]]
+    steps = roma.rotvec_composition([-rotvec[:, :-1], rotvec[:, 1:]]).flatten(-2)
+    both = (problem.visible[:, 1:] & problem.visible[:, :-1])[..., None].expand_as(steps)
+    return _sensible(_robust_level(steps, both, _ORDER - 1), _FLOOR_RAD, _USUAL_RAD)
 
 
 def _slow_bias(problem: Problem, keypoint_px: float) -> float:

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from body.skeleton import PARTS
+
 
 @dataclass(frozen=True)
 class Cameras:
@@ -57,6 +59,16 @@ class Bodies:
     thickness: Tensor
     root_offset: Tensor = field(default_factory=lambda: torch.zeros(1, 3))
     root_shape_directions: Tensor = field(default_factory=lambda: torch.zeros(1, 3, 0))
+
+    @property
+    def body_joints(self) -> tuple[int, ...]:
+        """Joints of the body without its root, SMPL's hand stubs among them."""
+        return tuple(joint for joint, smplx in enumerate(self.smplx_index) if smplx in (-1, *PARTS["body"]))
+
+    @property
+    def hand_joints(self) -> tuple[int, ...]:
+        """Joints of the fingers; none for bodies whose hands are stubs."""
+        return tuple(joint for joint, smplx in enumerate(self.smplx_index) if smplx in (*PARTS["left_hand"], *PARTS["right_hand"]))
 
 
 @dataclass(frozen=True)

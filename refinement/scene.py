@@ -17,6 +17,7 @@ class Scene:
     Attributes:
         rotvec: (P, T, J, 3) rotation of each joint relative to its parent, of the pelvis relative to the world; radians, canonical.
         turn: (P, T, J, 3) by how much each joint has turned from where it started, in its own frame, radians.
+        free: (F,) joints that may turn, the root first; the others keep the rotation that they start with.
         rotations: (P, T, J, 3, 3) of the joints relative to the world.
         joints: (P, T, J, 3) metres.
         camera_joints: (P, T, J, 3) metres, in the frame's camera.
@@ -32,6 +33,7 @@ class Scene:
 
     rotvec: Tensor
     turn: Tensor
+    free: Tensor
     rotations: Tensor
     joints: Tensor
     camera_joints: Tensor

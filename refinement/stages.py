@@ -61,7 +61,10 @@ def make_stages(
     data = (
         (KeypointReprojection(sigma_px=noise.keypoint_px), config.lambda_data),
         (StayNearRoot(depth=_BIAS_DEPTH * noise.bias, lateral=_BIAS_LATERAL * noise.bias), config.lambda_data),
-        (StayNearPose(noise_rad=noise.rotation_rad, bias_rad=_BIAS_RAD * noise.bias), config.lambda_data),
+        (
+            StayNearPose(noise_rad=noise.rotation_rad, hand_noise_rad=noise.hand_rotation_rad, bias_rad=_BIAS_RAD * noise.bias),
+            config.lambda_data,
+        ),
         (DepthConsistency(sigma_ratio=noise.depth_ratio), config.lambda_depth),
     )
     body = (

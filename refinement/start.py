@@ -63,12 +63,14 @@ def turned(people: People, rotation: np.ndarray, pelvis: np.ndarray) -> People:
 
 def checked_start(
     recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple[Link, ...], proven: bool, warnings: list[str]
-) -> People:
+) -> tuple[People, np.ndarray]:
     """The people in the axes of each frame's camera: as stage 4 has them where it fits what was seen, else as stage 3 has them.
 
     Args:
         keypoints: (P, T, K, 3) pixels and confidence; of: what each observes.
         proven: whether stage 1's poses are known to be world to camera.
+    Returns:
+        the people, and (P,) bool: who tells the scale, that is all who land where they were seen, or all if nobody does.
     Raises:
         UserError: as `checks.check_camera_bodies`.
     """
@@ -78,7 +80,7 @@ def checked_start(
     misses = {person: _measure(recording, start.seen[p], keypoints[p], of, boxes[p]) for p, person in enumerate(people)}
     heights = {person: _usual_height(boxes[p], keypoints[p], cameras.image_size) for p, person in enumerate(people)}
     joints = dict(zip(people, start.joints(bodies), strict=True))
-    reference = check_camera_bodies(recording, joints, misses, heights, warnings)
+    reference, wrong = check_camera_bodies(recording, joints, misses, heights, warnings)
 
     world = arranged(recording.world_bodies, people, cameras.frame_ids, bodies)
     carried = turned(world, cameras.w2c[:, :3, :3], to_camera(world.pelvis[:, :, None], cameras.w2c)[:, :, 0])
@@ -90,7 +92,8 @@ def checked_start(
         if check_world_body(recording, person, there, misses[person], reference[person], proven, warnings):
             rows = world.seen[p] & start.seen[p]
             pose[p, rows], pelvis[p, rows] = carried.pose[p, rows], carried.pelvis[p, rows]
-    return People(pose, pelvis, start.seen)
+    fits = np.array([person not in wrong for person in people])
+    return People(pose, pelvis, start.seen), fits if fits.any() else ~fits
 
 
 def world_start(start: People, w2c: np.ndarray, alpha: float, plane: np.ndarray) -> tuple[Estimate, np.ndarray]:

@@ -90,6 +90,7 @@ class Variables(nn.Module):
         return Scene(
             rotvec=rotvec,
             turn=turn,
+            free=self.free,
             rotations=rotations,
             joints=joints,
             camera_joints=to_cameras(joints, problem.cameras, alpha),

@@ -4,7 +4,8 @@ from refinement.terms.base import Term
 from refinement.terms.data import KeypointReprojection, StayNearPose, StayNearRoot
 from refinement.terms.depth import DepthConsistency
 from refinement.terms.ground import ContactHeight, FootSkating, Penetration, SceneFloor
-from refinement.terms.priors import HandPrior, PosePrior, ShapePrior
+from refinement.terms.hands import HandPrior
+from refinement.terms.priors import PosePrior, ShapePrior
 from refinement.terms.smoothness import MultiPersonScale, Smoothness
 
 __all__ = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
@@ -42,16 +41,23 @@ class StayNearPose(Term):
 
     name: ClassVar[str] = "near_pose"
     noise_rad: float
+    hand_noise_rad: float
+    """Of the fingers, which are noisier than the body."""
     bias_rad: float
     drift: float = 0.12
     """Change of the bias from frame to frame, as a fraction of it."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        step = math.sqrt(2 * self.noise_rad**2 + (self.drift * self.bias_rad) ** 2)
+        variance = scene.turn.new_full((scene.turn.shape[2], 1), self._variance_of_change(self.noise_rad))
+        variance[list(problem.bodies.hand_joints)] = self._variance_of_change(self.hand_noise_rad)
         both = problem.visible[:, 1:] & problem.visible[:, :-1]
         place = 0.5 * scene.turn.square() / self.bias_rad**2
-        change = 0.5 * torch.diff(scene.turn, dim=1).square() / step**2
+        change = 0.5 * torch.diff(scene.turn, dim=1).square() / variance
         return per_person_frame(place, problem.visible, problem.visible) + per_person_frame(change, both, problem.visible)
+
+    def _variance_of_change(self, noise_rad: float) -> float:
+        """Radians squared, from frame to frame."""
+        return 2 * noise_rad**2 + (self.drift * self.bias_rad) ** 2
 
 
 class StayNearRoot(Term):

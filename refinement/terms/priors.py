@@ -53,15 +53,6 @@ class PosePrior(Term):
         return per_person_frame(0.5 * (body / self.sigma).square(), problem.alive, problem.alive)
 
 
-class HandPrior(PosePrior):
-    """The same for the hands; without a prior the hands are left alone."""
-
-    name: ClassVar[str] = "hands"
-
-    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        return super().__call__(scene, problem) if self.prior is not None else scene.alpha * 0
-
-
 def smplx_pose(scene: Scene, problem: Problem) -> Tensor:
     """(P, T, 55, 3) rotation vectors in SMPL-X order; zero for joints that the body lacks."""
     index = problem.bodies.smplx_index

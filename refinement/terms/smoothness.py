@@ -14,7 +14,10 @@ from refinement.terms.base import Term, per_person_frame, student_t
 
 
 class Smoothness(Term):
-    """Accelerations in the world, Student-t distributed, of the joints and of a point off each joint that feels its twist."""
+    """Accelerations in the world, Student-t distributed, of the joints and of a point off each joint that feels its twist.
+
+    Joints that cannot turn are left out: thirty fingers that only follow their wrists would count each wrist many times.
+    """
 
     name: ClassVar[str] = "smooth"
     acceleration: float = 1.5
@@ -25,8 +28,8 @@ class Smoothness(Term):
     """Distance in metres of the points that feel a joint's rotation."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        joints = scene.joints / scene.growth
-        return self.of(torch.cat([joints, joints + self.arm * scene.rotations.sum(-1) / math.sqrt(3)], 2), problem)
+        joints, rotations = of_free_joints(scene.joints, scene) / scene.growth, of_free_joints(scene.rotations, scene)
+        return self.of(torch.cat([joints, joints + self.arm * rotations.sum(-1) / math.sqrt(3)], 2), problem)
 
     def of(self, points: Tensor, problem: Problem) -> Tensor:
         """Of points (P, T, N, 3) in the world; 0 for clips of fewer than three frames."""
@@ -50,4 +53,10 @@ class MultiPersonScale(Smoothness):
         size = torch.linalg.vector_norm(scene.rest_joints, dim=(1, 2))
         grown = (size / size.detach() - 1)[:, None, None, None] * scene.camera_joints.detach() @ problem.cameras.w2c[:, :3, :3]
         carried = (scene.alpha - scene.alpha.detach()) * camera_centres(problem.cameras)
-        return self.of((scene.joints.detach() + grown + carried[:, None]) / scene.growth, problem)
+        points = (scene.joints.detach() + grown + carried[:, None]) / scene.growth
+        return self.of(of_free_joints(points, scene), problem)
+
+
+def of_free_joints(values: Tensor, scene: Scene) -> Tensor:
+    """Values (P, T, J, ...) of the joints that may turn, (P, T, F, ...)."""
+    return values if len(scene.free) == values.shape[2] else values.index_select(2, scene.free)

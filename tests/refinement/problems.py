@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import roma
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from body.builtin import rest_joints
 from body.model import forward_kinematics
-from body.skeleton import PARENTS, index_of
+from body.skeleton import PARENTS, PARTS, index_of
 from refinement.problem import Bodies, Cameras, Estimate, Observations, Problem, cast
 from refinement.scene import project, to_cameras
 
@@ -151,3 +151,32 @@ def _through(first: Tensor, points: Tensor, alpha: float) -> Tensor:
 def _through_frames(w2c: Tensor, points: Tensor, alpha: float) -> Tensor:
     """Points (P, T, 3) of each frame's camera in the world."""
     return ((points - alpha * w2c[:, :3, 3])[:, :, None] @ w2c[:, :3, :3])[:, :, 0]
+
+
+def with_hands(problem: Problem, noise_rad: float, seed: int = 0) -> Problem:
+    """The same people with thirty fingers, flat but for white noise, that nothing observes."""
+    draw = torch.Generator().manual_seed(seed)
+    people, frames = problem.visible.shape
+    bodies, seen, start = problem.bodies, problem.observations, problem.start
+    fingers = [*PARTS["left_hand"], *PARTS["right_hand"]]
+    built_in = rest_joints().to(bodies.rest_joints)
+
+    def padded(value: Tensor, fill: float = 0.0) -> Tensor:
+        return torch.cat([value, torch.full_like(value[..., :1], fill).expand(*value.shape[:-1], len(fingers))], -1)
+
+    pose = noise_rad * torch.randn(people, frames, len(fingers), 3, generator=draw, dtype=torch.float64).to(start.body_pose)
+    hands = (built_in[fingers] - built_in[0]).expand(people, -1, -1) + bodies.rest_joints[:, :1]
+    return replace(
+        problem,
+        bodies=replace(
+            bodies,
+            parents=(*bodies.parents, *(PARENTS[j] if PARENTS[j] < NUM_JOINTS else PARENTS[j] - fingers[0] + NUM_JOINTS for j in fingers)),
+            rest_joints=torch.cat([bodies.rest_joints, hands], 1),
+            shape_directions=torch.zeros(people, NUM_JOINTS + len(fingers), 3, 0).to(bodies.rest_joints),
+            smplx_index=(*bodies.smplx_index, *fingers),
+            height=padded(bodies.height, math.nan),
+            thickness=padded(bodies.thickness, math.nan),
+        ),
+        observations=replace(seen, joint_depth=padded(seen.joint_depth), joint_depth_confidence=padded(seen.joint_depth_confidence)),
+        start=replace(start, body_pose=torch.cat([start.body_pose, pose], 2)),
+    )

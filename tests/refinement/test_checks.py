@@ -116,6 +116,20 @@ def test_one_person_of_another_id_is_told(clip: MakeClip) -> None:
     assert sum("person_003" in line and "misses" in line for line in problem.warnings) == 1
 
 
+def test_a_person_who_misses_the_image_does_not_vote_on_the_scale(clip: MakeClip) -> None:
+    spoilt = clip()
+    folder = spoilt.stages[2] / "person_001"
+    body, joints = dict(np.load(folder / "smpl_params_camera.npz")), np.load(folder / "joints_camera.npy")
+    aside = np.array([1.5, 0, 0])
+    np.save(folder / "joints_camera.npy", joints[:, :1] + 0.5 * (joints - joints[:, :1]) + aside)
+    spoilt.rewrite("3_pose_estimation/person_001/smpl_params_camera.npz", transl=body["transl"] + aside)
+    problem = load_problem(*spoilt.stages[:3], None)
+    assert problem.start.alpha0 == pytest.approx(spoilt.alpha, rel=0.01)
+    assert problem.person_ids == (1, 2)
+    assert sum("person_001" in line and "left out of the scale" in line for line in problem.warnings) == 1
+    assert not (problem.observations.joint_depth_confidence[0] > 0).any()
+
+
 def test_pixel_misses_are_medians_over_sure_points_or_distances_from_the_box() -> None:
     rng = np.random.default_rng(0)
     joints = rng.normal([0, 0, 4], 0.4, (3, 24, 3))

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from problems import make_problem
+from problems import make_problem, with_hands
 
 from refinement.noise import estimate_noise, white_noise
 
@@ -39,3 +39,10 @@ def test_nothing_seen_leaves_the_usual_levels() -> None:
     noise = estimate_noise(dataclasses.replace(problem, observations=seen))
     assert noise.keypoint_px > 0
     assert noise.bias > 0.005
+
+
+def test_noisy_fingers_say_nothing_of_the_body() -> None:
+    problem, _ = make_problem(frames=60)
+    without, with_them = estimate_noise(problem), estimate_noise(with_hands(problem, 0.05))
+    assert with_them.rotation_rad == without.rotation_rad
+    assert with_them.hand_rotation_rad == pytest.approx(0.05, rel=0.1)

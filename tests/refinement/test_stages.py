@@ -9,7 +9,7 @@ from refinement.config import RefinementConfig
 from refinement.noise import NoiseLevels
 from refinement.stages import make_stages
 
-NOISE = NoiseLevels(keypoint_px=3.0, rotation_rad=0.01, depth_ratio=0.005, bias=0.013)
+NOISE = NoiseLevels(keypoint_px=3.0, rotation_rad=0.01, hand_rotation_rad=0.02, depth_ratio=0.005, bias=0.013)
 NAMES = ["root", "smpl", "motion", "environmental", "scale", "final"]
 SWITCHES = {
     "enable_root_fitting": "root",

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from problems import NUM_JOINTS, make_problem
+from problems import NUM_JOINTS, make_problem, with_hands
 from torch import Tensor
 
+from body.rotations import mirror_pose
 from body.skeleton import NUM_JOINTS as SMPLX_JOINTS
+from body.skeleton import PARTS
 from priors.gaussian import GaussianConfig
 from refinement.contacts import carrying_joints, detect_contacts
 from refinement.noise import estimate_noise
@@ -45,7 +47,7 @@ TERMS: dict[str, Term] = {
     term.name: term
     for term in (
         KeypointReprojection(sigma_px=3.0),
-        StayNearPose(noise_rad=0.01, bias_rad=0.08),
+        StayNearPose(noise_rad=0.01, hand_noise_rad=0.02, bias_rad=0.08),
         StayNearRoot(depth=0.03, lateral=0.01),
         DepthConsistency(sigma_ratio=0.005),
         ShapePrior(),
@@ -280,3 +282,77 @@ def test_a_prior_scores_a_few_poses_a_second_and_short_lives_whole() -> None:
         scene = Variables(problem, estimate_noise(problem), 0.05, [])(problem)
         assert torch.isfinite(term(scene, problem))
         assert counts[-1] == expected
+
+
+def test_fingers_that_change_cost_by_their_own_noise() -> None:
+    problem = with_hands(make_problem()[0], 0.1)
+    scene = Variables(problem, estimate_noise(problem), 0.05, [])(problem)
+    term = StayNearPose(noise_rad=0.01, hand_noise_rad=0.1, bias_rad=0.08, drift=0.0)
+    turns = [torch.zeros_like(scene.turn) for _ in range(2)]
+    turns[0][0, 5, 3, 0] = turns[1][0, 5, NUM_JOINTS, 0] = 0.2
+    place = 0.5 * (0.2 / 0.08) ** 2
+    for turn, noise in zip(turns, (0.01, 0.1), strict=True):
+        expected = (place + 2 * 0.5 * 0.2**2 / (2 * noise**2)) / problem.visible.sum()
+        assert float(term(dataclasses.replace(scene, turn=turn), problem)) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("term", [Smoothness(), MultiPersonScale()])
+def test_fingers_that_cannot_move_do_not_count_in_motion(term: Term) -> None:
+    bare, _ = make_problem()
+    problem = with_hands(bare, 0.1)
+    body, all_joints = range(1, NUM_JOINTS), range(1, len(problem.bodies.parents))
+    noise = estimate_noise(bare)
+    expected = term(Variables(bare, noise, 0.05, body)(bare), bare)
+    assert float(term(Variables(problem, noise, 0.05, body)(problem), problem)) == pytest.approx(float(expected))
+    assert float(term(Variables(problem, noise, 0.05, all_joints)(problem), problem)) > 1.1 * float(expected)
+
+
+def right_hand_prior() -> torch.nn.Module:
+    prior = GaussianConfig(kind="gaussian").build(PARTS["right_hand"])
+    draw = torch.Generator().manual_seed(0)
+    bent = torch.tensor([0.0, 0.1, 0.4])
+    prior.start(bent + 0.1 * torch.randn(300, SMPLX_JOINTS, 3, generator=draw))
+    return prior.double().requires_grad_(False)
+
+
+def hands_of(problem: Problem, pose: Tensor) -> Problem:
+    """Everybody's fingers as in a pose (55, 3)."""
+    body = problem.start.body_pose.clone()
+    fingers = pose[[*PARTS["left_hand"], *PARTS["right_hand"]]]
+    body[:, :, NUM_JOINTS - 1 :] = fingers.to(body)
+    return dataclasses.replace(problem, start=dataclasses.replace(problem.start, body_pose=body))
+
+
+def test_a_prior_of_one_hand_scores_the_other_in_the_mirror() -> None:
+    problem, prior = with_hands(make_problem(frames=4)[0], 0.0), right_hand_prior()
+    term = HandPrior(prior=prior)
+    pose = torch.zeros(SMPLX_JOINTS, 3, dtype=torch.float64)
+    pose[list(PARTS["right_hand"])] = prior.sample(1, torch.Generator().manual_seed(1))[0, list(PARTS["right_hand"])].double()
+    values = []
+    for given in (pose, mirror_pose(pose)):
+        there = hands_of(problem, given)
+        values.append(float(term(Variables(there, estimate_noise(there), 0.05, [])(there), there)))
+    assert values[0] == pytest.approx(values[1])
+    excess = (torch.stack([prior.energy(pose), prior.energy(torch.zeros_like(pose))]) - term.typical) / 15
+    assert values[0] == pytest.approx(float(15 * (1 + excess.exp()).log().sum()))
+
+
+def test_plausible_hands_are_left_alone_and_others_pulled_towards_them() -> None:
+    prior, bare = right_hand_prior(), with_hands(make_problem(people=1, frames=4)[0], 0.0)
+    term = HandPrior(prior=prior)
+    right = list(PARTS["right_hand"])
+    both = torch.zeros(SMPLX_JOINTS, 3, dtype=torch.float64)
+    both[right] = prior.sample(256, torch.Generator().manual_seed(2))[:, right].double().mean(0)
+    both = both + mirror_pose(both)
+    steep = []
+    for given in (both, -both):
+        problem = hands_of(bare, given)
+        variables = Variables(problem, estimate_noise(problem), 0.05, problem.bodies.hand_joints)
+        value = term(variables(problem), problem)
+        (gradient,) = torch.autograd.grad(value, variables.body_pose)
+        steep.append(float(gradient.norm()))
+        with torch.no_grad():
+            variables.body_pose -= 1e-3 * gradient / gradient.norm()
+        assert term(variables(problem), problem) < value
+        assert (gradient.abs().sum((0, 1, 3)) > 0).all()  # each finger of both hands
+    assert steep[0] < 0.05 * steep[1]
