@@ -74,6 +74,8 @@ def load_problem(
     estimate, alive = world_start(start, cameras.w2c, anchor.alpha, anchor.plane)
     if fps is None and cameras.fps is None:
         warnings.append(f"{stage1_dir}: neither cameras.npz nor metadata.json has 'fps'; {_FPS:g} frames a second are assumed")
+    # a frame whose camera is trusted less says less; a clip of equal trust is taken as it is
+    trust = cameras.confidence / max(cameras.confidence.max(), np.finfo(float).tiny)
     return Problem(
         person_ids=people,
         frame_ids=tuple(cameras.frame_ids.tolist()),
@@ -86,10 +88,10 @@ def load_problem(
         bodies=bodies,
         observations=Observations(
             keypoints=torch.from_numpy(keypoints[..., :2].copy()),
-            keypoint_confidence=torch.from_numpy(keypoints[..., 2].copy()),
+            keypoint_confidence=torch.from_numpy(keypoints[..., 2] * trust[:, None]),
             keypoint_joints=tuple(link.joints for link in of),
             joint_depth=torch.from_numpy(depth.depth),
-            joint_depth_confidence=torch.from_numpy(np.where(anchor.consistent, depth.confidence, 0)),
+            joint_depth_confidence=torch.from_numpy(np.where(anchor.consistent, depth.confidence * trust[:, None], 0)),
             floor_points=torch.from_numpy(anchor.floor_points[:: -(-len(anchor.floor_points) // _FLOOR_POINTS) or 1].copy()),
         ),
         start=estimate,

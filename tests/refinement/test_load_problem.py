@@ -128,6 +128,16 @@ def test_options(clips: dict[str, Clip]) -> None:
     np.testing.assert_allclose(alone.start.pelvis, load_problem(*clip.stages).start.pelvis, atol=1e-6)
 
 
+def test_a_frame_whose_camera_is_not_trusted_says_nothing(clip: MakeClip) -> None:
+    doubtful = clip()
+    trusted = load_problem(*doubtful.stages)
+    doubtful.rewrite("1_camera_estimation/cameras.npz", confidence=np.where(np.arange(12) == 3, 0, 0.5))
+    doubted = load_problem(*doubtful.stages)
+    assert (doubted.observations.keypoint_confidence[:, 3] == 0).all()
+    assert (doubted.observations.joint_depth_confidence[:, 3] == 0).all()
+    torch.testing.assert_close(doubted.observations.keypoint_confidence[:, 4:], trusted.observations.keypoint_confidence[:, 4:])
+
+
 def test_a_sound_stage_4_is_where_the_refinement_starts(clip: MakeClip) -> None:
     spoilt = clip()
     path = "4_world_space/person_001/smpl_params_world.npz"
