@@ -177,14 +177,14 @@ class GlobalFlow(DensityPrior):
         rotvec = rotvec.reshape(-1, self.num_joints, 3)
         white, log_det = self.whitening(rotvec)
         per_joint = log_det + haar_correction(rotvec)
-        placeholder = torch.zeros_like(log_det)
+        of_filler = torch.zeros_like(log_det)
         if visible is not None:
             filler = torch.randn_like(white)
             white = torch.where(visible.unsqueeze(-1), filler, white)
             per_joint = per_joint * ~visible
-            placeholder = standard_normal_log_prob(filler) * visible
+            of_filler = standard_normal_log_prob(filler) * visible
         noise, flow_log_det = self.transform(white.flatten(1), context)
-        log_prob = standard_normal_log_prob(noise) + flow_log_det + per_joint.sum(-1) - placeholder.sum(-1)
+        log_prob = standard_normal_log_prob(noise) + flow_log_det + per_joint.sum(-1) - of_filler.sum(-1)
         return log_prob.view(batch)
 
     def _context(self, pose: Tensor, visible: Tensor | None) -> Tensor | None:
