@@ -30,6 +30,13 @@ from priors.module import PriorModule
 
 log = logging.getLogger("train")
 
+# Apple's GPU has no float64, in which the priors keep their constants
+_TRAINER = {
+    "accelerator": "cpu" if torch.backends.mps.is_available() else "auto",
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 10,
+    "enable_model_summary": False,
+}
 _NUM_WATCHED = 512  # validation poses that samples are compared with
 
 
@@ -85,7 +92,7 @@ def fit(config: ExperimentConfig, name: str, resume: str | None) -> Path:
             gradient_clip_val=config.training.grad_clip_val,
             callbacks=callbacks,
             logger=make_logger(config.logging, name),
-            **{"num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False, **config.trainer},
+            **{**_TRAINER, **config.trainer},
         )
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}; its keys are passed to Lightning's Trainer") from error
