@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -17,12 +18,17 @@ _SHARE_NONE, _SHARE_SUBTREE = 0.5, 0.25
 def draw_visible(num_poses: int, joint_indices: Sequence[int], device: torch.device) -> Tensor:
     """Random visibility of J joints, (num_poses, J) bool."""
     num_joints = len(joint_indices)
-    below = torch.tensor([[_is_below(joint, top) for joint in joint_indices] for top in joint_indices], device=device)
-    hidden_subtree = below[torch.randint(num_joints, (num_poses,), device=device)]
+    hidden_subtree = _subtrees(tuple(joint_indices)).to(device)[torch.randint(num_joints, (num_poses,), device=device)]
     hidden_each = torch.rand(num_poses, num_joints, device=device) < torch.rand(num_poses, 1, device=device)
     kind = torch.rand(num_poses, 1, device=device)
     hidden = torch.where(kind < _SHARE_NONE + _SHARE_SUBTREE, hidden_subtree, hidden_each)
     return ~hidden & (kind >= _SHARE_NONE)
+
+
+@functools.cache
+def _subtrees(joint_indices: tuple[int, ...]) -> Tensor:
+    """(J, J) bool: whether a joint (column) is another (row) or below it."""
+    return torch.tensor([[_is_below(joint, top) for joint in joint_indices] for top in joint_indices])
 
 
 def _is_below(joint: int, top: int) -> bool:
