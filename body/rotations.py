@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import roma
 import torch
 from torch import Tensor
 
@@ -81,6 +82,22 @@ def geodesic_angle(a: Tensor, b: Tensor) -> Tensor:
     )
     trace = relative.diagonal(dim1=-2, dim2=-1).sum(-1)
     return torch.atan2(torch.linalg.vector_norm(vee, dim=-1), trace - 1)
+
+
+NUM_MATRIX_FEATURES = 6
+"""Numbers that `matrix_features` gives for each rotation."""
+
+
+def matrix_features(rotvec: Tensor) -> Tensor:
+    """What a network is given of a rotation: the first two columns of its matrix less the identity's, bounded and continuous (Zhou et al.,
+    "On the Continuity of Rotation Representations in Neural Networks", CVPR 2019).
+
+    Args:
+        rotvec: (..., 3) of any angle.
+    Returns:
+        (..., 6), row by row; zero for the identity.
+    """
+    return (roma.rotvec_to_rotmat(rotvec)[..., :2] - torch.eye(3, 2).to(rotvec)).flatten(-2)
 
 
 def mirror_pose(pose: Tensor) -> Tensor:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import pytorch_lightning as pl
-import roma
 import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 from torch import Tensor
 
 from body.figures import draw_bars, draw_poses
 from body.limits import limit_violations
-from body.rotations import geodesic_angle
 from body.skeleton import PARTS
 from configs.base import UserError
 from priors.base import Prior
 from priors.hand_vae import HandVAE
 from priors.joint_flow import JointFlow
 from priors.logging import log_figure
+from priors.scores import round_trip_deg
 
 _NUM_DRAWN = 12
 _TRAVERSED, _STEPS = 4, 7
@@ -66,12 +65,6 @@ class SampleReport(Callback):
         if (last or (trainer.current_epoch + 1) % self.every_n_epochs == 0) and trainer.logger is not None:
             for name, figure in _figures(prior, samples, poses).items():
                 log_figure(trainer.logger, name, figure, trainer.global_step)
-
-
-def round_trip_deg(prior: Prior, poses: Tensor) -> float:
-    """Mean angle in degrees between poses (N, 55, 3) and their reconstruction, over the joints learnt."""
-    there, back = (roma.rotvec_to_rotmat(prior.select(pose)) for pose in (poses, prior.reconstruct(poses)))
-    return float(geodesic_angle(there, back).mean().rad2deg())
 
 
 def sample_statistics(prior: Prior, samples: Tensor, poses: Tensor) -> dict[str, float]:

@@ -63,7 +63,6 @@ class ResidualMLP(nn.Module):
         self, num_inputs: int, num_outputs: int, hidden: int, linear: Callable[[int, int], nn.Module], num_blocks: int, dropout: float
     ) -> None:
         super().__init__()
-        self.hidden_features = hidden  # nflows scales a spline's logits by it
         self.first = linear(num_inputs, hidden)
         self.blocks = nn.ModuleList(nn.ModuleList([linear(hidden, hidden), linear(hidden, hidden)]) for _ in range(num_blocks))
         self.last = linear(hidden, num_outputs)

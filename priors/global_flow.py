@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import roma
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from body.rotations import canonicalize, haar_correction
+from body.rotations import NUM_MATRIX_FEATURES, canonicalize, haar_correction, matrix_features
 from configs.base import UserError
 from priors.angular_central_gaussian import AngularCentralGaussian, broad_share, defend
 from priors.base import DensityPrior, PriorConfigBase
@@ -18,7 +17,6 @@ from priors.flows import CouplingKind, ResidualMLP, TailCompression, actnorm, co
 from priors.standardize import Whitening
 from priors.visibility import draw_visible
 
-_ROTATION_FEATURES = 6
 # Poses that initialise the activation normalisation; more would not change it in the third digit.
 _NUM_START = 8192
 
@@ -66,7 +64,7 @@ class GlobalFlow(DensityPrior):
         self.broad = AngularCentralGaussian(self.num_joints)
         self.root = AngularCentralGaussian(1) if self._given == "global_orient" else None
         num_features = 3 * self.num_joints
-        context_sizes = {"visible_joints": (_ROTATION_FEATURES + 1) * self.num_joints, "global_orient": _ROTATION_FEATURES}
+        context_sizes = {"visible_joints": (NUM_MATRIX_FEATURES + 1) * self.num_joints, "global_orient": NUM_MATRIX_FEATURES}
         num_context = context_sizes.get(self._given, 0)
 
         def conditioner(num_inputs: int, num_outputs: int) -> nn.Module:
@@ -193,10 +191,10 @@ class GlobalFlow(DensityPrior):
             return None
         pose = pose.reshape(-1, *pose.shape[-2:])
         if self._given == "global_orient":
-            return _columns(canonicalize(pose[:, :1].to(self.fill.dtype))).flatten(1)
+            return matrix_features(canonicalize(pose[:, :1].to(self.fill.dtype))).flatten(1)
         rotvec = self.select(pose)
         seen = rotvec.new_zeros(rotvec.shape[:-1]) if visible is None else visible.to(rotvec)
-        return torch.cat([(_columns(rotvec) * seen.unsqueeze(-1)).flatten(1), seen], -1)
+        return torch.cat([(matrix_features(rotvec) * seen.unsqueeze(-1)).flatten(1), seen], -1)
 
 
 class _Conditioner(nn.Module):
@@ -209,8 +207,3 @@ class _Conditioner(nn.Module):
 
     def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         return self.net(inputs if context is None else torch.cat([inputs, context], -1))
-
-
-def _columns(rotvec: Tensor) -> Tensor:
-    """First two columns of each rotation matrix less the identity's: (..., 3) -> (..., 6), bounded, continuous (Zhou et al., CVPR 2019)."""
-    return (roma.rotvec_to_rotmat(rotvec)[..., :2] - torch.eye(3, 2).to(rotvec)).flatten(-2)

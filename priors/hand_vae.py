@@ -18,6 +18,7 @@ from configs.base import UserError
 from priors.base import Prior, PriorConfigBase
 from priors.flows import compress
 from priors.hand_networks import ResidualMLP, rotmat_from_6d
+from priors.scores import round_trip_deg
 from priors.so3_density import IsotropicAngularCentralGaussian, half_angle_sine_squared
 
 _HANDS = ("left_hand", "right_hand")
@@ -204,12 +205,11 @@ class HandVAE(Prior):
         """`nll_bound` (its mean; an upper bound on the negative log-likelihood), its median, its K, and `reconstruction_deg`."""
         generator = torch.Generator(poses.device).manual_seed(_EVALUATION_SEED)
         nll = -self.bound(poses, generator=generator)
-        there, back = (roma.rotvec_to_rotmat(self.select(pose)) for pose in (poses, self.reconstruct(poses)))
         return {
             "nll_bound": float(nll.mean()),
             "nll_bound_median": float(nll.median()),
             "num_importance_samples": self.config.num_importance_samples,
-            "reconstruction_deg": float(geodesic_angle(there, back).mean().rad2deg()),
+            "reconstruction_deg": round_trip_deg(self, poses),
         }
 
     def _split(self, pose: Tensor) -> Tensor:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import roma
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from body.rotations import haar_correction
+from body.rotations import NUM_MATRIX_FEATURES, haar_correction, matrix_features
 from priors.angular_central_gaussian import AngularCentralGaussian, broad_share, defend
 from priors.base import DensityPrior, PriorConfigBase
 from priors.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
@@ -20,7 +19,6 @@ from priors.standardize import Whitening
 
 # Which of a joint's three components each coupling layer moves; over three layers every component is moved given every other.
 _MASKS = ((1, 1, 0), (0, 1, 1), (1, 0, 1))
-_ROTATION_FEATURES = 6
 
 
 class JointFlowConfig(PriorConfigBase):
@@ -64,7 +62,7 @@ class JointFlow(DensityPrior):
 
         def conditioner(num_inputs: int, num_outputs: int) -> nn.Module:
             return GroupedConditioner(
-                self.num_joints, width * _ROTATION_FEATURES, num_inputs, num_outputs, config.hidden, config.num_blocks, config.dropout
+                self.num_joints, width * NUM_MATRIX_FEATURES, num_inputs, num_outputs, config.hidden, config.num_blocks, config.dropout
             )
 
         layers = [coupling(config.transform, _MASKS[k % len(_MASKS)], conditioner) for k in range(config.K)]
@@ -136,6 +134,5 @@ class JointFlow(DensityPrior):
     def _context_of(self, rotvec: Tensor, groups: Tensor | None) -> GroupContext:
         """(B, J, 3) -> features (G, B, C*6): matrix columns of the context joints less the identity, zeros where there is none."""
         table = self.context if groups is None else self.context[groups]
-        columns = roma.rotvec_to_rotmat(rotvec)[..., :2] - torch.eye(3, 2).to(rotvec)
-        features = columns.flatten(-2)[:, table.clamp_min(0)] * (table != NO_JOINT).unsqueeze(-1)
+        features = matrix_features(rotvec)[:, table.clamp_min(0)] * (table != NO_JOINT).unsqueeze(-1)
         return GroupContext(features.flatten(-2).transpose(0, 1), groups)

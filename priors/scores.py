@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import roma
 import torch
 from torch import Tensor
 
+from body.rotations import geodesic_angle
 from priors.base import DensityPrior, Prior
 
 _CHUNK = 2048
@@ -30,6 +32,13 @@ def summarize(prior: Prior, energies: Tensor) -> dict[str, Any]:
 def energies_of(prior: Prior, poses: Tensor) -> Tensor:
     """(N, 55, 3) -> (N,), in chunks of bounded memory."""
     return torch.cat([prior.energy(chunk) for chunk in poses.split(_CHUNK)])
+
+
+@torch.no_grad()
+def round_trip_deg(prior: Prior, poses: Tensor) -> float:
+    """Mean angle in degrees between poses (N, 55, 3) and their reconstruction, over the joints learnt."""
+    there, back = (roma.rotvec_to_rotmat(prior.select(pose)) for pose in (poses, prior.reconstruct(poses)))
+    return float(geodesic_angle(there, back).mean().rad2deg())
 
 
 @torch.no_grad()

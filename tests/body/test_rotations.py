@@ -11,7 +11,16 @@ from torch import Tensor
 
 from body.builtin import rest_joints
 from body.model import forward_kinematics
-from body.rotations import LOG_HAAR_VOLUME, canonicalize, geodesic_angle, haar_correction, log_abs_det_exp, mirror_pose
+from body.rotations import (
+    LOG_HAAR_VOLUME,
+    NUM_MATRIX_FEATURES,
+    canonicalize,
+    geodesic_angle,
+    haar_correction,
+    log_abs_det_exp,
+    matrix_features,
+    mirror_pose,
+)
 from body.skeleton import MIRROR, NUM_JOINTS
 
 PI = math.pi
@@ -147,3 +156,12 @@ def test_mirrored_pose_has_mirrored_joints(generator: torch.Generator) -> None:
     mirrored, _ = forward_kinematics(mirror_pose(pose), rest_joints())
     flip = torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64)
     torch.testing.assert_close(mirrored, joints[:, list(MIRROR)] * flip, rtol=0, atol=1e-12)
+
+
+def test_matrix_features_are_the_columns_row_by_row_and_zero_at_rest() -> None:
+    rotvec = roma.random_rotvec(20)
+    rows = [[m[0, 0] - 1, m[0, 1], m[1, 0], m[1, 1] - 1, m[2, 0], m[2, 1]] for m in roma.rotvec_to_rotmat(rotvec)]
+    by_hand = torch.stack([torch.stack(row) for row in rows])
+    torch.testing.assert_close(matrix_features(rotvec), by_hand)
+    assert (matrix_features(torch.zeros(2, 3)) == 0).all()
+    assert matrix_features(rotvec).shape[-1] == NUM_MATRIX_FEATURES

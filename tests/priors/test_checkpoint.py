@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from prior_cases import JOINTS, cases, make_poses, trained
 from configs.base import UserError
 from priors import load_prior
 from priors.base import Prior
-from priors.checkpoint import CHECKPOINT_FORMAT, describe
+from priors.checkpoint import CHECKPOINT_FORMAT, CODE_VERSION, describe
 from priors.gaussian import GaussianConfig
 
 CASES = dict(cases())
@@ -211,3 +212,8 @@ def test_what_is_wrong_is_named(gaussian: Prior, tmp_path: Path) -> None:
         damage(content)
         torch.save(content, tmp_path / "best.ckpt")
         assert word in _refused(tmp_path / "best.ckpt"), damage.__name__
+
+
+def test_checkpoints_name_the_version_of_the_project() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["version"] == CODE_VERSION

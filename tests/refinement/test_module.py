@@ -88,19 +88,25 @@ def test_a_loss_that_is_never_finite_gives_up_where_it_was(monkeypatch: pytest.M
     torch.testing.assert_close(output.state.joints.double(), start_joints(problem), atol=1e-4, rtol=0)
 
 
-def test_a_killed_run_goes_on_to_the_same_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    whole = refine(SHORT)
+def kill(monkeypatch: pytest.MonkeyPatch, folder: Path, epoch: int) -> None:
+    """Leaves a run in `folder` that died at the start of that sub-stage."""
     begin = RefinementModule.on_train_epoch_start
 
     def killed(self: RefinementModule) -> None:
-        if self.current_epoch == 3:
+        if self.current_epoch == epoch:
             raise RuntimeError("killed")
         begin(self)
 
     with monkeypatch.context() as patch:
         patch.setattr(RefinementModule, "on_train_epoch_start", killed)
         with pytest.raises(RuntimeError, match="killed"):
-            refine(SHORT, tmp_path)
+            refine(SHORT, folder)
+
+
+def test_a_killed_run_goes_on_to_the_same_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = refine(SHORT)
+    begin = RefinementModule.on_train_epoch_start
+    kill(monkeypatch, tmp_path, epoch=3)
     assert [path.name for path in tmp_path.rglob("*.ckpt")] == ["last.ckpt"]
     started: list[int] = []
 
@@ -117,16 +123,6 @@ def test_a_killed_run_goes_on_to_the_same_result(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_checkpoint_of_another_run_is_not_resumed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    begin = RefinementModule.on_train_epoch_start
-
-    def killed(self: RefinementModule) -> None:
-        if self.current_epoch == 2:
-            raise RuntimeError("killed")
-        begin(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RefinementModule, "on_train_epoch_start", killed)
-        with pytest.raises(RuntimeError, match="killed"):
-            refine(SHORT, tmp_path)
+    kill(monkeypatch, tmp_path, epoch=2)
     other = SHORT.model_copy(update={"lambda_depth": 2.0})
     assert iterations(refine(other, tmp_path)) == iterations(refine(other))
