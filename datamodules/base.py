@@ -15,7 +15,7 @@ from torch import Tensor
 
 from body.rotations import mirror_pose
 from configs.base import Config, UserError
-from datamodules.cache import Conversion, PoseSet, open_poses, row_hashes
+from datamodules.cache import Conversion, PoseSet, open_poses
 from datamodules.files import find_files
 from datamodules.formats import HandConvention
 from datamodules.joints import describe, find_joints
@@ -218,7 +218,10 @@ class PoseDataModule(pl.LightningDataModule):
 
         poses = synthetic_poses(self.config.num_poses, self.seed).numpy()
         counts = dict.fromkeys(("files", "skipped_files", "nan_rows", "invalid_rows", "duplicates"), 0)
-        return PoseSet(poses, row_hashes(poses), (Segment(0, len(poses), False, None),), counts)
+        # Rows are known by seed and number, not by their bits: threaded arithmetic may round a value of one run in millions differently,
+        # and a run has to find its own data again.
+        known_by = np.random.default_rng([self.seed, len(poses)]).integers(2**64, size=len(poses), dtype=np.uint64)
+        return PoseSet(poses, known_by, (Segment(0, len(poses), False, None),), counts)
 
     def _why_empty(self, side: Side, sets: dict[str, PoseSet], num_before: int) -> str:
         config, pose_set = self.config, sets.get(side, sets["pool"])
