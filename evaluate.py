@@ -1,4 +1,4 @@
-"""Compares trained priors on held-out poses: `python evaluate.py --checkpoint A.ckpt B.ckpt --data poses/ --output results/`.
+"""Compares trained priors on held-out poses, or motions: `python evaluate.py --checkpoint A.ckpt B.ckpt --data poses/ --output results/`.
 
 Or scores a refined sequence against its truth: `python evaluate.py --scene results/my_video --gt my_video_gt.npz --output results/scores`.
 """
@@ -20,7 +20,12 @@ from configs.base import UserError
 from configs.cli import Parser, run
 from configs.writing import write_json
 from datamodules.base import DataConfig, PoseDataModule, load_poses
+from datamodules.clips import Clip
+from datamodules.motion_data import MotionDataConfig, MotionDataModule, load_clips
+from priors import MotionCVAE
 from priors.checkpoint import load_prior, read_checkpoint
+from priors.motion_report import plot_motions, score_motions
+from priors.motion_wrongs import num_source_frames
 from priors.report import plot, print_table, score
 from refinement.report import evaluate_scene
 
@@ -35,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS)
     priors = parser.add_argument_group("priors")
     priors.add_argument("--checkpoint", nargs="+")
-    priors.add_argument("--data", help="a file, folder or glob of poses; without it, the test split of the first checkpoint's own data")
+    priors.add_argument(
+        "--data", help="files, a folder or glob of poses or motions; without it, the test split of the first checkpoint's own data"
+    )
     priors.add_argument("--device", help="cpu if not given")
     scene = parser.add_argument_group("refined sequences")
     scene.add_argument("--scene", type=Path, help="the folder of a sequence, with stages 1 and 3 in it")
@@ -64,7 +71,13 @@ def _kind(options: dict[str, Any]) -> str:
 
 def _evaluate_priors(checkpoints: Sequence[str], data: str | None, output: Path, device: str) -> dict[str, dict[str, Any]]:
     priors = {path: load_prior(path, device) for path in checkpoints}
-    poses = _held_out(checkpoints, data).to(device)
+    of_motions = [path for path, prior in priors.items() if isinstance(prior, MotionCVAE)]
+    if of_motions and len(of_motions) < len(priors):
+        other = next(path for path in priors if path not in of_motions)
+        raise UserError(f"--checkpoint: {of_motions[0]} is a prior of motions, {other} one of poses; compare those of one sort at a time")
+    if of_motions:
+        return _evaluate_motion_priors(priors, data, output)
+    poses = _held_out_poses(checkpoints, data).to(device)
     for path, prior in priors.items():
         still = [name for name, i in zip(prior.joints, prior.joint_indices, strict=True) if (poses[:, i] == poses[:1, i]).all()]
         if still and len(poses) > 1:
@@ -74,25 +87,58 @@ def _evaluate_priors(checkpoints: Sequence[str], data: str | None, output: Path,
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "metrics.json", metrics)
     plot(priors, poses, output)
-    print_table(metrics)
+    print_table(metrics, f"{len(poses)} poses; nats against normalised Haar measure over the joints scored")
     if len({tuple(m["joints"]) for m in metrics.values()}) > 1:
         log.warning("the checkpoints score different joints: their likelihoods cannot be compared")
     return metrics
 
 
-def _held_out(checkpoints: Sequence[str], data: str | None) -> torch.Tensor:
+def _evaluate_motion_priors(priors: dict[str, MotionCVAE], data: str | None, output: Path) -> dict[str, dict[str, Any]]:
+    clips = {f"{number:03d} {clip.name}": clip.as_window() for number, clip in enumerate(_held_out_clips(priors, data))}
+    output.mkdir(parents=True, exist_ok=True)
+    metrics = {}
+    for number, (path, prior) in enumerate(priors.items()):
+        metrics[path], curve = score_motions(prior, clips)
+        plot_motions(prior, clips, curve, output, f"{number}_{Path(path).parent.name}")
+    write_json(output / "metrics.json", metrics)
+    print_table(metrics, f"{len(clips)} clips; log-likelihoods in nats a transition")
+    return metrics
+
+
+def _held_out_poses(checkpoints: Sequence[str], data: str | None) -> torch.Tensor:
     """(N, 55, 3): the poses of `data`, or the test split that the first checkpoint's configuration describes."""
-    contents = [read_checkpoint(path)["prior"] for path in checkpoints]
-    experiment = contents[0]["experiment"]
+    experiment = read_checkpoint(checkpoints[0])["prior"]["experiment"]
     trained_on = DataConfig.model_validate(experiment["data"])
     if data is not None:
         return torch.from_numpy(load_poses(data, trained_on)[:])
     module = PoseDataModule(trained_on, batch_size=1, seed=experiment["seed"])
-    module.setup()
-    strangers = [path for path, content in zip(checkpoints, contents, strict=True) if content["data_fingerprint"] != module.fingerprint]
-    if strangers:
-        raise UserError(f"{strangers[0]}: was trained on other data than the test split of {checkpoints[0]}: say which poses with --data")
+    _set_up(module, checkpoints)
     return torch.from_numpy(module.test_poses[:])
+
+
+def _held_out_clips(priors: dict[str, MotionCVAE], data: str | None) -> list[Clip]:
+    """As `_held_out_poses`, of motions."""
+    path, prior = next(iter(priors.items()))
+    try:
+        experiment = read_checkpoint(path)["prior"]["experiment"]
+    except UserError as error:  # HuMoR's own file, which says nothing of its data
+        if data is None:
+            raise UserError(f"{path}: not trained by this project: say on which motions to evaluate it with --data") from error
+        return load_clips(data)
+    trained_on = MotionDataConfig.model_validate(experiment["data"])
+    if data is not None:
+        return load_clips(data, trained_on)
+    module = MotionDataModule(trained_on, 1, experiment["seed"], num_source_frames(prior.config.window + 2))
+    _set_up(module, list(priors))
+    return module.test_clips
+
+
+def _set_up(module: PoseDataModule | MotionDataModule, checkpoints: Sequence[str]) -> None:
+    """Raises `UserError` if a checkpoint was trained on other data."""
+    module.setup()
+    strangers = [path for path in checkpoints if read_checkpoint(path)["prior"]["data_fingerprint"] != module.fingerprint]
+    if strangers:
+        raise UserError(f"{strangers[0]}: was trained on other data than the test split of {checkpoints[0]}: say which with --data")
 
 
 if __name__ == "__main__":

@@ -11,97 +11,73 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
 
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
-
 from configs.base import UserError
 from configs.cli import Parser, run
+from configs.launch import LAUNCHERS, Job, Launcher, launch, layout, new_run, results_of
 from configs.load import load_config
 from refinement.builtin_scene import write_builtin_scene
-from refinement.experiment import RefinementExperiment, RefinementLoggingConfig
-from refinement.refiner import run_refinement
+from refinement.experiment import RefinementExperiment
+from refinement.many import Outcome, SequenceRefiner, refine_many
+from refinement.sequences import InputSequence, select_sequences, summary_path
 
 log = logging.getLogger("refine")
 
 _BUILTIN = Path("results/built_in")
-_STAGES = {1: "1_camera_estimation", 2: "2_tracking", 3: "3_pose_estimation", 4: "4_world_space", 5: "5_refinement"}
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Refines, and returns the content of `refinement_results.json` by the sequence's name. Exits with code 1 if some of many failed."""
+    """Refines, and returns the content of `refinement_results.json` by the sequence's name; nothing with `--launcher slurm`, which does not
+    wait. Exits with code 1 if some of many failed."""
     parser = Parser(description=__doc__)
     parser.add_argument("--config", required=True, help="the name of a file in configs/, or a path")
     parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="input.path=results/my_video ...")
+    parser.add_argument("--launcher", choices=LAUNCHERS, help="refine in jobs of a Slurm cluster, or in processes beside this one")
     options = parser.parse_args(arguments)
     config = load_config(RefinementExperiment, options.config, options.override)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     if config.input.path is None:
         root, truth = write_builtin_scene(_BUILTIN, config.input.seed)
         log.info("no input.path: the built-in sequence, written to %s; its truth is in %s", root, truth)
-    else:
-        root = Path(config.input.path)
-    sequences = find_sequences(root)
-    if sequences == [root]:
-        return {root.name: refine_sequence(config, root, Path(config.output.path or root / _STAGES[5]))}
-    results, failures = {}, []
-    for sequence in sequences:
-        output = sequence / _STAGES[5] if config.output.path is None else Path(config.output.path) / sequence.name
-        try:
-            results[sequence.name] = refine_sequence(config, sequence, output)
-        except UserError as error:
-            log.error("error: %s: %s", sequence.name, error)
-            failures.append(sequence.name)
-        except Exception:
-            log.exception("%s: a defect of this program, not of the input; the other sequences go on", sequence.name)
-            failures.append(sequence.name)
-    if failures:
-        print(f"error: {len(failures)} of {len(sequences)} sequences failed: {', '.join(failures)}", file=sys.stderr)
+        config = config.model_copy(update={"input": config.input.model_copy(update={"path": str(root)})})
+    sequences = select_sequences(config)
+    if options.launcher is not None:
+        jobs = _launch(options.launcher, config, sequences)
+        return {} if options.launcher == "slurm" else {outcome.sequence: outcome.results for group in results_of(jobs) for outcome in group}
+    if sequences[0].path == Path(config.input.path):  # a sequence itself: its mistakes are the user's only result
+        return {sequences[0].name: SequenceRefiner(config)(sequences[0]).results}
+    outcomes = refine_many(config, sequences, summary_path(config))
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        names = ", ".join(outcome.sequence for outcome in failed)
+        print(f"error: {len(failed)} of {len(outcomes)} sequences failed: {names}", file=sys.stderr)
+        for outcome in failed:
+            print(f"  {outcome.sequence}: {outcome.reason}", file=sys.stderr)
         sys.exit(1)
-    return results
+    return {outcome.sequence: outcome.results for outcome in outcomes}
 
 
-def find_sequences(path: Path) -> list[Path]:
-    """The path itself if it is a sequence, else the sequences in it. Raises `UserError` if there are none."""
-
-    def is_sequence(folder: Path) -> bool:
-        return folder.is_dir() and any((folder / _STAGES[stage]).is_dir() for stage in (1, 2, 3, 4))
-
-    if is_sequence(path):
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"input.path={path}: no such folder; expected the folder of a sequence, with {_STAGES[1]} and so on in it")
-    sequences = sorted(folder for folder in path.iterdir() if is_sequence(folder))
-    if not sequences:
-        inside = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
-        raise UserError(f"input.path={path}: holds no {_STAGES[1]} ... {_STAGES[4]}, nor folders that do; it holds: {inside}")
-    return sequences
+def refine_group(config: RefinementExperiment, sequences: Sequence[InputSequence], summary: Path | None) -> list[Outcome]:
+    """What one job does. Raises `UserError` that names the sequences that failed, when the others are done."""
+    outcomes = refine_many(config, sequences, summary)
+    failed = [f"{outcome.sequence} ({outcome.reason})" for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        raise UserError(f"{len(failed)} of {len(outcomes)} sequences failed: {', '.join(failed)}")
+    return outcomes
 
 
-def refine_sequence(config: RefinementExperiment, sequence: Path, output: Path) -> dict[str, Any]:
-    """Refines one sequence and says in one line what came out."""
-    results = run_refinement(
-        stage4_output_dir=sequence / _STAGES[4] if (sequence / _STAGES[4]).is_dir() else None,
-        stage1_output_dir=sequence / _STAGES[1],
-        stage2_output_dir=sequence / _STAGES[2],
-        stage3_output_dir=sequence / _STAGES[3],
-        stage5_output_dir=output,
-        config=config.refinement,
-        body_prior=config.prior.body,
-        hand_prior=config.prior.hands,
-        body_model=config.body_model.path,
-        fps=config.input.fps,
-        keypoint_dropout=config.input.keypoint_dropout,
-        seed=config.input.seed,
-        trainer=config.trainer,
-        logger=_logger(config.logging, sequence.name),
-    )
-    alpha, delta = results["scale_alpha"], results["scale_delta"]
-    log.info("%s: %d people, scale %.4f (%+.4f), to %s", sequence.name, results["num_people"], alpha, delta, output)
-    return results
-
-
-def _logger(config: RefinementLoggingConfig, name: str) -> Logger | None:
-    kinds = {"tensorboard": TensorBoardLogger, "csv": CSVLogger}
-    return kinds[config.logger](config.log_dir, name=name) if config.logger else None
+def _launch(launcher: Launcher, config: RefinementExperiment, sequences: Sequence[InputSequence]) -> list[Job[list[Outcome]]]:
+    """One job for each stage and group of sequences; those of the last stage."""
+    alone = sequences[0].path == Path(config.input.path or "")
+    groups = [sequences[i : i + config.slurm.group_size] for i in range(0, len(sequences), config.slurm.group_size)]
+    nodes, tasks = layout(config.trainer | {"num_nodes": 1, "devices": 1}, config.slurm)
+    given = config.input.model_copy(update={"skip_existing": True})  # a job that is queued again does not do again what is complete
+    jobs: list[Job[list[Outcome]]] = []
+    for stage in config.stages:
+        of_stage = config.model_copy(update={"stages": [stage], "input": given})
+        calls = [(of_stage, group, None if alone else summary_path(config)) for group in groups]
+        run_name = new_run(f"refine-stage-{stage}")
+        jobs = launch(launcher, config.slurm, run_name, refine_group, calls, num_nodes=nodes, tasks_per_node=tasks, after=jobs)
+    return jobs
 
 
 if __name__ == "__main__":

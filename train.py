@@ -1,4 +1,4 @@
-"""Trains a pose prior from its YAML: `python train.py --config joint_flow --override training.learning_rate=1e-4`."""
+"""Trains a prior of poses or of motions from its YAML: `python train.py --config joint_flow --override training.learning_rate=1e-4`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch import Tensor
 
 from configs.base import UserError
 from configs.cli import Parser, run
-from configs.load import find_config, load_config
-from configs.schema import ExperimentConfig
-from datamodules.base import PoseDataModule
-from datamodules.view import PoseView
-from priors.base import Prior
-from priors.callbacks import AveragedWeights, SampleReport
-from priors.checkpoint import read_checkpoint
+from configs.interruption import UntilKilled, slurm_step
+from configs.launch import LAUNCHERS, launch, layout, new_run, results_of
+from configs.load import find_config
+from configs.schema import ExperimentConfig, load_experiment
+from priors.base import TrainablePrior
+from priors.callbacks import AveragedWeights, RunName
+from priors.checkpoint import describe, read_checkpoint
 from priors.logging import make_logger
 from priors.module import PriorModule
 
@@ -37,47 +36,57 @@ _TRAINER = {
     "log_every_n_steps": 10,
     "enable_model_summary": False,
 }
-_NUM_WATCHED = 512  # validation poses that samples are compared with
 
 
 def main(arguments: Sequence[str] | None = None) -> Path:
-    """Trains, and returns the path of the best checkpoint."""
+    """Trains, and returns the path of the best checkpoint; with `--launcher slurm`, the path that it will have."""
     parser = Parser(description=__doc__)
     parser.add_argument("--config", required=True, help="the name of a file in configs/, or a path")
     parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="training.learning_rate=1e-4 ...")
     parser.add_argument("--resume", metavar="CKPT", help="go on from this checkpoint, usually checkpoints/NAME/last.ckpt")
+    parser.add_argument("--launcher", choices=LAUNCHERS, help="train in a job of a Slurm cluster, or in processes beside this one")
     options = parser.parse_args(arguments)
-    config = load_config(ExperimentConfig, options.config, options.override)
+    config = load_experiment(options.config, options.override)
+    name = find_config(options.config).stem
     if options.resume:
         read_checkpoint(options.resume)  # before the data take their time
-    return fit(config, find_config(options.config).stem, options.resume)
+    if options.launcher is None:
+        return fit(config, name, options.resume, slurm_step())
+    started = new_run(name)
+    nodes, tasks = layout(config.trainer, config.slurm)
+    call = (config, name, options.resume, started)
+    jobs = launch(options.launcher, config.slurm, started, fit, [call], num_nodes=nodes, tasks_per_node=tasks)
+    return results_of(jobs)[0] if options.launcher == "local" else _directory(config, name) / "best.ckpt"
 
 
-def fit(config: ExperimentConfig, name: str, resume: str | None) -> Path:
-    directory = Path(config.logging.checkpoint_dir or f"checkpoints/{name}")
+def fit(config: ExperimentConfig, name: str, resume: str | None, started: str | None) -> Path:
+    """Trains; if the run of the name `started` has been here before, goes on where it was."""
+    directory = _directory(config, name)
+    resume = _interrupted(directory, started) or resume
+    slurm = _in_slurm()
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"logging.checkpoint_dir: {directory} cannot be written to ({error.strerror}); give another folder") from error
     pl.seed_everything(config.seed, verbose=False)
-    data = PoseDataModule(config.data, config.training.batch_size, config.seed)
+    data = config.build_data()
     data.setup()
-    if config.training.batch_size >= len(data.train_poses):
-        log.warning(
-            "training.batch_size=%d takes all %d poses at once: one step an epoch", config.training.batch_size, len(data.train_poses)
-        )
-    prior = config.model.build(data.joint_indices)
+    if len(data.train_dataloader()) == 1:
+        log.warning("training.batch_size=%d is about all that there is to learn from: one step an epoch", config.training.batch_size)
+    prior = config.build_prior(data)
     if resume is not None:
         _check_resumable(resume, config, prior, data.fingerprint)
     prior.start(data.training_sample())
     if config.trainer.get("precision") == "64-true":
         prior.double()  # before the averaged weights are copied from it
     module = PriorModule(prior, config.training, config.model_dump(mode="json"), data.fingerprint, config.seed)
-    log.info("%s: %d parameters over %d joints", name, sum(p.numel() for p in prior.parameters()), prior.num_joints)
+    log.info("%s: %d parameters", name, sum(p.numel() for p in prior.parameters()))
 
     best = ModelCheckpoint(directory, "best", monitor="val/loss", save_last=True, enable_version_counter=False)
     callbacks: list[Callback] = [
-        SampleReport(_spread(data.val_poses), config.logging.figures_every_n_epochs),
+        RunName(started),
+        UntilKilled(),
+        config.build_report(data),
         EarlyStopping("val/loss", patience=config.training.patience),
         LearningRateMonitor(),
         best,
@@ -85,14 +94,14 @@ def fit(config: ExperimentConfig, name: str, resume: str | None) -> Path:
     if config.trainer.get("enable_progress_bar", True):
         callbacks.append(RichProgressBar())
     if config.training.ema_decay:
-        callbacks.insert(1, AveragedWeights(config.training.ema_decay))
+        callbacks.insert(3, AveragedWeights(config.training.ema_decay))
     try:
         trainer = pl.Trainer(
             max_epochs=config.training.max_epochs,
             gradient_clip_val=config.training.grad_clip_val,
             callbacks=callbacks,
             logger=make_logger(config.logging, name),
-            **{**_TRAINER, **config.trainer},
+            **{**_TRAINER, **slurm, **config.trainer},
         )
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}; its keys are passed to Lightning's Trainer") from error
@@ -102,22 +111,45 @@ def fit(config: ExperimentConfig, name: str, resume: str | None) -> Path:
     return Path(best.best_model_path)
 
 
-def _check_resumable(resume: str, config: ExperimentConfig, prior: Prior, fingerprint: str) -> None:
+def _directory(config: ExperimentConfig, name: str) -> Path:
+    return Path(config.logging.checkpoint_dir or f"checkpoints/{name}")
+
+
+def _interrupted(directory: Path, started: str | None) -> str | None:
+    """The last checkpoint of the run of that name, if it has left one."""
+    last = directory / "last.ckpt"
+    try:
+        if started is None or not last.is_file() or read_checkpoint(last).get("run") != started:
+            return None
+    except UserError:  # whatever it is, this code has not written it
+        return None
+    log.info("goes on from %s", last)
+    return str(last)
+
+
+def _in_slurm() -> dict[str, object]:
+    """The Trainer's options in a job of Slurm: whoever queues it again, it goes on from `last.ckpt`, not from a file of Lightning's."""
+    if not SLURMEnvironment.detect():
+        return {}
+    if slurm_step() is None and int(os.environ["SLURM_NTASKS"]) > 1:
+        raise UserError(f"a job of {os.environ['SLURM_NTASKS']} tasks, of which only one was started: put srun before python")
+    try:
+        return {"plugins": [SLURMEnvironment(auto_requeue=False)]}
+    except RuntimeError as error:  # without --ntasks-per-node it cannot tell who is where
+        raise UserError(f"the job of Slurm: {' '.join(str(error).split())}") from error
+
+
+def _check_resumable(resume: str, config: ExperimentConfig, prior: TrainablePrior, fingerprint: str) -> None:
     """Raises `UserError` if the checkpoint is of another model or other data."""
     entry = read_checkpoint(resume)["prior"]
-    now = {"model": config.model.model_dump(mode="json"), "joints": list(prior.joints), "data": fingerprint}
-    then = {"model": entry["experiment"]["model"], "joints": entry["joints"], "data": entry["data_fingerprint"]}
+    of_this_run = describe(prior, config.model_dump(mode="json"), fingerprint)
+    now, then = ({"model": e["experiment"]["model"], "joints": e["joints"], "data": e["data_fingerprint"]} for e in (of_this_run, entry))
     for part in now:
         if now[part] != then[part]:
             a, b = then[part], now[part]
             if isinstance(a, dict):
                 a, b = ({key: side.get(key) for key in b if a.get(key) != b[key]} for side in (a, b))
             raise UserError(f"--resume {resume}: its {part} differs, {a}, from this run's, {b}: resume with the same config")
-
-
-def _spread(poses: PoseView) -> Tensor:
-    """Some poses from all over a set, (m, 55, 3)."""
-    return torch.as_tensor(poses[np.unique(np.linspace(0, len(poses) - 1, _NUM_WATCHED).astype(int))])
 
 
 if __name__ == "__main__":

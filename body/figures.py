@@ -22,6 +22,8 @@ _MIDDLE = "0.25"
 _HAND_ROOTS = {"left_hand": "left_wrist", "right_hand": "right_wrist"}
 _VERSIONS = {"truth": "0.6", "before": "tab:red", "after": "tab:blue"}
 _SHOWN_FRAMES = 4
+_NAMED_CURVES = 12
+_STRIP_STEP_M, _STRIP_TURN_DEG = 0.9, 40.0
 _NUM_BODY = 1 + len(PARTS["body"])
 
 
@@ -83,6 +85,49 @@ def draw_histograms(groups: Mapping[str, Tensor], xlabel: str) -> Figure:
         axes.hist(values.cpu().numpy(), edges, histtype="step", density=True, label=name)
     axes.set(xlabel=xlabel, ylabel="density")
     axes.legend(fontsize=7)
+    return figure
+
+
+def draw_curves(x: Tensor, curves: Mapping[str, Tensor], xlabel: str, ylabel: str, mark: float) -> Figure:
+    """Curves {name: (N,)} over x (N,), each with a dot where it is highest, and a line at `mark`."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axvline(mark, color="0.8")
+    for name, values in curves.items():
+        (line,) = axes.plot(x.cpu().numpy(), values.cpu().numpy(), linewidth=1, label=name if len(curves) <= _NAMED_CURVES else None)
+        top = int(values.argmax())
+        axes.plot(float(x[top]), float(values[top]), "o", color=line.get_color(), markersize=4)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    if 0 < len(curves) <= _NAMED_CURVES:
+        axes.legend(fontsize=6)
+    return figure
+
+
+def draw_motions(joints: Tensor, num_shown: int = 12) -> Figure:
+    """A strip for each motion: skeletons at equal intervals from left to right over the floor, seen from the front of the first.
+
+    Args:
+        joints: (N, T, 22, 3) metres, z up, floor at z = 0.
+        num_shown: skeletons in a strip.
+    """
+    points = joints.detach().cpu().numpy()
+    points = points[:, np.linspace(0, points.shape[1] - 1, num_shown).round().astype(int)]
+    figure = Figure(figsize=(1.1 * num_shown, 2.2 * len(points)), layout="constrained")
+    for row, motion in enumerate(points):
+        axes = figure.add_subplot(len(points), 1, row + 1)
+        hips = motion[0, PARENTS.index(0)] - motion[0, PARENTS.index(0) + 1]  # from the right hip to the left
+        sideways = np.array([hips[0], hips[1], 0]) / max(np.hypot(*hips[:2]), 1e-6)
+        angle = np.deg2rad(_STRIP_TURN_DEG)
+        right = sideways * np.cos(angle) + np.cross([0, 0, 1], sideways) * np.sin(angle)
+        axes.axhline(0, color="0.85")
+        for at, person in enumerate(motion):
+            across = (person - person[:1]) @ right + at * _STRIP_STEP_M
+            for joint, parent in enumerate(PARENTS[:_NUM_BODY]):
+                if parent >= 0:
+                    colour = _COLOURS.get(JOINT_NAMES[joint].split("_")[0], _MIDDLE)
+                    axes.plot(across[[parent, joint]], person[[parent, joint], 2], color=colour, linewidth=1.5, solid_capstyle="round")
+        axes.set(aspect="equal")
+        axes.axis("off")
     return figure
 
 

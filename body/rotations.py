@@ -84,6 +84,21 @@ def geodesic_angle(a: Tensor, b: Tensor) -> Tensor:
     return torch.atan2(torch.linalg.vector_norm(vee, dim=-1), trace - 1)
 
 
+def between(a: Tensor, b: Tensor) -> Tensor:
+    """(3, 3) the smallest rotation that brings a unit vector (3,) to another; half a turn across them if they are opposite."""
+    axis, cosine = torch.linalg.cross(a, b), a @ b
+    if cosine < -1 + 1e-6:
+        across = torch.zeros_like(a)
+        across[a.detach().abs().argmin()] = 1
+        across = across - (across @ a) * a
+        across = across / torch.linalg.vector_norm(across)
+        return 2 * torch.outer(across, across) - torch.eye(3).to(a)
+    x, y, z = axis
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3)
+    return torch.eye(3).to(a) + cross + cross @ cross / (1 + cosine)
+
+
 NUM_MATRIX_FEATURES = 6
 """Numbers that `matrix_features` gives for each rotation."""
 

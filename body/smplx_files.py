@@ -12,6 +12,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -67,6 +68,12 @@ def load_joint_model(path: Path, num_betas: int, kinds: Sequence[str] = ("smpl",
         UserError: if there is no such file, smplx cannot read it, or its pickles name anything but arrays and plain containers.
     """
     path = _model_file(Path(path).expanduser(), kinds)
+    about = path.stat()
+    return _read_joint_model(path, num_betas, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)  # many sequences share a file that takes seconds to read; nobody writes to the tensors
+def _read_joint_model(path: Path, num_betas: int, *_version: int) -> JointModel:
     kind = _NAME.fullmatch(path.stem)[1].lower()
     _refuse_unsafe(path)
     import smplx  # here, because importing it costs a second that runs without a model file need not spend

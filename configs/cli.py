@@ -19,13 +19,22 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see --help")
 
 
-def run(main: Callable[[], object]) -> None:
-    """Runs a script's `main`; a `UserError` is printed as one line and exits with code 2."""
+def set_up_console() -> None:
+    """What a script's user sees: its own messages, without those of others that say nothing to them."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+    # to train or refine where one logs in is no mistake
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
+    # what one rank alone logs is meant so
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
     # nflows solves triangular systems by a function that torch has renamed
     warnings.filterwarnings("ignore", message="torch.triangular_solve is deprecated")
+
+
+def run(main: Callable[[], object]) -> None:
+    """Runs a script's `main`; a `UserError` is printed as one line and exits with code 2."""
+    set_up_console()
     try:
         main()
     except UserError as error:

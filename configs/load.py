@@ -58,6 +58,11 @@ def load_config(schema: type[AnyConfig], name: str, overrides: Sequence[str] = (
     Raises:
         UserError: one line that names the dotted key, what was found and what is allowed.
     """
+    return validate(schema, *read_config(name, overrides))
+
+
+def read_config(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
+    """The tree of a YAML file with overrides applied, not yet validated, and where it comes from. Raises `UserError`."""
     path = find_config(name)
     try:
         tree = yaml.load(path.read_text(), _Loader)
@@ -68,7 +73,7 @@ def load_config(schema: type[AnyConfig], name: str, overrides: Sequence[str] = (
     _merge_aliases(tree, str(path))
     for override in overrides:
         _apply(tree, override)
-    return validate(schema, tree, str(path))
+    return tree, str(path)
 
 
 def validate(schema: type[AnyConfig], tree: dict[str, Any], source: str) -> AnyConfig:
@@ -96,7 +101,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if not found or not key:
         raise UserError(f"--override {override}: expected key=value, for example training.learning_rate=1e-4")
     try:
-        value = yaml.load(text, _Loader)
+        # a leading * is YAML's alias of something in the same text, of which there is nothing else: it begins a pattern of names
+        value = text if text.startswith("*") else yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise UserError(f"--override {override}: the value is not valid YAML: {' '.join(str(error).split())}") from error
     if isinstance(value, dict):  # a whole section, which may hold the other spelling of a field
@@ -130,13 +136,22 @@ def _explain(schema: type[BaseModel], error: ValidationError) -> str:
         hint = f"did you mean {near[0]}? " if near else ""
         return f"{dotted}: unknown key; {hint}allowed here: {', '.join(owner.model_fields)}"
     if first["type"].startswith("union_tag_"):
-        kinds = [kind for model in below for kind in get_args(model.model_fields["kind"].annotation)]
+        kinds = [kind for model in below for kind in _kinds(model)]
         given = f"unknown kind {first['ctx']['tag']!r}" if "tag" in first.get("ctx", {}) else "missing"
         return f"{dotted}.kind: {given}; allowed: {', '.join(kinds)}"
     message = first["msg"].removeprefix("Value error, ")
     # a whole section is no help: its mistake is in the message
     found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
     return f"{dotted}: {message[0].lower()}{message[1:]}{found}"
+
+
+def kinds_allowed(schema: type[BaseModel], section: str) -> list[str]:
+    """The kinds that a section of a schema may be of."""
+    return [kind for model in _models_in(schema.model_fields[section].annotation) for kind in _kinds(model)]
+
+
+def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
+    return get_args(model.model_fields["kind"].annotation)
 
 
 def _walk(schema: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str], type[BaseModel], list[type[BaseModel]]]:
@@ -149,7 +164,7 @@ def _walk(schema: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str],
             keys.append(part)
             continue
         if len(below) > 1:  # inside a union, the next part is the tag of its member
-            below = [model for model in below if part in get_args(model.model_fields["kind"].annotation)]
+            below = [model for model in below if part in _kinds(model)]
             continue
         if len(below) == 1:
             owner = below[0]

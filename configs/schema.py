@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
+from pytorch_lightning import Callback
 
 from configs.base import Config
-from datamodules.base import DataConfig
-from priors import PriorConfig
+from configs.launch import SlurmConfig
+from configs.load import kinds_allowed, read_config, validate
+from datamodules.base import DataConfig, PoseDataModule
+from datamodules.motion_data import MotionDataConfig, MotionDataModule
+from priors import AnyPriorConfig, MotionCVAE, MotionCVAEConfig, Prior, PriorConfig
+from priors.callbacks import MotionReport, SampleReport
 from priors.logging import LoggingConfig
 from priors.module import TrainingConfig
+from priors.motion_wrongs import num_source_frames
 
 
 class ExperimentConfig(Config):
@@ -22,4 +29,52 @@ class ExperimentConfig(Config):
     logging: LoggingConfig = LoggingConfig()
     trainer: dict[str, Any] = Field(default_factory=dict)
     """Passed on to Lightning's Trainer: `devices`, `accelerator`, `num_nodes`, `strategy`, `precision`, ..."""
+    slurm: SlurmConfig = SlurmConfig()
     seed: int = Field(0, ge=0)
+
+    def build_data(self) -> PoseDataModule:
+        """The data module, before its `setup`."""
+        return PoseDataModule(self.data, self.training.batch_size, self.seed)
+
+    def build_prior(self, data: PoseDataModule) -> Prior:
+        """The prior for data that are set up, before its `start`."""
+        return self.model.build(data.joint_indices)
+
+    def build_report(self, data: PoseDataModule) -> Callback:
+        """What is watched beside the loss."""
+        return SampleReport(data.validation_sample(), self.logging.figures_every_n_epochs)
+
+
+class MotionExperimentConfig(ExperimentConfig):
+    """As `ExperimentConfig`, for a prior of motions."""
+
+    model: MotionCVAEConfig
+    data: MotionDataConfig = MotionDataConfig()
+
+    def build_data(self) -> MotionDataModule:
+        """The data module, before its `setup`. Its windows are as long as the prior's wrong motions ask for."""
+        return MotionDataModule(self.data, self.training.batch_size, self.seed, num_source_frames(self.model.window + 2))
+
+    def build_prior(self, data: MotionDataModule) -> MotionCVAE:
+        """The prior, before its `start`."""
+        return self.model.build()
+
+    def build_report(self, data: MotionDataModule) -> Callback:
+        """What is watched beside the loss."""
+        return MotionReport([clip.as_window() for clip in data.val_clips], self.logging.figures_every_n_epochs)
+
+
+class _AnyExperiment(ExperimentConfig):
+    """What a model of no known kind is checked against, so that the message names all kinds."""
+
+    model: AnyPriorConfig
+    data: Any = None
+
+
+def load_experiment(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """The experiment in a YAML file, see `configs.load.load_config`: of poses or of motions, by the kind of its model."""
+    tree, source = read_config(name, overrides)
+    model = tree.get("model")
+    kind = model.get("kind") if isinstance(model, dict) else None
+    schemas = (schema for schema in (ExperimentConfig, MotionExperimentConfig) if kind in kinds_allowed(schema, "model"))
+    return validate(next(schemas, _AnyExperiment), tree, source)

@@ -192,6 +192,11 @@ class PoseDataModule(pl.LightningDataModule):
         poses = torch.from_numpy(train[np.sort(rows)])
         return torch.cat([poses, mirror_pose(poses)]) if self.config.mirror else poses
 
+    def validation_sample(self, n: int = 512) -> Tensor:
+        """Validation poses from all over the set: (m, 55, 3), m <= n."""
+        poses = self.val_poses
+        return torch.as_tensor(poses[np.unique(np.linspace(0, len(poses) - 1, n).astype(int))])
+
     def train_dataloader(self) -> PoseLoader:
         return self._loader("train", self.batch_size, shuffle=True, drop_last=True, mirror=self.config.mirror)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,20 +21,19 @@ class PoseArray(Protocol):
     def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
 
 
-class PoseLoader:
-    """An iterable of batches (B, 55, 3), one epoch long.
+class EpochLoader(ABC):
+    """An iterable of batches, one epoch long, each made of some of N rows.
 
     Every rank gets the same number of batches, at least one row in each, and together they see each row once an epoch (apart from what
-    `drop_last` drops). Order and coins of an epoch depend on (seed, epoch) alone. The trainer sets the epoch by `sampler.set_epoch` and
-    saves the position through `state_dict`, as it does for any loader that has both.
+    `drop_last` drops). Order and randomness of an epoch depend on (seed, epoch) alone. The trainer sets the epoch by `sampler.set_epoch`
+    and saves the position through `state_dict`, as it does for any loader that has both.
 
     Args:
-        poses: the N rows to draw from.
+        num_rows: N.
         batch_size: rows a batch and rank.
-        seed: of the order and of the coins.
+        seed: of the order and of what is drawn.
         shuffle: whether each epoch has an order of its own; otherwise rows come as they are.
         drop_last: drops the last batch of an epoch if it is short and not the only one.
-        mirror: replaces each row by its mirror image with probability one half.
         rank, world_size: of this process.
     Raises:
         ValueError: if there are fewer rows than ranks.
@@ -41,38 +41,46 @@ class PoseLoader:
 
     def __init__(
         self,
-        poses: PoseArray,
+        num_rows: int,
         batch_size: int,
         *,
         seed: int = 0,
         shuffle: bool = False,
         drop_last: bool = False,
-        mirror: bool = False,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if len(poses) < world_size:
-            raise ValueError(f"{len(poses)} rows cannot be shared by {world_size} processes")
-        self.poses, self.seed, self.shuffle, self.mirror = poses, seed, shuffle, mirror
+        if num_rows < world_size:
+            raise ValueError(f"{num_rows} rows cannot be shared by {world_size} processes")
+        self.seed, self.shuffle = seed, shuffle
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
+        self._total = num_rows
         self._rows_a_batch = batch_size * world_size
-        full, rest = divmod(len(poses), self._rows_a_batch)
+        full, rest = divmod(num_rows, self._rows_a_batch)
         # a rest of fewer rows than ranks cannot be a batch of its own: it joins the batch before
         self._num_batches = max(full + (rest >= world_size and not drop_last), 1)
-        self._num_rows = self._num_batches * self._rows_a_batch if drop_last and full else len(poses)
+        self._num_rows = self._num_batches * self._rows_a_batch if drop_last and full else num_rows
         self._position = self._resume_at = 0
 
     batch_sampler = None
     """Looked for by the trainer beside `sampler`."""
 
     @property
-    def sampler(self) -> PoseLoader:
+    def sampler(self) -> EpochLoader:
         """Itself: where the trainer looks for `set_epoch`."""
         return self
 
     def __len__(self) -> int:
         return self._num_batches
+
+    @abstractmethod
+    def draw(self, generator: np.random.Generator) -> Any:
+        """What is random in an epoch beside the order, for all rows."""
+
+    @abstractmethod
+    def gather(self, rows: np.ndarray, drawn: Any) -> Any:
+        """The batch of some rows, with what `draw` gave for the epoch."""
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch that the next iteration gives. Another one than a loaded state's starts at its first batch."""
@@ -80,21 +88,18 @@ class PoseLoader:
             self.epoch = epoch
             self._position = self._resume_at = 0
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Any]:
         # a generator, so that nothing is fixed before the first batch: the trainer calls `iter` before it sets the epoch
         generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(len(self.poses)) if self.shuffle else np.arange(len(self.poses))
-        coins = generator.integers(0, 2, len(self.poses), dtype=bool) if self.mirror else None
+        order = generator.permutation(self._total) if self.shuffle else np.arange(self._total)
+        drawn = self.draw(generator)
         start, self._resume_at = self._resume_at, 0
         for batch in range(start, self._num_batches):
             first = batch * self._rows_a_batch
             last = self._num_rows if batch == self._num_batches - 1 else first + self._rows_a_batch
-            rows = order[first + self.rank : last : self.world_size]
-            poses = torch.from_numpy(self.poses[rows])
-            if coins is not None:
-                poses = torch.where(torch.from_numpy(coins[rows])[:, None, None], mirror_pose(poses), poses)
+            gathered = self.gather(order[first + self.rank : last : self.world_size], drawn)
             self._position = batch + 1
-            yield poses
+            yield gathered
 
     def state_dict(self) -> dict[str, int]:
         """Epoch and number of rows that all ranks together have been given in it."""
@@ -104,3 +109,31 @@ class PoseLoader:
         """Lets the next iteration go on where the state was taken, also with another batch size or number of ranks."""
         self.epoch = state_dict["epoch"]
         self._position = self._resume_at = state_dict["rows"] // self._rows_a_batch
+
+
+class PoseLoader(EpochLoader):
+    """An `EpochLoader` of batches (B, 55, 3).
+
+    Args:
+        poses: the N rows to draw from.
+        batch_size: rows a batch and rank.
+        mirror: replaces each row by its mirror image with probability one half.
+        options: those of `EpochLoader`.
+    Raises:
+        ValueError: if there are fewer rows than ranks.
+    """
+
+    def __init__(self, poses: PoseArray, batch_size: int, *, mirror: bool = False, **options: Any) -> None:
+        super().__init__(len(poses), batch_size, **options)
+        self.poses, self.mirror = poses, mirror
+
+    def draw(self, generator: np.random.Generator) -> Tensor | None:
+        """(N,) bool, which rows are mirrored."""
+        return torch.from_numpy(generator.integers(0, 2, len(self.poses), dtype=bool)) if self.mirror else None
+
+    def gather(self, rows: np.ndarray, drawn: Tensor | None) -> Tensor:
+        """(B, 55, 3)."""
+        poses = torch.from_numpy(self.poses[rows])
+        if drawn is not None:
+            poses = torch.where(drawn[torch.from_numpy(rows), None, None], mirror_pose(poses), poses)
+        return poses

@@ -1,15 +1,19 @@
 """Pickles read without running what they name: arrays, tensors and plain containers come out, anything else is refused.
 
-Used for `.pkl` files and for the object arrays that numpy files may hold.
+Used for `.pkl` files, whether written by pickle, torch or joblib, and for the object arrays that numpy files may hold.
 """
 
 from __future__ import annotations
 
+import bz2
 import collections
 import io
+import lzma
+import math
 import pickle
 import re
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -61,17 +65,70 @@ _ALLOWED: dict[str, Any] = {
 }
 
 
+_JOBLIB_ARRAY = "joblib.numpy_pickle.NumpyArrayWrapper"
+# joblib compresses the whole file, and tells by its first bytes how
+_COMPRESSED: dict[bytes, Callable[[], Any]] = {
+    b"\x78": zlib.decompressobj,
+    b"\x1f\x8b": lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
+    b"BZ": bz2.BZ2Decompressor,
+    b"\x5d\x00": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE),
+    b"\xfd7zXZ": lzma.LZMADecompressor,
+}
+_MOST_BYTES = 4 << 30  # more than any clip needs, less than would stop a machine
+
+
 class _RefusedError(Exception):
     pass
 
 
+def _allowed(module: str, name: str) -> Any:
+    # the older protocols write the names of Python 2
+    full_name = f"{module.replace('__builtin__', 'builtins')}.{name}"
+    if full_name not in _ALLOWED:
+        raise _RefusedError(full_name)
+    return _ALLOWED[full_name]
+
+
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        # the older protocols write the names of Python 2
-        full_name = f"{module.replace('__builtin__', 'builtins')}.{name}"
-        if full_name not in _ALLOWED:
-            raise _RefusedError(full_name)
-        return _ALLOWED[full_name]
+        return _allowed(module, name)
+
+
+class _StoredArray:
+    """What joblib puts into the pickle in place of an array whose bytes follow. Its own class for this never runs."""
+
+    def read(self, stream: IO[bytes]) -> np.ndarray:
+        """The array at the stream's position."""
+        about = vars(self)
+        dtype, shape, order = about.get("dtype"), about.get("shape"), about.get("order")
+        if not isinstance(dtype, np.dtype) or not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
+            raise ValueError(f"an array of joblib's of dtype {dtype!r} and shape {shape!r}")
+        if dtype.hasobject:
+            return np.asarray(_RestrictedUnpickler(stream, encoding="latin1").load())
+        if about.get("numpy_array_alignment_bytes") is not None:
+            stream.read(stream.read(1)[0])
+        size = math.prod(shape) * dtype.itemsize
+        if len(data := stream.read(size)) != size:
+            raise EOFError(f"an array of shape {shape} is cut short")
+        return np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
+class _JoblibUnpickler(pickle._Unpickler):  # the one in Python: the stream stands at an array's bytes when its description is complete
+    dispatch = pickle._Unpickler.dispatch.copy()
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(stream, encoding="latin1")
+        self._stream = stream
+
+    def find_class(self, module: str, name: str) -> Any:
+        return _StoredArray if f"{module}.{name}" == _JOBLIB_ARRAY else _allowed(module, name)
+
+    def load_build(self) -> None:
+        super().load_build()
+        if isinstance(self.stack[-1], _StoredArray):
+            self.stack[-1] = _StoredArray.read(self.stack[-1], self._stream)
+
+    dispatch[pickle.BUILD[0]] = load_build
 
 
 def unpickle(stream: IO[bytes], origin: str) -> Any:
@@ -84,8 +141,15 @@ def unpickle(stream: IO[bytes], origin: str) -> Any:
         UserError: if the pickle names anything but arrays, tensors and plain containers, or is damaged.
     """
     try:
-        # latin1 is what numpy's arrays pickled by Python 2 need (SMPL's own files are such)
-        return _RestrictedUnpickler(stream, encoding="latin1").load()
+        start = stream.tell()
+        try:
+            # latin1 is what numpy's arrays pickled by Python 2 need (SMPL's own files are such)
+            return _RestrictedUnpickler(stream, encoding="latin1").load()
+        except _RefusedError as error:
+            if str(error) != _JOBLIB_ARRAY:
+                raise
+        stream.seek(start)
+        return _JoblibUnpickler(stream).load()
     except _RefusedError as error:
         raise UserError(
             f"{origin}: refused to unpickle {error}; only numpy arrays, torch tensors and plain containers are allowed: save an .npz"
@@ -95,12 +159,32 @@ def unpickle(stream: IO[bytes], origin: str) -> Any:
 
 
 def load_pickle(path: str | Path) -> Any:
-    """The content of a pickle file, whether written by `pickle.dump` or by `torch.save`. Raises `UserError` as `unpickle` does."""
+    """The content of a pickle file, whether written by `pickle.dump`, `torch.save` or `joblib.dump`, compressed or not.
+
+    Raises:
+        UserError: as `unpickle` does.
+    """
     path = Path(path)
     if zipfile.is_zipfile(path):
         return load_torch(path)
     with path.open("rb") as stream:
-        return unpickle(stream, str(path))
+        return unpickle(_decompressed(stream, path), str(path))
+
+
+def _decompressed(stream: IO[bytes], path: Path) -> IO[bytes]:
+    start = stream.read(8)
+    stream.seek(0)
+    known = next((make for magic, make in _COMPRESSED.items() if start.startswith(magic)), None)
+    if known is None:
+        return stream
+    try:
+        decompressor = known()
+        data = decompressor.decompress(stream.read(), _MOST_BYTES)
+        if not decompressor.eof:
+            raise EOFError(f"it is cut short, or holds more than {_MOST_BYTES >> 30} GiB")
+    except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
+        raise UserError(f"{path}: not a readable compressed pickle ({_one_line(error)})") from error
+    return io.BytesIO(data)
 
 
 def load_torch(path: str | Path) -> Any:

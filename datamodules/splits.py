@@ -59,7 +59,7 @@ def split_rows(segments: Sequence[Segment], val_fraction: float, test_fraction: 
     sides: tuple[list[np.ndarray], ...] = ([], [], [])
     wanted = [fraction for fraction in (val_fraction, test_fraction) if fraction > 0]
     if wanted and len(sequences) * min(wanted) >= 1:
-        assigned = _assign([segment.stop - segment.start for segment in sequences], val_fraction, test_fraction, generator)
+        assigned = assign([segment.stop - segment.start for segment in sequences], val_fraction, test_fraction, generator)
         for segment, side in zip(sequences, assigned, strict=True):
             sides[side].append(np.arange(segment.start, segment.stop))
     else:
@@ -73,6 +73,21 @@ def split_rows(segments: Sequence[Segment], val_fraction: float, test_fraction: 
         for side, part in enumerate(np.split(rows, [len(rows) - num_val - num_test, len(rows) - num_test])):
             sides[side].append(part)
     return Split(*(np.sort(np.concatenate([*side, np.empty(0, dtype=np.int64)])).astype(np.int64) for side in sides))
+
+
+def assign(sizes: Sequence[int] | np.ndarray, val_fraction: float, test_fraction: float, generator: np.random.Generator) -> np.ndarray:
+    """A side (0 train, 1 validation, 2 test) for each group, in random order: test if it fits, else validation if it fits, else train.
+
+    A group fits if it overshoots the wanted number of rows by less than half of itself, so that groups larger than a side go to train.
+    """
+    wanted = np.array([0.0, val_fraction, test_fraction]) * np.sum(sizes)
+    have = np.zeros(3)
+    assigned = np.zeros(len(sizes), dtype=np.int64)
+    for group in generator.permutation(len(sizes)):
+        side = next((side for side in (2, 1) if wanted[side] > 0 and have[side] + sizes[group] / 2 <= wanted[side]), 0)
+        assigned[group] = side
+        have[side] += sizes[group]
+    return assigned
 
 
 def split_by_radius(poses: np.ndarray, joints: Sequence[int], radius: float, val_fraction: float, test_fraction: float, seed: int) -> Split:
@@ -92,7 +107,7 @@ def split_by_radius(poses: np.ndarray, joints: Sequence[int], radius: float, val
             "leave it out (files are then kept whole), thin the data with data.subsample_fps, or give data.train, data.val and data.test"
         )
     groups = radius_components(poses[:, list(joints)].reshape(len(poses), -1), radius)
-    assigned = _assign(np.bincount(groups), val_fraction, test_fraction, np.random.default_rng(seed))[groups]
+    assigned = assign(np.bincount(groups), val_fraction, test_fraction, np.random.default_rng(seed))[groups]
     return Split(*(np.flatnonzero(assigned == side) for side in range(3)))
 
 
@@ -110,21 +125,6 @@ def radius_components(vectors: np.ndarray, radius: float) -> np.ndarray:
         graph = coo_array((np.ones(len(near), dtype=bool), (labels[first + near], labels[first + other])), shape=(len(vectors),) * 2)
         labels = connected_components(graph, directed=False)[1][labels]
     return np.unique(labels, return_inverse=True)[1]
-
-
-def _assign(sizes: Sequence[int] | np.ndarray, val_fraction: float, test_fraction: float, generator: np.random.Generator) -> np.ndarray:
-    """A side (0 train, 1 validation, 2 test) for each group, in random order: test if it fits, else validation if it fits, else train.
-
-    A group fits if it overshoots the wanted number of rows by less than half of itself, so that groups larger than a side go to train.
-    """
-    wanted = np.array([0.0, val_fraction, test_fraction]) * np.sum(sizes)
-    have = np.zeros(3)
-    assigned = np.zeros(len(sizes), dtype=np.int64)
-    for group in generator.permutation(len(sizes)):
-        side = next((side for side in (2, 1) if wanted[side] > 0 and have[side] + sizes[group] / 2 <= wanted[side]), 0)
-        assigned[group] = side
-        have[side] += sizes[group]
-    return assigned
 
 
 def _blocks(segment: Segment, val_fraction: float, test_fraction: float, generator: np.random.Generator) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
-"""Pose priors: energies over SMPL-X poses that can be trained, compared, sampled and used as regularisers.
+"""Priors: energies over SMPL-X poses, and over motions, that can be trained, compared, sampled and used as regularisers.
 
-`load_prior(path)` is the door for programs outside. A new prior is one file, one line in `PriorConfig`, and one YAML.
+`load_prior(path)` is the door for programs outside. A new prior is one file, one line in a union below, and one YAML.
 """
 
 from __future__ import annotations
@@ -9,14 +9,30 @@ from typing import Annotated
 
 from pydantic import Field
 
-from priors.base import DensityPrior, Prior
+from priors.base import DensityPrior, MotionPrior, Prior, TrainablePrior
 from priors.checkpoint import load_prior
 from priors.gaussian import GaussianConfig
 from priors.global_flow import GlobalFlowConfig
 from priors.hand_vae import HandVAEConfig
 from priors.joint_flow import JointFlowConfig
+from priors.motion_cvae import MotionCVAE, MotionCVAEConfig
 
-PriorConfig = Annotated[GaussianConfig | JointFlowConfig | GlobalFlowConfig | HandVAEConfig, Field(discriminator="kind")]
-"""The registry: the union of all priors' configs, told apart by `kind`."""
+_OfPoses = GaussianConfig | JointFlowConfig | GlobalFlowConfig | HandVAEConfig
 
-__all__ = ["DensityPrior", "Prior", "PriorConfig", "load_prior"]
+PriorConfig = Annotated[_OfPoses, Field(discriminator="kind")]
+"""The registry: the union of all pose priors' configs, told apart by `kind`."""
+
+AnyPriorConfig = Annotated[_OfPoses | MotionCVAEConfig, Field(discriminator="kind")]
+"""The configs of all priors, of poses and of motions, that a checkpoint may hold."""
+
+__all__ = [
+    "AnyPriorConfig",
+    "DensityPrior",
+    "MotionCVAE",
+    "MotionCVAEConfig",
+    "MotionPrior",
+    "Prior",
+    "PriorConfig",
+    "TrainablePrior",
+    "load_prior",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,31 @@ class PriorConfigBase(Config, ABC):
         """The prior, before `Prior.start`."""
 
 
-class Prior(nn.Module, ABC):
+class TrainablePrior(nn.Module, ABC):
+    """What `PriorModule` trains: an energy over what the data module's batches hold, poses or windows of motions."""
+
+    def start(self, data: Any) -> None:
+        """Sets whatever depends on the data before training; every rank calls it with the same data."""
+
+    def plan(self, num_steps: int) -> None:
+        """Told before training how many steps there will be at most."""
+
+    @abstractmethod
+    def energy(self, batch: Any) -> Tensor:
+        """Implausibility of each member of a batch in nats: (B,)."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> dict[str, Tensor]:
+        """What training minimises, for a batch: scalars, of which `loss` is the one to minimise and the rest are logged."""
+
+    def check_finite(self) -> None:
+        """Raises `ValueError` if a parameter or buffer is not finite, so that a broken model is never used in silence."""
+        for name, value in self.state_dict().items():
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise ValueError(f"{name} of the {type(self).__name__} is not finite")
+
+
+class Prior(TrainablePrior):
     """A scalar energy over whole-body poses, low where poses are plausible.
 
     A pose is a tensor `(*batch, 55, 3)` of rotation vectors in radians, joints in SMPL-X order. Only `joints`, those that the training data
@@ -79,9 +104,6 @@ class Prior(nn.Module, ABC):
         """
         self.fill.copy_(poses.median(0).values)
 
-    def plan(self, num_steps: int) -> None:
-        """Told before training how many steps there will be at most."""
-
     @abstractmethod
     def energy(self, pose: Tensor) -> Tensor:
         """Implausibility in nats: (*batch, 55, 3) -> (*batch,). Finite, with finite gradient, for any rotations."""
@@ -108,12 +130,6 @@ class Prior(nn.Module, ABC):
         """Scores that only this kind of prior has, on held-out poses (N, 55, 3)."""
         return {}
 
-    def check_finite(self) -> None:
-        """Raises `ValueError` if a parameter or buffer is not finite, so that a broken model is never used in silence."""
-        for name, value in self.state_dict().items():
-            if value.is_floating_point() and not torch.isfinite(value).all():
-                raise ValueError(f"{name} of the {type(self).__name__} is not finite")
-
 
 class DensityPrior(Prior):
     """A prior with a normalised density: `energy` is its negative logarithm."""
@@ -134,3 +150,42 @@ class DensityPrior(Prior):
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         nll = -self.log_prob(pose).mean()
         return {"loss": nll, "nll": nll}
+
+
+class MotionPrior(TrainablePrior):
+    """How bodies go on from one frame to the next. States are those of `body.motion_state`: (339,), z up, 30 frames a second.
+
+    Attributes:
+        leg: () metres from hip to ankle of the bodies that it knows; 0 if it knows bodies of all sizes.
+    """
+
+    leg: Tensor
+
+    @abstractmethod
+    def pair_log_prob(self, before: Tensor, after: Tensor, tilted: bool = True) -> Tensor:
+        """Log-likelihoods (N,) in nats, up to a constant, of transitions between states (N, 339) of one world.
+
+        Args:
+            tilted: with all that the prior can tell of right and wrong; without, only what is fit to lead an optimiser.
+        """
+
+    def transition_log_prob(self, states: Tensor, tilted: bool = True) -> Tensor:
+        """The same of each transition of motions, in one call: states (..., T, 339) -> (..., T - 1)."""
+        before, after = states[..., :-1, :], states[..., 1:, :]
+        return self.pair_log_prob(before.flatten(0, -2), after.flatten(0, -2), tilted).unflatten(0, before.shape[:-1])
+
+    @abstractmethod
+    def contact_probabilities(self, states: Tensor) -> Tensor:
+        """(..., T - 1, 9) that `CONTACT_JOINTS` touch after each transition of states (..., T, 339)."""
+
+    @abstractmethod
+    def rollout(self, state: Tensor, num_steps: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """How motions go on.
+
+        Args:
+            state: (N, 339) first states.
+            num_steps: of 1/30 second.
+            generator: draws each step; None follows the prior's mean.
+        Returns:
+            states (N, num_steps + 1, 339) and probabilities of contact (N, num_steps, 9).
+        """

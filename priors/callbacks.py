@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
@@ -9,15 +12,20 @@ from torch import Tensor
 
 from body.figures import draw_bars, draw_poses
 from body.limits import limit_violations
+from body.motion import MotionWindows
 from body.skeleton import PARTS
 from configs.base import UserError
 from priors.base import Prior
 from priors.hand_vae import HandVAE
 from priors.joint_flow import JointFlow
 from priors.logging import log_figure
+from priors.motion_cvae import MotionCVAE
+from priors.motion_report import draw_samples
+from priors.motion_scores import contact_f1, one_step_errors
 from priors.scores import round_trip_deg
 
 _NUM_DRAWN = 12
+_NUM_WATCHED = 32  # clips
 _TRAVERSED, _STEPS = 4, 7
 
 
@@ -34,6 +42,16 @@ class AveragedWeights(WeightAveraging):
 
         # buffers hold indices and counts: they are copied, never averaged
         super().__init__(use_buffers=False, multi_avg_fn=update)
+
+
+class RunName(Callback):
+    """Names in each checkpoint the run that it is of, None for one that nobody will start again."""
+
+    def __init__(self, name: str | None) -> None:
+        self.name = name
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["run"] = self.name
 
 
 class SampleReport(Callback):
@@ -61,10 +79,38 @@ class SampleReport(Callback):
             raise UserError("the flow can no longer be inverted: lower training.learning_rate or training.grad_clip_val") from error
         values = sample_statistics(prior, samples, poses) | {"round_trip_deg": round_trip_deg(prior, poses)}
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, rank_zero_only=True)
-        last = trainer.current_epoch + 1 == trainer.max_epochs
-        if (last or (trainer.current_epoch + 1) % self.every_n_epochs == 0) and trainer.logger is not None:
+        if _draws_now(trainer, self.every_n_epochs):
             for name, figure in _figures(prior, samples, poses).items():
                 log_figure(trainer.logger, name, figure, trainer.global_step)
+
+
+class MotionReport(Callback):
+    """Logs how well a motion prior predicts held-out clips one frame ahead and which joints touch, and draws sampled motions.
+
+    Args:
+        clips: held-out motions, one window each; at most some from all over them are used.
+        every_n_epochs: how often to draw.
+    """
+
+    def __init__(self, clips: Sequence[MotionWindows], every_n_epochs: int) -> None:
+        at = torch.linspace(0, len(clips) - 1, min(len(clips), _NUM_WATCHED)).round().long().tolist()
+        self.clips = [clips[i] for i in at]
+        self.every_n_epochs = every_n_epochs
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        prior: MotionCVAE = pl_module.prior
+        values = one_step_errors(prior, self.clips) | contact_f1(prior, self.clips)
+        pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, rank_zero_only=True)
+        if _draws_now(trainer, self.every_n_epochs) and (figure := draw_samples(prior)) is not None:
+            log_figure(trainer.logger, "samples", figure, trainer.global_step)
+
+
+def _draws_now(trainer: pl.Trainer, every_n_epochs: int) -> bool:
+    epoch = trainer.current_epoch + 1
+    return trainer.logger is not None and (epoch == trainer.max_epochs or epoch % every_n_epochs == 0)
 
 
 def sample_statistics(prior: Prior, samples: Tensor, poses: Tensor) -> dict[str, float]:

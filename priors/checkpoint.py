@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 
 from body.skeleton import JOINT_NAMES
 from configs.base import UserError
-from priors.base import Prior
+from priors.base import Prior, PriorConfigBase, TrainablePrior
+from priors.humor import NUMPY_SCALARS, is_humor, load_humor
 
 CHECKPOINT_FORMAT = 1
 CODE_VERSION = "0.1.0"
@@ -19,7 +20,7 @@ _ENTRY = "prior"
 _PREFIX = "prior."
 
 
-def describe(prior: Prior, experiment: dict[str, Any], fingerprint: str) -> dict[str, Any]:
+def describe(prior: TrainablePrior, experiment: dict[str, Any], fingerprint: str) -> dict[str, Any]:
     """What is saved beside the weights, as plain types only, so that `torch.load(weights_only=True)` reads it.
 
     Args:
@@ -30,22 +31,29 @@ def describe(prior: Prior, experiment: dict[str, Any], fingerprint: str) -> dict
         "format": CHECKPOINT_FORMAT,
         "code_version": CODE_VERSION,
         "experiment": experiment,
-        "joints": list(prior.joints),
+        "joints": list(prior.joints) if isinstance(prior, Prior) else [],  # a motion prior has all of the body's
         "data_fingerprint": fingerprint,
     }
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint of this project as it was saved, on the CPU. Raises `UserError` if it is not one, or of another version."""
-    path = Path(path)
+def _read(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; train one with `python train.py --config NAME`, it leaves checkpoints/NAME/best.ckpt")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what unpickling makes of bytes that are no pickle can be any error
         raise UserError(
             f"{path}: not a checkpoint that can be read safely ({_in_one_line(error)}); expected one written by train.py"
         ) from error
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A checkpoint of this project as it was saved, on the CPU. Raises `UserError` if it is not one, or of another version."""
+    return _checked(_read(Path(path)), path)
+
+
+def _checked(content: Any, path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get(_ENTRY), dict) or "state_dict" not in content:
         keys = ", ".join(sorted(map(str, content))) if isinstance(content, dict) else type(content).__name__
         raise UserError(f"{path}: a file without a prior (it holds: {keys}); expected a checkpoint written by train.py")
@@ -57,35 +65,44 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_prior(path: str | Path, device: str | torch.device = "cpu") -> Prior:
-    """The prior in a checkpoint, frozen and in evaluation mode.
+def load_prior(path: str | Path, device: str | torch.device = "cpu") -> TrainablePrior:
+    """The prior in a checkpoint, frozen and in evaluation mode: a `Prior` over poses, or a `MotionCVAE` over motions.
 
     Args:
-        path: a checkpoint written by `train.py`, such as `checkpoints/joint_flow/best.ckpt`.
+        path: a checkpoint written by `train.py`, such as `checkpoints/joint_flow/best.ckpt`, or one of HuMoR's, such as
+            `humor/best_model.pth`; which of the two is told by its content.
         device: where to put it.
     Raises:
         UserError: if there is no such file, it is no checkpoint, is of another version, or does not fit its own description.
     """
-    content = read_checkpoint(path)
-    entry = content[_ENTRY]
-    try:
-        prior = build_prior(entry["experiment"]["model"], entry["joints"])
-        weights = {name.removeprefix(_PREFIX): value for name, value in content["state_dict"].items() if name.startswith(_PREFIX)}
-        prior.load_state_dict(weights)
-        prior.check_finite()
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError, UserError) as error:
-        raise UserError(f"{path}: the checkpoint does not fit its own description ({_in_one_line(error)}); train it again") from error
+    content = _read(Path(path))
+    prior = load_humor(Path(path), content) if is_humor(content) else _described(_checked(content, path), path)
     try:
         return prior.to(device).eval().requires_grad_(False)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"the device {device} is not to be had ({_in_one_line(error)}); cpu is") from error
 
 
-def build_prior(model: dict[str, Any], joints: list[str]) -> Prior:
-    """A prior, not yet trained, from its config as a plain dict and the names of its joints."""
-    from priors import PriorConfig  # the registry imports this module
+def _described(content: dict[str, Any], path: str | Path) -> TrainablePrior:
+    """The prior in a checkpoint of this project."""
+    entry = content[_ENTRY]
+    try:
+        prior = build_prior(entry["experiment"]["model"], entry["joints"])
+        weights = {name.removeprefix(_PREFIX): value for name, value in content["state_dict"].items() if name.startswith(_PREFIX)}
+        prior.load_state_dict(weights)
+        prior.check_finite()
+        return prior
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError, UserError) as error:
+        raise UserError(f"{path}: the checkpoint does not fit its own description ({_in_one_line(error)}); train it again") from error
 
-    config = TypeAdapter(PriorConfig).validate_python(model)
+
+def build_prior(model: dict[str, Any], joints: list[str]) -> TrainablePrior:
+    """A prior, not yet trained, from its config as a plain dict and the names of its joints, which only pose priors look at."""
+    from priors import AnyPriorConfig  # the registry imports this module
+
+    config = TypeAdapter(AnyPriorConfig).validate_python(model)
+    if not isinstance(config, PriorConfigBase):
+        return config.build()
     unknown = [name for name in joints if name not in JOINT_NAMES]
     if unknown:
         raise ValueError(f"there is no joint {', '.join(map(str, unknown))}")

@@ -10,9 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, ReduceLROnPlateau, SequentialLR, StepLR
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from configs.base import Config, UserError
-from priors.base import Prior
+from priors.base import TrainablePrior
 from priors.checkpoint import describe
 from priors.scores import summarize
 
@@ -44,7 +45,7 @@ class TrainingConfig(Config):
 
 
 class PriorModule(pl.LightningModule):
-    """Trains a prior by its own loss, validates it by its energy.
+    """Trains a prior by its own loss, validates it by its energy. Batches are what the prior takes: poses, or windows of motions.
 
     Args:
         prior: started on the training data.
@@ -54,7 +55,7 @@ class PriorModule(pl.LightningModule):
         seed: of the randomness in training.
     """
 
-    def __init__(self, prior: Prior, config: TrainingConfig, experiment: dict[str, Any], fingerprint: str, seed: int) -> None:
+    def __init__(self, prior: TrainablePrior, config: TrainingConfig, experiment: dict[str, Any], fingerprint: str, seed: int) -> None:
         super().__init__()
         self.prior = prior
         self.config = config
@@ -62,6 +63,7 @@ class PriorModule(pl.LightningModule):
         self.fingerprint = fingerprint
         self.seed = seed
         self._energies: list[Tensor] = []
+        self._losses: list[dict[str, Tensor]] = []
 
     def on_fit_start(self) -> None:
         self.prior.plan(int(self.trainer.estimated_stepping_batches))
@@ -70,7 +72,7 @@ class PriorModule(pl.LightningModule):
         # Dropout, posterior samples and masks depend on (seed, epoch, rank) alone, so that a resumed run repeats them bit for bit.
         torch.manual_seed(hash((self.seed, self.current_epoch, self.global_rank)) % 2**63)
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         values = self.prior.loss(batch)
         if not torch.isfinite(values["loss"]):
             raise UserError(
@@ -80,18 +82,25 @@ class PriorModule(pl.LightningModule):
         self.log_dict({f"train/{name}": value.detach() for name, value in values.items()}, prog_bar=False, batch_size=len(batch))
         return values["loss"]
 
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         values = self.prior.loss(batch)
-        for name, value in values.items():
-            self.log(f"val/{name}", value, prog_bar=name == "loss", batch_size=len(batch), sync_dist=True)
+        self._losses.append({name: value.float() * len(batch) for name, value in values.items()})
         self._energies.append(self.prior.energy(batch).float())
 
     def on_validation_epoch_end(self) -> None:
-        energies = self.all_gather(torch.cat(self._energies)).flatten()
+        # Means over all rows of all ranks, by hand: one rank may have a row more than another, for which Lightning's gathering fails and
+        # its averages are off.
+        energies = torch.cat(self._energies)
+        if self.trainer.world_size > 1:
+            energies = torch.cat(gather_all_tensors(energies))
+        sums = {name: torch.stack([losses[name] for losses in self._losses]).sum() for name in self._losses[0]}
+        losses = {name: float(self.trainer.strategy.reduce(value, reduce_op="sum")) / len(energies) for name, value in sums.items()}
         self._energies.clear()
-        values = {f"val/{name}": value for name, value in summarize(self.prior, energies).items() if isinstance(value, float)}
-        self.log_dict(values, rank_zero_only=True)
-        share = self.trainer.callback_metrics.get("val/broad_share")
+        self._losses.clear()
+        scores = {name: value for name, value in summarize(self.prior, energies).items() if isinstance(value, float)}
+        for name, value in {**scores, **losses}.items():
+            self.log(f"val/{name}", value, prog_bar=name == "loss", sync_dist=True)  # the same on every rank
+        share = losses.get("broad_share")
         if share is not None and share > _COLLAPSED:
             log.warning(
                 "the broad component explains %.0f %% of the validation poses: training has collapsed, lower the learning rate", 100 * share

@@ -27,20 +27,26 @@ def score(prior: Prior, poses: torch.Tensor) -> dict[str, Any]:
     return evaluate(prior, poses) | auroc(prior, poses) | {"precision": precision, "recall": recall}
 
 
-def print_table(metrics: dict[str, dict[str, Any]]) -> None:
-    """Prints {checkpoint: its scores}: a row for each score, so that narrow terminals hold it, a column for each checkpoint."""
-    keys = [key for key in dict.fromkeys(key for values in metrics.values() for key in values) if key not in ("joints", "num_poses")]
-    num_poses = next(iter(metrics.values()))["num_poses"]
-    table = Table(title=f"{num_poses} poses; nats against normalised Haar measure over the joints scored")
+def print_table(metrics: dict[str, dict[str, Any]], title: str) -> None:
+    """Prints {checkpoint: its scores}: a row for each score, so that narrow terminals hold it, a column for each checkpoint.
+
+    Lists among the scores are shown by how many they hold, tables not at all.
+    """
+    keys = dict.fromkeys(key for values in metrics.values() for key, value in values.items() if not isinstance(value, dict))
+    table = Table(title=title)
     table.add_column("", no_wrap=True)
     for path in metrics:
         table.add_column(path, justify="right", overflow="fold")
-    table.add_row("joints", *(str(len(values["joints"])) for values in metrics.values()))
     for key in keys:
-        cells = [values.get(key) for values in metrics.values()]
-        table.add_row(key, *("-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in cells))
+        table.add_row(key, *(_cell(values.get(key)) for values in metrics.values()))
     console = Console()
     Console(width=max(console.width, 220) if not console.is_terminal else None).print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return str(len(value))
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def plot(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from body.rotations import geodesic_angle
-from priors.base import DensityPrior, Prior
+from priors.base import DensityPrior, Prior, TrainablePrior
 
 _CHUNK = 2048
 
@@ -20,8 +20,8 @@ def bits_per_dof(nll: float, num_joints: int) -> float:
     return nll / (3 * num_joints * math.log(2))
 
 
-def summarize(prior: Prior, energies: Tensor) -> dict[str, Any]:
-    """The scores of a set of poses from their energies (N,): of a density, its negative log-likelihood; of any other prior, its energy."""
+def summarize(prior: TrainablePrior, energies: Tensor) -> dict[str, Any]:
+    """The scores of poses or motions by their energies (N,): of a density, negative log-likelihoods; of any other prior, energies."""
     mean, median, worst = (float(x) for x in (energies.mean(), energies.median(), energies.max()))
     if not isinstance(prior, DensityPrior):
         return {"energy": mean, "energy_median": median, "energy_worst": worst}

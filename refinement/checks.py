@@ -9,7 +9,7 @@ import numpy as np
 
 from configs.base import UserError
 from refinement.formats.keypoints import Link
-from refinement.formats.multi_tram import Recording
+from refinement.formats.recording import Recording
 from refinement.geometry import project, to_camera, to_world, unproject
 from refinement.sampling import person_region, pixel_centres
 

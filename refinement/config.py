@@ -54,9 +54,10 @@ class RefinementConfig(Config):
     alpha_change_threshold: float = Field(0.05, gt=0, lt=1)
     """Bound of |delta|."""
     motion_prior_chunk_size: int = Field(10, ge=1)
-    """Frames by which the horizon of a motion prior grows; smoothness, which stands in for one, sees the whole clip at once."""
+    """Frames of a chunk of transitions for the motion prior. Chunks of all people run side by side, each from its own first state, as many
+    at once as memory allows: the result does not depend on it."""
     humor_horizon_max: int | None = Field(None, ge=1)
-    """Longest horizon of a motion prior in frames; null for the whole clip."""
+    """Frames from the first one on that the motion prior looks at; null for the whole clip. After them there is smoothness only."""
     optimize_ground_plane: bool = True
     ground_plane_init: Literal["median", "ransac", "fixed"] = "median"
     """How the floor is found before it is optimised, see `refinement.floor.ground_plane`."""
@@ -64,3 +65,5 @@ class RefinementConfig(Config):
     """A sub-stage ends when an iteration changes the loss by less than this fraction."""
     max_total_iterations: int = Field(500, ge=0)
     """Iterations over all sub-stages."""
+    pad_frames: int | None = Field(None, ge=1)
+    """Clips run at the next multiple of so many frames, so that their shapes are shared; null for their own length."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from body.motion_state import CONTACT_JOINTS
+from refinement.motion_states import MotionSight
 from refinement.problem import Bodies, Problem
 from refinement.scene import Scene
 
@@ -19,16 +21,31 @@ def carrying_joints(bodies: Bodies) -> list[int]:
 
 
 @torch.no_grad()
-def detect_contacts(scene: Scene, problem: Problem) -> Tensor:
-    """(P, T, F) in [0, 1]: how surely each joint that can carry does; zero outside a person's life."""
+def detect_contacts(scene: Scene, problem: Problem, motion: MotionSight | None = None) -> Tensor:
+    """(P, T, F) in [0, 1]: how surely each joint that can carry does, by height and speed, or by a motion prior on the frames on which it
+    sees the person; zero outside a person's life."""
     joints = carrying_joints(problem.bodies)
     feet = scene.joints[:, :, joints]
+    last = problem.num_frames - 1
     steps = torch.linalg.vector_norm(torch.diff(feet, dim=1), dim=-1) * problem.fps
     if steps.shape[1] == 0:
         steps = torch.zeros_like(feet[..., 0])
     # the slower of the steps to and from a frame: the first and last frame of a stance count
     speed = torch.minimum(torch.cat([steps[:, :1], steps], 1), torch.cat([steps, steps[:, -1:]], 1))[:, : feet.shape[1]]
+    if problem.padding and last:
+        speed[:, last] = steps[:, last - 1]  # the step into the padding is none
     raised = scene.heights(joints) - problem.bodies.height[:, None, joints]
     still = torch.sigmoid((_SPEED - speed) / _SPEED_WIDTH)
     low = torch.sigmoid((_HEIGHT - raised) / _HEIGHT_WIDTH)
-    return still * low * problem.alive[..., None]
+    found = still * low * problem.alive[..., None]
+    return found if motion is None else _by_motion(found, scene, problem, motion)
+
+
+def _by_motion(found: Tensor, scene: Scene, problem: Problem, motion: MotionSight) -> Tensor:
+    if not motion.view.valid.any():
+        return found
+    places = [CONTACT_JOINTS.index(problem.bodies.smplx_index[joint]) for joint in carrying_joints(problem.bodies)]
+    expected = motion.prior.contact_probabilities(motion.view.states(scene))[..., places]
+    nearest, known = motion.view.nearest(found.shape[1])
+    expected = expected.gather(1, nearest[..., None].expand(-1, -1, len(places)))
+    return torch.where((known & problem.alive)[..., None], expected, found)

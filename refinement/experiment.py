@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from configs.base import Config
+from configs.launch import SlurmConfig
 from refinement.config import RefinementConfig
+from refinement.people import PeopleConfig
 
 
-class InputConfig(Config):
+class InputConfig(PeopleConfig):
     """What is refined."""
 
     path: str | None = None
     """The folder of a sequence, with those of stages 1 to 4 in it, or a folder of such folders; null for the built-in sequence."""
+    pattern: str | None = None
+    """Of a folder of sequences, those whose whole name matches: `jump*`, `*_cam0?`; null for all."""
+    start_idx: int = Field(0, ge=0)
+    """Of these, in order of their names, from the one of this number, counted from 0 ..."""
+    end_idx: int | None = Field(None, ge=1)
+    """... up to but without the one of this number; null for all."""
+    skip_existing: bool = False
+    """Whether a sequence is skipped whose result is complete and was made from the same input and configuration."""
     fps: float | None = Field(None, gt=0)
     """Frames a second; null for what stage 1 says."""
     keypoint_dropout: float = Field(0.0, ge=0, lt=1)
@@ -22,12 +32,19 @@ class InputConfig(Config):
     seed: int = Field(0, ge=0)
     """Of the dropout, of the search for the floor, and of the built-in sequence."""
 
+    @model_validator(mode="after")
+    def _check_range(self) -> InputConfig:
+        if self.end_idx is not None and self.end_idx <= self.start_idx:
+            raise ValueError(f"end_idx={self.end_idx} is the first sequence left out, it must be larger than start_idx={self.start_idx}")
+        return self
+
 
 class OutputConfig(Config):
     """Where the result goes; nothing else is written to."""
 
     path: str | None = None
-    """Null for `5_refinement` in the folder of the sequence. With many sequences, the folder that gets one folder for each."""
+    """Null for `5_refinement` (and `4_world_space`) in the folder of the sequence. With many sequences, the folder that gets one folder for
+    each."""
 
 
 class PriorPaths(Config):
@@ -49,8 +66,8 @@ class BodyModelConfig(Config):
 class MotionPriorConfig(Config):
     """What motions are like."""
 
-    path: None = None
-    """No motion prior can be loaded yet; smoothness takes its place."""
+    path: str | None = None
+    """A checkpoint of a motion prior, ours or HuMoR's; null for smoothness in its place."""
 
 
 class RefinementLoggingConfig(Config):
@@ -66,6 +83,8 @@ class RefinementExperiment(Config):
 
     input: InputConfig = InputConfig()
     output: OutputConfig = OutputConfig()
+    stages: list[int] = Field(default_factory=lambda: [5])
+    """4 carries the people of stage 3 into the world, 5 refines them there."""
     prior: PriorPaths = PriorPaths()
     body_model: BodyModelConfig = BodyModelConfig()
     motion_prior: MotionPriorConfig = MotionPriorConfig()
@@ -73,3 +92,11 @@ class RefinementExperiment(Config):
     logging: RefinementLoggingConfig = RefinementLoggingConfig()
     trainer: dict[str, Any] = Field(default_factory=dict)
     """Passed on to Lightning's Trainer: `accelerator`, `devices`, `enable_progress_bar`, ..."""
+    slurm: SlurmConfig = SlurmConfig()
+
+    @field_validator("stages")
+    @classmethod
+    def _check_stages(cls, stages: list[int]) -> list[int]:
+        if not stages or not set(stages) <= {4, 5} or sorted(set(stages)) != stages:
+            raise ValueError("[4], [5] or [4, 5] is expected; stages 1 to 3 are programs of others, which pipeline.py runs")
+        return stages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +13,19 @@ from body.smplx_files import load_joint_model
 from configs.base import UserError
 from refinement.checks import check_cameras
 from refinement.floor import FloorMethod, floor_candidates, ground_plane, ransac_plane, soles, up_direction
-from refinement.formats.keypoints import Link, links, observed
-from refinement.formats.multi_tram import Recording, read_recording
+from refinement.formats import read_upstream
+from refinement.formats.bodies import BodyTrack
+from refinement.formats.keypoints import Link, links, observed, placement_error
+from refinement.formats.multi_tram import read_recording
+from refinement.formats.recording import Recording
 from refinement.geometry import project, to_world
+from refinement.people import PeopleConfig
 from refinement.problem import Bodies, Cameras, Observations, Problem
 from refinement.sampling import DepthSamples, sample_depth
 from refinement.scale import combined, from_bodies, from_floor, place_by_keypoints
+from refinement.sizing import sized
 from refinement.skeletons import assemble, layout, recover
-from refinement.start import checked_start, scaled, world_start
+from refinement.start import carried_into_cameras, checked_start, scaled, world_start
 
 _FPS = 30.0
 _SURE = 0.3
@@ -41,6 +47,7 @@ def load_problem(
     keypoint_dropout: float = 0.0,
     seed: int = 0,
     max_frames: int | None = None,
+    who: PeopleConfig | None = None,
 ) -> Problem:
     """Reads a clip, checks its stages against each other, and finds where the refinement starts. All tensors are float64 on the CPU.
 
@@ -53,27 +60,78 @@ def load_problem(
         keypoint_dropout: share of the keypoints of each person and frame that is dropped, drawn from `seed`, to see how much rests on them.
         seed: of the dropout and of RANSAC.
         max_frames: only the first so many frames are used.
+        who: who is refined; everybody where it is None.
     Raises:
         UserError: if something is missing or wrong that nothing can replace; lesser faults are mended and told in `Problem.warnings`.
     """
     warnings: list[str] = []
     folders = [Path(folder) for folder in (stage1_dir, stage2_dir, stage3_dir)]
     recording = read_recording(*folders, None if stage4_dir is None else Path(stage4_dir), max_frames, warnings)
+    return _problem(recording, warnings, fps, body_model, ground_plane_init, keypoint_dropout, seed, who)
+
+
+def load_sequence(
+    path: Path,
+    *,
+    fps: float | None = None,
+    body_model: Path | None = None,
+    ground_plane_init: FloorMethod = "median",
+    keypoint_dropout: float = 0.0,
+    seed: int = 0,
+    max_frames: int | None = None,
+    who: PeopleConfig | None = None,
+) -> Problem:
+    """Reads a clip in any of the formats of `refinement.formats.UPSTREAM`, told apart by content, and finds where the refinement starts.
+
+    Args:
+        path: a tool's file, or the folder that it wrote into.
+        fps, body_model, ground_plane_init, keypoint_dropout, seed, max_frames, who: as of `load_problem`.
+    Raises:
+        UserError: if no tool is known to write such a file, or something is missing or wrong that nothing can replace; lesser faults are
+            mended and told in `Problem.warnings`.
+    """
+    warnings: list[str] = []
+    recording = read_upstream(Path(path), warnings).first(max_frames)
+    return _problem(recording, warnings, fps, body_model, ground_plane_init, keypoint_dropout, seed, who)
+
+
+def _problem(
+    recording: Recording,
+    warnings: list[str],
+    fps: float | None,
+    body_model: Path | None,
+    ground_plane_init: FloorMethod,
+    keypoint_dropout: float,
+    seed: int,
+    who: PeopleConfig | None,
+) -> Problem:
+    """What `load_problem` and `load_sequence` share, once the files are read."""
     proven = check_cameras(recording)
+    if not recording.camera_bodies:
+        # whoever has no camera bodies is a body of the world, and turns about the pelvis, which its skeleton tells
+        recording = carried_into_cameras(recording, _bodies(recording.world_bodies, body_model, []))
+    everybody = recording.camera_bodies.keys()
+    recording = (who or PeopleConfig()).of(recording)
     cameras, people = recording.cameras, tuple(recording.camera_bodies)
-    bodies = _bodies(recording, body_model, warnings)
+    bodies = _bodies(recording.camera_bodies, body_model, warnings)
     of = links(recording.tracks.format_name, len(bodies.parents)) if recording.tracks.format_name else ()
     keypoints = _keypoints(recording, of, keypoint_dropout, seed)
+    if recording.alpha is not None and body_model is None:
+        bodies = sized(recording, bodies, keypoints, of, warnings)
     start, votes = checked_start(recording, bodies, keypoints, of, proven, warnings)
     keypoints[..., 2] *= start.seen[..., None]
 
     placed = _placed(start.joints(bodies), keypoints, of, cameras.intrinsics)
-    depth = sample_depth(recording, people, _pixels(placed, keypoints, of, cameras.intrinsics), start.seen)
+    pixels = _pixels(placed, keypoints, of, cameras.intrinsics)
+    depth = sample_depth(recording, people, pixels, start.seen, bystanders=everybody - set(people))
     depth = DepthSamples(depth.depth, depth.confidence, np.concatenate([depth.scene, recording.cloud]))
     anchor = _anchored(recording, bodies, placed, start.seen & votes[:, None], depth, ground_plane_init, seed, warnings)
     estimate, alive = world_start(start, cameras.w2c, anchor.alpha, anchor.plane)
     if fps is None and cameras.fps is None:
-        warnings.append(f"{stage1_dir}: neither cameras.npz nor metadata.json has 'fps'; {_FPS:g} frames a second are assumed")
+        warnings.append(f"{cameras.source}: no file says how many frames a second; {_FPS:g} are assumed, else give input.fps")
+    scale_known = recording.alpha is not None and not keypoints[..., 2].any() and not depth.confidence.any()
+    if scale_known:
+        warnings.append(f"{cameras.source}: neither keypoints nor depth tell the scale, so it stays as it is")
     # a frame whose camera is trusted less says less; a clip of equal trust is taken as it is
     trust = cameras.confidence / max(cameras.confidence.max(), np.finfo(float).tiny)
     return Problem(
@@ -90,17 +148,19 @@ def load_problem(
             keypoints=torch.from_numpy(keypoints[..., :2].copy()),
             keypoint_confidence=torch.from_numpy(keypoints[..., 2] * trust[:, None]),
             keypoint_joints=tuple(link.joints for link in of),
+            keypoint_error=placement_error(recording.tracks.format_name),
             joint_depth=torch.from_numpy(depth.depth),
             joint_depth_confidence=torch.from_numpy(np.where(anchor.consistent, depth.confidence * trust[:, None], 0)),
             floor_points=torch.from_numpy(anchor.floor_points[:: -(-len(anchor.floor_points) // _FLOOR_POINTS) or 1].copy()),
         ),
         start=estimate,
         warnings=tuple(warnings),
+        scale_known=scale_known,
     )
 
 
-def _bodies(recording: Recording, body_model: Path | None, warnings: list[str]) -> Bodies:
-    tracks = recording.camera_bodies.values()
+def _bodies(people: Mapping[int, BodyTrack], body_model: Path | None, warnings: list[str]) -> Bodies:
+    tracks = people.values()
     of = layout(max((track.pose.shape[1] for track in tracks), key=(22, 24, 55).index))
     model = None
     if body_model is not None:
@@ -172,16 +232,18 @@ def _anchored(
     by_bodies = from_bodies(placed[..., 2], depth.depth, depth.confidence * seen[..., None], bodies.thickness.numpy())
     alpha, by_floor = by_bodies.alpha, (np.nan, np.inf)
     source = recording.cameras.source
-    if not np.isfinite(alpha):
+    if recording.alpha is not None:
+        alpha = recording.alpha
+    elif not np.isfinite(alpha):
         warnings.append(f"{source}: no depth inside any person's mask; stage 1 is taken to be metric")
         alpha = 1.0
     for _ in range(_ROUNDS):
         world = to_world(placed, scaled(w2c, alpha))
-        up = up_direction(world, seen)
+        up = up_direction(world, seen) if recording.up is None else recording.up
         feet = soles(world, heights, up, seen)
         points = floor_candidates(depth.scene * alpha, feet, up, _FLOOR_BAND)
         plane = ransac_plane(points, up, _FLOOR_INLIER, seed)
-        if plane is not None and np.isfinite(by_bodies.alpha):
+        if recording.alpha is None and plane is not None and np.isfinite(by_bodies.alpha):
             by_floor = from_floor(placed, seen, heights, w2c, plane / [1, 1, 1, alpha])
             alpha = combined([(by_bodies.alpha, by_bodies.error), by_floor])
     if np.isfinite(by_floor[0]) and abs(np.log(by_floor[0] / by_bodies.alpha)) > _DISAGREEMENT:

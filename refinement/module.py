@@ -12,10 +12,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from priors.base import Prior
+from priors import MotionPrior, Prior
 from refinement.config import RefinementConfig
 from refinement.contacts import detect_contacts
 from refinement.floor import level_plane, soles, up_direction
+from refinement.motion_states import look
 from refinement.noise import estimate_noise, start_joints
 from refinement.objective import NotFiniteError, Objective
 from refinement.occlusion import facing_joints
@@ -60,11 +61,16 @@ class RefinementModule(pl.LightningModule):
     Args:
         problem: of one float type, on one device.
         config: what to do.
-        body_prior, hand_prior: frozen, or None.
+        body_prior, hand_prior, motion_prior: frozen, or None.
     """
 
     def __init__(
-        self, problem: Problem, config: RefinementConfig, body_prior: Prior | None = None, hand_prior: Prior | None = None
+        self,
+        problem: Problem,
+        config: RefinementConfig,
+        body_prior: Prior | None = None,
+        hand_prior: Prior | None = None,
+        motion_prior: MotionPrior | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -72,9 +78,11 @@ class RefinementModule(pl.LightningModule):
         problem = prepared(problem)
         self.problem, self.config = problem, config
         self.noise = estimate_noise(problem)
-        self.body_prior, self.hand_prior = body_prior, hand_prior
+        self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
+        self.motion = None if motion_prior is None else look(problem, motion_prior, config.humor_horizon_max)
         self.variables = Variables(problem, self.noise, config.alpha_change_threshold, _free_joints(problem, hand_prior is not None))
-        self.stages = make_stages(config, self.noise, body_prior, hand_prior)
+        held = config.model_copy(update={"optimize_delta_alpha": False}) if problem.scale_known else config
+        self.stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion)
         self.reports: dict[str, StageReport] = {}
         self.total_iterations = 0
         self.fingerprint = ""
@@ -110,7 +118,7 @@ class RefinementModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         scene, stage = self.scene(), self.stage
         if stage.find_contacts:
-            self.variables.contacts.copy_(detect_contacts(scene, self.problem))
+            self.variables.contacts.copy_(detect_contacts(scene, self.problem, self.motion))
         self.variables.facing.copy_(facing_joints(scene, self.problem))
         for name, parameter in self.variables.named_parameters():
             parameter.requires_grad_(name in stage.free)

@@ -35,7 +35,7 @@ class NoiseLevels:
     """Standard deviations of the white part of the input's noise.
 
     Attributes:
-        keypoint_px: of a keypoint's coordinate.
+        keypoint_px: of a keypoint's coordinate; at least what detected points and joints differ by.
         rotation_rad: of one component of a joint's rotation in stage 3, the body's joints only.
         hand_rotation_rad: the same of the fingers, which another network sees, at fewer pixels.
         depth_ratio: of a reading of the depth map, as a fraction of the depth.
@@ -63,7 +63,8 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
     """Noise of a problem's keypoints, rotations and depths."""
     seen = problem.observations
     valid = (seen.keypoint_confidence > 0).transpose(1, 2)[..., None].expand(-1, -1, -1, 2)
-    keypoint = _sensible(white_noise(seen.keypoints.transpose(1, 2), valid), _FLOOR_PX, _USUAL_PX)
+    floor_px = max(_FLOOR_PX, seen.keypoint_error * float(height_in_image(problem)[problem.visible].median()))
+    keypoint = _sensible(white_noise(seen.keypoints.transpose(1, 2), valid), floor_px, _USUAL_PX)
 
     body, hands = (_rotation_level(problem, joints) for joints in (problem.bodies.body_joints, problem.bodies.hand_joints))
 

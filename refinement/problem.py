@@ -79,6 +79,7 @@ class Observations:
         keypoints: (P, T, K, 2) pixels.
         keypoint_confidence: (P, T, K) in [0, 1].
         keypoint_joints: K tuples of joint indices; a keypoint lies at the mean of its joints (most have one).
+        keypoint_error: how far it may lie from there even so, as a share of the body's height in the image.
         joint_depth: (P, T, J) z-depth in stage 1's unit, read from the depth map at the projected joint inside the person's own mask.
         joint_depth_confidence: (P, T, J) in [0, 1]; 0 where hidden, outside the mask, or without depth.
         floor_points: (M, 3) points of the scene in the stage 1 world and unit that may belong to the floor; M may be 0.
@@ -90,6 +91,7 @@ class Observations:
     joint_depth: Tensor
     joint_depth_confidence: Tensor
     floor_points: Tensor
+    keypoint_error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ class Problem:
         alive: (P, T) bool, from a person's first to last seen frame.
         visible: (P, T) bool, frames on which stage 3 saw the person.
         warnings: one line for each fault that was found in the input and mended.
+        scale_known: whether alpha0 is kept: the tool that made the cameras is metric, and nothing that was seen could tell better.
+        padding: frames at the end that were added to reach a shared length, see `refinement.padding`; nobody is alive on them.
     """
 
     person_ids: tuple[int, ...]
@@ -134,6 +138,13 @@ class Problem:
     observations: Observations
     start: Estimate
     warnings: tuple[str, ...] = field(default=())
+    scale_known: bool = False
+    padding: int = 0
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the clip itself, without the padding."""
+        return len(self.frame_ids) - self.padding
 
 
 def cast(value: Any, dtype: torch.dtype, device: torch.device | None = None) -> Any:

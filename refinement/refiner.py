@@ -7,8 +7,9 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,24 @@ import torch
 from pydantic import ValidationError
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from body.motion_state import NUM_JOINTS
 from body.skeleton import PARTS
 from configs.base import UserError
-from priors import Prior, load_prior
+from configs.interruption import UntilKilled
+from priors import MotionPrior, Prior, load_prior
 from refinement.config import RefinementConfig
 from refinement.load import load_problem
 from refinement.module import RefinementModule
+from refinement.padding import cropped, padded
+from refinement.people import PeopleConfig
 from refinement.problem import Problem, cast
 from refinement.resume import belongs, fingerprint
 from refinement.scene import Scene
 from refinement.summary import RefinementOutput, summarize
-from refinement.write import write_result
+from refinement.write import WRITING, write_result
 
 log = logging.getLogger("refine")
 
@@ -54,10 +60,12 @@ class Stage5Refiner:
 
     Args:
         config: what to do.
-        body_prior, hand_prior: frozen priors, or None.
+        body_prior, hand_prior, motion_prior: frozen priors, or None.
         trainer: passed on to Lightning's Trainer: `accelerator`, `devices`, ...
         logger: of Lightning, or None.
         checkpoint_dir: an unfinished run is kept in `.unfinished` in it after each sub-stage, and found again there; None to keep nothing.
+
+    Logger and checkpoint folder are those of the next clip, and may be changed between clips.
     """
 
     def __init__(
@@ -66,12 +74,13 @@ class Stage5Refiner:
         *,
         body_prior: Prior | None = None,
         hand_prior: Prior | None = None,
+        motion_prior: MotionPrior | None = None,
         trainer: Mapping[str, Any] | None = None,
         logger: Logger | None = None,
         checkpoint_dir: Path | None = None,
     ) -> None:
         self.config = config or RefinementConfig()
-        self.body_prior, self.hand_prior = body_prior, hand_prior
+        self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
         self.trainer, self.logger, self.checkpoint_dir = dict(trainer or {}), logger, checkpoint_dir
 
     def refine(self, given: RefinementInput) -> RefinementOutput:
@@ -81,23 +90,28 @@ class Stage5Refiner:
             UserError: if the input is not finite, a prior knows none of the joints that it is to judge, or Lightning refuses the trainer's
                 options.
         """
-        problem = cast(given.problem, _DTYPE)
+        problem = padded(cast(given.problem, _DTYPE), self.config.pad_frames)
         _check_finite(problem)
         _check_prior("body", self.body_prior, ("body",), problem)
+        if self.motion_prior is not None and not set(range(NUM_JOINTS)) <= set(problem.bodies.smplx_index):
+            raise UserError("motion_prior.path: the bodies lack some of the 22 joints of the body that a motion prior sees; leave it out")
         _check_prior("hands", self.hand_prior, ("left_hand", "right_hand"), problem)
         began = time.perf_counter()
-        module = RefinementModule(problem, self.config, self.body_prior, self.hand_prior)
+        module = RefinementModule(problem, self.config, self.body_prior, self.hand_prior, self.motion_prior)
         if module.stages and self.config.max_total_iterations:
             self._fit(module)
         module.to("cpu")
         module.problem = cast(module.problem, _DTYPE, torch.device("cpu"))
-        return summarize(module, time.perf_counter() - began)
+        output = summarize(module, time.perf_counter() - began)
+        return replace(output, state=cropped(output.state, problem.num_frames))
 
     def _fit(self, module: RefinementModule) -> None:
-        callbacks: list[Callback] = [SubStageBar()] if self.trainer.get("enable_progress_bar", True) else []
+        callbacks: list[Callback] = [UntilKilled()]
+        if self.trainer.get("enable_progress_bar", True):
+            callbacks.append(SubStageBar())
         unfinished = None
         if self.checkpoint_dir is not None:
-            module.fingerprint = fingerprint(module.problem, self.config, (self.body_prior, self.hand_prior))
+            module.fingerprint = fingerprint(module.problem, self.config, (self.body_prior, self.hand_prior, self.motion_prior))
             folder = self.checkpoint_dir / _UNFINISHED
             callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
             unfinished = folder / "last.ckpt"
@@ -105,6 +119,7 @@ class Stage5Refiner:
         fixed = {
             "max_epochs": len(module.stages),
             "callbacks": callbacks,
+            "plugins": [LightningEnvironment()],  # one process, also in a job of Slurm that has several
             "logger": self.logger or False,
             "log_every_n_steps": 1,
             "enable_checkpointing": unfinished is not None,
@@ -142,10 +157,12 @@ def run_refinement(
     *,
     body_prior: str | Path | None = None,
     hand_prior: str | Path | None = None,
+    motion_prior: str | Path | None = None,
     body_model: str | Path | None = None,
     fps: float | None = None,
     keypoint_dropout: float = 0.0,
     seed: int = 0,
+    who: PeopleConfig | None = None,
     trainer: Mapping[str, Any] | None = None,
     logger: Logger | None = None,
 ) -> dict[str, Any]:
@@ -153,9 +170,9 @@ def run_refinement(
 
     Args:
         config: a `RefinementConfig` or its fields.
-        body_prior, hand_prior: checkpoints of priors, or None.
+        body_prior, hand_prior, motion_prior: checkpoints of priors, or None.
         body_model: a file or folder in smplx's format, or None.
-        fps, keypoint_dropout, seed: see `load_problem`.
+        fps, keypoint_dropout, seed, who: see `load_problem`.
         trainer, logger: see `Stage5Refiner`.
     Returns:
         The content of `refinement_results.json`.
@@ -163,9 +180,10 @@ def run_refinement(
         UserError: on bad input, an unknown field, or a folder that cannot be written to.
     """
     settings = _settings(config)
-    output = Path(stage5_output_dir)
-    priors = [None if path is None else load_prior(path) for path in (body_prior, hand_prior)]
-    problem = load_problem(
+    priors = load_priors(body_prior, hand_prior, motion_prior)
+    refiner = Stage5Refiner(settings, **priors, trainer=trainer, logger=logger)
+    load = partial(
+        load_problem,
         Path(stage1_output_dir),
         Path(stage2_output_dir),
         Path(stage3_output_dir),
@@ -175,19 +193,55 @@ def run_refinement(
         ground_plane_init=settings.ground_plane_init,
         keypoint_dropout=keypoint_dropout,
         seed=seed,
+        who=who,
     )
+    return refine_into(refiner, load, Path(stage5_output_dir)).results
+
+
+def refine_into(refiner: Stage5Refiner, load: Callable[[], Problem], output: Path, digest: str | None = None) -> RefinementOutput:
+    """Refines what `load` gives and writes the folder of stage 5; an unfinished run is kept in it, and found again there.
+
+    Args:
+        digest: kept in the results, see `refinement.digest`.
+    Raises:
+        UserError: on bad input, or if the folder cannot be written to.
+    """
+    problem = load()
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):  # better now than after the optimisation
             pass
+        for stale in output.glob(f"{WRITING}*"):  # of a run that was killed while it wrote
+            shutil.rmtree(stale)
     except OSError as error:
         raise UserError(f"{output}: cannot be written to ({error.strerror}); give a folder that can be in output.path") from error
-    refiner = Stage5Refiner(settings, body_prior=priors[0], hand_prior=priors[1], trainer=trainer, logger=logger, checkpoint_dir=output)
+    refiner.checkpoint_dir = output
     found = refiner.refine(RefinementInput(problem))
+    if digest is not None:
+        found = replace(found, results=found.results | {"digest": digest})
     for warning in found.results["warnings"]:
         log.warning("%s", warning)
     write_result(output, problem, found.state, found.results, found.metrics)
-    return found.results
+    return found
+
+
+def load_priors(body: str | Path | None, hands: str | Path | None, motion: str | Path | None) -> dict[str, Any]:
+    """The priors in checkpoints, by the names of `Stage5Refiner`'s arguments; None where no path is given.
+
+    Raises:
+        UserError: if one cannot be loaded, or is a prior of motions where one of poses is needed, or the other way round.
+    """
+    found = {}
+    for key, name, path, kind in (
+        ("body_prior", "prior.body", body, Prior),
+        ("hand_prior", "prior.hands", hands, Prior),
+        ("motion_prior", "motion_prior.path", motion, MotionPrior),
+    ):
+        found[key] = None if path is None else load_prior(path)
+        if path is not None and not isinstance(found[key], kind):
+            wanted, given = ("a motion prior", "a pose prior") if kind is MotionPrior else ("a pose prior", "a motion prior")
+            raise UserError(f"{name}={path}: {given} ({type(found[key]).__name__}), where {wanted} is needed; give another checkpoint")
+    return found
 
 
 class SubStageBar(TQDMProgressBar):

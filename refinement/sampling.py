@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import binary_erosion
 
-from refinement.formats.multi_tram import Recording
+from refinement.formats.recording import Recording
 from refinement.geometry import to_world, unproject
 
 _WINDOW = 0.004  # half the sampling window, as a share of the image's width: 5 px of 1280, a third of a wrist at 5 m
@@ -29,13 +30,16 @@ class DepthSamples:
     scene: np.ndarray
 
 
-def sample_depth(recording: Recording, people: tuple[int, ...], pixels: np.ndarray, seen: np.ndarray) -> DepthSamples:
+def sample_depth(
+    recording: Recording, people: tuple[int, ...], pixels: np.ndarray, seen: np.ndarray, bystanders: Collection[int] = ()
+) -> DepthSamples:
     """Reads every depth map and mask once.
 
     Args:
         people: P ids.
         pixels: (P, T, J, 2) where each joint is seen; nan where it is behind the camera.
         seen: (P, T) bool.
+        bystanders: ids of others, who are no part of the scene either.
     """
     depth, confidence = np.zeros(pixels.shape[:-1]), np.zeros(pixels.shape[:-1])
     scene = []
@@ -45,6 +49,8 @@ def sample_depth(recording: Recording, people: tuple[int, ...], pixels: np.ndarr
             continue
         values, weight = found
         occupied = np.zeros(values.shape, bool)
+        for person in bystanders:
+            occupied |= person_region(recording, person, frame, values.shape)
         for p, person in enumerate(people):
             if not seen[p, t]:
                 continue

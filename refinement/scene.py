@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,6 +45,12 @@ class Scene:
     offset: Tensor
     contacts: Tensor
     facing: Tensor
+
+    def with_rotations_held(self) -> Scene:
+        """The same scene with rotations and floor that no gradient reaches, the floor's offset growing with the scale."""
+        return replace(
+            self, rotvec=self.rotvec.detach(), normal=self.normal.detach(), offset=self.offset.detach() * self.growth / self.growth.detach()
+        )
 
     def heights(self, joints: list[int]) -> Tensor:
         """(P, T, len(joints)) metres above the floor."""

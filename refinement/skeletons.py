@@ -13,13 +13,11 @@ from body.model import forward_kinematics
 from body.skeleton import PARENTS, SMPL_TO_SMPLX, index_of
 from body.smplx_files import JointModel
 from refinement.anthropometry import heights, thickness
-from refinement.formats.bodies import BodyTrack, with_joints
+from refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack, with_joints
 from refinement.problem import Bodies
 
 _STUBS = (index_of("left_middle1"), index_of("right_middle1"))  # where SMPL's hand joints stand
 _DISAGREEMENT = 0.01
-# J0 of the neutral templates, for poses that come with neither joints nor a model file; they differ by 1 to 2 cm between people
-_TEMPLATE_ROOT = {22: (0.003, -0.351, 0.012), 24: (-0.002, -0.223, 0.028), 55: (0.003, -0.351, 0.012)}
 
 
 @dataclass(frozen=True)
@@ -85,11 +83,11 @@ def bone_offsets(body: BodyTrack, of: Layout) -> tuple[np.ndarray, np.ndarray]:
 
 def recover(body: BodyTrack, of: Layout, model: JointModel | None, warnings: list[str]) -> Skeleton:
     """One person's skeleton: from the model file if there is one, else from the joints of stage 3, else the built-in one."""
-    offsets, root = np.full((of.num_joints, 3), np.nan), np.array(_TEMPLATE_ROOT[of.num_joints])
+    offsets, root = np.full((of.num_joints, 3), np.nan), np.array(TEMPLATE_ROOT[of.num_joints])
     directions, root_directions, sole = np.zeros((of.num_joints, 3, 0)), np.zeros((3, 0)), None
     if body.joints is not None:
         offsets, spread = bone_offsets(body, of)
-        root = np.median(body.joints[:, 0] - body.transl, 0)
+        root = root if body.transl_is_pelvis else np.median(body.joints[:, 0] - body.transl, 0)
         if spread.max() > _DISAGREEMENT:
             warnings.append(
                 f"{body.source}: its joints do not follow from its poses (bones differ by {1e3 * spread.max():.0f} mm between frames); "
@@ -97,7 +95,7 @@ def recover(body: BodyTrack, of: Layout, model: JointModel | None, warnings: lis
             )
     elif model is None:
         warnings.append(
-            f"{body.source}: neither joints_camera.npy nor body_model.path; the built-in skeleton of {STATURE:.2f} m is used, so sizes, "
+            f"{body.source}: neither joints nor body_model.path; the built-in skeleton of {STATURE:.2f} m is used, so sizes, "
             "and with them the metric scale, are those of an average adult"
         )
     if model is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from body.model import forward_kinematics
 from refinement.checks import Miss, check_camera_bodies, check_world_body, pixel_misses
 from refinement.formats.bodies import BodyTrack, with_joints
 from refinement.formats.keypoints import Link
-from refinement.formats.multi_tram import Recording
+from refinement.formats.recording import Recording
 from refinement.geometry import to_camera, to_world
 from refinement.infill import lerp_missing, slerp_missing
 from refinement.problem import Bodies, Estimate
@@ -47,9 +47,34 @@ def arranged(tracks: dict[int, BodyTrack], people: tuple[int, ...], frame_ids: n
             continue
         at = body.frames - frame_ids[0]
         pose[p, at] = with_joints(body.pose, len(bodies.parents))
-        pelvis[p, at] = body.transl + bodies.root_offset[p].numpy() if body.joints is None else body.joints[:, 0]
+        pelvis[p, at] = _pelvis(body, bodies.root_offset[p].numpy())
         seen[p, at] = True
     return People(pose, pelvis, seen)
+
+
+def _pelvis(body: BodyTrack, root_offset: np.ndarray) -> np.ndarray:
+    """(n, 3) where the pelvis stands."""
+    if body.joints is not None:
+        return body.joints[:, 0]
+    return body.transl if body.transl_is_pelvis else body.transl + root_offset
+
+
+def carried_into_cameras(recording: Recording, bodies: Bodies) -> Recording:
+    """A recording of people in the world alone, with the same people in the axes of each frame's camera.
+
+    Args:
+        bodies: the skeletons of its people, which say where the pelvis stands that a body turns about.
+    """
+    cameras, people = recording.cameras, {}
+    unit = recording.alpha or 1.0
+    for (person, body), root in zip(recording.world_bodies.items(), bodies.root_offset.numpy(), strict=True):
+        w2c = scaled(cameras.w2c, unit)[body.frames - cameras.frame_ids[0]]
+        pose = body.pose.copy()
+        pose[:, 0] = (Rotation.from_matrix(w2c[:, :3, :3]) * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
+        pelvis = to_camera(_pelvis(body, root)[:, None], w2c)[:, 0]
+        joints = None if body.joints is None else to_camera(body.joints, w2c)
+        people[person] = replace(body, pose=pose, transl=pelvis, joints=joints, transl_is_pelvis=True)
+    return replace(recording, camera_bodies=people, world_bodies={})
 
 
 def turned(people: People, rotation: np.ndarray, pelvis: np.ndarray) -> People:

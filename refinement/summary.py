@@ -12,6 +12,7 @@ import torch
 from priors.base import Prior
 from refinement.contacts import detect_contacts
 from refinement.module import RefinementModule
+from refinement.motion_states import MotionSight, camera_movement
 from refinement.problem import Problem
 from refinement.scene import Scene
 from refinement.terms import PosePrior, Smoothness
@@ -50,6 +51,12 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
             f"the scale is stuck at its bound ({delta:+.3f}): the scale at the start is probably wrong, "
             f"or alpha_change_threshold ({bound}) too small"
         )
+    moves_scale = any("scale" in stage.free for stage in module.stages)
+    if module.motion is not None and moves_scale and not module.motion.sees_scale:
+        warnings.append(
+            f"the cameras move by {100 * camera_movement(problem):.1f} % of the scene's depth: too little for motions to tell the scale, "
+            "which depth alone decides"
+        )
     warnings += [f"sub-stage {name}: the loss was not finite {r.failures} times" for name, r in module.reports.items() if r.failures]
     betas = problem.bodies.betas.clone()
     num_betas = problem.bodies.shape_directions.shape[-1]
@@ -61,7 +68,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
         pelvis=scene.joints[:, :, 0],
         betas=betas,
         joints=scene.joints,
-        contacts=detect_contacts(scene, problem),  # those that the last sub-stage held still are older than its outcome
+        contacts=detect_contacts(scene, problem, module.motion),  # those that the last sub-stage held still are older than its outcome
         ground_plane=torch.cat([scene.normal, scene.offset[None]]),
         scale_alpha=alpha,
         scale_delta=delta,
@@ -69,6 +76,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
     results = {
         "status": "success" if all(math.isfinite(report.losses["total"][-1]) for report in module.reports.values()) else "failed",
         "num_people": len(problem.person_ids),
+        "num_frames": problem.num_frames,
         "convergence_achieved": bool(module.reports) and list(module.reports.values())[-1].converged,
         "scale_alpha": alpha,
         "scale_delta": delta,
@@ -77,7 +85,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
             "scale_delta": delta,
             "scale_alpha": alpha,
         },
-        "per_person_likelihoods": likelihoods(scene, problem, module.body_prior),
+        "per_person_likelihoods": likelihoods(scene, problem, module.body_prior, module.motion),
         "warnings": warnings,
     }
     metrics = {
@@ -90,13 +98,17 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
 
 
 @torch.no_grad()
-def likelihoods(scene: Scene, problem: Problem, prior: Prior | None) -> dict[str, float]:
-    """By person, log-likelihood in nats per frame: of the motion, less a constant, and of the poses where there is a prior."""
-    terms = [Smoothness(), *([PosePrior(prior=prior)] if prior is not None else [])]
+def likelihoods(scene: Scene, problem: Problem, prior: Prior | None, motion: MotionSight | None = None) -> dict[str, float]:
+    """By person, log-likelihood in nats per frame: of the motion, less a constant, and of the poses where there is a prior. Motions are
+    judged by the motion prior, or by their smoothness where there is none."""
+    if motion is not None:
+        log_prob, valid = motion.prior.transition_log_prob(motion.view.states(scene)), motion.view.valid
+        of_motion = [float(row[seen].mean()) if seen.any() else 0.0 for row, seen in zip(log_prob, valid, strict=True)]
+    terms = [*([Smoothness()] if motion is None else []), *([PosePrior(prior=prior)] if prior is not None else [])]
     found = {}
     for p, person in enumerate(problem.person_ids):
         alive = torch.zeros_like(problem.alive)
         alive[p] = problem.alive[p]
         alone = dataclasses.replace(problem, alive=alive)
-        found[str(person)] = -sum(float(term(scene, alone)) for term in terms)
+        found[str(person)] = -sum(float(term(scene, alone)) for term in terms) + (0.0 if motion is None else of_motion[p])
     return found

@@ -67,6 +67,7 @@ class Variables(nn.Module):
         keep("plane_axes", _plane_axes(start.ground_plane))
         keep("contacts", start.pelvis.new_zeros(people, frames, len(carrying_joints(bodies))), persistent=True)
         keep("facing", torch.ones_like(rotvec[..., 0], dtype=torch.bool), persistent=True)
+        keep("basis", _cosines(problem.num_frames, start.pelvis, problem.padding))
         pelvis_filter, joint_filter = _filters(problem, noise, [0, *free_joints])
         keep("pelvis_filter", pelvis_filter)
         keep("joint_filter", joint_filter)
@@ -77,12 +78,12 @@ class Variables(nn.Module):
 
     def forward(self, problem: Problem) -> Scene:
         """The scene at the present values."""
-        moved = _filtered(torch.cat([self.global_orient, self.body_pose], 2), self.joint_filter[..., None])
+        moved = _filtered(torch.cat([self.global_orient, self.body_pose], 2), self.joint_filter[..., None], self.basis)
         turn = torch.zeros_like(self.start_quat[..., :3]).index_copy(2, self.free, moved)
         rotvec = roma.unitquat_to_rotvec(roma.quat_product(self.start_quat, roma.rotvec_to_unitquat(turn)))
         rest = self.rest_joints()
         alpha = self.alpha0 * (1 + self.delta())
-        pelvis = self.start_pelvis * (alpha / self.alpha0) + _filtered(self.pelvis, self.pelvis_filter)
+        pelvis = self.start_pelvis * (alpha / self.alpha0) + _filtered(self.pelvis, self.pelvis_filter, self.basis)
         joints, rotations = forward_kinematics(rotvec, rest[:, None], self.parents)
         joints = joints + (pelvis - rest[:, None, 0])[:, :, None]
         normal, offset = self.ground()
@@ -142,22 +143,41 @@ def _growth(bodies: Bodies) -> Tensor:
     return torch.linalg.lstsq(directions.flatten(1, 2), bones.flatten(1)[..., None]).solution[..., 0]
 
 
-def _filtered(values: Tensor, response: Tensor) -> Tensor:
+def _filtered(values: Tensor, response: Tensor, basis: Tensor) -> Tensor:
     """Filters (P, T, ...) along time by a real frequency response (T + 1, ...).
 
-    The clip is followed by its mirror image, so that its two ends do not meet as they would in the Fourier series of the clip alone.
+    The clip is followed by its mirror image, so that its two ends do not meet as they would in the Fourier series of the clip alone. A
+    padded clip is filtered as the clip without its padding would be, in the cosine basis that this mirroring implies (`_cosines`): shapes
+    are then those of the padded clip, whatever the length of what is in it. It is not used where there is no padding, since it costs T^2.
     """
+    if basis.numel():
+        spectrum = torch.einsum("kt,pt...->pk...", basis, values) * response[:-1]
+        return torch.einsum("kt,pk...->pt...", basis, spectrum)
     mirrored = torch.cat([values, values.flip(1)], 1)
     return torch.fft.irfft(torch.fft.rfft(mirrored, dim=1) * response, n=mirrored.shape[1], dim=1)[:, : values.shape[1]]
 
 
+def _cosines(frames: int, like: Tensor, padding: int) -> Tensor:
+    """The orthonormal cosine transform of so many frames (DCT-II, Ahmed, Natarajan & Rao, "Discrete Cosine Transform", IEEE Trans. Comput.,
+    1974), frequencies by frames, followed by zeros for the padding; empty where there is no padding."""
+    if not padding:
+        return like.new_zeros(0, 0)
+    frequency = torch.arange(frames, dtype=torch.float64, device=like.device)[:, None]
+    basis = torch.cos(torch.pi * frequency * (frequency.T + 0.5) / frames) * (2 / frames) ** 0.5
+    basis[0] *= 0.5**0.5
+    return torch.nn.functional.pad(basis, (0, padding, 0, padding)).to(like.dtype)
+
+
 def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[Tensor, Tensor]:
-    """Frequency responses (T + 1, 1) of the pelvis in metres and (T + 1, len(joints)) of rotations in radians."""
+    """Frequency responses (T + 1, 1) of the pelvis in metres and (T + 1, len(joints)) of rotations in radians.
+
+    Those of a padded clip are the clip's own, followed by what never enters.
+    """
     bodies, start = problem.bodies, problem.start
     rest = bodies.rest_joints
-    frames = problem.visible.shape[1]
+    frames = problem.num_frames
     depth = to_cameras(start.pelvis[:, :, None], problem.cameras, start.alpha0)[..., 2]
-    metres = noise.keypoint_px * float(depth[problem.visible].median() / problem.cameras.intrinsics[:, 0, 0].median())
+    metres = noise.keypoint_px * float(depth[problem.visible].median() / problem.cameras.intrinsics[:frames, 0, 0].median())
     acceleration = _ACCELERATION / problem.fps**2
     omega = 2 * torch.pi * torch.fft.rfftfreq(2 * frames, device=rest.device, dtype=rest.dtype)
     roughness = (2 - 2 * torch.cos(omega)).square()[:, None]
@@ -168,7 +188,8 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
     hessian = lever * 2 / 3 * (metres**-2 + roughness * acceleration**-2) + _BIAS_RAD**-2 * (1 + roughness)
     count = float(rest.shape[1])
     pelvis = count * (metres**-2 + roughness * acceleration**-2)
-    return pelvis.rsqrt(), hessian.rsqrt()
+    # the last frequency of a padded clip's response is dropped with the padding
+    return tuple(torch.nn.functional.pad(value.rsqrt(), (0, 0, 0, problem.padding)) for value in (pelvis, hessian))
 
 
 def _descendants(parents: Sequence[int]) -> list[list[int]]:

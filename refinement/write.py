@@ -17,7 +17,10 @@ from torch import Tensor
 from configs.base import UserError
 from refinement.problem import Problem
 
-_RESULTS, _METRICS = "refinement_results.json", "optimization_metrics.json"
+RESULTS, METRICS = "refinement_results.json", "optimization_metrics.json"
+"""What came out, and how it went."""
+WRITING = ".writing-"
+"""How the names of folders begin in which a result is made."""
 _NUM_BODY = 22
 _PARTS = {"jaw_pose": slice(22, 23), "leye_pose": slice(23, 24), "reye_pose": slice(24, 25)} | {
     "left_hand_pose": slice(25, 40),
@@ -52,6 +55,11 @@ class Refined:
     scale_delta: float
 
 
+def person_file(folder: Path, person: int) -> Path:
+    """One person's file in the folder of stage 5."""
+    return folder / f"person_{person:03d}" / "smpl_params_refined.npz"
+
+
 def write_result(output_dir: Path, problem: Problem, refined: Refined, results: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
     """Writes `person_<id>/smpl_params_refined.npz`, `refinement_results.json` and `optimization_metrics.json`.
 
@@ -72,16 +80,16 @@ def write_result(output_dir: Path, problem: Problem, refined: Refined, results: 
             raise UserError(f"person {person}: {', '.join(bad)} are not finite after the refinement; nothing is written to {output_dir}")
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output_dir, prefix=".writing-") as aside:
+        with tempfile.TemporaryDirectory(dir=output_dir, prefix=WRITING) as aside:
             new, old = Path(aside) / "new", Path(aside) / "old"
             new.mkdir()
             old.mkdir()
             for person, arrays in people.items():
-                folder = new / f"person_{person:03d}"
-                folder.mkdir()
-                np.savez(folder / "smpl_params_refined.npz", allow_pickle=False, **arrays)
-            (new / _METRICS).write_text(_json(metrics))
-            (new / _RESULTS).write_text(_json(results))
+                path = person_file(new, person)
+                path.parent.mkdir()
+                np.savez(path, allow_pickle=False, **arrays)
+            (new / METRICS).write_text(_json(metrics))
+            (new / RESULTS).write_text(_json(results))
             _exchange(new, old, output_dir)
     except OSError as error:
         raise UserError(f"{output_dir}: cannot be written ({error.strerror or error}); give a folder that can be in output.path") from error
@@ -89,8 +97,8 @@ def write_result(output_dir: Path, problem: Problem, refined: Refined, results: 
 
 def _exchange(new: Path, old: Path, target: Path) -> None:
     """Moves an earlier result out and the new one in; if that fails midway, the earlier one comes back."""
-    leaving = [p for p in sorted(target.glob("person_*")) if p.is_dir()] + [target / _METRICS, target / _RESULTS]
-    coming = [*sorted(new.glob("person_*")), new / _METRICS, new / _RESULTS]
+    leaving = [p for p in sorted(target.glob("person_*")) if p.is_dir()] + [target / METRICS, target / RESULTS]
+    coming = [*sorted(new.glob("person_*")), new / METRICS, new / RESULTS]
     moved: list[tuple[Path, Path]] = []
 
     def move(source: Path, destination: Path) -> None:

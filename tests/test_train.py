@@ -16,28 +16,33 @@ import yaml
 import evaluate
 import train
 from configs.base import UserError
-from configs.load import CONFIG_DIR
+from configs.load import CONFIG_DIR, kinds_allowed
+from configs.schema import ExperimentConfig
 from priors import DensityPrior, load_prior
 from priors.gaussian import Gaussian
 from priors.module import PriorModule
 
-SMALL = ["data.num_poses=400", "training.batch_size=64", "training.max_epochs=2", "logging.logger=csv", "trainer.enable_progress_bar=false"]
+SMALL = ["training.batch_size=64", "training.max_epochs=2", "logging.logger=csv", "trainer.enable_progress_bar=false"]
 TINY = {
     "gaussian_prior": [],
     "joint_flow": ["model.hidden=8", "model.K=2"],
     "global_flow": ["model.hidden=16", "model.K=2"],
     "hand_vae": ["model.hidden=16", "model.n_layers=1", "model.z_dim=4"],
+    "motion_prior": ["model.hidden=64", "model.num_layers=1", "model.latent_dim=4", "model.critic_hidden=16", "training.batch_size=256"],
 }
 
 
 def run(name: str, folder: Path, *overrides: str, resume: Path | None = None) -> Path:
-    small = [*SMALL, *TINY[name], f"logging.log_dir={folder / 'logs'}", f"logging.checkpoint_dir={folder / 'ckpt'}", *overrides]
+    num_data = "data.num_clips=24" if name == "motion_prior" else "data.num_poses=400"
+    small = [*SMALL, num_data, *TINY[name], f"logging.log_dir={folder / 'logs'}", f"logging.checkpoint_dir={folder / 'ckpt'}", *overrides]
     return train.main(["--config", name, "--override", *small, *(["--resume", str(resume)] if resume else [])])
 
 
 def priors_among_configs() -> list[str]:
+    """The configs of pose priors."""
     trees = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIG_DIR.glob("*.yaml")}
-    return sorted(name for name, tree in trees.items() if "kind" in tree.get("model", {}))
+    kinds = kinds_allowed(ExperimentConfig, "model")
+    return sorted(name for name, tree in trees.items() if tree.get("model", {}).get("kind") in kinds)
 
 
 @pytest.mark.parametrize("name", priors_among_configs())
@@ -60,7 +65,7 @@ def test_every_config_trains_evaluates_and_loads(name: str, tmp_path: Path) -> N
     assert list((tmp_path / "logs").rglob("samples_*.png"))
 
 
-@pytest.mark.parametrize("name", ["global_flow", "hand_vae"])
+@pytest.mark.parametrize("name", ["global_flow", "hand_vae", "motion_prior"])
 def test_a_killed_run_resumes_bit_for_bit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["training.max_epochs=3", "training.ema_decay=0.9", "training.warmup_steps=3"]
     run(name, tmp_path / "whole", *options)
@@ -92,7 +97,7 @@ def test_a_run_of_another_model_is_not_resumed(tmp_path: Path) -> None:
 
 def test_two_processes_train_one_model(tmp_path: Path) -> None:
     options = ["trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu", f"logging.checkpoint_dir={tmp_path / 'ckpt'}"]
-    options += [*SMALL, *TINY["global_flow"], f"logging.log_dir={tmp_path / 'logs'}", "training.max_epochs=2"]
+    options += [*SMALL, "data.num_poses=400", *TINY["global_flow"], f"logging.log_dir={tmp_path / 'logs'}", "training.max_epochs=2"]
     command = [sys.executable, "train.py", "--config", "global_flow", "--override", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=Path(train.__file__).parent, capture_output=True, text=True, check=False, env=environment)
@@ -168,7 +173,7 @@ def test_checkpoints_go_to_a_folder_of_the_configs_name(tmp_path: Path, monkeypa
     mine = tmp_path / "my_gaussian.yaml"
     mine.write_text((CONFIG_DIR / "gaussian_prior.yaml").read_text())
     monkeypatch.chdir(tmp_path)
-    best = train.main(["--config", str(mine), "--override", *SMALL, "training.max_epochs=1"])
+    best = train.main(["--config", str(mine), "--override", *SMALL, "data.num_poses=400", "training.max_epochs=1"])
     assert best.resolve() == tmp_path / "checkpoints" / "my_gaussian" / "best.ckpt"
 
 

@@ -30,6 +30,10 @@ _RUN = {
     "toes": ((0.00, 10), (0.15, 2), (0.28, 20), (0.38, 34), (0.50, 12), (0.75, 8)),
 }
 
+PLANTED = (0.08, 0.58)
+"""Share of the cycle since the foot's contact in which its ball stands on the floor."""
+_LOADED = (0.04, 0.62)
+
 
 @dataclass(frozen=True)
 class Gait:
@@ -80,6 +84,13 @@ def gait(phase: Tensor, running: Tensor) -> Gait:
         pelvis_turn=(4 + 3 * running) * turn,
         spine_twist=(-9 - 10 * running) * turn,
     )
+
+
+def load_shares(sides: Tensor) -> Tensor:
+    """(n, 2) how much of the weight each foot carries, from the fractions (n, 2) of the cycle since its contact."""
+    place = (sides - _LOADED[0]) / (_LOADED[1] - _LOADED[0])
+    load = torch.where((place > 0) & (place < 1), torch.sin(math.pi * place), 0).square()
+    return load / load.sum(-1, keepdim=True)
 
 
 def _periodic(knots: tuple[tuple[float, float], ...]) -> CubicSpline:

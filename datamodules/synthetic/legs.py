@@ -73,10 +73,15 @@ def walk_or_run(draw: Draw) -> tuple[Legs, Arms]:
     return stride_at(draw, draw.uniform(), running)
 
 
-def stride_at(draw: Draw, phase: Tensor, running: Tensor) -> tuple[Legs, Arms]:
-    """Given instants of walking or running, see `gait` for both; stride, posture and arm swing are drawn."""
+def stride_at(draw: Draw, phase: Tensor, running: Tensor, stride: Tensor | None = None) -> tuple[Legs, Arms]:
+    """Given instants of walking or running, see `gait` for both; posture, arm swing and, where it is not given, stride are drawn.
+
+    Args:
+        stride: (n,) by what the legs' angles of an average stride are multiplied.
+    """
     at = gait(phase, running)
-    stride, lift, swing = (draw.between(0.65, 1.25)[:, None] for _ in range(3))
+    drawn, lift, swing = (draw.between(0.65, 1.25)[:, None] for _ in range(3))
+    stride = drawn if stride is None else stride[:, None]
     lean = draw.normal(mean=2, std=2.5) + 6 * running
     legs = Legs(
         hip_flexion=at.hip_flexion * stride + at.pelvis_tilt[:, None] * 0.5,

@@ -16,6 +16,9 @@ from refinement.formats.files import Arrays, listed, read_array, read_json
 _PERSON = re.compile(r"person_(\d+)")
 _JOINT_COUNTS = {22: 22, 24: 24, 45: 24, 55: 55}  # SMPL's 45 are its 24 and 21 points on the skin
 _NUM_BODY, _NUM_SMPL, _NUM_SMPLX = 22, 24, 55
+TEMPLATE_ROOT = {22: (0.003, -0.351, 0.012), 24: (-0.002, -0.223, 0.028), 55: (0.003, -0.351, 0.012)}
+"""smplx's J0 in metres of the neutral templates, by the number of joints (24: SMPL and SMPL-H, else SMPL-X), for poses that come with
+neither joints nor a model file; it differs by 1 to 2 cm between people."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class BodyTrack:
         betas: (B,) shape coefficients.
         transl: (n, 3) metres, smplx's translation: the pelvis stands at transl + J0.
         joints: (n, 22 | 24 | 55, 3) metres, None where there is no file of joints.
+        transl_is_pelvis: whether `transl` is where the pelvis stands itself, as some tools write it.
     """
 
     person: int
@@ -40,6 +44,7 @@ class BodyTrack:
     betas: np.ndarray
     transl: np.ndarray
     joints: np.ndarray | None
+    transl_is_pelvis: bool = False
 
     def rows(self, keep: np.ndarray) -> BodyTrack:
         """Some of the rows, by mask or index."""
@@ -67,7 +72,7 @@ def read_bodies(
             person = int(match[1])
             try:
                 raw = _read_person(path, person, kind, frame_ids, rows_of.get(person))
-                people[person], rows[person] = _mended(raw, frame_ids, warnings), raw.frames
+                people[person], rows[person] = mended(raw, frame_ids, warnings), raw.frames
             except UserError as error:
                 warnings.append(f"person {person} of {folder.name} is left out: {error}")
     return dict(sorted(people.items())), rows
@@ -178,8 +183,12 @@ def _from_rotmat(rotmat: np.ndarray) -> np.ndarray:
     return out
 
 
-def _mended(body: BodyTrack, frame_ids: np.ndarray, warnings: list[str]) -> BodyTrack:
-    """Rows in order, each frame once, all finite, all within the clip, angles at most pi."""
+def mended(body: BodyTrack, frame_ids: np.ndarray, warnings: list[str]) -> BodyTrack:
+    """Rows in order, each frame once, all finite, all within the clip, angles at most pi; `warnings` takes a line for each fault.
+
+    Raises:
+        UserError: if no row is left.
+    """
     said = f"{body.source}:"
     inside = np.isin(body.frames, frame_ids)
     if not inside.all():

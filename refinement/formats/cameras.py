@@ -97,13 +97,13 @@ def _poses(arrays: Arrays) -> tuple[str, np.ndarray]:
     for keys, inverted in ((_W2C, False), (_C2W, True)):
         for key in keys:
             if (value := arrays.get(key)) is not None:
-                found[key] = _rigid(value, f"{arrays.path}: '{key}'", inverted)
+                found[key] = rigid(value, f"{arrays.path}: '{key}'", inverted)
     for pairs, inverted in ((_W2C_PAIRS, False), (_C2W_PAIRS, True)):
         for rotation, translation in pairs:
             if rotation in arrays and translation in arrays:
                 parts = arrays.need(rotation), arrays.need(translation)
                 key = f"{rotation}, {translation}"
-                found[key] = _rigid(_stacked(*parts, f"{arrays.path}: '{key}'"), f"{arrays.path}: '{key}'", inverted)
+                found[key] = rigid(_stacked(*parts, f"{arrays.path}: '{key}'"), f"{arrays.path}: '{key}'", inverted)
     if not found:
         allowed = ", ".join((*_W2C, *(" + ".join(pair) for pair in (*_W2C_PAIRS, *_C2W_PAIRS)), *_C2W))
         raise UserError(f"{arrays.path}: no camera poses; it holds {', '.join(arrays.names) or 'nothing'}; known keys are {allowed}")
@@ -119,8 +119,12 @@ def _stacked(rotation: np.ndarray, translation: np.ndarray, source: str) -> np.n
     return np.concatenate([rotation, translation.reshape(-1, 3, 1)], -1)
 
 
-def _rigid(poses: np.ndarray, source: str, inverted: bool) -> np.ndarray:
-    """(T, 4, 4) world to camera from (T, 3, 4) or (T, 4, 4), inverted where the file has camera to world."""
+def rigid(poses: np.ndarray, source: str, inverted: bool) -> np.ndarray:
+    """(T, 4, 4) world to camera from (T, 3, 4) or (T, 4, 4), inverted where the file has camera to world.
+
+    Raises:
+        UserError: if the shape is another, or a pose is not finite or no rigid motion.
+    """
     poses = poses[0] if poses.ndim == 4 and len(poses) == 1 else poses
     if poses.ndim != 3 or poses.shape[1:] not in ((3, 4), (4, 4)) or not len(poses):
         raise UserError(f"{source} has shape {poses.shape}; (T, 4, 4) or (T, 3, 4) is expected")

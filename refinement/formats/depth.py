@@ -75,5 +75,10 @@ def _plane(array: np.ndarray, path: Path) -> np.ndarray:
     squeezed = array.squeeze()
     if squeezed.ndim != 2 or squeezed.dtype.kind not in "fiu":
         raise UserError(f"{path}: shape {array.shape} of {array.dtype}; a depth map (h, w) of numbers is expected")
-    step = -(-squeezed.shape[1] // _MAX_WIDTH)
-    return squeezed[step // 2 :: step, step // 2 :: step]
+    return thinned(squeezed)
+
+
+def thinned(plane: np.ndarray) -> np.ndarray:
+    """Every few rows and columns of (h, w), so that at most 640 columns are left; the grid still covers the image."""
+    step = -(-plane.shape[1] // _MAX_WIDTH)
+    return plane[step // 2 :: step, step // 2 :: step]

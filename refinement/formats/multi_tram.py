@@ -1,43 +1,43 @@
-"""The stage folders of Multi-TRAM, as its documentation shows them and as its released code writes them."""
+"""Multi-TRAM: the stage folders of a sequence, as its documentation shows them and as its released code writes them.
+
+Frames: numbered as the cameras' `frame_ids`, else from 0. Person ids: the tracker's, in the folders' names. Camera: stage 1, world to
+camera, in a unit of its own that bodies, depth and floor turn into metres. Up: read off the people. Bodies: SMPL or SMPL-X, camera axes
+(stage 3) and world (stage 4, used where it fits). Keypoints, boxes, masks and depth maps as far as they are there. The files are described
+in `docs/refinement.md`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from configs.base import UserError
 from refinement.formats.bodies import BodyTrack, read_bodies
-from refinement.formats.cameras import CameraTrack, read_cameras
+from refinement.formats.cameras import read_cameras
 from refinement.formats.depth import DepthMaps
 from refinement.formats.files import existing_folder
 from refinement.formats.masks import Masks
 from refinement.formats.point_cloud import read_points
-from refinement.formats.tracks import Tracks, read_tracks
+from refinement.formats.recording import Recording
+from refinement.formats.source import Source
+from refinement.formats.stage_folders import STAGES
+from refinement.formats.tracks import read_tracks
+
+NAME = "Multi-TRAM"
+FILES: tuple[str, ...] = ()
+BESIDE: tuple[str, ...] = tuple(f"{name}/**/*" for name in STAGES.values())
 
 
-@dataclass(frozen=True)
-class Recording:
-    """One clip as the upstream stages left it: small things in memory, pictures to be read frame by frame.
+def detect(source: Source) -> bool:
+    """Whether it is a folder with that of a stage in it."""
+    return source.path.is_dir() and any((source.path / name).is_dir() for name in STAGES.values())
 
-    Attributes:
-        cameras: of stage 1.
-        depth: depth maps of stage 1.
-        cloud: (N, 3) points of the scene in the stage 1 world and unit; N may be 0.
-        tracks: boxes and keypoints of stage 2.
-        masks: of stage 2.
-        camera_bodies: people of stage 3 by id, ascending, in the axes of each frame's camera, metric.
-        world_bodies: people of stage 4 by id, in its world; empty where there is no stage 4.
-    """
 
-    cameras: CameraTrack
-    depth: DepthMaps
-    cloud: np.ndarray
-    tracks: Tracks
-    masks: Masks
-    camera_bodies: dict[int, BodyTrack]
-    world_bodies: dict[int, BodyTrack]
+def read(source: Source, warnings: list[str]) -> Recording:
+    """The clip in the stage folders below a sequence's folder. Raises `UserError` as `read_recording` does."""
+    folders = [source.path / name for name in STAGES.values()]
+    return read_recording(*folders[:3], folders[3] if folders[3].is_dir() else None, None, warnings)
 
 
 def read_recording(
@@ -65,22 +65,16 @@ def read_recording(
         warnings += [line for line in faults if line.startswith("person")]
     tracks = read_tracks(stage2_dir, cameras.frame_ids, cameras.image_size, warnings)
     depth = DepthMaps(stage1_dir, cameras.frame_ids, warnings)
-    cameras = cameras.first(max_frames)
-    return Recording(
+    whole = Recording(
         cameras=cameras,
         depth=depth,
         cloud=_cloud(stage1_dir, warnings),
         tracks=tracks,
         masks=Masks(stage2_dir, warnings),
-        camera_bodies=_within(bodies, cameras.frame_ids),
-        world_bodies=_within(world, cameras.frame_ids),
+        camera_bodies=bodies,
+        world_bodies=world,
     )
-
-
-def _within(bodies: dict[int, BodyTrack], frame_ids: np.ndarray) -> dict[int, BodyTrack]:
-    """The people who are seen on these frames, and their rows there."""
-    cut = {person: body.rows(np.isin(body.frames, frame_ids)) for person, body in bodies.items()}
-    return {person: body for person, body in cut.items() if len(body.frames)}
+    return whole.first(max_frames)
 
 
 def _cloud(stage1_dir: Path, warnings: list[str]) -> np.ndarray:

@@ -5,6 +5,7 @@ from refinement.terms.data import KeypointReprojection, StayNearPose, StayNearRo
 from refinement.terms.depth import DepthConsistency
 from refinement.terms.ground import ContactHeight, FootSkating, Penetration, SceneFloor
 from refinement.terms.hands import HandPrior
+from refinement.terms.motion import MotionLikelihood, MotionScale
 from refinement.terms.priors import PosePrior, ShapePrior
 from refinement.terms.smoothness import MultiPersonScale, Smoothness
 
@@ -14,6 +15,8 @@ __all__ = [
     "FootSkating",
     "HandPrior",
     "KeypointReprojection",
+    "MotionLikelihood",
+    "MotionScale",
     "MultiPersonScale",
     "Penetration",
     "PosePrior",

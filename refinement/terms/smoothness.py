@@ -50,11 +50,15 @@ class MultiPersonScale(Smoothness):
     name: ClassVar[str] = "multi_scale"
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        size = torch.linalg.vector_norm(scene.rest_joints, dim=(1, 2))
-        grown = (size / size.detach() - 1)[:, None, None, None] * scene.camera_joints.detach() @ problem.cameras.w2c[:, :3, :3]
-        carried = (scene.alpha - scene.alpha.detach()) * camera_centres(problem.cameras)
-        points = (scene.joints.detach() + grown + carried[:, None]) / scene.growth
-        return self.of(of_free_joints(points, scene), problem)
+        return self.of(of_free_joints(at_scale(scene, problem) / scene.growth, scene), problem)
+
+
+def at_scale(scene: Scene, problem: Problem) -> Tensor:
+    """The joints (P, T, J, 3) in metres as a function of the scale and of sizes alone: bodies held still in the images of their cameras."""
+    size = torch.linalg.vector_norm(scene.rest_joints, dim=(1, 2))
+    grown = (size / size.detach() - 1)[:, None, None, None] * scene.camera_joints.detach() @ problem.cameras.w2c[:, :3, :3]
+    carried = (scene.alpha - scene.alpha.detach()) * camera_centres(problem.cameras)
+    return scene.joints.detach() + grown + carried[:, None]
 
 
 def of_free_joints(values: Tensor, scene: Scene) -> Tensor:

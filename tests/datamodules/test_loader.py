@@ -35,6 +35,21 @@ def test_ranks_cover_each_row_once_in_as_many_batches(world_size: int, num_rows:
     assert sorted(row for batches in epochs for row in rows_of(batches)) == list(range(num_rows))
 
 
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_ranks_of_a_training_repeat_no_row_and_leave_out_less_than_a_batch(world_size: int) -> None:
+    left_out = []
+    for epoch in range(3):
+        rows = []
+        for rank in range(world_size):
+            loader = PoseLoader(numbered(100), 7, shuffle=True, drop_last=True, rank=rank, world_size=world_size)
+            loader.set_epoch(epoch)
+            rows += rows_of(list(loader))
+        assert len(set(rows)) == len(rows)
+        left_out.append(set(range(100)) - set(rows))
+    assert {len(rows) for rows in left_out} == {100 % (7 * world_size)}
+    assert left_out[0] != left_out[1] or not left_out[0]
+
+
 def test_a_short_last_batch_is_dropped_unless_it_is_the_only_one() -> None:
     assert [len(batch) for batch in PoseLoader(numbered(20), 8, drop_last=True)] == [8, 8]
     assert [len(batch) for batch in PoseLoader(numbered(5), 8, drop_last=True)] == [5]

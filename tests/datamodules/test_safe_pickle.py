@@ -5,6 +5,7 @@ import os
 import pickle
 from pathlib import Path
 
+import joblib.numpy_pickle
 import numpy as np
 import pytest
 import torch
@@ -43,6 +44,61 @@ def test_arrays_tensors_and_containers_come_back(tmp_path: Path, protocol: int) 
     assert torch.equal(loaded["tensor"], content["tensor"])
     assert torch.equal(loaded["parameter"], content["parameter"])
     assert loaded["ordered"] == content["ordered"]
+
+
+@pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3)], ids=str)
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_what_joblib_dumps_comes_back(tmp_path: Path, compress: object, protocol: int) -> None:
+    content = collections.defaultdict(dict)
+    content[3] = {
+        "rows": np.arange(12.0).reshape(3, 4),
+        "columns": np.asfortranarray(np.arange(6, dtype=np.int16).reshape(2, 3)),
+        "empty": np.zeros((0, 3), np.float32),
+        "single": np.array(2.5),
+        "text": np.array(["a", "bc"]),
+        "objects": np.array([{"inner": np.arange(2)}, None], dtype=object),
+        "tensor": torch.arange(4.0).view(2, 2),
+        "after": "all of it",
+    }
+    path = tmp_path / "dumped.pkl"
+    joblib.dump(content, path, compress=compress, protocol=protocol)
+    loaded = load_pickle(path)
+    assert isinstance(loaded, collections.defaultdict)
+    assert loaded.keys() == {3}
+    for name in ("rows", "columns", "empty", "single", "text"):
+        np.testing.assert_array_equal(loaded[3][name], content[3][name], strict=True)
+        loaded[3][name][...] = loaded[3][name].copy()  # arrays may be written to, as those of any pickle
+    np.testing.assert_array_equal(loaded[3]["objects"][0]["inner"], [0, 1])
+    assert torch.equal(loaded[3]["tensor"], content[3]["tensor"])
+    assert loaded[3]["after"] == "all of it"
+
+
+@pytest.mark.parametrize("compress", [0, 3])
+@pytest.mark.parametrize("inside", ["beside an array", "within an array of objects"])
+def test_code_in_what_joblib_dumps_is_refused_and_never_run(tmp_path: Path, compress: int, inside: str) -> None:
+    attack = Attack(tmp_path / "ran")
+    content = {"poses": np.ones(3), "bad": attack if inside == "beside an array" else np.array([attack], dtype=object)}
+    path = tmp_path / "bad.pkl"
+    joblib.dump(content, path, compress=compress)
+    with pytest.raises(UserError, match=r"bad\.pkl: refused to unpickle .*system"):
+        load_pickle(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_joblib_files_that_lie_about_their_arrays_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "short.pkl"
+    joblib.dump({"a": np.arange(1000.0)}, path)
+    path.write_bytes(path.read_bytes()[:4000])
+    with pytest.raises(UserError, match=r"short\.pkl: not a readable pickle .*cut short"):
+        load_pickle(path)
+    joblib.dump({"a": np.arange(1000.0)}, path, compress=3)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(UserError, match=r"short\.pkl: not a readable compressed pickle .*cut short"):
+        load_pickle(path)
+    wrapped = pickle.dumps(joblib.numpy_pickle.NumpyArrayWrapper(np.ndarray, (-1, 2), "C", np.dtype("f8")))
+    path.write_bytes(wrapped + bytes(100))
+    with pytest.raises(UserError, match=r"short\.pkl: not a readable pickle .*shape \(-1, 2\)"):
+        load_pickle(path)
 
 
 def test_names_of_older_numpy_are_understood(tmp_path: Path) -> None:

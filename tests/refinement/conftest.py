@@ -6,7 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from motion_cases import alive_from, problem_of, small_prior
+from motion_cases import clips as motions
 from scenes import Clip, make_clip
+
+from priors import MotionCVAE
+from refinement.problem import Problem
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +30,21 @@ def clip(clips: dict[str, Clip], tmp_path: Path) -> Callable[[str], Clip]:
         return replace(clips[naming], folder=folder)
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def prior() -> MotionCVAE:
+    """A motion prior in double precision, not to be changed."""
+    return small_prior()
+
+
+@pytest.fixture(scope="session")
+def knows_all_sizes() -> MotionCVAE:
+    """The same, as one that knows bodies of all sizes."""
+    return small_prior(leg=False)
+
+
+@pytest.fixture(scope="session")
+def people() -> Problem:
+    """Three who walk, turn or reach; one of them lives shorter."""
+    return alive_from(problem_of(motions(3, 14)), 1, slice(3, 10))

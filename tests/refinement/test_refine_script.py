@@ -13,7 +13,7 @@ import pytest
 from scenes import Clip
 
 from configs.base import UserError
-from refine import find_sequences, main
+from refine import main
 from refinement.refiner import Stage5Refiner
 
 SHORT = [
@@ -71,14 +71,6 @@ def test_one_bad_sequence_does_not_stop_the_others(clip: Callable[[str], Clip], 
     assert "1 of 2 sequences failed: bad" in capsys.readouterr().err
     assert (tmp_path / "out" / "good" / "refinement_results.json").is_file()
     assert not (tmp_path / "out" / "bad" / "refinement_results.json").exists()
-
-
-def test_a_path_without_sequences_says_what_is_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such folder"):
-        find_sequences(tmp_path / "none")
-    (tmp_path / "frames").mkdir()
-    with pytest.raises(UserError, match="it holds: frames"):
-        find_sequences(tmp_path)
 
 
 def test_a_logger_gets_every_term(clip: Callable[[str], Clip], tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""What motions alone tell of the scale: `python -m benchmarks.motion_scale --motion-prior CKPT --scenes DIR [DIR ...]`.
+
+Each scene is the folder of a sequence with its truth beside it, in `<DIR>_gt.npz`. Depth maps and the floor of the scene are withheld, and
+the refinement starts as if stage 1 were metric, which it is not by the scene's alpha. Printed is by how much the scale is wrong before and
+after: with the multi-person scale term off, by smoothness, and by the motion prior, for one person, two, and so on. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from configs.cli import run
+from priors import MotionPrior
+from refinement.config import RefinementConfig
+from refinement.load import load_problem
+from refinement.people import PeopleConfig
+from refinement.problem import Problem
+from refinement.refiner import RefinementInput, Stage5Refiner, load_priors
+from refinement.scene import camera_centres
+
+_STAGES = ("1_camera_estimation", "2_tracking", "3_pose_estimation")
+_BLIND = {"lambda_depth": 0.0, "alpha_change_threshold": 0.1}
+
+
+def without_depth(problem: Problem, alpha: float = 1.0) -> Problem:
+    """The problem as it starts at another scale, with nothing but motions and the sizes of bodies to tell that it is wrong."""
+    start, seen = problem.start, problem.observations
+    shift = (alpha - start.alpha0) * camera_centres(problem.cameras)
+    return replace(
+        problem,
+        start=replace(start, pelvis=start.pelvis + shift, alpha0=alpha, ground_plane=torch.full_like(start.ground_plane, torch.nan)),
+        observations=replace(
+            seen, joint_depth_confidence=torch.zeros_like(seen.joint_depth_confidence), floor_points=seen.floor_points[:0]
+        ),
+    )
+
+
+def errors(folder: Path, prior: MotionPrior) -> dict[int, list[float]]:
+    """For each number of people the error of the scale in percent: at the start, without the term, by smoothness, by the motion prior."""
+    with np.load(Path(f"{folder}_gt.npz")) as truth:
+        alpha = float(truth["alpha"])
+    stages = [folder / stage for stage in _STAGES]
+    people = load_problem(*stages, None).person_ids
+    found = {}
+    for count in range(1, len(people) + 1):
+        problem = without_depth(load_problem(*stages, None, who=PeopleConfig(person_ids=list(people[:count]))))
+        found[count] = [100 * abs(1 / alpha - 1)]
+        for motion_prior, weight in ((None, {"lambda_multi_scale": 0.0}), (None, {}), (prior, {})):
+            refiner = Stage5Refiner(RefinementConfig(**_BLIND, **weight), motion_prior=motion_prior, trainer={"enable_progress_bar": False})
+            estimate = refiner.refine(RefinementInput(problem)).results["scale_alpha"]
+            found[count].append(100 * abs(estimate / alpha - 1))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[int, np.ndarray]:
+    """Prints the table, and returns for each number of people the errors in percent (scenes, 4)."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--motion-prior", required=True, metavar="CKPT")
+    parser.add_argument("--scenes", required=True, nargs="+", type=Path, metavar="DIR")
+    options = parser.parse_args(arguments)
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    prior = load_priors(None, None, options.motion_prior)["motion_prior"]
+    each = [errors(folder, prior) for folder in options.scenes]
+    counts = sorted({count for found in each for count in found})
+    totals = {count: np.array([found[count] for found in each if count in found]) for count in counts}
+    table = Table("people", "scenes", "start %", "term off %", "smoothness %", "motion prior %", title="error of the scale, mean and worst")
+    for count, values in totals.items():
+        cells = [f"{mean:.2f} ({worst:.2f})" for mean, worst in zip(values.mean(0), values.max(0), strict=True)]
+        table.add_row(str(count), str(len(values)), *cells)
+    Console(width=120).print(table)
+    return totals
+
+
+if __name__ == "__main__":
+    run(main)

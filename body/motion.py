@@ -1,0 +1,65 @@
+"""Pieces of motions as tensors: the built-in skeleton over time, z up, before any model's own view of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from body.model import forward_kinematics
+from body.motion_state import CONTACT_JOINTS, NUM_JOINTS, make_states
+from body.skeleton import MIRROR, PARENTS
+
+_MIRROR = list(MIRROR[:NUM_JOINTS])
+_MIRRORED_CONTACTS = [CONTACT_JOINTS.index(MIRROR[joint]) for joint in CONTACT_JOINTS]
+
+
+def posed_joints(pose: Tensor, pelvis: Tensor, rest: Tensor) -> Tensor:
+    """Joints (..., 22, 3) in metres of bodies: rotation vectors (..., 22, 3), pelvis (..., 3), joints at rest (..., 22, 3)."""
+    joints, _ = forward_kinematics(pose, rest, PARENTS[:NUM_JOINTS])
+    return joints - joints[..., :1, :] + pelvis[..., None, :]
+
+
+@dataclass  # not frozen: Lightning sets the fields of a copy where it changes their precision
+class MotionWindows:
+    """B windows of motions at 30 frames a second, z up, the floor at z = 0.
+
+    Attributes:
+        pose: (B, T, 22, 3) rotation vectors, the root's relative to the world.
+        pelvis: (B, T, 3) metres.
+        rest: (B, 22, 3) metres, joints at rest, y up, the pelvis at the origin.
+        contacts: (B, T, 9) bool, which of `CONTACT_JOINTS` touch.
+    """
+
+    pose: Tensor
+    pelvis: Tensor
+    rest: Tensor
+    contacts: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+    def to(self, *args: object, **kwargs: object) -> MotionWindows:
+        """The windows on another device."""
+        return MotionWindows(*(value.to(*args, **kwargs) for value in (self.pose, self.pelvis, self.rest, self.contacts)))
+
+    def states(self) -> Tensor:
+        """(B, T - 2, 339) of all frames but the first and last, whose neighbours tell their velocities."""
+        return make_states(self.pose, posed_joints(self.pose, self.pelvis, self.rest[:, None]))[:, 1:-1]
+
+    def mirrored(self) -> MotionWindows:
+        """The motions seen in a mirror across the world's x axis: sides swapped."""
+        flip = self.pose.new_tensor([1.0, -1.0, -1.0])
+        over = self.pose.new_tensor([-1.0, 1.0, 1.0])
+        rest = self.rest[:, _MIRROR] * over
+        return MotionWindows(self.pose[..., _MIRROR, :] * flip, self.pelvis * over, rest, self.contacts[..., _MIRRORED_CONTACTS])
+
+
+def select(windows: MotionWindows, other: MotionWindows, take_other: Tensor) -> MotionWindows:
+    """For each window one of two, by (B,) bool."""
+
+    def chosen(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(take_other.view(-1, *[1] * (a.dim() - 1)), b, a)
+
+    return MotionWindows(*(chosen(getattr(windows, n), getattr(other, n)) for n in ("pose", "pelvis", "rest", "contacts")))

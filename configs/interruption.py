@@ -1,0 +1,32 @@
+"""What a process that Slurm has started needs to know to survive being interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytorch_lightning as pl
+
+# Slurm numbers what `srun` starts from 0; numbers from here on stand for the batch script itself, interactive shells and the like.
+_RESERVED_STEPS = 2**31
+
+
+def slurm_step() -> str | None:
+    """Names what `srun` started this process in, the same after a requeue; None if it was not started by `srun`."""
+    job, step = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_STEP_ID")
+    if job is None or step is None or int(step) >= _RESERVED_STEPS:
+        return None
+    return f"{os.environ.get('SLURM_CLUSTER_NAME', 'slurm')}-{job}.{step}"
+
+
+class UntilKilled(pl.Callback):
+    """Lets a fit in a job of Slurm go on after SIGTERM, until Slurm kills it.
+
+    Slurm decides whether the job is queued again, and preempts only what still runs: a job that ends by itself within the time of grace,
+    as Lightning does at SIGTERM, counts as complete. Nothing is lost by the kill, since checkpoints and results appear whole.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if slurm_step() is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,290 @@
+"""The motions that a motion prior learns from: where they come from, how they are split, and the windows that training sees."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pytorch_lightning as pl
+from pydantic import Field, model_validator
+
+from body.motion import MotionWindows
+from body.motion_state import FPS
+from configs.base import Config, UserError
+from datamodules.base import SIDES, Side
+from datamodules.clips import SMPL_STATURE, Clip, UnusableClipError, UpAxis, make_clip, read_clip, y_up_to_z_up
+from datamodules.files import find_files
+from datamodules.motion_loader import MotionLoader, WindowArrays
+from datamodules.splits import assign
+
+log = logging.getLogger(__name__)
+
+_EVAL_BATCH = 512
+
+
+class MotionDataConfig(Config):
+    """Where motions come from, how they are read and how they are split.
+
+    `path`, or `train`, is the pool; `val` and `test`, where they are given, are used as they are, and what is not given is cut out of the
+    pool, whole clips at a time. Without any of them the built-in motions are the pool.
+
+    Args:
+        path, train, val, test: a file, a folder or a glob each, of AMASS's layout: poses, translations and a frame rate.
+        fps: frames a second of files that do not say.
+        up_axis: which axis of the files points up; `auto` finds it for each file by how bodies stand.
+        trim: whether to keep only the middle 80 % of each motion.
+        stature: metres; of the skeleton that the files' motions are put on. At the default its legs are as long as those of SMPL's mean
+            shape, for which the translations of such files are made: with other legs, feet would slide.
+        val_fraction, test_fraction: shares of the pool's frames.
+        mirror: whether training sees the mirror image of a window as often as the window.
+        vary_skeleton: standard deviation of the factors by which training makes bones of trunk, arms and head longer or shorter.
+        num_clips: size of the built-in source.
+    """
+
+    path: str | None = None
+    train: str | None = None
+    val: str | None = None
+    test: str | None = None
+    fps: float | None = Field(None, gt=0)
+    up_axis: UpAxis = "auto"
+    trim: bool = False
+    stature: float = Field(SMPL_STATURE, gt=0.3, lt=2.6)
+    val_fraction: float = Field(0.1, gt=0, lt=1)
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+    mirror: bool = True
+    vary_skeleton: float = Field(0.03, ge=0, le=0.2)
+    num_clips: int = Field(200, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.path is not None and self.train is not None:
+            raise ValueError("path and train are both given; path is the pool to split, train one that is split already: give one of them")
+        if self.pool is None and (self.val is not None or self.test is not None):
+            raise ValueError("val or test is given without path or train to learn from")
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError("val_fraction and test_fraction leave nothing to learn from; their sum has to be below 1")
+        return self
+
+    @property
+    def pool(self) -> str | None:
+        """What the sides that are not given are cut out of; None for the built-in source."""
+        return self.path if self.path is not None else self.train
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """The clips of one source.
+
+    Attributes:
+        clips: distinct ones, in the order of the files.
+        known_by: for each clip, what tells it from all others.
+        counts: `files`, `skipped_files` that hold no motion, `duplicates`, and for each reason why clips were `dropped_...` how many.
+    """
+
+    clips: list[Clip]
+    known_by: list[bytes]
+    counts: Counter[str]
+
+
+def load_clips(path: str, config: MotionDataConfig | None = None) -> list[Clip]:
+    """All distinct motions of a file, folder or glob that can be used.
+
+    Args:
+        path: where they are.
+        config: how to read them; its own paths are not looked at.
+    Raises:
+        UserError: if there are none.
+    """
+    found = _read(path, config or MotionDataConfig())
+    if not found.clips:
+        raise UserError(f"'{path}' holds no motion that can be used ({_counted(found.counts)}); give clips of a second or more")
+    return found.clips
+
+
+class MotionDataModule(pl.LightningDataModule):
+    """Motions split into training, validation and test by whole clips, and batches of windows of each.
+
+    A clip that comes twice is used once; where sides are given, validation loses what test holds, and training what either holds.
+    All clips are held in memory: an hour takes 30 MB.
+
+    Args:
+        config: the data.
+        batch_size: training windows a batch and rank.
+        seed: of the built-in source, the split, the order, the mirroring and the skeletons.
+        num_frames: of a window.
+    """
+
+    def __init__(self, config: MotionDataConfig, batch_size: int, seed: int, num_frames: int) -> None:
+        super().__init__()
+        self.config, self.batch_size, self.seed, self.num_frames = config, batch_size, seed, num_frames
+        self._windows: dict[Side, WindowArrays] = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the motions and splits them; the second time does nothing.
+
+        Raises:
+            UserError: if there are no motions, or a side is empty.
+        """
+        if self._windows:
+            return
+        config = self.config
+        sets: dict[str, ClipSet] = {"pool": self._built_in() if config.pool is None else _read(config.pool, config)}
+        sets |= {side: _read(path, config) for side in ("val", "test") if (path := getattr(config, side)) is not None}
+        sets = {name: self._long_enough(found) for name, found in sets.items()}
+        sides = self._split(sets)
+        before = sum(map(len, sides.values()))
+        for side, others in (("val", ("test",)), ("train", ("val", "test"))):
+            held_out = set().union(*(sides[other] for other in others))
+            sides[side] = {key: clip for key, clip in sides[side].items() if key not in held_out}
+        for side in SIDES:
+            if not sides[side]:
+                raise UserError(self._why_empty(side, sets))
+        counts = sum((found.counts for found in sets.values()), Counter())
+        self._summary = {"files": counts.pop("files", 0), "skipped_files": counts.pop("skipped_files", 0), **counts}
+        self._summary["duplicates_across_splits"] = before - sum(map(len, sides.values()))
+        for side in SIDES:
+            self._windows[side] = WindowArrays(list(sides[side].values()), self.num_frames, 1 if side == "train" else self.num_frames)
+            self._summary |= {f"{side}_clips": len(sides[side]), f"{side}_windows": len(self._windows[side])}
+        digest = hashlib.blake2b(digest_size=8)
+        for side in SIDES:
+            digest.update(b"".join([side.encode(), *sides[side]]))
+        self._fingerprint = digest.hexdigest()
+        if self.trainer is None or self.trainer.global_rank == 0:
+            log.info("motions: %s", _counted(self._summary))
+
+    @property
+    def train_clips(self) -> list[Clip]:
+        """The clips of the training side."""
+        return self._windows["train"].clips
+
+    @property
+    def val_clips(self) -> list[Clip]:
+        """The clips of the validation side."""
+        return self._windows["val"].clips
+
+    @property
+    def test_clips(self) -> list[Clip]:
+        """The clips of the test side."""
+        return self._windows["test"].clips
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the content of the three sides."""
+        return self._fingerprint
+
+    def summary(self) -> dict[str, int]:
+        """Counts: files read and skipped, clips dropped for each reason, clips and windows of each side."""
+        return dict(self._summary)
+
+    def training_sample(self, n: int = 2000) -> MotionWindows:
+        """Windows as training sees them, drawn without replacement, the same on every rank: m <= n of them."""
+        return next(iter(self._training_loader(n, 0, 1)))
+
+    def train_dataloader(self) -> MotionLoader:
+        self._check_shareable("train")
+        return self._training_loader(self.batch_size, *self._process)
+
+    def val_dataloader(self) -> MotionLoader:
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> MotionLoader:
+        return self._evaluation_loader("test")
+
+    @property
+    def _process(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _training_loader(self, batch_size: int, rank: int, world_size: int) -> MotionLoader:
+        return MotionLoader(
+            self._windows["train"],
+            batch_size,
+            mirror=self.config.mirror,
+            vary_skeleton=self.config.vary_skeleton,
+            seed=self.seed,
+            shuffle=True,
+            drop_last=True,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def _evaluation_loader(self, side: Side) -> MotionLoader:
+        self._check_shareable(side)
+        rank, world_size = self._process
+        return MotionLoader(self._windows[side], max(self.batch_size, _EVAL_BATCH), rank=rank, world_size=world_size)
+
+    def _check_shareable(self, side: Side) -> None:
+        num_windows, world_size = len(self._windows[side]), self._process[1]
+        if num_windows < world_size:
+            raise UserError(f"the {side} split has {num_windows} windows for {world_size} processes; give more data or fewer devices")
+
+    def _built_in(self) -> ClipSet:
+        from datamodules.synthetic.motions import synthetic_motions
+
+        motions = synthetic_motions(self.config.num_clips, FPS, self.seed)
+        clips = [make_clip(f"{m.kind}_{i:04d}", *y_up_to_z_up(m.pose, m.pelvis), m.stature) for i, m in enumerate(motions)]
+        # Known by seed and number, not by their bits: threaded arithmetic may round differently, and a run has to find its own data again.
+        return ClipSet(clips, [f"built-in {self.seed} {i}".encode() for i in range(len(clips))], Counter())
+
+    def _long_enough(self, found: ClipSet) -> ClipSet:
+        kept = [i for i, clip in enumerate(found.clips) if len(clip) >= self.num_frames]
+        counts = found.counts + Counter({"dropped_shorter_than_a_window": len(found.clips) - len(kept)})
+        return ClipSet([found.clips[i] for i in kept], [found.known_by[i] for i in kept], counts)
+
+    def _split(self, sets: dict[str, ClipSet]) -> dict[Side, dict[bytes, Clip]]:
+        """For each side its clips by what they are known by."""
+        pool, config = sets["pool"], self.config
+        fractions = [0.0 if side in sets else getattr(config, f"{side}_fraction") for side in ("val", "test")]
+        assigned = assign([len(clip) for clip in pool.clips], *fractions, np.random.default_rng(self.seed))
+        sides: dict[Side, dict[bytes, Clip]] = {}
+        for number, side in enumerate(SIDES):
+            found, own = sets.get(side, pool), side in sets
+            sides[side] = {
+                key: clip for i, (key, clip) in enumerate(zip(found.known_by, found.clips, strict=True)) if own or assigned[i] == number
+            }
+        return sides
+
+    def _why_empty(self, side: Side, sets: dict[str, ClipSet]) -> str:
+        own = side in sets
+        path = getattr(self.config, side) if own else self.config.pool
+        found = sets[side if own else "pool"]
+        source = f"{path!r}" if path else "the built-in source"
+        if own and found.clips:
+            return f"the {side} split is empty: all {len(found.clips)} clips of {source} are also in another; give sides of different clips"
+        return (
+            f"the {side} split is empty: {source} gives {len(found.clips)} clips ({_counted(found.counts)}), never cut; give more "
+            f"clips, data.{side}, or other data.val_fraction and data.test_fraction"
+        )
+
+
+def _read(path: str, config: MotionDataConfig) -> ClipSet:
+    clips: dict[bytes, Clip] = {}
+    counts: Counter[str] = Counter()
+    refusals: list[UserError] = []
+    for file in find_files(path):
+        try:
+            clip = read_clip(file, fps=config.fps, up_axis=config.up_axis, trim=config.trim, stature=config.stature)
+        except UserError as error:
+            refusals.append(error)
+            continue
+        except UnusableClipError as error:
+            counts["files"] += 1
+            counts[f"dropped_{error}".replace(" ", "_")] += 1
+            continue
+        counts["files"] += 1
+        digest = hashlib.blake2b(clip.pose.numpy().tobytes() + clip.pelvis.numpy().tobytes(), digest_size=16).digest()
+        counts["duplicates"] += digest in clips
+        clips.setdefault(digest, clip)
+    if refusals and not counts["files"]:
+        raise refusals[0]
+    for refusal in refusals:
+        log.warning("skipped: %s", refusal)
+    counts["skipped_files"] += len(refusals)
+    return ClipSet(list(clips.values()), list(clips), counts)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()) or "nothing read"

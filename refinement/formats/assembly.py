@@ -1,0 +1,100 @@
+"""What the readers of single tools share: camera tracks from rotations and translations, people from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from configs.base import UserError
+from refinement.formats.bodies import BodyTrack, mended
+from refinement.formats.cameras import CameraTrack, rigid
+
+
+def intrinsics_of(focal: float, centre: np.ndarray) -> np.ndarray:
+    """(3, 3) of a camera with square pixels and its principal point (2,) in pixels."""
+    return np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1.0]])
+
+
+def camera_track(
+    source: str,
+    rotation: np.ndarray,
+    translation: np.ndarray,
+    intrinsics: np.ndarray,
+    *,
+    inverted: bool,
+    fps: float | None = None,
+    image_size: tuple[int, int] | None = None,
+    first_frame: int = 0,
+) -> CameraTrack:
+    """Cameras of equal trust on consecutive frames.
+
+    Args:
+        source: file and key, for messages.
+        rotation: (T, 3, 3); translation: (T, 3).
+        intrinsics: (3, 3) or (T, 3, 3).
+        inverted: whether they map camera to world.
+        image_size: width and height in pixels; by default twice the principal point.
+    Raises:
+        UserError: if they are no rigid motions, or a focal length is not positive.
+    """
+    w2c = rigid(np.concatenate([rotation, translation[..., None]], -1), source, inverted)
+    matrix = np.array(np.broadcast_to(intrinsics, (len(w2c), 3, 3)), float)
+    if not np.isfinite(matrix).all() or (matrix[:, [0, 1], [0, 1]] <= 0).any():
+        raise UserError(f"{source}: the intrinsics {matrix[0].round(1).tolist()} hold a focal length that is not positive")
+    if image_size is None:
+        width, height = np.rint(2 * np.median(matrix[:, :2, 2], 0)).astype(int).tolist()
+        image_size = (width, height)
+    if min(image_size) <= 0:
+        raise UserError(f"{source}: the principal point {matrix[0, :2, 2].tolist()} is no point inside an image")
+    return CameraTrack(
+        source=source,
+        w2c=w2c,
+        intrinsics=matrix,
+        image_size=image_size,
+        confidence=np.ones(len(w2c)),
+        frame_ids=np.arange(len(w2c)) + first_frame,
+        fps=fps,
+    )
+
+
+def still_cameras(num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations (T, 3, 3) and translations (T, 3) of a camera that stands at the origin."""
+    return np.tile(np.eye(3), (num_frames, 1, 1)), np.zeros((num_frames, 3))
+
+
+def usual_betas(betas: np.ndarray) -> np.ndarray:
+    """(B,) the median over the rows of betas (n, B) or of (B,)."""
+    rows = betas.reshape(-1, betas.shape[-1])
+    finite = np.isfinite(rows).all(1)
+    return np.median(rows[finite], 0) if finite.any() else np.zeros(betas.shape[-1])
+
+
+def people_of(bodies: Iterable[BodyTrack], frame_ids: np.ndarray, source: str, warnings: list[str]) -> dict[int, BodyTrack]:
+    """The people by their ids, ascending, each with its rows in order; those without a usable row are left out with a warning.
+
+    Raises:
+        UserError: if two have one id, or nobody is left.
+    """
+    people: dict[int, BodyTrack] = {}
+    for body in bodies:
+        if body.person in people:
+            raise UserError(f"{source}: two people have the id {body.person}; ids must be different")
+        try:
+            people[body.person] = mended(body, frame_ids, warnings)
+        except UserError as error:
+            warnings.append(f"person {body.person} is left out: {error}")
+    if not people:
+        raise UserError(f"{source}: holds nobody who is seen on a frame")
+    return dict(sorted(people.items()))
+
+
+def person_id(value: object, source: str) -> int:
+    """A tracker's id as a number. Raises `UserError` if it is none, or negative."""
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise UserError(f"{source}: the person id {value!r} is no number from 0 on")
+    return number

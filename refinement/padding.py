@@ -1,0 +1,58 @@
+"""Clips of different lengths at shared lengths, so that whatever depends on shapes is made once: 87 and 35 frames both run as 100.
+
+Nobody is alive or seen on the frames that are added, so that no term counts them; time filters and contacts leave them out
+(`refinement.variables`, `refinement.contacts`). A padded clip is therefore the same problem: the objective and its gradient differ by the
+rounding of sums over more zeros, nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from refinement.problem import Problem
+from refinement.write import Refined
+
+
+def padded(problem: Problem, multiple: int | None) -> Problem:
+    """The problem at the next multiple of so many frames; None leaves it as it is. The last camera and pose are held, nothing is seen."""
+    frames = len(problem.frame_ids)
+    extra = -frames % multiple if multiple else 0
+    if not extra:
+        return problem
+
+    def held(value: Tensor, dim: int) -> Tensor:
+        return torch.cat([value, value.narrow(dim, frames - 1, 1).repeat_interleave(extra, dim)], dim)
+
+    def absent(value: Tensor, dim: int = 1) -> Tensor:
+        shape = list(value.shape)
+        shape[dim] = extra
+        return torch.cat([value, value.new_zeros(shape)], dim)
+
+    cameras, seen, start = problem.cameras, problem.observations, problem.start
+    return replace(
+        problem,
+        frame_ids=(*problem.frame_ids, *range(problem.frame_ids[-1] + 1, problem.frame_ids[-1] + 1 + extra)),
+        alive=absent(problem.alive),
+        visible=absent(problem.visible),
+        cameras=replace(
+            cameras, w2c=held(cameras.w2c, 0), intrinsics=held(cameras.intrinsics, 0), confidence=absent(cameras.confidence, 0)
+        ),
+        observations=replace(
+            seen,
+            keypoints=absent(seen.keypoints),
+            keypoint_confidence=absent(seen.keypoint_confidence),
+            joint_depth=absent(seen.joint_depth),
+            joint_depth_confidence=absent(seen.joint_depth_confidence),
+        ),
+        start=replace(start, global_orient=held(start.global_orient, 1), body_pose=held(start.body_pose, 1), pelvis=held(start.pelvis, 1)),
+        padding=problem.padding + extra,
+    )
+
+
+def cropped(refined: Refined, num_frames: int) -> Refined:
+    """The outcome on the clip's own frames."""
+    over_time = ("global_orient", "body_pose", "pelvis", "joints", "contacts")
+    return replace(refined, **{name: getattr(refined, name)[:, :num_frames] for name in over_time})
