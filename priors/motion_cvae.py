@@ -34,7 +34,7 @@ from body.skeleton import index_of
 from configs.base import Config
 from priors.base import MotionPrior
 from priors.initial_state import InitialStatePrior
-from priors.motion_density import ChangeDensity, Critic, Moments, divergence, log_normal
+from priors.motion_density import NUM_PARTS, ChangeDensity, Critic, Moments, divergence, log_normal
 from priors.motion_networks import MLP
 from priors.motion_transition import Transition, carried
 from priors.motion_wrongs import central, wrong_motions
@@ -45,6 +45,7 @@ _FAR = 8.0  # standard deviations at which inputs of the networks saturate
 _LEAST_STD = 0.02  # of an input, in its own unit: what hardly varies in the data is not blown up
 _LEG = [index_of(name) for name in ("left_hip", "left_knee", "left_ankle")]
 _CONTACT_WEIGHT = 1.0
+_WRONGS = 2  # wrong windows for each real one
 _FOLLOW = 0.01  # of a running mean, at each step
 _ROBUST = 1.4826  # standard deviations of a normal in medians of its absolute value
 _OUTLIER = 4.0  # standard deviations
@@ -68,9 +69,9 @@ class MotionCVAEConfig(Config):
     """Weight of the divergence in training, reached over the first tenth of the steps."""
     rollout_weight: float = Field(0.5, ge=0)
     """Weight of steps that start from the model's own prediction, as in scheduled sampling."""
-    dropout: float = Field(0.2, ge=0, lt=1)
+    dropout: float = Field(0.15, ge=0, lt=1)
     """Share of the hidden numbers of prior, encoder and decoder that training drops."""
-    input_noise: float = Field(0.1, ge=0)
+    input_noise: float = Field(0.02, ge=0)
     """Standard deviation of the noise that training adds to the state before, as prior, encoder, decoder and critic see it."""
     critic_hidden: int = Field(256, ge=0)
     """Width of the critic; 0 for none, as in HuMoR."""
@@ -107,7 +108,7 @@ class MotionCVAE(MotionPrior):
         self.density = ChangeDensity()
         self.register_buffer("independent", torch.tensor(1.0))
         self.register_buffer("leg", torch.tensor(0.0))
-        self.register_buffer("typical", torch.tensor(0.0))
+        self.register_buffer("typical", torch.zeros(NUM_PARTS))
         self.register_buffer("seeds", torch.zeros(_NUM_SEEDS, STATE_DIM))
         self.initial_state: InitialStatePrior | None = None  # only HuMoR's own files come with one
         self.register_buffer("num_steps", torch.tensor(0))
@@ -146,11 +147,13 @@ class MotionCVAE(MotionPrior):
         out = self.decoder(torch.cat([inputs, z], 1))
         return out[:, :CHANGE_DIM] * self.density.std, out[:, CHANGE_DIM:]
 
-    def bound(self, found: Transition, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The evidence's two parts (N,), log p(after | z, before) and the divergence of q from p, and the contacts' logits (N, 9)."""
+    def bound(self, found: Transition, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The parts (N, 3) of a bound of the evidence, which is their sum: log p(after | z, before) of joints that may touch and of the
+        rest, and minus the divergence of q from p; and the contacts' logits (N, 9)."""
         guess, logits = self.decode(found.inputs, z)
         velocity = found.before[:, STATE["joints_vel"]] + found.residual[:, CHANGE["joints_vel"]]
-        return self.density(found.residual, guess, velocity, logits), divergence(found.posterior, found.prior), logits
+        touching, rest = self.density(found.residual, guess, velocity, logits)
+        return torch.stack([touching, rest, -divergence(found.posterior, found.prior)], 1), logits
 
     def loss(self, windows: MotionWindows) -> dict[str, Tensor]:
         """The negative bound per residual, the prediction from the prior's mean, the contacts and the critic, for windows of motions."""
@@ -167,7 +170,7 @@ class MotionCVAE(MotionPrior):
             again = self.transition(own[some, :-1].flatten(0, 1), states[some, 2:].flatten(0, 1))
             loss = loss + self.config.rollout_weight * self._step_loss(again, contacts[some, 2:].flatten(0, 1))[0]["loss"]
         if self.config.critic_hidden:
-            wrong = wrong_motions(windows, self.config.window + 2).states()
+            wrong = torch.cat([wrong_motions(windows, self.config.window + 2).states() for _ in range(_WRONGS)])
             values["critic"] = self._critic_loss(found, wrong)
             loss = loss + values["critic"]
         if self.training:
@@ -177,7 +180,8 @@ class MotionCVAE(MotionPrior):
     def _step_loss(self, found: Transition, contacts: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         (mean, log_variance), (prior_mean, _) = found.posterior, found.prior
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if self.training else mean
-        likelihood, gap, logits = self.bound(found, z)
+        parts, logits = self.bound(found, z)
+        likelihood, gap = parts[:, :2].sum(1), -parts[:, 2]
         annealed = min(1.0, 0.1 + float(self.num_steps) / self._warmup) if self.training else 1.0
         guess = self.decode(found.inputs, prior_mean)[0]
         values = {
@@ -199,19 +203,16 @@ class MotionCVAE(MotionPrior):
         """Logistic regression of real against wrong, the evidence being an offset that the critic starts from."""
         with torch.no_grad():
             wrong = self.transition(wrong_states[:, :-1].flatten(0, 1), wrong_states[:, 1:].flatten(0, 1))
-            evidence = [self._evidence(found) for found in (real, wrong)]
+            parts = [self.bound(found, found.posterior[0])[0] for found in (real, wrong)]
             if self.training:
-                self.typical.lerp_(evidence[0].mean(), _FOLLOW if self.num_steps else 1.0)
-        of_real, of_wrong = (e - self.typical + self._tilt(found) for e, found in zip(evidence, (real, wrong), strict=True))
+                self.typical.lerp_(parts[0].mean(0), _FOLLOW if self.num_steps else 1.0)
+        offset = self.independent * self.typical.sum()
+        of_real, of_wrong = (self._tilted(found, p) - offset for found, p in zip((real, wrong), parts, strict=True))
         return -(logsigmoid(of_real).mean() + logsigmoid(-of_wrong).mean()) / 2
 
-    def _evidence(self, found: Transition) -> Tensor:
-        """(N,) the bound through the encoder's mean, counted as many times as the residuals are independent."""
-        likelihood, gap, _ = self.bound(found, found.posterior[0])
-        return self.independent * (likelihood - gap)
-
-    def _tilt(self, found: Transition) -> Tensor:
-        return self.critic(found.inputs, found.residual / self.density.std)
+    def _tilted(self, found: Transition, parts: Tensor) -> Tensor:
+        evidence = self.independent * parts.sum(1)
+        return evidence + self.critic(found.inputs, found.residual / self.density.std, self.independent * (parts - self.typical))
 
     def pair_log_prob(self, before: Tensor, after: Tensor, tilted: bool = True) -> Tensor:
         """See the base class: the bound through the encoder's mean, counted as often as the residuals are independent, and the critic's
@@ -220,8 +221,8 @@ class MotionCVAE(MotionPrior):
         found = self.transition(before, after)
         if self.is_humor:
             return log_normal(found.posterior[0], found.prior)
-        evidence = self._evidence(found)
-        return evidence + self._tilt(found) if tilted and self.config.critic_hidden else evidence
+        parts, _ = self.bound(found, found.posterior[0])
+        return self._tilted(found, parts) if tilted and self.config.critic_hidden else self.independent * parts.sum(1)
 
     def contact_probabilities(self, states: Tensor) -> Tensor:
         """(..., T - 1, 9) that `CONTACT_JOINTS` touch after each transition of states (..., T, 339), by what the prior expects of it."""
@@ -231,7 +232,7 @@ class MotionCVAE(MotionPrior):
         return torch.sigmoid(logits).unflatten(0, before.shape[:-1])
 
     def step(self, state: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The state (N, 339) after states (N, 339) of a world, by the prior's mean or with normal `noise` (N, Z); contacts' logits."""
+        """The state (N, 339) after states (N, 339), by the prior's mean or with normal `noise` (N, Z); contacts' logits."""
         own = to_local(state, state)
         inputs = self._normalized(own)
         mean, log_variance = self._moments(self.prior_net(inputs))

@@ -17,7 +17,8 @@ _SCALE_START, _SCALE_FLOOR = 0.7, 0.2
 _FREEDOM = 4.0
 _LOG_NORM = math.lgamma((_FREEDOM + 1) / 2) - math.lgamma(_FREEDOM / 2) - 0.5 * math.log(_FREEDOM * math.pi)
 _STANCE_START, _STANCE_BOUNDS = 0.05, (0.015, 0.15)  # m/s, of joints that touch
-_FAR = 8.0
+NUM_PARTS = 3
+"""Parts of the evidence: joints that may touch, the rest, and the divergence."""
 _VELOCITIES = CHANGE["joints_vel"]
 _TOUCHING = list(CONTACT_JOINTS)
 
@@ -35,8 +36,8 @@ class ChangeDensity(nn.Module):
         self.log_scale = nn.Parameter(torch.full((CHANGE_DIM,), math.log(_SCALE_START)))
         self.log_stance = nn.Parameter(torch.tensor(math.log(_STANCE_START)))
 
-    def forward(self, residual: Tensor, guess: Tensor, velocity: Tensor, logits: Tensor) -> Tensor:
-        """Log-densities (N,).
+    def forward(self, residual: Tensor, guess: Tensor, velocity: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-densities (N,) of the velocities of joints that may touch, and of all the rest.
 
         Args:
             residual, guess: (N, 207), as observed and as decoded.
@@ -50,7 +51,7 @@ class ChangeDensity(nn.Module):
         stance = self.log_stance.clamp(*map(math.log, _STANCE_BOUNDS))
         still = -0.5 * (velocity.unflatten(-1, (-1, 3))[:, _TOUCHING] / stance.exp()).square() - stance - _HALF_LOG_2PI
         mixed = torch.logaddexp(logsigmoid(logits) + still.sum(-1), logsigmoid(-logits) + going)
-        return each.sum(-1) - going.sum(-1) + mixed.sum(-1)
+        return mixed.sum(-1), each.sum(-1) - going.sum(-1)
 
     def error(self, residual: Tensor, guess: Tensor) -> Tensor:
         """(): the mean absolute error in standard deviations, and the mean distance of the joints in theirs."""
@@ -73,7 +74,7 @@ class Critic(nn.Module):
         super().__init__()
         self.net = nn.Sequential(
             nn.Dropout(dropout / 2),
-            nn.Linear(STATE_DIM + CHANGE_DIM, width),
+            nn.Linear(STATE_DIM + CHANGE_DIM + NUM_PARTS, width),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(width, width // 2),
@@ -81,9 +82,15 @@ class Critic(nn.Module):
             nn.Linear(width // 2, 1),
         )
 
-    def forward(self, inputs: Tensor, residual: Tensor) -> Tensor:
-        """(N,) nats, of normalised states (N, 339) and residuals (N, 207) in standard deviations."""
-        return self.net(torch.cat([inputs, residual.clamp(-_FAR, _FAR)], 1))[:, 0]
+    def forward(self, inputs: Tensor, residual: Tensor, parts: Tensor) -> Tensor:
+        """(N,) nats.
+
+        Args:
+            inputs: (N, 339) normalised states.
+            residual: (N, 207) in standard deviations, compressed by asinh, for it has heavy tails.
+            parts: (N, 3) of the evidence that it tilts, about zero and of the order of one.
+        """
+        return self.net(torch.cat([inputs, residual.asinh(), parts], 1))[:, 0]
 
 
 def divergence(q: Moments, p: Moments) -> Tensor:
