@@ -162,17 +162,18 @@ class MotionPrior(TrainablePrior):
     leg: Tensor
 
     @abstractmethod
-    def pair_log_prob(self, before: Tensor, after: Tensor, tilted: bool = True) -> Tensor:
+    def pair_log_prob(self, before: Tensor, after: Tensor, contrasted: bool = True) -> Tensor:
         """Log-likelihoods (N,) in nats, up to a constant, of transitions between states (N, 339) of one world.
 
         Args:
-            tilted: with all that the prior can tell of right and wrong; without, only what is fit to lead an optimiser.
+            contrasted: against motions that are nearly right, where the prior has learnt these; otherwise the evidence alone, which is fit
+                to lead an optimiser.
         """
 
-    def transition_log_prob(self, states: Tensor, tilted: bool = True) -> Tensor:
+    def transition_log_prob(self, states: Tensor, contrasted: bool = True) -> Tensor:
         """The same of each transition of motions, in one call: states (..., T, 339) -> (..., T - 1)."""
         before, after = states[..., :-1, :], states[..., 1:, :]
-        return self.pair_log_prob(before.flatten(0, -2), after.flatten(0, -2), tilted).unflatten(0, before.shape[:-1])
+        return self.pair_log_prob(before.flatten(0, -2), after.flatten(0, -2), contrasted).unflatten(0, before.shape[:-1])
 
     @abstractmethod
     def contact_probabilities(self, states: Tensor) -> Tensor:

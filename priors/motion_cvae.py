@@ -3,8 +3,8 @@
 A conditional variational autoencoder over transitions (Rempe et al., "HuMoR: 3D Human Motion Model for Robust Pose Estimation", ICCV
 2021): a prior p(z | before), an encoder q(z | before, after) and a decoder of the change of state and of the contacts. Beyond the paper,
 the change is decoded as what differs from going on at the same velocity; joints that touch stand still by a density of their own; and a
-critic tilts the likelihood, learnt by telling real transitions from those that are nearly right (`priors.motion_wrongs`): the density of a
-step alone prefers whatever is slow, and would not see speed, height and the direction of time.
+critic, given what the density says, tells real transitions from those that are nearly right (`priors.motion_wrongs`): the density of a step
+alone prefers whatever is slow, and would not see speed, height and the direction of time.
 """
 
 from __future__ import annotations
@@ -200,29 +200,27 @@ class MotionCVAE(MotionPrior):
         return values, predicted
 
     def _critic_loss(self, real: Transition, wrong_states: Tensor) -> Tensor:
-        """Logistic regression of real against wrong, the evidence being an offset that the critic starts from."""
+        """Logistic regression of real against wrong."""
         with torch.no_grad():
             wrong = self.transition(wrong_states[:, :-1].flatten(0, 1), wrong_states[:, 1:].flatten(0, 1))
             parts = [self.bound(found, found.posterior[0])[0] for found in (real, wrong)]
             if self.training:
                 self.typical.lerp_(parts[0].mean(0), _FOLLOW if self.num_steps else 1.0)
-        offset = self.independent * self.typical.sum()
-        of_real, of_wrong = (self._tilted(found, p) - offset for found, p in zip((real, wrong), parts, strict=True))
+        of_real, of_wrong = (self._ratio(found, p) for found, p in zip((real, wrong), parts, strict=True))
         return -(logsigmoid(of_real).mean() + logsigmoid(-of_wrong).mean()) / 2
 
-    def _tilted(self, found: Transition, parts: Tensor) -> Tensor:
-        evidence = self.independent * parts.sum(1)
-        return evidence + self.critic(found.inputs, found.residual / self.density.std, self.independent * (parts - self.typical))
+    def _ratio(self, found: Transition, parts: Tensor) -> Tensor:
+        return self.critic(found.inputs, found.residual / self.density.std, self.independent * (parts - self.typical))
 
-    def pair_log_prob(self, before: Tensor, after: Tensor, tilted: bool = True) -> Tensor:
-        """See the base class: the bound through the encoder's mean, counted as often as the residuals are independent, and the critic's
-        tilt. Of `variant: humor`, log p(z | before) at the encoder's mean.
+    def pair_log_prob(self, before: Tensor, after: Tensor, contrasted: bool = True) -> Tensor:
+        """See the base class: the critic's log-likelihood ratio, or, not contrasted, the bound through the encoder's mean, counted as often
+        as the residuals are independent. Of `variant: humor`, log p(z | before) at the encoder's mean.
         """
         found = self.transition(before, after)
         if self.is_humor:
             return log_normal(found.posterior[0], found.prior)
         parts, _ = self.bound(found, found.posterior[0])
-        return self._tilted(found, parts) if tilted and self.config.critic_hidden else self.independent * parts.sum(1)
+        return self._ratio(found, parts) if contrasted and self.config.critic_hidden else self.independent * parts.sum(1)
 
     def contact_probabilities(self, states: Tensor) -> Tensor:
         """(..., T - 1, 9) that `CONTACT_JOINTS` touch after each transition of states (..., T, 339), by what the prior expects of it."""

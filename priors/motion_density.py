@@ -1,4 +1,4 @@
-"""How likely a change of state is, given what a motion prior's decoder says of it; and the critic that tilts this likelihood."""
+"""How likely a change of state is, given what a motion prior's decoder says of it; and the critic that knows wrong ones too."""
 
 from __future__ import annotations
 
@@ -62,8 +62,7 @@ class ChangeDensity(nn.Module):
 
 class Critic(nn.Module):
     """A log-likelihood ratio of real transitions against wrong ones, by noise-contrastive estimation (Gutmann & Hyvärinen,
-    "Noise-contrastive estimation", AISTATS 2010), as a tilt of another likelihood (Deng et al., "Residual Energy-Based Models for Text
-    Generation", ICLR 2020).
+    "Noise-contrastive estimation", AISTATS 2010), given the parts of another likelihood.
 
     Args:
         width: of its first hidden layer; the second has half of it.
@@ -88,7 +87,7 @@ class Critic(nn.Module):
         Args:
             inputs: (N, 339) normalised states.
             residual: (N, 207) in standard deviations, compressed by asinh, for it has heavy tails.
-            parts: (N, 3) of the evidence that it tilts, about zero and of the order of one.
+            parts: (N, 3) of the evidence, about zero and of the order of one.
         """
         return self.net(torch.cat([inputs, residual.asinh(), parts], 1))[:, 0]
 

@@ -36,7 +36,7 @@ class MotionTerm(Term):
     every: int = 2
     chunk: int = 10
 
-    def mean_energy(self, scene: Scene, joints: Tensor, tilted: bool) -> Tensor:
+    def mean_energy(self, scene: Scene, joints: Tensor, contrasted: bool) -> Tensor:
         """Minus the log-likelihood of a scene whose joints are (P, T, J, 3), a mean over people and transitions; 0 for clips too short to
         have any."""
         valid = self.view.valid & (torch.arange(self.view.valid.shape[1], device=self.view.valid.device) % self.every == 0)
@@ -48,7 +48,8 @@ class MotionTerm(Term):
         before, after = states[:, :-1][valid], states[:, 1:][valid]
         step = max(self.chunk, _AT_ONCE // self.chunk * self.chunk)
         energies = [
-            -self.prior.pair_log_prob(before[i : i + step], after[i : i + step], tilted=tilted).sum() for i in range(0, len(before), step)
+            -self.prior.pair_log_prob(before[i : i + step], after[i : i + step], contrasted=contrasted).sum()
+            for i in range(0, len(before), step)
         ]
         return torch.stack(energies).sum() / valid.sum()
 
@@ -62,7 +63,7 @@ class MotionLikelihood(MotionTerm):
     name: ClassVar[str] = "cvae"
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        return self.mean_energy(scene, scene.joints, tilted=False)
+        return self.mean_energy(scene, scene.joints, contrasted=False)
 
 
 class MotionScale(MotionTerm):
@@ -71,4 +72,4 @@ class MotionScale(MotionTerm):
     name: ClassVar[str] = "multi_scale"
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        return self.mean_energy(scene.with_rotations_held(), at_scale(scene, problem), tilted=True)
+        return self.mean_energy(scene.with_rotations_held(), at_scale(scene, problem), contrasted=True)
