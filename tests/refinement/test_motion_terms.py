@@ -49,7 +49,7 @@ def test_the_term_is_the_mean_over_people_and_transitions(prior: MotionCVAE, peo
         plain, contrasted = (by_hand(prior, view, states, contrasted, every) for contrasted in (False, True))
         assert abs(plain - contrasted) > 1e-3
         assert float(MotionLikelihood(prior=prior, view=view, every=every)(scene, people)) == pytest.approx(plain, rel=1e-9)
-        assert float(MotionScale(prior=prior, view=view, every=every)(scene, people)) == pytest.approx(contrasted, rel=1e-9)
+        assert float(MotionScale(prior=prior, view=view, every=every)(scene, people)) == pytest.approx(plain, rel=1e-9)
     assert (MotionLikelihood(prior=prior, view=view).every, MotionScale(prior=prior, view=view).every) == (2, 2)
 
 
@@ -148,12 +148,12 @@ def test_its_slope_in_alpha_is_that_of_people_carried_with_the_cameras(
 
     def carried(alpha: float) -> float:
         joints = scene.joints + (alpha - float(scene.alpha)) * centres[:, None]
-        return by_hand(chosen, view, view.states(dataclasses.replace(scene, joints=joints)), contrasted=True)
+        return by_hand(chosen, view, view.states(dataclasses.replace(scene, joints=joints)), contrasted=False)
 
     step = 1e-6
     slope = (carried(float(scene.alpha) + step) - carried(float(scene.alpha) - step)) / (2 * step)
     assert slope_in_alpha(chosen, people, scene) == pytest.approx(slope, rel=1e-4)
-    assert abs(slope) > 1
+    assert abs(slope) > 0.3
 
 
 def slope_in_alpha(prior: MotionPrior, problem: Problem, scene: Scene) -> float:
@@ -188,7 +188,7 @@ def test_sizes_feel_bodies_that_stay_as_they_are_in_the_images(
         rays = scene.camera_joints * factor[:, None, None, None]
         joints = rays @ c2w[:, :3, :3].transpose(1, 2) + scene.alpha * c2w[:, None, :3, 3]
         moved = dataclasses.replace(scene, joints=joints, rest_joints=scene.rest_joints * factor[:, None, None])
-        return by_hand(chosen, view, view.states(moved), contrasted=True)
+        return by_hand(chosen, view, view.states(moved), contrasted=False)
 
     for person in range(3):
         slope = (larger(person, 1e-3) - larger(person, -1e-3)) / 2e-3
