@@ -34,11 +34,22 @@ def forward_kinematics(rotvec: Tensor, rest_joints: Tensor, parents: Sequence[in
             f"a tree of {num_joints} joints needs rotations and rest joints (..., {num_joints}, 3); "
             f"got {tuple(rotvec.shape)} and {tuple(rest_joints.shape)}"
         )
-    order, back, parent, levels = _levels(tuple(parents), rotvec.device)
-    local = roma.rotvec_to_rotmat(rotvec).index_select(-3, order)
+    _, _, parent, _ = _levels(tuple(parents), rotvec.device)
     offset = torch.cat([rest_joints[..., :1, :], rest_joints[..., 1:, :] - rest_joints.index_select(-2, parent)], -2)
-    offset = offset.expand(torch.broadcast_shapes(offset.shape, rotvec.shape)).index_select(-2, order)
-    local = local.expand(*offset.shape, 3)
+    return chained(roma.rotvec_to_rotmat(rotvec), offset, parents)
+
+
+def chained(rotmat: Tensor, offset: Tensor, parents: Sequence[int] = PARENTS) -> tuple[Tensor, Tensor]:
+    """What `forward_kinematics` gives, from rotation matrices and bones.
+
+    Args:
+        rotmat: (*batch, J, 3, 3) of each joint relative to its parent; the root's is relative to the world.
+        offset: (*batch, J, 3) with batch dimensions that broadcast, metres: of each joint from its parent, in the parent's axes at rest; of
+            the root, its position.
+    """
+    order, back, _, levels = _levels(tuple(parents), rotmat.device)
+    offset = offset.expand(torch.broadcast_shapes(offset.shape, rotmat.shape[:-1])).index_select(-2, order)
+    local = rotmat.index_select(-3, order).expand(*offset.shape, 3)
 
     rotations, positions = [local[..., :1, :, :]], [offset[..., :1, :]]
     for first, last, above in levels:

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from body.model import forward_kinematics
 from body.motion_state import CONTACT_JOINTS, NUM_JOINTS, make_states
-from body.skeleton import MIRROR, PARENTS
+from body.skeleton import MIRROR, PARENTS, index_of
 
+_LEG = [index_of(name) for name in ("left_hip", "left_knee", "left_ankle")]
 _MIRROR = list(MIRROR[:NUM_JOINTS])
 _MIRRORED_CONTACTS = [CONTACT_JOINTS.index(MIRROR[joint]) for joint in CONTACT_JOINTS]
 
@@ -19,6 +20,20 @@ def posed_joints(pose: Tensor, pelvis: Tensor, rest: Tensor) -> Tensor:
     """Joints (..., 22, 3) in metres of bodies: rotation vectors (..., 22, 3), pelvis (..., 3), joints at rest (..., 22, 3)."""
     joints, _ = forward_kinematics(pose, rest, PARENTS[:NUM_JOINTS])
     return joints - joints[..., :1, :] + pelvis[..., None, :]
+
+
+def leg_length(rest: Tensor) -> Tensor:
+    """(...) metres from hip to ankle along the bones, of joints (..., 22 or more, 3) at rest."""
+    return torch.linalg.vector_norm(torch.diff(rest[..., _LEG, :], dim=-2), dim=-1).sum(-1)
+
+
+def steps(joints: Tensor) -> Tensor:
+    """(..., T, J) metres that joints (..., T, J, 3) move in a frame: the smaller of the steps to and from it, so that a stance counts
+    whole. Zero for a single frame."""
+    if joints.shape[-3] == 1:
+        return torch.zeros_like(joints[..., 0])
+    moved = torch.linalg.vector_norm(torch.diff(joints, dim=-3), dim=-1)
+    return torch.minimum(torch.cat([moved[..., :1, :], moved], -2), torch.cat([moved, moved[..., -1:, :]], -2))
 
 
 @dataclass  # not frozen: Lightning sets the fields of a copy where it changes their precision

@@ -15,6 +15,7 @@ import roma
 import torch
 from torch import Tensor
 
+from body.model import chained
 from body.skeleton import PARENTS
 
 FPS = 30.0
@@ -41,7 +42,7 @@ CHANGE = _slices(trans=3, trans_vel=3, root_orient=3, root_orient_vel=3, pose_bo
 
 STATE_DIM, CHANGE_DIM = STATE["joints_vel"].stop, CHANGE["joints_vel"].stop
 
-_PARENTS = list(PARENTS[1:NUM_JOINTS])
+_ABOVE = list(PARENTS[1:NUM_JOINTS])
 _ROTATIONS = ("root_orient", "pose_body")
 _VELOCITIES = ("trans_vel", "root_orient_vel", "joints_vel")
 
@@ -173,26 +174,14 @@ def apply_change(state: Tensor, change: Tensor) -> Tensor:
 
 def bones_of(states: Tensor) -> Tensor:
     """(..., 21, 3) metres: where each joint but the pelvis lies in its parent's frame, by joints and rotations of states (..., 339)."""
-    turned = forward_rotations(states)[..., _PARENTS, :, :]
     joints = joints_of(states)
-    offsets = joints[..., 1:, :] - joints[..., _PARENTS, :]
-    return (turned.transpose(-1, -2) @ offsets[..., None])[..., 0]
+    _, turned = chained(rotations(states), torch.zeros_like(joints), PARENTS[:NUM_JOINTS])
+    offsets = joints[..., 1:, :] - joints[..., _ABOVE, :]
+    return (turned[..., _ABOVE, :, :].transpose(-1, -2) @ offsets[..., None])[..., 0]
 
 
 def with_bones(states: Tensor, bones: Tensor) -> Tensor:
     """States (..., 339) whose joints are those of bones (..., 21, 3) from the pelvis on, turned as the states say."""
-    turned = forward_rotations(states)
-    joints = [joints_of(states)[..., 0, :]]
-    for joint, parent in enumerate(_PARENTS, start=1):
-        joints.append(joints[parent] + (turned[..., parent, :, :] @ bones[..., joint - 1, :, None])[..., 0])
     where = STATE["joints"]
-    return torch.cat([states[..., : where.start], torch.stack(joints, -2).flatten(-2), states[..., where.stop :]], -1)
-
-
-def forward_rotations(states: Tensor) -> Tensor:
-    """(..., 22, 3, 3) rotation matrices of the joints relative to the states' frame."""
-    local = rotations(states)
-    turned = [local[..., 0, :, :]]
-    for joint, parent in enumerate(_PARENTS, start=1):
-        turned.append(turned[parent] @ local[..., joint, :, :])
-    return torch.stack(turned, -3)
+    joints, _ = chained(rotations(states), torch.cat([joints_of(states)[..., :1, :], bones], -2), PARENTS[:NUM_JOINTS])
+    return torch.cat([states[..., : where.start], joints.flatten(-2), states[..., where.stop :]], -1)

@@ -84,6 +84,18 @@ def geodesic_angle(a: Tensor, b: Tensor) -> Tensor:
     return torch.atan2(torch.linalg.vector_norm(vee, dim=-1), trace - 1)
 
 
+def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
+    """Rotation vectors (..., 3) on the shortest arc from rotations to others, each at a share of its own: RoMa's takes one for all
+    (Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985).
+
+    Args:
+        a, b: (..., 3) rotation vectors; share: in [0, 1], of shape (..., 1) that broadcasts.
+    """
+    start, end = roma.rotvec_to_unitquat(a), roma.rotvec_to_unitquat(b)
+    arc = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(start), end))
+    return roma.unitquat_to_rotvec(roma.quat_product(start, roma.rotvec_to_unitquat(arc * share)))
+
+
 def between(a: Tensor, b: Tensor) -> Tensor:
     """(3, 3) the smallest rotation that brings a unit vector (3,) to another; half a turn across them if they are opposite."""
     axis, cosine = torch.linalg.cross(a, b), a @ b

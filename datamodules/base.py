@@ -5,21 +5,22 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from body.rotations import mirror_pose
-from configs.base import Config, UserError
+from configs.base import UserError
 from datamodules.cache import Conversion, PoseSet, open_poses
 from datamodules.files import find_files
 from datamodules.formats import HandConvention
 from datamodules.joints import describe, find_joints
 from datamodules.loader import PoseLoader
+from datamodules.sides import SidesConfig
 from datamodules.splits import MAX_RADIUS_ROWS, Segment, Split, split_by_radius, split_rows
 from datamodules.view import PoseView
 
@@ -30,7 +31,7 @@ SIDES: tuple[Side, ...] = ("train", "val", "test")
 _EVAL_BATCH = 1024  # rows; without gradients larger batches cost nothing but save overhead
 
 
-class DataConfig(Config):
+class DataConfig(SidesConfig):
     """Where the poses come from and how they are split.
 
     `path`, or `train`, is the pool; `val` and `test`, where they are given, are used as they are, and what is not given is cut out of the
@@ -50,35 +51,14 @@ class DataConfig(Config):
         num_poses: size of the built-in source.
     """
 
-    path: str | None = None
-    train: str | None = None
-    val: str | None = None
-    test: str | None = None
     include_root: bool = False
     hand_convention: HandConvention = "absolute"
     split_radius: float | None = Field(None, gt=0)
     subsample_fps: float | None = Field(None, gt=0)
     trim: bool = False
-    val_fraction: float = Field(0.1, gt=0, lt=1)
-    test_fraction: float = Field(0.1, gt=0, lt=1)
     mirror: bool = False
     cache_dir: str | None = None
     num_poses: int = Field(20_000, gt=0)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.path is not None and self.train is not None:
-            raise ValueError("path and train are both given; path is the pool to split, train one that is split already: give one of them")
-        if self.pool is None and (self.val is not None or self.test is not None):
-            raise ValueError("val or test is given without path or train to learn from")
-        if self.val_fraction + self.test_fraction >= 1:
-            raise ValueError("val_fraction and test_fraction leave nothing to learn from; their sum has to be below 1")
-        return self
-
-    @property
-    def pool(self) -> str | None:
-        """What the sides that are not given are cut out of; None for the built-in source."""
-        return self.path if self.path is not None else self.train
 
 
 def load_poses(path: str, config: DataConfig | None = None) -> PoseView:

@@ -14,6 +14,7 @@ from torch import Tensor
 from body.builtin import BALL_HEIGHT, rest_joints
 from body.motion import MotionWindows, posed_joints
 from body.motion_state import FPS, NUM_JOINTS
+from body.rotations import slerp
 from configs.base import UserError
 from datamodules.arrays import Entry, describe, open_arrays
 from datamodules.contacts import find_floor, label_contacts
@@ -131,10 +132,7 @@ def _resampled(pose: Tensor, trans: Tensor, fps: float) -> tuple[Tensor, Tensor]
     at = torch.arange(int((len(pose) - 1) * FPS / fps + 1e-6) + 1, dtype=torch.float64) * fps / FPS
     left = at.floor().long().clamp_max(max(len(pose) - 2, 0))
     right, share = (left + 1).clamp_max(len(pose) - 1), at - left
-    quat = roma.rotvec_to_unitquat(pose)
-    turn = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(quat[left]), quat[right]), shortest_arc=True)
-    between = roma.quat_product(quat[left], roma.rotvec_to_unitquat(turn * share[:, None, None]))
-    return roma.unitquat_to_rotvec(between), trans[left] + (trans[right] - trans[left]) * share[:, None]
+    return slerp(pose[left], pose[right], share[:, None, None]), trans[left] + (trans[right] - trans[left]) * share[:, None]
 
 
 def _upright(path: Path, pose: Tensor, trans: Tensor, up_axis: UpAxis) -> tuple[Tensor, Tensor]:

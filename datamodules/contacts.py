@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from body.motion import steps
 from body.motion_state import CONTACT_JOINTS
 from body.skeleton import index_of
 
@@ -14,12 +15,6 @@ _STEP_M = 0.005
 _TOE_HEIGHT_M, _OTHER_HEIGHT_M = 0.04, 0.08
 # Without frames on which a foot stands still, the floor is below this share of the lower foot's heights.
 _LOWEST = 0.05
-
-
-def steps(joints: Tensor) -> Tensor:
-    """(T, J) metres that joints (T, J, 3) move in a frame: the smaller of the steps to and from it, so that a stance counts whole."""
-    moved = torch.linalg.vector_norm(torch.diff(joints, dim=0), dim=-1)
-    return torch.minimum(torch.cat([moved[:1], moved]), torch.cat([moved, moved[-1:]]))
 
 
 def find_floor(joints: Tensor, ball_height: float) -> float:

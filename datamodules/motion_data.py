@@ -6,19 +6,19 @@ import hashlib
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import pytorch_lightning as pl
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from body.motion import MotionWindows
 from body.motion_state import FPS
-from configs.base import Config, UserError
+from configs.base import UserError
 from datamodules.base import SIDES, Side
 from datamodules.clips import SMPL_STATURE, Clip, UnusableClipError, UpAxis, make_clip, read_clip, y_up_to_z_up
 from datamodules.files import find_files
 from datamodules.motion_loader import MotionLoader, WindowArrays
+from datamodules.sides import SidesConfig
 from datamodules.splits import assign
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _EVAL_BATCH = 512
 
 
-class MotionDataConfig(Config):
+class MotionDataConfig(SidesConfig):
     """Where motions come from, how they are read and how they are split.
 
     `path`, or `train`, is the pool; `val` and `test`, where they are given, are used as they are, and what is not given is cut out of the
@@ -45,34 +45,13 @@ class MotionDataConfig(Config):
         num_clips: size of the built-in source.
     """
 
-    path: str | None = None
-    train: str | None = None
-    val: str | None = None
-    test: str | None = None
     fps: float | None = Field(None, gt=0)
     up_axis: UpAxis = "auto"
     trim: bool = False
     stature: float = Field(SMPL_STATURE, gt=0.3, lt=2.6)
-    val_fraction: float = Field(0.1, gt=0, lt=1)
-    test_fraction: float = Field(0.1, gt=0, lt=1)
     mirror: bool = True
     vary_skeleton: float = Field(0.03, ge=0, le=0.2)
     num_clips: int = Field(200, gt=0)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.path is not None and self.train is not None:
-            raise ValueError("path and train are both given; path is the pool to split, train one that is split already: give one of them")
-        if self.pool is None and (self.val is not None or self.test is not None):
-            raise ValueError("val or test is given without path or train to learn from")
-        if self.val_fraction + self.test_fraction >= 1:
-            raise ValueError("val_fraction and test_fraction leave nothing to learn from; their sum has to be below 1")
-        return self
-
-    @property
-    def pool(self) -> str | None:
-        """What the sides that are not given are cut out of; None for the built-in source."""
-        return self.path if self.path is not None else self.train
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from body.motion import MotionWindows
+from body.motion import MotionWindows, leg_length
 from body.motion_state import (
     CHANGE,
     CHANGE_DIM,
@@ -30,7 +30,6 @@ from body.motion_state import (
     to_world,
     with_bones,
 )
-from body.skeleton import index_of
 from configs.base import Config
 from priors.base import MotionPrior
 from priors.initial_state import InitialStatePrior
@@ -43,7 +42,6 @@ _NUM_CONTACTS = len(CONTACT_JOINTS)
 _LOG_VARIANCE = (-10.0, 6.0)
 _FAR = 8.0  # standard deviations at which inputs of the networks saturate
 _LEAST_STD = 0.02  # of an input, in its own unit: what hardly varies in the data is not blown up
-_LEG = [index_of(name) for name in ("left_hip", "left_knee", "left_ankle")]
 _CONTACT_WEIGHT = 1.0
 _WRONGS = 2  # wrong windows for each real one
 _FOLLOW = 0.01  # of a running mean, at each step
@@ -121,7 +119,7 @@ class MotionCVAE(MotionPrior):
         before, after = states[:, :-1].flatten(0, 1), states[:, 1:].flatten(0, 1)
         own, residual = self._observed(before, after)
         if not self.is_humor:
-            self.leg.copy_(torch.diff(windows.rest[:, _LEG], dim=1).norm(dim=-1).sum(-1).mean())
+            self.leg.copy_(leg_length(windows.rest).mean())
             self.state_mean.copy_(own.mean(0))
             self.state_std.copy_(own.std(0).clamp_min(_LEAST_STD))
             self.density.std.copy_(_ROBUST * residual.abs().median(0).values.clamp_min(1e-4))
@@ -147,13 +145,13 @@ class MotionCVAE(MotionPrior):
         out = self.decoder(torch.cat([inputs, z], 1))
         return out[:, :CHANGE_DIM] * self.density.std, out[:, CHANGE_DIM:]
 
-    def bound(self, found: Transition, z: Tensor) -> tuple[Tensor, Tensor]:
+    def bound(self, found: Transition, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The parts (N, 3) of a bound of the evidence, which is their sum: log p(after | z, before) of joints that may touch and of the
-        rest, and minus the divergence of q from p; and the contacts' logits (N, 9)."""
+        rest, and minus the divergence of q from p; then the residual (N, 207) and the contacts' logits (N, 9) that z decodes to."""
         guess, logits = self.decode(found.inputs, z)
         velocity = found.before[:, STATE["joints_vel"]] + found.residual[:, CHANGE["joints_vel"]]
         touching, rest = self.density(found.residual, guess, velocity, logits)
-        return torch.stack([touching, rest, -divergence(found.posterior, found.prior)], 1), logits
+        return torch.stack([touching, rest, -divergence(found.posterior, found.prior)], 1), guess, logits
 
     def loss(self, windows: MotionWindows) -> dict[str, Tensor]:
         """The negative bound per residual, the prediction from the prior's mean, the contacts and the critic, for windows of motions."""
@@ -180,7 +178,7 @@ class MotionCVAE(MotionPrior):
     def _step_loss(self, found: Transition, contacts: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         (mean, log_variance), (prior_mean, _) = found.posterior, found.prior
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if self.training else mean
-        parts, logits = self.bound(found, z)
+        parts, decoded, logits = self.bound(found, z)
         likelihood, gap = parts[:, :2].sum(1), -parts[:, 2]
         annealed = min(1.0, 0.1 + float(self.num_steps) / self._warmup) if self.training else 1.0
         guess = self.decode(found.inputs, prior_mean)[0]
@@ -195,9 +193,7 @@ class MotionCVAE(MotionPrior):
             + values["prediction"]
             + _CONTACT_WEIGHT * values["contacts"]
         )
-        with torch.no_grad():
-            predicted = self.decode(found.inputs, z)[0]
-        return values, predicted
+        return values, decoded.detach()
 
     def _critic_loss(self, real: Transition, wrong_states: Tensor) -> Tensor:
         """Logistic regression of real against wrong."""
@@ -219,36 +215,24 @@ class MotionCVAE(MotionPrior):
         found = self.transition(before, after)
         if self.is_humor:
             return log_normal(found.posterior[0], found.prior)
-        parts, _ = self.bound(found, found.posterior[0])
+        parts = self.bound(found, found.posterior[0])[0]
         return self._ratio(found, parts) if contrasted and self.config.critic_hidden else self.independent * parts.sum(1)
 
     def contact_probabilities(self, states: Tensor) -> Tensor:
         """(..., T - 1, 9) that `CONTACT_JOINTS` touch after each transition of states (..., T, 339), by what the prior expects of it."""
         before = states[..., :-1, :]
-        inputs = self._normalized(to_local(before, before).flatten(0, -2))
-        logits = self.decode(inputs, self._moments(self.prior_net(inputs))[0])[1]
+        _, logits = self._expected(to_local(before, before).flatten(0, -2))
         return torch.sigmoid(logits).unflatten(0, before.shape[:-1])
 
     def step(self, state: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The state (N, 339) after states (N, 339), by the prior's mean or with normal `noise` (N, Z); contacts' logits."""
         own = to_local(state, state)
-        inputs = self._normalized(own)
-        mean, log_variance = self._moments(self.prior_net(inputs))
-        z = mean if noise is None else mean + noise * (log_variance / 2).exp()
-        residual, logits = self.decode(inputs, z)
+        residual, logits = self._expected(own, noise)
         return to_world(self._changed(own, residual), state), logits
 
     @torch.no_grad()
     def rollout(self, state: Tensor, num_steps: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """How motions go on, each joint kept at the distance from its parent that the first state shows.
-
-        Args:
-            state: (N, 339) first states, z up, floor at z = 0.
-            num_steps: of 1/30 second.
-            generator: draws each step from the prior; None follows the prior's mean.
-        Returns:
-            states (N, num_steps + 1, 339) and probabilities of contact (N, num_steps, 9).
-        """
+        """See the base class; each joint is kept at the distance from its parent that the first state shows."""
         bones = bones_of(state)
         states, contacts = [state], []
         for _ in range(num_steps):
@@ -277,6 +261,12 @@ class MotionCVAE(MotionPrior):
     def energy(self, windows: MotionWindows) -> Tensor:
         """Minus the mean log-likelihood of the transitions in each window: (B,)."""
         return -self.transition_log_prob(central(windows, self.config.window + 2).states()).mean(-1)
+
+    def _expected(self, own: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the decoder says of states in their own frames, by the prior's mean or with noise."""
+        inputs = self._normalized(own)
+        mean, log_variance = self._moments(self.prior_net(inputs))
+        return self.decode(inputs, mean if noise is None else mean + noise * (log_variance / 2).exp())
 
     def _observed(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """`before` in its own frame, and the change to `after` less what goes on at the same velocity."""

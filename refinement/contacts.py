@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from body.motion import steps
 from body.motion_state import CONTACT_JOINTS
 from refinement.motion_states import MotionSight
 from refinement.problem import Bodies, Problem
@@ -26,14 +27,8 @@ def detect_contacts(scene: Scene, problem: Problem, motion: MotionSight | None =
     sees the person; zero outside a person's life."""
     joints = carrying_joints(problem.bodies)
     feet = scene.joints[:, :, joints]
-    last = problem.num_frames - 1
-    steps = torch.linalg.vector_norm(torch.diff(feet, dim=1), dim=-1) * problem.fps
-    if steps.shape[1] == 0:
-        steps = torch.zeros_like(feet[..., 0])
-    # the slower of the steps to and from a frame: the first and last frame of a stance count
-    speed = torch.minimum(torch.cat([steps[:, :1], steps], 1), torch.cat([steps, steps[:, -1:]], 1))[:, : feet.shape[1]]
-    if problem.padding and last:
-        speed[:, last] = steps[:, last - 1]  # the step into the padding is none
+    speed = torch.zeros_like(feet[..., 0])
+    speed[:, : problem.num_frames] = steps(feet[:, : problem.num_frames]) * problem.fps  # the step into the padding is none
     raised = scene.heights(joints) - problem.bodies.height[:, None, joints]
     still = torch.sigmoid((_SPEED - speed) / _SPEED_WIDTH)
     low = torch.sigmoid((_HEIGHT - raised) / _HEIGHT_WIDTH)

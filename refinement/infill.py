@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import roma
 import torch
+
+from body.rotations import slerp
 
 
 def _neighbours(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,8 +40,7 @@ def slerp_missing(rotvec: np.ndarray, seen: np.ndarray) -> np.ndarray:
     out = rotvec[left].copy()
     between = left != right
     if between.any():
-        start, end = (roma.rotvec_to_rotmat(torch.from_numpy(rotvec[i[between]])) for i in (left, right))
-        arc = roma.rotmat_to_rotvec(start.transpose(-1, -2) @ end)
+        start, end = (torch.from_numpy(rotvec[i[between]]) for i in (left, right))
         part = torch.from_numpy(share[between]).reshape(-1, *[1] * (rotvec.ndim - 1))
-        out[between] = roma.rotmat_to_rotvec(start @ roma.rotvec_to_rotmat(arc * part)).numpy()
+        out[between] = slerp(start, end, part).numpy()
     return out

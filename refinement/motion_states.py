@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import roma
 import torch
 from torch import Tensor, nn
 
+from body.motion import leg_length
 from body.motion_state import FPS, NUM_JOINTS, make_states
-from body.rotations import between
-from body.skeleton import index_of
+from body.rotations import between, slerp
 from priors import MotionPrior
 from refinement.problem import Problem
 from refinement.scene import Scene, camera_centres, to_cameras
-
-_LEG = [index_of(name) for name in ("left_hip", "left_knee", "left_ankle")]
 
 # Frames of a clip that one at 30 a second may miss and still be taken to fall on.
 _SAME = 1e-4
@@ -22,19 +19,24 @@ _LEAST_MOVEMENT = 0.01
 
 
 class MotionSight(nn.Module):
-    """A motion prior, how it sees a problem, and whether the cameras move enough for it to see the scale.
+    """A motion prior, how it sees a problem, and how far the cameras move, as a fraction of its depth.
 
     A module, so that whatever of it is tensors goes to the device of the module that holds it.
     """
 
-    def __init__(self, prior: MotionPrior, view: MotionView, sees_scale: bool) -> None:
+    def __init__(self, prior: MotionPrior, view: MotionView, movement: float) -> None:
         super().__init__()
-        self.prior, self.view, self.sees_scale = prior, view, sees_scale
+        self.prior, self.view, self.movement = prior, view, movement
+
+    @property
+    def sees_scale(self) -> bool:
+        """Whether the cameras move enough for motions to tell the scale."""
+        return self.movement >= _LEAST_MOVEMENT
 
 
 def look(problem: Problem, prior: MotionPrior, horizon: int | None) -> MotionSight:
     """What a motion prior sees of a problem."""
-    return MotionSight(prior, MotionView(problem, prior, horizon), camera_movement(problem) >= _LEAST_MOVEMENT)
+    return MotionSight(prior, MotionView(problem, prior, horizon), camera_movement(problem))
 
 
 def camera_movement(problem: Problem) -> float:
@@ -114,12 +116,9 @@ class MotionView(nn.Module):
     def _resampled(self, rotvec: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         if self.rate == 1:
             return rotvec, points
-        quat = roma.rotvec_to_unitquat(rotvec)
-        left, right = quat[:, self.left], quat[:, self.right]
-        turn = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(left), right))
-        step = roma.rotvec_to_unitquat(turn * self.share[:, None, None])
+        share = self.share[:, None, None]
         a, b = points[:, self.left], points[:, self.right]
-        return roma.unitquat_to_rotvec(roma.quat_product(left, step)), a + (b - a) * self.share[:, None, None]
+        return slerp(rotvec[:, self.left], rotvec[:, self.right], share), a + (b - a) * share
 
     def nearest(self, num_frames: int) -> tuple[Tensor, Tensor]:
         """For each person and frame of the clip, the transition of hers (of T - 3) that ends nearest to it, and whether it is among the
@@ -130,9 +129,3 @@ class MotionView(nn.Module):
         first_valid, last_valid = self.valid.int().argmax(1), last - self.valid.flip(1).int().argmax(1)
         nearest = torch.maximum(torch.minimum(at - 2, last_valid[:, None]), first_valid[:, None])
         return nearest, self.alive[:, at] & self.valid.any(1, keepdim=True)
-
-
-def leg_length(rest_joints: Tensor) -> Tensor:
-    """(P,) metres from hip to ankle along the bones, of joints (P, J, 3) at rest in SMPL-X's order."""
-    leg = rest_joints[:, _LEG]
-    return torch.linalg.vector_norm(torch.diff(leg, dim=1), dim=-1).sum(-1)

@@ -12,7 +12,7 @@ import torch
 from priors.base import Prior
 from refinement.contacts import detect_contacts
 from refinement.module import RefinementModule
-from refinement.motion_states import MotionSight, camera_movement
+from refinement.motion_states import MotionSight
 from refinement.problem import Problem
 from refinement.scene import Scene
 from refinement.terms import PosePrior, Smoothness
@@ -54,7 +54,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
     moves_scale = any("scale" in stage.free for stage in module.stages)
     if module.motion is not None and moves_scale and not module.motion.sees_scale:
         warnings.append(
-            f"the cameras move by {100 * camera_movement(problem):.1f} % of the scene's depth: too little for motions to tell the scale, "
+            f"the cameras move by {100 * module.motion.movement:.1f} % of the scene's depth: too little for motions to tell the scale, "
             "which depth alone decides"
         )
     warnings += [f"sub-stage {name}: the loss was not finite {r.failures} times" for name, r in module.reports.items() if r.failures]

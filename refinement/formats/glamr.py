@@ -14,7 +14,7 @@ import numpy as np
 from configs.base import UserError
 from refinement.formats.assembly import camera_track, people_of, person_id, usual_betas
 from refinement.formats.bodies import BodyTrack
-from refinement.formats.recording import NoPictures, Recording
+from refinement.formats.recording import Recording
 from refinement.formats.source import Fields, Source
 from refinement.formats.tracks import Tracks
 
@@ -65,10 +65,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
     )
     return Recording(
         cameras=cameras,
-        depth=NoPictures(),
-        cloud=np.zeros((0, 3)),
         tracks=tracks,
-        masks=NoPictures(),
         camera_bodies={},
         world_bodies=people_of(bodies, cameras.frame_ids, str(file), warnings),
         alpha=1.0,

@@ -21,7 +21,7 @@ from configs.base import UserError
 from refinement.formats.assembly import camera_track, people_of, usual_betas
 from refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
 from refinement.formats.readings import Reading, cameras_from_odometry, cameras_from_readings
-from refinement.formats.recording import NoPictures, Recording
+from refinement.formats.recording import Recording
 from refinement.formats.source import Fields, Source, described
 from refinement.formats.tracks import Tracks
 
@@ -68,10 +68,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
     warnings.append(f"{file}: GVHMR's bodies are metric; it writes no depth maps and no masks, and one person only")
     return Recording(
         cameras=cameras,
-        depth=NoPictures(),
-        cloud=np.zeros((0, 3)),
         tracks=_observed(source, num_frames, warnings),
-        masks=NoPictures(),
         camera_bodies=people_of([body], cameras.frame_ids, str(file), warnings),
         alpha=alpha,
         up=_UP,

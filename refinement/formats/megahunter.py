@@ -23,7 +23,7 @@ from refinement.formats.assembly import camera_track, people_of, person_id, usua
 from refinement.formats.bodies import BodyTrack
 from refinement.formats.depth import thinned
 from refinement.formats.files import listed
-from refinement.formats.recording import NoPictures, Recording
+from refinement.formats.recording import Recording
 from refinement.formats.source import Fields, Source, rotvecs
 from refinement.formats.tracks import Tracks
 
@@ -106,9 +106,7 @@ def _recording(path: Path, file: h5py.File, warnings: list[str]) -> Recording:
     return Recording(
         cameras=cameras,
         depth=PointDepth(path, frames, cameras.w2c),
-        cloud=np.zeros((0, 3)),
         tracks=Tracks(),
-        masks=NoPictures(),
         camera_bodies={},
         world_bodies=people_of(bodies, cameras.frame_ids, str(path), warnings),
         alpha=1.0,

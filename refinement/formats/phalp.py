@@ -19,7 +19,7 @@ import numpy as np
 from configs.base import UserError
 from refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, still_cameras, usual_betas
 from refinement.formats.bodies import BodyTrack
-from refinement.formats.recording import NoPictures, Recording
+from refinement.formats.recording import Recording
 from refinement.formats.source import Fields, Source, rotvecs
 from refinement.formats.tracks import Tracks
 
@@ -85,10 +85,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
         warnings.append(f"{file}: {ghosts} rows where the tracker only predicted are left out")
     return Recording(
         cameras=cameras,
-        depth=NoPictures(),
-        cloud=np.zeros((0, 3)),
         tracks=tracks,
-        masks=NoPictures(),
         camera_bodies=people_of(bodies, cameras.frame_ids, str(file), warnings),
         alpha=1.0,
     )

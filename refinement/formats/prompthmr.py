@@ -15,7 +15,7 @@ import numpy as np
 from refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, usual_betas
 from refinement.formats.bodies import BodyTrack
 from refinement.formats.cameras import CameraTrack
-from refinement.formats.recording import NoPictures, Recording
+from refinement.formats.recording import Recording
 from refinement.formats.source import Fields, Source, rotvecs
 from refinement.formats.tracks import Tracks
 
@@ -56,10 +56,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
     known = people_of(bodies, cameras.frame_ids, str(file), warnings)
     return Recording(
         cameras=cameras,
-        depth=NoPictures(),
-        cloud=np.zeros((0, 3)),
         tracks=tracks,
-        masks=NoPictures(),
         camera_bodies={} if in_world else known,
         world_bodies=known if in_world else {},
         alpha=1.0,

@@ -48,22 +48,22 @@ class Recording:
 
     Attributes:
         cameras: one for each frame.
+        tracks: boxes and keypoints.
+        camera_bodies: people by id, ascending, in the axes of each frame's camera, metric; empty where there are world bodies alone.
         depth: depth maps, in the cameras' unit.
         cloud: (N, 3) points of the scene in the cameras' world and unit; N may be 0.
-        tracks: boxes and keypoints.
         masks: of the people.
-        camera_bodies: people by id, ascending, in the axes of each frame's camera, metric; empty where there are world bodies alone.
         world_bodies: people by id in the cameras' world, metric; may be empty where there are camera bodies.
         alpha: metric = alpha * the cameras' unit, where the tool says; None where bodies, depth and floor must tell.
         up: (3,) unit vector, which way is up in the world, where the tool says; None where the people must tell.
     """
 
     cameras: CameraTrack
-    depth: DepthSource
-    cloud: np.ndarray
     tracks: Tracks
-    masks: MaskSource
     camera_bodies: dict[int, BodyTrack]
+    depth: DepthSource = field(default_factory=NoPictures)
+    cloud: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    masks: MaskSource = field(default_factory=NoPictures)
     world_bodies: dict[int, BodyTrack] = field(default_factory=dict)
     alpha: float | None = None
     up: np.ndarray | None = None

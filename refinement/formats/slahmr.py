@@ -19,7 +19,7 @@ from configs.base import UserError
 from refinement.formats.assembly import camera_track, people_of, person_id
 from refinement.formats.bodies import BodyTrack
 from refinement.formats.files import read_json
-from refinement.formats.recording import NoPictures, Recording
+from refinement.formats.recording import Recording
 from refinement.formats.source import Fields, Source
 from refinement.formats.tracks import Tracks
 
@@ -62,10 +62,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
     warnings.append(f"{file}: SLAHMR's cameras are metric{scale}, so the scale starts at 1; it writes no keypoints, depth maps or masks")
     return Recording(
         cameras=cameras,
-        depth=NoPictures(),
-        cloud=np.zeros((0, 3)),
         tracks=Tracks(),
-        masks=NoPictures(),
         camera_bodies={},
         world_bodies=people_of(bodies, cameras.frame_ids, str(file), warnings),
         alpha=1.0,

@@ -19,7 +19,7 @@ from configs.base import UserError
 from refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, usual_betas
 from refinement.formats.bodies import BodyTrack
 from refinement.formats.files import numbered_files
-from refinement.formats.recording import NoPictures, Recording
+from refinement.formats.recording import Recording
 from refinement.formats.source import Fields, Source, described, rotvecs
 from refinement.formats.tracks import Tracks
 
@@ -61,10 +61,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
     )
     return Recording(
         cameras=cameras,
-        depth=NoPictures(),
-        cloud=np.zeros((0, 3)),
         tracks=tracks,
-        masks=NoPictures(),
         camera_bodies=people_of(bodies, cameras.frame_ids, str(source.path), warnings),
         alpha=1.0,
         up=_UP if level else None,

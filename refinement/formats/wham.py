@@ -23,7 +23,7 @@ from configs.base import UserError
 from refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, usual_betas
 from refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
 from refinement.formats.readings import Reading, cameras_from_odometry, cameras_from_readings
-from refinement.formats.recording import NoPictures, Recording
+from refinement.formats.recording import Recording
 from refinement.formats.source import Fields, Source, described
 from refinement.formats.tracks import Tracks
 
@@ -77,10 +77,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
     warnings.append(f"{file}: WHAM's bodies are metric; it writes no depth maps and no masks")
     return Recording(
         cameras=cameras,
-        depth=NoPictures(),
-        cloud=np.zeros((0, 3)),
         tracks=tracks,
-        masks=NoPictures(),
         camera_bodies=people_of(bodies, cameras.frame_ids, str(file), warnings),
         alpha=alpha,
         up=_UP,

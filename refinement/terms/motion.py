@@ -36,9 +36,11 @@ class MotionTerm(Term):
     every: int = 2
     chunk: int = 10
 
-    def mean_energy(self, scene: Scene, joints: Tensor, contrasted: bool) -> Tensor:
-        """Minus the log-likelihood of a scene whose joints are (P, T, J, 3), a mean over people and transitions; 0 for clips too short to
-        have any."""
+    def mean_energy(self, scene: Scene, joints: Tensor) -> Tensor:
+        """Minus the evidence of a scene whose joints are (P, T, J, 3), a mean over people and transitions; 0 for clips too short for one.
+
+        The critic of the prior is left out: it tells right motions from wrong ones, and was never taught to lead from one to the other.
+        """
         valid = self.view.valid & (torch.arange(self.view.valid.shape[1], device=self.view.valid.device) % self.every == 0)
         # a life too short for one of these is scored on all its transitions
         valid = torch.where(valid.any(1, keepdim=True), valid, self.view.valid)
@@ -48,31 +50,28 @@ class MotionTerm(Term):
         before, after = states[:, :-1][valid], states[:, 1:][valid]
         step = max(self.chunk, _AT_ONCE // self.chunk * self.chunk)
         energies = [
-            -self.prior.pair_log_prob(before[i : i + step], after[i : i + step], contrasted=contrasted).sum()
+            -self.prior.pair_log_prob(before[i : i + step], after[i : i + step], contrasted=False).sum()
             for i in range(0, len(before), step)
         ]
         return torch.stack(energies).sum() / valid.sum()
 
 
 class MotionLikelihood(MotionTerm):
-    """How likely each step of each person is, given the one before: through the encoder, so that no latent is there to absorb anything.
-
-    The critic of the prior is left out: it tells right motions from wrong ones, and was never taught to lead from one to the other.
-    """
+    """How likely each step of each person is, given the one before: through the encoder, so that no latent is there to absorb anything."""
 
     name: ClassVar[str] = "cvae"
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        return self.mean_energy(scene, scene.joints, contrasted=False)
+        return self.mean_energy(scene, scene.joints)
 
 
 class MotionScale(MotionTerm):
     """How likely the motions of all people are at a scale, bodies held still in the images of their cameras (`MultiPersonScale`).
 
-    By the evidence: feet that carry do not slide at the right scale. The critic, which weighs everything, is not as sharp.
+    Feet that carry do not slide at the right scale. The critic, which weighs everything, is not as sharp.
     """
 
     name: ClassVar[str] = "multi_scale"
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        return self.mean_energy(scene.with_rotations_held(), at_scale(scene, problem), contrasted=False)
+        return self.mean_energy(scene.with_rotations_held(), at_scale(scene, problem))

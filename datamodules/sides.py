@@ -1,0 +1,35 @@
+"""Where data come from, and what is held out: what the data of poses and of motions are told alike."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from configs.base import Config
+
+
+class SidesConfig(Config):
+    """Paths of the sides of a split, a file, a folder or a glob each, and shares of those that are cut out of the pool."""
+
+    path: str | None = None
+    train: str | None = None
+    val: str | None = None
+    test: str | None = None
+    val_fraction: float = Field(0.1, gt=0, lt=1)
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.path is not None and self.train is not None:
+            raise ValueError("path and train are both given; path is the pool to split, train one that is split already: give one of them")
+        if self.pool is None and (self.val is not None or self.test is not None):
+            raise ValueError("val or test is given without path or train to learn from")
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError("val_fraction and test_fraction leave nothing to learn from; their sum has to be below 1")
+        return self
+
+    @property
+    def pool(self) -> str | None:
+        """What the sides that are not given are cut out of; None for the built-in source."""
+        return self.path if self.path is not None else self.train
