@@ -51,6 +51,8 @@ DOORS = {
     "matplotlib": "body.figures",
     "wandb": "priors.logging",
     "rerun": "refinement.record",
+    "viser": "refinement.review",
+    "trimesh": "refinement.export.gltf",
     "submitit": "configs.launch",
     "h5py": "refinement.formats.megahunter",
 }
