@@ -26,7 +26,7 @@ from priors import MotionCVAE
 from priors.checkpoint import load_prior, read_checkpoint
 from priors.motion_report import plot_motions, score_motions
 from priors.motion_wrongs import num_source_frames
-from priors.report import plot, print_table, score
+from priors.report import plot, plot_for_paper, print_table, score
 from refinement.report import evaluate_scene
 
 log = logging.getLogger("evaluate")
@@ -87,6 +87,7 @@ def _evaluate_priors(checkpoints: Sequence[str], data: str | None, output: Path,
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "metrics.json", metrics)
     plot(priors, poses, output)
+    plot_for_paper(priors, poses, output)
     print_table(metrics, f"{len(poses)} poses; nats against normalised Haar measure over the joints scored")
     if len({tuple(m["joints"]) for m in metrics.values()}) > 1:
         log.warning("the checkpoints score different joints: their likelihoods cannot be compared")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor
 
 from body.builtin import rest_joints
@@ -25,6 +26,23 @@ _SHOWN_FRAMES = 4
 _NAMED_CURVES = 12
 _STRIP_STEP_M, _STRIP_TURN_DEG = 0.9, 40.0
 _NUM_BODY = 1 + len(PARTS["body"])
+
+PAPER_WIDTH = 6.9
+"""Inches: the text of a page in two columns."""
+PAPER_DPI = 200
+_FONT_PT = 8
+
+
+def paper_figure(height: float, width: float = PAPER_WIDTH) -> Figure:
+    """An empty figure in inches, at the size that it is to be printed at; text that `set_paper_text` has seen is of 8 points."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def set_paper_text(figure: Figure) -> Figure:
+    """The figure with all its text at 8 points."""
+    for text in figure.findobj(Text):
+        text.set_fontsize(_FONT_PT)
+    return figure
 
 
 def draw_poses(pose: Tensor, titles: Sequence[str] | None = None, columns: int = 6, part: str = "body") -> Figure:

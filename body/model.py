@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
 
-import roma
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from body.exponential import applied, cross, exponential, product, right_jacobian_transposed
 from body.skeleton import PARENTS, tree_depth
 
 
@@ -28,15 +31,33 @@ def forward_kinematics(rotvec: Tensor, rest_joints: Tensor, parents: Sequence[in
     Raises:
         ValueError: if the three do not have the same number of joints, or the tree is not in topological order with one root.
     """
+    return _posed(rotvec, rest_joints, parents, None)
+
+
+def joints_and_arms(rotvec: Tensor, rest_joints: Tensor, arm: Tensor, parents: Sequence[int] = PARENTS) -> tuple[Tensor, Tensor]:
+    """Joint positions as `forward_kinematics` gives them, and a vector fixed to every joint instead of its rotation, which costs less.
+
+    Args:
+        arm: (3,) in the axes of each joint; constant.
+    Returns:
+        joints, and the arm of each joint in the axes of the world, (*batch, J, 3) both.
+    """
+    return _posed(rotvec, rest_joints, parents, arm)
+
+
+def _posed(rotvec: Tensor, rest_joints: Tensor, parents: Sequence[int], arm: Tensor | None) -> tuple[Tensor, Tensor]:
     num_joints = len(parents)
     if rotvec.shape[-2:] != (num_joints, 3) or rest_joints.shape[-2:] != (num_joints, 3):
         raise ValueError(
             f"a tree of {num_joints} joints needs rotations and rest joints (..., {num_joints}, 3); "
             f"got {tuple(rotvec.shape)} and {tuple(rest_joints.shape)}"
         )
-    _, _, parent, _ = _levels(tuple(parents), rotvec.device)
-    offset = torch.cat([rest_joints[..., :1, :], rest_joints[..., 1:, :] - rest_joints.index_select(-2, parent)], -2)
-    return chained(roma.rotvec_to_rotmat(rotvec), offset, parents)
+    tree = _tree(tuple(parents), rotvec.device)
+    bones = torch.cat([rest_joints[..., :1, :], rest_joints[..., 1:, :] - rest_joints.index_select(-2, tree.above)], -2)
+    batch = torch.broadcast_shapes(rotvec.shape, bones.shape)[:-2]
+    rotvec, bones = (value.expand(*batch, num_joints, 3).reshape(-1, num_joints, 3) for value in (rotvec, bones))
+    joints, turned = _Posed.apply(rotvec, bones, arm, tree)
+    return joints.view(*batch, num_joints, 3), turned.view(*batch, *turned.shape[1:])
 
 
 def chained(rotmat: Tensor, offset: Tensor, parents: Sequence[int] = PARENTS) -> tuple[Tensor, Tensor]:
@@ -47,34 +68,93 @@ def chained(rotmat: Tensor, offset: Tensor, parents: Sequence[int] = PARENTS) ->
         offset: (*batch, J, 3) with batch dimensions that broadcast, metres: of each joint from its parent, in the parent's axes at rest; of
             the root, its position.
     """
-    order, back, _, levels = _levels(tuple(parents), rotmat.device)
-    offset = offset.expand(torch.broadcast_shapes(offset.shape, rotmat.shape[:-1])).index_select(-2, order)
-    local = rotmat.index_select(-3, order).expand(*offset.shape, 3)
-
-    rotations, positions = [local[..., :1, :, :]], [offset[..., :1, :]]
-    for first, last, above in levels:
+    tree = _tree(tuple(parents), rotmat.device)
+    offset = offset.expand(torch.broadcast_shapes(offset.shape, rotmat.shape[:-1]))
+    rotmat = rotmat.expand(*offset.shape, 3)
+    rotations, positions = [rotmat[..., :1, :, :]], [offset[..., :1, :]]
+    for joints, above in tree.levels:
         up = rotations[-1].index_select(-3, above)
-        rotations.append(up @ local[..., first:last, :, :])
-        positions.append(positions[-1].index_select(-2, above) + (up @ offset[..., first:last, :, None])[..., 0])
-    return torch.cat(positions, -2).index_select(-2, back), torch.cat(rotations, -3).index_select(-3, back)
+        rotations.append(up @ rotmat.index_select(-3, joints))
+        positions.append(positions[-1].index_select(-2, above) + (up @ offset.index_select(-2, joints)[..., None])[..., 0])
+    return torch.cat(positions, -2).index_select(-2, tree.back), torch.cat(rotations, -3).index_select(-3, tree.back)
+
+
+class _Tree(NamedTuple):
+    """A tree by depth.
+
+    Attributes:
+        levels: for each level below the root its joints, and where their parents stand within the level above.
+        back: (J,) where each joint stands when the levels are put one after the other.
+        above: (J - 1,) parents of all but the root.
+        carriers: (J, J) float64: 1 where the column is the row's joint or one that carries it.
+    """
+
+    levels: list[tuple[Tensor, Tensor]]
+    back: Tensor
+    above: Tensor
+    carriers: Tensor
+
+
+class _Posed(torch.autograd.Function):
+    """Rotation vectors and bones (N, J, 3) to joints (N, J, 3) and rotations (N, J, 3, 3), or what they turn an arm (3,) to, (N, J, 3).
+
+    The gradient is that of rigid bodies: the sums of forces on what each joint carries and of their torques about it, instead of the chain
+    rule's products of matrices. Within, components come first and bodies last, so that operations run along rows.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rotvec: Tensor, bones: Tensor, arm: Tensor | None, tree: _Tree) -> tuple[Tensor, Tensor]:
+        turn, bone = (value.permute(2, 1, 0).contiguous() for value in (rotvec, bones))
+        local = exponential(turn)
+        chain = [local[:, :, :1]]
+        for joints, above in tree.levels:
+            chain.append(product(chain[-1].index_select(2, above), local.index_select(2, joints)))
+        turned = torch.cat(chain, 2).index_select(2, tree.back)
+        carrying = turned.index_select(2, tree.above)
+        carriers = tree.carriers.to(bone)
+        places = carriers @ torch.cat([bone[:, :1], applied(carrying, bone[:, 1:])], 1)
+        arms = None if arm is None else (turned * arm[:, None, None]).sum(1)
+        ctx.save_for_backward(turn, turned, carrying, places, carriers, arms)
+        ctx.set_materialize_grads(False)
+        outcome = turned.permute(3, 2, 0, 1) if arms is None else arms.permute(2, 1, 0)
+        return places.permute(2, 1, 0).contiguous(), outcome.contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_joints: Tensor | None, of_turned: Tensor | None) -> tuple[Tensor | None, ...]:
+        turn, turned, carrying, places, carriers, arms = ctx.saved_tensors
+        force, torque = torch.zeros_like(places), torch.zeros_like(places)
+        if of_joints is not None:
+            force = of_joints.permute(2, 1, 0).contiguous()
+            torque = cross(places, force)
+        if of_turned is not None and arms is None:
+            torque = torque + cross(turned, of_turned.permute(2, 3, 1, 0).contiguous()).sum(1)
+        elif of_turned is not None:
+            torque = torque + cross(arms, of_turned.permute(2, 1, 0).contiguous())
+        # of all that a joint carries, about the origin, then about the joint
+        force, torque = (carriers.T @ value for value in (force, torque))
+        torque = torque - cross(places, force)
+        of_rotvec = right_jacobian_transposed(turn, applied(turned.transpose(0, 1), torque))
+        of_bones = torch.cat([force[:, :1], applied(carrying.transpose(0, 1), force[:, 1:])], 1)
+        return of_rotvec.permute(2, 1, 0), of_bones.permute(2, 1, 0), None, None
 
 
 @lru_cache(maxsize=32)
-def _levels(parents: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor, list[tuple[int, int, Tensor]]]:
-    """A tree sorted by depth: the order, its inverse, the parents of all but the root, and for each level below the root its slice of the
-    order and where its joints' parents stand within the level above."""
+def _tree(parents: tuple[int, ...], device: torch.device) -> _Tree:
     if any(not (parent < joint and (parent >= 0) == (joint > 0)) for joint, parent in enumerate(parents)):
         raise ValueError(f"parents must start with one root (-1) and come before their children; got {parents}")
     depth = tree_depth(parents)
-    order = sorted(range(len(parents)), key=lambda joint: depth[joint])
-    place = {joint: i for i, joint in enumerate(order)}
-    start = [sum(d < level for d in depth) for level in range(max(depth) + 2)]
+    by_depth = [[joint for joint in range(len(parents)) if depth[joint] == level] for level in range(max(depth) + 1)]
+    carriers = torch.eye(len(parents), dtype=torch.float64)
+    for joint, parent in enumerate(parents[1:], start=1):
+        carriers[joint] += carriers[parent]
 
-    def index(values: list[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.long, device=device)
+    def index(values: Iterable[int]) -> Tensor:
+        return torch.tensor(list(values), dtype=torch.long, device=device)
 
-    levels = [
-        (start[d], start[d + 1], index([place[parents[joint]] - start[d - 1] for joint in order[start[d] : start[d + 1]]]))
-        for d in range(1, max(depth) + 1)
-    ]
-    return index(order), index([place[joint] for joint in range(len(parents))]), index(list(parents[1:])), levels
+    return _Tree(
+        levels=[(index(joints), index(above.index(parents[joint]) for joint in joints)) for above, joints in pairwise(by_depth)],
+        back=index(joint for joints in by_depth for joint in joints).argsort(),
+        above=index(parents[1:]),
+        carriers=carriers.to(device),
+    )

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from body.skeleton import NUM_JOINTS, SMPL_TO_SMPLX, SMPLH_TO_SMPLX
+from body.surface import Surface
 from configs.base import UserError
 
 _SMPLX_INDEX = {"smpl": (*SMPL_TO_SMPLX, -1, -1), "smplh": SMPLH_TO_SMPLX, "smplx": tuple(range(NUM_JOINTS))}
@@ -74,6 +75,36 @@ def load_joint_model(path: Path, num_betas: int, kinds: Sequence[str] = ("smpl",
 
 @lru_cache(maxsize=4)  # many sequences share a file that takes seconds to read; nobody writes to the tensors
 def _read_joint_model(path: Path, num_betas: int, *_version: int) -> JointModel:
+    model, regressor, index = _created(path, num_betas)
+    vertices = model.v_template.double()
+    return JointModel(
+        smplx_index=index,
+        template=(regressor @ vertices).detach(),
+        directions=torch.einsum("jv,vcb->jcb", regressor, model.shapedirs.double()).detach(),
+        sole=float(vertices[:, 1].min()),
+    )
+
+
+def load_surface(path: Path, num_betas: int, kinds: Sequence[str] = ("smplx", "smplh", "smpl")) -> Surface:
+    """The skin of a body model.
+
+    Args, Raises: as of `load_joint_model`.
+    """
+    model, regressor, index = _created(_model_file(Path(path).expanduser(), kinds), num_betas)
+    return Surface(
+        smplx_index=index,
+        parents=(-1, *model.parents.tolist()[1:]),
+        template=model.v_template.float(),
+        shape_directions=model.shapedirs.float(),
+        pose_directions=model.posedirs.float(),
+        regressor=regressor.float(),
+        weights=model.lbs_weights.float(),
+        faces=model.faces.astype("uint32"),
+    )
+
+
+def _created(path: Path, num_betas: int) -> tuple[Any, Tensor, tuple[int, ...]]:
+    """smplx's model, its joint regressor (N, V) in float64, and the SMPL-X joint of each joint."""
     kind = _NAME.fullmatch(path.stem)[1].lower()
     _refuse_unsafe(path)
     import smplx  # here, because importing it costs a second that runs without a model file need not spend
@@ -87,16 +118,10 @@ def _read_joint_model(path: Path, num_betas: int, *_version: int) -> JointModel:
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{path}: smplx cannot read it as {kind.upper()} ({reason})") from error
-    regressor, vertices = model.J_regressor.double(), model.v_template.double()
-    index = _SMPLX_INDEX[kind]
+    regressor, index = model.J_regressor.double(), _SMPLX_INDEX[kind]
     if len(regressor) != len(index):
         raise UserError(f"{path}: a model of {len(regressor)} joints; {kind.upper()} has {len(index)}")
-    return JointModel(
-        smplx_index=index,
-        template=(regressor @ vertices).detach(),
-        directions=torch.einsum("jv,vcb->jcb", regressor, model.shapedirs.double()).detach(),
-        sole=float(vertices[:, 1].min()),
-    )
+    return model, regressor, index
 
 
 def _model_file(path: Path, kinds: Sequence[str]) -> Path:

@@ -9,15 +9,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from priors.base import DensityPrior, MotionPrior, Prior, TrainablePrior
+from priors.base import DensityPrior, Likelihood, MotionPrior, Prior, TrainablePrior
 from priors.checkpoint import load_prior
+from priors.ensemble import EnsembleConfig
 from priors.gaussian import GaussianConfig
 from priors.global_flow import GlobalFlowConfig
 from priors.hand_vae import HandVAEConfig
 from priors.joint_flow import JointFlowConfig
 from priors.motion_cvae import MotionCVAE, MotionCVAEConfig
 
-_OfPoses = GaussianConfig | JointFlowConfig | GlobalFlowConfig | HandVAEConfig
+_OfPoses = GaussianConfig | JointFlowConfig | GlobalFlowConfig | EnsembleConfig | HandVAEConfig
 
 PriorConfig = Annotated[_OfPoses, Field(discriminator="kind")]
 """The registry: the union of all pose priors' configs, told apart by `kind`."""
@@ -28,6 +29,7 @@ AnyPriorConfig = Annotated[_OfPoses | MotionCVAEConfig, Field(discriminator="kin
 __all__ = [
     "AnyPriorConfig",
     "DensityPrior",
+    "Likelihood",
     "MotionCVAE",
     "MotionCVAEConfig",
     "MotionPrior",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -152,6 +152,12 @@ class DensityPrior(Prior):
         return {"loss": nll, "nll": nll}
 
 
+Likelihood = Literal["contrast", "evidence", "stance"]
+"""What of a transition is judged: all of it, against motions that are nearly right, where the prior has learnt these; the evidence alone,
+which is fit to lead an optimiser; or only how joints move that may touch the floor, which tells how long a path is. The same for a prior
+that makes no difference."""
+
+
 class MotionPrior(TrainablePrior):
     """How bodies go on from one frame to the next. States are those of `body.motion_state`: (339,), z up, 30 frames a second.
 
@@ -162,18 +168,13 @@ class MotionPrior(TrainablePrior):
     leg: Tensor
 
     @abstractmethod
-    def pair_log_prob(self, before: Tensor, after: Tensor, contrasted: bool = True) -> Tensor:
-        """Log-likelihoods (N,) in nats, up to a constant, of transitions between states (N, 339) of one world.
+    def pair_log_prob(self, before: Tensor, after: Tensor, by: Likelihood = "contrast") -> Tensor:
+        """Log-likelihoods (N,) in nats, up to a constant, of transitions between states (N, 339) of one world, by one `Likelihood`."""
 
-        Args:
-            contrasted: against motions that are nearly right, where the prior has learnt these; otherwise the evidence alone, which is fit
-                to lead an optimiser.
-        """
-
-    def transition_log_prob(self, states: Tensor, contrasted: bool = True) -> Tensor:
+    def transition_log_prob(self, states: Tensor, by: Likelihood = "contrast") -> Tensor:
         """The same of each transition of motions, in one call: states (..., T, 339) -> (..., T - 1)."""
         before, after = states[..., :-1, :], states[..., 1:, :]
-        return self.pair_log_prob(before.flatten(0, -2), after.flatten(0, -2), contrasted).unflatten(0, before.shape[:-1])
+        return self.pair_log_prob(before.flatten(0, -2), after.flatten(0, -2), by).unflatten(0, before.shape[:-1])
 
     @abstractmethod
     def contact_probabilities(self, states: Tensor) -> Tensor:

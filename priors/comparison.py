@@ -15,7 +15,8 @@ from priors.base import Prior
 from priors.scores import energies_of
 
 _NOISE_DEG = 2.0
-_NEIGHBOURS = 3
+NUM_NEIGHBOURS = 3
+"""Neighbours by which the manifolds of data and of samples are told."""
 _CHUNK = 2000
 
 
@@ -65,7 +66,7 @@ def precision_recall(samples: Tensor, poses: Tensor) -> tuple[float, float]:
         samples, poses: (N, J, 3) and (M, J, 3).
     """
     samples, poses = samples.flatten(1), poses.flatten(1)
-    radius_of_poses, radius_of_samples = _radii(poses), _radii(samples)
+    radius_of_poses, radius_of_samples = neighbour_radii(poses), neighbour_radii(samples)
     within = torch.zeros(len(samples), dtype=torch.bool, device=samples.device)
     covered = torch.zeros(len(poses), dtype=torch.bool, device=samples.device)
     for start in range(0, len(samples), _CHUNK):
@@ -75,10 +76,10 @@ def precision_recall(samples: Tensor, poses: Tensor) -> tuple[float, float]:
     return float(within.float().mean()), float(covered.float().mean())
 
 
-def _radii(points: Tensor) -> Tensor:
+def neighbour_radii(points: Tensor) -> Tensor:
     """Distance of each point to its third neighbour, itself not counted: (N, D) -> (N,)."""
-    count = min(_NEIGHBOURS + 1, len(points))
-    return torch.cat([torch.cdist(chunk, points).kthvalue(count, 1).values for chunk in points.split(_CHUNK)])
+    count = min(NUM_NEIGHBOURS + 1, len(points))
+    return torch.cat([torch.cdist(chunk, points).topk(count, largest=False).values[:, -1] for chunk in points.split(_CHUNK)])
 
 
 def _chain(joint: int) -> list[int]:

@@ -19,6 +19,8 @@ from priors.standardize import Whitening
 
 # Which of a joint's three components each coupling layer moves; over three layers every component is moved given every other.
 _MASKS = ((1, 1, 0), (0, 1, 1), (1, 0, 1))
+# Spread below which what a network sees of a context joint is not blown up any further.
+_MIN_SEEN_STD = 0.02
 
 
 class JointFlowConfig(PriorConfigBase):
@@ -51,12 +53,18 @@ class JointFlow(DensityPrior):
     """
 
     context: Tensor
+    seen_mean: Tensor
+    seen_std: Tensor
 
     def __init__(self, config: JointFlowConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
         width = max_context(config.context, self.joint_indices, config.num_context)
         self.register_buffer("context", torch.full((self.num_joints, width), NO_JOINT, dtype=torch.long))
+        # identities until the start, so that checkpoints without them are read as they were written
+        self.register_buffer("seen_mean", torch.zeros(self.num_joints, NUM_MATRIX_FEATURES))
+        self.register_buffer("seen_std", torch.ones(self.num_joints, NUM_MATRIX_FEATURES))
+        self.register_load_state_dict_pre_hook(_without_standardised_context)
         self.whitening = Whitening(self.num_joints)
         self.broad = AngularCentralGaussian(self.num_joints)
 
@@ -75,6 +83,9 @@ class JointFlow(DensityPrior):
         self.whitening.fit(rotvec)
         self.broad.fit(rotvec)
         self.context.copy_(choose_context(self.config.context, self.joint_indices, self.config.num_context, rotvec))
+        seen = matrix_features(rotvec)
+        self.seen_mean.copy_(seen.mean(0))
+        self.seen_std.copy_(seen.std(0).clamp_min(_MIN_SEEN_STD))
 
     def joint_log_prob(self, pose: Tensor) -> Tensor:
         """Log-density of each joint given its context, in nats against normalised Haar measure; low where a joint is implausible.
@@ -132,7 +143,13 @@ class JointFlow(DensityPrior):
         return rotvec
 
     def _context_of(self, rotvec: Tensor, groups: Tensor | None) -> GroupContext:
-        """(B, J, 3) -> features (G, B, C*6): matrix columns of the context joints less the identity, zeros where there is none."""
+        """(B, J, 3) -> features (G, B, C*6): standardised matrix columns of the context joints, zeros where there is none."""
         table = self.context if groups is None else self.context[groups]
-        features = matrix_features(rotvec)[:, table.clamp_min(0)] * (table != NO_JOINT).unsqueeze(-1)
+        seen = (matrix_features(rotvec) - self.seen_mean) / self.seen_std
+        features = seen[:, table.clamp_min(0)] * (table != NO_JOINT).unsqueeze(-1)
         return GroupContext(features.flatten(-2).transpose(0, 1), groups)
+
+
+def _without_standardised_context(module: JointFlow, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    for name in ("seen_mean", "seen_std"):
+        state.setdefault(prefix + name, getattr(module, name).clone())

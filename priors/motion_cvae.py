@@ -31,7 +31,7 @@ from body.motion_state import (
     with_bones,
 )
 from configs.base import Config
-from priors.base import MotionPrior
+from priors.base import Likelihood, MotionPrior
 from priors.initial_state import InitialStatePrior
 from priors.motion_density import NUM_PARTS, ChangeDensity, Critic, Moments, divergence, log_normal
 from priors.motion_networks import MLP
@@ -164,7 +164,8 @@ class MotionCVAE(MotionPrior):
         if self.config.rollout_weight:
             some = slice(0, max(1, len(states) // 2))  # half of the windows: it costs as much as the step itself
             with torch.no_grad():
-                own = to_world(self._changed(found.before, predicted), before).unflatten(0, states[:, 1:].shape[:2])
+                own = with_bones(to_world(self._changed(found.before, predicted), before), bones_of(before))
+                own = own.unflatten(0, states[:, 1:].shape[:2])
             again = self.transition(own[some, :-1].flatten(0, 1), states[some, 2:].flatten(0, 1))
             loss = loss + self.config.rollout_weight * self._step_loss(again, contacts[some, 2:].flatten(0, 1))[0]["loss"]
         if self.config.critic_hidden:
@@ -208,15 +209,17 @@ class MotionCVAE(MotionPrior):
     def _ratio(self, found: Transition, parts: Tensor) -> Tensor:
         return self.critic(found.inputs, found.residual / self.density.std, self.independent * (parts - self.typical))
 
-    def pair_log_prob(self, before: Tensor, after: Tensor, contrasted: bool = True) -> Tensor:
-        """See the base class: the critic's log-likelihood ratio, or, not contrasted, the bound through the encoder's mean, counted as often
-        as the residuals are independent. Of `variant: humor`, log p(z | before) at the encoder's mean.
+    def pair_log_prob(self, before: Tensor, after: Tensor, by: Likelihood = "contrast") -> Tensor:
+        """See the base class: the critic's log-likelihood ratio; the bound through the encoder's mean, counted as often as residuals are
+        independent; or that part of the bound which touching joints have. Of `variant: humor`, log p(z | before) at the encoder's mean.
         """
         found = self.transition(before, after)
         if self.is_humor:
             return log_normal(found.posterior[0], found.prior)
         parts = self.bound(found, found.posterior[0])[0]
-        return self._ratio(found, parts) if contrasted and self.config.critic_hidden else self.independent * parts.sum(1)
+        if by == "stance":
+            return parts[:, 0]
+        return self._ratio(found, parts) if by == "contrast" and self.config.critic_hidden else self.independent * parts.sum(1)
 
     def contact_probabilities(self, states: Tensor) -> Tensor:
         """(..., T - 1, 9) that `CONTACT_JOINTS` touch after each transition of states (..., T, 339), by what the prior expects of it."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from body.motion import MotionWindows
 from body.motion_state import CONTACT_JOINTS, FPS, NUM_JOINTS, STATE, joints_of
 from body.skeleton import JOINT_NAMES
+from priors.base import Likelihood
 from priors.motion_cvae import MotionCVAE
 from priors.motion_wrongs import at_times
 
@@ -67,10 +68,10 @@ def contact_f1(prior: MotionCVAE, clips: Sequence[MotionWindows]) -> dict[str, f
 
 
 @torch.no_grad()
-def transition_scores(prior: MotionCVAE, clips: Sequence[MotionWindows], contrasted: bool = True) -> list[Tensor]:
+def transition_scores(prior: MotionCVAE, clips: Sequence[MotionWindows], by: Likelihood = "contrast") -> list[Tensor]:
     """The log-likelihoods of the transitions of each clip of T frames, (T - 3,) nats."""
     before, after, _ = _transitions(clips)
-    scores = _in_chunks(lambda pairs: prior.transition_log_prob(pairs, contrasted)[:, 0], prior, torch.stack([before, after], 1))
+    scores = _in_chunks(lambda pairs: prior.transition_log_prob(pairs, by)[:, 0], prior, torch.stack([before, after], 1))
     return list(scores.split([clip.pose.shape[1] - 3 for clip in clips]))
 
 
@@ -90,7 +91,7 @@ def wrong_auroc(prior: MotionCVAE, clips: Sequence[MotionWindows]) -> dict[str, 
 def scale_curve(prior: MotionCVAE, clips: Sequence[MotionWindows], scales: Tensor = SCALES) -> Tensor:
     """Mean evidence (C, S) of the transitions of each clip whose path over the floor is longer by S factors, the body as it is."""
     return torch.stack(
-        [torch.stack([s.mean() for s in transition_scores(prior, [scaled(c, float(f)) for c in clips], contrasted=False)]) for f in scales],
+        [torch.stack([s.mean() for s in transition_scores(prior, [scaled(c, float(f)) for c in clips], by="stance")]) for f in scales],
         1,
     )
 

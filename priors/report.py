@@ -9,14 +9,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from body.figures import draw_bars, draw_histograms, draw_poses
-from priors.base import Prior
-from priors.comparison import auroc, precision_recall
+from body.figures import PAPER_DPI, draw_bars, draw_histograms, draw_poses
+from body.figures_of_priors import draw_joint_diagram, draw_real_against_corrupted, draw_sample_grid
+from configs.writing import written_aside
+from priors.attribution import nll_per_joint
+from priors.base import DensityPrior, Prior
+from priors.comparison import auroc, corruptions, precision_recall
 from priors.joint_flow import JointFlow
 from priors.scores import energies_of, evaluate
 
 _MAX_SAMPLES = 10_000
 _NUM_DRAWN = 12
+_NUM_IN_GRID = 8
+_NUM_ATTRIBUTED, _NUM_DRAWS = 24, 16
 
 
 def score(prior: Prior, poses: torch.Tensor) -> dict[str, Any]:
@@ -65,3 +70,36 @@ def plot(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
         with torch.no_grad():
             bars = {name: -prior.joint_log_prob(poses).mean(0) for name, prior in flows.items()}
         draw_bars(bars, next(iter(flows.values())).joints, "NLL [nats]").savefig(output / "joint_nll.png", dpi=120)
+
+
+@torch.no_grad()
+def plot_for_paper(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
+    """Writes `figure_samples.png`, `figure_joint_nll.png` and `figure_real_corrupted.png`, for print and readable without colour.
+
+    The joints' numbers are the mean over some of the poses of `priors.attribution.nll_per_joint`.
+    """
+    names = {path: Path(path).parent.name if len({Path(p).parent.name for p in priors}) == len(priors) else path for path in priors}
+    parts = {prior.drawn_part for prior in priors.values()}
+    some = torch.linspace(0, len(poses) - 1, _NUM_IN_GRID).long()
+    rows = {"data": poses[some]} | {
+        names[path]: prior.sample(_NUM_IN_GRID, torch.Generator(poses.device).manual_seed(1)) for path, prior in priors.items()
+    }
+    _save(draw_sample_grid(rows, parts.pop() if len(parts) == 1 else "body"), output / "figure_samples.png")
+    spread = torch.linspace(0, len(poses) - 1, min(_NUM_ATTRIBUTED, len(poses))).long()
+    means = {names[path]: (prior.joint_indices, nll_per_joint(prior, poses[spread], _NUM_DRAWS).mean(0)) for path, prior in priors.items()}
+    _save(draw_joint_diagram(means, "NLL of each joint given all others, mean over poses [nats]"), output / "figure_joint_nll.png")
+    energies = {}
+    for path, prior in priors.items():
+        wrong = corruptions(poses.cpu(), prior.joint_indices)
+        energies[names[path]] = (
+            energies_of(prior, poses),
+            {kind: energies_of(prior, corrupted.to(poses.device)) for kind, corrupted in wrong.items()},
+        )
+    is_density = all(isinstance(prior, DensityPrior) for prior in priors.values())
+    figure = draw_real_against_corrupted(energies, "NLL [nats]" if is_density else "energy [nats]")
+    _save(figure, output / "figure_real_corrupted.png")
+
+
+def _save(figure: Any, path: Path) -> None:
+    with written_aside(path) as aside:
+        figure.savefig(aside, dpi=PAPER_DPI)

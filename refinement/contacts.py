@@ -23,8 +23,11 @@ def carrying_joints(bodies: Bodies) -> list[int]:
 
 @torch.no_grad()
 def detect_contacts(scene: Scene, problem: Problem, motion: MotionSight | None = None) -> Tensor:
-    """(P, T, F) in [0, 1]: how surely each joint that can carry does, by height and speed, or by a motion prior on the frames on which it
-    sees the person; zero outside a person's life."""
+    """(P, T, F) in [0, 1]: how surely each joint that can carry does, by its height and speed; or, where a motion prior sees the person
+    and is surer, by what that expects; zero outside a person's life.
+
+    The surer of the two: errors of the pose make a foot slide that stands, and a contact that is missed costs more than one too many.
+    """
     joints = carrying_joints(problem.bodies)
     feet = scene.joints[:, :, joints]
     speed = torch.zeros_like(feet[..., 0])
@@ -43,4 +46,4 @@ def _by_motion(found: Tensor, scene: Scene, problem: Problem, motion: MotionSigh
     expected = motion.prior.contact_probabilities(motion.view.states(scene))[..., places]
     nearest, known = motion.view.nearest(found.shape[1])
     expected = expected.gather(1, nearest[..., None].expand(-1, -1, len(places)))
-    return torch.where((known & problem.alive)[..., None], expected, found)
+    return torch.where((known & problem.alive)[..., None], torch.maximum(expected, found), found)

@@ -23,6 +23,8 @@ class InputConfig(PeopleConfig):
     """Of these, in order of their names, from the one of this number, counted from 0 ..."""
     end_idx: int | None = Field(None, ge=1)
     """... up to but without the one of this number; null for all."""
+    mode: Literal["joint", "per_person"] = "joint"
+    """All people together; or each of them alone too, and how the results differ, see `refinement.per_person`."""
     skip_existing: bool = False
     """Whether a sequence is skipped whose result is complete and was made from the same input and configuration."""
     fps: float | None = Field(None, gt=0)
@@ -89,6 +91,8 @@ class RefinementExperiment(Config):
     body_model: BodyModelConfig = BodyModelConfig()
     motion_prior: MotionPriorConfig = MotionPriorConfig()
     refinement: RefinementConfig = RefinementConfig()
+    record: bool = False
+    """Whether recordings for rerun are written beside the result, see `refinement.record`."""
     logging: RefinementLoggingConfig = RefinementLoggingConfig()
     trainer: dict[str, Any] = Field(default_factory=dict)
     """Passed on to Lightning's Trainer: `accelerator`, `devices`, `enable_progress_bar`, ..."""
@@ -100,3 +104,11 @@ class RefinementExperiment(Config):
         if not stages or not set(stages) <= {4, 5} or sorted(set(stages)) != stages:
             raise ValueError("[4], [5] or [4, 5] is expected; stages 1 to 3 are programs of others, which pipeline.py runs")
         return stages
+
+    @model_validator(mode="after")
+    def _check_stage5(self) -> RefinementExperiment:
+        if self.input.mode == "per_person" and 5 not in self.stages:
+            raise ValueError(f"input.mode=per_person compares results of stage 5, and stages={self.stages} makes none; add 5 to stages")
+        if self.record and 5 not in self.stages:
+            raise ValueError(f"record=true records results of stage 5, and stages={self.stages} makes none; add 5 to stages")
+        return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +23,13 @@ from refinement.experiment import RefinementExperiment
 from refinement.formats.files import read_json
 from refinement.formats.stage_folders import STAGES
 from refinement.load import load_problem, load_sequence
+from refinement.people import PeopleConfig
+from refinement.per_person import print_comparison, refine_apart
+from refinement.problem import Problem
+from refinement.record import require_rerun, write_recordings
+from refinement.recording_files import recording_files
 from refinement.refiner import Stage5Refiner, load_priors, refine_into
+from refinement.review_data import Result
 from refinement.sequences import InputSequence
 from refinement.world import to_world_space
 from refinement.write import METRICS
@@ -69,6 +75,8 @@ class SequenceRefiner:
     def __init__(self, config: RefinementExperiment, max_frames: int | None = None) -> None:
         self.config, self.max_frames = config, max_frames
         if 5 in config.stages:
+            if config.record:
+                require_rerun()
             priors = load_priors(config.prior.body, config.prior.hands, config.motion_prior.path)
             self.refiner = Stage5Refiner(config.refinement, **priors, trainer=config.trainer)
         self.digest = config_digest(config) + (f" first {max_frames}" if max_frames is not None else "")
@@ -106,9 +114,6 @@ class SequenceRefiner:
         """Stage 5."""
         given, output = self.config.input, sequence.output
         digest = outcome_digest(self.digest, sequence.files((1, 2, 3, 4)))
-        if given.skip_existing and (results := completed(output, digest)) is not None:
-            log.info("%s: complete, skipped", sequence.name)
-            return _outcome(sequence.name, "skipped", results, read_json(output / METRICS))
         stages = (*(sequence.stage(stage) for stage in (1, 2, 3)), sequence.world if sequence.world.is_dir() else None)
         load = partial(
             *((load_problem, *stages) if sequence.staged else (load_sequence, sequence.path)),
@@ -117,9 +122,31 @@ class SequenceRefiner:
             ground_plane_init=self.config.refinement.ground_plane_init,
             keypoint_dropout=given.keypoint_dropout,
             seed=given.seed,
-            who=given,
             max_frames=self.max_frames,
         )
+        if given.skip_existing and (results := completed(output, digest)) is not None:
+            log.info("%s: complete, skipped", sequence.name)
+            outcome = _outcome(sequence.name, "skipped", results, read_json(output / METRICS))
+        else:
+            outcome = self._together(sequence, partial(load, who=given), digest)
+        if given.mode == "per_person":
+            self._apart(sequence, load, digest, [int(person) for person in outcome.results["per_person_likelihoods"]])
+        if self.config.record:
+            self._record(sequence, outcome)
+        return outcome
+
+    def _record(self, sequence: InputSequence, outcome: Outcome) -> None:
+        """Recordings of a result; those of one that was kept stay, since a new result takes those of the old one away."""
+        people = [int(person) for person in outcome.results["per_person_likelihoods"]]
+        if outcome.status == "skipped" and all(path.is_file() for path in recording_files(sequence.output, sequence.name, people)):
+            return
+        result = Result(sequence.name, sequence.output, (sequence.path,))
+        files = write_recordings(result, prior=self.refiner.body_prior, body_model=_path(self.config.body_model.path))
+        log.info("%s: recordings, %s is that of all people", sequence.name, files[-1])
+
+    def _together(self, sequence: InputSequence, load: Callable[[], Problem], digest: str) -> Outcome:
+        """All people in one problem."""
+        output = sequence.output
         self.refiner.logger = _logger(self.config, sequence.name)
         found = refine_into(self.refiner, load, output, digest)
         results = found.results
@@ -128,6 +155,25 @@ class SequenceRefiner:
         alpha, delta = results["scale_alpha"], results["scale_delta"]
         log.info("%s: %d people, scale %.4f (%+.4f), to %s", sequence.name, results["num_people"], alpha, delta, output)
         return _outcome(sequence.name, "success", results, found.metrics)
+
+    def _apart(self, sequence: InputSequence, load: Callable[..., Problem], digest: str, people: Sequence[int]) -> None:
+        """Each person alone, and how that differs from all together."""
+
+        def refine(person: int, problem: Problem, folder: Path, digest: str) -> dict[str, Any]:
+            self.refiner.logger = _logger(self.config, f"{sequence.name}_person_{person:03d}")
+            return refine_into(self.refiner, lambda: problem, folder, digest).results
+
+        truth = sequence.path.with_name(f"{sequence.name}_gt.npz")
+        found = refine_apart(
+            people,
+            lambda person: load(who=PeopleConfig(person_ids=[person])),
+            refine,
+            sequence.output,
+            digest,
+            skip_existing=self.config.input.skip_existing,
+            truth=truth if truth.is_file() else None,
+        )
+        print_comparison(sequence.name, found)
 
 
 def refine_many(config: RefinementExperiment, sequences: Sequence[InputSequence], summary: Path | None = None) -> list[Outcome]:

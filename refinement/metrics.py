@@ -27,7 +27,8 @@ CHUNK = 100
 """Frames that W-MPJPE and WA-MPJPE align at once."""
 
 _MM = 1e3
-_FEET = [index_of(f"{side}_{joint}") for joint in ("ankle", "foot") for side in ("left", "right")]
+FEET = [index_of(f"{side}_{joint}") for joint in ("ankle", "foot") for side in ("left", "right")]
+"""Ankles and feet, ascending, whose sliding is measured."""
 _TOES = [index_of(f"{side}_foot") for side in ("left", "right")]
 _STILL_M = 0.010  # a foot that moves less in a frame is in contact
 _SHORTEST_PATH_M = 1.0  # RTE is a share of the path, which means nothing for those who stay where they are
@@ -135,8 +136,8 @@ def accel_error(track: Track, truth: np.ndarray, fps: float) -> float | None:
 
 def foot_sliding(track: Track, truth: np.ndarray) -> float | None:
     """Mean step of ankles and feet from frame to frame where the true one is below 10 mm; None if none ever is."""
-    steps = _differences(track.joints[:, _FEET], track.frames, 1)
-    true_steps = _differences(truth[:, _FEET], track.frames, 1)
+    steps = _differences(track.joints[:, FEET], track.frames, 1)
+    true_steps = _differences(truth[:, FEET], track.frames, 1)
     return _mean(
         np.linalg.norm(step, axis=-1)[np.linalg.norm(true, axis=-1) < _STILL_M] * _MM for step, true in zip(steps, true_steps, strict=True)
     )

@@ -11,7 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from body.figures import draw_scene
+from body.figures import PAPER_DPI, draw_scene
+from body.figures_of_scenes import draw_paths
 from configs.base import UserError
 from configs.writing import write_json, written_aside
 from refinement.formats.bodies import read_bodies
@@ -91,7 +92,7 @@ def read_after(refined: Path) -> tuple[list[Track], float]:
 
 
 def evaluate_scene(scene: Path, truth_path: Path, refined: Path | None, output: Path | None) -> dict[str, Any]:
-    """Scores a clip before and after its refinement, prints the table, and writes `metrics.json` and `scene.png`.
+    """Scores a clip before and after its refinement, prints the table, and writes `metrics.json`, `scene.png` and `figure_paths.png`.
 
     Args:
         scene: the folder of stages 1 and 3.
@@ -115,6 +116,8 @@ def evaluate_scene(scene: Path, truth_path: Path, refined: Path | None, output: 
         write_json(output / "metrics.json", metrics)
         with written_aside(output / "scene.png") as aside:
             draw_scene(_versions(before, after, truth), truth.ground_plane[:3]).savefig(aside, dpi=110)
+        with written_aside(output / "figure_paths.png") as aside:
+            draw_paths(_versions(before, after, truth), truth.ground_plane).savefig(aside, dpi=PAPER_DPI)
     return metrics
 
 

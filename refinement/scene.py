@@ -18,15 +18,17 @@ class Scene:
         rotvec: (P, T, J, 3) rotation of each joint relative to its parent, of the pelvis relative to the world; radians, canonical.
         turn: (P, T, J, 3) by how much each joint has turned from where it started, in its own frame, radians.
         free: (F,) joints that may turn, the root first; the others keep the rotation that they start with.
-        rotations: (P, T, J, 3, 3) of the joints relative to the world.
+        arms: (P, T, J, 3) in the world, a vector of unit length that is fixed to each joint, off all of its axes.
         joints: (P, T, J, 3) metres.
         camera_joints: (P, T, J, 3) metres, in the frame's camera.
         shape: (P, B) change of betas; or (P, 1) log of the change in size where betas do not move the joints.
         rest_joints: (P, J, 3) metres, at that shape.
         alpha: () metric = alpha * stage 1.
-        growth: () alpha as a multiple of its start. Terms in metres measure in lengths that grow with it, else they would shrink the world.
+        growth: () of people with the scale: alpha as a multiple of its start where they belong to the cameras' unit, 1 elsewhere. Terms in
+            metres measure in lengths that grow with it, else they would shrink the world.
         normal: (3,) of the floor, up-facing, unit length.
         offset: () metres; n.x + offset = 0 on the floor.
+        offset_by_scale: () metres, that part of it which changes with the scale, up to a constant.
         contacts: (P, T, F) in [0, 1], how surely each joint that can carry does; held still during a sub-stage.
         facing: (P, T, J) bool, joints whose own skin the camera sees; held still during a sub-stage.
     """
@@ -34,7 +36,7 @@ class Scene:
     rotvec: Tensor
     turn: Tensor
     free: Tensor
-    rotations: Tensor
+    arms: Tensor
     joints: Tensor
     camera_joints: Tensor
     shape: Tensor
@@ -43,14 +45,14 @@ class Scene:
     growth: Tensor
     normal: Tensor
     offset: Tensor
+    offset_by_scale: Tensor
     contacts: Tensor
     facing: Tensor
 
     def with_rotations_held(self) -> Scene:
-        """The same scene with rotations and floor that no gradient reaches, the floor's offset growing with the scale."""
-        return replace(
-            self, rotvec=self.rotvec.detach(), normal=self.normal.detach(), offset=self.offset.detach() * self.growth / self.growth.detach()
-        )
+        """The same scene with rotations and floor that no gradient reaches, but that of the scale."""
+        offset = self.offset.detach() + self.offset_by_scale - self.offset_by_scale.detach()
+        return replace(self, rotvec=self.rotvec.detach(), normal=self.normal.detach(), offset=offset)
 
     def heights(self, joints: list[int]) -> Tensor:
         """(P, T, len(joints)) metres above the floor."""

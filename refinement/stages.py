@@ -31,7 +31,7 @@ from refinement.terms import (
 # belong to other units; these factors carry one to the other. A pose prior weighs less than one, since poses of neighbouring frames are
 # nearly the same and it would count them as if each were drawn anew.
 _BETA, _POSE, _SKATE, _CONTACT, _MULTI_SCALE, _SMOOTH = 100.0, 1.5, 0.01, 0.1, 0.2, 250.0
-_CVAE, _MOTION_SCALE = 30.0, 1.0
+_CVAE, _MOTION_SCALE = 30.0, 0.1
 # An error of stage 3 that shows as 1 % of a body's height in the image: 0.06 rad in every joint, 2.5 % of the depth, 1 % across the view.
 _BIAS_RAD, _BIAS_DEPTH, _BIAS_LATERAL = 6.0, 2.5, 1.0
 

@@ -77,6 +77,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
         "status": "success" if all(math.isfinite(report.losses["total"][-1]) for report in module.reports.values()) else "failed",
         "num_people": len(problem.person_ids),
         "num_frames": problem.num_frames,
+        "fps": problem.fps,
         "convergence_achieved": bool(module.reports) and list(module.reports.values())[-1].converged,
         "scale_alpha": alpha,
         "scale_delta": delta,

@@ -3,7 +3,8 @@
 Rotations are increments in each joint's own frame, so that they start at zero and never come near a singularity. Increments over time are
 filtered: a unit of the variable moves a joint by as much as data and smoothness allow at that frequency (the inverse square root of the
 Gauss-Newton Hessian of one person standing still, diagonal in the Fourier basis), which spares L-BFGS the stiffness of second differences.
-The scale moves the whole world, people grow with it: no image can tell that, so that this one soft direction stands by itself.
+What the scale moves is what no image can tell, so that this one soft direction stands by itself: where depth maps tie people to its
+unit, the whole world and the people in it; elsewhere the cameras alone, and people, whose sizes are known, with them.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ import roma
 import torch
 from torch import Tensor, nn
 
-from body.model import forward_kinematics
+from body.exponential import turned
+from body.model import joints_and_arms
 from refinement.contacts import carrying_joints
 from refinement.noise import NoiseLevels
 from refinement.problem import Bodies, Problem
-from refinement.scene import Scene, to_cameras
+from refinement.scene import Scene, camera_centres, to_cameras
 
 # Steps of the variables that have no time: shape in betas or log-size, the scale as a fraction of alpha0, the floor in radians and metres.
 _BETA_STEP, _SIZE_STEP, _SCALE_STEP, _ANGLE_STEP, _OFFSET_STEP = 0.1, 0.003, 0.003, 0.005, 0.005
+# Frames up to which a clip is filtered by products with the cosine basis, which take as long as Fourier transforms at about 400.
+_LONGEST_BY_PRODUCTS = 300
 # What the filter assumes: a bias of stage 3 of 0.1 rad, joints that accelerate by 2 m/s^2.
 _BIAS_RAD, _ACCELERATION = 0.1, 2.0
 
@@ -42,6 +46,8 @@ class Variables(nn.Module):
         people, frames = problem.visible.shape
         self.parents, self.alpha0, self.alpha_bound = bodies.parents, start.alpha0, alpha_bound
         self.num_betas = bodies.shape_directions.shape[-1]
+        seen = problem.observations
+        self.grows = bool(seen.joint_depth_confidence.any()) or len(seen.floor_points) > 0
 
         def zeros(*shape: int) -> nn.Parameter:
             return nn.Parameter(start.pelvis.new_zeros(shape))
@@ -59,18 +65,20 @@ class Variables(nn.Module):
         rotvec = torch.cat([start.global_orient[:, :, None], start.body_pose], 2)
         keep("start_quat", roma.rotvec_to_unitquat(rotvec))
         keep("start_pelvis", start.pelvis)
+        keep("arm", torch.full_like(start.pelvis[0, 0], 3**-0.5))
         keep("free", torch.tensor([0, *free_joints], device=start.pelvis.device))
         keep("rest", bodies.rest_joints)
         keep("shape_directions", bodies.shape_directions)
         keep("growth", _growth(bodies))
+        centres = camera_centres(problem.cameras)
+        keep("centres", centres)
+        keep("centre", centres[problem.visible.any(0)].mean(0))
         keep("start_plane", start.ground_plane)
         keep("plane_axes", _plane_axes(start.ground_plane))
         keep("contacts", start.pelvis.new_zeros(people, frames, len(carrying_joints(bodies))), persistent=True)
         keep("facing", torch.ones_like(rotvec[..., 0], dtype=torch.bool), persistent=True)
         keep("basis", _cosines(problem.num_frames, start.pelvis, problem.padding))
-        pelvis_filter, joint_filter = _filters(problem, noise, [0, *free_joints])
-        keep("pelvis_filter", pelvis_filter)
-        keep("joint_filter", joint_filter)
+        keep("filter", torch.cat(_filters(problem, noise, [0, *free_joints]), 1))
 
     def delta(self) -> Tensor:
         """() the change of scale as a fraction of alpha0, within the bound."""
@@ -78,29 +86,36 @@ class Variables(nn.Module):
 
     def forward(self, problem: Problem) -> Scene:
         """The scene at the present values."""
-        moved = _filtered(torch.cat([self.global_orient, self.body_pose], 2), self.joint_filter[..., None], self.basis)
-        turn = torch.zeros_like(self.start_quat[..., :3]).index_copy(2, self.free, moved)
-        rotvec = roma.unitquat_to_rotvec(roma.quat_product(self.start_quat, roma.rotvec_to_unitquat(turn)))
+        increments = torch.cat([self.pelvis[:, :, None], self.global_orient, self.body_pose], 2)
+        shift, moved = _filtered(increments, self.filter[..., None], self.basis).tensor_split([1], 2)
+        still = self.start_quat[..., :3]
+        turn = moved if moved.shape == still.shape else torch.zeros_like(still).index_copy(2, self.free, moved)
+        rotvec = turned(self.start_quat, turn)
         rest = self.rest_joints()
         alpha = self.alpha0 * (1 + self.delta())
-        pelvis = self.start_pelvis * (alpha / self.alpha0) + _filtered(self.pelvis, self.pelvis_filter, self.basis)
-        joints, rotations = forward_kinematics(rotvec, rest[:, None], self.parents)
+        growth = alpha / self.alpha0 if self.grows else torch.ones_like(alpha)
+        carried = 0 if self.grows else (alpha - self.alpha0) * self.centres
+        pelvis = self.start_pelvis * growth + carried + shift[:, :, 0]
+        joints, arms = joints_and_arms(rotvec, rest[:, None], self.arm, self.parents)
         joints = joints + (pelvis - rest[:, None, 0])[:, :, None]
         normal, offset = self.ground()
-        offset = offset * (alpha / self.alpha0)
+        # the floor stays under people who are carried along with the cameras
+        by_scale = offset.detach() * growth if self.grows else (self.alpha0 - alpha) * (normal.detach() @ self.centre)
+        offset = offset * growth if self.grows else offset + (self.alpha0 - alpha) * (normal @ self.centre)
         return Scene(
             rotvec=rotvec,
             turn=turn,
             free=self.free,
-            rotations=rotations,
+            arms=arms,
             joints=joints,
             camera_joints=to_cameras(joints, problem.cameras, alpha),
             shape=self.shape_change(),
             rest_joints=rest,
             alpha=alpha,
-            growth=alpha / self.alpha0,
+            growth=growth,
             normal=normal,
             offset=offset,
+            offset_by_scale=by_scale,
             contacts=self.contacts,
             facing=self.facing,
         )
@@ -108,7 +123,7 @@ class Variables(nn.Module):
     def shape_change(self) -> Tensor:
         """(P, B) change of betas, or (P, 1) log of the change in size."""
         step = _BETA_STEP if self.num_betas else _SIZE_STEP
-        return self.shape * step + torch.log1p(self.delta()) * self.growth
+        return self.shape * step + torch.log1p(self.delta()) * self.growth if self.grows else self.shape * step
 
     def rest_joints(self) -> Tensor:
         """(P, J, 3) metres at the present shape."""
@@ -146,21 +161,21 @@ def _growth(bodies: Bodies) -> Tensor:
 def _filtered(values: Tensor, response: Tensor, basis: Tensor) -> Tensor:
     """Filters (P, T, ...) along time by a real frequency response (T + 1, ...).
 
-    The clip is followed by its mirror image, so that its two ends do not meet as they would in the Fourier series of the clip alone. A
-    padded clip is filtered as the clip without its padding would be, in the cosine basis that this mirroring implies (`_cosines`): shapes
-    are then those of the padded clip, whatever the length of what is in it. It is not used where there is no padding, since it costs T^2.
+    The clip is followed by its mirror image, so that its two ends do not meet as they would in the Fourier series of the clip alone. In the
+    cosine basis that this mirroring implies (`_cosines`) two products do it, which costs T^2, but less than the Fourier transform of a clip
+    that is not long; and a padded clip is filtered as the clip without its padding would be, at the shapes of the padded clip.
     """
     if basis.numel():
-        spectrum = torch.einsum("kt,pt...->pk...", basis, values) * response[:-1]
-        return torch.einsum("kt,pk...->pt...", basis, spectrum)
+        spectrum = (basis @ values.flatten(2)).view_as(values) * response[:-1]
+        return (basis.T @ spectrum.flatten(2)).view_as(values)
     mirrored = torch.cat([values, values.flip(1)], 1)
     return torch.fft.irfft(torch.fft.rfft(mirrored, dim=1) * response, n=mirrored.shape[1], dim=1)[:, : values.shape[1]]
 
 
 def _cosines(frames: int, like: Tensor, padding: int) -> Tensor:
     """The orthonormal cosine transform of so many frames (DCT-II, Ahmed, Natarajan & Rao, "Discrete Cosine Transform", IEEE Trans. Comput.,
-    1974), frequencies by frames, followed by zeros for the padding; empty where there is no padding."""
-    if not padding:
+    1974), frequencies by frames, followed by zeros for the padding; empty for long clips without padding."""
+    if not padding and frames > _LONGEST_BY_PRODUCTS:
         return like.new_zeros(0, 0)
     frequency = torch.arange(frames, dtype=torch.float64, device=like.device)[:, None]
     basis = torch.cos(torch.pi * frequency * (frequency.T + 0.5) / frames) * (2 / frames) ** 0.5

@@ -21,6 +21,8 @@ RESULTS, METRICS = "refinement_results.json", "optimization_metrics.json"
 """What came out, and how it went."""
 WRITING = ".writing-"
 """How the names of folders begin in which a result is made."""
+RECORDING = ".rrd"
+"""How the names of recordings of a result end, which lie beside it."""
 _NUM_BODY = 22
 _PARTS = {"jaw_pose": slice(22, 23), "leye_pose": slice(23, 24), "reye_pose": slice(24, 25)} | {
     "left_hand_pose": slice(25, 40),
@@ -96,8 +98,10 @@ def write_result(output_dir: Path, problem: Problem, refined: Refined, results: 
 
 
 def _exchange(new: Path, old: Path, target: Path) -> None:
-    """Moves an earlier result out and the new one in; if that fails midway, the earlier one comes back."""
-    leaving = [p for p in sorted(target.glob("person_*")) if p.is_dir()] + [target / METRICS, target / RESULTS]
+    """Moves an earlier result out and the new one in; if that fails midway, the earlier one comes back. Recordings go with
+    the result that they show."""
+    leaving = sorted(target.glob(f"*{RECORDING}"))
+    leaving += [p for p in sorted(target.glob("person_*")) if p.is_dir()] + [target / METRICS, target / RESULTS]
     coming = [*sorted(new.glob("person_*")), new / METRICS, new / RESULTS]
     moved: list[tuple[Path, Path]] = []
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import evaluate
 import train
@@ -27,6 +28,7 @@ TINY = {
     "gaussian_prior": [],
     "joint_flow": ["model.hidden=8", "model.K=2"],
     "global_flow": ["model.hidden=16", "model.K=2"],
+    "ensemble": ["model.num_members=2", "model.member.hidden=16", "model.member.K=2"],
     "hand_vae": ["model.hidden=16", "model.n_layers=1", "model.z_dim=4"],
     "motion_prior": ["model.hidden=64", "model.num_layers=1", "model.latent_dim=4", "model.critic_hidden=16", "training.batch_size=256"],
 }
@@ -63,6 +65,20 @@ def test_every_config_trains_evaluates_and_loads(name: str, tmp_path: Path) -> N
     logged = next((tmp_path / "logs").rglob("metrics.csv")).read_text().splitlines()[0].split(",")
     assert {"val/loss", "val/round_trip_deg", "train/loss"} <= set(logged)
     assert list((tmp_path / "logs").rglob("samples_*.png"))
+    for figure in ("figure_samples", "figure_joint_nll", "figure_real_corrupted"):
+        check_picture(tmp_path / "out" / f"{figure}.png")
+
+
+def check_picture(path: Path) -> None:
+    """A PNG at 200 dpi, no wider than a page, in greys, with something on it."""
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert picture.info["dpi"][0] == pytest.approx(200, abs=1)
+        assert 600 < picture.width <= 1385
+        assert 100 < picture.height < 2400
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    assert pixels.std() > 8
+    assert np.ptp(pixels, axis=-1).max() <= 2
 
 
 @pytest.mark.parametrize("name", ["global_flow", "hand_vae", "motion_prior"])

@@ -8,7 +8,7 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
-from priors import MotionPrior
+from priors import Likelihood, MotionPrior
 from refinement.motion_states import MotionView
 from refinement.problem import Problem
 from refinement.scene import Scene
@@ -36,8 +36,8 @@ class MotionTerm(Term):
     every: int = 2
     chunk: int = 10
 
-    def mean_energy(self, scene: Scene, joints: Tensor) -> Tensor:
-        """Minus the evidence of a scene whose joints are (P, T, J, 3), a mean over people and transitions; 0 for clips too short for one.
+    def mean_energy(self, scene: Scene, joints: Tensor, by: Likelihood) -> Tensor:
+        """Minus the log-likelihood of a scene whose joints are (P, T, J, 3), a mean over people and transitions; 0 for too short clips.
 
         The critic of the prior is left out: it tells right motions from wrong ones, and was never taught to lead from one to the other.
         """
@@ -49,10 +49,7 @@ class MotionTerm(Term):
         states = self.view.states(scene, joints)
         before, after = states[:, :-1][valid], states[:, 1:][valid]
         step = max(self.chunk, _AT_ONCE // self.chunk * self.chunk)
-        energies = [
-            -self.prior.pair_log_prob(before[i : i + step], after[i : i + step], contrasted=False).sum()
-            for i in range(0, len(before), step)
-        ]
+        energies = [-self.prior.pair_log_prob(before[i : i + step], after[i : i + step], by).sum() for i in range(0, len(before), step)]
         return torch.stack(energies).sum() / valid.sum()
 
 
@@ -62,16 +59,16 @@ class MotionLikelihood(MotionTerm):
     name: ClassVar[str] = "cvae"
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        return self.mean_energy(scene, scene.joints)
+        return self.mean_energy(scene, scene.joints, "evidence")
 
 
 class MotionScale(MotionTerm):
     """How likely the motions of all people are at a scale, bodies held still in the images of their cameras (`MultiPersonScale`).
 
-    Feet that carry do not slide at the right scale. The critic, which weighs everything, is not as sharp.
+    Feet that carry do not slide at the right scale; the rest of the evidence would rather have everything a little slower.
     """
 
     name: ClassVar[str] = "multi_scale"
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        return self.mean_energy(scene.with_rotations_held(), at_scale(scene, problem))
+        return self.mean_energy(scene.with_rotations_held(), at_scale(scene, problem), "stance")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
@@ -28,8 +27,8 @@ class Smoothness(Term):
     """Distance in metres of the points that feel a joint's rotation."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        joints, rotations = of_free_joints(scene.joints, scene) / scene.growth, of_free_joints(scene.rotations, scene)
-        return self.of(torch.cat([joints, joints + self.arm * rotations.sum(-1) / math.sqrt(3)], 2), problem)
+        joints, arms = of_free_joints(scene.joints, scene) / scene.growth, of_free_joints(scene.arms, scene)
+        return self.of(torch.cat([joints, joints + self.arm * arms], 2), problem)
 
     def of(self, points: Tensor, problem: Problem) -> Tensor:
         """Of points (P, T, N, 3) in the world; 0 for clips of fewer than three frames."""

@@ -296,11 +296,12 @@ PRIORS = [name for name in available_configs() if _of_a_prior(name)]
 def test_every_config_that_is_shipped_is_valid(name: str) -> None:
     from refinement.commands import PipelineConfig
     from refinement.experiment import RefinementExperiment
+    from refinement.instances.trackers import TrackersConfig
 
     if name in PRIORS:
         assert load_experiment(str(CONFIG_DIR / f"{name}.yaml")) == load_experiment(name)
         return
-    schema = {"pipeline": PipelineConfig}.get(name, RefinementExperiment)
+    schema = {"pipeline": PipelineConfig, "trackers": TrackersConfig}.get(name, RefinementExperiment)
     config = load_config(schema, name)
     assert load_config(schema, str(CONFIG_DIR / f"{name}.yaml")) == config
 

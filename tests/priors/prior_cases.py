@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from priors.base import Prior, PriorConfigBase
 JOINTS = (1, 2, 4, 16, 18, *PARTS["left_hand"], *PARTS["right_hand"])
 HINGES = (4, 18, 26)
 """Joints that the generated data turns about one fixed axis only, as knees and fingers do."""
-_SMALL = {"hidden": 12, "K": 3, "num_context": 2, "num_blocks": 1, "z_dim": 4, "n_layers": 1, "num_importance_samples": 4}
+_SMALL = {"hidden": 12, "K": 3, "num_context": 2, "num_blocks": 1, "z_dim": 4, "n_layers": 1, "num_importance_samples": 4, "num_members": 2}
 
 
 def make_poses(num: int, seed: int = 0, spread: float = 0.25, shift: float = 0.0) -> Tensor:
@@ -52,15 +53,16 @@ def cases() -> Iterator[tuple[str, PriorConfigBase]]:
     """(name, small config) for every combination of the choices and switches of every registered prior."""
     for config_class in members():
         fields = config_class.model_fields
-        kind = get_args(fields["kind"].annotation)[0]
+        kind = _kind(config_class)
         choices = {name: _choices(field.annotation) for name, field in fields.items() if name != "kind"}
         choices = {name: values for name, values in choices.items() if values}
-        small: dict[str, Any] = {name: value for name, value in _SMALL.items() if name in fields}
+        small = _small(config_class)
         for values in itertools.product(*choices.values()):
             chosen = dict(zip(choices, values, strict=True))
             if chosen.get("use_conditioning") is False and chosen["condition"] != fields["condition"].default:
                 continue  # what to condition on means nothing without conditioning
-            name = "-".join([kind, *(str(v) for v in values if not isinstance(v, bool)), *(k for k, v in chosen.items() if v is True)])
+            named = [v.kind if isinstance(v, PriorConfigBase) else str(v) for v in values if not isinstance(v, bool)]
+            name = "-".join([kind, *named, *(k for k, v in chosen.items() if v is True)])
             yield name, config_class(kind=kind, **small, **chosen)
 
 
@@ -96,4 +98,15 @@ def shake(prior: Prior, scale: float = 0.3, seed: int = 0) -> Prior:
 def _choices(annotation: Any) -> tuple[Any, ...]:
     if annotation is bool:
         return (False, True)
+    inner = [choice for choice in get_args(annotation) if inspect.isclass(choice) and issubclass(choice, PriorConfigBase)]
+    if inner:
+        return tuple(choice(kind=_kind(choice), **_small(choice)) for choice in inner)
     return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _kind(config_class: type[PriorConfigBase]) -> str:
+    return get_args(config_class.model_fields["kind"].annotation)[0]
+
+
+def _small(config_class: type[PriorConfigBase]) -> dict[str, Any]:
+    return {name: value for name, value in _SMALL.items() if name in config_class.model_fields}

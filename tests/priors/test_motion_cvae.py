@@ -18,6 +18,7 @@ from body.motion_state import CHANGE, CHANGE_DIM, CONTACT_JOINTS, FPS, NUM_JOINT
 from body.rotations import canonicalize
 from priors.motion_cvae import MotionCVAE, MotionCVAEConfig
 from priors.motion_density import ChangeDensity, divergence, log_normal
+from priors.motion_transition import turned
 from priors.motion_wrongs import central, num_source_frames
 
 CONFIG = MotionCVAEConfig(kind="motion_cvae", hidden=64, latent_dim=4, num_layers=2, critic_hidden=32)
@@ -133,7 +134,7 @@ def test_the_critic_can_be_left_out(prior: MotionCVAE) -> None:
     found = prior.transition(before, after)
     parts = prior.bound(found, found.posterior[0])[0]
     evidence = prior.independent * parts.sum(1)
-    torch.testing.assert_close(prior.transition_log_prob(states, contrasted=False).flatten(), evidence, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(prior.transition_log_prob(states, by="evidence").flatten(), evidence, rtol=1e-5, atol=1e-4)
     ratio = prior.critic(found.inputs, found.residual / prior.density.std, prior.independent * (parts - prior.typical))
     torch.testing.assert_close(prior.transition_log_prob(states).flatten(), ratio, rtol=1e-5, atol=1e-4)
     assert ratio.std() > 1e-3
@@ -247,6 +248,19 @@ def test_who_goes_on_at_the_same_velocity_leaves_no_residual() -> None:
     lag = prior.transition(faster[:-1], states[1:]).residual[:, CHANGE["trans"]].norm(dim=-1)
     torch.testing.assert_close(lag, torch.full_like(lag, math.hypot(0.03, 0.01)), atol=1e-5, rtol=0)
     assert float(states[0, STATE["trans_vel"]].norm()) == pytest.approx(math.hypot(0.03, 0.01) * FPS, rel=1e-6)
+
+
+def test_a_bone_of_constant_length_is_known_to_speed_up() -> None:
+    """A forearm that turns faster and faster in a plane, hand fixed to it: all three of a central difference lie on a circle."""
+    angle = torch.tensor([0.0, 0.05, 0.13], dtype=torch.float64)
+    forearm = torch.tensor([[0.18, 0.15, 0.1]], dtype=torch.float64)  # not in the plane's normal, nor across it
+    axis = torch.nn.functional.normalize(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64), dim=0)
+    bones = (roma.rotvec_to_rotmat(angle[:, None] * axis) @ (forearm[0] - (forearm[0] @ axis) * axis)[:, None])[..., 0]
+    before, now, after = bones
+    torch.testing.assert_close(turned(now, (after - before) / 2), after - now, rtol=0, atol=2e-5)
+    assert float(((after - before) / 2 - (after - now)).norm()) > 3e-3  # which straight on does not say
+    still = turned(now, torch.zeros(3).double().requires_grad_())
+    assert float(still.detach().norm()) < 1e-9
 
 
 # --- going on

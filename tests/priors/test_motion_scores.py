@@ -194,7 +194,7 @@ def test_the_curve_over_scales_is_of_scaled_paths(prior: MotionCVAE, clips: list
     for row, clip in zip(curve, clips, strict=True):
         for value, scale in zip(row, scales, strict=True):
             moved = MotionWindows(clip.pose, clip.pelvis * torch.tensor([scale, scale, 1.0]), clip.rest, clip.contacts)
-            assert value == pytest.approx(float(prior.transition_log_prob(moved.states(), contrasted=False).mean()), rel=1e-3, abs=1e-2)
+            assert value == pytest.approx(float(prior.transition_log_prob(moved.states(), by="stance").mean()), rel=1e-3, abs=1e-2)
 
 
 def test_scales_are_read_off_clips_that_travel(clips: list[MotionWindows]) -> None:

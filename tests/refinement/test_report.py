@@ -68,6 +68,11 @@ def test_before_and_after_are_scored_printed_and_drawn(
     assert all(name in printed for name in after)
     with Image.open(tmp_path / "out" / "scene.png") as picture:
         colours = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
+    with Image.open(tmp_path / "out" / "figure_paths.png") as picture:
+        assert (picture.format, picture.width) == ("PNG", 1380)
+        greys = np.asarray(picture.convert("RGB")).astype(int)
+    assert greys.std() > 8
+    assert np.ptp(greys, axis=-1).max() <= 2  # no colour
     # red and blue lines, both
     for low, high in ((2, 0), (0, 2)):
         assert (colours[:, high] > colours[:, low] + 60).sum() > 300

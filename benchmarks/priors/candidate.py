@@ -1,0 +1,128 @@
+"""What takes part in the benchmark: one interface for trained priors and for baselines."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from benchmarks.priors.completion import complete_by_sampling, complete_to_mean
+from body.rotations import canonicalize
+from body.skeleton import JOINT_NAMES, NUM_JOINTS
+from priors import DensityPrior, Prior
+
+_CHUNK = 1024
+
+
+class Candidate(ABC):
+    """A prior over whole-body poses, (N, 55, 3) rotation vectors in radians in SMPL-X order, of which it looks at some joints.
+
+    Args:
+        name: how tables call it.
+        joint_indices: SMPL-X indices of the J joints that it scores and draws, ascending.
+        fill: (55, 3) what the other joints come out as.
+    """
+
+    has_density = False
+    """Whether it is a `DensityCandidate`."""
+
+    def __init__(self, name: str, joint_indices: Sequence[int], fill: Tensor) -> None:
+        self.name = name
+        self.joint_indices = tuple(int(joint) for joint in joint_indices)
+        self.fill = fill.detach().double()
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """Names of the joints that it scores."""
+        return tuple(JOINT_NAMES[joint] for joint in self.joint_indices)
+
+    def select(self, pose: Tensor) -> Tensor:
+        """The joints scored: (..., 55, 3) -> (..., J, 3), canonical, float64."""
+        return canonicalize(pose[..., list(self.joint_indices), :].double())
+
+    def expand(self, rotvec: Tensor) -> Tensor:
+        """The inverse of `select`, with `fill` for the other joints: (..., J, 3) -> (..., 55, 3)."""
+        pose = self.fill.to(rotvec).expand(*rotvec.shape[:-2], NUM_JOINTS, 3).clone()
+        pose[..., list(self.joint_indices), :] = canonicalize(rotvec)
+        return pose
+
+    @abstractmethod
+    def energy(self, pose: Tensor) -> Tensor:
+        """Implausibility in nats, differentiable: (N, 55, 3) of any dtype -> (N,) float64."""
+
+    @torch.no_grad()
+    def energies(self, poses: Tensor) -> Tensor:
+        """`energy` without gradients, in chunks of bounded memory: (N, 55, 3) -> (N,) float64."""
+        return torch.cat([self.energy(chunk) for chunk in poses.split(_CHUNK)])
+
+    @abstractmethod
+    def sample(self, num: int, generator: torch.Generator) -> Tensor:
+        """Poses drawn from the prior: (num, 55, 3) float64, canonical. The same generator state gives the same poses."""
+
+    @abstractmethod
+    def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
+        """Draws the hidden joints given the others.
+
+        Args:
+            pose: (N, 55, 3); what it holds at the hidden joints is not looked at.
+            hidden: SMPL-X indices, all of them among `joint_indices`.
+            num: draws of each pose.
+        Returns:
+            (num, N, 55, 3) float64: `pose`, with the hidden joints drawn.
+        """
+
+    @abstractmethod
+    def complete_point(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
+        """One estimate of the hidden joints given the others, as `complete`: (N, 55, 3) -> (N, 55, 3) float64."""
+
+
+class DensityCandidate(Candidate):
+    """A candidate with a density, whose energy is its negative logarithm. Hidden joints are drawn from that unless a class knows better."""
+
+    has_density = True
+
+    @abstractmethod
+    def log_prob(self, pose: Tensor) -> Tensor:
+        """Log-density in nats against normalised Haar measure over the J joints: (N, 55, 3) -> (N,) float64, differentiable."""
+
+    def energy(self, pose: Tensor) -> Tensor:
+        return -self.log_prob(pose)
+
+    def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
+        return complete_by_sampling(self, pose, hidden, num, generator)
+
+    def complete_point(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
+        return complete_to_mean(self, pose, hidden)
+
+
+class _Trained(Candidate):
+    """A prior of this project."""
+
+    def __init__(self, name: str, prior: Prior) -> None:
+        super().__init__(name, prior.joint_indices, prior.fill)
+        self.prior = prior
+
+    def energy(self, pose: Tensor) -> Tensor:
+        return self.prior.energy(pose.float()).double()
+
+    @torch.no_grad()
+    def sample(self, num: int, generator: torch.Generator) -> Tensor:
+        return self.prior.sample(num, generator).double()
+
+    def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
+        return complete_by_sampling(self, pose, hidden, num, generator)
+
+    def complete_point(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
+        return complete_to_mean(self, pose, hidden)
+
+
+class _TrainedDensity(_Trained, DensityCandidate):
+    def log_prob(self, pose: Tensor) -> Tensor:
+        return -self.energy(pose)
+
+
+def trained(name: str, prior: Prior) -> Candidate:
+    """A prior from a checkpoint as a candidate; its own energy is computed in float32."""
+    return _TrainedDensity(name, prior) if isinstance(prior, DensityPrior) else _Trained(name, prior)

@@ -1,0 +1,93 @@
+"""Poses that are fitted to observations with a prior: the most probable ones, by L-BFGS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarks.priors.candidate import Candidate
+from benchmarks.priors.minimize import Fit, minimize
+from benchmarks.priors.skeleton import Skeleton
+
+NO_PRIOR = "no prior"
+"""The row of what the observations tell alone."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """N poses, or motions of T frames, that are to be found from observations.
+
+    Args:
+        truth: (N, ..., 55, 3), of which a fit is given only the joints that are not scored.
+        start: (N, ..., 55, 3) where it begins.
+        data_energy: negative log-likelihood of what is seen but for a constant, of poses (M, ..., 55, 3) of the numbers (M,): (M,) nats.
+        basis: of motions: (T, T) courses over time, in columns, by whose sums the search moves; without it each frame moves by itself.
+    """
+
+    truth: Tensor
+    start: Tensor
+    data_energy: Callable[[Tensor, Tensor], Tensor]
+    basis: Tensor | None = None
+
+
+def fit(problem: Problem, candidate: Candidate | None, skeleton: Skeleton, max_steps: int, weight: float = 1.0) -> tuple[Tensor, Fit]:
+    """The poses (N, ..., 55, 3) that minimise the sum of data term and prior, and how the search went.
+
+    Args:
+        candidate: the prior, or none.
+        max_steps: of L-BFGS.
+        weight: of the prior's energy.
+    """
+
+    start = problem.start[..., skeleton.scored, :]
+
+    def at(moved: Tensor, rows: Tensor | slice) -> Tensor:
+        change = moved if problem.basis is None else torch.einsum("ts,ns...->nt...", problem.basis, moved)
+        return skeleton.with_scored(problem.truth[rows], start[rows] + change)
+
+    def objective(moved: Tensor, rows: Tensor) -> Tensor:
+        pose = at(moved, rows)
+        energy = problem.data_energy(pose, rows)
+        if candidate is None:
+            return energy
+        return energy + weight * candidate.energy(pose.flatten(0, -3)).view(len(pose), -1).sum(1)
+
+    found = minimize(objective, torch.zeros_like(start), max_steps)
+    return at(found.point, slice(None)), found
+
+
+def left_over(
+    candidates: Sequence[Candidate],
+    skeleton: Skeleton,
+    levels: Mapping[str, tuple[Problem, Problem]],
+    error: Callable[[Tensor, Tensor], Tensor],
+    weights: Sequence[float],
+    max_steps: int,
+) -> tuple[dict[str, dict[str, float | None]], str]:
+    """The error that each prior leaves, with weight 1, and with the weight that leaves the least on validation.
+
+    Args:
+        levels: by their name, what is scored, and what the weight is chosen by.
+        error: of poses and true ones, its mean is told.
+        weights: to choose among.
+    Returns:
+        the rows of a table, and a sentence that tells the weights.
+    """
+
+    def error_with(problem: Problem, candidate: Candidate | None, weight: float) -> float:
+        pose, _ = fit(problem, candidate, skeleton, max_steps, weight)
+        return float(error(pose, problem.truth).mean())
+
+    rows: dict[str, dict[str, float | None]] = {NO_PRIOR: {}} | {candidate.name: {} for candidate in candidates}
+    told: dict[str, list[str]] = {candidate.name: [] for candidate in candidates}
+    for level, (test, val) in levels.items():
+        rows[NO_PRIOR][level] = error_with(test, None, 0)
+        for candidate in candidates:
+            chosen = min(weights, key=lambda weight, one=candidate, of=val: error_with(of, one, weight))
+            plain = error_with(test, candidate, 1)
+            rows[candidate.name] |= {level: plain, f"{level}*": plain if chosen == 1 else error_with(test, candidate, chosen)}
+            told[candidate.name].append(f"{chosen:g}")
+    return rows, "*: with the weight chosen, " + "; ".join(f"{name} {', '.join(numbers)}" for name, numbers in told.items()) + "."

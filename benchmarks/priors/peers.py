@@ -1,0 +1,37 @@
+"""The baselines: each is fitted in the run, on the same training rows that the trained priors had. One more costs one line in `PEERS`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from benchmarks.priors.candidate import Candidate
+from benchmarks.priors.data import BenchmarkData
+from benchmarks.priors.gmm import fit_gaussian, fit_gmm, fit_ppca, read_smplify_gmm
+from benchmarks.priors.vposer import train_vposer
+
+log = logging.getLogger("benchmark")
+
+PEERS: dict[str, Callable[[str, BenchmarkData], Candidate]] = {
+    "Gaussian, diagonal": partial(fit_gaussian, blocks="components"),
+    "Gaussian, per joint": partial(fit_gaussian, blocks="joints"),
+    "Gaussian, full": partial(fit_gaussian, blocks="pose"),
+    "GMM-8": partial(fit_gmm, num_components=8),
+    "GMM-16": partial(fit_gmm, num_components=16),
+    "PPCA": fit_ppca,
+    "VPoser": train_vposer,
+}
+
+
+def fit_peers(data: BenchmarkData, smplify_gmm: Path | None = None) -> list[Candidate]:
+    """All baselines, fitted; SMPLify's mixture where its file is given."""
+    fits = PEERS | ({} if smplify_gmm is None else {"SMPLify GMM": partial(read_smplify_gmm, path=smplify_gmm)})
+    candidates = []
+    for name, fit in fits.items():
+        began = time.perf_counter()
+        candidates.append(fit(name, data))
+        log.info("%s: fitted in %.1f s", candidates[-1].name, time.perf_counter() - began)
+    return candidates

@@ -1,0 +1,22 @@
+"""The tasks, by the names that `--tasks` takes. A task is a function of candidates and data that returns tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from benchmarks.priors.candidate import Candidate
+from benchmarks.priors.data import BenchmarkData
+from benchmarks.priors.tables import ResultTable
+from benchmarks.priors.tasks import completion, denoising, generation, inverse_kinematics, likelihood, ood, regulariser
+
+Task = Callable[[Sequence[Candidate], BenchmarkData], list[ResultTable]]
+
+TASKS: dict[str, Task] = {
+    "likelihood": likelihood.run,
+    "generation": generation.run,
+    "completion": completion.run,
+    "denoising": denoising.run,
+    "ood": ood.run,
+    "inverse_kinematics": inverse_kinematics.run,
+    "regulariser": regulariser.run,
+}

@@ -1,0 +1,102 @@
+"""Denoising of rotations and of joints with normal noise of known size, single poses and motions: their most probable values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from benchmarks.priors.candidate import Candidate
+from benchmarks.priors.data import BenchmarkData, spread
+from benchmarks.priors.fitting import left_over
+from benchmarks.priors.noise import noisy_joints, noisy_rotations
+from benchmarks.priors.skeleton import Skeleton, degrees
+from benchmarks.priors.tables import ResultTable
+from configs.base import UserError
+from datamodules.motion_data import load_clips
+from datamodules.synthetic import synthetic_motions
+
+_NUM_POSES, _NUM_VALIDATION = 100, 50
+_DEGREES, _MILLIMETRES = (2, 5, 10), (20, 40, 100)
+_WEIGHTS = (0.1, 0.3, 1.0, 3.0)
+_MAX_STEPS = 60
+_NUM_MOTIONS, _NUM_VALIDATION_MOTIONS, _NUM_FRAMES = 4, 2, 60
+# a prior of poses takes the frames of a motion for independent, which they are far from
+_MOTION_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
+_MAX_MOTION_STEPS = 40
+_FPS = 30.0
+_SEED = 19
+
+
+def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTable]:
+    """Errors that are left of noise in rotations, in joints, and in the joints of motions."""
+    skeleton = Skeleton(data)
+    return [_rotations(candidates, data, skeleton), _joints(candidates, data, skeleton), _motions(candidates, data, skeleton)]
+
+
+def _rotations(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
+    sides = spread(data.test, _NUM_POSES), spread(data.val, _NUM_VALIDATION)
+    levels = {f"{std} deg": tuple(noisy_rotations(side, skeleton, std, _SEED + i) for i, side in enumerate(sides)) for std in _DEGREES}
+
+    def error(pose: Tensor, truth: Tensor) -> Tensor:
+        return degrees(pose, truth, skeleton.scored)
+
+    rows, told = left_over(candidates, skeleton, levels, error, _WEIGHTS, _MAX_STEPS)
+    note = (
+        f"The minimum of energy and exact negative log-likelihood of the noise, whose components have so many degrees each, by at most "
+        f"{_MAX_STEPS} steps of L-BFGS from what is seen. Weight of the energy 1, or the best of {_WEIGHTS} on {len(sides[1])} "
+        "validation poses."
+    )
+    return _table("rotations", f"Denoising of rotations: degrees per scored joint, {len(sides[0])} poses", rows, note, told)
+
+
+def _joints(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
+    sides = spread(data.test, _NUM_POSES), spread(data.val, _NUM_VALIDATION)
+    levels = {
+        f"{std} mm": tuple(noisy_joints(side, data.fill, skeleton, std, _SEED + i) for i, side in enumerate(sides)) for std in _MILLIMETRES
+    }
+    rows, told = left_over(candidates, skeleton, levels, skeleton.mpjpe, _WEIGHTS, _MAX_STEPS)
+    note = "As above, from the median training pose; components of the noise have so many millimetres each."
+    return _table("joints", f"Denoising of joints: mm per joint, {len(sides[0])} poses", rows, note, told)
+
+
+def _motions(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
+    val, test = motions(data).split([_NUM_VALIDATION_MOTIONS, _NUM_MOTIONS])
+    expected = float(torch.diff(skeleton.joints(val)[..., 1:, :], n=2, dim=1).square().mean().sqrt())
+    levels = {
+        f"{std} mm": tuple(noisy_joints(side, data.fill, skeleton, std, _SEED + i, expected) for i, side in enumerate((test, val)))
+        for std in _MILLIMETRES
+    }
+    rows, told = left_over(candidates, skeleton, levels, skeleton.mpjpe, _MOTION_WEIGHTS, _MAX_MOTION_STEPS)
+    note = (
+        f"As above, by at most {_MAX_MOTION_STEPS} steps, with a normal likelihood of the joints' second differences, whose standard "
+        f"deviation of {1000 * expected:.1f} mm is that of {len(val)} validation motions, by which the weight is chosen too, of "
+        f"{_MOTION_WEIGHTS}. Motions are {'those of ' + data.motions if data.motions else 'built-in'}."
+    )
+    title = f"Denoising of motions: mm per joint, {len(test)} motions of {_NUM_FRAMES} frames at {_FPS:.0f} a second"
+    return _table("motions", title, rows, note, told)
+
+
+def motions(data: BenchmarkData) -> Tensor:
+    """Pieces of motions (N, 60, 55, 3) float64, those that settings are chosen by first; fingers and face hold the median training pose.
+
+    They are of the data's motion files, or else built-in. Raises `UserError` if the files hold too little.
+    """
+    num = _NUM_VALIDATION_MOTIONS + _NUM_MOTIONS
+    if data.motions is None:
+        clips = [motion.pose for motion in synthetic_motions(num, _FPS, _SEED)]
+    else:
+        clips = [clip.pose for clip in load_clips(data.motions)]
+    pieces = [piece for clip in clips for piece in clip.split(_NUM_FRAMES) if len(piece) == _NUM_FRAMES]
+    if len(pieces) < num:
+        raise UserError(f"--motions: '{data.motions}' has {len(pieces)} pieces of {_NUM_FRAMES} frames at {_FPS:.0f} a second; give {num}")
+    picked = spread(torch.stack(pieces).double(), num)
+    filled = data.fill.expand(*picked.shape[:2], -1, -1).clone()
+    filled[..., : picked.shape[-2], :] = picked
+    return filled
+
+
+def _table(key: str, title: str, rows: dict[str, dict[str, float | None]], *notes: str) -> ResultTable:
+    columns = dict.fromkeys(column for row in rows.values() for column in row)
+    return ResultTable(f"denoising_{key}", title, rows, tuple(columns), notes=notes)

@@ -1,0 +1,90 @@
+"""Inverse kinematics: the pose that joints in space, or keypoints in a picture, most probably come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarks.priors.candidate import Candidate
+from benchmarks.priors.data import BenchmarkData, spread
+from benchmarks.priors.fitting import NO_PRIOR, Problem, fit
+from benchmarks.priors.skeleton import END_EFFECTORS, Skeleton, degrees
+from benchmarks.priors.tables import ResultTable
+
+_NUM_POSES = 100
+_MAX_STEPS = 150
+_NOISE_MM, _NOISE_PX = 5.0, 5.0
+_SEED = 13
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera that looks at the body's front from its pelvis' height.
+
+    Args:
+        focal_px: focal length.
+        distance_m: from the pelvis.
+    """
+
+    focal_px: float = 1000.0
+    distance_m: float = 3.0
+
+    def project(self, joints: Tensor) -> Tensor:
+        """(..., 3) metres from the pelvis, y up, z towards the camera -> (..., 2) pixels from the picture's centre, right and up."""
+        return self.focal_px * joints[..., :2] / (self.distance_m - joints[..., 2:])
+
+
+def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTable]:
+    """Error of the most probable pose given all, half, or five joints, or keypoints, with and without each prior."""
+    poses, skeleton = spread(data.test, _NUM_POSES), Skeleton(data)
+    problems = observed(poses, data.fill, skeleton)
+    rows: dict[str, dict[str, float | None]] = {}
+    for candidate in (None, *candidates):
+        row = rows.setdefault(NO_PRIOR if candidate is None else candidate.name, {})
+        for name, problem in problems.items():
+            found, _ = fit(problem, candidate, skeleton, _MAX_STEPS)
+            row[f"{name}: mm"] = float(skeleton.mpjpe(found, poses).mean())
+            row[f"{name}: deg"] = float(degrees(found, poses, skeleton.scored).mean())
+    title = f"Inverse kinematics: error over all joints in mm, over the scored ones in degrees, {len(poses)} poses"
+    note = (
+        f"The minimum of energy and exact negative log-likelihood, both with weight 1, by at most {_MAX_STEPS} steps of L-BFGS from the "
+        f"median training pose. Joints have normal noise of {_NOISE_MM:.0f} mm, keypoints of {_NOISE_PX:.0f} px (focal length "
+        f"{Camera().focal_px:.0f} px, {Camera().distance_m:.0f} m away). `5 joints`: head, wrists, ankles. The root and joints that are "
+        "not scored are given."
+    )
+    return [ResultTable("inverse_kinematics", title, rows, tuple(rows[NO_PRIOR]), notes=(note,))]
+
+
+def observed(
+    poses: Tensor, start: Tensor, skeleton: Skeleton, noise_mm: float = _NOISE_MM, noise_px: float = _NOISE_PX
+) -> dict[str, Problem]:
+    """What is seen of poses, by its name: all joints, every second one, the five end effectors, all as keypoints.
+
+    Args:
+        poses: (N, 55, 3).
+        start: (55, 3) where the search begins.
+        noise_mm: standard deviation of each component of a joint, which the likelihood knows.
+        noise_px: the same of a keypoint.
+    """
+    generator = torch.Generator().manual_seed(_SEED)
+    joints = skeleton.joints(poses)
+
+    def problem(of: Callable[[Tensor], Tensor], std: float) -> Problem:
+        exact = of(joints)
+        seen = exact + std * torch.randn(exact.shape, generator=generator, dtype=torch.float64)
+
+        def data_energy(pose: Tensor, rows: Tensor) -> Tensor:
+            return ((of(skeleton.joints(pose)) - seen[rows]) / std).square().flatten(1).sum(1) / 2
+
+        return Problem(poses, start.expand_as(poses), data_energy)
+
+    subsets = {"all": range(1, skeleton.num_joints), "half": range(1, skeleton.num_joints, 2), "5 joints": END_EFFECTORS}
+    found = {name: problem(_only(subset), noise_mm / 1000) for name, subset in subsets.items()}
+    return found | {"2D": problem(Camera().project, noise_px)}
+
+
+def _only(subset: Sequence[int]) -> Callable[[Tensor], Tensor]:
+    return lambda joints: joints[..., list(subset), :]

@@ -1,0 +1,91 @@
+"""Out of distribution: can the energy tell a real pose from one that was made wrong?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import roma
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from benchmarks.priors.candidate import Candidate
+from benchmarks.priors.data import BenchmarkData
+from benchmarks.priors.parts import LEFT_ARM, LEGS
+from benchmarks.priors.tables import ResultTable
+from body.rotations import mirror_pose
+from body.skeleton import MIRROR
+
+_SEED = 7
+_NOISE_DEG = (2, 5, 10)
+
+
+def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTable]:
+    """Area under the ROC curve of the energy, the test poses against each kind of wrong ones."""
+    wrong = corruptions(data.test, data)
+    label = np.repeat([0, 1], len(data.test))
+    rows: dict[str, dict[str, float | None]] = {}
+    for candidate in candidates:
+        real = candidate.energies(data.test)
+        rows[candidate.name] = {
+            name: float(roc_auc_score(label, torch.cat([real, candidate.energies(poses)]).numpy())) for name, poses in wrong.items()
+        }
+    title = f"Out of distribution: AUROC of the energy, {len(data.test)} real poses against as many wrong ones (0.5 is chance)"
+    return [ResultTable("ood", title, rows, higher_is_better=tuple(wrong))]
+
+
+def corruptions(poses: Tensor, data: BenchmarkData) -> dict[str, Tensor]:
+    """Poses made wrong, each kind (N, 55, 3) of the same type as `poses`.
+
+    - `1 joint`, `3 joints`: so many joints of each pose, picked at random, take the rotation that they have in another pose;
+    - `all joints`: every joint does, each from a pose of its own;
+    - `left arm`, `legs`: all joints of the limb are those of one other pose;
+    - `2 deg` and so on: each joint is turned by a rotation vector whose components are normal with so many degrees;
+    - `arm mirrored`: the left arm is the mirror image of the right one;
+    - `sides not swapped`: each rotation is reflected as in a mirror, but left stays left;
+    - `not reflected`: left and right are swapped, but nothing is reflected.
+
+    Kinds that touch no joint that is scored are left out.
+    """
+    generator = torch.Generator().manual_seed(_SEED)
+    scored = torch.tensor(data.joint_indices)
+    num, rows = len(poses), torch.arange(len(poses))
+
+    def another() -> Tensor:
+        return torch.randperm(num, generator=generator)
+
+    def with_limb(limb: Sequence[int], other: Tensor) -> Tensor:
+        changed = poses.clone()
+        changed[:, list(limb)] = other[:, list(limb)]
+        return changed
+
+    wrong = {"1 joint": poses.clone()}
+    joint = scored[torch.randint(len(scored), (num,), generator=generator)]
+    wrong["1 joint"][rows, joint] = poses[another(), joint]
+    swapped = {"left arm": with_limb(LEFT_ARM, poses[another()])}
+    below_root = list(data.compared_joints)
+    noisy = {f"{degrees} deg": _turned(poses, below_root, degrees, generator) for degrees in _NOISE_DEG}
+    if len(scored) > 3:
+        wrong["3 joints"] = poses.clone()
+        for place in torch.rand(num, len(scored), generator=generator).argsort(1)[:, :3].T:
+            wrong["3 joints"][rows, scored[place]] = poses[another(), scored[place]]
+    wrong["all joints"] = poses.clone()
+    for joint in scored.tolist():
+        wrong["all joints"][:, joint] = poses[another(), joint]
+    swapped["legs"] = with_limb(LEGS, poses[another()])
+    mirrored = {
+        "arm mirrored": with_limb(LEFT_ARM, mirror_pose(poses)),
+        "sides not swapped": mirror_pose(poses)[:, list(MIRROR)],
+        "not reflected": poses[:, list(MIRROR)],
+    }
+    every = wrong | swapped | noisy | mirrored
+    return {name: changed for name, changed in every.items() if not torch.equal(changed[:, scored], poses[:, scored])}
+
+
+def _turned(poses: Tensor, joints: Sequence[int], degrees: float, generator: torch.Generator) -> Tensor:
+    noise = torch.randn(len(poses), len(joints), 3, generator=generator, dtype=poses.dtype) * math.radians(degrees)
+    turned = poses.clone()
+    turned[:, joints] = roma.rotmat_to_rotvec(roma.rotvec_to_rotmat(poses[:, joints]) @ roma.rotvec_to_rotmat(noise))
+    return turned

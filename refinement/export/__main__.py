@@ -1,0 +1,78 @@
+"""Refined people for other tools: `python -m refinement.export results/my_video --format glb`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from body.smplx_files import load_surface
+from body.surface import Surface
+from configs.base import UserError
+from configs.cli import Parser, run
+from refinement.export.amass import write_amass
+from refinement.export.bvh import write_bvh
+from refinement.export.gltf import write_glb
+from refinement.export.people import Exported, read_people
+from refinement.review_data import find_results
+
+log = logging.getLogger("export")
+
+FORMATS = ("amass", "glb", "bvh")
+"""What can be written."""
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Path]:
+    """Writes the files; returns their paths."""
+    parser = Parser(prog="python -m refinement.export", description=__doc__)
+    parser.add_argument("results", nargs="+", type=Path, help="folders of stage 5, of sequences that have one, or of many of these")
+    parser.add_argument("--format", required=True, choices=FORMATS, help="amass: SMPL-X npz of each person; glb: all people; bvh: of each")
+    parser.add_argument("--output", type=Path, help="a folder for the files; `exports` in each folder of stage 5 if not given")
+    parser.add_argument("--body-model", type=Path, help="a file or folder in smplx's format, whose surface goes into the glb")
+    options = parser.parse_args(arguments)
+    if options.body_model is not None and options.format != "glb":
+        raise UserError(f"--body-model: {options.format} holds no surface; it goes with --format glb")
+    found = [result for folder in options.results for result in find_results(folder)]
+    names = [result.name for result in found]
+    if options.output is not None and (twice := sorted({name for name in names if names.count(name) > 1})):
+        raise UserError(f"--output: {twice[0]} is there more than once, and would overwrite itself; leave --output out")
+    written = []
+    for result in found:
+        exported = read_people(result.name, result.refined)
+        written += export(exported, options.format, options.output or result.refined / "exports", options.body_model)
+    for path in written:
+        log.info("%s", path)
+    return written
+
+
+def export(exported: Exported, to: str, folder: Path, body_model: Path | None = None) -> list[Path]:
+    """Writes one clip in one of `FORMATS` to a folder, which is made; returns the files.
+
+    Args:
+        body_model: as of `load_surface`, for glb.
+    Raises:
+        UserError: if the model cannot be read, or the folder not be written to.
+    """
+    surface = None if body_model is None else _surface(exported, body_model)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if to == "glb":
+            write_glb(folder / f"{exported.name}.glb", exported, surface)
+            return [folder / f"{exported.name}.glb"]
+        write, suffix = (write_amass, "npz") if to == "amass" else (write_bvh, "bvh")
+        paths = [folder / f"{exported.name}_person_{person.person:03d}.{suffix}" for person in exported.people]
+        for path, person in zip(paths, exported.people, strict=True):
+            write(path, person, exported.fps)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror or error}); give a folder that can be by --output") from error
+    return paths
+
+
+def _surface(exported: Exported, path: Path) -> Surface:
+    """The surface of the model that fits the bodies best of those in a folder."""
+    kinds = ("smpl", "smplh", "smplx") if len(exported.people[0].parents) == 24 else ("smplx", "smplh", "smpl")
+    return load_surface(path, max(len(person.betas) for person in exported.people), kinds)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,110 @@
+"""All people of a clip as one animated glTF file: a skeleton of nodes for each, and a skin that it moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import roma
+import torch
+
+from body.surface import Surface
+from refinement.export.bvh import TO_Y_UP
+from refinement.export.glb import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbFile
+from refinement.export.people import Exported, Person
+from refinement.export.skins import Skin, capsules, model_skin
+
+# Light and dark by turns, so that neighbours can be told apart without colour too.
+_COLOURS = ((0.35, 0.60, 0.85), (0.90, 0.55, 0.20), (0.25, 0.45, 0.30), (0.85, 0.75, 0.85), (0.45, 0.20, 0.45), (0.80, 0.80, 0.40))
+
+
+def write_glb(path: Path, exported: Exported, surface: Surface | None) -> None:
+    """One animation of all people, y up, metres, the floor at y = 0, time 0 at the earliest frame that anybody is on.
+
+    Each person is a node `person_<id>` over the skeleton's nodes, named after its joints; rotations of all joints and the translation of
+    the pelvis have a key on every frame. Outside of a person's life the node `person_<id>` is scaled to nothing, which the specification
+    names as the way to hide: no pose stands for frames that there are none of. `extras` of the node say which frames of the clip the
+    person has, and on which of these nobody saw them.
+
+    Args:
+        surface: of a body model, to be skinned; None for capsules along the bones.
+    """
+    file = GlbFile("pose-priors")
+    first, last = (edge(int(person.frames[at]) for person in exported.people) for edge, at in ((min, 0), (max, -1)))
+    animation: dict[str, Any] = {"name": exported.name, "samplers": [], "channels": []}
+    roots = []
+    for number, person in enumerate(exported.people):
+        pelvis = _add_skeleton(file, person)
+        skin = capsules(person) if surface is None else model_skin(person, surface)
+        mesh = _add_skin(file, person, skin, pelvis, _COLOURS[number % len(_COLOURS)])
+        hidden = person.frames[~person.visible].tolist()
+        extras = {"first_frame": int(person.frames[0]), "last_frame": int(person.frames[-1]), "frames_not_seen": hidden}
+        roots.append(file.add("nodes", {"name": f"person_{person.person:03d}", "children": [pelvis], "extras": extras}))
+        # a skinned mesh is where its joints are, so its node may stand anywhere, and stands beside them as the specification advises
+        roots.append(mesh)
+        _animate(file, animation, person, pelvis, roots[-2], exported.fps, first, last)
+    file.add("animations", animation)
+    file.write(path, roots, {"fps": exported.fps, "first_frame": first})
+
+
+def _add_skeleton(file: GlbFile, person: Person) -> int:
+    """Nodes of the joints as they stand on the first frame, consecutive in the order of the joints; returns the first."""
+    start = len(file.content["nodes"])
+    rotations, pelvis = _rotations(person)[0], person.pelvis[0] @ TO_Y_UP.T
+    for joint, name in enumerate(person.names):
+        children = [start + child for child, parent in enumerate(person.parents) if parent == joint]
+        node = {
+            "name": f"{name}_{person.person:03d}",
+            "translation": (person.offsets[joint] if joint else pelvis).tolist(),
+            "rotation": rotations[joint].tolist(),
+        }
+        file.add("nodes", node | ({"children": children} if children else {}))
+    return start
+
+
+def _rotations(person: Person) -> np.ndarray:
+    """(T, J, 4) xyzw unit quaternions, float32, y up; each on the side of the sphere of the frame before, for linear interpolation."""
+    rotmat = person.rotmat.copy()
+    rotmat[:, 0] = TO_Y_UP @ rotmat[:, 0]
+    quat = roma.rotmat_to_unitquat(torch.from_numpy(rotmat)).numpy()
+    turned = np.where((quat[1:] * quat[:-1]).sum(-1) < 0, -1, 1)
+    sign = np.concatenate([np.ones_like(turned[:1]), turned]).cumprod(0) if len(turned) else np.ones(quat.shape[:2])
+    return (quat * sign[..., None]).astype(np.float32)
+
+
+def _add_skin(file: GlbFile, person: Person, skin: Skin, pelvis: int, colour: tuple[float, float, float]) -> int:
+    inverse = np.tile(np.eye(4), (len(person.parents), 1, 1))
+    inverse[:, :3, 3] = -skin.rest
+    attributes = {
+        "POSITION": file.accessor(skin.vertices.astype(np.float32), ARRAY_BUFFER),
+        "NORMAL": file.accessor(skin.normals.astype(np.float32), ARRAY_BUFFER),
+        "JOINTS_0": file.accessor(skin.joints.astype(np.uint8), ARRAY_BUFFER),
+        "WEIGHTS_0": file.accessor(skin.weights.astype(np.float32), ARRAY_BUFFER),
+    }
+    indices = file.accessor(skin.faces.reshape(-1).astype(np.uint32), ELEMENT_ARRAY_BUFFER)
+    shading = {"baseColorFactor": [*colour, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.7}
+    material = file.add("materials", {"name": f"person_{person.person:03d}", "pbrMetallicRoughness": shading})
+    primitive = {"attributes": attributes, "indices": indices, "material": material}
+    mesh = file.add("meshes", {"name": f"skin_{person.person:03d}", "primitives": [primitive]})
+    joints = list(range(pelvis, pelvis + len(person.parents)))
+    matrices = file.accessor(inverse.astype(np.float32))
+    bound = file.add("skins", {"joints": joints, "skeleton": pelvis, "inverseBindMatrices": matrices})
+    return file.add("nodes", {"name": f"skin_{person.person:03d}", "mesh": mesh, "skin": bound})
+
+
+def _animate(file: GlbFile, animation: dict[str, Any], person: Person, pelvis: int, root: int, fps: float, first: int, last: int) -> None:
+    def channel(node: int, path: str, times: int, values: np.ndarray, interpolation: str = "LINEAR") -> None:
+        animation["samplers"].append({"input": times, "output": file.accessor(values.astype(np.float32)), "interpolation": interpolation})
+        animation["channels"].append({"sampler": len(animation["samplers"]) - 1, "target": {"node": node, "path": path}})
+
+    times = file.accessor(((person.frames - first) / fps).astype(np.float32))
+    channel(pelvis, "translation", times, person.pelvis @ TO_Y_UP.T)
+    rotations = _rotations(person)
+    for joint in range(len(person.parents)):
+        channel(pelvis + joint, "rotation", times, rotations[:, joint])
+    begins, ends = int(person.frames[0]), int(person.frames[-1]) + 1
+    keys = [(first, float(begins == first))] + [(begins, 1.0)] * (begins > first) + [(ends, 0.0)] * (ends <= last)
+    if len(keys) > 1:
+        frames, sizes = (np.array(column) for column in zip(*keys, strict=True))
+        channel(root, "scale", file.accessor(((frames - first) / fps).astype(np.float32)), np.repeat(sizes[:, None], 3, 1), "STEP")

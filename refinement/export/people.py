@@ -1,0 +1,152 @@
+"""A refined result as what exporters need: skeletons whose bones keep their length, posed over time in a world that stands upright."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import roma
+import torch
+
+from body.model import chained
+from body.skeleton import JOINT_NAMES
+from configs.base import UserError
+from refinement.formats.files import Arrays, listed, read_json
+from refinement.skeletons import layout
+from refinement.write import RESULTS, person_file
+
+log = logging.getLogger("export")
+
+_DEFAULT_FPS = 30.0
+_HANDS = ("jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
+# Between the joints of a result and those of its bones turned by its poses: files are of single precision.
+_TOLERANCE_M = 5e-4
+_STUB_NAMES = ("left_hand", "right_hand")
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person from the first to the last frame that they were seen on, in metres, z up, the floor at z = 0, all people in one world.
+
+    Attributes:
+        person: the tracker's id.
+        frames: (T,) frame numbers of the clip, consecutive.
+        visible: (T,) bool; the poses of other frames are smooth guesses between those around them.
+        rotmat: (T, J, 3, 3) of each joint relative to its parent, of the pelvis relative to the world.
+        offsets: (J, 3) of each joint from its parent, in the parent's axes at rest (y up, z forward, x to the body's left); of the root 0.
+        pelvis: (T, 3).
+        betas: (B,) shape coefficients of the model that the bodies were given in.
+        root_offset: (3,) where smplx's root joint stands at rest: its `transl` is the pelvis less it.
+        parents: J indices, -1 for the root.
+    """
+
+    person: int
+    frames: np.ndarray
+    visible: np.ndarray
+    rotmat: np.ndarray
+    offsets: np.ndarray
+    pelvis: np.ndarray
+    betas: np.ndarray
+    root_offset: np.ndarray
+    parents: tuple[int, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the joints: SMPL-X's, and `left_hand` and `right_hand` for what SMPL has instead of fingers."""
+        return (*JOINT_NAMES[:22], *_STUB_NAMES) if len(self.parents) == 24 else JOINT_NAMES[: len(self.parents)]
+
+    @property
+    def rest_joints(self) -> np.ndarray:
+        """(J, 3) nothing rotated, from the pelvis."""
+        rest = np.zeros_like(self.offsets)
+        for joint, parent in enumerate(self.parents[1:], start=1):
+            rest[joint] = rest[parent] + self.offsets[joint]
+        return rest
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One refined clip.
+
+    Attributes:
+        name: of the sequence.
+        fps: frames a second.
+        people: ascending by id.
+    """
+
+    name: str
+    fps: float
+    people: tuple[Person, ...]
+
+
+def read_people(name: str, folder: Path) -> Exported:
+    """The people of a folder of stage 5.
+
+    Raises:
+        UserError: if a file is missing, misshaped or not finite, frames are missing in it, or its joints do not follow from its poses.
+    """
+    fps = read_json(folder / RESULTS).get("fps")
+    if fps is None:
+        fps = _DEFAULT_FPS
+        log.warning("%s: %s does not say how many frames a second; %g are assumed", folder, RESULTS, fps)
+    ids = sorted(int(path.name[7:]) for path in folder.glob("person_*") if path.name[7:].isdigit())
+    if not ids:
+        raise UserError(f"{folder}: no person_<id> in it; give a folder that refine.py wrote")
+    return Exported(name, float(fps), tuple(_read_person(person, person_file(folder, person)) for person in ids))
+
+
+def _read_person(person: int, path: Path) -> Person:
+    arrays = Arrays(path)
+    joints, frames = arrays.need("joints").astype(float), arrays.need("frame_ids").astype(int)
+    num_frames, num_joints = len(frames), joints.shape[1] if joints.ndim == 3 else 0
+    if num_joints not in (22, 24, 55) or joints.shape != (num_frames, num_joints, 3) or not np.isfinite(joints).all():
+        raise UserError(
+            f"{path}: 'joints' has shape {joints.shape} for {num_frames} frames; (frames, 22 | 24 | 55, 3), finite, is expected"
+        )
+    if (gaps := np.flatnonzero(np.diff(frames) != 1)).size:
+        raise UserError(f"{path}: frame {frames[gaps[0] + 1]} follows frame {frames[gaps[0]]}; rows of consecutive frames are expected")
+    fields = ("global_orient", "body_pose", *(_HANDS if num_joints == 55 else ()))
+    parts = [arrays.need(field).astype(float).reshape(num_frames, -1, 3) for field in fields]
+    pose = np.concatenate(parts, 1)
+    if pose.shape[1] != num_joints or not np.isfinite(pose).all():
+        raise UserError(f"{path}: {listed(fields, 9)} hold {pose.shape[1]} joints; {num_joints}, finite, are expected")
+    turn, shift = upright(arrays.need("ground_plane").astype(float).reshape(4))
+    rotmat = roma.rotvec_to_rotmat(torch.from_numpy(pose)).numpy()
+    rotmat[:, 0] = turn @ rotmat[:, 0]
+    joints = joints @ turn.T + shift
+    root = joints[:, 0] - (arrays.need("transl").astype(float) @ turn.T + shift)
+    root_offset = np.median(root @ turn, 0)  # it does not turn with the world
+    visible = arrays.need("visible").astype(bool)
+    parents = layout(num_joints).parents
+    offsets = _bones(path, rotmat, joints, parents)
+    return Person(person, frames, visible, rotmat, offsets, joints[:, 0], arrays.need("betas").astype(float), root_offset, parents)
+
+
+def upright(ground_plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What carries the world of stage 1 to one that stands upright: x to the right of its first camera, z up, the floor at z = 0.
+
+    Args:
+        ground_plane: (4,) up-facing unit normal n and d with n.x + d = 0, in the axes of an OpenCV camera.
+    Returns:
+        turn (3, 3) and shift (3,): new = turn @ old + shift.
+    """
+    up = ground_plane[:3] / np.linalg.norm(ground_plane[:3])
+    # of a camera that lies on its side x is up or down; then what is down in the picture is to the right
+    across = np.eye(3)[0] if abs(up[0]) < 0.9 else np.eye(3)[1]
+    right = across - (across @ up) * up
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(up, right), up]), np.array([0, 0, ground_plane[3] / np.linalg.norm(ground_plane[:3])])
+
+
+def _bones(path: Path, rotmat: np.ndarray, joints: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
+    """(J, 3) offsets that, turned by the poses, give the joints."""
+    above = list(parents[1:])
+    _, turns = chained(torch.from_numpy(rotmat), torch.zeros(len(parents), 3, dtype=torch.float64), parents)
+    bones = np.einsum("tjba,tjb->tja", turns.numpy()[:, above], joints[:, 1:] - joints[:, above])
+    offsets = np.concatenate([np.zeros((1, 3)), np.median(bones, 0)])
+    posed, _ = chained(torch.from_numpy(rotmat), torch.from_numpy(offsets), parents)
+    if (error := np.abs(posed.numpy() + joints[:, :1] - joints).max()) > _TOLERANCE_M:
+        raise UserError(f"{path}: its joints do not follow from its poses, by {1e3 * error:.1f} mm; is it a file that refine.py wrote?")
+    return offsets

@@ -1,0 +1,115 @@
+"""The whole command on little data, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from benchmark_cases import poses_of
+
+from benchmarks.priors import vposer
+from benchmarks.priors.__main__ import main
+from benchmarks.priors.data import load_data
+from benchmarks.priors.peers import PEERS
+from benchmarks.priors.tables import ResultTable
+from configs.base import UserError
+from priors.checkpoint import describe
+from priors.gaussian import GaussianConfig
+
+JOINTS = (1, 2, 13, 16, 18)
+TASKS = ["likelihood", "generation", "ood"]
+
+
+def save_checkpoint(path: Path, joints: tuple[int, ...], covariance: str) -> str:
+    """A Gaussian prior in a file as training leaves it."""
+    config = GaussianConfig(kind="gaussian", covariance=covariance)
+    prior = config.build(joints)
+    prior.start(poses_of(JOINTS, 500).float())
+    weights = {f"prior.{name}": value for name, value in prior.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": weights, "prior": describe(prior, {"model": config.model_dump()}, "0" * 16)}, path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("poses")
+    for seed, (side, num) in enumerate({"train": 400, "val": 120, "test": 120}.items()):
+        np.save(path / f"{side}.npy", poses_of(JOINTS, num, seed).numpy().astype(np.float32))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(vposer, "_MAX_EPOCHS", 3)
+        yield
+
+
+def test_the_whole_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoints = [save_checkpoint(tmp_path / kind / "best.ckpt", JOINTS, kind) for kind in ("diagonal", "full")]
+    output = tmp_path / "results"
+    tables = main(["--data", str(folder), "--checkpoints", *checkpoints, "--output", str(output), "--tasks", *TASKS])
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert [table.key for table in tables] == list(metrics["tables"]) == ["likelihood", "conditional_likelihood", "generation", "ood"]
+    assert metrics["about"]["poses"] == {"train": 400, "val": 120, "test": 120}
+    assert metrics["about"]["checkpoints"] == dict(zip(("diagonal", "full"), checkpoints, strict=True))
+    rows = metrics["tables"]["likelihood"]["rows"]
+    ppca = next(name for name in rows if name.startswith("PPCA-"))
+    assert set(rows) == {*PEERS, ppca, "diagonal", "full"} - {"PPCA"}
+    # a trained prior is scored like the baseline that it equals
+    assert rows["full"]["NLL"] == pytest.approx(rows["Gaussian, full"]["NLL"], abs=0.3)
+    assert rows["GMM-8"]["NLL"] < rows["Gaussian, full"]["NLL"] < rows["Gaussian, diagonal"]["NLL"]
+    conditional = metrics["tables"]["conditional_likelihood"]["rows"]
+    assert conditional["full"]["left arm"] == pytest.approx(conditional["Gaussian, full"]["left arm"], abs=0.3)
+    text = (output / "tables.md").read_text()
+    assert all(table.title in text for table in tables)
+    printed = capsys.readouterr().out
+    assert "GMM-16" in printed
+    assert "nan" not in printed + text
+
+
+def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
+    one = save_checkpoint(tmp_path / "one.ckpt", JOINTS, "joint")
+    other = save_checkpoint(tmp_path / "other.ckpt", JOINTS[:-1], "joint")
+    still = save_checkpoint(tmp_path / "still.ckpt", (*JOINTS, 30), "joint")
+    data = ["--data", str(folder)]
+    cases = {
+        "lacks left_elbow": [*data, "--checkpoints", one, other],
+        "given twice": [*data, "--checkpoints", one, one],
+        "--split-radius": [*data, "--split-radius", "0.5"],
+        "left_middle": [*data, "--checkpoints", still],
+        "likelyhood": [*data, "--tasks", "likelyhood"],
+        "gmm_08.pkl": [*data, "--smplify-gmm", str(tmp_path / "none.pkl")],
+    }
+    for told, arguments in cases.items():
+        with pytest.raises(UserError, match=told) as caught:
+            main([*arguments, "--output", str(tmp_path / "results")])
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "results").exists()
+
+
+def test_data_that_is_not_split_is_split_by_the_data_module(folder: Path) -> None:
+    data = load_data(str(folder / "train.npy"), 0.05)
+    assert len(data.train) + len(data.val) + len(data.test) == len(data.reference) == 400
+    assert len(data.val) == pytest.approx(40, abs=3)
+    assert data.joint_indices == JOINTS
+    assert data.compared_joints == range(1, 19)
+    split = load_data(str(folder), None)
+    assert np.allclose(split.test, np.load(folder / "test.npy"))
+    assert torch.equal(split.fill, split.train.median(0).values)
+
+
+def test_tables_mark_the_best_and_show_what_is_missing() -> None:
+    rows = {"a": {"NLL": -2.0, "recall": 0.5, "n": 3}, "b": {"NLL": -130.0, "recall": None}}
+    table = ResultTable("key", "Title", rows, ("NLL",), ("recall",), ("A note.",))
+    assert table.cells() == [["a", "-2.000", "**0.500**", "3"], ["b", "**-130.0**", "-", "-"]]
+    lines = table.markdown().splitlines()
+    assert lines[0] == "### Title"
+    assert lines[2] == "| | NLL | recall | n |"
+    assert lines[-1] == "A note."
