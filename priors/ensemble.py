@@ -1,0 +1,82 @@
+"""The ensemble: several flows that are trained side by side, and the equal mixture of their densities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from priors.base import DensityPrior, PriorConfigBase
+from priors.global_flow import GlobalFlowConfig
+from priors.joint_flow import JointFlowConfig
+
+
+class EnsembleConfig(PriorConfigBase):
+    """How the ensemble is built."""
+
+    kind: Literal["ensemble"]
+    member: Annotated[JointFlowConfig | GlobalFlowConfig, Field(discriminator="kind")]
+    """What each member is."""
+    num_members: int = Field(4, ge=2)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if isinstance(self.member, GlobalFlowConfig) and self.member.use_conditioning and self.member.condition == "visible_joints":
+            raise ValueError("an ensemble completes nothing; give member.use_conditioning=false, or model.kind=global_flow")
+        return self
+
+    def build(self, joint_indices: Sequence[int]) -> Ensemble:
+        return Ensemble(self, joint_indices)
+
+
+class Ensemble(DensityPrior):
+    """p(pose) = 1/K sum_k p_k(pose), with K members of one kind that differ in their random start and in what dropout leaves them.
+
+    Each is trained on its own loss, so that each errs in its own way where the data are few; their mixture errs less than any of them
+    (Lakshminarayanan et al., "Simple and scalable predictive uncertainty estimation using deep ensembles", NeurIPS 2017). It is a
+    normalised density, by Jensen's inequality never less likely than its members are on average.
+    """
+
+    def __init__(self, config: EnsembleConfig, joint_indices: Sequence[int]) -> None:
+        super().__init__(joint_indices)
+        self.config = config
+        self.members = nn.ModuleList(config.member.build(joint_indices) for _ in range(config.num_members))
+
+    @torch.no_grad()
+    def start(self, poses: Tensor) -> None:
+        super().start(poses)
+        for member in self.members:
+            member.start(poses)
+
+    def log_prob(self, pose: Tensor) -> Tensor:
+        return torch.logsumexp(self._of_members(pose), 0) - math.log(len(self.members))
+
+    def loss(self, pose: Tensor) -> dict[str, Tensor]:
+        """The mean of what the members minimise in training, the mixture's own negative log-likelihood in evaluation mode."""
+        of_members = [member.loss(pose) for member in self.members]
+        values = {name: torch.stack([loss[name] for loss in of_members]).mean() for name in of_members[0]}
+        return values if self.training else values | super().loss(pose)
+
+    @torch.no_grad()
+    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        poses = self.fill.expand(num_samples, -1, 3).clone()
+        drawn_by = torch.randint(len(self.members), (num_samples,), generator=generator, device=poses.device)
+        for number, member in enumerate(self.members):
+            rows = (drawn_by == number).nonzero().squeeze(-1)
+            if len(rows):
+                poses[rows] = member.sample(len(rows), generator)
+        return poses
+
+    def reconstruct(self, pose: Tensor) -> Tensor:
+        """Through the latent space of the member that finds the pose most likely."""
+        back = torch.stack([member.reconstruct(pose) for member in self.members])
+        best = self._of_members(pose).argmax(0)
+        return back[best, torch.arange(len(best), device=back.device)]
+
+    def _of_members(self, pose: Tensor) -> Tensor:
+        """Log-densities under each member, (K, *batch)."""
+        return torch.stack([member.log_prob(pose) for member in self.members])
