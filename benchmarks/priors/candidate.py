@@ -61,9 +61,8 @@ class Candidate(ABC):
     def sample(self, num: int, generator: torch.Generator) -> Tensor:
         """Poses drawn from the prior: (num, 55, 3) float64, canonical. The same generator state gives the same poses."""
 
-    @abstractmethod
     def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
-        """Draws the hidden joints given the others.
+        """Draws the hidden joints given the others: from exp(-energy), unless a class knows better.
 
         Args:
             pose: (N, 55, 3); what it holds at the hidden joints is not looked at.
@@ -72,14 +71,15 @@ class Candidate(ABC):
         Returns:
             (num, N, 55, 3) float64: `pose`, with the hidden joints drawn.
         """
+        return complete_by_sampling(self, pose, hidden, num, generator)
 
-    @abstractmethod
     def complete_point(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
         """One estimate of the hidden joints given the others, as `complete`: (N, 55, 3) -> (N, 55, 3) float64."""
+        return complete_to_mean(self, pose, hidden)
 
 
 class DensityCandidate(Candidate):
-    """A candidate with a density, whose energy is its negative logarithm. Hidden joints are drawn from that unless a class knows better."""
+    """A candidate with a density, whose energy is its negative logarithm."""
 
     has_density = True
 
@@ -89,12 +89,6 @@ class DensityCandidate(Candidate):
 
     def energy(self, pose: Tensor) -> Tensor:
         return -self.log_prob(pose)
-
-    def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
-        return complete_by_sampling(self, pose, hidden, num, generator)
-
-    def complete_point(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
-        return complete_to_mean(self, pose, hidden)
 
 
 class _Trained(Candidate):
@@ -110,12 +104,6 @@ class _Trained(Candidate):
     @torch.no_grad()
     def sample(self, num: int, generator: torch.Generator) -> Tensor:
         return self.prior.sample(num, generator).double()
-
-    def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
-        return complete_by_sampling(self, pose, hidden, num, generator)
-
-    def complete_point(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
-        return complete_to_mean(self, pose, hidden)
 
 
 class _TrainedDensity(_Trained, DensityCandidate):

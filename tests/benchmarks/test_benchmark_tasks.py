@@ -38,8 +38,6 @@ class NormEnergy(Candidate):
     def sample(self, num: int, generator: torch.Generator) -> Tensor:
         return poses_of(self.joint_indices, num)
 
-    complete = complete_point = None
-
 
 class Disguised(DensityCandidate):
     """A mixture that does not let on that it is one."""

@@ -133,3 +133,31 @@ def test_context_is_saved() -> None:
     assert not torch.equal(again.context, prior.context)
     again.load_state_dict(prior.state_dict())
     assert torch.equal(again.context, prior.context)
+
+
+def test_what_a_factor_sees_of_its_context_is_standardised() -> None:
+    prior = _config(context="ancestors").build(JOINTS)
+    poses = make_poses(500) * 0.1  # rotations so small that raw matrices would be all but the same
+    prior.start(poses)
+    features = prior._context_of(prior.select(poses), None).features.view(len(JOINTS), 500, -1, 6)
+    there = prior.context != NO_JOINT
+    assert there.any()
+    assert not there.all()
+    assert (features.transpose(1, 2)[~there] == 0).all()
+    seen = features.transpose(1, 2)[there]  # (contexts, N, 6)
+    torch.testing.assert_close(seen.mean(1), torch.zeros(len(seen), 6), rtol=0, atol=1e-3)
+    std = seen.std(1)
+    assert std.max() < 1.001
+    assert (std > 0.999).float().mean() > 0.3
+
+
+def test_a_state_from_before_contexts_were_standardised_is_read_as_it_was() -> None:
+    prior = _shaken(context="correlated")
+    state = {name: value for name, value in prior.state_dict().items() if not name.startswith("seen_")}
+    assert len(state) == len(prior.state_dict()) - 2
+    again = _config(context="correlated").build(JOINTS).double()
+    again.load_state_dict(state)
+    prior.seen_mean.zero_()
+    prior.seen_std.fill_(1)
+    poses = make_poses(10, seed=5).double()
+    assert torch.equal(again.eval().log_prob(poses), prior.log_prob(poses))
