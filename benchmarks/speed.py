@@ -1,0 +1,261 @@
+"""How fast things are against the usual way of doing them, as ratios within one run: `python -m benchmarks.speed --output DIR`.
+
+Every pair is timed in turns, a call of each after the other, and medians are compared, on `--threads` threads; results of the two are first
+checked to be the same. Ratios carry over to other machines, seconds do not. Writes `speed.md` and `speed.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from benchmarks.full_body import full_body, joints_of
+from body.model import forward_kinematics
+from configs.cli import run
+from configs.writing import write_json
+from datamodules.loader import PoseLoader
+from datamodules.synthetic import synthetic_poses
+from priors.global_flow import GlobalFlowConfig
+from priors.grouped import GroupContext
+from priors.joint_flow import JointFlow, JointFlowConfig
+from refinement.builtin_scene import write_builtin_scene
+from refinement.config import RefinementConfig
+from refinement.load import load_problem
+from refinement.module import prepared
+from refinement.noise import NoiseLevels, estimate_noise
+from refinement.objective import Objective
+from refinement.problem import Problem, cast
+from refinement.stages import make_stages
+from refinement.variables import Variables
+
+_STAGES = ("1_camera_estimation", "2_tracking", "3_pose_estimation")
+_BATCH, _POSES, _BODIES = 512, 100_000, 300
+Row = dict[str, Any]
+
+
+def paired(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Median seconds of a call of each, called in turns after one call to warm up."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for repeat in range(repeats + 1):
+        for function, seconds in zip((ours, theirs), times, strict=True):
+            start = time.perf_counter()
+            function()
+            if repeat:
+                seconds.append(time.perf_counter() - start)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def joint_by_joint(prior: JointFlow, pose: Tensor) -> Tensor:
+    """The noise (B, J, 3) and log-determinant (B, J, 1) of a joint flow by a loop over joints, as it would be without grouped networks."""
+    rotvec = prior.select(pose)
+    white, _ = prior.whitening(rotvec)
+    features = prior._context_of(rotvec, None).features
+    rows = [prior.transform(white[:, j], GroupContext(features[j : j + 1], torch.tensor([j]))) for j in range(prior.num_joints)]
+    return torch.stack([torch.cat([noise, log_det[:, None]], 1) for noise, log_det in rows], 1)
+
+
+def all_joints(prior: JointFlow, pose: Tensor) -> Tensor:
+    """The same in one pass."""
+    rotvec = prior.select(pose)
+    white, _ = prior.whitening(rotvec)
+    noise, log_det = prior.transform(white.transpose(0, 1).flatten(0, 1), prior._context_of(rotvec, None))
+    return torch.cat([noise, log_det[:, None]], 1).unflatten(0, (prior.num_joints, -1)).transpose(0, 1)
+
+
+def joint_flow_rows(poses: Tensor, repeats: int, batches: Sequence[int] = (_BATCH, 16)) -> list[Row]:
+    """Training steps of a joint flow over 19 joints against the loop."""
+    prior = JointFlowConfig(kind="joint_flow").build([j for j in range(1, 22) if j not in (10, 11)])
+    prior.start(poses)
+    rows = []
+    for size in batches:
+        batch = poses[:size]
+        torch.testing.assert_close(all_joints(prior, batch), joint_by_joint(prior, batch), atol=1e-4, rtol=1e-4)
+
+        def step(function: Callable[[JointFlow, Tensor], Tensor], batch: Tensor = batch) -> None:
+            prior.zero_grad()
+            function(prior, batch).square().mean().backward()
+
+        ours, theirs = paired(lambda: step(all_joints), lambda: step(joint_by_joint), repeats)
+        rows.append(_row(f"joint flow, training step, {size} poses", "the same flows in a loop over joints", ours, theirs))
+    return rows
+
+
+class _Items(Dataset):
+    """One pose at a time, as data sets of this field are usually written."""
+
+    def __init__(self, poses: np.ndarray) -> None:
+        self.poses = poses
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"pose": torch.tensor(self.poses[index], dtype=torch.float32)}
+
+
+def loader_rows(poses: Tensor, repeats: int) -> list[Row]:
+    """An epoch of the index loader against torch's, shuffled, without workers."""
+    poses = poses[:, 1:22].contiguous()
+    ours = PoseLoader(poses.numpy(), _BATCH, shuffle=True, seed=0)
+    others = {
+        "DataLoader over a TensorDataset": DataLoader(TensorDataset(poses), _BATCH, shuffle=True),
+        "DataLoader over a per-item Dataset": DataLoader(_Items(poses.numpy()), _BATCH, shuffle=True),
+    }
+    rows = []
+    for name, loader in others.items():
+        both = paired(lambda: sum(len(b) for b in ours), lambda loader=loader: sum(1 for _ in loader), repeats)
+        rows.append(_row(f"an epoch of {len(poses)} poses from the index loader", name, *both))
+    return rows
+
+
+def kinematics_rows(repeats: int, num_bodies: int = _BODIES) -> list[Row]:
+    """Joints of SMPL-X bodies, forward and backward, against smplx's own forward pass with its mesh."""
+    model = full_body(num_bodies)
+    generator = torch.Generator().manual_seed(0)
+    pose = 0.3 * torch.randn(num_bodies, 55, 3, generator=generator)
+    rest = model.J_regressor @ model.v_template
+    torch.testing.assert_close(forward_kinematics(pose, rest)[0], joints_of(model, pose), atol=2e-5, rtol=0)
+
+    def ours() -> None:
+        turned = pose.clone().requires_grad_()
+        forward_kinematics(turned, rest)[0].square().sum().backward()
+
+    def theirs() -> None:
+        turned = pose.clone().requires_grad_()
+        joints_of(model, turned).square().sum().backward()
+
+    return [_row(f"kinematics of {num_bodies} bodies, forward and backward", "smplx's full forward pass", *paired(ours, theirs, repeats))]
+
+
+def piece(value: Any, people: slice, frames: slice, size: tuple[int, int]) -> Any:
+    """A problem, or a part of one, of some of its people and frames only; `size` is how many it has, two different numbers."""
+    if isinstance(value, Tensor):
+        if value.shape[:2] == size:
+            return value[people, frames]
+        return value[people] if value.shape[:1] == size[:1] else value[frames] if value.shape[:1] == size[1:] else value
+    if isinstance(value, Problem):
+        ids = {"person_ids": value.person_ids[people], "frame_ids": value.frame_ids[frames]}
+        parts = {f.name: piece(getattr(value, f.name), people, frames, size) for f in fields(value)}
+        return replace(value, **(parts | ids))
+    if is_dataclass(value):
+        return replace(value, **{f.name: piece(getattr(value, f.name), people, frames, size) for f in fields(value)})
+    return value
+
+
+def objective_of(problem: Problem, noise: NoiseLevels) -> Objective:
+    """The objective of the final sub-stage."""
+    config = RefinementConfig()
+    variables = Variables(problem, noise, config.alpha_change_threshold, problem.bodies.body_joints)
+    return Objective(variables, make_stages(config, noise)[-1].terms, problem)
+
+
+def refinement_rows(problem: Problem, repeats: int) -> list[Row]:
+    """An evaluation of the refinement's objective with its gradient against a loop over people and frames; and how it grows."""
+    noise, size = estimate_noise(problem), tuple(problem.visible.shape)
+    whole = objective_of(problem, noise)
+    seen = problem.visible.nonzero().tolist()
+    parts = [objective_of(piece(problem, slice(p, p + 1), slice(t, t + 1), size), noise) for p, t in seen]
+
+    def evaluate(objective: Objective) -> None:
+        objective.forget()
+        objective()
+
+    ours, theirs = paired(lambda: evaluate(whole), lambda: [evaluate(part) for part in parts], repeats)
+    rows = [_row(f"refinement, an evaluation, {size[0]} people x {size[1]} frames", "a loop over people and frames", ours, theirs)]
+    half = objective_of(piece(problem, slice(None), slice(0, size[1] // 2), size), noise)
+    again, first = paired(lambda: evaluate(whole), lambda: (evaluate(half), evaluate(whole)), repeats)
+    about = "as much for the first evaluation after a change of shape as for any: nothing is compiled"
+    rows.append({"what": "refinement, half of the frames and then all", "against": about, "ratio": first / again, "seconds": first})
+    return rows
+
+
+def growth_rows(problem: Problem, poses: Tensor, repeats: int) -> list[Row]:
+    """Fitted exponents of the cost in frames, people and poses: 1 is linear, 0 is for nothing."""
+    noise, size = estimate_noise(problem), tuple(problem.visible.shape)
+    long = _repeated(problem, frames=8, people=1, size=size)
+    crowd = _repeated(problem, frames=1, people=8, size=size)
+    prior = GlobalFlowConfig(kind="global_flow").build(range(1, 22))
+    prior.start(poses[:4096])
+    prior.eval()
+    costs: dict[str, dict[int, Callable[[], object]]] = {"frames": {}, "people": {}, "poses, energy of a global flow": {}}
+    for factor in (1, 2, 4, 8):
+        frames = objective_of(piece(long, slice(None), slice(0, factor * size[1]), tuple(long.visible.shape)), noise)
+        people = objective_of(piece(crowd, slice(0, factor * size[0]), slice(None), tuple(crowd.visible.shape)), noise)
+        costs["frames"][factor] = lambda o=frames: (o.forget(), o())
+        costs["people"][factor] = lambda o=people: (o.forget(), o())
+        costs["poses, energy of a global flow"][factor] = lambda n=512 * factor: prior.energy(poses[:n])
+    rows = []
+    for name, calls in costs.items():
+        seconds = [paired(call, call, repeats)[0] for call in calls.values()]
+        exponent = float(np.polyfit(np.log(list(calls)), np.log(seconds), 1)[0])
+        rows.append({"what": f"cost against {name}", "against": "1 to 8 times as many", "exponent": exponent, "seconds": seconds[-1]})
+    return rows
+
+
+def _repeated(value: Any, frames: int, people: int, size: tuple[int, int]) -> Any:
+    """A problem of so many times the frames or people, the same ones again."""
+    if isinstance(value, Tensor):
+        if value.shape[:2] == size:
+            return value.repeat(people, frames, *[1] * (value.ndim - 2))
+        times = people if value.shape[:1] == size[:1] else frames if value.shape[:1] == size[1:] else 1
+        return value.repeat(times, *[1] * (value.ndim - 1)) if value.ndim else value
+    if is_dataclass(value):
+        new = replace(value, **{f.name: _repeated(getattr(value, f.name), frames, people, size) for f in fields(value)})
+        if isinstance(new, Problem):
+            new = replace(new, person_ids=tuple(range(1, people * size[0] + 1)), frame_ids=tuple(range(frames * size[1])))
+        return new
+    return value
+
+
+def _row(what: str, against: str, ours: float, theirs: float) -> Row:
+    return {"what": what, "against": against, "ratio": theirs / ours, "seconds": ours, "their_seconds": theirs}
+
+
+def _table(rows: Sequence[Row], threads: int) -> str:
+    lines = [f"{threads} thread(s), medians; how many times as long the other takes", "", "| | against | ratio | ms |", "|---|---|---|---|"]
+    for row in rows:
+        value = f"x {row['ratio']:.1f}" if "ratio" in row else f"exponent {row['exponent']:.2f}"
+        lines.append(f"| {row['what']} | {row['against']} | {value} | {1000 * row['seconds']:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Row]:
+    """Measures, prints and writes the table; returns its rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="a folder for speed.md and speed.json")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=7, help="calls of each of a pair")
+    parser.add_argument("--poses", type=int, default=_POSES, help="rows that the loaders draw from")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    poses, repeats = synthetic_poses(max(4096, min(options.poses, 8192)), seed=0), options.repeats
+    with tempfile.TemporaryDirectory() as folder:
+        root, _ = write_builtin_scene(Path(folder) / "scene", 0)
+        problem = prepared(cast(load_problem(*(root / stage for stage in _STAGES), None), torch.float32))
+    many = poses.repeat(-(-options.poses // len(poses)), 1, 1)[: options.poses]
+    rows = joint_flow_rows(poses, repeats) + loader_rows(many, repeats) + kinematics_rows(min(repeats, 5))
+    rows += refinement_rows(problem, min(repeats, 5)) + growth_rows(problem, poses, repeats)
+    options.output.mkdir(parents=True, exist_ok=True)
+    table = _table(rows, options.threads)
+    (options.output / "speed.md").write_text(table)
+    write_json(options.output / "speed.json", rows)
+    print(table)
+    return rows
+
+
+if __name__ == "__main__":
+    run(main)

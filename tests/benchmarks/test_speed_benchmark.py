@@ -1,0 +1,67 @@
+"""The benchmark of speed compares like with like: what it times one against the other computes the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import speed
+from datamodules.synthetic import synthetic_poses
+from priors.joint_flow import JointFlowConfig
+from refinement.builtin_scene import write_builtin_scene
+from refinement.load import load_problem
+from refinement.module import prepared
+from refinement.noise import estimate_noise
+from refinement.problem import Problem, cast
+from refinement.terms import KeypointReprojection
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
+    root, _ = write_builtin_scene(tmp_path_factory.mktemp("scene") / "scene", 0)
+    stages = (root / stage for stage in ("1_camera_estimation", "2_tracking", "3_pose_estimation"))
+    return prepared(cast(load_problem(*stages, None), torch.float64))
+
+
+def test_a_loop_over_joints_is_the_joint_flow() -> None:
+    poses = synthetic_poses(64, seed=0)
+    prior = JointFlowConfig(kind="joint_flow", hidden=16).build(range(1, 22))
+    prior.start(poses)
+    noise = speed.all_joints(prior.eval(), poses)
+    assert noise.shape == (64, 21, 4)
+    torch.testing.assert_close(noise, speed.joint_by_joint(prior, poses), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(noise[..., :3], prior._forward(prior.select(poses))[0].view(64, 21, 3), atol=1e-4, rtol=1e-4)
+
+
+def test_a_loop_over_people_and_frames_sums_to_the_whole(problem: Problem) -> None:
+    size = tuple(problem.visible.shape)
+    noise = estimate_noise(problem)
+    term = KeypointReprojection(sigma_px=noise.keypoint_px)
+    whole = speed.objective_of(problem, noise).variables(problem)
+    total = float(term(whole, problem)) * float(problem.visible.sum())
+    found = 0.0
+    for person, frame in problem.visible[:, ::12].nonzero().tolist():
+        part = speed.piece(problem, slice(person, person + 1), slice(12 * frame, 12 * frame + 1), size)
+        assert part.person_ids == problem.person_ids[person : person + 1]
+        found += float(term(speed.objective_of(part, noise).variables(part), part))
+    some = speed.piece(problem, slice(None), slice(0, None, 12), size)
+    expected = float(term(speed.objective_of(some, noise).variables(some), some)) * float(some.visible.sum())
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert 0 < found < total
+
+
+def test_the_command_writes_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinematics = speed.kinematics_rows
+    monkeypatch.setattr(speed, "kinematics_rows", lambda repeats: kinematics(repeats, 2))
+    threads = torch.get_num_threads()
+    try:
+        rows = speed.main(["--output", str(tmp_path), "--repeats", "1", "--poses", "600", "--threads", "1"])
+    finally:
+        torch.set_num_threads(threads)
+    assert json.loads((tmp_path / "speed.json").read_text()) == rows
+    lines = (tmp_path / "speed.md").read_text().splitlines()
+    assert sum(line.startswith("| ") and "|---" not in line for line in lines) == len(rows) + 1
+    assert all(row["seconds"] > 0 and row.get("ratio", row.get("exponent")) is not None for row in rows)
