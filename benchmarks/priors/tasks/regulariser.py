@@ -21,7 +21,7 @@ from benchmarks.priors.tables import ResultTable
 
 _NUM_STARTS = 1000
 _NUM_ALONE = 5
-_MAX_STEPS = 1000
+_MAX_STEPS = 4000
 _NOISE_MM = 20.0
 _SEED = 17
 
