@@ -12,13 +12,14 @@ from pydantic import Field
 from priors.base import DensityPrior, Likelihood, MotionPrior, Prior, TrainablePrior
 from priors.checkpoint import load_prior
 from priors.ensemble import EnsembleConfig
+from priors.flow_matching import FlowMatchingConfig
 from priors.gaussian import GaussianConfig
 from priors.global_flow import GlobalFlowConfig
 from priors.hand_vae import HandVAEConfig
 from priors.joint_flow import JointFlowConfig
 from priors.motion_cvae import MotionCVAE, MotionCVAEConfig
 
-_OfPoses = GaussianConfig | JointFlowConfig | GlobalFlowConfig | EnsembleConfig | HandVAEConfig
+_OfPoses = GaussianConfig | JointFlowConfig | GlobalFlowConfig | EnsembleConfig | FlowMatchingConfig | HandVAEConfig
 
 PriorConfig = Annotated[_OfPoses, Field(discriminator="kind")]
 """The registry: the union of all pose priors' configs, told apart by `kind`."""

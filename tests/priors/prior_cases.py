@@ -19,7 +19,18 @@ from priors.base import Prior, PriorConfigBase
 JOINTS = (1, 2, 4, 16, 18, *PARTS["left_hand"], *PARTS["right_hand"])
 HINGES = (4, 18, 26)
 """Joints that the generated data turns about one fixed axis only, as knees and fingers do."""
-_SMALL = {"hidden": 12, "K": 3, "num_context": 2, "num_blocks": 1, "z_dim": 4, "n_layers": 1, "num_importance_samples": 4, "num_members": 2}
+_SMALL = {
+    "hidden": 12,
+    "K": 3,
+    "num_context": 2,
+    "num_blocks": 1,
+    "z_dim": 4,
+    "n_layers": 1,
+    "num_importance_samples": 4,
+    "num_members": 2,
+    "num_steps": 3,
+    "num_draws": 4,
+}
 
 
 def make_poses(num: int, seed: int = 0, spread: float = 0.25, shift: float = 0.0) -> Tensor:

@@ -346,7 +346,7 @@ def test_samples_follow_the_density(name: str, joints: tuple[int, ...]) -> None:
 
 @every_prior
 def test_a_prior_learns_what_there_is_or_says_what_it_lacks(name: str) -> None:
-    if name in DENSITIES:
+    if not name.startswith("hand_vae"):
         assert CASES[name].build((1, 2)).joints == ("left_hip", "right_hip")
     else:
         with pytest.raises(UserError, match="hand") as caught:

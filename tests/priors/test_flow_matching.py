@@ -1,0 +1,208 @@
+"""Flow matching: its paths against closed forms, its density against an autograd Jacobian, and its energy against its density."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import roma
+import torch
+from prior_cases import make_poses, random_rotations, shake, trained
+from torch import Tensor, nn
+
+from priors.angular_central_gaussian import defend
+from priors.flow_matching import FlowMatching, FlowMatchingConfig
+from priors.scores import evaluate
+from priors.velocity import VelocityField, integrate, with_divergence
+
+JOINTS = (1, 16, 18)
+
+
+def _config(**settings: Any) -> FlowMatchingConfig:
+    return FlowMatchingConfig(kind="flow_matching", **{"hidden": 32, "num_blocks": 2, "num_steps": 20, "dropout": 0.0, **settings})
+
+
+def _started(**settings: Any) -> FlowMatching:
+    torch.manual_seed(0)
+    prior = _config(**settings).build(JOINTS).double()
+    prior.start(make_poses(500).double())
+    return prior.eval()
+
+
+def _gaussian(**settings: Any) -> FlowMatching:
+    """Without what the network adds: independent Gaussians of the features, exactly."""
+    prior = _started(**settings)
+    nn.init.zeros_(prior.velocity.last.weight)
+    nn.init.zeros_(prior.velocity.last.bias)
+    return prior
+
+
+def test_integration_of_a_linear_field_is_of_fourth_order_and_knows_its_volume() -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    x = torch.randn(5, 4, generator=generator, dtype=torch.float64)
+    exact = x @ torch.linalg.matrix_exp(0.6 * matrix).T
+
+    def field(at: Tensor, time: Tensor) -> Tensor:
+        assert time.shape == at.shape[:-1]
+        return at @ matrix.T
+
+    errors = [float((integrate(field, x, 0.2, 0.8, steps) - exact).abs().max()) for steps in (4, 8)]
+    assert errors[1] < 1e-4
+    assert errors[0] / errors[1] == pytest.approx(16, rel=0.3)
+    state = integrate(with_divergence(field), torch.cat([x, torch.zeros(5, 1).double()], -1), 0.2, 0.8, 8)
+    torch.testing.assert_close(state[:, :-1], exact, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(state[:, -1], (0.6 * matrix.trace()).expand(5))
+
+
+def test_integration_meets_the_field_at_its_time() -> None:
+    end = integrate(lambda x, time: (3 * time**2).unsqueeze(-1).expand_as(x), torch.zeros(2, 1).double(), 1.0, 0.0, 3)
+    torch.testing.assert_close(end, torch.full((2, 1), -1.0).double())
+
+
+def test_the_divergence_is_that_of_each_row() -> None:
+    torch.manual_seed(0)
+    field = shake(VelocityField(5, 16, 2, 0.3), 0.2).double().eval()
+    x, time = torch.randn(1000, 5).double(), torch.rand(1000).double()  # more rows than are held at once
+    augmented = with_divergence(field)(torch.cat([x, torch.zeros(1000, 1).double()], -1), time)
+    torch.testing.assert_close(augmented[:, :-1], field(x, time))
+    for row in (0, 850, 999):
+        jacobian = torch.autograd.functional.jacobian(lambda at, row=row: field(at, time[row]), x[row])
+        torch.testing.assert_close(augmented[row, -1], jacobian.trace())
+
+
+def test_it_starts_with_independent_gaussians_of_the_data() -> None:
+    prior, poses = _gaussian(), make_poses(60, seed=1).double()
+    data, _ = prior._features(prior.select(make_poses(500).double()))
+    x, log_det = prior._features(prior.select(poses))
+    spread = data.std(0).clamp_min(0.1)  # that of a hinge's other axes
+    flow = torch.distributions.Normal(data.mean(0), spread).log_prob(x).sum(-1) + log_det
+    expected = defend(flow, prior.broad.log_prob(prior.select(poses)).sum(-1), 0.01)
+    torch.testing.assert_close(prior.log_prob(poses), expected, rtol=0, atol=1e-2)
+    drawn, _ = prior._features(prior.select(prior.sample(4000, torch.Generator().manual_seed(0))))
+    quartiles = torch.tensor([0.25, 0.75]).double()
+    torch.testing.assert_close(drawn.median(0).values, data.mean(0), rtol=0, atol=0.08)
+    widths = drawn.quantile(quartiles, 0).diff(dim=0)[0] / (2 * 0.6745 * spread)
+    torch.testing.assert_close(widths, torch.ones_like(widths), rtol=0, atol=0.08)
+
+
+def test_density_against_the_jacobian() -> None:
+    prior = shake(_started(num_steps=24), 0.02)
+    nn.init.normal_(prior.velocity.last.weight, std=0.1, generator=torch.Generator().manual_seed(1))
+    for pose in make_poses(2, seed=3).double():
+        rotvec = prior.select(pose)
+
+        def noise_of(w: Tensor) -> Tensor:
+            x, _ = prior._features(w)
+            return integrate(prior.velocity, x[None], 1.0, 0.0, 24)[0]
+
+        jacobian = torch.autograd.functional.jacobian(noise_of, rotvec).flatten(1)
+        flow = torch.distributions.Normal(0.0, 1.0).log_prob(noise_of(rotvec)).sum() + torch.linalg.slogdet(jacobian).logabsdet
+        for w in rotvec:
+            turn = torch.autograd.functional.jacobian(lambda w: roma.rotvec_to_rotmat(w).flatten(), w)
+            flow = flow - 0.5 * torch.linalg.slogdet(turn.T @ turn / 2).logabsdet + math.log(8 * math.pi**2)
+        expected = defend(flow, prior.broad.log_prob(rotvec).sum(), prior.config.defensive_weight)
+        torch.testing.assert_close(prior.log_prob(pose), expected, rtol=0, atol=1e-3)
+
+
+def test_density_takes_any_batch_shape() -> None:
+    prior, poses = _started(num_steps=3), make_poses(6, seed=1).double()
+    alone = torch.stack([prior.log_prob(pose) for pose in poses])
+    torch.testing.assert_close(prior.log_prob(poses.view(2, 3, 55, 3)), alone.view(2, 3))
+
+
+def test_the_energy_of_a_perfect_denoiser_is_tight() -> None:
+    prior = _gaussian(num_draws=256)
+    poses = prior.sample(300, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        gap = prior.energy(poses) + prior.log_prob(poses)
+    # what is left is the noise at the last time, a fiftieth of a spread of one, a fifth of a hinge's
+    assert -0.1 < float(gap.mean()) < 0.3
+
+
+@pytest.fixture(scope="module")
+def of_a_chain() -> tuple[FlowMatching, Tensor]:
+    """Trained on shoulders that tell the elbow, and the poses."""
+    generator = torch.Generator().manual_seed(0)
+    poses = torch.zeros(1500, 55, 3)
+    poses[:, [1, 16]] = 0.3 * torch.randn(1500, 2, 3, generator=generator)
+    poses[:, 18] = poses[:, 16].flip(-1) + 0.06 * torch.randn(1500, 3, generator=generator)
+    return trained(_config(num_draws=64, num_steps=8), JOINTS, 400, poses[:1000], started_on=poses[:1000], lr=5e-3), poses
+
+
+def test_it_learns_what_depends_on_what(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
+    prior, poses = of_a_chain
+    with torch.no_grad():
+        nll, bound = -prior.log_prob(poses[1000:]), prior.energy(poses[1000:])
+    per_axis = 0.5 * math.log(2 * math.pi * math.e)
+    # the exponential map's Jacobian, left out here, is worth less than 0.1
+    truth = sum(3 * (per_axis + math.log(std)) - math.log(8 * math.pi**2) for std in (0.3, 0.3, 0.06))
+    independent = truth + 3 * math.log(math.hypot(0.3, 0.06) / 0.06)
+    assert truth - 0.3 < float(nll.mean()) < truth + 0.35 * (independent - truth)
+    assert float(nll.mean()) < float(bound.mean()) < float(nll.mean()) + 3
+    samples = prior.sample(2000, torch.Generator().manual_seed(0))
+    assert samples[:, 16].std() == pytest.approx(0.3, rel=0.1)
+    assert (samples[:, 18] - samples[:, 16].flip(-1)).abs().median() < 0.08
+
+
+def test_samples_follow_the_density(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
+    """The mean of g / p over samples of p is the integral of g, one, for a density g that lies within p."""
+    prior = of_a_chain[0]
+    rotvec = prior.select(prior.sample(2500, torch.Generator().manual_seed(1)))
+    flat = rotvec.flatten(1).double()
+    covariance = 0.36 * torch.cov(flat[rotvec.norm(dim=-1).amax(-1) < 1.5].T)
+    inside = torch.distributions.MultivariateNormal(flat.median(0).values, covariance)
+    log_volume = 2 * torch.log(torch.sinc(rotvec.double().norm(dim=-1) / (2 * math.pi))) - math.log(8 * math.pi**2)
+    with torch.no_grad():
+        weights = (inside.log_prob(flat) - log_volume.sum(-1) - prior.log_prob(prior.expand(rotvec)).double()).exp()
+    error = float(weights.std() / math.sqrt(len(weights)))
+    assert error < 0.06
+    assert float(weights.mean()) == pytest.approx(1, abs=3.5 * error)
+
+
+def test_the_energy_leads_back_to_the_data(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
+    prior, poses = of_a_chain
+    pose = poses[1000:1100].clone()
+    pose[:, 18] += 0.5  # an elbow that no shoulder tells
+    broken = (pose[:, 18] - pose[:, 16].flip(-1)).norm(dim=-1).mean()
+    pose.requires_grad_()
+    optimizer = torch.optim.Adam([pose], 0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        prior.energy(pose).sum().backward()
+        optimizer.step()
+    assert (pose[:, 18] - pose[:, 16].flip(-1)).norm(dim=-1).mean() < 0.4 * broken
+
+
+def test_far_from_the_data_the_density_is_the_broad_ones(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
+    prior, poses = copy.deepcopy(of_a_chain[0]).double(), random_rotations(100).double()
+    with torch.no_grad():
+        log_prob = prior.log_prob(poses)
+        broad = prior.broad.log_prob(prior.select(poses)).sum(-1) + math.log(prior.config.defensive_weight)
+    assert (log_prob >= broad - 1e-9).all()
+    assert float((log_prob - broad).median()) < 1
+
+
+def test_validation_repeats_and_training_does_not() -> None:
+    prior, poses = _started(), make_poses(64, seed=2).double()
+    held_out = [float(prior.loss(poses)["loss"].detach()) for _ in range(2)]
+    assert held_out[0] == held_out[1]
+    state = torch.get_rng_state()
+    prior.loss(poses)
+    assert torch.equal(torch.get_rng_state(), state)
+    prior.train()
+    assert not torch.equal(prior.loss(poses)["loss"], prior.loss(poses)["loss"])
+
+
+def test_it_reports_its_likelihood_beside_its_energy(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
+    prior, poses = of_a_chain[0], of_a_chain[1][1000:1050]
+    scores = evaluate(prior, poses)
+    with torch.no_grad():
+        nll = -prior.log_prob(poses)
+        energy = prior.energy(poses)
+    assert scores["nll"] == pytest.approx(float(nll.mean()), abs=1e-3)
+    assert scores["nll_worst"] == pytest.approx(float(nll.max()), abs=1e-3)
+    assert scores["bits_per_dof"] == pytest.approx(scores["nll"] / (9 * math.log(2)))
+    assert scores["energy"] == pytest.approx(float(energy.mean()), abs=1e-3)
