@@ -181,14 +181,20 @@ def bones_of(states: Tensor) -> Tensor:
 
 
 def with_bones(states: Tensor, bones: Tensor) -> Tensor:
-    """States (..., 339) whose joints are those of bones (..., 21, 3) from the pelvis on, turned as the states say, and move about each
-    other only as bones of constant length can."""
+    """States (..., 339) whose joints are those of bones (..., 21, 3) from the pelvis on, turned as the states say."""
+    where = STATE["joints"]
     joints, _ = chained(rotations(states), torch.cat([joints_of(states)[..., :1, :], bones], -2), PARENTS[:NUM_JOINTS])
-    along = torch.nn.functional.normalize(joints[..., 1:, :] - joints[..., _ABOVE, :], dim=-1)
+    return torch.cat([states[..., : where.start], joints.flatten(-2), states[..., where.stop :]], -1)
+
+
+def unstretched(states: Tensor) -> Tensor:
+    """States (..., 339) whose joints move about each other only as bones of constant length can: across the bones."""
+    joints = joints_of(states)
     velocity = states[..., STATE["joints_vel"]].unflatten(-1, (NUM_JOINTS, 3))
+    along = torch.nn.functional.normalize(joints[..., 1:, :] - joints[..., _ABOVE, :], dim=-1)
     about = velocity[..., 1:, :] - velocity[..., _ABOVE, :]
     about = about - (about * along).sum(-1, keepdim=True) * along
     velocities = [velocity[..., 0, :]]
     for bone, parent in enumerate(_ABOVE):
         velocities.append(velocities[parent] + about[..., bone, :])
-    return torch.cat([states[..., : STATE["joints"].start], joints.flatten(-2), torch.cat(velocities, -1)], -1)
+    return torch.cat([states[..., : STATE["joints_vel"].start], torch.cat(velocities, -1)], -1)

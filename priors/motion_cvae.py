@@ -28,6 +28,7 @@ from body.motion_state import (
     change_between,
     to_local,
     to_world,
+    unstretched,
     with_bones,
 )
 from configs.base import Config
@@ -164,7 +165,7 @@ class MotionCVAE(MotionPrior):
         if self.config.rollout_weight:
             some = slice(0, max(1, len(states) // 2))  # half of the windows: it costs as much as the step itself
             with torch.no_grad():
-                own = with_bones(to_world(self._changed(found.before, predicted), before), bones_of(before))
+                own = self._on_bones(to_world(self._changed(found.before, predicted), before), bones_of(before))
                 own = own.unflatten(0, states[:, 1:].shape[:2])
             again = self.transition(own[some, :-1].flatten(0, 1), states[some, 2:].flatten(0, 1))
             loss = loss + self.config.rollout_weight * self._step_loss(again, contacts[some, 2:].flatten(0, 1))[0]["loss"]
@@ -244,7 +245,7 @@ class MotionCVAE(MotionPrior):
                 shape = (len(state), self.config.latent_dim)
                 noise = torch.randn(shape, generator=generator, device=state.device, dtype=state.dtype)
             state, logits = self.step(state, noise)
-            state = with_bones(state, bones)
+            state = self._on_bones(state, bones)
             states.append(state)
             contacts.append(torch.sigmoid(logits))
         return torch.stack(states, 1), torch.stack(contacts, 1)
@@ -276,6 +277,11 @@ class MotionCVAE(MotionPrior):
         own = to_local(before, before)
         change = change_between(own, to_local(after, before))
         return own, change if self.is_humor else change - carried(own)
+
+    def _on_bones(self, states: Tensor, bones: Tensor) -> Tensor:
+        """Predicted states with bones (N, 21, 3) of their true lengths. HuMoR feeds its velocities back as they are."""
+        states = with_bones(states, bones)
+        return states if self.is_humor else unstretched(states)
 
     def _moments(self, out: Tensor) -> Moments:
         mean, log_variance = out.chunk(2, -1)

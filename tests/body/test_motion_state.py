@@ -30,6 +30,7 @@ from body.motion_state import (
     rotations,
     to_local,
     to_world,
+    unstretched,
     with_bones,
 )
 from body.skeleton import PARENTS
@@ -249,23 +250,28 @@ def test_bones_are_those_of_the_skeleton_at_rest() -> None:
     torch.testing.assert_close(bones_of(states), at_rest.expand(*states.shape[:-1], -1, -1), atol=1e-12, rtol=0)
 
 
-def test_with_bones_of_its_own_a_state_stays_what_it_is_but_for_stretching() -> None:
+def test_with_bones_of_its_own_a_state_stays_what_it_is() -> None:
     states = _states()
-    before_velocities = slice(0, STATE["joints_vel"].start)
+    torch.testing.assert_close(with_bones(states, bones_of(states)), states, atol=1e-12, rtol=0)
     stretched = states.clone()
     stretched[..., STATE["joints"]] += 0.1 * _random(*states.shape[:-1], 66, seed=7)
-    for state in (states, stretched):
-        kept = with_bones(state, bones_of(state))
-        torch.testing.assert_close(kept[..., before_velocities], state[..., before_velocities], atol=1e-12, rtol=0)
-        joints = joints_of(state)
-        old, new = (s[..., STATE["joints_vel"]].unflatten(-1, (NUM_JOINTS, 3)) for s in (state, kept))
-        torch.testing.assert_close(new[..., 0, :], old[..., 0, :], atol=1e-12, rtol=0)
-        for joint in range(1, NUM_JOINTS):
-            bone = joints[..., joint, :] - joints[..., PARENTS[joint], :]
-            was, now = (v[..., joint, :] - v[..., PARENTS[joint], :] for v in (old, new))
-            assert (now * bone).sum(-1).abs().max() < 1e-12
-            torch.testing.assert_close(torch.linalg.cross(now, bone), torch.linalg.cross(was, bone), atol=1e-12, rtol=0)
-        torch.testing.assert_close(with_bones(kept, bones_of(kept)), kept, atol=1e-12, rtol=0)
+    torch.testing.assert_close(with_bones(stretched, bones_of(stretched)), stretched, atol=1e-12, rtol=0)
     pelvis = joints_of(stretched)[..., :1, :]
     joints = joints_of(with_bones(stretched, bones_of(states)))
     torch.testing.assert_close(joints, joints_of(states) - joints_of(states)[..., :1, :] + pelvis, atol=1e-12, rtol=0)
+
+
+def test_unstretched_states_move_across_their_bones_alone() -> None:
+    state = _states()
+    kept = unstretched(state)
+    before_velocities = slice(0, STATE["joints_vel"].start)
+    torch.testing.assert_close(kept[..., before_velocities], state[..., before_velocities], atol=0, rtol=0)
+    joints = joints_of(state)
+    old, new = (s[..., STATE["joints_vel"]].unflatten(-1, (NUM_JOINTS, 3)) for s in (state, kept))
+    torch.testing.assert_close(new[..., 0, :], old[..., 0, :], atol=1e-12, rtol=0)
+    for joint in range(1, NUM_JOINTS):
+        bone = joints[..., joint, :] - joints[..., PARENTS[joint], :]
+        was, now = (v[..., joint, :] - v[..., PARENTS[joint], :] for v in (old, new))
+        assert (now * bone).sum(-1).abs().max() < 1e-12
+        torch.testing.assert_close(torch.linalg.cross(now, bone), torch.linalg.cross(was, bone), atol=1e-12, rtol=0)
+    torch.testing.assert_close(unstretched(kept), kept, atol=1e-12, rtol=0)
