@@ -59,6 +59,16 @@ def paired(ours: Callable[[], object], theirs: Callable[[], object], repeats: in
     return statistics.median(times[0]), statistics.median(times[1])
 
 
+def alone(function: Callable[[], object], repeats: int) -> float:
+    """Median seconds of a call, after one to warm up."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
 def joint_by_joint(prior: JointFlow, pose: Tensor) -> Tensor:
     """The noise (B, J, 3) and log-determinant (B, J, 1) of a joint flow by a loop over joints, as it would be without grouped networks."""
     rotvec = prior.select(pose)
@@ -205,7 +215,7 @@ def growth_rows(problem: Problem, poses: Tensor, repeats: int) -> list[Row]:
         costs["poses, energy of a global flow"][factor] = lambda n=512 * factor: prior.energy(poses[:n])
     rows = []
     for name, calls in costs.items():
-        seconds = [paired(call, call, repeats)[0] for call in calls.values()]
+        seconds = [alone(call, repeats) for call in calls.values()]
         exponent = float(np.polyfit(np.log(list(calls)), np.log(seconds), 1)[0])
         rows.append({"what": f"cost against {name}", "against": "1 to 8 times as many", "exponent": exponent, "seconds": seconds[-1]})
     return rows

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from body.skeleton import JOINT_NAMES
 from configs.base import UserError
@@ -110,4 +110,6 @@ def build_prior(model: dict[str, Any], joints: list[str]) -> TrainablePrior:
 
 
 def _in_one_line(error: BaseException) -> str:
+    if isinstance(error, ValidationError):  # whose text begins with the names of all priors
+        return "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())[:200]
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -8,7 +8,7 @@ from torch import Tensor
 from body.motion import steps
 from body.motion_state import CONTACT_JOINTS
 from refinement.motion_states import MotionSight
-from refinement.problem import Bodies, Problem
+from refinement.problem import Bodies, Problem, once
 from refinement.scene import Scene
 
 # A foot carries below this speed and this height above where it stands when flat; both fade over the width beside them.
@@ -16,6 +16,7 @@ _SPEED, _SPEED_WIDTH = 0.35, 0.05
 _HEIGHT, _HEIGHT_WIDTH = 0.06, 0.015
 
 
+@once
 def carrying_joints(bodies: Bodies) -> list[int]:
     """Joints that have a height above the sole for every person."""
     return torch.isfinite(bodies.height).all(0).nonzero()[:, 0].tolist()

@@ -7,13 +7,31 @@ P people, T frames of the clip, J joints of the body, K keypoints.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from body.skeleton import PARTS
+
+_Given, _Found = TypeVar("_Given"), TypeVar("_Found")
+
+
+def once(function: Callable[[_Given], _Found]) -> Callable[[_Given], _Found]:
+    """A function of a problem, or of a part of one, that is worked out once for each: what is given never changes."""
+    name = f"{function.__module__}.{function.__qualname__}"
+
+    @wraps(function)
+    def found(given: _Given) -> _Found:
+        known = vars(given)
+        if name not in known:
+            known[name] = function(given)
+        return known[name]
+
+    return found
 
 
 @dataclass(frozen=True)

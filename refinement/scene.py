@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from refinement.problem import Cameras, Problem
+from refinement.problem import Cameras, Problem, once
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,12 @@ class Scene:
         offset = self.offset.detach() + self.offset_by_scale - self.offset_by_scale.detach()
         return replace(self, rotvec=self.rotvec.detach(), normal=self.normal.detach(), offset=offset)
 
-    def heights(self, joints: list[int]) -> Tensor:
+    def heights(self, joints: Sequence[int]) -> Tensor:
         """(P, T, len(joints)) metres above the floor."""
-        return self.joints[:, :, joints] @ self.normal + self.offset
+        return at_joints(self.joints, joints) @ self.normal + self.offset
 
 
+@once
 def camera_centres(cameras: Cameras) -> Tensor:
     """(T, 3) places of the cameras in the world, in stage 1's unit."""
     return -(cameras.w2c[:, :3, :3].transpose(1, 2) @ cameras.w2c[:, :3, 3:])[..., 0]
@@ -82,19 +84,34 @@ def project(points: Tensor, cameras: Cameras) -> Tensor:
     return plane @ cameras.intrinsics[:, :2, :2].transpose(1, 2) + cameras.intrinsics[:, None, :2, 2]
 
 
+def at_joints(values: Tensor, joints: Sequence[int]) -> Tensor:
+    """Values (P, T, J, ...) of some of the joints, in their order; a view where they follow each other."""
+    first = joints[0] if joints else 0
+    if list(joints) == list(range(first, first + len(joints))):
+        return values[:, :, first : first + len(joints)]
+    return values.index_select(2, torch.tensor(joints, device=values.device))
+
+
 def mean_of_joints(joints: Tensor, groups: tuple[tuple[int, ...], ...]) -> Tensor:
     """The mean of each group of joints: (P, T, J, 3) -> (P, T, K, 3)."""
     if all(len(group) == 1 for group in groups):
-        return joints[:, :, [group[0] for group in groups]]
-    weights = joints.new_zeros(len(groups), joints.shape[2])
+        return at_joints(joints, [group[0] for group in groups])
+    weights = torch.zeros(len(groups), joints.shape[2], dtype=torch.float64)
     for row, group in enumerate(groups):
         weights[row, list(group)] = 1 / len(group)
-    return torch.einsum("kj,ptjx->ptkx", weights, joints)
+    return weights.to(joints) @ joints
 
 
+@once
+def start_in_cameras(problem: Problem) -> Tensor:
+    """(P, T, 3) metres: the pelvis where the refinement starts, in each frame's camera."""
+    return to_cameras(problem.start.pelvis[:, :, None], problem.cameras, problem.start.alpha0)[:, :, 0]
+
+
+@once
 def height_in_image(problem: Problem) -> Tensor:
     """(P, T) pixels that a person's longest extent at rest spans at the depth where the refinement starts."""
-    rest, start = problem.bodies.rest_joints, problem.start
+    rest = problem.bodies.rest_joints
     extent = (rest.amax(1) - rest.amin(1)).amax(-1)[:, None]
-    depth = to_cameras(start.pelvis[:, :, None], problem.cameras, start.alpha0)[:, :, 0, 2]
+    depth = start_in_cameras(problem)[..., 2]
     return extent * problem.cameras.intrinsics[:, 1, 1] / depth.clamp_min(0.1)

@@ -1,15 +1,14 @@
-"""What a loss term is, and the robust kernels that terms share."""
+"""What a loss term is, and the means that terms share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from configs.base import Config
-from refinement.problem import Problem
+from refinement.problem import Problem, once
 from refinement.scene import Scene
 
 
@@ -24,17 +23,19 @@ class Term(Config, ABC):
         """(), finite with finite gradients for any finite scene."""
 
 
-def geman_mcclure(square: Tensor, bound: Tensor | float) -> Tensor:
-    """Half of a square, saturating at `bound` / 2 (Geman & McClure, "Statistical Methods for Tomographic Image Reconstruction", 1987)."""
-    return 0.5 * square * (bound / (bound + square))
+def per_person_frame(values: Tensor, weights: Tensor, count: float) -> Tensor:
+    """The sum of finite values (P, T', ...) with weights, or a mask, (P, T') or (P, T', ...), over `count` people and frames."""
+    weights = weights.reshape(*weights.shape, *[1] * (values.dim() - weights.dim()))
+    return (values * weights).sum() / count
 
 
-def student_t(square: Tensor, freedom: float, dimensions: int) -> Tensor:
-    """Minus the log-density of a multivariate Student t, less its constant; `square` is in squared scales."""
-    return 0.5 * (freedom + dimensions) * torch.log1p(square / freedom)
+@once
+def num_visible(problem: Problem) -> float:
+    """People and frames that were seen, at least 1."""
+    return float(problem.visible.sum().clamp_min(1))
 
 
-def per_person_frame(values: Tensor, mask: Tensor, count: Tensor) -> Tensor:
-    """The sum of values (P, T', ...) where the mask (P, T') or (P, T', ...) holds, over the number of people and frames `count` (P, T)."""
-    mask = mask.reshape(*mask.shape, *[1] * (values.dim() - mask.dim()))
-    return torch.where(mask, values, torch.zeros_like(values)).sum() / count.sum().clamp_min(1)
+@once
+def num_alive(problem: Problem) -> float:
+    """People and frames of their lives, at least 1."""
+    return float(problem.alive.sum().clamp_min(1))

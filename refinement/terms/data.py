@@ -7,9 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from refinement.problem import Problem
-from refinement.scene import Scene, height_in_image, mean_of_joints, project, to_cameras
-from refinement.terms.base import Term, geman_mcclure, per_person_frame
+from refinement.problem import Problem, once
+from refinement.scene import Scene, height_in_image, mean_of_joints, project, start_in_cameras
+from refinement.terms.base import Term, num_visible, per_person_frame
+from refinement.terms.kernels import differences, geman_mcclure, squared_norm
 
 
 class KeypointReprojection(Term):
@@ -22,14 +23,23 @@ class KeypointReprojection(Term):
     """Error, as a fraction of the body's height in the image, at which the kernel has reached half of its bound."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        seen = problem.observations
-        pixels = project(mean_of_joints(scene.camera_joints, seen.keypoint_joints), problem.cameras)
-        used = (seen.keypoint_confidence > 0) & problem.visible[..., None]
-        # confidence is zero and pixels may be anything where nothing was seen
-        residual = torch.where(used[..., None], pixels - seen.keypoints, torch.zeros_like(pixels))
+        pixels = project(mean_of_joints(scene.camera_joints, problem.observations.keypoint_joints), problem.cameras)
         bound = (self.size_fraction * height_in_image(problem) / self.sigma_px).square()[..., None]
-        square = residual.square().sum(-1) / self.sigma_px**2
-        return per_person_frame(seen.keypoint_confidence * geman_mcclure(square, bound), used, problem.visible)
+        square = squared_norm(pixels - _keypoints(problem)) / self.sigma_px**2
+        return per_person_frame(geman_mcclure(square, bound), _trust(problem), num_visible(problem))
+
+
+@once
+def _trust(problem: Problem) -> Tensor:
+    """(P, T, K) confidence of keypoints, zero where nobody was seen."""
+    confidence = problem.observations.keypoint_confidence
+    return torch.where((confidence > 0) & problem.visible[..., None], confidence, 0)
+
+
+@once
+def _keypoints(problem: Problem) -> Tensor:
+    """(P, T, K, 2) pixels, zero where nothing was seen, since they may be anything there."""
+    return torch.where(_trust(problem)[..., None] > 0, problem.observations.keypoints, 0)
 
 
 class StayNearPose(Term):
@@ -48,12 +58,13 @@ class StayNearPose(Term):
     """Change of the bias from frame to frame, as a fraction of it."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        variance = scene.turn.new_full((scene.turn.shape[2], 1), self._variance_of_change(self.noise_rad))
+        variance = scene.turn.new_full((scene.turn.shape[2],), self._variance_of_change(self.noise_rad))
         variance[list(problem.bodies.hand_joints)] = self._variance_of_change(self.hand_noise_rad)
         both = problem.visible[:, 1:] & problem.visible[:, :-1]
-        place = 0.5 * scene.turn.square() / self.bias_rad**2
-        change = 0.5 * torch.diff(scene.turn, dim=1).square() / variance
-        return per_person_frame(place, problem.visible, problem.visible) + per_person_frame(change, both, problem.visible)
+        place = 0.5 / self.bias_rad**2 * squared_norm(scene.turn)
+        change = squared_norm(differences(scene.turn)) * (0.5 / variance)
+        count = num_visible(problem)
+        return per_person_frame(place, problem.visible, count) + per_person_frame(change, both, count)
 
     def _variance_of_change(self, noise_rad: float) -> float:
         """Radians squared, from frame to frame."""
@@ -70,9 +81,9 @@ class StayNearRoot(Term):
     """Standard deviation across the view, as a fraction of the depth."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        start = to_cameras(problem.start.pelvis[:, :, None], problem.cameras, problem.start.alpha0)[:, :, 0]
+        start = start_in_cameras(problem)
         depth = start[..., 2:].clamp_min(0.1)
         moved = (scene.camera_joints[:, :, 0] / scene.growth - start) / depth
         sigma = moved.new_tensor([self.lateral, self.lateral, self.depth])
         along = moved - (start / depth) * moved[..., 2:] * moved.new_tensor([1.0, 1.0, 0.0])
-        return per_person_frame(0.5 * (along / sigma).square(), problem.visible, problem.visible)
+        return per_person_frame(0.5 * (along / sigma).square(), problem.visible, num_visible(problem))

@@ -7,9 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from refinement.problem import Problem
+from refinement.problem import Problem, once
 from refinement.scene import Scene
-from refinement.terms.base import Term, geman_mcclure, per_person_frame
+from refinement.terms.base import Term, num_visible, per_person_frame
+from refinement.terms.kernels import geman_mcclure
 
 
 class DepthConsistency(Term):
@@ -24,10 +25,28 @@ class DepthConsistency(Term):
     """Error in sigmas at which the kernel has reached half of its bound: an arm before the trunk, the edge of a mask."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        seen, thickness = problem.observations, problem.bodies.thickness[:, None]
-        used = (seen.joint_depth_confidence > 0) & problem.visible[..., None] & torch.isfinite(thickness) & scene.facing
-        expected = problem.start.alpha0 * seen.joint_depth + torch.nan_to_num(thickness)
-        residual = torch.where(used, expected - scene.camera_joints[..., 2] / scene.growth, torch.zeros_like(expected))
-        variance = (self.sigma_ratio * problem.start.alpha0 * seen.joint_depth).square() + self.sigma_thickness**2
-        square = residual.square() / variance
-        return per_person_frame(seen.joint_depth_confidence * geman_mcclure(square, self.bound**2), used, problem.visible)
+        reading, expected = _reading(problem), _expected(problem)
+        variance = (self.sigma_ratio * reading).square() + self.sigma_thickness**2
+        residual = expected - scene.camera_joints[..., 2] / scene.growth
+        values = geman_mcclure(residual * residual / variance, self.bound**2)
+        return per_person_frame(values, _trust(problem) * scene.facing, num_visible(problem))
+
+
+@once
+def _trust(problem: Problem) -> Tensor:
+    """(P, T, J) confidence of readings, zero where nobody was seen or the body's thickness is not known."""
+    confidence = problem.observations.joint_depth_confidence
+    known = (confidence > 0) & problem.visible[..., None] & torch.isfinite(problem.bodies.thickness)[:, None]
+    return torch.where(known, confidence, 0)
+
+
+@once
+def _reading(problem: Problem) -> Tensor:
+    """(P, T, J) metres that the depth maps show, zero where they count for nothing, since they may be anything there."""
+    return torch.where(_trust(problem) > 0, problem.start.alpha0 * problem.observations.joint_depth, 0)
+
+
+@once
+def _expected(problem: Problem) -> Tensor:
+    """(P, T, J) metres at which the joints stand behind what is read."""
+    return _reading(problem) + torch.nan_to_num(problem.bodies.thickness)[:, None]

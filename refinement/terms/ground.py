@@ -9,8 +9,9 @@ from torch import Tensor
 
 from refinement.contacts import carrying_joints
 from refinement.problem import Problem
-from refinement.scene import Scene
-from refinement.terms.base import Term, geman_mcclure, per_person_frame
+from refinement.scene import Scene, at_joints
+from refinement.terms.base import Term, num_alive, per_person_frame
+from refinement.terms.kernels import differences, geman_mcclure, squared_norm
 
 
 class FootSkating(Term):
@@ -23,11 +24,11 @@ class FootSkating(Term):
     """Speed in sigmas at which the kernel has reached half of its bound."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        feet = scene.joints[:, :, carrying_joints(problem.bodies)] / scene.growth
-        square = torch.diff(feet, dim=1).square().sum(-1) * (problem.fps / self.sigma) ** 2
+        feet = at_joints(scene.joints, carrying_joints(problem.bodies))
+        square = squared_norm(differences(feet)) * (problem.fps / (self.sigma * scene.growth)) ** 2
         both = torch.minimum(scene.contacts[:, 1:], scene.contacts[:, :-1])
         alive = problem.alive[:, 1:] & problem.alive[:, :-1]
-        return per_person_frame(both * geman_mcclure(square, self.bound**2), alive, problem.alive)
+        return per_person_frame(both * geman_mcclure(square, self.bound**2), alive, num_alive(problem))
 
 
 class ContactHeight(Term):
@@ -41,7 +42,7 @@ class ContactHeight(Term):
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         joints = carrying_joints(problem.bodies)
         residual = (scene.heights(joints) / scene.growth - problem.bodies.height[:, None, joints]) / self.sigma
-        return per_person_frame(scene.contacts * geman_mcclure(residual.square(), self.bound**2), problem.alive, problem.alive)
+        return per_person_frame(scene.contacts * geman_mcclure(residual * residual, self.bound**2), problem.alive, num_alive(problem))
 
 
 class Penetration(Term):
@@ -54,7 +55,7 @@ class Penetration(Term):
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         joints = carrying_joints(problem.bodies)
         depth = torch.relu(problem.bodies.height[:, None, joints] - scene.heights(joints) / scene.growth) / self.sigma
-        return per_person_frame(0.5 * depth.square(), problem.alive, problem.alive)
+        return per_person_frame(0.5 * depth * depth, problem.alive, num_alive(problem))
 
 
 class SceneFloor(Term):
@@ -68,4 +69,4 @@ class SceneFloor(Term):
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         points = problem.observations.floor_points
         distance = (problem.start.alpha0 * (points @ scene.normal) + scene.offset / scene.growth) / self.sigma
-        return geman_mcclure(distance.square(), self.bound**2).sum() / max(len(points), 1)
+        return geman_mcclure(distance * distance, self.bound**2).sum() / max(len(points), 1)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from body.skeleton import NUM_JOINTS, PARTS
 from priors.base import Prior
-from refinement.problem import Problem
-from refinement.scene import Scene
-from refinement.terms.base import Term, per_person_frame
+from refinement.problem import Bodies, Problem, once
+from refinement.scene import Scene, at_joints
+from refinement.terms.base import Term, num_alive, per_person_frame
+from refinement.terms.kernels import squared_norm
 
 
 class ShapePrior(Term):
@@ -42,15 +43,21 @@ class PosePrior(Term):
     """Poses a second that a prior scores, for all: those between are like them, and a flow costs more than all the rest together."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        if self.prior is None:
+            body = at_joints(scene.rotvec, _body(problem.bodies))
+            return per_person_frame(0.5 / self.sigma**2 * squared_norm(body), problem.alive, num_alive(problem))
         pose = smplx_pose(scene, problem)
-        if self.prior is not None:
-            every = max(1, round(problem.fps / self.rate))
-            scored = problem.alive & (torch.arange(pose.shape[1], device=pose.device) % every == every // 2)
-            # a clip or a life too short to be sampled is scored on all its frames
-            scored = torch.where(scored.any(1, keepdim=True), scored, problem.alive)
-            return self.prior.energy(pose[scored]).sum() / scored.sum().clamp_min(1)
-        body = pose[:, :, list(PARTS["body"])]
-        return per_person_frame(0.5 * (body / self.sigma).square(), problem.alive, problem.alive)
+        every = max(1, round(problem.fps / self.rate))
+        scored = problem.alive & (torch.arange(pose.shape[1], device=pose.device) % every == every // 2)
+        # a clip or a life too short to be sampled is scored on all its frames
+        scored = torch.where(scored.any(1, keepdim=True), scored, problem.alive)
+        return self.prior.energy(pose[scored]).sum() / scored.sum().clamp_min(1)
+
+
+@once
+def _body(bodies: Bodies) -> list[int]:
+    """Joints that are SMPL-X's body without its root."""
+    return [joint for joint, place in enumerate(bodies.smplx_index) if place in PARTS["body"]]
 
 
 def smplx_pose(scene: Scene, problem: Problem) -> Tensor:

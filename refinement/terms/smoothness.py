@@ -9,7 +9,8 @@ from torch import Tensor
 
 from refinement.problem import Problem
 from refinement.scene import Scene, camera_centres
-from refinement.terms.base import Term, per_person_frame, student_t
+from refinement.terms.base import Term, num_alive, per_person_frame
+from refinement.terms.kernels import differences, squared_norm, student_t
 
 
 class Smoothness(Term):
@@ -32,11 +33,11 @@ class Smoothness(Term):
 
     def of(self, points: Tensor, problem: Problem) -> Tensor:
         """Of points (P, T, N, 3) in the world; 0 for clips of fewer than three frames."""
-        alive = problem.alive.unfold(1, 3, 1).all(-1) if problem.alive.shape[1] > 2 else problem.alive[:, :0]
-        if alive.shape[1] == 0:
+        if problem.alive.shape[1] < 3:
             return points.sum() * 0
-        square = torch.diff(points, n=2, dim=1).square().sum(-1) * (problem.fps**2 / self.acceleration) ** 2
-        return per_person_frame(student_t(square, self.freedom, 3), alive, problem.alive)
+        alive = problem.alive[:, 2:] & problem.alive[:, 1:-1] & problem.alive[:, :-2]
+        square = squared_norm(differences(points, order=2)) * (problem.fps**2 / self.acceleration) ** 2
+        return per_person_frame(student_t(square, self.freedom, 3), alive, num_alive(problem))
 
 
 class MultiPersonScale(Smoothness):

@@ -1,0 +1,97 @@
+"""What loss terms are built of, with gradients in closed form: each costs one step of the chain rule instead of five."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def squared_norm(vectors: Tensor) -> Tensor:
+    """Squared lengths (...) of vectors (..., D)."""
+    return _SquaredNorm.apply(vectors)
+
+
+def differences(values: Tensor, order: int = 1) -> Tensor:
+    """First or second differences along time, (P, T, ...) -> (P, T - order, ...)."""
+    return _Differences.apply(values, order)
+
+
+def geman_mcclure(square: Tensor, bound: Tensor | float) -> Tensor:
+    """Half of a square, saturating at `bound` / 2 (Geman & McClure, "Statistical Methods for Tomographic Image Reconstruction", 1987).
+
+    Args:
+        square: differentiable.
+        bound: constant; broadcasts.
+    """
+    return _GemanMcClure.apply(square, bound)
+
+
+def student_t(square: Tensor, freedom: float, dimensions: int) -> Tensor:
+    """Minus the log-density of a multivariate Student t, less its constant; `square` is in squared scales."""
+    return _StudentT.apply(square, freedom, dimensions)
+
+
+class _SquaredNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        ctx.save_for_backward(vectors)
+        return (vectors * vectors).sum(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (vectors,) = ctx.saved_tensors
+        return vectors * (2 * gradient)[..., None]
+
+
+class _Differences(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, order: int) -> Tensor:
+        ctx.order = order
+        if order == 1:
+            return values[:, 1:] - values[:, :-1]
+        return (values[:, 2:] + values[:, :-2]).sub_(values[:, 1:-1], alpha=2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        people, frames, *rest = gradient.shape
+        out = gradient.new_zeros(people, frames + ctx.order, *rest)
+        out[:, ctx.order :] = gradient
+        if ctx.order == 1:
+            out[:, :-1] -= gradient
+        else:
+            out[:, :-2] += gradient
+            out[:, 1:-1].sub_(gradient, alpha=2)
+        return out, None
+
+
+class _GemanMcClure(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, square: Tensor, bound: Tensor | float) -> Tensor:
+        share = bound / (square + bound)
+        ctx.save_for_backward(share)
+        return 0.5 * square * share
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (share,) = ctx.saved_tensors
+        return gradient * (0.5 * share * share), None
+
+
+class _StudentT(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, square: Tensor, freedom: float, dimensions: int) -> Tensor:
+        ctx.save_for_backward(square)
+        ctx.freedom, ctx.half = freedom, 0.5 * (freedom + dimensions)
+        return ctx.half * torch.log1p(square / freedom)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (square,) = ctx.saved_tensors
+        return gradient * (ctx.half / (ctx.freedom + square)), None, None
