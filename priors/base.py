@@ -126,6 +126,37 @@ class Prior(TrainablePrior):
             (B, 55, 3), canonical; joints that the prior has not learnt hold `fill`.
         """
 
+    @property
+    def completes(self) -> bool:
+        """Whether it was trained to draw hidden joints given visible ones."""
+        return False
+
+    @torch.no_grad()
+    def complete(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draws the joints that are not visible given those that are.
+
+        Args:
+            pose: (B, 55, 3); what it holds at hidden joints does not matter.
+            visible: (B, 55) bool.
+        Returns:
+            (B, 55, 3), equal to `pose` where visible and at the joints that the prior does not know.
+        Raises:
+            ValueError: if the prior was not trained for that.
+        """
+        if not self.completes:
+            raise ValueError(
+                f"this {type(self).__name__} was not trained to complete poses; give model.use_conditioning=true to flow matching, or to a "
+                "global flow with model.condition=visible_joints"
+            )
+        drawn = self._drawn_given(torch.where(visible.unsqueeze(-1), pose, self.fill.to(pose)), visible[:, self.joint_index], generator)
+        unknown = torch.ones_like(visible)
+        unknown[:, self.joint_index] = False
+        return torch.where((visible | unknown).unsqueeze(-1), pose, drawn)
+
+    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
+        """(B, 55, 3), and which of the J joints are visible, (B, J) -> (B, 55, 3)."""
+        raise NotImplementedError
+
     def extra_scores(self, poses: Tensor) -> dict[str, float | int]:
         """Scores that only this kind of prior has, on held-out poses (N, 55, 3)."""
         return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -16,11 +16,14 @@ from priors.base import Prior, PriorConfigBase
 from priors.flows import TailCompression, standard_normal_log_prob
 from priors.scores import bits_per_dof
 from priors.standardize import Whitening
-from priors.velocity import VelocityField, integrate, with_divergence
+from priors.velocity import VelocityField, VelocityFunction, integrate, times_to_data
+from priors.visibility import draw_visible
 
 # The bound is an integral over the log of the signal-to-noise ratio, between times at which nothing but noise is left (what lies before
 # is worth 0.05 nats) and at which noise is a fiftieth of the data's spread.
 _FIRST_TIME, _LAST_TIME = 0.05, 0.98
+# Derivatives of hidden units that are held at once, so many times the networks' width.
+_CHUNK = 4096
 
 
 class FlowMatchingConfig(PriorConfigBase):
@@ -30,8 +33,12 @@ class FlowMatchingConfig(PriorConfigBase):
     hidden: int = Field(512, ge=1)
     """Width of the velocity network."""
     num_blocks: int = Field(3, ge=1)
+    num_networks: int = Field(1, ge=1)
+    """Velocity networks, trained side by side, whose velocities are averaged."""
     dropout: float = Field(0.15, ge=0, lt=1)
-    num_steps: int = Field(10, ge=1)
+    use_conditioning: bool = True
+    """Whether it also learns the velocities of some joints given the others, half of the time."""
+    num_steps: int = Field(6, ge=1)
     """Steps of Runge-Kutta, four passes of the network each, that a path takes from noise to pose or back."""
     num_draws: int = Field(16, ge=2)
     """Passes of the network that the energy takes."""
@@ -50,6 +57,10 @@ class FlowMatching(Prior):
     Optimisers need something cheaper: `energy` is the variational bound on the negative log-likelihood of the same network read as a
     denoiser (Kingma et al., "Variational diffusion models", NeurIPS 2021), estimated with noise that is drawn once and kept, so that it
     is a smooth function of the pose. Both are defended by a broad angular central Gaussian per joint.
+
+    With `use_conditioning`, half of the training poses have some joints at their end of the path from the start, and the networks are told
+    which: `complete` moves the others alone. Several networks err less than one, as ensembles of regressions do (Breiman, "Bagging
+    predictors", Machine Learning 24, 1996), and their mean is one velocity field with one density.
     """
 
     noise: Tensor
@@ -61,9 +72,14 @@ class FlowMatching(Prior):
         self.whitening = Whitening(self.num_joints)
         self.compression = TailCompression()
         self.broad = AngularCentralGaussian(self.num_joints)
-        self.velocity = VelocityField(self.num_features, config.hidden, config.num_blocks, config.dropout)
+        num_given = self.num_joints if config.use_conditioning else 0
+        self.networks = nn.ModuleList(
+            VelocityField(self.num_features, config.hidden, config.num_blocks, config.dropout, num_given)
+            for _ in range(config.num_networks)
+        )
         drawn = torch.randn(config.num_draws, self.num_features, generator=torch.Generator().manual_seed(0))
         # of one length, which keeps their second moments and takes most of the luck out of a few draws
+        self._times = times_to_data(config.num_steps)
         self.register_buffer("noise", math.sqrt(self.num_features) * nn.functional.normalize(drawn))
 
     @torch.no_grad()
@@ -72,7 +88,16 @@ class FlowMatching(Prior):
         rotvec = self.select(poses)
         self.whitening.fit(rotvec)
         self.broad.fit(rotvec)
-        self.velocity.fit(self._features(rotvec)[0])
+        features, _ = self._features(rotvec)
+        for network in self.networks:
+            network.fit(features)
+
+    def velocity(self, x: Tensor, time: Tensor, visible: Tensor | None = None) -> Tensor:
+        """The mean of the networks: (*batch, 3 J), (*batch), and of which joints x holds what they end in, (*batch, J), none by default ->
+        (*batch, 3 J), zero at those joints."""
+        given = None if visible is None else visible.to(x)
+        mean = sum(network(x, time, given) for network in self.networks) / len(self.networks)
+        return mean if visible is None else mean * ~_by_feature(visible)
 
     def energy(self, pose: Tensor) -> Tensor:
         """A bound on `-log_prob` in nats, in `num_draws` passes of the network: (*batch, 55, 3) -> (*batch,)."""
@@ -88,7 +113,7 @@ class FlowMatching(Prior):
             moved = time.unsqueeze(-1)
             miss = x - noise - self.velocity((1 - moved) * noise + moved * x, time)
             bound = bound + 0.5 * width * time.square() * miss.square().sum(-1)
-        return -defend(log_det - bound, self.broad.log_prob(rotvec).sum(-1), self.config.defensive_weight)
+        return -defend(log_det.sum(-1) - bound, self.broad.log_prob(rotvec).sum(-1), self.config.defensive_weight)
 
     def log_prob(self, pose: Tensor) -> Tensor:
         """Log-density in nats against normalised Haar measure over the joints learnt, by the paths and the divergence along them.
@@ -98,25 +123,33 @@ class FlowMatching(Prior):
         Returns:
             (*batch,).
         """
-        rotvec = self.select(pose)
-        x, log_det = self._features(rotvec)
-        state = torch.cat([x, torch.zeros_like(x[..., :1])], -1).reshape(-1, self.num_features + 1)
-        state = integrate(with_divergence(self.velocity), state, 1.0, 0.0, self.config.num_steps)
-        flow = (standard_normal_log_prob(state[:, :-1]) + state[:, -1]).view(log_det.shape) + log_det
-        return defend(flow, self.broad.log_prob(rotvec).sum(-1), self.config.defensive_weight)
+        return self._log_prob_of(pose, None)
+
+    def log_prob_given(self, pose: Tensor, visible: Tensor) -> Tensor:
+        """Log-density of the hidden joints given the visible ones, as `complete` draws them, in nats against normalised Haar measure.
+
+        It is learnt beside `log_prob`, of which it is the conditional only as far as both are right.
+
+        Args:
+            pose: (*batch, 55, 3).
+            visible: (*batch, 55) bool.
+        Returns:
+            (*batch,).
+        Raises:
+            ValueError: if the prior was not trained to complete.
+        """
+        if not self.completes:
+            raise ValueError("a conditional density needs flow matching that was trained with model.use_conditioning=true")
+        return self._log_prob_of(pose, visible[..., self.joint_index])
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         """The squared error of the velocity, summed over features. Times are half uniform, half logit-normal (Esser et al., ICML 2024)."""
         x, _ = self._features(self.select(pose))
-        # held-out poses meet the same noise each time, so that epochs can be compared
-        generator = None if self.training else torch.Generator(x.device).manual_seed(0)
-        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-        uniform, coin = torch.rand(2, len(x), generator=generator, dtype=x.dtype, device=x.device)
-        normal = torch.randn(len(x), generator=generator, dtype=x.dtype, device=x.device)
-        time = torch.where(coin < 0.5, uniform, torch.sigmoid(normal))
-        moved = time.unsqueeze(-1)
-        miss = x - noise - self.velocity((1 - moved) * noise + moved * x, time)
-        return {"loss": miss.square().sum(-1).mean()}
+        if not self.training:
+            # held-out poses meet the same noise each time, so that epochs can be compared
+            return {"loss": self._miss(self.velocity, x, torch.Generator(x.device).manual_seed(0), None)}
+        visible = draw_visible(len(x), self.joint_indices, x.device) if self.completes else None
+        return {"loss": torch.stack([self._miss(network, x, None, visible) for network in self.networks]).mean()}
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
@@ -129,7 +162,11 @@ class FlowMatching(Prior):
     def reconstruct(self, pose: Tensor) -> Tensor:
         """The pose after its path to noise and back, off by what the integration in `num_steps` steps misses."""
         x, _ = self._features(self.select(pose))
-        return self.expand(self._pose_of(integrate(self.velocity, x, 1.0, 0.0, self.config.num_steps)))
+        return self.expand(self._pose_of(integrate(self.velocity, x, self._times[::-1])))
+
+    @property
+    def completes(self) -> bool:
+        return self.config.use_conditioning
 
     @torch.no_grad()
     def extra_scores(self, poses: Tensor) -> dict[str, float | int]:
@@ -139,13 +176,64 @@ class FlowMatching(Prior):
         values = {"nll": mean, "nll_median": float(nll.median()), "nll_worst": float(nll.max())}
         return values | {"bits_per_dof": bits_per_dof(mean, self.num_joints)}
 
-    def _features(self, rotvec: Tensor) -> tuple[Tensor, Tensor]:
-        """(*batch, J, 3) -> (*batch, 3 J), and the logarithm of how much that stretches Haar measure, (*batch,)."""
-        white, log_det = self.whitening(rotvec)
-        x, of_compression = self.compression(white.flatten(-2))
-        return x, (log_det + haar_correction(rotvec)).sum(-1) + of_compression
+    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
+        # without the broad component: next to a plausible rest, what is left of its share is nothing
+        x, _ = self._features(self.select(pose))
+        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        start = torch.where(_by_feature(visible), x, noise)
+        return self.expand(self._pose_of(start, visible))
 
-    def _pose_of(self, noise: Tensor) -> Tensor:
-        """(N, 3 J) -> (N, J, 3)."""
-        x = integrate(self.velocity, noise, 0.0, 1.0, self.config.num_steps)
-        return self.whitening.inverse(self.compression.inverse(x)[0].unflatten(-1, (self.num_joints, 3)))
+    def _log_prob_of(self, pose: Tensor, visible: Tensor | None) -> Tensor:
+        """Of the joints that are not `visible`, (*batch, J)."""
+        rotvec = self.select(pose)
+        x, log_det = self._features(rotvec)
+        seen = torch.zeros_like(log_det, dtype=torch.bool) if visible is None else visible.expand(log_det.shape)
+        state = torch.cat([x, torch.zeros_like(x[..., :1])], -1).reshape(-1, self.num_features + 1)
+        rows, ends = max(1, _CHUNK // self.num_features), []
+        for at, part in zip(state.split(rows), seen.reshape(-1, self.num_joints).split(rows), strict=True):
+            ends.append(integrate(self._with_divergence(None if visible is None else part), at, self._times[::-1]))
+        state = torch.cat(ends)
+        of_noise = standard_normal_log_prob(state[:, :-1].view(*log_det.shape, 3)) + log_det
+        flow = (of_noise * ~seen).sum(-1) + state[:, -1].view(log_det.shape[:-1])
+        return defend(flow, (self.broad.log_prob(rotvec) * ~seen).sum(-1), self.config.defensive_weight)
+
+    def _with_divergence(self, visible: Tensor | None) -> VelocityFunction:
+        """The velocity of (x, integral of the divergence along the path), (N, 3 J + 1)."""
+
+        def augmented(state: Tensor, time: Tensor) -> Tensor:
+            given = None if visible is None else visible.to(state)
+            parts = [torch.stack(network.with_slopes(state[:, :-1], time, given)) for network in self.networks]
+            velocity, slopes = sum(parts) / len(parts) if visible is None else (sum(parts) / len(parts)) * ~_by_feature(visible)
+            return torch.cat([velocity, slopes.sum(-1, keepdim=True)], -1)
+
+        return augmented
+
+    def _miss(self, field: Callable[..., Tensor], x: Tensor, generator: torch.Generator | None, visible: Tensor | None) -> Tensor:
+        """What a field's velocities at random times are off by, where joints are not `visible`."""
+        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        uniform, coin = torch.rand(2, len(x), generator=generator, dtype=x.dtype, device=x.device)
+        normal = torch.randn(len(x), generator=generator, dtype=x.dtype, device=x.device)
+        time = torch.where(coin < 0.5, uniform, torch.sigmoid(normal))
+        moved = time.unsqueeze(-1)
+        at = (1 - moved) * noise + moved * x
+        if visible is None:
+            return (x - noise - field(at, time)).square().sum(-1).mean()
+        seen = _by_feature(visible)
+        miss = x - noise - field(torch.where(seen, x, at), time, visible.to(x))
+        return (miss.square() * ~seen).sum(-1).mean()
+
+    def _features(self, rotvec: Tensor) -> tuple[Tensor, Tensor]:
+        """(*batch, J, 3) -> (*batch, 3 J), and the logarithm of how much that stretches Haar measure, (*batch, J)."""
+        white, log_det = self.whitening(rotvec)
+        x, of_compression = self.compression(white)
+        return x.flatten(-2), log_det + of_compression + haar_correction(rotvec)
+
+    def _pose_of(self, start: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Where paths end: (N, 3 J), and of which joints that is known, (N, J) -> (N, J, 3)."""
+        x = integrate(lambda at, time: self.velocity(at, time, visible), start, self._times)
+        return self.whitening.inverse(self.compression.inverse(x.unflatten(-1, (self.num_joints, 3)))[0])
+
+
+def _by_feature(of_joints: Tensor) -> Tensor:
+    """(*batch, J) -> (*batch, 3 J)"""
+    return of_joints.bool().repeat_interleave(3, -1)

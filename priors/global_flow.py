@@ -133,25 +133,12 @@ class GlobalFlow(DensityPrior):
         white, _ = self.transform.inverse(noise, context)
         return self.expand(self.whitening.inverse(white.view(-1, self.num_joints, 3)))
 
-    @torch.no_grad()
-    def complete(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draws the joints that are not visible given those that are, in one pass.
+    @property
+    def completes(self) -> bool:
+        return self._given == "visible_joints"
 
-        Args:
-            pose: (B, 55, 3); what it holds at hidden joints does not matter.
-            visible: (B, 55) bool.
-        Returns:
-            (B, 55, 3), equal to `pose` where visible and at the joints that the prior does not know.
-        Raises:
-            ValueError: if the prior is not conditioned on visible joints.
-        """
-        if self._given != "visible_joints":
-            raise ValueError("completion needs a global flow trained with model.use_conditioning=true and model.condition=visible_joints")
-        seen = visible[:, self.joint_index]
-        drawn = self._draw(torch.where(visible.unsqueeze(-1), pose, self.fill.to(pose)), seen, generator)
-        unknown = torch.ones_like(visible)
-        unknown[:, self.joint_index] = False
-        return torch.where((visible | unknown).unsqueeze(-1), pose, drawn)
+    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
+        return self._draw(pose, visible, generator)
 
     def _draw(self, pose: Tensor, visible: Tensor | None, generator: torch.Generator | None) -> Tensor:
         num = len(pose)

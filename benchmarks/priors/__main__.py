@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> list[ResultTable]:
     joints = next(iter(priors.values())).joint_indices if priors else None
     data = replace(load_data(options.data, options.split_radius, joints), motions=options.motions)
     _warn_of_strangers(options.checkpoints, data)
-    candidates = fit_peers(data, options.smplify_gmm) + [trained(name, prior) for name, prior in priors.items()]
+    candidates = fit_peers(data, options.smplify_gmm)
+    baselines = {candidate.name for candidate in candidates}
+    candidates += [trained(f"{name} (trained)" if name in baselines else name, prior) for name, prior in priors.items()]
     tables, seconds = _run(candidates, data, options.tasks)
     about = {
         "data": options.data or "built-in",

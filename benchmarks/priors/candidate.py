@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.priors.completion import complete_by_sampling, complete_to_mean
+from benchmarks.priors.completion import complete_by_sampling, complete_to_mean, mean_rotation
 from body.rotations import canonicalize
 from body.skeleton import JOINT_NAMES, NUM_JOINTS
 from priors import DensityPrior, Prior
+from priors.flow_matching import FlowMatching
 
 _CHUNK = 1024
+_NUM_DRAWS_OF_MEAN, _SEED = 32, 0
 
 
 class Candidate(ABC):
@@ -57,6 +59,12 @@ class Candidate(ABC):
         """`energy` without gradients, in chunks of bounded memory: (N, 55, 3) -> (N,) float64."""
         return torch.cat([self.energy(chunk) for chunk in poses.split(_CHUNK)])
 
+    @torch.no_grad()
+    def surprisal(self, poses: Tensor) -> Tensor:
+        """What tells likely poses from others: the negative logarithm of the density in nats where there is one, else the energy:
+        (N, 55, 3) -> (N,) float64."""
+        return self.energies(poses)
+
     @abstractmethod
     def sample(self, num: int, generator: torch.Generator) -> Tensor:
         """Poses drawn from the prior: (num, 55, 3) float64, canonical. The same generator state gives the same poses."""
@@ -79,7 +87,7 @@ class Candidate(ABC):
 
 
 class DensityCandidate(Candidate):
-    """A candidate with a density, whose energy is its negative logarithm."""
+    """A candidate with a density, whose energy is its negative logarithm, or a bound on that."""
 
     has_density = True
 
@@ -89,6 +97,19 @@ class DensityCandidate(Candidate):
 
     def energy(self, pose: Tensor) -> Tensor:
         return -self.log_prob(pose)
+
+    @torch.no_grad()
+    def surprisal(self, poses: Tensor) -> Tensor:
+        return -torch.cat([self.log_prob(chunk) for chunk in poses.split(_CHUNK)])
+
+
+class ConditionalDensityCandidate(DensityCandidate):
+    """A candidate that also has densities of some joints given the others."""
+
+    @abstractmethod
+    def conditional_log_prob(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
+        """Log-density of the hidden joints given the other ones that it scores, in nats against normalised Haar measure:
+        (N, 55, 3) -> (N,)."""
 
 
 class _Trained(Candidate):
@@ -105,12 +126,53 @@ class _Trained(Candidate):
     def sample(self, num: int, generator: torch.Generator) -> Tensor:
         return self.prior.sample(num, generator).double()
 
+    def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
+        if not self.prior.completes:
+            return super().complete(pose, hidden, num, generator)
+        visible = _without(pose, hidden)
+        drawn = pose.double().expand(num, *pose.shape).clone()
+        for row in drawn:
+            row[:, list(hidden)] = self.prior.complete(pose.float(), visible, generator)[:, list(hidden)].double()
+        return drawn
+
+    def complete_point(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
+        if not self.prior.completes:
+            return super().complete_point(pose, hidden)
+        drawn = self.complete(pose, hidden, _NUM_DRAWS_OF_MEAN, torch.Generator().manual_seed(_SEED))
+        point = drawn[0].clone()
+        point[:, list(hidden)] = mean_rotation(drawn[:, :, list(hidden)])
+        return point
+
 
 class _TrainedDensity(_Trained, DensityCandidate):
     def log_prob(self, pose: Tensor) -> Tensor:
         return -self.energy(pose)
 
 
+class _TrainedPaths(_Trained, DensityCandidate):
+    """Flow matching: its energy is a bound that is cheap enough to optimise, its density takes paths."""
+
+    prior: FlowMatching
+
+    def log_prob(self, pose: Tensor) -> Tensor:
+        return self.prior.log_prob(pose.float()).double()
+
+
+class _TrainedConditionalPaths(_TrainedPaths, ConditionalDensityCandidate):
+    @torch.no_grad()
+    def conditional_log_prob(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
+        return self.prior.log_prob_given(pose.float(), _without(pose, hidden)).double()
+
+
 def trained(name: str, prior: Prior) -> Candidate:
     """A prior from a checkpoint as a candidate; its own energy is computed in float32."""
+    if isinstance(prior, FlowMatching):
+        return (_TrainedConditionalPaths if prior.completes else _TrainedPaths)(name, prior)
     return _TrainedDensity(name, prior) if isinstance(prior, DensityPrior) else _Trained(name, prior)
+
+
+def _without(pose: Tensor, hidden: Sequence[int]) -> Tensor:
+    """Which joints are not hidden: (N, 55) bool."""
+    visible = torch.ones(pose.shape[:-1], dtype=torch.bool)
+    visible[:, list(hidden)] = False
+    return visible

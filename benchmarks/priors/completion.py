@@ -63,8 +63,12 @@ def complete_to_mean(candidate: Candidate, pose: Tensor, hidden: Sequence[int]) 
     "Rotation Averaging", IJCV 2013): (N, 55, 3) -> (N, 55, 3) float64. The same call gives the same poses."""
     sampler = ConditionalSampler(candidate, pose, hidden, fitted_mixture(candidate), torch.Generator().manual_seed(_SEED))
     states = list(sampler.states(_NUM_CHAINS_OF_MEAN))[_NUM_STEPS // 3 :]
-    mean = torch.stack([roma.rotvec_to_rotmat(state).mean(0) for state in states]).mean(0)
-    return sampler.filled(roma.rotmat_to_rotvec(roma.special_procrustes(mean))[None])[0]
+    return sampler.filled(mean_rotation(torch.cat(states))[None])[0]
+
+
+def mean_rotation(rotvec: Tensor) -> Tensor:
+    """The rotations that are closest to draws, by squared chordal distances: (C, ..., 3) -> (..., 3)."""
+    return roma.rotmat_to_rotvec(roma.special_procrustes(roma.rotvec_to_rotmat(rotvec).mean(0)))
 
 
 @lru_cache(maxsize=32)

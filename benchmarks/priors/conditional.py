@@ -41,7 +41,7 @@ def conditional_log_prob(
     filled = poses.repeat(len(state), 1, 1)
     filled[:, list(hidden)] = canonicalize(state.flatten(0, 1))
     proposed = torch.stack([-p.energies(filled).view(state.shape[:2]) - p.marginal_log_prob(poses, seen) for p in proposals])
-    log_weight = -candidate.energies(filled).view(state.shape[:2]) - torch.logsumexp(proposed, 0) + math.log(len(proposals))
+    log_weight = -candidate.surprisal(filled).view(state.shape[:2]) - torch.logsumexp(proposed, 0) + math.log(len(proposals))
     # a Gaussian's mass beyond pi is no rotation's
     log_weight = torch.where((state.norm(dim=-1) <= math.pi).all(-1), log_weight, -torch.inf)
     halves = [log_weight[: len(state) // 2], log_weight[len(state) // 2 :]]

@@ -13,7 +13,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from benchmarks.priors.candidate import DensityCandidate
+from benchmarks.priors.candidate import ConditionalDensityCandidate
 from benchmarks.priors.data import BenchmarkData
 from body.rotations import canonicalize, haar_correction
 from body.skeleton import SMPL_TO_SMPLX
@@ -24,7 +24,7 @@ _REG_COVAR = 1e-5
 """Added to the variances of every covariance that is fitted, in rad^2: a standard deviation of 0.2 degrees."""
 
 
-class Mixture(DensityCandidate):
+class Mixture(ConditionalDensityCandidate):
     """A mixture of K Gaussians over the rotation vectors of J joints.
 
     As a density over rotations it is the mixture restricted to angles <= pi; the little mass beyond is not folded back, so it integrates to
@@ -53,7 +53,6 @@ class Mixture(DensityCandidate):
         return torch.logsumexp(self._weighted(flat, self._components(at)), -1) + haar_correction(rotvec[..., at, :]).sum(-1)
 
     def conditional_log_prob(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
-        """Log-density of the hidden joints given the other ones that it scores: (N, 55, 3) -> (N,)."""
         return self.log_prob(pose) - self.marginal_log_prob(pose, [joint for joint in self.joint_indices if joint not in hidden])
 
     @torch.no_grad()

@@ -8,16 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import roma
 import torch
 from benchmark_cases import poses_of
 
 from benchmarks.priors import vposer
 from benchmarks.priors.__main__ import main
+from benchmarks.priors.candidate import ConditionalDensityCandidate, trained
+from benchmarks.priors.completion import mean_rotation
 from benchmarks.priors.data import load_data
 from benchmarks.priors.peers import PEERS
 from benchmarks.priors.tables import ResultTable
 from configs.base import UserError
 from priors.checkpoint import describe
+from priors.flow_matching import FlowMatchingConfig
 from priors.gaussian import GaussianConfig
 
 JOINTS = (1, 2, 13, 16, 18)
@@ -72,6 +76,40 @@ def test_the_whole_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
     printed = capsys.readouterr().out
     assert "GMM-16" in printed
     assert "nan" not in printed + text
+
+
+def test_a_checkpoint_does_not_hide_a_baseline_of_its_name(folder: Path, tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path / "GMM-8.ckpt", JOINTS, "diagonal")
+    (table, _) = main(["--data", str(folder), "--checkpoints", path, "--output", str(tmp_path / "results"), "--tasks", "likelihood"])
+    assert table.rows["GMM-8"]["NLL"] < table.rows["GMM-8 (trained)"]["NLL"] - 1
+
+
+def test_flow_matching_completes_and_scores_by_itself() -> None:
+    torch.manual_seed(0)
+    poses = poses_of(JOINTS, 300)
+    prior = FlowMatchingConfig(kind="flow_matching", hidden=16, num_blocks=1, num_steps=3).build(JOINTS)
+    prior.start(poses.float())
+    for network in prior.networks:
+        torch.nn.init.normal_(network.of_given.weight)
+    candidate, shown, hidden = trained("flow matching", prior.eval()), poses[:4].clone(), (16, 18)
+    assert isinstance(candidate, ConditionalDensityCandidate)
+    torch.testing.assert_close(candidate.surprisal(shown), -prior.log_prob(shown.float()).detach().double())
+    assert (candidate.energies(shown) - candidate.surprisal(shown)).abs().min() > 1e-3  # the one is a bound on the other
+    drawn = candidate.complete(shown, hidden, 5, torch.Generator().manual_seed(0))
+    point = candidate.complete_point(shown, hidden)
+    visible = torch.ones(4, 55, dtype=torch.bool)
+    visible[:, list(hidden)] = False
+    generator = torch.Generator().manual_seed(0)
+    for row in drawn:
+        torch.testing.assert_close(row, prior.complete(shown.float(), visible, generator).double())
+    kept = [joint for joint in range(55) if joint not in hidden]
+    assert torch.equal(drawn[:, :, kept], shown[:, kept].expand(5, -1, -1, -1))
+    assert torch.equal(point[:, kept], shown[:, kept])
+    many = candidate.complete(shown, hidden, 400, torch.Generator().manual_seed(1))[:, :, hidden]
+    turn = roma.rotvec_geodesic_distance(point[:, hidden], mean_rotation(many)).rad2deg()
+    assert turn.max() < 4 * (roma.rotvec_geodesic_distance(many, mean_rotation(many)).rad2deg().mean() / 32**0.5)
+    conditional = candidate.conditional_log_prob(shown, hidden)
+    torch.testing.assert_close(conditional, prior.log_prob_given(shown.float(), visible).detach().double())
 
 
 def test_what_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ _SMALL = {
     "num_members": 2,
     "num_steps": 3,
     "num_draws": 4,
+    "num_networks": 2,
 }
 
 
@@ -70,7 +71,7 @@ def cases() -> Iterator[tuple[str, PriorConfigBase]]:
         small = _small(config_class)
         for values in itertools.product(*choices.values()):
             chosen = dict(zip(choices, values, strict=True))
-            if chosen.get("use_conditioning") is False and chosen["condition"] != fields["condition"].default:
+            if chosen.get("use_conditioning") is False and "condition" in fields and chosen["condition"] != fields["condition"].default:
                 continue  # what to condition on means nothing without conditioning
             named = [v.kind if isinstance(v, PriorConfigBase) else str(v) for v in values if not isinstance(v, bool)]
             name = "-".join([kind, *named, *(k for k, v in chosen.items() if v is True)])
@@ -80,7 +81,7 @@ def cases() -> Iterator[tuple[str, PriorConfigBase]]:
 def conditioned_on_root(prior: Prior) -> bool:
     """Whether the energy may depend on the root although the root is not learnt."""
     config = prior.config
-    return getattr(config, "use_conditioning", False) and config.condition == "global_orient"
+    return getattr(config, "use_conditioning", False) and getattr(config, "condition", None) == "global_orient"
 
 
 def trained(config: PriorConfigBase, joints: tuple[int, ...], num_steps: int, poses: Tensor, started_on: Tensor, lr: float = 1e-2) -> Prior:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from priors.angular_central_gaussian import defend
 from priors.flow_matching import FlowMatching, FlowMatchingConfig
 from priors.scores import evaluate
-from priors.velocity import VelocityField, integrate, with_divergence
+from priors.velocity import VelocityField, integrate, times_to_data
 
 JOINTS = (1, 16, 18)
 
@@ -34,8 +34,9 @@ def _started(**settings: Any) -> FlowMatching:
 def _gaussian(**settings: Any) -> FlowMatching:
     """Without what the network adds: independent Gaussians of the features, exactly."""
     prior = _started(**settings)
-    nn.init.zeros_(prior.velocity.last.weight)
-    nn.init.zeros_(prior.velocity.last.bias)
+    for network in prior.networks:
+        nn.init.zeros_(network.last.weight)
+        nn.init.zeros_(network.last.bias)
     return prior
 
 
@@ -49,34 +50,44 @@ def test_integration_of_a_linear_field_is_of_fourth_order_and_knows_its_volume()
         assert time.shape == at.shape[:-1]
         return at @ matrix.T
 
-    errors = [float((integrate(field, x, 0.2, 0.8, steps) - exact).abs().max()) for steps in (4, 8)]
+    errors = [float((integrate(field, x, torch.linspace(0.2, 0.8, steps + 1).tolist()) - exact).abs().max()) for steps in (4, 8)]
     assert errors[1] < 1e-4
     assert errors[0] / errors[1] == pytest.approx(16, rel=0.3)
-    state = integrate(with_divergence(field), torch.cat([x, torch.zeros(5, 1).double()], -1), 0.2, 0.8, 8)
-    torch.testing.assert_close(state[:, :-1], exact, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(state[:, -1], (0.6 * matrix.trace()).expand(5))
 
 
 def test_integration_meets_the_field_at_its_time() -> None:
-    end = integrate(lambda x, time: (3 * time**2).unsqueeze(-1).expand_as(x), torch.zeros(2, 1).double(), 1.0, 0.0, 3)
+    end = integrate(lambda x, time: (3 * time**2).unsqueeze(-1).expand_as(x), torch.zeros(2, 1).double(), [1.0, 0.5, 0.4, 0.0])
     torch.testing.assert_close(end, torch.full((2, 1), -1.0).double())
 
 
-def test_the_divergence_is_that_of_each_row() -> None:
+@pytest.mark.parametrize("num_blocks", [1, 3])
+def test_the_slopes_are_the_jacobians_diagonal(num_blocks: int) -> None:
     torch.manual_seed(0)
-    field = shake(VelocityField(5, 16, 2, 0.3), 0.2).double().eval()
-    x, time = torch.randn(1000, 5).double(), torch.rand(1000).double()  # more rows than are held at once
-    augmented = with_divergence(field)(torch.cat([x, torch.zeros(1000, 1).double()], -1), time)
-    torch.testing.assert_close(augmented[:, :-1], field(x, time))
-    for row in (0, 850, 999):
-        jacobian = torch.autograd.functional.jacobian(lambda at, row=row: field(at, time[row]), x[row])
-        torch.testing.assert_close(augmented[row, -1], jacobian.trace())
+    field = shake(VelocityField(5, 16, num_blocks, 0.3, 2), 0.2).double().eval()
+    x, time, given = torch.randn(20, 5).double(), torch.rand(20).double(), torch.rand(20, 2).double()
+    velocity, slopes = field.with_slopes(x, time, given)
+    torch.testing.assert_close(velocity, field(x, time, given))
+    for row in range(20):
+        jacobian = torch.autograd.functional.jacobian(lambda at, row=row: field(at, time[row], given[row]), x[row])
+        torch.testing.assert_close(slopes[row], jacobian.diagonal())
+    torch.testing.assert_close(field.with_slopes(x, time)[1], field.with_slopes(x, time, torch.zeros_like(given))[1])
+
+
+def test_the_density_has_a_gradient() -> None:
+    prior = shake(_started(num_steps=2), 0.02)
+    pose = make_poses(1, seed=3).double()
+
+    def log_prob(joint: Tensor) -> Tensor:
+        return prior.log_prob(torch.cat([pose[:, :16], joint[None, None], pose[:, 17:]], 1))
+
+    assert torch.autograd.gradcheck(log_prob, pose[0, 16].clone().requires_grad_())
 
 
 def test_it_starts_with_independent_gaussians_of_the_data() -> None:
     prior, poses = _gaussian(), make_poses(60, seed=1).double()
     data, _ = prior._features(prior.select(make_poses(500).double()))
     x, log_det = prior._features(prior.select(poses))
+    log_det = log_det.sum(-1)
     spread = data.std(0).clamp_min(0.1)  # that of a hinge's other axes
     flow = torch.distributions.Normal(data.mean(0), spread).log_prob(x).sum(-1) + log_det
     expected = defend(flow, prior.broad.log_prob(prior.select(poses)).sum(-1), 0.01)
@@ -90,13 +101,13 @@ def test_it_starts_with_independent_gaussians_of_the_data() -> None:
 
 def test_density_against_the_jacobian() -> None:
     prior = shake(_started(num_steps=24), 0.02)
-    nn.init.normal_(prior.velocity.last.weight, std=0.1, generator=torch.Generator().manual_seed(1))
+    nn.init.normal_(prior.networks[0].last.weight, std=0.1, generator=torch.Generator().manual_seed(1))
     for pose in make_poses(2, seed=3).double():
         rotvec = prior.select(pose)
 
         def noise_of(w: Tensor) -> Tensor:
             x, _ = prior._features(w)
-            return integrate(prior.velocity, x[None], 1.0, 0.0, 24)[0]
+            return integrate(prior.velocity, x[None], times_to_data(24)[::-1])[0]
 
         jacobian = torch.autograd.functional.jacobian(noise_of, rotvec).flatten(1)
         flow = torch.distributions.Normal(0.0, 1.0).log_prob(noise_of(rotvec)).sum() + torch.linalg.slogdet(jacobian).logabsdet
@@ -129,7 +140,74 @@ def of_a_chain() -> tuple[FlowMatching, Tensor]:
     poses = torch.zeros(1500, 55, 3)
     poses[:, [1, 16]] = 0.3 * torch.randn(1500, 2, 3, generator=generator)
     poses[:, 18] = poses[:, 16].flip(-1) + 0.06 * torch.randn(1500, 3, generator=generator)
-    return trained(_config(num_draws=64, num_steps=8), JOINTS, 400, poses[:1000], started_on=poses[:1000], lr=5e-3), poses
+    return trained(_config(num_draws=64, num_steps=8, num_networks=2), JOINTS, 400, poses[:1000], started_on=poses[:1000], lr=5e-3), poses
+
+
+def test_several_networks_are_one_field(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
+    prior, (x, time) = of_a_chain[0], (torch.randn(7, 9), torch.rand(7))
+    assert len(prior.networks) == 2
+    mean = (prior.networks[0](x, time) + prior.networks[1](x, time)) / 2
+    torch.testing.assert_close(prior.velocity(x, time), mean)
+    assert (prior.networks[0](x, time) - prior.networks[1](x, time)).abs().max() > 1e-2  # each has learnt for itself
+
+
+def test_it_completes_what_depends_on_what(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
+    prior, poses = of_a_chain
+    pose, visible = poses[1000:].clone(), torch.ones(500, 55, dtype=torch.bool)
+    visible[:, 18] = False
+    pose[:, 18] = 1.0  # what hidden joints hold does not matter
+    drawn = prior.complete(pose, visible, torch.Generator().manual_seed(0))
+    kept = [joint for joint in range(55) if joint != 18]
+    assert torch.equal(drawn[:, kept], pose[:, kept])
+    miss = drawn[:, 18] - pose[:, 16].flip(-1)
+    assert miss.abs().median() < 0.08  # 0.04 if it were perfect, 0.28 if the shoulder told nothing
+    assert miss.mean(0).abs().max() < 0.03
+    visible[:, 16] = False  # nothing tells the arm now
+    drawn = prior.complete(pose, visible, torch.Generator().manual_seed(0))
+    assert drawn[:, 16].std() == pytest.approx(0.3, rel=0.15)
+    assert (drawn[:, 18] - drawn[:, 16].flip(-1)).abs().median() < 0.08
+
+
+def test_the_density_of_what_is_hidden(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
+    prior, poses = of_a_chain[0], of_a_chain[1][1000:1300]
+    none = torch.zeros(300, 55, dtype=torch.bool)
+    visible = torch.ones_like(none)
+    visible[:, 18] = False
+    with torch.no_grad():
+        torch.testing.assert_close(prior.log_prob_given(poses, none), prior.log_prob(poses), rtol=0, atol=1e-4)
+        nll = -prior.log_prob_given(poses, visible)
+        moved = poses.clone()
+        moved[:, 18] = poses[:, 18].roll(1, 0)
+        assert (-prior.log_prob_given(moved, visible) > nll + 3).double().mean() > 0.8
+    per_axis = 0.5 * math.log(2 * math.pi * math.e)
+    truth, independent = (3 * (per_axis + math.log(std)) - math.log(8 * math.pi**2) for std in (0.06, math.hypot(0.3, 0.06)))
+    assert truth - 0.3 < float(nll.mean()) < truth + 0.35 * (independent - truth)
+
+
+def test_the_density_of_what_is_hidden_integrates_to_one(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
+    """The mean of p over uniform rotations of the hidden joint, drawn near the data where nearly all of it lies."""
+    prior, poses = of_a_chain
+    pose = poses[1000].expand(4000, 55, 3).clone()
+    half_width = 0.24  # four standard deviations
+    pose[:, 18] = pose[:, 16].flip(-1) + half_width * (2 * torch.rand(4000, 3, generator=torch.Generator().manual_seed(0)) - 1)
+    visible = torch.ones(4000, 55, dtype=torch.bool)
+    visible[:, 18] = False
+    with torch.no_grad():
+        density = prior.log_prob_given(pose, visible).exp()
+    of_haar = torch.sinc(pose[:, 18].norm(dim=-1) / (2 * math.pi)).square() / (8 * math.pi**2)
+    inside = density * of_haar * (2 * half_width) ** 3
+    error = float(inside.std() / math.sqrt(len(inside)))
+    assert error < 0.08
+    # 0.01 of it is the broad component's
+    assert float(inside.mean()) == pytest.approx(0.99, abs=3.5 * error + 0.02)
+
+
+def test_without_conditioning_it_completes_nothing() -> None:
+    prior, pose = _started(use_conditioning=False), make_poses(2).double()
+    assert not prior.completes
+    for call in (prior.complete, prior.log_prob_given):
+        with pytest.raises(ValueError, match=r"model\.use_conditioning=true"):
+            call(pose, torch.ones(2, 55, dtype=torch.bool))
 
 
 def test_it_learns_what_depends_on_what(of_a_chain: tuple[FlowMatching, Tensor]) -> None:

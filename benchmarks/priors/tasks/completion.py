@@ -12,7 +12,7 @@ from benchmarks.priors.parts import scored_parts
 from benchmarks.priors.skeleton import END_EFFECTORS, Skeleton, degrees
 from benchmarks.priors.tables import ResultTable
 
-_NUM_POSES = 100
+_NUM_POSES = 500
 _NUM_DRAWS = 10
 _SEED = 11
 ENDS_ONLY = "ends only"

@@ -1,4 +1,4 @@
-"""Out of distribution: can the energy tell a real pose from one that was made wrong?"""
+"""Out of distribution: can a prior tell a real pose from one that was made wrong?"""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ _NOISE_DEG = (2, 5, 10)
 
 
 def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTable]:
-    """Area under the ROC curve of the energy, the test poses against each kind of wrong ones."""
+    """Area under the ROC curve of the surprisal, the test poses against each kind of wrong ones."""
     wrong = corruptions(data.test, data)
     label = np.repeat([0, 1], len(data.test))
     rows: dict[str, dict[str, float | None]] = {}
     for candidate in candidates:
-        real = candidate.energies(data.test)
+        real = candidate.surprisal(data.test)
         rows[candidate.name] = {
-            name: float(roc_auc_score(label, torch.cat([real, candidate.energies(poses)]).numpy())) for name, poses in wrong.items()
+            name: float(roc_auc_score(label, torch.cat([real, candidate.surprisal(poses)]).numpy())) for name, poses in wrong.items()
         }
-    title = f"Out of distribution: AUROC of the energy, {len(data.test)} real poses against as many wrong ones (0.5 is chance)"
-    return [ResultTable("ood", title, rows, higher_is_better=tuple(wrong))]
+    title = f"Out of distribution: AUROC of the surprisal, {len(data.test)} real poses against as many wrong ones (0.5 is chance)"
+    note = "Surprisal: the negative log-likelihood, the energy where there is none."
+    return [ResultTable("ood", title, rows, higher_is_better=tuple(wrong), notes=(note,))]
 
 
 def corruptions(poses: Tensor, data: BenchmarkData) -> dict[str, Tensor]:
