@@ -24,14 +24,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from benchmarks.full_body import full_body, joints_of
+from benchmarks.joint_flow_loop import JointFlowLoop, training_step
 from body.model import forward_kinematics
 from configs.cli import run
 from configs.writing import write_json
 from datamodules.loader import PoseLoader
 from datamodules.synthetic import synthetic_poses
 from priors.global_flow import GlobalFlowConfig
-from priors.grouped import GroupContext
-from priors.joint_flow import JointFlow, JointFlowConfig
+from priors.joint_flow import JointFlowConfig
 from refinement.builtin_scene import write_builtin_scene
 from refinement.config import RefinementConfig
 from refinement.load import load_problem
@@ -69,38 +69,24 @@ def alone(function: Callable[[], object], repeats: int) -> float:
     return statistics.median(times[1:])
 
 
-def joint_by_joint(prior: JointFlow, pose: Tensor) -> Tensor:
-    """The noise (B, J, 3) and log-determinant (B, J, 1) of a joint flow by a loop over joints, as it would be without grouped networks."""
-    rotvec = prior.select(pose)
-    white, _ = prior.whitening(rotvec)
-    features = prior._context_of(rotvec, None).features
-    rows = [prior.transform(white[:, j], GroupContext(features[j : j + 1], torch.tensor([j]))) for j in range(prior.num_joints)]
-    return torch.stack([torch.cat([noise, log_det[:, None]], 1) for noise, log_det in rows], 1)
-
-
-def all_joints(prior: JointFlow, pose: Tensor) -> Tensor:
-    """The same in one pass."""
-    rotvec = prior.select(pose)
-    white, _ = prior.whitening(rotvec)
-    noise, log_det = prior.transform(white.transpose(0, 1).flatten(0, 1), prior._context_of(rotvec, None))
-    return torch.cat([noise, log_det[:, None]], 1).unflatten(0, (prior.num_joints, -1)).transpose(0, 1)
-
-
 def joint_flow_rows(poses: Tensor, repeats: int, batches: Sequence[int] = (_BATCH, 16)) -> list[Row]:
-    """Training steps of a joint flow over 19 joints against the loop."""
+    """Whole training steps of a joint flow over 19 joints against the loop, with dropout in both."""
     prior = JointFlowConfig(kind="joint_flow").build([j for j in range(1, 22) if j not in (10, 11)])
     prior.start(poses)
+    loop = JointFlowLoop(prior)
+    with torch.no_grad():
+        torch.testing.assert_close(prior.eval().loss(poses)["loss"], loop.eval().loss(poses), atol=1e-4, rtol=1e-4)
+    models = {prior.train(): lambda batch: prior.loss(batch)["loss"], loop.train(): loop.loss}
+    optimizers = {model: torch.optim.AdamW(model.parameters()) for model in models}
     rows = []
     for size in batches:
-        batch = poses[:size]
-        torch.testing.assert_close(all_joints(prior, batch), joint_by_joint(prior, batch), atol=1e-4, rtol=1e-4)
-
-        def step(function: Callable[[JointFlow, Tensor], Tensor], batch: Tensor = batch) -> None:
-            prior.zero_grad()
-            function(prior, batch).square().mean().backward()
-
-        ours, theirs = paired(lambda: step(all_joints), lambda: step(joint_by_joint), repeats)
-        rows.append(_row(f"joint flow, training step, {size} poses", "the same flows in a loop over joints", ours, theirs))
+        ours, theirs = (
+            lambda model=model, loss=loss, batch=poses[:size]: training_step(model, lambda: loss(batch), optimizers[model])
+            for model, loss in models.items()
+        )
+        rows.append(
+            _row(f"joint flow, training step, {size} poses", "separate nflows flows in a loop over joints", *paired(ours, theirs, repeats))
+        )
     return rows
 
 

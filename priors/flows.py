@@ -11,12 +11,14 @@ from nflows.transforms import ActNorm, CompositeTransform, LULinear, Transform
 from nflows.transforms.coupling import AffineCouplingTransform, PiecewiseRationalQuadraticCouplingTransform
 from torch import Tensor, nn
 
+from priors.splines import inverse_rational_quadratic_spline, rational_quadratic_spline
+
 CouplingKind = Literal["affine", "spline"]
 
 # Rotation vectors are no longer than pi, so what a spread of `s` can standardise them to is bounded too, and its compression more so: six
 # covers it for every joint that moves by more than a degree. Beyond the bound nflows' splines are the identity.
-_TAIL_BOUND = 6.0
-_NUM_BINS = 8
+TAIL_BOUND = 6.0
+NUM_BINS = 8
 _COMPRESSION = 2.0
 _MAX_LOG_SCALE = 3.0
 # No rotation compresses to more than this (a turn of pi in a direction that does not move stays just below); a net that extrapolates while
@@ -88,6 +90,26 @@ class _AffineCoupling(AffineCouplingTransform):
         return (_MAX_LOG_SCALE * torch.tanh(raw / _MAX_LOG_SCALE)).exp(), shift
 
 
+class _SplineCoupling(PiecewiseRationalQuadraticCouplingTransform):
+    """nflows' spline coupling with our splines, with features first and rows last in memory: (D, N), seen as (N, D)."""
+
+    def forward(self, inputs: Tensor, context: object = None) -> tuple[Tensor, Tensor]:
+        return self._transformed(rational_quadratic_spline, inputs, context)
+
+    def inverse(self, inputs: Tensor, context: object = None) -> tuple[Tensor, Tensor]:
+        """(N, D) -> the inputs of `forward`, and the log-determinants of this map (N,)."""
+        return self._transformed(inverse_rational_quadratic_spline, inputs, context)
+
+    def _transformed(self, spline: Callable[..., tuple[Tensor, Tensor]], inputs: Tensor, context: object) -> tuple[Tensor, Tensor]:
+        columns = inputs.t()
+        given = columns.index_select(0, self.identity_features)
+        parameters = self.transform_net(given.t(), context).t().contiguous().unflatten(0, (self.num_transform_features, -1))
+        scale = 1 / math.sqrt(self.transform_net.hidden_features)
+        moved, log_slopes = spline(columns.index_select(0, self.transform_features), parameters, NUM_BINS, TAIL_BOUND, scale)
+        order = torch.cat([self.identity_features, self.transform_features]).argsort()
+        return torch.cat([given, moved]).index_select(0, order).t(), log_slopes.sum(0)
+
+
 def coupling(kind: CouplingKind, mask: Sequence[int], make_net: Callable[[int, int], nn.Module]) -> Transform:
     """A coupling layer (Dinh et al., ICLR 2017, or Durkan et al., "Neural Spline Flows", NeurIPS 2019).
 
@@ -98,7 +120,7 @@ def coupling(kind: CouplingKind, mask: Sequence[int], make_net: Callable[[int, i
     mask_tensor = torch.tensor(list(mask))
     if kind == "affine":
         return _AffineCoupling(mask_tensor, make_net)
-    return PiecewiseRationalQuadraticCouplingTransform(mask_tensor, make_net, num_bins=_NUM_BINS, tails="linear", tail_bound=_TAIL_BOUND)
+    return _SplineCoupling(mask_tensor, make_net, num_bins=NUM_BINS, tails="linear", tail_bound=TAIL_BOUND)
 
 
 class _ActNorm(ActNorm):

@@ -53,5 +53,5 @@ class GroupedConditioner(nn.Module):
 
     def forward(self, inputs: Tensor, context: GroupContext) -> Tensor:
         features, groups = context
-        rows = inputs.view(features.shape[0], -1, inputs.shape[-1])
+        rows = inputs.reshape(features.shape[0], -1, inputs.shape[-1])
         return self.net(torch.cat([rows, features], -1), groups).flatten(0, 1)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks import speed
+from benchmarks.joint_flow_loop import JointFlowLoop, training_step
 from datamodules.synthetic import synthetic_poses
 from priors.joint_flow import JointFlowConfig
 from refinement.builtin_scene import write_builtin_scene
@@ -26,14 +27,30 @@ def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
     return prepared(cast(load_problem(*stages, None), torch.float64))
 
 
-def test_a_loop_over_joints_is_the_joint_flow() -> None:
+def test_a_loop_over_joints_is_the_joint_flow_and_learns_alike() -> None:
     poses = synthetic_poses(64, seed=0)
-    prior = JointFlowConfig(kind="joint_flow", hidden=16).build(range(1, 22))
+    torch.manual_seed(0)
+    prior = JointFlowConfig(kind="joint_flow", hidden=16, dropout=0).build(range(1, 22)).double()
+    poses = poses.double()
     prior.start(poses)
-    noise = speed.all_joints(prior.eval(), poses)
-    assert noise.shape == (64, 21, 4)
-    torch.testing.assert_close(noise, speed.joint_by_joint(prior, poses), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(noise[..., :3], prior._forward(prior.select(poses))[0].view(64, 21, 3), atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    loop = JointFlowLoop(prior)
+    for found, expected in zip(loop.transformed(poses), prior._forward(prior.select(poses)), strict=True):
+        assert found.shape[:2] == (64, 21)
+        white_log_det = prior.whitening(prior.select(poses))[1]
+        torch.testing.assert_close(found if found.ndim == 3 else found + white_log_det, expected)
+    assert sum(p.numel() for p in loop.parameters()) == sum(p.numel() for p in prior.parameters())
+    assert len(list(loop.parameters())) == 21 * len(list(prior.parameters()))
+    losses = {prior: lambda: prior.loss(poses)["loss"], loop: lambda: loop.loss(poses)}
+    for model, loss in losses.items():
+        optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+        before = loss().item()
+        for _ in range(3):
+            training_step(model, loss, optimizer)
+        assert loss() < before
+    assert losses[prior]().item() == pytest.approx(losses[loop]().item(), rel=1e-6)
 
 
 def test_a_loop_over_people_and_frames_sums_to_the_whole(problem: Problem) -> None:
