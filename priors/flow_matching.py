@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -24,6 +25,8 @@ from priors.visibility import draw_visible
 _FIRST_TIME, _LAST_TIME = 0.05, 0.98
 # Derivatives of hidden units that are held at once, so many times the networks' width.
 _CHUNK = 4096
+# Poses whose energy keeps all that its gradient needs, and that can be differentiated twice.
+_MAX_KEPT = 1024
 
 
 class FlowMatchingConfig(PriorConfigBase):
@@ -108,11 +111,19 @@ class FlowMatching(Prior):
         first, last = (2 * math.log(t / (1 - t)) for t in (_FIRST_TIME, _LAST_TIME))
         width = (last - first) / self.config.num_draws
         bound = 0.5 * self.num_features * (1 + math.log(2 * math.pi) - last)
+
+        def squared_miss(x: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+            moved = time.unsqueeze(-1)
+            return (x - noise - self.velocity((1 - moved) * noise + moved * x, time)).square().sum(-1)
+
+        # what the passes leave for the gradient is a megabyte a pose: of many poses the gradient is taken at once, pass by pass
+        frozen = not any(parameter.requires_grad for parameter in self.parameters())
+        at_once = torch.is_grad_enabled() and x[..., 0].numel() > _MAX_KEPT and frozen
         for number, noise in enumerate(self.noise):
             time = torch.sigmoid(0.5 * (first + (number + 0.5) * width * torch.ones_like(x[..., 0])))
-            moved = time.unsqueeze(-1)
-            miss = x - noise - self.velocity((1 - moved) * noise + moved * x, time)
-            bound = bound + 0.5 * width * time.square() * miss.square().sum(-1)
+            of_draw = partial(squared_miss, noise=noise, time=time)
+            miss = _WithGradient.apply(x, of_draw) if at_once else of_draw(x)
+            bound = bound + 0.5 * width * time.square() * miss
         return -defend(log_det.sum(-1) - bound, self.broad.log_prob(rotvec).sum(-1), self.config.defensive_weight)
 
     def log_prob(self, pose: Tensor) -> Tensor:
@@ -232,6 +243,24 @@ class FlowMatching(Prior):
         """Where paths end: (N, 3 J), and of which joints that is known, (N, J) -> (N, J, 3)."""
         x = integrate(lambda at, time: self.velocity(at, time, visible), start, self._times)
         return self.whitening.inverse(self.compression.inverse(x.unflatten(-1, (self.num_joints, 3)))[0])
+
+
+class _WithGradient(torch.autograd.Function):
+    """A function of rows (*batch, D) -> (*batch,), each of its own row alone, whose gradient is worked out beside its values."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        with torch.enable_grad():
+            point = x.detach().requires_grad_()
+            values = function(point)
+            ctx.save_for_backward(*torch.autograd.grad(values.sum(), point))
+        return values.detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(f"second derivatives of flow matching's energy are there for up to {_MAX_KEPT} poses at once")
+        return grad.unsqueeze(-1) * ctx.saved_tensors[0], None
 
 
 def _by_feature(of_joints: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from prior_cases import make_poses, random_rotations, shake, trained
 from torch import Tensor, nn
 
+from priors import flow_matching
 from priors.angular_central_gaussian import defend
 from priors.flow_matching import FlowMatching, FlowMatchingConfig
 from priors.scores import evaluate
@@ -252,6 +253,19 @@ def test_the_energy_leads_back_to_the_data(of_a_chain: tuple[FlowMatching, Tenso
         prior.energy(pose).sum().backward()
         optimizer.step()
     assert (pose[:, 18] - pose[:, 16].flip(-1)).norm(dim=-1).mean() < 0.4 * broken
+
+
+def test_the_energy_of_many_poses_has_the_same_gradient(of_a_chain: tuple[FlowMatching, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    prior, found = copy.deepcopy(of_a_chain[0]).requires_grad_(False), []
+    for most in (1000, 10):
+        monkeypatch.setattr(flow_matching, "_MAX_KEPT", most)
+        pose = of_a_chain[1][:40].clone().requires_grad_()
+        energy = prior.energy(pose)
+        found.append((energy.detach(), *torch.autograd.grad(energy.sum(), pose, retain_graph=True)))
+    with pytest.raises(RuntimeError, match="second derivatives"):
+        torch.autograd.grad(energy.sum(), pose, create_graph=True)
+    for kept, again in zip(*found, strict=True):
+        torch.testing.assert_close(kept, again)
 
 
 def test_far_from_the_data_the_density_is_the_broad_ones(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
