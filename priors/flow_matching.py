@@ -15,7 +15,7 @@ from body.rotations import haar_correction
 from priors.angular_central_gaussian import AngularCentralGaussian, defend
 from priors.base import Prior, PriorConfigBase
 from priors.flows import TailCompression, standard_normal_log_prob
-from priors.scores import bits_per_dof
+from priors.scores import likelihood_scores
 from priors.standardize import Whitening
 from priors.velocity import VelocityField, VelocityFunction, integrate, times_to_data
 from priors.visibility import draw_visible
@@ -99,8 +99,7 @@ class FlowMatching(Prior):
         """The mean of the networks: (*batch, 3 J), (*batch), and of which joints x holds what they end in, (*batch, J), none by default ->
         (*batch, 3 J), zero at those joints."""
         given = None if visible is None else visible.to(x)
-        mean = sum(network(x, time, given) for network in self.networks) / len(self.networks)
-        return mean if visible is None else mean * ~_by_feature(visible)
+        return self._mean([network(x, time, given) for network in self.networks], visible)
 
     def energy(self, pose: Tensor) -> Tensor:
         """A bound on `-log_prob` in nats, in `num_draws` passes of the network: (*batch, 55, 3) -> (*batch,)."""
@@ -111,17 +110,12 @@ class FlowMatching(Prior):
         first, last = (2 * math.log(t / (1 - t)) for t in (_FIRST_TIME, _LAST_TIME))
         width = (last - first) / self.config.num_draws
         bound = 0.5 * self.num_features * (1 + math.log(2 * math.pi) - last)
-
-        def squared_miss(x: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-            moved = time.unsqueeze(-1)
-            return (x - noise - self.velocity((1 - moved) * noise + moved * x, time)).square().sum(-1)
-
         # what the passes leave for the gradient is a megabyte a pose: of many poses the gradient is taken at once, pass by pass
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
         at_once = torch.is_grad_enabled() and x[..., 0].numel() > _MAX_KEPT and frozen
         for number, noise in enumerate(self.noise):
             time = torch.sigmoid(0.5 * (first + (number + 0.5) * width * torch.ones_like(x[..., 0])))
-            of_draw = partial(squared_miss, noise=noise, time=time)
+            of_draw = partial(_squared_miss, self.velocity, noise=noise, time=time)
             miss = _WithGradient.apply(x, of_draw) if at_once else of_draw(x)
             bound = bound + 0.5 * width * time.square() * miss
         return -defend(log_det.sum(-1) - bound, self.broad.log_prob(rotvec).sum(-1), self.config.defensive_weight)
@@ -134,7 +128,7 @@ class FlowMatching(Prior):
         Returns:
             (*batch,).
         """
-        return self._log_prob_of(pose, None)
+        return self._log_prob_of(pose, torch.zeros_like(self.joint_index, dtype=torch.bool))
 
     def log_prob_given(self, pose: Tensor, visible: Tensor) -> Tensor:
         """Log-density of the hidden joints given the visible ones, as `complete` draws them, in nats against normalised Haar measure.
@@ -182,10 +176,7 @@ class FlowMatching(Prior):
     @torch.no_grad()
     def extra_scores(self, poses: Tensor) -> dict[str, float | int]:
         """The negative log-likelihoods of held-out poses (N, 55, 3)."""
-        nll = -self.log_prob(poses)
-        mean = float(nll.mean())
-        values = {"nll": mean, "nll_median": float(nll.median()), "nll_worst": float(nll.max())}
-        return values | {"bits_per_dof": bits_per_dof(mean, self.num_joints)}
+        return likelihood_scores(-self.log_prob(poses), self.num_joints)
 
     def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
         # without the broad component: next to a plausible rest, what is left of its share is nothing
@@ -194,27 +185,26 @@ class FlowMatching(Prior):
         start = torch.where(_by_feature(visible), x, noise)
         return self.expand(self._pose_of(start, visible))
 
-    def _log_prob_of(self, pose: Tensor, visible: Tensor | None) -> Tensor:
+    def _log_prob_of(self, pose: Tensor, visible: Tensor) -> Tensor:
         """Of the joints that are not `visible`, (*batch, J)."""
         rotvec = self.select(pose)
         x, log_det = self._features(rotvec)
-        seen = torch.zeros_like(log_det, dtype=torch.bool) if visible is None else visible.expand(log_det.shape)
+        seen = visible.expand(log_det.shape)
         state = torch.cat([x, torch.zeros_like(x[..., :1])], -1).reshape(-1, self.num_features + 1)
         rows, ends = max(1, _CHUNK // self.num_features), []
         for at, part in zip(state.split(rows), seen.reshape(-1, self.num_joints).split(rows), strict=True):
-            ends.append(integrate(self._with_divergence(None if visible is None else part), at, self._times[::-1]))
+            ends.append(integrate(self._with_divergence(part), at, self._times[::-1]))
         state = torch.cat(ends)
         of_noise = standard_normal_log_prob(state[:, :-1].view(*log_det.shape, 3)) + log_det
         flow = (of_noise * ~seen).sum(-1) + state[:, -1].view(log_det.shape[:-1])
         return defend(flow, (self.broad.log_prob(rotvec) * ~seen).sum(-1), self.config.defensive_weight)
 
-    def _with_divergence(self, visible: Tensor | None) -> VelocityFunction:
+    def _with_divergence(self, visible: Tensor) -> VelocityFunction:
         """The velocity of (x, integral of the divergence along the path), (N, 3 J + 1)."""
 
         def augmented(state: Tensor, time: Tensor) -> Tensor:
-            given = None if visible is None else visible.to(state)
-            parts = [torch.stack(network.with_slopes(state[:, :-1], time, given)) for network in self.networks]
-            velocity, slopes = sum(parts) / len(parts) if visible is None else (sum(parts) / len(parts)) * ~_by_feature(visible)
+            parts = [torch.stack(network.with_slopes(state[:, :-1], time, visible.to(state))) for network in self.networks]
+            velocity, slopes = self._mean(parts, visible)
             return torch.cat([velocity, slopes.sum(-1, keepdim=True)], -1)
 
         return augmented
@@ -225,13 +215,12 @@ class FlowMatching(Prior):
         uniform, coin = torch.rand(2, len(x), generator=generator, dtype=x.dtype, device=x.device)
         normal = torch.randn(len(x), generator=generator, dtype=x.dtype, device=x.device)
         time = torch.where(coin < 0.5, uniform, torch.sigmoid(normal))
-        moved = time.unsqueeze(-1)
-        at = (1 - moved) * noise + moved * x
-        if visible is None:
-            return (x - noise - field(at, time)).square().sum(-1).mean()
-        seen = _by_feature(visible)
-        miss = x - noise - field(torch.where(seen, x, at), time, visible.to(x))
-        return (miss.square() * ~seen).sum(-1).mean()
+        return _squared_miss(field, x, noise, time, visible).mean()
+
+    def _mean(self, of_networks: list[Tensor], visible: Tensor | None) -> Tensor:
+        """(..., *batch, 3 J) each, zero where joints are `visible`."""
+        mean = sum(of_networks) / len(of_networks)
+        return mean if visible is None else mean * ~_by_feature(visible)
 
     def _features(self, rotvec: Tensor) -> tuple[Tensor, Tensor]:
         """(*batch, J, 3) -> (*batch, 3 J), and the logarithm of how much that stretches Haar measure, (*batch, J)."""
@@ -243,6 +232,17 @@ class FlowMatching(Prior):
         """Where paths end: (N, 3 J), and of which joints that is known, (N, J) -> (N, J, 3)."""
         x = integrate(lambda at, time: self.velocity(at, time, visible), start, self._times)
         return self.whitening.inverse(self.compression.inverse(x.unflatten(-1, (self.num_joints, 3)))[0])
+
+
+def _squared_miss(field: Callable[..., Tensor], x: Tensor, noise: Tensor, time: Tensor, visible: Tensor | None = None) -> Tensor:
+    """What a field's velocities are off by on the straight path to x, where joints are not `visible`: (*batch, 3 J) -> (*batch,)."""
+    moved = time.unsqueeze(-1)
+    at = (1 - moved) * noise + moved * x
+    if visible is None:
+        return (x - noise - field(at, time)).square().sum(-1)
+    seen = _by_feature(visible)
+    miss = x - noise - field(torch.where(seen, x, at), time, visible.to(x))
+    return (miss.square() * ~seen).sum(-1)
 
 
 class _WithGradient(torch.autograd.Function):

@@ -20,12 +20,19 @@ def bits_per_dof(nll: float, num_joints: int) -> float:
     return nll / (3 * num_joints * math.log(2))
 
 
+def likelihood_scores(nll: Tensor, num_joints: int) -> dict[str, float]:
+    """The scores of poses by their negative log-likelihoods (N,) in nats."""
+    values = _spread("nll", nll)
+    return values | {"bits_per_dof": bits_per_dof(values["nll"], num_joints)}
+
+
 def summarize(prior: TrainablePrior, energies: Tensor) -> dict[str, Any]:
     """The scores of poses or motions by their energies (N,): of a density, negative log-likelihoods; of any other prior, energies."""
-    mean, median, worst = (float(x) for x in (energies.mean(), energies.median(), energies.max()))
-    if not isinstance(prior, DensityPrior):
-        return {"energy": mean, "energy_median": median, "energy_worst": worst}
-    return {"nll": mean, "nll_median": median, "nll_worst": worst, "bits_per_dof": bits_per_dof(mean, prior.num_joints)}
+    return likelihood_scores(energies, prior.num_joints) if isinstance(prior, DensityPrior) else _spread("energy", energies)
+
+
+def _spread(name: str, values: Tensor) -> dict[str, float]:
+    return {name: float(values.mean()), f"{name}_median": float(values.median()), f"{name}_worst": float(values.max())}
 
 
 @torch.no_grad()

@@ -62,7 +62,7 @@ class VelocityField(nn.Module):
         hidden = self._first(x, told, given)
         for norm, inner, of_time, outer in self.blocks:
             hidden = hidden + outer(self.dropout(nn.functional.silu(inner(norm(hidden)) + of_time(told))))
-        return self._velocity(x, time, hidden)
+        return self._velocity(x, time, self._pull(time), hidden)
 
     def with_slopes(self, x: Tensor, time: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The velocities, and the exact diagonal of their Jacobian, whose sum is the divergence: (N, D), (N,), (N, G) -> (N, D), (N, D).
@@ -87,7 +87,8 @@ class VelocityField(nn.Module):
             along = along + step @ outer.weight.T
             hidden = hidden + outer(nn.functional.silu(before))
         slopes = (along * self.last.weight * _silu_slope(hidden).unsqueeze(1)).sum(-1)
-        return self._velocity(x, time, hidden), slopes + self._pull(time)
+        pull = self._pull(time)
+        return self._velocity(x, time, pull, hidden), slopes + pull
 
     def _told(self, time: Tensor) -> Tensor:
         phase = time.unsqueeze(-1) * self.frequencies.to(time)
@@ -103,8 +104,8 @@ class VelocityField(nn.Module):
         left = 1 - moved
         return (moved * self.spread.square() - left) / (moved.square() * self.spread.square() + left.square())
 
-    def _velocity(self, x: Tensor, time: Tensor, hidden: Tensor) -> Tensor:
-        of_gaussians = self.mean + self._pull(time) * (x - time.unsqueeze(-1) * self.mean)
+    def _velocity(self, x: Tensor, time: Tensor, pull: Tensor, hidden: Tensor) -> Tensor:
+        of_gaussians = self.mean + pull * (x - time.unsqueeze(-1) * self.mean)
         return of_gaussians + self.last(nn.functional.silu(hidden))
 
 

@@ -56,6 +56,13 @@ def random_rotations(num: int, seed: int = 0) -> Tensor:
     return roma.unitquat_to_rotvec(quat / quat.norm(dim=-1, keepdim=True))
 
 
+def log_volume(rotvec: Tensor) -> Tensor:
+    """The logarithm of how much normalised Haar measure a volume of rotation vectors holds at one, (3,), by autograd's Jacobian."""
+    turn = torch.autograd.functional.jacobian(lambda w: roma.rotvec_to_rotmat(w).flatten(), rotvec)  # (9, 3)
+    # |dR|_F^2 = 2 |angle|^2, and all rotations together have the volume 8 pi^2
+    return 0.5 * torch.linalg.slogdet(turn.T @ turn / 2).logabsdet - math.log(8 * math.pi**2)
+
+
 def members() -> tuple[type[PriorConfigBase], ...]:
     """The config classes of the registry."""
     return get_args(get_args(PriorConfig)[0])
