@@ -17,7 +17,7 @@ from priors.base import Prior, PriorConfigBase
 from priors.flows import TailCompression, standard_normal_log_prob
 from priors.scores import likelihood_scores
 from priors.standardize import Whitening
-from priors.velocity import VelocityField, VelocityFunction, integrate, times_to_data
+from priors.velocity import VelocityField, integrate, nodes_from_data, times_to_data
 from priors.visibility import draw_visible
 
 # The bound is an integral over the log of the signal-to-noise ratio, between times at which nothing but noise is left (what lies before
@@ -42,9 +42,10 @@ class FlowMatchingConfig(PriorConfigBase):
     use_conditioning: bool = True
     """Whether it also learns the velocities of some joints given the others, half of the time."""
     num_steps: int = Field(6, ge=1)
-    """Steps of Runge-Kutta, four passes of the network each, that a path takes from noise to pose or back."""
+    """Steps of Runge-Kutta, four passes of the network each, that a path takes from noise to pose or back; the density sums twice as
+    many divergences."""
     num_draws: int = Field(16, ge=2)
-    """Passes of the network that the energy takes."""
+    """Passes of a network that the energy takes."""
     defensive_weight: float = Field(0.01, gt=0, lt=1)
     """Share of the broad component in the density."""
 
@@ -83,6 +84,7 @@ class FlowMatching(Prior):
         drawn = torch.randn(config.num_draws, self.num_features, generator=torch.Generator().manual_seed(0))
         # of one length, which keeps their second moments and takes most of the luck out of a few draws
         self._times = times_to_data(config.num_steps)
+        self._nodes = nodes_from_data(2 * config.num_steps)
         self.register_buffer("noise", math.sqrt(self.num_features) * nn.functional.normalize(drawn))
 
     @torch.no_grad()
@@ -102,7 +104,10 @@ class FlowMatching(Prior):
         return self._mean([network(x, time, given) for network in self.networks], visible)
 
     def energy(self, pose: Tensor) -> Tensor:
-        """A bound on `-log_prob` in nats, in `num_draws` passes of the network: (*batch, 55, 3) -> (*batch,)."""
+        """A bound on `-log_prob` in nats, in `num_draws` passes of a network: (*batch, 55, 3) -> (*batch,).
+
+        Each draw asks one of the networks, in turn. Their mean would take as many times the passes; that they disagree loosens the bound.
+        """
         rotvec = self.select(pose)
         x, log_det = self._features(rotvec)
         # x_t = t (x + noise / sqrt(SNR)), and -log p(x) <= -E log p(x | x_t at the last time) + 1/2 integral of |x - x_hat|^2 dSNR, where
@@ -115,7 +120,7 @@ class FlowMatching(Prior):
         at_once = torch.is_grad_enabled() and x[..., 0].numel() > _MAX_KEPT and frozen
         for number, noise in enumerate(self.noise):
             time = torch.sigmoid(0.5 * (first + (number + 0.5) * width * torch.ones_like(x[..., 0])))
-            of_draw = partial(_squared_miss, self.velocity, noise=noise, time=time)
+            of_draw = partial(_squared_miss, self.networks[number % len(self.networks)], noise=noise, time=time)
             miss = _WithGradient.apply(x, of_draw) if at_once else of_draw(x)
             bound = bound + 0.5 * width * time.square() * miss
         return -defend(log_det.sum(-1) - bound, self.broad.log_prob(rotvec).sum(-1), self.config.defensive_weight)
@@ -190,24 +195,24 @@ class FlowMatching(Prior):
         rotvec = self.select(pose)
         x, log_det = self._features(rotvec)
         seen = visible.expand(log_det.shape)
-        state = torch.cat([x, torch.zeros_like(x[..., :1])], -1).reshape(-1, self.num_features + 1)
-        rows, ends = max(1, _CHUNK // self.num_features), []
-        for at, part in zip(state.split(rows), seen.reshape(-1, self.num_joints).split(rows), strict=True):
-            ends.append(integrate(self._with_divergence(part), at, self._times[::-1]))
-        state = torch.cat(ends)
-        of_noise = standard_normal_log_prob(state[:, :-1].view(*log_det.shape, 3)) + log_det
-        flow = (of_noise * ~seen).sum(-1) + state[:, -1].view(log_det.shape[:-1])
+        rows = max(1, _CHUNK // self.num_features)
+        parts = zip(x.reshape(-1, self.num_features).split(rows), seen.reshape(-1, self.num_joints).split(rows), strict=True)
+        ends, divergences = zip(*[self._to_noise(*part) for part in parts], strict=True)
+        of_noise = standard_normal_log_prob(torch.cat(ends).view(*log_det.shape, 3)) + log_det
+        flow = (of_noise * ~seen).sum(-1) - torch.cat(divergences).view(log_det.shape[:-1])
         return defend(flow, (self.broad.log_prob(rotvec) * ~seen).sum(-1), self.config.defensive_weight)
 
-    def _with_divergence(self, visible: Tensor) -> VelocityFunction:
-        """The velocity of (x, integral of the divergence along the path), (N, 3 J + 1)."""
-
-        def augmented(state: Tensor, time: Tensor) -> Tensor:
-            parts = [torch.stack(network.with_slopes(state[:, :-1], time, visible.to(state))) for network in self.networks]
-            velocity, slopes = self._mean(parts, visible)
-            return torch.cat([velocity, slopes.sum(-1, keepdim=True)], -1)
-
-        return augmented
+    def _to_noise(self, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Where paths begin, and the integrals of the divergence along them: (N, 3 J), (N, J) -> (N, 3 J), (N,)."""
+        field = partial(self.velocity, visible=visible)
+        integral, before = torch.zeros_like(x[:, 0]), 1.0
+        for after, weight in self._nodes:
+            # a path costs little beside its Jacobians: it is followed from each of these to the next
+            x = integrate(field, x, [before, after])
+            time = torch.full_like(x[:, 0], after)
+            slopes = self._mean([network.slopes(x, time, visible.to(x)) for network in self.networks], visible)
+            integral, before = integral + weight * slopes.sum(-1), after
+        return integrate(field, x, [before, 0.0]), integral
 
     def _miss(self, field: Callable[..., Tensor], x: Tensor, generator: torch.Generator | None, visible: Tensor | None) -> Tensor:
         """What a field's velocities at random times are off by, where joints are not `visible`."""

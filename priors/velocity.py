@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -62,10 +63,12 @@ class VelocityField(nn.Module):
         hidden = self._first(x, told, given)
         for norm, inner, of_time, outer in self.blocks:
             hidden = hidden + outer(self.dropout(nn.functional.silu(inner(norm(hidden)) + of_time(told))))
-        return self._velocity(x, time, self._pull(time), hidden)
+        moved = time.unsqueeze(-1)
+        of_gaussians = self.mean + self._pull(time) * (x - moved * self.mean)
+        return of_gaussians + self.last(nn.functional.silu(hidden))
 
-    def with_slopes(self, x: Tensor, time: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The velocities, and the exact diagonal of their Jacobian, whose sum is the divergence: (N, D), (N,), (N, G) -> (N, D), (N, D).
+    def slopes(self, x: Tensor, time: Tensor, given: Tensor | None = None) -> Tensor:
+        """The exact diagonal of the velocities' Jacobian, whose sum is the divergence: (N, D), (N,), (N, G) -> (N, D).
 
         Derivatives along all D inputs go through the blocks side by side, which takes D times the arithmetic of a forward pass. Without
         dropout, as in evaluation mode.
@@ -86,9 +89,7 @@ class VelocityField(nn.Module):
             step = torch.baddbmm(product, of_taken, taken) * (scale * _silu_slope(before)).unsqueeze(1)
             along = along + step @ outer.weight.T
             hidden = hidden + outer(nn.functional.silu(before))
-        slopes = (along * self.last.weight * _silu_slope(hidden).unsqueeze(1)).sum(-1)
-        pull = self._pull(time)
-        return self._velocity(x, time, pull, hidden), slopes + pull
+        return (along * self.last.weight * _silu_slope(hidden).unsqueeze(1)).sum(-1) + self._pull(time)
 
     def _told(self, time: Tensor) -> Tensor:
         phase = time.unsqueeze(-1) * self.frequencies.to(time)
@@ -103,10 +104,6 @@ class VelocityField(nn.Module):
         moved = time.unsqueeze(-1)
         left = 1 - moved
         return (moved * self.spread.square() - left) / (moved.square() * self.spread.square() + left.square())
-
-    def _velocity(self, x: Tensor, time: Tensor, pull: Tensor, hidden: Tensor) -> Tensor:
-        of_gaussians = self.mean + pull * (x - time.unsqueeze(-1) * self.mean)
-        return of_gaussians + self.last(nn.functional.silu(hidden))
 
 
 def _silu_slope(x: Tensor) -> Tensor:
@@ -137,3 +134,11 @@ def integrate(field: VelocityFunction, x: Tensor, times: Sequence[float]) -> Ten
 def times_to_data(num_steps: int) -> list[float]:
     """From 0 to 1 in steps that get shorter towards the data, where fields bend: half of the steps do as well as with equal ones."""
     return [1 - (1 - k / num_steps) ** 2 for k in range(num_steps + 1)]
+
+
+def nodes_from_data(num_nodes: int) -> list[tuple[float, float]]:
+    """Times between 1 and 0, in that order, and their weights in the integral of a smooth function over [0, 1]: Gauss's rule in s of
+    t = 1 - (1 - s)^2, the limit of `times_to_data`."""
+    nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
+    left = (1 - nodes) / 2
+    return [(float(1 - rest**2), float(rest * weight)) for rest, weight in zip(left[::-1], weights[::-1], strict=True)]

@@ -15,7 +15,7 @@ from priors import flow_matching
 from priors.angular_central_gaussian import defend
 from priors.flow_matching import FlowMatching, FlowMatchingConfig
 from priors.scores import evaluate
-from priors.velocity import VelocityField, integrate, times_to_data
+from priors.velocity import VelocityField, integrate, nodes_from_data, times_to_data
 
 JOINTS = (1, 16, 18)
 
@@ -60,17 +60,25 @@ def test_integration_meets_the_field_at_its_time() -> None:
     torch.testing.assert_close(end, torch.full((2, 1), -1.0).double())
 
 
+def test_the_nodes_integrate_and_run_from_data_to_noise() -> None:
+    nodes = nodes_from_data(6)
+    times = [time for time, _ in nodes]
+    assert times == sorted(times, reverse=True)
+    for power in range(6):  # a polynomial of degree 2 power + 1 in s, with the slope of t: exact up to degree 11
+        assert sum(weight * time**power for time, weight in nodes) == pytest.approx(1 / (power + 1), rel=1e-12)
+    assert sum(weight / math.sqrt(1 - time) for time, weight in nodes) == pytest.approx(2, rel=1e-12)  # constant in s
+
+
 @pytest.mark.parametrize("num_blocks", [1, 3])
 def test_the_slopes_are_the_jacobians_diagonal(num_blocks: int) -> None:
     torch.manual_seed(0)
     field = shake(VelocityField(5, 16, num_blocks, 0.3, 2), 0.2).double().eval()
     x, time, given = torch.randn(20, 5).double(), torch.rand(20).double(), torch.rand(20, 2).double()
-    velocity, slopes = field.with_slopes(x, time, given)
-    torch.testing.assert_close(velocity, field(x, time, given))
+    slopes = field.slopes(x, time, given)
     for row in range(20):
         jacobian = torch.autograd.functional.jacobian(lambda at, row=row: field(at, time[row], given[row]), x[row])
         torch.testing.assert_close(slopes[row], jacobian.diagonal())
-    torch.testing.assert_close(field.with_slopes(x, time)[1], field.with_slopes(x, time, torch.zeros_like(given))[1])
+    torch.testing.assert_close(field.slopes(x, time), field.slopes(x, time, torch.zeros_like(given)))
 
 
 def test_the_density_has_a_gradient() -> None:
@@ -100,14 +108,14 @@ def test_it_starts_with_independent_gaussians_of_the_data() -> None:
 
 
 def test_density_against_the_jacobian() -> None:
-    prior = shake(_started(num_steps=24), 0.02)
+    prior = shake(_started(num_steps=48), 0.02)
     nn.init.normal_(prior.networks[0].last.weight, std=0.1, generator=torch.Generator().manual_seed(1))
     for pose in make_poses(2, seed=3).double():
         rotvec = prior.select(pose)
 
         def noise_of(w: Tensor) -> Tensor:
             x, _ = prior._features(w)
-            return integrate(prior.velocity, x[None], times_to_data(24)[::-1])[0]
+            return integrate(prior.velocity, x[None], times_to_data(96)[::-1])[0]
 
         jacobian = torch.autograd.functional.jacobian(noise_of, rotvec).flatten(1)
         flow = torch.distributions.Normal(0.0, 1.0).log_prob(noise_of(rotvec)).sum() + torch.linalg.slogdet(jacobian).logabsdet
@@ -130,6 +138,15 @@ def test_the_energy_of_a_perfect_denoiser_is_tight() -> None:
         gap = prior.energy(poses) + prior.log_prob(poses)
     # what is left is the noise at the last time, a fiftieth of a spread of one, a fifth of a hinge's
     assert -0.1 < float(gap.mean()) < 0.3
+
+
+def test_draws_ask_the_networks_in_turn() -> None:
+    prior = _started(num_draws=6, num_networks=3)
+    asked: list[int] = []
+    for number, network in enumerate(prior.networks):
+        network.register_forward_hook(lambda *_, number=number: asked.append(number))
+    prior.energy(make_poses(2).double())
+    assert asked == [0, 1, 2, 0, 1, 2]
 
 
 @pytest.fixture(scope="module")
