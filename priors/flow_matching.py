@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from body.rotations import haar_correction
 from priors.angular_central_gaussian import AngularCentralGaussian, defend
 from priors.base import Prior, PriorConfigBase
+from priors.eager_gradient import EagerGradient
 from priors.flows import TailCompression, standard_normal_log_prob
 from priors.scores import likelihood_scores
 from priors.standardize import Whitening
@@ -121,7 +122,7 @@ class FlowMatching(Prior):
         for number, noise in enumerate(self.noise):
             time = torch.sigmoid(0.5 * (first + (number + 0.5) * width * torch.ones_like(x[..., 0])))
             of_draw = partial(_squared_miss, self.networks[number % len(self.networks)], noise=noise, time=time)
-            miss = _WithGradient.apply(x, of_draw) if at_once else of_draw(x)
+            miss = EagerGradient.apply(x, of_draw) if at_once else of_draw(x)
             bound = bound + 0.5 * width * time.square() * miss
         return -defend(log_det.sum(-1) - bound, self.broad.log_prob(rotvec).sum(-1), self.config.defensive_weight)
 
@@ -248,24 +249,6 @@ def _squared_miss(field: Callable[..., Tensor], x: Tensor, noise: Tensor, time: 
     seen = _by_feature(visible)
     miss = x - noise - field(torch.where(seen, x, at), time, visible.to(x))
     return (miss.square() * ~seen).sum(-1)
-
-
-class _WithGradient(torch.autograd.Function):
-    """A function of rows (*batch, D) -> (*batch,), each of its own row alone, whose gradient is worked out beside its values."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.enable_grad():
-            point = x.detach().requires_grad_()
-            values = function(point)
-            ctx.save_for_backward(*torch.autograd.grad(values.sum(), point))
-        return values.detach()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(f"second derivatives of flow matching's energy are there for up to {_MAX_KEPT} poses at once")
-        return grad.unsqueeze(-1) * ctx.saved_tensors[0], None
 
 
 def _by_feature(of_joints: Tensor) -> Tensor:
