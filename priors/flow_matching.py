@@ -82,10 +82,10 @@ class FlowMatching(Prior):
             VelocityField(self.num_features, config.hidden, config.num_blocks, config.dropout, num_given)
             for _ in range(config.num_networks)
         )
-        drawn = torch.randn(config.num_draws, self.num_features, generator=torch.Generator().manual_seed(0))
-        # of one length, which keeps their second moments and takes most of the luck out of a few draws
         self._times = times_to_data(config.num_steps)
         self._nodes = nodes_from_data(2 * config.num_steps)
+        drawn = torch.randn(config.num_draws, self.num_features, generator=torch.Generator().manual_seed(0))
+        # of one length, which keeps their second moments and takes most of the luck out of a few draws
         self.register_buffer("noise", math.sqrt(self.num_features) * nn.functional.normalize(drawn))
 
     @torch.no_grad()
@@ -205,13 +205,13 @@ class FlowMatching(Prior):
 
     def _to_noise(self, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Where paths begin, and the integrals of the divergence along them: (N, 3 J), (N, J) -> (N, 3 J), (N,)."""
-        field = partial(self.velocity, visible=visible)
+        field, given = partial(self.velocity, visible=visible), visible.to(x)
         integral, before = torch.zeros_like(x[:, 0]), 1.0
         for after, weight in self._nodes:
             # a path costs little beside its Jacobians: it is followed from each of these to the next
             x = integrate(field, x, [before, after])
             time = torch.full_like(x[:, 0], after)
-            slopes = self._mean([network.slopes(x, time, visible.to(x)) for network in self.networks], visible)
+            slopes = self._mean([network.slopes(x, time, given) for network in self.networks], visible)
             integral, before = integral + weight * slopes.sum(-1), after
         return integrate(field, x, [before, 0.0]), integral
 
@@ -224,7 +224,7 @@ class FlowMatching(Prior):
         return _squared_miss(field, x, noise, time, visible).mean()
 
     def _mean(self, of_networks: list[Tensor], visible: Tensor | None) -> Tensor:
-        """(..., *batch, 3 J) each, zero where joints are `visible`."""
+        """(*batch, 3 J) each, zero where joints are `visible`."""
         mean = sum(of_networks) / len(of_networks)
         return mean if visible is None else mean * ~_by_feature(visible)
 
