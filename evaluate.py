@@ -16,18 +16,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see train.py
 
 import torch
 
-from configs.base import UserError
-from configs.cli import Parser, run
-from configs.writing import write_json
-from datamodules.base import DataConfig, PoseDataModule, load_poses
-from datamodules.clips import Clip
-from datamodules.motion_data import MotionDataConfig, MotionDataModule, load_clips
-from priors import MotionCVAE
-from priors.checkpoint import load_prior, read_checkpoint
-from priors.motion_report import plot_motions, score_motions
-from priors.motion_wrongs import num_source_frames
-from priors.report import plot, plot_for_paper, print_table, score
-from refinement.report import evaluate_scene
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.writing import write_json
+from pose_priors.datamodules.base import DataConfig, PoseDataModule, load_poses
+from pose_priors.datamodules.clips import Clip
+from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModule, load_clips
+from pose_priors.priors import MotionCVAE
+from pose_priors.priors.checkpoint import load_prior, read_checkpoint
+from pose_priors.priors.evaluation.report import plot, plot_for_paper, print_table, score
+from pose_priors.priors.motion.negatives import num_source_frames
+from pose_priors.priors.motion.report import plot_motions, score_motions
+from pose_priors.refinement.result.report import evaluate_scene
 
 log = logging.getLogger("evaluate")
 

@@ -13,12 +13,12 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
 
-from configs.base import UserError
-from configs.cli import Parser, run
-from configs.load import load_config
-from refinement.commands import NAMES, NEEDS, PipelineConfig, check_stages, require_output, run_command
-from refinement.many import SequenceRefiner
-from refinement.sequences import InputSequence
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.load import load_config
+from pose_priors.refinement.batch.commands import NAMES, NEEDS, PipelineConfig, check_stages, require_output, run_command
+from pose_priors.refinement.batch.many import SequenceRefiner
+from pose_priors.refinement.formats.sequence import InputSequence
 
 log = logging.getLogger("refine")
 

@@ -7,18 +7,22 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
 
-from configs.base import UserError
-from configs.cli import Parser, run
-from configs.launch import LAUNCHERS, Job, Launcher, launch, layout, new_run, results_of
-from configs.load import load_config
-from refinement.builtin_scene import write_builtin_scene
-from refinement.experiment import RefinementExperiment
-from refinement.many import Outcome, SequenceRefiner, refine_many
-from refinement.sequences import InputSequence, select_sequences, summary_path
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.load import load_config
+from pose_priors.configs.slurm import LAUNCHERS, Launcher, layout, new_run
+from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
+from pose_priors.refinement.batch.experiment import RefinementExperiment
+from pose_priors.refinement.batch.many import Outcome, SequenceRefiner, refine_many
+from pose_priors.refinement.batch.sequences import select_sequences, summary_path
+from pose_priors.refinement.formats.sequence import InputSequence
+
+if TYPE_CHECKING:
+    from pose_priors.configs.launch import Job
 
 log = logging.getLogger("refine")
 
@@ -41,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
         config = config.model_copy(update={"input": config.input.model_copy(update={"path": str(root)})})
     sequences = select_sequences(config)
     if options.launcher is not None:
+        from pose_priors.configs.launch import results_of  # brings submitit, which only jobs need
+
         jobs = _launch(options.launcher, config, sequences)
         return {} if options.launcher == "slurm" else {outcome.sequence: outcome.results for group in results_of(jobs) for outcome in group}
     if sequences[0].path == Path(config.input.path):  # a sequence itself: its mistakes are the user's only result
@@ -67,6 +73,8 @@ def refine_group(config: RefinementExperiment, sequences: Sequence[InputSequence
 
 def _launch(launcher: Launcher, config: RefinementExperiment, sequences: Sequence[InputSequence]) -> list[Job[list[Outcome]]]:
     """One job for each stage and group of sequences; those of the last stage."""
+    from pose_priors.configs.launch import launch
+
     alone = sequences[0].path == Path(config.input.path or "")
     groups = [sequences[i : i + config.slurm.group_size] for i in range(0, len(sequences), config.slurm.group_size)]
     nodes, tasks = layout(config.trainer | {"num_nodes": 1, "devices": 1}, config.slurm)

@@ -15,17 +15,17 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMon
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from configs.base import UserError
-from configs.cli import Parser, run
-from configs.interruption import UntilKilled, slurm_step
-from configs.launch import LAUNCHERS, launch, layout, new_run, results_of
-from configs.load import find_config
-from configs.schema import ExperimentConfig, load_experiment
-from priors.base import TrainablePrior
-from priors.callbacks import AveragedWeights, RunName
-from priors.checkpoint import describe, read_checkpoint
-from priors.logging import make_logger
-from priors.module import PriorModule
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.interruption import UntilKilled, slurm_step
+from pose_priors.configs.load import find_config
+from pose_priors.configs.schema import ExperimentConfig, load_experiment
+from pose_priors.configs.slurm import LAUNCHERS, layout, new_run
+from pose_priors.priors.base import TrainablePrior
+from pose_priors.priors.callbacks import AveragedWeights, RunName
+from pose_priors.priors.checkpoint import describe, read_checkpoint
+from pose_priors.priors.logging import make_logger
+from pose_priors.priors.module import PriorModule
 
 log = logging.getLogger("train")
 
@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> Path:
         read_checkpoint(options.resume)  # before the data take their time
     if options.launcher is None:
         return fit(config, name, options.resume, slurm_step())
+    from pose_priors.configs.launch import launch, results_of  # brings submitit, which only jobs need
+
     started = new_run(name)
     nodes, tasks = layout(config.trainer, config.slurm)
     call = (config, name, options.resume, started)

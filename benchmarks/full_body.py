@@ -10,8 +10,8 @@ import smplx
 import torch
 from torch import Tensor
 
-from body.builtin import rest_joints
-from body.skeleton import NUM_JOINTS, PARENTS
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.skeleton import NUM_JOINTS, PARENTS
 
 _NUM_VERTICES, _NUM_FACES, _NUM_SHAPES = 10475, 20908, 20
 

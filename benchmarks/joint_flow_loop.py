@@ -7,9 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from body.rotations import NUM_MATRIX_FEATURES, haar_correction
-from priors.angular_central_gaussian import defend
-from priors.flows import (
+from pose_priors.body.rotations import NUM_MATRIX_FEATURES, haar_correction
+from pose_priors.priors.angular_central_gaussian import defend
+from pose_priors.priors.joint_flow import JointFlow
+from pose_priors.priors.networks.flows import (
     NUM_BINS,
     TAIL_BOUND,
     PiecewiseRationalQuadraticCouplingTransform,
@@ -18,7 +19,6 @@ from priors.flows import (
     compose,
     standard_normal_log_prob,
 )
-from priors.joint_flow import JointFlow
 
 _CLIP = 1.0
 

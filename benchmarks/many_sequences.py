@@ -20,9 +20,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from configs.base import UserError
-from configs.cli import run
-from refinement.sequences import find_sequences
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import run
+from pose_priors.refinement.batch.sequences import find_sequences
 
 _ROOT = Path(__file__).parents[1]
 
@@ -65,6 +65,7 @@ def differing(one: Path, other: Path) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=Path, required=True, help="a folder of sequences")
     parser.add_argument("--output", type=Path, required=True, help="an empty folder for the results")

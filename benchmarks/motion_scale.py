@@ -22,14 +22,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from configs.cli import run
-from priors import MotionPrior
-from refinement.config import RefinementConfig
-from refinement.load import load_problem
-from refinement.people import PeopleConfig
-from refinement.problem import Problem
-from refinement.refiner import RefinementInput, Stage5Refiner, load_priors
-from refinement.scene import camera_centres
+from pose_priors.configs.cli import run
+from pose_priors.priors import MotionPrior
+from pose_priors.refinement.given.load import load_problem
+from pose_priors.refinement.given.people import PeopleConfig
+from pose_priors.refinement.given.priors import load_priors
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.scene import camera_centres
 
 _STAGES = ("1_camera_estimation", "2_tracking", "3_pose_estimation")
 _BLIND = {"lambda_depth": 0.0, "alpha_change_threshold": 0.1}

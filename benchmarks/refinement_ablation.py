@@ -21,15 +21,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from configs.base import UserError
-from configs.cli import run
-from priors import Prior, load_prior
-from refinement.config import RefinementConfig
-from refinement.load import load_problem
-from refinement.metrics import Track
-from refinement.problem import Problem
-from refinement.refiner import RefinementInput, Stage5Refiner
-from refinement.report import Truth, compare, read_before, read_truth
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import run
+from pose_priors.priors import Prior, load_prior
+from pose_priors.refinement.given.load import load_problem
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.result.metrics import Track
+from pose_priors.refinement.result.report import Truth, compare, read_before, read_truth
+from pose_priors.refinement.solve.config import RefinementConfig
 
 _COLUMNS = {
     "abs-MPJPE mm": "abs_mpjpe_mm",
@@ -71,6 +71,7 @@ class Case:
         return cls(folder, read_truth(folder.parent / f"{folder.name}_gt.npz"), read_before(folder, []))
 
     def problem(self, dropout: float = 0.0, seed: int = 0) -> Problem:
+        """What the refinement is given, with a share of the keypoints dropped."""
         stages = [self.folder / stage for stage in _STAGES]
         return load_problem(*stages[:3], stages[3] if stages[3].is_dir() else None, keypoint_dropout=dropout, seed=seed)
 
@@ -87,6 +88,7 @@ class Case:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=Path, nargs="+", required=True, help="folders of sequences")
     parser.add_argument("--only", nargs="+", default=[*_PARTS, "priors"], metavar="NAME", help=f"{', '.join(_PARTS)}, priors")

@@ -23,24 +23,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from benchmarks.full_body import full_body, joints_of
-from benchmarks.joint_flow_loop import JointFlowLoop, training_step
-from body.model import forward_kinematics
-from configs.cli import run
-from configs.writing import write_json
-from datamodules.loader import PoseLoader
-from datamodules.synthetic import synthetic_poses
-from priors.global_flow import GlobalFlowConfig
-from priors.joint_flow import JointFlowConfig
-from refinement.builtin_scene import write_builtin_scene
-from refinement.config import RefinementConfig
-from refinement.load import load_problem
-from refinement.module import prepared
-from refinement.noise import NoiseLevels, estimate_noise
-from refinement.objective import Objective
-from refinement.problem import Problem, cast
-from refinement.stages import make_stages
-from refinement.variables import Variables
+from pose_priors.benchmarks.full_body import full_body, joints_of
+from pose_priors.benchmarks.joint_flow_loop import JointFlowLoop, training_step
+from pose_priors.body.model import forward_kinematics
+from pose_priors.configs.cli import run
+from pose_priors.configs.writing import write_json
+from pose_priors.datamodules.loader import PoseLoader
+from pose_priors.datamodules.synthetic import synthetic_poses
+from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
+from pose_priors.priors.global_flow import GlobalFlowConfig
+from pose_priors.priors.joint_flow import JointFlowConfig
+from pose_priors.refinement.given.load import load_problem
+from pose_priors.refinement.given.problem import Problem, cast
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.module import prepared
+from pose_priors.refinement.solve.noise import NoiseLevels, estimate_noise
+from pose_priors.refinement.solve.objective import Objective
+from pose_priors.refinement.solve.stages import make_stages
+from pose_priors.refinement.solve.variables import Variables
 
 _STAGES = ("1_camera_estimation", "2_tracking", "3_pose_estimation")
 _BATCH, _POSES, _BODIES = 512, 100_000, 300

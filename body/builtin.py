@@ -20,7 +20,7 @@ import math
 import torch
 from torch import Tensor
 
-from body.skeleton import JOINT_NAMES, MIRROR
+from pose_priors.body.skeleton import JOINT_NAMES, MIRROR
 
 STATURE = 1.70
 """Body height in metres that `rest_joints` assumes unless told otherwise."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from body.skeleton import JOINT_NAMES, MIRROR
+from pose_priors.body.skeleton import JOINT_NAMES, MIRROR
 
 # Lower and upper bound in degrees about x, y, z, for joints of the middle and of the left side.
 # Left side: hip -x flexion, +z abduction, +y external rotation; knee +x flexion; ankle +x plantar flexion, -z inversion; shoulder +z

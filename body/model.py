@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from body.exponential import applied, cross, exponential, product, right_jacobian_transposed
-from body.skeleton import PARENTS, tree_depth
+from pose_priors.body.exponential import applied, cross, exponential, product, right_jacobian_transposed
+from pose_priors.body.skeleton import PARENTS, tree_depth
 
 
 def forward_kinematics(rotvec: Tensor, rest_joints: Tensor, parents: Sequence[int] = PARENTS) -> tuple[Tensor, Tensor]:

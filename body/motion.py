@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from body.model import forward_kinematics
-from body.motion_state import CONTACT_JOINTS, NUM_JOINTS, make_states
-from body.skeleton import MIRROR, PARENTS, index_of
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.motion_state import CONTACT_JOINTS, NUM_JOINTS, make_states
+from pose_priors.body.skeleton import MIRROR, PARENTS, index_of
 
 _LEG = [index_of(name) for name in ("left_hip", "left_knee", "left_ankle")]
 _MIRROR = list(MIRROR[:NUM_JOINTS])

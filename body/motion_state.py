@@ -15,8 +15,8 @@ import roma
 import torch
 from torch import Tensor
 
-from body.model import chained
-from body.skeleton import PARENTS
+from pose_priors.body.model import chained
+from pose_priors.body.skeleton import PARENTS
 
 FPS = 30.0
 """Frames a second of all states."""

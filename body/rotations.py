@@ -12,7 +12,7 @@ import roma
 import torch
 from torch import Tensor
 
-from body.skeleton import MIRROR
+from pose_priors.body.skeleton import MIRROR
 
 LOG_HAAR_VOLUME = math.log(8 * math.pi**2)
 """Log of the volume of SO(3) under the metric in which rotation vectors are normal coordinates, hence log(8 pi^2)."""

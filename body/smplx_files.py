@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from body.skeleton import NUM_JOINTS, SMPL_TO_SMPLX, SMPLH_TO_SMPLX
-from body.surface import Surface
-from configs.base import UserError
+from pose_priors.body.skeleton import NUM_JOINTS, SMPL_TO_SMPLX, SMPLH_TO_SMPLX
+from pose_priors.body.surface import Surface
+from pose_priors.configs.base import UserError
 
 _SMPLX_INDEX = {"smpl": (*SMPL_TO_SMPLX, -1, -1), "smplh": SMPLH_TO_SMPLX, "smplx": tuple(range(NUM_JOINTS))}
 _NAME = re.compile(r"(smplx?|smplh)_(.*)", re.IGNORECASE)

@@ -10,8 +10,8 @@ import roma
 import torch
 from torch import Tensor
 
-from body.model import forward_kinematics
-from body.skeleton import NUM_JOINTS
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.skeleton import NUM_JOINTS
 
 _CHUNK = 16  # frames at once: some 10 MB each
 

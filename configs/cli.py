@@ -9,7 +9,25 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
-from configs.base import UserError
+from pose_priors.configs.base import UserError
+
+# Which extra of the package brings a library that not everybody needs.
+EXTRAS = {
+    "pytorch_lightning": "train",
+    "yaml": "train",
+    "rich": "train",
+    "scipy": "train",
+    "sklearn": "train",
+    "matplotlib": "train",
+    "tensorboard": "train",
+    "wandb": "train",
+    "h5py": "refine",
+    "PIL": "refine",
+    "rerun": "view",
+    "viser": "view",
+    "submitit": "slurm",
+    "smplx": "smplx",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,10 +51,16 @@ def set_up_console() -> None:
 
 
 def run(main: Callable[[], object]) -> None:
-    """Runs a script's `main`; a `UserError` is printed as one line and exits with code 2."""
+    """Runs a script's `main`; a `UserError`, or a library that is not installed, is printed as one line and exits with code 2."""
     set_up_console()
     try:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        library = (error.name or "").split(".")[0]
+        if library not in EXTRAS:
+            raise
+        print(f"error: {library} is not installed; it comes with: pip install 'pose-priors[{EXTRAS[library]}]'", file=sys.stderr)
         sys.exit(2)

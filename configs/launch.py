@@ -12,56 +12,31 @@ import shutil
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import submitit
-from pydantic import Field
 from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError, environment_variables
 from submitit.helpers import TorchDistributedEnvironment
 
-from configs.base import Config, UserError
-from configs.cli import set_up_console
+import pose_priors
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import set_up_console
+from pose_priors.configs.slurm import Launcher, SlurmConfig
 
 log = logging.getLogger("launch")
 
-Launcher = Literal["slurm", "local"]
-LAUNCHERS = get_args(Launcher)
 Job = submitit.Job
 
-_ROOT = Path(__file__).parents[1]
+# the folder on `sys.path` in which this very package is found, in a checkout or installed
+_IMPORT_ROOT = Path(pose_priors.__file__).resolve().parents[pose_priors.__file__.endswith("__init__.py")]
 _POLL_S = 0.5
 # The warning before the time limit: so many seconds, and at most this share of the limit, so that a short job has time to work too.
 _WARNING_S, _WARNING_SHARE = 90, 0.25
 # A signal that comes while Python still loads the code must not end the job: what ends by itself in the time of grace is not queued again.
 _PYTHON = shlex.join(["bash", "-c", 'trap "" TERM USR2; exec "$0" "$@"', sys.executable])
-
-
-class SlurmConfig(Config):
-    """What each job gets. `--launcher local` takes from it what one machine can give: CPUs, GPUs, time, sizes and logs."""
-
-    partition: str | None = None
-    """Null for the cluster's default."""
-    time_min: int = Field(240, ge=1)
-    """Minutes until a job is stopped and started again from where it was, at most `max_timeouts` times."""
-    max_timeouts: int = Field(10, ge=0)
-    """How often a job may run out of time. Being preempted does not count."""
-    mem_gb: float | None = Field(None, gt=0)
-    """Memory of a node; null for the cluster's default."""
-    cpus_per_task: int = Field(4, ge=1)
-    """CPUs, and so threads, of each process."""
-    gpus_per_node: int = Field(0, ge=0)
-    group_size: int = Field(8, ge=1)
-    """Sequences that one task of the array refines, one after the other."""
-    array_parallelism: int = Field(16, ge=1)
-    """How many tasks of an array may run at once."""
-    log_dir: str = "logs"
-    """Each launch gets a folder in it. It has to be on a disk that all nodes see."""
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    """Passed on to sbatch: `account: my_lab`, `qos: long`, `constraint: a100`, ..."""
 
 
 class Call(submitit.helpers.Checkpointable):
@@ -81,36 +56,6 @@ class Call(submitit.helpers.Checkpointable):
         if job.cluster == "local" and job.num_tasks > 1:  # in Slurm, Lightning reads Slurm's own variables
             TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
         return self.function(*self.arguments)
-
-
-def new_run(name: str) -> str:
-    """A name that no other launch has: of its folder of logs, and of the run in its checkpoints."""
-    return f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-
-
-def layout(trainer: Mapping[str, Any], config: SlurmConfig) -> tuple[int, int]:
-    """How many nodes, and tasks on each, make the processes that Lightning's Trainer expects with these options.
-
-    Raises:
-        UserError: if that cannot be told, or the job asks for fewer GPUs than the Trainer uses.
-    """
-    nodes, devices, accelerator = trainer.get("num_nodes", 1), trainer.get("devices", "auto"), trainer.get("accelerator", "auto")
-    if devices in ("auto", -1, "-1"):
-        devices = config.gpus_per_node if accelerator != "cpu" else 1
-        tasks = max(devices, 1)
-    elif isinstance(devices, list):
-        tasks = len(devices)
-    elif str(devices).isdigit() and int(devices) > 0:
-        tasks = int(devices)
-    else:
-        raise UserError(f"trainer.devices={devices}: expected a number, a list of numbers or auto, to know how many processes a node has")
-    if type(nodes) is not int or nodes < 1:
-        raise UserError(f"trainer.num_nodes={nodes}: expected a whole number above 0")
-    if accelerator in ("gpu", "cuda") and config.gpus_per_node < tasks:
-        raise UserError(
-            f"trainer.accelerator={accelerator} with {tasks} devices, but slurm.gpus_per_node={config.gpus_per_node}; set it to {tasks}"
-        )
-    return nodes, tasks
 
 
 def launch(
@@ -219,15 +164,15 @@ def _executor(
 
 def _environment(config: SlurmConfig) -> dict[str, str]:
     """What has to be known before a job's Python starts: where the project is, and how many threads there may be."""
-    path = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    path = [str(_IMPORT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": str(config.cpus_per_task), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def _importable(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of the script that is running as others import it: by the script's name, not as `__main__`."""
+    """A function of the script that is running as others import it: by its name in the package, not as `__main__`."""
     if function.__module__ != "__main__":
         return function
-    return getattr(importlib.import_module(Path(sys.modules["__main__"].__file__).stem), function.__name__)
+    return getattr(importlib.import_module(f"pose_priors.{Path(sys.modules['__main__'].__file__).stem}"), function.__name__)
 
 
 def _start(executor: submitit.AutoExecutor, tasks: Sequence[Call], num_parallel: int, after: Sequence[Job[Any]]) -> list[Job[Any]]:

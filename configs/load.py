@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from configs.base import Config, UserError
+from pose_priors.configs.base import Config, UserError
 
 CONFIG_DIR = Path(__file__).parent
 

@@ -8,16 +8,16 @@ from typing import Any
 from pydantic import Field
 from pytorch_lightning import Callback
 
-from configs.base import Config
-from configs.launch import SlurmConfig
-from configs.load import kinds_allowed, read_config, validate
-from datamodules.base import DataConfig, PoseDataModule
-from datamodules.motion_data import MotionDataConfig, MotionDataModule
-from priors import AnyPriorConfig, MotionCVAE, MotionCVAEConfig, Prior, PriorConfig
-from priors.callbacks import MotionReport, SampleReport
-from priors.logging import LoggingConfig
-from priors.module import TrainingConfig
-from priors.motion_wrongs import num_source_frames
+from pose_priors.configs.base import Config
+from pose_priors.configs.load import kinds_allowed, read_config, validate
+from pose_priors.configs.slurm import SlurmConfig
+from pose_priors.datamodules.base import DataConfig, PoseDataModule
+from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModule
+from pose_priors.priors import AnyPriorConfig, MotionCVAE, MotionCVAEConfig, Prior, PriorConfig
+from pose_priors.priors.callbacks import MotionReport, SampleReport
+from pose_priors.priors.logging import LoggingConfig
+from pose_priors.priors.module import TrainingConfig
+from pose_priors.priors.motion.negatives import num_source_frames
 
 
 class ExperimentConfig(Config):

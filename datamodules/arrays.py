@@ -12,8 +12,8 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from configs.base import UserError
-from datamodules.safe_pickle import load_pickle, load_torch, unpickle
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.safe_pickle import load_pickle, load_torch, unpickle
 
 SUFFIXES = (".npz", ".npy", ".pt", ".pkl")
 UNNAMED = "array"

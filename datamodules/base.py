@@ -13,16 +13,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from body.rotations import mirror_pose
-from configs.base import UserError
-from datamodules.cache import Conversion, PoseSet, open_poses
-from datamodules.files import find_files
-from datamodules.formats import HandConvention
-from datamodules.joints import describe, find_joints
-from datamodules.loader import PoseLoader
-from datamodules.sides import SidesConfig
-from datamodules.splits import MAX_RADIUS_ROWS, Segment, Split, split_by_radius, split_rows
-from datamodules.view import PoseView
+from pose_priors.body.rotations import mirror_pose
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.cache import Conversion, PoseSet, open_poses
+from pose_priors.datamodules.files import find_files
+from pose_priors.datamodules.formats import HandConvention
+from pose_priors.datamodules.joints import describe, find_joints
+from pose_priors.datamodules.loader import PoseLoader
+from pose_priors.datamodules.sides import SidesConfig
+from pose_priors.datamodules.splits import MAX_RADIUS_ROWS, Segment, Split, split_by_radius, split_rows
+from pose_priors.datamodules.view import PoseView
 
 log = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ class PoseDataModule(pl.LightningDataModule):
     def _pool(self) -> PoseSet:
         if self.config.pool is not None:
             return _open(self.config.pool, self.config)
-        from datamodules.synthetic import synthetic_poses
+        from pose_priors.datamodules.synthetic import synthetic_poses
 
         poses = synthetic_poses(self.config.num_poses, self.seed).numpy()
         counts = dict.fromkeys(("files", "skipped_files", "nan_rows", "invalid_rows", "duplicates"), 0)

@@ -20,10 +20,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from body.skeleton import NUM_JOINTS
-from configs.base import UserError
-from datamodules.formats import HandConvention, PoseSource
-from datamodules.splits import Segment
+from pose_priors.body.skeleton import NUM_JOINTS
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.formats import HandConvention, PoseSource
+from pose_priors.datamodules.splits import Segment
 
 log = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ import roma
 import torch
 from torch import Tensor
 
-from body.builtin import BALL_HEIGHT, rest_joints
-from body.motion import MotionWindows, posed_joints
-from body.motion_state import FPS, NUM_JOINTS
-from body.rotations import slerp
-from configs.base import UserError
-from datamodules.arrays import Entry, describe, open_arrays
-from datamodules.contacts import find_floor, label_contacts
-from datamodules.formats import PoseSource
+from pose_priors.body.builtin import BALL_HEIGHT, rest_joints
+from pose_priors.body.motion import MotionWindows, posed_joints
+from pose_priors.body.motion_state import FPS, NUM_JOINTS
+from pose_priors.body.rotations import slerp
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.arrays import Entry, describe, open_arrays
+from pose_priors.datamodules.contacts import find_floor, label_contacts
+from pose_priors.datamodules.formats import PoseSource
 
 UpAxis = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from body.motion import steps
-from body.motion_state import CONTACT_JOINTS
-from body.skeleton import index_of
+from pose_priors.body.motion import steps
+from pose_priors.body.motion_state import CONTACT_JOINTS
+from pose_priors.body.skeleton import index_of
 
 _TOES = [index_of("left_foot"), index_of("right_foot")]
 # Rempe et al., ICCV 2021: a joint touches where it is low and moves by less than 5 mm in a frame of 30 a second.

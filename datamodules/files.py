@@ -7,8 +7,8 @@ import logging
 import re
 from pathlib import Path
 
-from configs.base import UserError
-from datamodules.arrays import SUFFIXES
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.arrays import SUFFIXES
 
 log = logging.getLogger(__name__)
 

@@ -23,11 +23,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from body.hands import mean_hands
-from body.rotations import canonicalize
-from body.skeleton import NUM_JOINTS, PARTS, POSE53_TO_SMPLX, SMPL_TO_SMPLX, SMPLH_TO_SMPLX
-from configs.base import UserError
-from datamodules.arrays import UNNAMED, Entry, describe, open_arrays
+from pose_priors.body.hands import mean_hands
+from pose_priors.body.rotations import canonicalize
+from pose_priors.body.skeleton import NUM_JOINTS, PARTS, POSE53_TO_SMPLX, SMPL_TO_SMPLX, SMPLH_TO_SMPLX
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.arrays import UNNAMED, Entry, describe, open_arrays
 
 HandConvention = Literal["absolute", "relative_to_mean"]
 

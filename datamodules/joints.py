@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from body.skeleton import JOINT_NAMES, PARTS
-from configs.base import UserError
+from pose_priors.body.skeleton import JOINT_NAMES, PARTS
+from pose_priors.configs.base import UserError
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from body.rotations import mirror_pose
+from pose_priors.body.rotations import mirror_pose
 
 
 class PoseArray(Protocol):

@@ -11,15 +11,15 @@ import numpy as np
 import pytorch_lightning as pl
 from pydantic import Field
 
-from body.motion import MotionWindows
-from body.motion_state import FPS
-from configs.base import UserError
-from datamodules.base import SIDES, Side
-from datamodules.clips import SMPL_STATURE, Clip, UnusableClipError, UpAxis, make_clip, read_clip, y_up_to_z_up
-from datamodules.files import find_files
-from datamodules.motion_loader import MotionLoader, WindowArrays
-from datamodules.sides import SidesConfig
-from datamodules.splits import assign
+from pose_priors.body.motion import MotionWindows
+from pose_priors.body.motion_state import FPS
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.base import SIDES, Side
+from pose_priors.datamodules.clips import SMPL_STATURE, Clip, UnusableClipError, UpAxis, make_clip, read_clip, y_up_to_z_up
+from pose_priors.datamodules.files import find_files
+from pose_priors.datamodules.motion_loader import MotionLoader, WindowArrays
+from pose_priors.datamodules.sides import SidesConfig
+from pose_priors.datamodules.splits import assign
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ class MotionDataModule(pl.LightningDataModule):
             raise UserError(f"the {side} split has {num_windows} windows for {world_size} processes; give more data or fewer devices")
 
     def _built_in(self) -> ClipSet:
-        from datamodules.synthetic.motions import synthetic_motions
+        from pose_priors.datamodules.synthetic.motions import synthetic_motions
 
         motions = synthetic_motions(self.config.num_clips, FPS, self.seed)
         clips = [make_clip(f"{m.kind}_{i:04d}", *y_up_to_z_up(m.pose, m.pelvis), m.stature) for i, m in enumerate(motions)]

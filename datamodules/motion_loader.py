@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from body.motion import MotionWindows, select
-from body.motion_state import NUM_JOINTS
-from body.skeleton import JOINT_NAMES, MIRROR, PARENTS
-from datamodules.clips import Clip
-from datamodules.loader import EpochLoader
+from pose_priors.body.motion import MotionWindows, select
+from pose_priors.body.motion_state import NUM_JOINTS
+from pose_priors.body.skeleton import JOINT_NAMES, MIRROR, PARENTS
+from pose_priors.datamodules.clips import Clip
+from pose_priors.datamodules.loader import EpochLoader
 
 _MOST = 2.0  # standard deviations by which a bone may be longer or shorter
 _LEG = ("hip", "knee", "ankle", "foot")

@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from configs.base import UserError
+from pose_priors.configs.base import UserError
 
 _multiarray = np._core.multiarray
 _REBUILD_ARRAY: list[tuple[Callable[..., Any], str]] = [

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from configs.base import Config
+from pose_priors.configs.base import Config
 
 
 class SidesConfig(Config):

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from configs.base import UserError
+from pose_priors.configs.base import UserError
 
 MAX_RADIUS_ROWS = 100_000
 """Rows up to which all pairs of poses can be compared in a few minutes."""

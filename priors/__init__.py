@@ -9,15 +9,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from priors.base import DensityPrior, Likelihood, MotionPrior, Prior, TrainablePrior
-from priors.checkpoint import load_prior
-from priors.ensemble import EnsembleConfig
-from priors.flow_matching import FlowMatchingConfig
-from priors.gaussian import GaussianConfig
-from priors.global_flow import GlobalFlowConfig
-from priors.hand_vae import HandVAEConfig
-from priors.joint_flow import JointFlowConfig
-from priors.motion_cvae import MotionCVAE, MotionCVAEConfig
+from pose_priors.priors.base import DensityPrior, Likelihood, MotionPrior, Prior, TrainablePrior
+from pose_priors.priors.checkpoint import load_prior
+from pose_priors.priors.ensemble import EnsembleConfig
+from pose_priors.priors.flow_matching import FlowMatchingConfig
+from pose_priors.priors.gaussian import GaussianConfig
+from pose_priors.priors.global_flow import GlobalFlowConfig
+from pose_priors.priors.hand_vae import HandVAEConfig
+from pose_priors.priors.joint_flow import JointFlowConfig
+from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
 
 _OfPoses = GaussianConfig | JointFlowConfig | GlobalFlowConfig | EnsembleConfig | FlowMatchingConfig | HandVAEConfig
 

@@ -8,7 +8,7 @@ import roma
 import torch
 from torch import Tensor, nn
 
-from body.rotations import canonicalize
+from pose_priors.body.rotations import canonicalize
 
 _MAX_ITERATIONS = 200
 _TOLERANCE = 1e-7

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from body.rotations import canonicalize
-from body.skeleton import JOINT_NAMES, NUM_JOINTS, PARTS
-from configs.base import Config
+from pose_priors.body.rotations import canonicalize
+from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARTS
+from pose_priors.configs.base import Config
 
 
 class PriorConfigBase(Config, ABC):

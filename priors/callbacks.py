@@ -10,19 +10,19 @@ import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 from torch import Tensor
 
-from body.figures import draw_bars, draw_poses
-from body.limits import limit_violations
-from body.motion import MotionWindows
-from body.skeleton import PARTS
-from configs.base import UserError
-from priors.base import Prior
-from priors.hand_vae import HandVAE
-from priors.joint_flow import JointFlow
-from priors.logging import log_figure
-from priors.motion_cvae import MotionCVAE
-from priors.motion_report import draw_samples
-from priors.motion_scores import contact_f1, one_step_errors
-from priors.scores import round_trip_deg
+from pose_priors.body.limits import limit_violations
+from pose_priors.body.motion import MotionWindows
+from pose_priors.body.skeleton import PARTS
+from pose_priors.configs.base import UserError
+from pose_priors.figures.drawing import draw_bars, draw_poses
+from pose_priors.priors.base import Prior
+from pose_priors.priors.evaluation.scores import round_trip_deg
+from pose_priors.priors.hand_vae import HandVAE
+from pose_priors.priors.joint_flow import JointFlow
+from pose_priors.priors.logging import log_figure
+from pose_priors.priors.motion.cvae import MotionCVAE
+from pose_priors.priors.motion.report import draw_samples
+from pose_priors.priors.motion.scores import contact_f1, one_step_errors
 
 _NUM_DRAWN = 12
 _NUM_WATCHED = 32  # clips

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from body.skeleton import JOINT_NAMES
-from configs.base import UserError
-from priors.base import Prior, PriorConfigBase, TrainablePrior
-from priors.humor import NUMPY_SCALARS, is_humor, load_humor
+from pose_priors import __version__
+from pose_priors.body.skeleton import JOINT_NAMES
+from pose_priors.configs.base import UserError
+from pose_priors.priors.base import Prior, PriorConfigBase, TrainablePrior
+from pose_priors.priors.motion.humor import NUMPY_SCALARS, is_humor, load_humor
 
 CHECKPOINT_FORMAT = 1
-CODE_VERSION = "0.1.0"
 
 _ENTRY = "prior"
 _PREFIX = "prior."
@@ -29,7 +29,7 @@ def describe(prior: TrainablePrior, experiment: dict[str, Any], fingerprint: str
     """
     return {
         "format": CHECKPOINT_FORMAT,
-        "code_version": CODE_VERSION,
+        "code_version": __version__,
         "experiment": experiment,
         "joints": list(prior.joints) if isinstance(prior, Prior) else [],  # a motion prior has all of the body's
         "data_fingerprint": fingerprint,
@@ -98,7 +98,7 @@ def _described(content: dict[str, Any], path: str | Path) -> TrainablePrior:
 
 def build_prior(model: dict[str, Any], joints: list[str]) -> TrainablePrior:
     """A prior, not yet trained, from its config as a plain dict and the names of its joints, which only pose priors look at."""
-    from priors import AnyPriorConfig  # the registry imports this module
+    from pose_priors.priors import AnyPriorConfig
 
     config = TypeAdapter(AnyPriorConfig).validate_python(model)
     if not isinstance(config, PriorConfigBase):

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from body.skeleton import PARENTS
+from pose_priors.body.skeleton import PARENTS
 
 ContextKind = Literal["parent", "ancestors", "correlated"]
 

@@ -10,9 +10,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from priors.base import DensityPrior, PriorConfigBase
-from priors.global_flow import GlobalFlowConfig
-from priors.joint_flow import JointFlowConfig
+from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.global_flow import GlobalFlowConfig
+from pose_priors.priors.joint_flow import JointFlowConfig
 
 
 class EnsembleConfig(PriorConfigBase):

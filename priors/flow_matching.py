@@ -11,15 +11,15 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from body.rotations import haar_correction
-from priors.angular_central_gaussian import AngularCentralGaussian, defend
-from priors.base import Prior, PriorConfigBase
-from priors.eager_gradient import EagerGradient
-from priors.flows import TailCompression, standard_normal_log_prob
-from priors.scores import likelihood_scores
-from priors.standardize import Whitening
-from priors.velocity import VelocityField, integrate, nodes_from_data, times_to_data
-from priors.visibility import draw_visible
+from pose_priors.body.rotations import haar_correction
+from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
+from pose_priors.priors.base import Prior, PriorConfigBase
+from pose_priors.priors.evaluation.scores import likelihood_scores
+from pose_priors.priors.networks.eager_gradient import EagerGradient
+from pose_priors.priors.networks.flows import TailCompression, standard_normal_log_prob
+from pose_priors.priors.networks.velocity import VelocityField, integrate, nodes_from_data, times_to_data
+from pose_priors.priors.standardize import Whitening
+from pose_priors.priors.visibility import draw_visible
 
 # The bound is an integral over the log of the signal-to-noise ratio, between times at which nothing but noise is left (what lies before
 # is worth 0.05 nats) and at which noise is a fiftieth of the data's spread.

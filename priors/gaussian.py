@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from body.rotations import haar_correction
-from priors.angular_central_gaussian import AngularCentralGaussian, defend
-from priors.base import DensityPrior, PriorConfigBase
-from priors.flows import standard_normal_log_prob
-from priors.standardize import MIN_STD
+from pose_priors.body.rotations import haar_correction
+from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
+from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.networks.flows import standard_normal_log_prob
+from pose_priors.priors.standardize import MIN_STD
 
 Covariance = Literal["diagonal", "joint", "full"]
 

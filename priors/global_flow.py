@@ -9,13 +9,22 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from body.rotations import NUM_MATRIX_FEATURES, canonicalize, haar_correction, matrix_features
-from configs.base import UserError
-from priors.angular_central_gaussian import AngularCentralGaussian, broad_share, defend
-from priors.base import DensityPrior, PriorConfigBase
-from priors.flows import CouplingKind, ResidualMLP, TailCompression, actnorm, compose, coupling, mixing, standard_normal_log_prob
-from priors.standardize import Whitening
-from priors.visibility import draw_visible
+from pose_priors.body.rotations import NUM_MATRIX_FEATURES, canonicalize, haar_correction, matrix_features
+from pose_priors.configs.base import UserError
+from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, broad_share, defend
+from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.networks.flows import (
+    CouplingKind,
+    ResidualMLP,
+    TailCompression,
+    actnorm,
+    compose,
+    coupling,
+    mixing,
+    standard_normal_log_prob,
+)
+from pose_priors.priors.standardize import Whitening
+from pose_priors.priors.visibility import draw_visible
 
 # Poses that initialise the activation normalisation; more would not change it in the third digit.
 _NUM_START = 8192

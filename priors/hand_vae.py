@@ -12,14 +12,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from body.rotations import geodesic_angle
-from body.skeleton import JOINT_NAMES, PARTS
-from configs.base import UserError
-from priors.base import Prior, PriorConfigBase
-from priors.flows import compress
-from priors.hand_networks import ResidualMLP, rotmat_from_6d
-from priors.scores import round_trip_deg
-from priors.so3_density import IsotropicAngularCentralGaussian, half_angle_sine_squared
+from pose_priors.body.rotations import geodesic_angle
+from pose_priors.body.skeleton import JOINT_NAMES, PARTS
+from pose_priors.configs.base import UserError
+from pose_priors.priors.base import Prior, PriorConfigBase
+from pose_priors.priors.evaluation.scores import round_trip_deg
+from pose_priors.priors.networks.flows import compress
+from pose_priors.priors.networks.hands import ResidualMLP, rotmat_from_6d
+from pose_priors.priors.so3_density import IsotropicAngularCentralGaussian, half_angle_sine_squared
 
 _HANDS = ("left_hand", "right_hand")
 _MIRROR = (1.0, -1.0, -1.0)

@@ -9,13 +9,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from body.rotations import NUM_MATRIX_FEATURES, haar_correction, matrix_features
-from priors.angular_central_gaussian import AngularCentralGaussian, broad_share, defend
-from priors.base import DensityPrior, PriorConfigBase
-from priors.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
-from priors.flows import CouplingKind, TailCompression, compose, coupling, standard_normal_log_prob
-from priors.grouped import GroupContext, GroupedConditioner
-from priors.standardize import Whitening
+from pose_priors.body.rotations import NUM_MATRIX_FEATURES, haar_correction, matrix_features
+from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, broad_share, defend
+from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
+from pose_priors.priors.networks.flows import CouplingKind, TailCompression, compose, coupling, standard_normal_log_prob
+from pose_priors.priors.networks.grouped import GroupContext, GroupedConditioner
+from pose_priors.priors.standardize import Whitening
 
 # Which of a joint's three components each coupling layer moves; over three layers every component is moved given every other.
 _MASKS = ((1, 1, 0), (0, 1, 1), (1, 0, 1))

@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import Field
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
-from body.figures import Figure
-from configs.base import Config
+from pose_priors.configs.base import Config
+from pose_priors.figures.drawing import Figure
 
 
 class LoggingConfig(Config):

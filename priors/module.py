@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, ReduceLROnPlateau, SequentialLR, StepLR
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from configs.base import Config, UserError
-from priors.base import TrainablePrior
-from priors.checkpoint import describe
-from priors.scores import summarize
+from pose_priors.configs.base import Config, UserError
+from pose_priors.priors.base import TrainablePrior
+from pose_priors.priors.checkpoint import describe
+from pose_priors.priors.evaluation.scores import summarize
 
 # A step schedule divides the learning rate by ten at each third of the epochs, a plateau schedule by two after a third of the patience.
 _STEPS, _STEP_FACTOR = 3, 0.1

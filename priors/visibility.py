@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from body.skeleton import PARENTS
+from pose_priors.body.skeleton import PARENTS
 
 # Shares of the batch: nothing visible (so that the unconditional density is learnt), a limb or subtree hidden (occlusion), joints hidden
 # one by one (missed detections).

@@ -12,8 +12,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from refinement.problem import Problem
-from refinement.write import Refined
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.result.write import Refined
 
 
 def padded(problem: Problem, multiple: int | None) -> Problem:

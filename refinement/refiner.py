@@ -21,21 +21,22 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from body.motion_state import NUM_JOINTS
-from body.skeleton import PARTS
-from configs.base import UserError
-from configs.interruption import UntilKilled
-from priors import MotionPrior, Prior, load_prior
-from refinement.config import RefinementConfig
-from refinement.load import load_problem
-from refinement.module import RefinementModule
-from refinement.padding import cropped, padded
-from refinement.people import PeopleConfig
-from refinement.problem import Problem, cast
-from refinement.resume import belongs, fingerprint
-from refinement.scene import Scene
-from refinement.summary import RefinementOutput, summarize
-from refinement.write import WRITING, write_result
+from pose_priors.body.motion_state import NUM_JOINTS
+from pose_priors.body.skeleton import PARTS
+from pose_priors.configs.base import UserError
+from pose_priors.configs.interruption import UntilKilled
+from pose_priors.priors import MotionPrior, Prior
+from pose_priors.refinement.given.load import load_problem
+from pose_priors.refinement.given.people import PeopleConfig
+from pose_priors.refinement.given.priors import load_priors
+from pose_priors.refinement.given.problem import Problem, cast
+from pose_priors.refinement.padding import cropped, padded
+from pose_priors.refinement.result.summary import RefinementOutput, summarize
+from pose_priors.refinement.result.write import WRITING, write_result
+from pose_priors.refinement.resume import belongs, fingerprint
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.module import RefinementModule
+from pose_priors.refinement.solve.scene import Scene
 
 log = logging.getLogger("refine")
 
@@ -222,25 +223,6 @@ def refine_into(refiner: Stage5Refiner, load: Callable[[], Problem], output: Pat
     for warning in found.results["warnings"]:
         log.warning("%s", warning)
     write_result(output, problem, found.state, found.results, found.metrics)
-    return found
-
-
-def load_priors(body: str | Path | None, hands: str | Path | None, motion: str | Path | None) -> dict[str, Any]:
-    """The priors in checkpoints, by the names of `Stage5Refiner`'s arguments; None where no path is given.
-
-    Raises:
-        UserError: if one cannot be loaded, or is a prior of motions where one of poses is needed, or the other way round.
-    """
-    found = {}
-    for key, name, path, kind in (
-        ("body_prior", "prior.body", body, Prior),
-        ("hand_prior", "prior.hands", hands, Prior),
-        ("motion_prior", "motion_prior.path", motion, MotionPrior),
-    ):
-        found[key] = None if path is None else load_prior(path)
-        if path is not None and not isinstance(found[key], kind):
-            wanted, given = ("a motion prior", "a pose prior") if kind is MotionPrior else ("a pose prior", "a motion prior")
-            raise UserError(f"{name}={path}: {given} ({type(found[key]).__name__}), where {wanted} is needed; give another checkpoint")
     return found
 
 

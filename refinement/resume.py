@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from priors.base import Prior
-from refinement.config import RefinementConfig
-from refinement.problem import Problem
+from pose_priors.priors.base import Prior
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.config import RefinementConfig
 
 log = logging.getLogger("refine")
 

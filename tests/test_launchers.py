@@ -13,8 +13,8 @@ import torch
 
 import refine
 import train
-from configs.base import UserError
-from refinement.builtin_scene import write_builtin_scene
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
 
 ROOT = Path(train.__file__).parent
 SHORT = [

@@ -16,12 +16,12 @@ from PIL import Image
 
 import evaluate
 import train
-from configs.base import UserError
-from configs.load import CONFIG_DIR, kinds_allowed
-from configs.schema import ExperimentConfig
-from priors import load_prior
-from priors.gaussian import Gaussian
-from priors.module import PriorModule
+from pose_priors.configs.base import UserError
+from pose_priors.configs.load import CONFIG_DIR, kinds_allowed
+from pose_priors.configs.schema import ExperimentConfig
+from pose_priors.priors import load_prior
+from pose_priors.priors.gaussian import Gaussian
+from pose_priors.priors.module import PriorModule
 
 SMALL = ["training.batch_size=64", "training.max_epochs=2", "logging.logger=csv", "trainer.enable_progress_bar=false"]
 TINY = {

@@ -14,11 +14,11 @@ import torch
 from test_train import run
 
 import evaluate
-from configs.base import UserError
-from datamodules.synthetic.motions import synthetic_motions
-from priors import MotionCVAE, load_prior
-from priors.humor import CONFIG as HUMOR
-from priors.motion_scores import WRONGS
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.synthetic.motions import synthetic_motions
+from pose_priors.priors import MotionCVAE, load_prior
+from pose_priors.priors.motion.humor import CONFIG as HUMOR
+from pose_priors.priors.motion.scores import WRONGS
 
 
 @pytest.fixture(scope="module")

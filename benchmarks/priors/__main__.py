@@ -15,15 +15,15 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from benchmarks.priors.candidate import Candidate, trained
-from benchmarks.priors.data import BenchmarkData, load_data
-from benchmarks.priors.peers import fit_peers
-from benchmarks.priors.tables import ResultTable, write_tables
-from benchmarks.priors.tasks import TASKS
-from configs.base import UserError
-from configs.cli import Parser, run
-from priors import Prior, load_prior
-from priors.checkpoint import read_checkpoint
+from pose_priors.benchmarks.priors.candidate import Candidate, trained
+from pose_priors.benchmarks.priors.data import BenchmarkData, load_data
+from pose_priors.benchmarks.priors.peers import fit_peers
+from pose_priors.benchmarks.priors.tables import ResultTable, write_tables
+from pose_priors.benchmarks.priors.tasks import TASKS
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import Parser, run
+from pose_priors.priors import Prior, load_prior
+from pose_priors.priors.checkpoint import read_checkpoint
 
 log = logging.getLogger("benchmark")
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.priors.completion import complete_by_sampling, complete_to_mean, mean_rotation
-from body.rotations import canonicalize
-from body.skeleton import JOINT_NAMES, NUM_JOINTS
-from priors import DensityPrior, Prior
-from priors.flow_matching import FlowMatching
+from pose_priors.benchmarks.priors.completion import complete_by_sampling, complete_to_mean, mean_rotation
+from pose_priors.body.rotations import canonicalize
+from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS
+from pose_priors.priors import DensityPrior, Prior
+from pose_priors.priors.flow_matching import FlowMatching
 
 _CHUNK = 1024
 _NUM_DRAWS_OF_MEAN, _SEED = 32, 0

@@ -20,11 +20,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from body.rotations import canonicalize, haar_correction
+from pose_priors.body.rotations import canonicalize, haar_correction
 
 if TYPE_CHECKING:  # candidates complete by what is here
-    from benchmarks.priors.candidate import Candidate
-    from benchmarks.priors.gmm import Mixture
+    from pose_priors.benchmarks.priors.candidate import Candidate
+    from pose_priors.benchmarks.priors.gmm import Mixture
 
 _NUM_PROPOSALS = 384
 _NUM_STEPS = 8
@@ -74,7 +74,7 @@ def mean_rotation(rotvec: Tensor) -> Tensor:
 @lru_cache(maxsize=32)
 def fitted_mixture(candidate: Candidate) -> Mixture:
     """A mixture of Gaussians over the joints of a prior, fitted to plausible samples that it draws."""
-    from benchmarks.priors.gmm import Mixture  # its candidates are completed by this module's
+    from pose_priors.benchmarks.priors.gmm import Mixture
 
     poses = candidate.sample(_NUM_FITTED, torch.Generator().manual_seed(_SEED))
     poses = poses[candidate.energies(poses).argsort()[: int(_PLAUSIBLE * len(poses))]]

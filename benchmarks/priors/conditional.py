@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.priors.candidate import DensityCandidate
-from benchmarks.priors.gmm import Mixture
-from body.rotations import canonicalize
+from pose_priors.benchmarks.priors.candidate import DensityCandidate
+from pose_priors.benchmarks.priors.gmm import Mixture
+from pose_priors.body.rotations import canonicalize
 
 _SEED = 0
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from body.skeleton import JOINT_NAMES
-from configs.base import UserError
-from datamodules.base import SIDES, DataConfig, PoseDataModule
-from datamodules.view import PoseView
+from pose_priors.body.skeleton import JOINT_NAMES
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.base import SIDES, DataConfig, PoseDataModule
+from pose_priors.datamodules.view import PoseView
 
 log = logging.getLogger("benchmark")
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.priors.candidate import Candidate
-from benchmarks.priors.minimize import Fit, minimize
-from benchmarks.priors.skeleton import Skeleton
+from pose_priors.benchmarks.priors.candidate import Candidate
+from pose_priors.benchmarks.priors.minimize import Fit, minimize
+from pose_priors.benchmarks.priors.skeleton import Skeleton
 
 NO_PRIOR = "no prior"
 """The row of what the observations tell alone."""

@@ -13,12 +13,12 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from benchmarks.priors.candidate import ConditionalDensityCandidate
-from benchmarks.priors.data import BenchmarkData
-from body.rotations import canonicalize, haar_correction
-from body.skeleton import SMPL_TO_SMPLX
-from configs.base import UserError
-from datamodules.safe_pickle import load_pickle
+from pose_priors.benchmarks.priors.candidate import ConditionalDensityCandidate
+from pose_priors.benchmarks.priors.data import BenchmarkData
+from pose_priors.body.rotations import canonicalize, haar_correction
+from pose_priors.body.skeleton import SMPL_TO_SMPLX
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.safe_pickle import load_pickle
 
 _REG_COVAR = 1e-5
 """Added to the variances of every covariance that is fitted, in rad^2: a standard deviation of 0.2 degrees."""

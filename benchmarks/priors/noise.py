@@ -8,9 +8,9 @@ import roma
 import torch
 from torch import Tensor
 
-from benchmarks.priors.fitting import Problem
-from benchmarks.priors.skeleton import Skeleton
-from body.rotations import haar_correction
+from pose_priors.benchmarks.priors.fitting import Problem
+from pose_priors.benchmarks.priors.skeleton import Skeleton
+from pose_priors.body.rotations import haar_correction
 
 
 def noisy_rotations(truth: Tensor, skeleton: Skeleton, std_deg: float, seed: int) -> Problem:

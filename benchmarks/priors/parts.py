@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from body.skeleton import index_of
+from pose_priors.body.skeleton import index_of
 
 
 def _both(*names: str) -> tuple[int, ...]:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.priors.candidate import Candidate
-from benchmarks.priors.data import BenchmarkData
-from benchmarks.priors.gmm import fit_gaussian, fit_gmm, fit_ppca, read_smplify_gmm
-from benchmarks.priors.vposer import train_vposer
+from pose_priors.benchmarks.priors.candidate import Candidate
+from pose_priors.benchmarks.priors.data import BenchmarkData
+from pose_priors.benchmarks.priors.gmm import fit_gaussian, fit_gmm, fit_ppca, read_smplify_gmm
+from pose_priors.benchmarks.priors.vposer import train_vposer
 
 log = logging.getLogger("benchmark")
 

@@ -8,11 +8,11 @@ import roma
 import torch
 from torch import Tensor
 
-from benchmarks.priors.data import BenchmarkData
-from body.builtin import rest_joints
-from body.model import forward_kinematics
-from body.rotations import geodesic_angle
-from body.skeleton import JOINT_NAMES, PARENTS, index_of
+from pose_priors.benchmarks.priors.data import BenchmarkData
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.rotations import geodesic_angle
+from pose_priors.body.skeleton import JOINT_NAMES, PARENTS, index_of
 
 END_EFFECTORS = tuple(map(index_of, ("left_ankle", "right_ankle", "head", "left_wrist", "right_wrist")))
 

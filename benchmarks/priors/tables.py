@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from configs.writing import write_json, written_aside
+from pose_priors.configs.writing import write_json, written_aside
 
 _MIN_WIDTH = 160
 

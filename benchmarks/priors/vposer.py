@@ -11,10 +11,10 @@ import roma
 import torch
 from torch import Tensor, nn
 
-from benchmarks.priors.candidate import Candidate
-from benchmarks.priors.data import BenchmarkData
-from body.rotations import geodesic_angle
-from priors.hand_networks import rotmat_from_6d
+from pose_priors.benchmarks.priors.candidate import Candidate
+from pose_priors.benchmarks.priors.data import BenchmarkData
+from pose_priors.body.rotations import geodesic_angle
+from pose_priors.priors.networks.hands import rotmat_from_6d
 
 log = logging.getLogger("benchmark")
 

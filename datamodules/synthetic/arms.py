@@ -12,9 +12,9 @@ import roma
 import torch
 from torch import Tensor
 
-from body.builtin import rest_joints
-from body.skeleton import index_of
-from datamodules.synthetic.draw import Draw
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.skeleton import index_of
+from pose_priors.datamodules.synthetic.draw import Draw
 
 
 @dataclass(frozen=True)

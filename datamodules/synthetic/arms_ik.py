@@ -8,11 +8,11 @@ import roma
 import torch
 from torch import Tensor
 
-from body.builtin import rest_joints
-from body.model import forward_kinematics
-from body.skeleton import PARENTS, index_of
-from datamodules.synthetic.legs_ik import BODY_JOINTS, LEGS
-from datamodules.synthetic.timing import ramp
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.skeleton import PARENTS, index_of
+from pose_priors.datamodules.synthetic.legs_ik import BODY_JOINTS, LEGS
+from pose_priors.datamodules.synthetic.timing import ramp
 
 _TRUNK = index_of("spine3")
 _ARMS = [[index_of(f"{side}_{joint}") for joint in ("collar", "shoulder", "elbow", "wrist")] for side in ("left", "right")]

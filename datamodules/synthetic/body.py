@@ -9,11 +9,11 @@ import roma
 import torch
 from torch import Tensor
 
-from body.builtin import rest_joints
-from body.skeleton import index_of
-from datamodules.synthetic.arms import Arms, arms_at, hang, rest, wrists
-from datamodules.synthetic.draw import Draw
-from datamodules.synthetic.legs import Legs, bend, lunge, sit, squat, stand, walk_or_run
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.skeleton import index_of
+from pose_priors.datamodules.synthetic.arms import Arms, arms_at, hang, rest, wrists
+from pose_priors.datamodules.synthetic.draw import Draw
+from pose_priors.datamodules.synthetic.legs import Legs, bend, lunge, sit, squat, stand, walk_or_run
 
 _LEGS = ("stand", "walk_or_run", "sit", "squat", "lunge", "bend")
 _LEG_WEIGHTS = torch.tensor([0.26, 0.26, 0.16, 0.10, 0.10, 0.12], dtype=torch.float64)

@@ -14,8 +14,8 @@ import math
 import torch
 from torch import Tensor
 
-from body.builtin import rest_joints
-from body.skeleton import index_of
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.skeleton import index_of
 
 # how closed each digit is (index, middle, ring, pinky, thumb), and how much knuckles lead over middle joints, in each hand shape
 _SHAPES = torch.tensor(

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from datamodules.synthetic.arms import Arms
-from datamodules.synthetic.draw import Draw
-from datamodules.synthetic.gait import gait
+from pose_priors.datamodules.synthetic.arms import Arms
+from pose_priors.datamodules.synthetic.draw import Draw
+from pose_priors.datamodules.synthetic.gait import gait
 
 # turns a quantity that leans to the left into what it is for each side, described as a left side
 _SIDES = torch.tensor([1.0, -1.0], dtype=torch.float64)

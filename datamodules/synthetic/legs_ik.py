@@ -11,9 +11,9 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from torch import Tensor
 
-from body.builtin import ANKLE_HEIGHT, BALL_HEIGHT, rest_joints
-from body.model import forward_kinematics
-from body.skeleton import PARENTS, index_of
+from pose_priors.body.builtin import ANKLE_HEIGHT, BALL_HEIGHT, rest_joints
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.skeleton import PARENTS, index_of
 
 BODY_JOINTS = 22
 LEGS = [[index_of(f"{side}_{joint}") for joint in ("hip", "knee", "ankle", "foot")] for side in ("left", "right")]

@@ -13,16 +13,16 @@ import roma
 import torch
 from torch import Tensor
 
-from body.builtin import BALL_HEIGHT, rest_joints
-from body.model import forward_kinematics
-from body.skeleton import PARENTS
-from datamodules.synthetic.arms import arms_at, wrists
-from datamodules.synthetic.body import joined
-from datamodules.synthetic.draw import DrawOnce
-from datamodules.synthetic.gait import PLANTED, load_shares
-from datamodules.synthetic.legs import stride_at
-from datamodules.synthetic.legs_ik import BODY_JOINTS, LEGS, carried, reached, shift_to_stances
-from datamodules.synthetic.poses import within_limits
+from pose_priors.body.builtin import BALL_HEIGHT, rest_joints
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.skeleton import PARENTS
+from pose_priors.datamodules.synthetic.arms import arms_at, wrists
+from pose_priors.datamodules.synthetic.body import joined
+from pose_priors.datamodules.synthetic.draw import DrawOnce
+from pose_priors.datamodules.synthetic.gait import PLANTED, load_shares
+from pose_priors.datamodules.synthetic.legs import stride_at
+from pose_priors.datamodules.synthetic.legs_ik import BODY_JOINTS, LEGS, carried, reached, shift_to_stances
+from pose_priors.datamodules.synthetic.poses import within_limits
 
 SOFT_KNEES = 0.015
 """Of the stature: how much lower the pelvis is carried than on legs as straight as the curves have them."""

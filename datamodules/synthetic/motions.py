@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from body.rotations import canonicalize
-from body.skeleton import MIRROR
-from datamodules.synthetic.legs_ik import BODY_JOINTS
-from datamodules.synthetic.motion import Motion
-from datamodules.synthetic.reaching import Reach, reaching
-from datamodules.synthetic.sitting import Sit, sitting
-from datamodules.synthetic.turning import Turn, turning
-from datamodules.synthetic.walking import Walk, walking
+from pose_priors.body.rotations import canonicalize
+from pose_priors.body.skeleton import MIRROR
+from pose_priors.datamodules.synthetic.legs_ik import BODY_JOINTS
+from pose_priors.datamodules.synthetic.motion import Motion
+from pose_priors.datamodules.synthetic.reaching import Reach, reaching
+from pose_priors.datamodules.synthetic.sitting import Sit, sitting
+from pose_priors.datamodules.synthetic.turning import Turn, turning
+from pose_priors.datamodules.synthetic.walking import Walk, walking
 
 _KINDS = {"walking": 0.5, "turning": 0.15, "reaching": 0.2, "sitting": 0.15}
 SECONDS = (2.0, 6.0)

@@ -13,11 +13,11 @@ import roma
 import torch
 from torch import Tensor
 
-from body.limits import JOINT_LIMITS
-from body.rotations import canonicalize
-from body.skeleton import NUM_JOINTS, PARTS
-from datamodules.synthetic.body import Bodies, body_poses
-from datamodules.synthetic.hands import hand_poses
+from pose_priors.body.limits import JOINT_LIMITS
+from pose_priors.body.rotations import canonicalize
+from pose_priors.body.skeleton import NUM_JOINTS, PARTS
+from pose_priors.datamodules.synthetic.body import Bodies, body_poses
+from pose_priors.datamodules.synthetic.hands import hand_poses
 
 # each joint's own standard deviation in degrees, by part
 _NOISE_DEG = {"root": 1.5, "body": 1.2, "jaw": 1.0, "eyes": 1.0, "left_hand": 1.2, "right_hand": 1.2}

@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.synthetic.arms import hang
-from datamodules.synthetic.arms_ik import arm_length, hanging, shoulders, thighs, wrists_to
-from datamodules.synthetic.body import joined
-from datamodules.synthetic.draw import DrawOnce
-from datamodules.synthetic.legs import Legs, flat_foot
-from datamodules.synthetic.legs_ik import Feet, on_feet
-from datamodules.synthetic.motion import Motion
-from datamodules.synthetic.poses import within_limits
-from datamodules.synthetic.standing import leg_lengths, over_feet, standing_feet, sway
-from datamodules.synthetic.timing import ramp
+from pose_priors.datamodules.synthetic.arms import hang
+from pose_priors.datamodules.synthetic.arms_ik import arm_length, hanging, shoulders, thighs, wrists_to
+from pose_priors.datamodules.synthetic.body import joined
+from pose_priors.datamodules.synthetic.draw import DrawOnce
+from pose_priors.datamodules.synthetic.legs import Legs, flat_foot
+from pose_priors.datamodules.synthetic.legs_ik import Feet, on_feet
+from pose_priors.datamodules.synthetic.motion import Motion
+from pose_priors.datamodules.synthetic.poses import within_limits
+from pose_priors.datamodules.synthetic.standing import leg_lengths, over_feet, standing_feet, sway
+from pose_priors.datamodules.synthetic.timing import ramp
 
 _EFFORTS = 33  # tried between standing and as low as this person goes
 _LEAN_DEG, _KNEES_DEG = (135.0, 88.0), (18.0, 106.0)  # of people who leave all to the trunk, and all to the knees

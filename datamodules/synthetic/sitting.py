@@ -14,19 +14,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from body.builtin import ANKLE_HEIGHT, rest_joints
-from body.model import forward_kinematics
-from body.skeleton import PARENTS
-from datamodules.synthetic.arms import hang
-from datamodules.synthetic.arms_ik import hanging, thighs, wrists_to
-from datamodules.synthetic.body import joined
-from datamodules.synthetic.draw import DrawOnce
-from datamodules.synthetic.legs import Legs, flat_foot
-from datamodules.synthetic.legs_ik import BODY_JOINTS, LEGS, on_feet
-from datamodules.synthetic.motion import Motion
-from datamodules.synthetic.poses import within_limits
-from datamodules.synthetic.standing import leg_lengths, standing_feet, sway
-from datamodules.synthetic.timing import pulse, ramp
+from pose_priors.body.builtin import ANKLE_HEIGHT, rest_joints
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.skeleton import PARENTS
+from pose_priors.datamodules.synthetic.arms import hang
+from pose_priors.datamodules.synthetic.arms_ik import hanging, thighs, wrists_to
+from pose_priors.datamodules.synthetic.body import joined
+from pose_priors.datamodules.synthetic.draw import DrawOnce
+from pose_priors.datamodules.synthetic.legs import Legs, flat_foot
+from pose_priors.datamodules.synthetic.legs_ik import BODY_JOINTS, LEGS, on_feet
+from pose_priors.datamodules.synthetic.motion import Motion
+from pose_priors.datamodules.synthetic.poses import within_limits
+from pose_priors.datamodules.synthetic.standing import leg_lengths, standing_feet, sway
+from pose_priors.datamodules.synthetic.timing import pulse, ramp
 
 HIPS_ABOVE_SEAT = 0.05
 """Height of the hip joints of someone who sits above the seat, as a fraction of the stature."""

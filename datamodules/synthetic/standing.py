@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from body.builtin import ANKLE_HEIGHT, BALL_HEIGHT, rest_joints
-from body.skeleton import index_of
-from datamodules.synthetic.draw import DrawOnce
-from datamodules.synthetic.legs_ik import BODY_JOINTS, LEGS, Feet, foot_rotations
-from datamodules.synthetic.timing import wander
+from pose_priors.body.builtin import ANKLE_HEIGHT, BALL_HEIGHT, rest_joints
+from pose_priors.body.skeleton import index_of
+from pose_priors.datamodules.synthetic.draw import DrawOnce
+from pose_priors.datamodules.synthetic.legs_ik import BODY_JOINTS, LEGS, Feet, foot_rotations
+from pose_priors.datamodules.synthetic.timing import wander
 
 _TO_STANCE = 0.35  # how far the pelvis goes from between the feet to the one that stands
 _FORWARD = 0.02  # of the stature: by how much the pelvis is before the ankles

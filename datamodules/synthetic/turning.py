@@ -14,17 +14,17 @@ import roma
 import torch
 from torch import Tensor
 
-from body.builtin import BALL_HEIGHT
-from datamodules.synthetic.arms import hang
-from datamodules.synthetic.arms_ik import hanging, wrists_to
-from datamodules.synthetic.body import joined
-from datamodules.synthetic.draw import DrawOnce
-from datamodules.synthetic.legs import stand
-from datamodules.synthetic.legs_ik import Feet, on_feet
-from datamodules.synthetic.motion import Motion
-from datamodules.synthetic.poses import within_limits
-from datamodules.synthetic.standing import over_feet, sway
-from datamodules.synthetic.timing import pulse, ramp, smoothed, wander
+from pose_priors.body.builtin import BALL_HEIGHT
+from pose_priors.datamodules.synthetic.arms import hang
+from pose_priors.datamodules.synthetic.arms_ik import hanging, wrists_to
+from pose_priors.datamodules.synthetic.body import joined
+from pose_priors.datamodules.synthetic.draw import DrawOnce
+from pose_priors.datamodules.synthetic.legs import stand
+from pose_priors.datamodules.synthetic.legs_ik import Feet, on_feet
+from pose_priors.datamodules.synthetic.motion import Motion
+from pose_priors.datamodules.synthetic.poses import within_limits
+from pose_priors.datamodules.synthetic.standing import over_feet, sway
+from pose_priors.datamodules.synthetic.timing import pulse, ramp, smoothed, wander
 
 _SWING = 0.66  # the part of a step's time in which its foot is in the air
 _SHOULDERS_LEAD_S, _HEAD_LEADS_S = 0.08, 0.28

@@ -16,20 +16,30 @@ import roma
 import torch
 from torch import Tensor
 
-from body.builtin import BALL_HEIGHT, rest_joints
-from body.model import forward_kinematics
-from body.skeleton import PARENTS
-from datamodules.synthetic.arms import Arms, wrists
-from datamodules.synthetic.arms_ik import ARM_JOINTS, from_shoulders, wrists_to
-from datamodules.synthetic.body import joined
-from datamodules.synthetic.draw import DrawOnce
-from datamodules.synthetic.gait import PLANTED, load_shares
-from datamodules.synthetic.legs import Legs, stand, stride_at
-from datamodules.synthetic.legs_ik import BODY_JOINTS, LEGS, Feet, carried, foot_angles, heel_height, on_feet, settling, shift_to_stances
-from datamodules.synthetic.motion import Motion
-from datamodules.synthetic.poses import within_limits
-from datamodules.synthetic.standing import sway
-from datamodules.synthetic.timing import pulse, ramp, wander
+from pose_priors.body.builtin import BALL_HEIGHT, rest_joints
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.skeleton import PARENTS
+from pose_priors.datamodules.synthetic.arms import Arms, wrists
+from pose_priors.datamodules.synthetic.arms_ik import ARM_JOINTS, from_shoulders, wrists_to
+from pose_priors.datamodules.synthetic.body import joined
+from pose_priors.datamodules.synthetic.draw import DrawOnce
+from pose_priors.datamodules.synthetic.gait import PLANTED, load_shares
+from pose_priors.datamodules.synthetic.legs import Legs, stand, stride_at
+from pose_priors.datamodules.synthetic.legs_ik import (
+    BODY_JOINTS,
+    LEGS,
+    Feet,
+    carried,
+    foot_angles,
+    heel_height,
+    on_feet,
+    settling,
+    shift_to_stances,
+)
+from pose_priors.datamodules.synthetic.motion import Motion
+from pose_priors.datamodules.synthetic.poses import within_limits
+from pose_priors.datamodules.synthetic.standing import sway
+from pose_priors.datamodules.synthetic.timing import pulse, ramp, wander
 
 # Grieve & Gear's adults: strides in a minute = factor * (statures in a second) ^ exponent
 _GRIEVE_FACTOR, _GRIEVE_EXPONENT = 64.8, 0.57

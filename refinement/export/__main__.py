@@ -6,15 +6,15 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from body.smplx_files import load_surface
-from body.surface import Surface
-from configs.base import UserError
-from configs.cli import Parser, run
-from refinement.export.amass import write_amass
-from refinement.export.bvh import write_bvh
-from refinement.export.gltf import write_glb
-from refinement.export.people import Exported, read_people
-from refinement.review_data import find_results
+from pose_priors.body.smplx_files import load_surface
+from pose_priors.body.surface import Surface
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import Parser, run
+from pose_priors.refinement.export.amass import write_amass
+from pose_priors.refinement.export.bvh import write_bvh
+from pose_priors.refinement.export.gltf import write_glb
+from pose_priors.refinement.export.people import Exported, read_people
+from pose_priors.refinement.result.found import find_results
 
 log = logging.getLogger("export")
 

@@ -8,11 +8,11 @@ import numpy as np
 import roma
 import torch
 
-from body.rotations import canonicalize
-from body.skeleton import NUM_JOINTS
-from configs.writing import written_aside
-from refinement.export.people import Person
-from refinement.formats.bodies import TEMPLATE_ROOT
+from pose_priors.body.rotations import canonicalize
+from pose_priors.body.skeleton import NUM_JOINTS
+from pose_priors.configs.writing import written_aside
+from pose_priors.refinement.export.people import Person
+from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT
 
 
 def write_amass(path: Path, person: Person, fps: float) -> None:

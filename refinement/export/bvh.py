@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from configs.writing import written_aside
-from refinement.export.people import Person
+from pose_priors.configs.writing import written_aside
+from pose_priors.refinement.export.people import Person
 
 _CM = 100.0
 _CHANNELS = "Zrotation Xrotation Yrotation"

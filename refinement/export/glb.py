@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.writing import written_aside
+from pose_priors.configs.writing import written_aside
 
 _MAGIC, _VERSION, _JSON, _BIN = 0x46546C67, 2, 0x4E4F534A, 0x004E4942
 _COMPONENTS = {"float32": 5126, "uint32": 5125, "uint16": 5123, "uint8": 5121}

@@ -9,11 +9,11 @@ import numpy as np
 import roma
 import torch
 
-from body.surface import Surface
-from refinement.export.bvh import TO_Y_UP
-from refinement.export.glb import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbFile
-from refinement.export.people import Exported, Person
-from refinement.export.skins import Skin, capsules, model_skin
+from pose_priors.body.surface import Surface
+from pose_priors.refinement.export.bvh import TO_Y_UP
+from pose_priors.refinement.export.glb import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbFile
+from pose_priors.refinement.export.people import Exported, Person
+from pose_priors.refinement.export.skins import Skin, capsules, model_skin
 
 # Light and dark by turns, so that neighbours can be told apart without colour too.
 _COLOURS = ((0.35, 0.60, 0.85), (0.90, 0.55, 0.20), (0.25, 0.45, 0.30), (0.85, 0.75, 0.85), (0.45, 0.20, 0.45), (0.80, 0.80, 0.40))

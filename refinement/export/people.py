@@ -10,12 +10,12 @@ import numpy as np
 import roma
 import torch
 
-from body.model import chained
-from body.skeleton import JOINT_NAMES
-from configs.base import UserError
-from refinement.formats.files import Arrays, listed, read_json
-from refinement.skeletons import layout
-from refinement.write import RESULTS, person_file
+from pose_priors.body.layout import layout
+from pose_priors.body.model import chained
+from pose_priors.body.skeleton import JOINT_NAMES
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.formats.files import Arrays, listed, read_json
+from pose_priors.refinement.result.write import RESULTS, person_file
 
 log = logging.getLogger("export")
 

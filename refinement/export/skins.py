@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from body.surface import Surface
-from refinement.export.people import Person
+from pose_priors.body.surface import Surface
+from pose_priors.refinement.export.people import Person
 
 _SEGMENTS = 10
 _INFLUENCES = 4

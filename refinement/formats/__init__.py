@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from configs.base import UserError
-from refinement.formats import glamr, gvhmr, megahunter, multi_tram, phalp, prompthmr, slahmr, tram, wham
-from refinement.formats.recording import Recording
-from refinement.formats.source import Source, described
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.source import Source, described
+from pose_priors.refinement.formats.tools import glamr, gvhmr, megahunter, multi_tram, phalp, prompthmr, slahmr, tram, wham
 
 
 class UpstreamFormat(Protocol):

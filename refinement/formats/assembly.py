@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from configs.base import UserError
-from refinement.formats.bodies import BodyTrack, mended
-from refinement.formats.cameras import CameraTrack, rigid
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.formats.bodies import BodyTrack, mended
+from pose_priors.refinement.formats.cameras import CameraTrack, rigid
 
 
 def intrinsics_of(focal: float, centre: np.ndarray) -> np.ndarray:

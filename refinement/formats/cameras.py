@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from configs.base import UserError
-from refinement.formats.files import Arrays, existing_file, existing_folder, read_json
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.formats.files import Arrays, existing_file, existing_folder, read_json
 
 _W2C = ("poses", "w2c", "extrinsic", "extrinsics", "camera_w2c")
 _C2W = ("c2w", "cam2world", "cam_c2w", "pred_cam")

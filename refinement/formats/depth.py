@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.base import UserError
-from refinement.formats.files import listed, numbered_files, read_array
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.formats.files import listed, numbered_files, read_array
 
 _SUFFIXES = (".npy",)
 _MAX_WIDTH = 640  # finer maps are thinned out: a joint is a region of many pixels, and clips have many frames

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from configs.base import UserError
-from datamodules.arrays import UNNAMED, Entry, describe, open_arrays
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.arrays import UNNAMED, Entry, describe, open_arrays
 
 
 def numbered_files(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:

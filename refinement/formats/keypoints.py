@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from configs.base import UserError
+from pose_priors.configs.base import UserError
 
 _BALL = 0.75
 _FINGERS = {"thumb": 37, "index": 25, "middle": 28, "ring": 34, "pinky": 31}  # first joint of each finger of SMPL-X's left hand

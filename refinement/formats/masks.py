@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refinement.formats.files import listed, read_array
+from pose_priors.refinement.formats.files import listed, read_array
 
 _NAMES = (re.compile(r"frame_(?P<frame>\d+)_person_(?P<person>\d+)"), re.compile(r"person_(?P<person>\d+)_frame_(?P<frame>\d+)"))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.base import UserError
+from pose_priors.configs.base import UserError
 
 _TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation
 
-from refinement.infill import lerp_missing, slerp_missing
+from pose_priors.body.interpolation import lerp_missing, slerp_missing
 
 # What is still moves less than this in the readings, whose own errors are of this size: an angle, a share of the distance to the person.
 _STILL_DEG, _STILL_SHARE = 5.0, 0.25

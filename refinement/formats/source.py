@@ -11,10 +11,10 @@ import numpy as np
 import roma
 import torch
 
-from configs.base import UserError
-from datamodules.arrays import open_arrays
-from datamodules.safe_pickle import load_pickle, unpickle
-from refinement.formats.files import listed
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.arrays import open_arrays
+from pose_priors.datamodules.safe_pickle import load_pickle, unpickle
+from pose_priors.refinement.formats.files import listed
 
 _PICKLES = (".pkl", ".pt", ".pth")
 _MOST_KEYS = 12

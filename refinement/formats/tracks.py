@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from configs.base import UserError
-from datamodules.safe_pickle import load_pickle
-from refinement.formats.files import Arrays, existing_folder, listed, numbered_files
-from refinement.formats.keypoints import format_of
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.safe_pickle import load_pickle
+from pose_priors.refinement.formats.files import Arrays, existing_folder, listed, numbered_files
+from pose_priors.refinement.formats.keypoints import format_of
 
 _TRACK = re.compile(r"track_(\d+)_frames")
 

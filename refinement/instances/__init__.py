@@ -1,7 +1,12 @@
 """Files that hold the masks of many instances: taken apart, each tracked on its own by a program of others, and put together again."""
 
-from refinement.instances.query import create_query_npz, query_points
-from refinement.instances.split import create_single_instance_npz, get_mask_instance_ids, split_npz_by_instances, verify_instance_npz
+from pose_priors.refinement.instances.query import create_query_npz, query_points
+from pose_priors.refinement.instances.split import (
+    create_single_instance_npz,
+    get_mask_instance_ids,
+    split_npz_by_instances,
+    verify_instance_npz,
+)
 
 __all__ = [
     "create_query_npz",

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.base import UserError
-from configs.cli import Parser, run
-from configs.load import load_config
-from refinement.instances.process import INSTANCES, Tracked, process_masks_independently
-from refinement.instances.split import MASK_KEY
-from refinement.instances.trackers import TrackersConfig
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.load import load_config
+from pose_priors.refinement.instances.process import INSTANCES, Tracked, process_masks_independently
+from pose_priors.refinement.instances.split import MASK_KEY
+from pose_priors.refinement.instances.trackers import TrackersConfig
 
 # options that the tracker is told, and what they are where they are not given
 _DEFAULTS = {"temporal_stride": 1, "spatial_downsample": 1, "depth_estimator": "gt", "depth_cache_dir": Path("depth_cache")}

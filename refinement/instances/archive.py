@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from configs.base import UserError
-from configs.writing import written_aside
-from datamodules.arrays import Entry, describe, open_arrays
-from refinement.formats.files import existing_file, listed
+from pose_priors.configs.base import UserError
+from pose_priors.configs.writing import written_aside
+from pose_priors.datamodules.arrays import Entry, describe, open_arrays
+from pose_priors.refinement.formats.files import existing_file, listed
 
 _PICKLED = ("object", "void")
 _UNSAFE = set('/\\:*?"<>|\0\n\r\t')

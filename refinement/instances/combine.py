@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from configs.writing import written_aside
+from pose_priors.configs.writing import written_aside
 
 
 def combine(recordings: Mapping[str, Path], folder: Path, name: str) -> tuple[Path, Path]:
@@ -20,7 +20,7 @@ def combine(recordings: Mapping[str, Path], folder: Path, name: str) -> tuple[Pa
     Raises:
         UserError: if one of them is no recording that can be read; the script then opens them beside each other.
     """
-    from refinement.record import merge_recordings  # with all of the refinement behind it: only once there is something to merge
+    from pose_priors.refinement.show.record import merge_recordings
 
     combined, script = folder / f"{name}.rrd", folder / f"view_{name}.sh"
     combined.unlink(missing_ok=True)  # one of an earlier run is of other recordings

@@ -6,12 +6,12 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from configs.base import UserError
-from refinement.instances.archive import InstanceArchive
-from refinement.instances.combine import combine
-from refinement.instances.query import QueryConfig, create_query_npz
-from refinement.instances.split import MASK_KEY, instance_paths, split_npz_by_instances, verify_instance_npz
-from refinement.instances.trackers import TrackerConfig, run_tracker
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.instances.archive import InstanceArchive
+from pose_priors.refinement.instances.combine import combine
+from pose_priors.refinement.instances.query import QueryConfig, create_query_npz
+from pose_priors.refinement.instances.split import MASK_KEY, instance_paths, split_npz_by_instances, verify_instance_npz
+from pose_priors.refinement.instances.trackers import TrackerConfig, run_tracker
 
 log = logging.getLogger("instances")
 

@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import Field
 from scipy.ndimage import distance_transform_edt
 
-from configs.base import Config, UserError
-from refinement.geometry import to_world, unproject
-from refinement.instances.archive import InstanceArchive, camera_masks
-from refinement.instances.split import MASK_KEY
+from pose_priors.body.pinhole import to_world, unproject
+from pose_priors.configs.base import Config, UserError
+from pose_priors.refinement.instances.archive import InstanceArchive, camera_masks
+from pose_priors.refinement.instances.split import MASK_KEY
 
 log = logging.getLogger("instances")
 

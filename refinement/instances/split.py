@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.base import UserError
-from refinement.instances.archive import InstanceArchive, camera_masks
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.instances.archive import InstanceArchive, camera_masks
 
 log = logging.getLogger("instances")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from configs.base import Config, UserError
-from configs.writing import written_aside
-from refinement.instances.query import QueryConfig
+from pose_priors.configs.base import Config, UserError
+from pose_priors.configs.writing import written_aside
+from pose_priors.refinement.instances.query import QueryConfig
 
 PLACES = ("npz", "rrd", "tracker", "instance", "temporal_stride", "spatial_downsample", "depth_estimator", "depth_cache_dir")
 """What stands for something in a command."""

@@ -6,10 +6,10 @@ import roma
 import torch
 from torch import Tensor
 
-from benchmarks.priors.data import BenchmarkData
-from benchmarks.priors.gmm import Mixture
-from body.rotations import canonicalize
-from body.skeleton import NUM_JOINTS
+from pose_priors.benchmarks.priors.data import BenchmarkData
+from pose_priors.benchmarks.priors.gmm import Mixture
+from pose_priors.body.rotations import canonicalize
+from pose_priors.body.skeleton import NUM_JOINTS
 
 
 def mixture(joints: tuple[int, ...], num_components: int = 3, spread: float = 0.3, seed: int = 0) -> Mixture:

@@ -15,10 +15,10 @@ from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from benchmarks.priors.gmm import Mixture, fit_gaussian, fit_gmm, fit_ppca, read_smplify_gmm
-from benchmarks.priors.vposer import VPoser, VPoserNetwork, train_vposer
-from body.rotations import LOG_HAAR_VOLUME, log_abs_det_exp
-from configs.base import UserError
+from pose_priors.benchmarks.priors.gmm import Mixture, fit_gaussian, fit_gmm, fit_ppca, read_smplify_gmm
+from pose_priors.benchmarks.priors.vposer import VPoser, VPoserNetwork, train_vposer
+from pose_priors.body.rotations import LOG_HAAR_VOLUME, log_abs_det_exp
+from pose_priors.configs.base import UserError
 
 JOINTS = (1, 16, 18)
 

@@ -11,17 +11,17 @@ import torch
 from benchmark_cases import mixture, poses_of, small_data, uniform_poses
 from torch import Tensor
 
-from benchmarks.priors.candidate import Candidate, DensityCandidate
-from benchmarks.priors.conditional import conditional_log_prob
-from benchmarks.priors.data import BenchmarkData
-from benchmarks.priors.gmm import fit_gaussian, fit_gmm
-from benchmarks.priors.parts import BODY_PARTS, LEFT_ARM, scored_parts
-from benchmarks.priors.tasks import generation, likelihood, ood
-from body.builtin import rest_joints
-from body.limits import JOINT_LIMITS
-from body.model import forward_kinematics
-from body.skeleton import JOINT_NAMES, MIRROR
-from priors.comparison import neighbour_radii, precision_recall
+from pose_priors.benchmarks.priors.candidate import Candidate, DensityCandidate
+from pose_priors.benchmarks.priors.conditional import conditional_log_prob
+from pose_priors.benchmarks.priors.data import BenchmarkData
+from pose_priors.benchmarks.priors.gmm import fit_gaussian, fit_gmm
+from pose_priors.benchmarks.priors.parts import BODY_PARTS, LEFT_ARM, scored_parts
+from pose_priors.benchmarks.priors.tasks import generation, likelihood, ood
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.limits import JOINT_LIMITS
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.skeleton import JOINT_NAMES, MIRROR
+from pose_priors.priors.evaluation.comparison import neighbour_radii, precision_recall
 
 BODY = (1, 2, 4, 13, 14, 16, 17, 18, 19)
 

@@ -12,17 +12,17 @@ import roma
 import torch
 from benchmark_cases import poses_of
 
-from benchmarks.priors import vposer
-from benchmarks.priors.__main__ import main
-from benchmarks.priors.candidate import ConditionalDensityCandidate, trained
-from benchmarks.priors.completion import mean_rotation
-from benchmarks.priors.data import load_data
-from benchmarks.priors.peers import PEERS
-from benchmarks.priors.tables import ResultTable
-from configs.base import UserError
-from priors.checkpoint import describe
-from priors.flow_matching import FlowMatchingConfig
-from priors.gaussian import GaussianConfig
+from pose_priors.benchmarks.priors import vposer
+from pose_priors.benchmarks.priors.__main__ import main
+from pose_priors.benchmarks.priors.candidate import ConditionalDensityCandidate, trained
+from pose_priors.benchmarks.priors.completion import mean_rotation
+from pose_priors.benchmarks.priors.data import load_data
+from pose_priors.benchmarks.priors.peers import PEERS
+from pose_priors.benchmarks.priors.tables import ResultTable
+from pose_priors.configs.base import UserError
+from pose_priors.priors.checkpoint import describe
+from pose_priors.priors.flow_matching import FlowMatchingConfig
+from pose_priors.priors.gaussian import GaussianConfig
 
 JOINTS = (1, 2, 13, 16, 18)
 TASKS = ["likelihood", "generation", "ood"]

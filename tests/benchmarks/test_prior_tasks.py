@@ -10,18 +10,18 @@ import roma
 import torch
 from torch import Tensor
 
-from benchmarks.priors.candidate import Candidate, DensityCandidate
-from benchmarks.priors.completion import ConditionalSampler, complete_by_sampling, complete_to_mean
-from benchmarks.priors.data import BenchmarkData
-from benchmarks.priors.fitting import Problem, fit, left_over
-from benchmarks.priors.gmm import Mixture
-from benchmarks.priors.minimize import minimize
-from benchmarks.priors.noise import noisy_joints, noisy_rotations
-from benchmarks.priors.skeleton import Skeleton, degrees
-from benchmarks.priors.tasks import completion, denoising, inverse_kinematics, regulariser
-from body.rotations import geodesic_angle
-from body.skeleton import JOINT_NAMES, index_of
-from datamodules.synthetic import synthetic_poses
+from pose_priors.benchmarks.priors.candidate import Candidate, DensityCandidate
+from pose_priors.benchmarks.priors.completion import ConditionalSampler, complete_by_sampling, complete_to_mean
+from pose_priors.benchmarks.priors.data import BenchmarkData
+from pose_priors.benchmarks.priors.fitting import Problem, fit, left_over
+from pose_priors.benchmarks.priors.gmm import Mixture
+from pose_priors.benchmarks.priors.minimize import minimize
+from pose_priors.benchmarks.priors.noise import noisy_joints, noisy_rotations
+from pose_priors.benchmarks.priors.skeleton import Skeleton, degrees
+from pose_priors.benchmarks.priors.tasks import completion, denoising, inverse_kinematics, regulariser
+from pose_priors.body.rotations import geodesic_angle
+from pose_priors.body.skeleton import JOINT_NAMES, index_of
+from pose_priors.datamodules.synthetic import synthetic_poses
 
 ARM = tuple(index_of(name) for name in ("left_collar", "left_shoulder", "left_elbow", "left_wrist"))
 HIDDEN = ARM[1:3]

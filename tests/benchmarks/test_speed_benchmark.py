@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import speed
-from benchmarks.joint_flow_loop import JointFlowLoop, training_step
-from datamodules.synthetic import synthetic_poses
-from priors.joint_flow import JointFlowConfig
-from refinement.builtin_scene import write_builtin_scene
-from refinement.load import load_problem
-from refinement.module import prepared
-from refinement.noise import estimate_noise
-from refinement.problem import Problem, cast
-from refinement.terms import KeypointReprojection
+from pose_priors.benchmarks import speed
+from pose_priors.benchmarks.joint_flow_loop import JointFlowLoop, training_step
+from pose_priors.datamodules.synthetic import synthetic_poses
+from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
+from pose_priors.priors.joint_flow import JointFlowConfig
+from pose_priors.refinement.given.load import load_problem
+from pose_priors.refinement.given.problem import Problem, cast
+from pose_priors.refinement.solve.module import prepared
+from pose_priors.refinement.solve.noise import estimate_noise
+from pose_priors.refinement.solve.terms import KeypointReprojection
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import roma
 import torch
 from torch import Tensor
 
-from body.builtin import rest_joints
-from body.exponential import (
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.exponential import (
     applied,
     cross,
     exponential,
@@ -19,8 +19,8 @@ from body.exponential import (
     right_jacobian_transposed,
     turned,
 )
-from body.model import forward_kinematics, joints_and_arms
-from body.skeleton import NUM_JOINTS
+from pose_priors.body.model import forward_kinematics, joints_and_arms
+from pose_priors.body.skeleton import NUM_JOINTS
 
 PI = math.pi
 ANGLES = [0.0, 1e-12, 1e-6, 1e-3, 0.5, PI - 1e-6, PI, PI + 1e-6, 4.0, 2 * PI - 1e-3, 7.0]

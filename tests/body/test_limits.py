@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from body.limits import JOINT_LIMITS, limit_violations
-from body.rotations import canonicalize, mirror_pose
-from body.skeleton import NUM_JOINTS, index_of
+from pose_priors.body.limits import JOINT_LIMITS, limit_violations
+from pose_priors.body.rotations import canonicalize, mirror_pose
+from pose_priors.body.skeleton import NUM_JOINTS, index_of
 
 # joint, component of its rotation vector, a possible angle and an impossible one, in degrees
 MOVEMENTS = [

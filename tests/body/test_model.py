@@ -9,9 +9,9 @@ import roma
 import torch
 from torch import Tensor
 
-from body.builtin import ANKLE_HEIGHT, STATURE, rest_joints
-from body.model import forward_kinematics
-from body.skeleton import JOINT_NAMES, MIRROR, NUM_JOINTS, PARENTS, SMPLH_TO_SMPLX, index_of
+from pose_priors.body.builtin import ANKLE_HEIGHT, STATURE, rest_joints
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.skeleton import JOINT_NAMES, MIRROR, NUM_JOINTS, PARENTS, SMPLH_TO_SMPLX, index_of
 
 SMPLH_PARENTS = tuple(SMPLH_TO_SMPLX.index(PARENTS[i]) if PARENTS[i] >= 0 else -1 for i in SMPLH_TO_SMPLX)
 TREES = {22: PARENTS[:22], 24: (*PARENTS[:22], 20, 21), 52: SMPLH_PARENTS, 55: PARENTS}

@@ -11,9 +11,9 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from body.builtin import rest_joints
-from body.motion import posed_joints
-from body.motion_state import (
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.motion import posed_joints
+from pose_priors.body.motion_state import (
     CHANGE,
     CHANGE_DIM,
     FPS,
@@ -33,7 +33,7 @@ from body.motion_state import (
     unstretched,
     with_bones,
 )
-from body.skeleton import PARENTS
+from pose_priors.body.skeleton import PARENTS
 
 FRAMES = 6
 REST = rest_joints(1.7)[:NUM_JOINTS].double() - rest_joints(1.7)[:1].double()

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from body.builtin import rest_joints
-from body.model import forward_kinematics
-from body.motion import MotionWindows, posed_joints, select
-from body.motion_state import CONTACT_JOINTS, FPS, NUM_JOINTS, STATE, joints_of, rotations
-from body.skeleton import JOINT_NAMES, MIRROR, PARENTS
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.motion import MotionWindows, posed_joints, select
+from pose_priors.body.motion_state import CONTACT_JOINTS, FPS, NUM_JOINTS, STATE, joints_of, rotations
+from pose_priors.body.skeleton import JOINT_NAMES, MIRROR, PARENTS
 
 FIELDS = [field.name for field in dataclasses.fields(MotionWindows)]
 SIDES = list(MIRROR[:NUM_JOINTS])

@@ -9,9 +9,9 @@ import roma
 import torch
 from torch import Tensor
 
-from body.builtin import rest_joints
-from body.model import forward_kinematics
-from body.rotations import (
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.rotations import (
     LOG_HAAR_VOLUME,
     NUM_MATRIX_FEATURES,
     canonicalize,
@@ -21,7 +21,7 @@ from body.rotations import (
     matrix_features,
     mirror_pose,
 )
-from body.skeleton import MIRROR, NUM_JOINTS
+from pose_priors.body.skeleton import MIRROR, NUM_JOINTS
 
 PI = math.pi
 ANGLES = [0.0, 1e-12, 1e-7, 1e-3, 0.5, PI - 1e-7, PI, PI + 1e-7, 4.0, 2 * PI - 1e-7, 2 * PI, 3 * PI, 7.0, 19.9]

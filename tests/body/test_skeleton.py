@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from body.skeleton import (
+from pose_priors.body.skeleton import (
     JOINT_NAMES,
     MIRROR,
     NUM_JOINTS,

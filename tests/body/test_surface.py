@@ -12,8 +12,8 @@ import torch
 import trimesh
 from torch import Tensor
 
-from body.skeleton import PARENTS
-from body.smplx_files import load_surface
+from pose_priors.body.skeleton import PARENTS
+from pose_priors.body.smplx_files import load_surface
 
 NUM_VERTICES_A_JOINT = 4
 

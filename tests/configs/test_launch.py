@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import submitit
 
-from configs.base import UserError
-from configs.interruption import slurm_step
-from configs.launch import SlurmConfig, launch, layout, new_run, results_of
+from pose_priors.configs.base import UserError
+from pose_priors.configs.interruption import slurm_step
+from pose_priors.configs.launch import launch, results_of
+from pose_priors.configs.slurm import SlurmConfig, layout, new_run
 
 
 def config(folder: Path, **options: Any) -> SlurmConfig:

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from configs.base import Config, UserError
-from configs.load import CONFIG_DIR, available_configs, load_config, validate
-from configs.schema import ExperimentConfig, MotionExperimentConfig, load_experiment
+from pose_priors.configs.base import Config, UserError
+from pose_priors.configs.load import CONFIG_DIR, available_configs, load_config, validate
+from pose_priors.configs.schema import ExperimentConfig, MotionExperimentConfig, load_experiment
 
 
 class Circle(Config):
@@ -294,9 +294,9 @@ PRIORS = [name for name in available_configs() if _of_a_prior(name)]
 
 @pytest.mark.parametrize("name", available_configs())
 def test_every_config_that_is_shipped_is_valid(name: str) -> None:
-    from refinement.commands import PipelineConfig
-    from refinement.experiment import RefinementExperiment
-    from refinement.instances.trackers import TrackersConfig
+    from pose_priors.refinement.batch.commands import PipelineConfig
+    from pose_priors.refinement.batch.experiment import RefinementExperiment
+    from pose_priors.refinement.instances.trackers import TrackersConfig
 
     if name in PRIORS:
         assert load_experiment(str(CONFIG_DIR / f"{name}.yaml")) == load_experiment(name)
@@ -350,6 +350,6 @@ def test_the_other_spelling_is_found_in_an_override_of_a_whole_section() -> None
 
 def test_an_override_may_begin_with_a_star() -> None:
     """YAML would take it for an alias."""
-    from refinement.experiment import RefinementExperiment
+    from pose_priors.refinement.batch.experiment import RefinementExperiment
 
     assert load_config(RefinementExperiment, "refinement", ["input.pattern=*jump*"]).input.pattern == "*jump*"

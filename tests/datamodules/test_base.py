@@ -12,10 +12,10 @@ import pytorch_lightning as pl
 import torch
 from pydantic import ValidationError
 
-from body.rotations import mirror_pose
-from configs.base import UserError
-from datamodules import splits
-from datamodules.base import DataConfig, PoseDataModule, load_poses
+from pose_priors.body.rotations import mirror_pose
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules import splits
+from pose_priors.datamodules.base import DataConfig, PoseDataModule, load_poses
 
 Rows = Callable[..., np.ndarray]
 
@@ -157,13 +157,13 @@ def test_ranks_come_from_the_trainer(rows_file: Path) -> None:
 
 
 def test_without_paths_the_built_in_source_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = types.ModuleType("datamodules.synthetic")
+    source = types.ModuleType("pose_priors.datamodules.synthetic")
 
     def synthetic_poses(num_poses: int, seed: int) -> torch.Tensor:
         return 0.3 * torch.randn(num_poses, 55, 3, generator=torch.Generator().manual_seed(seed))
 
     source.synthetic_poses = synthetic_poses
-    monkeypatch.setitem(sys.modules, "datamodules.synthetic", source)
+    monkeypatch.setitem(sys.modules, "pose_priors.datamodules.synthetic", source)
     module = ready(num_poses=200, include_root=True)
     assert (len(module.train_poses), len(module.val_poses), len(module.test_poses)) == (160, 20, 20)
     assert module.joint_indices == tuple(range(55))
@@ -211,12 +211,12 @@ def test_a_trainer_runs_on_it(rows_file: Path, tmp_path: Path) -> None:
 
 
 def test_built_in_poses_are_found_again_though_a_last_bit_differs(monkeypatch: pytest.MonkeyPatch) -> None:
-    import datamodules.synthetic
+    import pose_priors.datamodules.synthetic
 
     poses = torch.rand(60, 55, 3, generator=torch.Generator().manual_seed(0))
     fingerprints = []
     for last_bits in (0.0, 1e-7):
-        monkeypatch.setattr(datamodules.synthetic, "synthetic_poses", lambda num, seed, last_bits=last_bits: poses + last_bits)
+        monkeypatch.setattr(pose_priors.datamodules.synthetic, "synthetic_poses", lambda num, seed, last_bits=last_bits: poses + last_bits)
         fingerprints += [prepared(seed).fingerprint for seed in (0, 1)]
     assert fingerprints[:2] == fingerprints[2:]
     assert fingerprints[0] != fingerprints[1]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from configs.base import UserError
-from datamodules import cache
-from datamodules.cache import Conversion, open_poses, row_hashes
-from datamodules.files import find_files
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules import cache
+from pose_priors.datamodules.cache import Conversion, open_poses, row_hashes
+from pose_priors.datamodules.files import find_files
 
 Rows = Callable[..., np.ndarray]
 

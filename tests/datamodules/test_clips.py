@@ -11,13 +11,13 @@ import torch
 from motion_files import smooth_motion, write_amass
 from scipy.spatial.transform import Rotation, Slerp
 
-from body.builtin import BALL_HEIGHT, rest_joints
-from body.model import forward_kinematics
-from body.rotations import geodesic_angle
-from body.skeleton import PARENTS
-from configs.base import UserError
-from datamodules.clips import SMPL_STATURE, UnusableClipError, make_clip, read_clip, y_up_to_z_up
-from datamodules.synthetic.motions import synthetic_motions
+from pose_priors.body.builtin import BALL_HEIGHT, rest_joints
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.rotations import geodesic_angle
+from pose_priors.body.skeleton import PARENTS
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.clips import SMPL_STATURE, UnusableClipError, make_clip, read_clip, y_up_to_z_up
+from pose_priors.datamodules.synthetic.motions import synthetic_motions
 
 UP = {
     "x": [0, -np.pi / 2, 0],

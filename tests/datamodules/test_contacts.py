@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from body.motion_state import CONTACT_JOINTS
-from datamodules.clips import Clip, make_clip, y_up_to_z_up
-from datamodules.contacts import find_floor, label_contacts, steps
-from datamodules.synthetic.motions import synthetic_motions
+from pose_priors.body.motion_state import CONTACT_JOINTS
+from pose_priors.datamodules.clips import Clip, make_clip, y_up_to_z_up
+from pose_priors.datamodules.contacts import find_floor, label_contacts, steps
+from pose_priors.datamodules.synthetic.motions import synthetic_motions
 
 
 @pytest.fixture(scope="module")

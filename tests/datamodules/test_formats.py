@@ -9,11 +9,11 @@ import pytest
 import roma
 import torch
 
-from body.hands import RIGHT_HAND_MEAN, mean_hands
-from body.rotations import mirror_pose
-from body.skeleton import JOINT_NAMES, PARTS, index_of
-from configs.base import UserError
-from datamodules.formats import read_poses
+from pose_priors.body.hands import RIGHT_HAND_MEAN, mean_hands
+from pose_priors.body.rotations import mirror_pose
+from pose_priors.body.skeleton import JOINT_NAMES, PARTS, index_of
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.formats import read_poses
 
 Rows = Callable[..., np.ndarray]
 N = 7

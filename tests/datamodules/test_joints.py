@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from body.skeleton import index_of
-from configs.base import UserError
-from datamodules.joints import describe, find_joints
+from pose_priors.body.skeleton import index_of
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.joints import describe, find_joints
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from body.rotations import mirror_pose
-from datamodules.loader import PoseLoader
+from pose_priors.body.rotations import mirror_pose
+from pose_priors.datamodules.loader import PoseLoader
 
 
 def numbered(num_rows: int) -> np.ndarray:

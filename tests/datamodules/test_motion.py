@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from body.builtin import BALL_HEIGHT, rest_joints
-from body.limits import limit_violations
-from body.model import forward_kinematics
-from body.skeleton import PARENTS, index_of
-from datamodules.synthetic.draw import DrawOnce
-from datamodules.synthetic.motion import Motion, walk
+from pose_priors.body.builtin import BALL_HEIGHT, rest_joints
+from pose_priors.body.limits import limit_violations
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.skeleton import PARENTS, index_of
+from pose_priors.datamodules.synthetic.draw import DrawOnce
+from pose_priors.datamodules.synthetic.motion import Motion, walk
 
 T, FPS, STATURE = 90, 30.0, 1.62
 BALLS = [index_of("left_foot"), index_of("right_foot")]

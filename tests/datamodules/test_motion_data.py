@@ -15,12 +15,12 @@ from motion_files import smooth_motion, write_amass
 from pydantic import ValidationError
 from torch import Tensor
 
-from body.motion import MotionWindows
-from body.skeleton import JOINT_NAMES, MIRROR, PARENTS
-from configs.base import UserError
-from datamodules.clips import SMPL_STATURE
-from datamodules.motion_data import MotionDataConfig, MotionDataModule, load_clips
-from datamodules.motion_loader import MotionLoader, WindowArrays
+from pose_priors.body.motion import MotionWindows
+from pose_priors.body.skeleton import JOINT_NAMES, MIRROR, PARENTS
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.clips import SMPL_STATURE
+from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModule, load_clips
+from pose_priors.datamodules.motion_loader import MotionLoader, WindowArrays
 
 FRAMES = 13
 
@@ -112,7 +112,7 @@ def test_a_folder_of_files_is_read_counted_and_split(folder: Path, caplog: pytes
 
 
 def ready_rest() -> Tensor:
-    from body.builtin import rest_joints
+    from pose_priors.body.builtin import rest_joints
 
     return rest_joints(SMPL_STATURE)[:22].float()
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from configs.base import UserError
-from datamodules.arrays import open_arrays
-from datamodules.safe_pickle import load_pickle
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.arrays import open_arrays
+from pose_priors.datamodules.safe_pickle import load_pickle
 
 
 class Attack:

@@ -5,9 +5,9 @@ import pytest
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
-from configs.base import UserError
-from datamodules import splits
-from datamodules.splits import Segment, Split, radius_components, split_by_radius, split_rows
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules import splits
+from pose_priors.datamodules.splits import Segment, Split, radius_components, split_by_radius, split_rows
 
 
 def segments_of(lengths: list[int], is_sequence: bool, fps: float | None = 30.0) -> list[Segment]:

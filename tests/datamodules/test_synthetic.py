@@ -10,16 +10,16 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from body.builtin import ANKLE_HEIGHT, STATURE, rest_joints
-from body.limits import JOINT_LIMITS, limit_violations
-from body.model import forward_kinematics
-from body.rotations import mirror_pose
-from body.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS, PARTS, index_of
-from datamodules.synthetic import synthetic_poses
-from datamodules.synthetic.body import body_poses
-from datamodules.synthetic.draw import Draw
-from datamodules.synthetic.gait import gait
-from datamodules.synthetic.legs import sit, squat
+from pose_priors.body.builtin import ANKLE_HEIGHT, STATURE, rest_joints
+from pose_priors.body.limits import JOINT_LIMITS, limit_violations
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.rotations import mirror_pose
+from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS, PARTS, index_of
+from pose_priors.datamodules.synthetic import synthetic_poses
+from pose_priors.datamodules.synthetic.body import body_poses
+from pose_priors.datamodules.synthetic.draw import Draw
+from pose_priors.datamodules.synthetic.gait import gait
+from pose_priors.datamodules.synthetic.legs import sit, squat
 
 
 @pytest.fixture(scope="module")

@@ -11,20 +11,20 @@ import pytest
 import roma
 import torch
 
-from body.builtin import ANKLE_HEIGHT, BALL_HEIGHT, rest_joints
-from body.limits import limit_violations
-from body.model import forward_kinematics
-from body.skeleton import PARENTS, index_of
-from datamodules.synthetic.arms_ik import ARM_JOINTS, shoulders, wrists_to
-from datamodules.synthetic.legs_ik import foot_angles, foot_rotations
-from datamodules.synthetic.motion import Motion
-from datamodules.synthetic.motions import SECONDS, synthetic_motions
-from datamodules.synthetic.poses import within_limits
-from datamodules.synthetic.reaching import Reach, effort_for, reaching
-from datamodules.synthetic.sitting import HIPS_ABOVE_SEAT, Sit, sitting
-from datamodules.synthetic.timing import pulse, ramp, wander
-from datamodules.synthetic.turning import Turn, turning
-from datamodules.synthetic.walking import Walk, cadence, walking
+from pose_priors.body.builtin import ANKLE_HEIGHT, BALL_HEIGHT, rest_joints
+from pose_priors.body.limits import limit_violations
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.skeleton import PARENTS, index_of
+from pose_priors.datamodules.synthetic.arms_ik import ARM_JOINTS, shoulders, wrists_to
+from pose_priors.datamodules.synthetic.legs_ik import foot_angles, foot_rotations
+from pose_priors.datamodules.synthetic.motion import Motion
+from pose_priors.datamodules.synthetic.motions import SECONDS, synthetic_motions
+from pose_priors.datamodules.synthetic.poses import within_limits
+from pose_priors.datamodules.synthetic.reaching import Reach, effort_for, reaching
+from pose_priors.datamodules.synthetic.sitting import HIPS_ABOVE_SEAT, Sit, sitting
+from pose_priors.datamodules.synthetic.timing import pulse, ramp, wander
+from pose_priors.datamodules.synthetic.turning import Turn, turning
+from pose_priors.datamodules.synthetic.walking import Walk, cadence, walking
 
 FPS, NUM = 30.0, 64
 KINDS = ("walking", "turning", "reaching", "sitting")

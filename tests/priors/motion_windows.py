@@ -6,11 +6,11 @@ from functools import lru_cache
 
 import torch
 
-from body.builtin import rest_joints
-from body.motion import MotionWindows
-from body.motion_state import NUM_JOINTS
-from datamodules.clips import make_clip, y_up_to_z_up
-from datamodules.synthetic import synthetic_motions
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.motion import MotionWindows
+from pose_priors.body.motion_state import NUM_JOINTS
+from pose_priors.datamodules.clips import make_clip, y_up_to_z_up
+from pose_priors.datamodules.synthetic import synthetic_motions
 
 
 @lru_cache

@@ -12,9 +12,9 @@ import roma
 import torch
 from torch import Tensor
 
-from body.skeleton import NUM_JOINTS, PARTS
-from priors import PriorConfig
-from priors.base import Prior, PriorConfigBase
+from pose_priors.body.skeleton import NUM_JOINTS, PARTS
+from pose_priors.priors import PriorConfig
+from pose_priors.priors.base import Prior, PriorConfigBase
 
 JOINTS = (1, 2, 4, 16, 18, *PARTS["left_hand"], *PARTS["right_hand"])
 HINGES = (4, 18, 26)

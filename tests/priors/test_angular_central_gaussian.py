@@ -11,7 +11,7 @@ from prior_cases import HINGES, make_poses, random_rotations
 from scipy.integrate import quad
 from torch import Tensor
 
-from priors.angular_central_gaussian import AngularCentralGaussian, defend
+from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
 
 
 def _scatters(num: int, seed: int = 0) -> Tensor:

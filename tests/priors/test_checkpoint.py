@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import random
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ import pytest
 import torch
 from prior_cases import JOINTS, cases, make_poses, trained
 
-from configs.base import UserError
-from priors import load_prior
-from priors.base import Prior
-from priors.checkpoint import CHECKPOINT_FORMAT, CODE_VERSION, describe
-from priors.gaussian import GaussianConfig
+import pose_priors
+from pose_priors.configs.base import UserError
+from pose_priors.priors import load_prior
+from pose_priors.priors.base import Prior
+from pose_priors.priors.checkpoint import CHECKPOINT_FORMAT, describe
+from pose_priors.priors.gaussian import GaussianConfig
 
 CASES = dict(cases())
 
@@ -214,6 +214,5 @@ def test_what_is_wrong_is_named(gaussian: Prior, tmp_path: Path) -> None:
         assert word in _refused(tmp_path / "best.ckpt"), damage.__name__
 
 
-def test_checkpoints_name_the_version_of_the_project() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    assert project["version"] == CODE_VERSION
+def test_checkpoints_name_the_version_of_the_project(gaussian: Prior) -> None:
+    assert describe(gaussian, {}, "")["code_version"] == pose_priors.__version__

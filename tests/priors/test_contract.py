@@ -13,9 +13,9 @@ import torch
 from prior_cases import JOINTS, cases, conditioned_on_root, make_poses, random_rotations, shake, trained
 from torch import Tensor
 
-from body.skeleton import JOINT_NAMES, NUM_JOINTS
-from configs.base import UserError
-from priors.base import DensityPrior, Prior
+from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS
+from pose_priors.configs.base import UserError
+from pose_priors.priors.base import DensityPrior, Prior
 
 CASES = dict(cases())
 STEPS = 20

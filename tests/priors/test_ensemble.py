@@ -11,8 +11,8 @@ import torch
 from prior_cases import make_poses, random_rotations, shake
 from pydantic import ValidationError
 
-from configs.base import UserError
-from priors.ensemble import Ensemble, EnsembleConfig
+from pose_priors.configs.base import UserError
+from pose_priors.priors.ensemble import Ensemble, EnsembleConfig
 
 JOINTS = (1, 2, 16, 18)
 SMALL = {"hidden": 12, "K": 2, "num_blocks": 1}

@@ -11,11 +11,11 @@ import torch
 from prior_cases import log_volume, make_poses, random_rotations, shake, trained
 from torch import Tensor, nn
 
-from priors import flow_matching
-from priors.angular_central_gaussian import defend
-from priors.flow_matching import FlowMatching, FlowMatchingConfig
-from priors.scores import evaluate
-from priors.velocity import VelocityField, integrate, nodes_from_data, times_to_data
+from pose_priors.priors import flow_matching
+from pose_priors.priors.angular_central_gaussian import defend
+from pose_priors.priors.evaluation.scores import evaluate
+from pose_priors.priors.flow_matching import FlowMatching, FlowMatchingConfig
+from pose_priors.priors.networks.velocity import VelocityField, integrate, nodes_from_data, times_to_data
 
 JOINTS = (1, 16, 18)
 

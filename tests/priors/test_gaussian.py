@@ -10,8 +10,8 @@ from prior_cases import HINGES, make_poses
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from priors.gaussian import Covariance, Gaussian, GaussianConfig
-from priors.standardize import MIN_STD
+from pose_priors.priors.gaussian import Covariance, Gaussian, GaussianConfig
+from pose_priors.priors.standardize import MIN_STD
 
 JOINTS = (1, 2, 16, 20)
 

@@ -10,11 +10,11 @@ import roma
 import torch
 import yaml
 
-from body.rotations import geodesic_angle, mirror_pose
-from body.skeleton import JOINT_NAMES, PARTS
-from configs.base import UserError
-from priors.hand_networks import rotmat_from_6d
-from priors.hand_vae import HandVAE, HandVAEConfig
+from pose_priors.body.rotations import geodesic_angle, mirror_pose
+from pose_priors.body.skeleton import JOINT_NAMES, PARTS
+from pose_priors.configs.base import UserError
+from pose_priors.priors.hand_vae import HandVAE, HandVAEConfig
+from pose_priors.priors.networks.hands import rotmat_from_6d
 
 LEFT, RIGHT = PARTS["left_hand"], PARTS["right_hand"]
 BOTH = (*LEFT, *RIGHT)
@@ -173,7 +173,7 @@ def test_chunks_do_not_change_the_bound(trained: HandVAE, monkeypatch: pytest.Mo
     # noise is drawn chunk by chunk, so only a posterior without width makes the chunks comparable draw for draw
     monkeypatch.setattr(torch, "randn", lambda *shape, **kwargs: torch.zeros(*shape, dtype=kwargs["dtype"]))
     whole = trained.bound(pose, 4)
-    monkeypatch.setattr("priors.hand_vae._CHUNK_ROWS", 8)
+    monkeypatch.setattr("pose_priors.priors.hand_vae._CHUNK_ROWS", 8)
     torch.testing.assert_close(trained.bound(pose, 4), whole)
 
 

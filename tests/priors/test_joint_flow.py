@@ -10,9 +10,9 @@ import torch
 from prior_cases import log_volume, make_poses, random_rotations, shake, trained
 from torch import Tensor
 
-from priors.angular_central_gaussian import defend
-from priors.context import NO_JOINT
-from priors.joint_flow import JointFlow, JointFlowConfig
+from pose_priors.priors.angular_central_gaussian import defend
+from pose_priors.priors.context import NO_JOINT
+from pose_priors.priors.joint_flow import JointFlow, JointFlowConfig
 
 JOINTS = (1, 2, 4, 16, 18, 20)
 

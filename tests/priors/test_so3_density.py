@@ -9,8 +9,8 @@ import roma
 import torch
 from scipy.integrate import quad
 
-from body.rotations import geodesic_angle
-from priors.so3_density import MIN_SCALE, IsotropicAngularCentralGaussian, half_angle_sine_squared
+from pose_priors.body.rotations import geodesic_angle
+from pose_priors.priors.so3_density import MIN_SCALE, IsotropicAngularCentralGaussian, half_angle_sine_squared
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from motion_cases import alive_from, problem_of, small_prior
 from motion_cases import clips as motions
 from scenes import Clip, make_clip
 
-from priors import MotionCVAE
-from refinement.problem import Problem
+from pose_priors.priors import MotionCVAE
+from pose_priors.refinement.given.problem import Problem
 
 
 @pytest.fixture(scope="session")

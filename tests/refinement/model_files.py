@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from body.builtin import rest_joints
-from refinement.skeletons import layout
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.layout import layout
 
 _PER_JOINT = 6
 

@@ -13,21 +13,21 @@ from problems import make_problem
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from body.motion import MotionWindows
-from body.motion_state import NUM_JOINTS
-from body.skeleton import NUM_JOINTS as SMPLX_JOINTS
-from configs.base import Config
-from datamodules.clips import make_clip, y_up_to_z_up
-from datamodules.synthetic import synthetic_motions
-from priors import Prior, TrainablePrior
-from priors.checkpoint import describe
-from priors.gaussian import GaussianConfig
-from priors.motion_cvae import MotionCVAE, MotionCVAEConfig
-from priors.motion_wrongs import num_source_frames
-from refinement.noise import NoiseLevels
-from refinement.problem import Problem
-from refinement.scene import Scene
-from refinement.variables import Variables
+from pose_priors.body.motion import MotionWindows
+from pose_priors.body.motion_state import NUM_JOINTS
+from pose_priors.body.skeleton import NUM_JOINTS as SMPLX_JOINTS
+from pose_priors.configs.base import Config
+from pose_priors.datamodules.clips import make_clip, y_up_to_z_up
+from pose_priors.datamodules.synthetic import synthetic_motions
+from pose_priors.priors import Prior, TrainablePrior
+from pose_priors.priors.checkpoint import describe
+from pose_priors.priors.gaussian import GaussianConfig
+from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
+from pose_priors.priors.motion.negatives import num_source_frames
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.noise import NoiseLevels
+from pose_priors.refinement.solve.scene import Scene
+from pose_priors.refinement.solve.variables import Variables
 
 CONFIG = MotionCVAEConfig(kind="motion_cvae", hidden=64, latent_dim=4, num_layers=2, critic_hidden=32)
 _POSES = GaussianConfig(kind="gaussian")

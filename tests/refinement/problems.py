@@ -9,11 +9,11 @@ import roma
 import torch
 from torch import Tensor
 
-from body.builtin import rest_joints
-from body.model import forward_kinematics
-from body.skeleton import PARENTS, PARTS, index_of
-from refinement.problem import Bodies, Cameras, Estimate, Observations, Problem, cast
-from refinement.scene import project, to_cameras
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.skeleton import PARENTS, PARTS, index_of
+from pose_priors.refinement.given.problem import Bodies, Cameras, Estimate, Observations, Problem, cast
+from pose_priors.refinement.solve.scene import project, to_cameras
 
 NUM_JOINTS = 22
 _ANKLES_AND_FEET = [index_of(f"{side}_{name}") for side in ("left", "right") for name in ("ankle", "foot")]

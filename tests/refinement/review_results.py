@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from scenes import Clip
 
-from refinement.load import load_problem
-from refinement.problem import Problem
-from refinement.write import Refined, write_result
+from pose_priors.refinement.given.load import load_problem
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.result.write import Refined, write_result
 
 DELTA = 0.01
 """By which the scale is said to have changed."""

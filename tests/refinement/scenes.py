@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from body.builtin import rest_joints
-from body.model import forward_kinematics
-from refinement.formats.stage_folders import STAGES, PosedBodies, Stages, boxes_around, write_stages
-from refinement.geometry import plane_in_camera
-from refinement.rendering import render
-from refinement.skeletons import layout
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.layout import layout
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.pinhole import plane_in_camera
+from pose_priors.datamodules.stage_folders import STAGES, PosedBodies, Stages, boxes_around, write_stages
+from pose_priors.datamodules.synthetic.scenes.rendering import render
 
 SIZE = (640, 360)
 GRID = (90, 160)

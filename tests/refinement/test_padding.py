@@ -9,13 +9,13 @@ import torch
 from problems import make_problem
 from torch import Tensor
 
-from refinement.config import RefinementConfig
-from refinement.contacts import detect_contacts
-from refinement.module import RefinementModule
-from refinement.objective import Objective
-from refinement.padding import padded
-from refinement.problem import Problem
-from refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.padding import padded
+from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.contacts import detect_contacts
+from pose_priors.refinement.solve.module import RefinementModule
+from pose_priors.refinement.solve.objective import Objective
 
 QUIET = {"enable_progress_bar": False}
 
@@ -79,7 +79,7 @@ def test_a_clip_of_a_shared_length_is_left_as_it_is() -> None:
 
 def test_what_comes_out_is_the_same_on_the_frames_of_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:
     """Through all sub-stages, in double precision: line searches carry the rounding of single precision far."""
-    monkeypatch.setattr("refinement.refiner._DTYPE", torch.float64)
+    monkeypatch.setattr("pose_priors.refinement.refiner._DTYPE", torch.float64)
     problem, _ = make_problem(frames=11)
     few = {name: 3 for name in RefinementConfig.model_fields if name.endswith("_iterations") and name != "max_total_iterations"}
     configs = (RefinementConfig(pad_frames=multiple, convergence_threshold=0.0, **few) for multiple in (None, 20))

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scenes import Clip
 
-from configs.base import UserError
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.refiner import Stage5Refiner
 from refine import main
-from refinement.refiner import Stage5Refiner
 
 SHORT = [
     f"refinement.{name}_iterations=2" for name in ("root_fitting", "smpl_fitting", "motion_prior", "environmental", "scale", "final")
@@ -53,7 +53,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("refinement.refiner.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("pose_priors.refinement.refiner.tempfile.TemporaryFile", refuse)
     monkeypatch.setattr(Stage5Refiner, "refine", lambda *_: pytest.fail("refined in vain"))
     with pytest.raises(UserError, match=r"out: cannot be written to \(Read-only file system\).*output\.path"):
         run(f"input.path={clip('readme').folder}", f"output.path={tmp_path / 'out'}")

@@ -8,14 +8,14 @@ import pytest
 import torch
 from problems import NUM_JOINTS, error_mm, make_problem
 
-from body.skeleton import NUM_JOINTS as SMPLX_JOINTS
-from configs.base import UserError
-from priors.gaussian import GaussianConfig
-from refinement.config import RefinementConfig
-from refinement.noise import start_joints
-from refinement.problem import Problem
-from refinement.refiner import RefinementInput, Stage5Refiner, run_refinement
-from refinement.summary import RefinementOutput
+from pose_priors.body.skeleton import NUM_JOINTS as SMPLX_JOINTS
+from pose_priors.configs.base import UserError
+from pose_priors.priors.gaussian import GaussianConfig
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner, run_refinement
+from pose_priors.refinement.result.summary import RefinementOutput
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.noise import start_joints
 
 QUIET = {"enable_progress_bar": False}
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 import train
-from configs.cli import run
-from datamodules.base import PoseDataModule
-from datamodules.loader import PoseLoader
+from pose_priors.configs.cli import run
+from pose_priors.datamodules.base import PoseDataModule
+from pose_priors.datamodules.loader import PoseLoader
 
 
 class Recorded:

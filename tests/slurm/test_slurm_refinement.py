@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cluster import Cluster
 
-from refinement.builtin_scene import write_builtin_scene
+from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
 
 NAMES = [f"clip_{i}" for i in range(8)]
 SHORT = ["root_fitting", "smpl_fitting", "motion_prior", "environmental", "scale", "final"]

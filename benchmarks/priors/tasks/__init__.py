@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.priors.candidate import Candidate
-from benchmarks.priors.data import BenchmarkData
-from benchmarks.priors.tables import ResultTable
-from benchmarks.priors.tasks import completion, denoising, generation, inverse_kinematics, likelihood, ood, regulariser
+from pose_priors.benchmarks.priors.candidate import Candidate
+from pose_priors.benchmarks.priors.data import BenchmarkData
+from pose_priors.benchmarks.priors.tables import ResultTable
+from pose_priors.benchmarks.priors.tasks import completion, denoising, generation, inverse_kinematics, likelihood, ood, regulariser
 
 Task = Callable[[Sequence[Candidate], BenchmarkData], list[ResultTable]]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.priors.candidate import Candidate
-from benchmarks.priors.data import BenchmarkData, spread
-from benchmarks.priors.parts import scored_parts
-from benchmarks.priors.skeleton import END_EFFECTORS, Skeleton, degrees
-from benchmarks.priors.tables import ResultTable
+from pose_priors.benchmarks.priors.candidate import Candidate
+from pose_priors.benchmarks.priors.data import BenchmarkData, spread
+from pose_priors.benchmarks.priors.parts import scored_parts
+from pose_priors.benchmarks.priors.skeleton import END_EFFECTORS, Skeleton, degrees
+from pose_priors.benchmarks.priors.tables import ResultTable
 
 _NUM_POSES = 500
 _NUM_DRAWS = 10

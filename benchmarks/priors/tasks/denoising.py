@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.priors.candidate import Candidate
-from benchmarks.priors.data import BenchmarkData, spread
-from benchmarks.priors.fitting import left_over
-from benchmarks.priors.noise import noisy_joints, noisy_rotations
-from benchmarks.priors.skeleton import Skeleton, degrees
-from benchmarks.priors.tables import ResultTable
-from configs.base import UserError
-from datamodules.motion_data import load_clips
-from datamodules.synthetic import synthetic_motions
+from pose_priors.benchmarks.priors.candidate import Candidate
+from pose_priors.benchmarks.priors.data import BenchmarkData, spread
+from pose_priors.benchmarks.priors.fitting import left_over
+from pose_priors.benchmarks.priors.noise import noisy_joints, noisy_rotations
+from pose_priors.benchmarks.priors.skeleton import Skeleton, degrees
+from pose_priors.benchmarks.priors.tables import ResultTable
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.motion_data import load_clips
+from pose_priors.datamodules.synthetic import synthetic_motions
 
 _NUM_POSES, _NUM_VALIDATION = 100, 50
 _DEGREES, _MILLIMETRES = (2, 5, 10), (20, 40, 100)

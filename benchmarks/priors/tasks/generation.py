@@ -10,15 +10,15 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from benchmarks.priors.candidate import Candidate
-from benchmarks.priors.data import BenchmarkData, spread
-from benchmarks.priors.tables import ResultTable
-from body.builtin import rest_joints
-from body.limits import limit_violations
-from body.model import forward_kinematics
-from body.rotations import geodesic_angle
-from body.skeleton import SMPL_TO_SMPLX
-from priors.comparison import NUM_NEIGHBOURS, neighbour_radii
+from pose_priors.benchmarks.priors.candidate import Candidate
+from pose_priors.benchmarks.priors.data import BenchmarkData, spread
+from pose_priors.benchmarks.priors.tables import ResultTable
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.limits import limit_violations
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.rotations import geodesic_angle
+from pose_priors.body.skeleton import SMPL_TO_SMPLX
+from pose_priors.priors.evaluation.comparison import NUM_NEIGHBOURS, neighbour_radii
 
 _NUM_SAMPLES = 10_000
 _NUM_PAIRED = 500

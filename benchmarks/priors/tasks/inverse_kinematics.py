@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.priors.candidate import Candidate
-from benchmarks.priors.data import BenchmarkData, spread
-from benchmarks.priors.fitting import NO_PRIOR, Problem, fit
-from benchmarks.priors.skeleton import END_EFFECTORS, Skeleton, degrees
-from benchmarks.priors.tables import ResultTable
+from pose_priors.benchmarks.priors.candidate import Candidate
+from pose_priors.benchmarks.priors.data import BenchmarkData, spread
+from pose_priors.benchmarks.priors.fitting import NO_PRIOR, Problem, fit
+from pose_priors.benchmarks.priors.skeleton import END_EFFECTORS, Skeleton, degrees
+from pose_priors.benchmarks.priors.tables import ResultTable
 
 _NUM_POSES = 100
 _MAX_STEPS = 150

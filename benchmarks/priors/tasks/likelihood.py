@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.priors.candidate import Candidate, ConditionalDensityCandidate, DensityCandidate
-from benchmarks.priors.completion import fitted_mixture
-from benchmarks.priors.conditional import conditional_log_prob
-from benchmarks.priors.data import BenchmarkData, spread
-from benchmarks.priors.gmm import Mixture
-from benchmarks.priors.parts import scored_parts
-from benchmarks.priors.tables import ResultTable
-from priors.scores import bits_per_dof
+from pose_priors.benchmarks.priors.candidate import Candidate, ConditionalDensityCandidate, DensityCandidate
+from pose_priors.benchmarks.priors.completion import fitted_mixture
+from pose_priors.benchmarks.priors.conditional import conditional_log_prob
+from pose_priors.benchmarks.priors.data import BenchmarkData, spread
+from pose_priors.benchmarks.priors.gmm import Mixture
+from pose_priors.benchmarks.priors.parts import scored_parts
+from pose_priors.benchmarks.priors.tables import ResultTable
+from pose_priors.priors.evaluation.scores import bits_per_dof
 
 _CONDITIONED_POSES = 50
 _DRAWS = 600

@@ -11,12 +11,12 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from benchmarks.priors.candidate import Candidate
-from benchmarks.priors.data import BenchmarkData
-from benchmarks.priors.parts import LEFT_ARM, LEGS
-from benchmarks.priors.tables import ResultTable
-from body.rotations import mirror_pose
-from body.skeleton import MIRROR
+from pose_priors.benchmarks.priors.candidate import Candidate
+from pose_priors.benchmarks.priors.data import BenchmarkData
+from pose_priors.benchmarks.priors.parts import LEFT_ARM, LEGS
+from pose_priors.benchmarks.priors.tables import ResultTable
+from pose_priors.body.rotations import mirror_pose
+from pose_priors.body.skeleton import MIRROR
 
 _SEED = 7
 _NOISE_DEG = (2, 5, 10)

@@ -11,13 +11,13 @@ import roma
 import torch
 from torch import Tensor
 
-from benchmarks.priors.candidate import Candidate
-from benchmarks.priors.data import BenchmarkData
-from benchmarks.priors.fitting import NO_PRIOR, Problem, fit
-from benchmarks.priors.minimize import PATIENCE, TOLERANCE
-from benchmarks.priors.noise import noisy_joints
-from benchmarks.priors.skeleton import Skeleton
-from benchmarks.priors.tables import ResultTable
+from pose_priors.benchmarks.priors.candidate import Candidate
+from pose_priors.benchmarks.priors.data import BenchmarkData
+from pose_priors.benchmarks.priors.fitting import NO_PRIOR, Problem, fit
+from pose_priors.benchmarks.priors.minimize import PATIENCE, TOLERANCE
+from pose_priors.benchmarks.priors.noise import noisy_joints
+from pose_priors.benchmarks.priors.skeleton import Skeleton
+from pose_priors.benchmarks.priors.tables import ResultTable
 
 _NUM_STARTS = 1000
 _NUM_ALONE = 5

@@ -11,9 +11,10 @@ from upstream_truth import IDS, NUM_FRAMES, make_truth
 from upstream_writers import write_gvhmr, write_phalp, write_slahmr, write_tram
 
 import refine
-from configs.base import UserError
-from refinement.formats import files_of
-from refinement.sequences import InputSequence, find_sequences
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.batch.sequences import find_sequences
+from pose_priors.refinement.formats import files_of
+from pose_priors.refinement.formats.sequence import InputSequence
 
 SHORT = ["refinement.root_fitting_iterations=3", "refinement.max_total_iterations=3", "trainer.enable_progress_bar=false"]
 

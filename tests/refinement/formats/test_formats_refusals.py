@@ -25,9 +25,9 @@ from upstream_writers import (
     write_wham,
 )
 
-from configs.base import UserError
-from refinement.formats import UPSTREAM, files_of, recognize
-from refinement.load import load_sequence
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.formats import UPSTREAM, files_of, recognize
+from pose_priors.refinement.given.load import load_sequence
 
 Spoil = Callable[[Any], None]
 

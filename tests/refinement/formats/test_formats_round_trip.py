@@ -24,13 +24,13 @@ from upstream_writers import (
     write_wham,
 )
 
-from body.model import forward_kinematics
-from refinement.config import RefinementConfig
-from refinement.formats import files_of, recognize
-from refinement.geometry import to_camera
-from refinement.load import load_sequence
-from refinement.problem import Problem
-from refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.body.model import forward_kinematics
+from pose_priors.body.pinhole import to_camera
+from pose_priors.refinement.formats import files_of, recognize
+from pose_priors.refinement.given.load import load_sequence
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.solve.config import RefinementConfig
 
 EXACT, SINGLE = 1e-5, 2e-4  # metres: of files in double and in single precision
 TURNED = Rotation.from_euler("xyz", [40, 25, -60], degrees=True)

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from upstream_truth import Truth, make_truth
 
-from refinement.formats.readings import Reading, cameras_from_odometry, cameras_from_readings
+from pose_priors.refinement.formats.readings import Reading, cameras_from_odometry, cameras_from_readings
 
 FPS = 30.0
 

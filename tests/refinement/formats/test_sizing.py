@@ -10,11 +10,11 @@ import torch
 from upstream_truth import make_truth
 from upstream_writers import write_gvhmr
 
-from refinement.formats.keypoints import FORMATS, links, observed, placement_error
-from refinement.geometry import project
-from refinement.load import load_sequence
-from refinement.noise import estimate_noise
-from refinement.sizing import size_by_keypoints
+from pose_priors.body.pinhole import project
+from pose_priors.refinement.formats.keypoints import FORMATS, links, observed, placement_error
+from pose_priors.refinement.given.load import load_sequence
+from pose_priors.refinement.given.sizing import size_by_keypoints
+from pose_priors.refinement.solve.noise import estimate_noise
 
 TRUTH = make_truth()
 OF = links("coco17", 24)

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from body.builtin import rest_joints
-from body.model import forward_kinematics
-from refinement.formats.keypoints import links, observed
-from refinement.skeletons import layout
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.layout import layout
+from pose_priors.body.model import forward_kinematics
+from pose_priors.refinement.formats.keypoints import links, observed
 
 IDS = (3, 7)
 SIZE = (640, 360)

@@ -16,7 +16,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from upstream_truth import IDS, NUM_FRAMES, SIZE, Truth
 
-from refinement.formats.bodies import TEMPLATE_ROOT
+from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT
 
 Change = Callable[[Any], None]
 SMPL_ROOT, SMPLX_ROOT = np.array(TEMPLATE_ROOT[24]), np.array(TEMPLATE_ROOT[22])

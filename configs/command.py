@@ -1,0 +1,54 @@
+"""The console script `pose-priors`: every script and command of the project under one name, from any folder."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import run
+
+_COMMANDS = {
+    "train": "pose_priors.train",
+    "evaluate": "pose_priors.evaluate",
+    "refine": "pose_priors.refine",
+    "pipeline": "pose_priors.pipeline",
+    "record": "pose_priors.refinement.show.record",
+    "review": "pose_priors.refinement.show.review",
+    "export": "pose_priors.refinement.export.__main__",
+    "instances": "pose_priors.refinement.instances.__main__",
+}
+_BENCHMARKS = {
+    "priors": "pose_priors.benchmarks.priors.__main__",
+    "speed": "pose_priors.benchmarks.speed",
+    "refinement_ablation": "pose_priors.benchmarks.refinement_ablation",
+    "motion_scale": "pose_priors.benchmarks.motion_scale",
+    "many_sequences": "pose_priors.benchmarks.many_sequences",
+}
+
+
+def main() -> None:
+    """Runs `pose-priors COMMAND ...`, or `pose-priors benchmark NAME ...`, as the script of that name does."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see train.py
+    run(lambda: _dispatch(sys.argv[1:]))
+
+
+def _dispatch(arguments: Sequence[str]) -> None:
+    name, *rest = arguments or ["--help"]
+    if name in ("-h", "--help"):
+        print(f"usage: pose-priors COMMAND ...\n\ncommands: {', '.join(_COMMANDS)}, benchmark\n\neach says more with --help")
+        return
+    commands, words = _COMMANDS, name
+    if name == "benchmark":
+        if not rest or rest[0] in ("-h", "--help"):
+            print(f"usage: pose-priors benchmark NAME ...\n\nbenchmarks: {', '.join(_BENCHMARKS)}")
+            return
+        name, *rest = rest
+        commands, words = _BENCHMARKS, f"benchmark {name}"
+    if name not in commands:
+        also = ", benchmark" if commands is _COMMANDS else ""
+        raise UserError(f"pose-priors {words}: no such command; there are: {', '.join(commands)}{also}")
+    sys.argv = [f"pose-priors {words}", *rest]  # what usage and --help call the program
+    importlib.import_module(commands[name]).main(rest)

@@ -1,0 +1,1 @@
+"""Pictures of poses, priors and refined clips. The one room that imports matplotlib."""

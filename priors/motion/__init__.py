@@ -1,0 +1,1 @@
+"""Priors of motions: how a body goes on from one frame to the next."""

@@ -1,0 +1,1 @@
+"""The networks and transforms that priors are built of."""

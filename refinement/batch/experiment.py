@@ -1,0 +1,114 @@
+"""The whole configuration of `refine.py`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pose_priors.configs.base import Config
+from pose_priors.configs.slurm import SlurmConfig
+from pose_priors.refinement.given.people import PeopleConfig
+from pose_priors.refinement.solve.config import RefinementConfig
+
+
+class InputConfig(PeopleConfig):
+    """What is refined."""
+
+    path: str | None = None
+    """The folder of a sequence, with those of stages 1 to 4 in it, or a folder of such folders; null for the built-in sequence."""
+    pattern: str | None = None
+    """Of a folder of sequences, those whose whole name matches: `jump*`, `*_cam0?`; null for all."""
+    start_idx: int = Field(0, ge=0)
+    """Of these, in order of their names, from the one of this number, counted from 0 ..."""
+    end_idx: int | None = Field(None, ge=1)
+    """... up to but without the one of this number; null for all."""
+    mode: Literal["joint", "per_person"] = "joint"
+    """All people together; or each of them alone too, and how the results differ, see `refinement.per_person`."""
+    skip_existing: bool = False
+    """Whether a sequence is skipped whose result is complete and was made from the same input and configuration."""
+    fps: float | None = Field(None, gt=0)
+    """Frames a second; null for what stage 1 says."""
+    keypoint_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the keypoints of each person and frame that is dropped, to see how much rests on them."""
+    seed: int = Field(0, ge=0)
+    """Of the dropout, of the search for the floor, and of the built-in sequence."""
+
+    @model_validator(mode="after")
+    def _check_range(self) -> InputConfig:
+        if self.end_idx is not None and self.end_idx <= self.start_idx:
+            raise ValueError(f"end_idx={self.end_idx} is the first sequence left out, it must be larger than start_idx={self.start_idx}")
+        return self
+
+
+class OutputConfig(Config):
+    """Where the result goes; nothing else is written to."""
+
+    path: str | None = None
+    """Null for `5_refinement` (and `4_world_space`) in the folder of the sequence. With many sequences, the folder that gets one folder for
+    each."""
+
+
+class PriorPaths(Config):
+    """Trained priors that say what poses are like."""
+
+    body: str | None = None
+    """A checkpoint of a pose prior; null for the distance from the zero pose."""
+    hands: str | None = None
+    """A checkpoint of a hand prior; null to leave hands as they are."""
+
+
+class BodyModelConfig(Config):
+    """Whether bodies have betas."""
+
+    path: str | None = None
+    """A file or folder in smplx's format; null for the skeletons that stage 3 shows."""
+
+
+class MotionPriorConfig(Config):
+    """What motions are like."""
+
+    path: str | None = None
+    """A checkpoint of a motion prior, ours or HuMoR's; null for smoothness in its place."""
+
+
+class RefinementLoggingConfig(Config):
+    """How a refinement is watched."""
+
+    logger: Literal["tensorboard", "csv"] | None = None
+    """Where the terms are logged beside `optimization_metrics.json`."""
+    log_dir: str = "lightning_logs"
+
+
+class RefinementExperiment(Config):
+    """A refinement: of what, to where, with which priors, how, and how it is watched."""
+
+    input: InputConfig = InputConfig()
+    output: OutputConfig = OutputConfig()
+    stages: list[int] = Field(default_factory=lambda: [5])
+    """4 carries the people of stage 3 into the world, 5 refines them there."""
+    prior: PriorPaths = PriorPaths()
+    body_model: BodyModelConfig = BodyModelConfig()
+    motion_prior: MotionPriorConfig = MotionPriorConfig()
+    refinement: RefinementConfig = RefinementConfig()
+    record: bool = False
+    """Whether recordings for rerun are written beside the result, see `refinement.record`."""
+    logging: RefinementLoggingConfig = RefinementLoggingConfig()
+    trainer: dict[str, Any] = Field(default_factory=dict)
+    """Passed on to Lightning's Trainer: `accelerator`, `devices`, `enable_progress_bar`, ..."""
+    slurm: SlurmConfig = SlurmConfig()
+
+    @field_validator("stages")
+    @classmethod
+    def _check_stages(cls, stages: list[int]) -> list[int]:
+        if not stages or not set(stages) <= {4, 5} or sorted(set(stages)) != stages:
+            raise ValueError("[4], [5] or [4, 5] is expected; stages 1 to 3 are programs of others, which pipeline.py runs")
+        return stages
+
+    @model_validator(mode="after")
+    def _check_stage5(self) -> RefinementExperiment:
+        if self.input.mode == "per_person" and 5 not in self.stages:
+            raise ValueError(f"input.mode=per_person compares results of stage 5, and stages={self.stages} makes none; add 5 to stages")
+        if self.record and 5 not in self.stages:
+            raise ValueError(f"record=true records results of stage 5, and stages={self.stages} makes none; add 5 to stages")
+        return self

@@ -1,0 +1,290 @@
+"""Many sequences in one process: whatever they share is loaded once, one that fails does not stop the others, finished ones are kept."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pose_priors.configs.base import UserError
+from pose_priors.configs.writing import alone, written_aside
+from pose_priors.datamodules.stage_folders import STAGES
+from pose_priors.refinement.batch.digest import completed, completed_world, config_digest, outcome_digest
+from pose_priors.refinement.batch.experiment import RefinementExperiment
+from pose_priors.refinement.batch.per_person import print_comparison, refine_apart
+from pose_priors.refinement.formats.files import read_json
+from pose_priors.refinement.formats.sequence import InputSequence
+from pose_priors.refinement.given.load import load_problem, load_sequence
+from pose_priors.refinement.given.people import PeopleConfig
+from pose_priors.refinement.given.priors import load_priors
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.refiner import Stage5Refiner, refine_into
+from pose_priors.refinement.result.found import Result
+from pose_priors.refinement.result.world import to_world_space
+from pose_priors.refinement.result.write import METRICS
+from pose_priors.refinement.show.record import require_rerun, write_recordings
+from pose_priors.refinement.show.recording_files import recording_files
+
+log = logging.getLogger("refine")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one sequence.
+
+    Attributes:
+        status: `success`; `skipped` where a complete result was there already, whose numbers these are; `failed`.
+        reason: of a failure, one line.
+        frames, people: of the clip; None where unknown, as are the others.
+        iterations: of all sub-stages.
+        seconds: wall time of the optimisation.
+        scale: alpha, metric = alpha * stage 1.
+        results: content of `refinement_results.json`, or of stage 4's `metadata.json` where no stage 5 was asked for.
+    """
+
+    sequence: str
+    status: Literal["success", "skipped", "failed"]
+    reason: str = ""
+    frames: int | None = None
+    people: int | None = None
+    iterations: int | None = None
+    seconds: float | None = None
+    scale: float | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+
+
+class SequenceRefiner:
+    """Runs the stages of a configuration on sequences, one after the other.
+
+    Args:
+        config: which sequences it asks for does not matter here.
+        max_frames: only the first so many frames of each are used; None for all.
+    Raises:
+        UserError: if a prior cannot be loaded.
+    """
+
+    def __init__(self, config: RefinementExperiment, max_frames: int | None = None) -> None:
+        self.config, self.max_frames = config, max_frames
+        if 5 in config.stages:
+            if config.record:
+                require_rerun()
+            priors = load_priors(config.prior.body, config.prior.hands, config.motion_prior.path)
+            self.refiner = Stage5Refiner(config.refinement, **priors, trainer=config.trainer)
+        self.digest = config_digest(config) + (f" first {max_frames}" if max_frames is not None else "")
+
+    def __call__(self, sequence: InputSequence) -> Outcome:
+        """The outcome of one sequence, never a failed one. Raises `UserError` on bad input."""
+        steps = {4: self._carry, 5: self._refine}
+        return [steps[stage](sequence) for stage in self.config.stages][-1]
+
+    def _carry(self, sequence: InputSequence) -> Outcome:
+        """Stage 4."""
+        if not sequence.staged:
+            raise UserError(f"{sequence.path}: stage 4 carries {STAGES[3]} into the world, and there is none; refine it with stages=[5]")
+        digest = outcome_digest(self.digest, sequence.files((1, 2, 3)))
+        found = completed_world(sequence.world, digest) if self.config.input.skip_existing else None
+        if found is None:
+            about = to_world_space(
+                sequence.stage(1),
+                sequence.stage(3),
+                sequence.world,
+                stage2_dir=sequence.stage(2) if sequence.stage(2).is_dir() else None,
+                body_model=_path(self.config.body_model.path),
+                who=self.config.input,
+                max_frames=self.max_frames,
+                digest=digest,
+            )
+            log.info("%s: %d people carried into the world, to %s", sequence.name, about["num_people"], sequence.world)
+            status = "success"
+        else:
+            about, status = found, "skipped"
+            log.info("%s: stage 4 is complete, skipped", sequence.name)
+        return Outcome(sequence.name, status, frames=about["num_frames"], people=about["num_people"], results=about)
+
+    def _refine(self, sequence: InputSequence) -> Outcome:
+        """Stage 5."""
+        given, output = self.config.input, sequence.output
+        digest = outcome_digest(self.digest, sequence.files((1, 2, 3, 4)))
+        stages = (*(sequence.stage(stage) for stage in (1, 2, 3)), sequence.world if sequence.world.is_dir() else None)
+        load = partial(
+            *((load_problem, *stages) if sequence.staged else (load_sequence, sequence.path)),
+            fps=given.fps,
+            body_model=_path(self.config.body_model.path),
+            ground_plane_init=self.config.refinement.ground_plane_init,
+            keypoint_dropout=given.keypoint_dropout,
+            seed=given.seed,
+            max_frames=self.max_frames,
+        )
+        if given.skip_existing and (results := completed(output, digest)) is not None:
+            log.info("%s: complete, skipped", sequence.name)
+            outcome = _outcome(sequence.name, "skipped", results, read_json(output / METRICS))
+        else:
+            outcome = self._together(sequence, partial(load, who=given), digest)
+        if given.mode == "per_person":
+            self._apart(sequence, load, digest, [int(person) for person in outcome.results["per_person_likelihoods"]])
+        if self.config.record:
+            self._record(sequence, outcome)
+        return outcome
+
+    def _record(self, sequence: InputSequence, outcome: Outcome) -> None:
+        """Recordings of a result; those of one that was kept stay, since a new result takes those of the old one away."""
+        people = [int(person) for person in outcome.results["per_person_likelihoods"]]
+        if outcome.status == "skipped" and all(path.is_file() for path in recording_files(sequence.output, sequence.name, people)):
+            return
+        result = Result(sequence.name, sequence.output, (sequence.path,))
+        files = write_recordings(result, prior=self.refiner.body_prior, body_model=_path(self.config.body_model.path))
+        log.info("%s: recordings, %s is that of all people", sequence.name, files[-1])
+
+    def _together(self, sequence: InputSequence, load: Callable[[], Problem], digest: str) -> Outcome:
+        """All people in one problem."""
+        output = sequence.output
+        self.refiner.logger = _logger(self.config, sequence.name)
+        found = refine_into(self.refiner, load, output, digest)
+        results = found.results
+        if results["status"] != "success":
+            raise UserError(f"{output}: the loss of a sub-stage was not finite; optimization_metrics.json there says which")
+        alpha, delta = results["scale_alpha"], results["scale_delta"]
+        log.info("%s: %d people, scale %.4f (%+.4f), to %s", sequence.name, results["num_people"], alpha, delta, output)
+        return _outcome(sequence.name, "success", results, found.metrics)
+
+    def _apart(self, sequence: InputSequence, load: Callable[..., Problem], digest: str, people: Sequence[int]) -> None:
+        """Each person alone, and how that differs from all together."""
+
+        def refine(person: int, problem: Problem, folder: Path, digest: str) -> dict[str, Any]:
+            self.refiner.logger = _logger(self.config, f"{sequence.name}_person_{person:03d}")
+            return refine_into(self.refiner, lambda: problem, folder, digest).results
+
+        truth = sequence.path.with_name(f"{sequence.name}_gt.npz")
+        found = refine_apart(
+            people,
+            lambda person: load(who=PeopleConfig(person_ids=[person])),
+            refine,
+            sequence.output,
+            digest,
+            skip_existing=self.config.input.skip_existing,
+            truth=truth if truth.is_file() else None,
+        )
+        print_comparison(sequence.name, found)
+
+
+def refine_many(config: RefinementExperiment, sequences: Sequence[InputSequence], summary: Path | None = None) -> list[Outcome]:
+    """Runs the stages of a configuration on sequences in this process; one that fails does not stop the others.
+
+    Args:
+        sequences: as `refinement.sequences.select_sequences` lists them.
+        summary: `summary.csv`, brought up to date after each sequence; rows of other sequences in it are kept. None to write none.
+    Returns:
+        One outcome for each sequence, in order.
+    Raises:
+        UserError: if nothing can be refined at all: a prior cannot be loaded, the summary cannot be written.
+    """
+    shown = config.trainer.get("enable_progress_bar", True)
+    refine = SequenceRefiner(config.model_copy(update={"trainer": config.trainer | {"enable_progress_bar": False}}))
+    outcomes = []
+    with _progress(disable=not shown) as progress:
+        task = progress.add_task("", total=len(sequences))
+        for sequence in sequences:
+            progress.update(task, description=sequence.name)
+            outcomes.append(_guarded(refine, sequence))
+            if summary is not None:
+                write_summary(summary, outcomes[-1:])
+            progress.advance(task)
+    return outcomes
+
+
+def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """A table of one row per sequence, ordered by name: `sequence, frames, people, iterations, seconds, scale, status`. Rows of other
+    sequences that the file has already are kept. Raises `UserError` if it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with alone(path):
+            rows = {row["sequence"]: row for row in _rows(path)}
+            rows |= {outcome.sequence: _row(outcome) for outcome in outcomes}
+            with written_aside(path) as aside, aside.open("w", newline="") as stream:
+                table = csv.DictWriter(stream, _COLUMNS)
+                table.writeheader()
+                table.writerows(rows[name] for name in sorted(rows))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); give a folder that can be in output.path") from error
+
+
+_COLUMNS = ("sequence", "frames", "people", "iterations", "seconds", "scale", "status")
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "sequence": outcome.sequence,
+        "frames": outcome.frames,
+        "people": outcome.people,
+        "iterations": outcome.iterations,
+        "seconds": None if outcome.seconds is None else f"{outcome.seconds:.2f}",
+        "scale": None if outcome.scale is None else f"{outcome.scale:.6f}",
+        "status": f"failed: {outcome.reason}" if outcome.status == "failed" else outcome.status,
+    }
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Of an earlier summary; none where it is another table."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as stream:
+        table = csv.DictReader(stream)
+        return list(table) if tuple(table.fieldnames or ()) == _COLUMNS else []
+
+
+def _outcome(name: str, status: Literal["success", "skipped"], results: dict[str, Any], metrics: dict[str, Any]) -> Outcome:
+    return Outcome(
+        name,
+        status,
+        frames=results["num_frames"],
+        people=results["num_people"],
+        iterations=metrics["total_iterations"],
+        seconds=metrics["seconds"],
+        scale=results["scale_alpha"],
+        results=results,
+    )
+
+
+def _guarded(refine: SequenceRefiner, sequence: InputSequence) -> Outcome:
+    try:
+        return refine(sequence)
+    except UserError as error:
+        log.error("error: %s: %s", sequence.name, error)
+        return Outcome(sequence.name, "failed", str(error))
+    except Exception as error:
+        log.exception("%s: a defect of this program, not of the input; the other sequences go on", sequence.name)
+        return Outcome(sequence.name, "failed", " ".join(f"a defect of this program, {type(error).__name__}: {error}".split()))
+
+
+@contextmanager
+def _progress(disable: bool) -> Iterator[Progress]:
+    """A bar over sequences. What is logged meanwhile goes above it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    streams = [h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler) and h.stream is sys.stderr]
+    with Progress(*columns, console=Console(stderr=True), disable=disable) as progress:
+        before = [handler.setStream(sys.stderr) for handler in streams]  # the bar has put itself before it
+        try:
+            yield progress
+        finally:
+            for handler, stream in zip(streams, before, strict=True):
+                if stream is not None:
+                    handler.setStream(stream)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _logger(config: RefinementExperiment, name: str) -> Logger | None:
+    kinds = {"tensorboard": TensorBoardLogger, "csv": CSVLogger}
+    return kinds[config.logging.logger](config.logging.log_dir, name=name) if config.logging.logger else None

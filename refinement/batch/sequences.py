@@ -1,0 +1,67 @@
+"""Which sequences are refined, and where the results of each go."""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.stage_folders import STAGES
+from pose_priors.refinement.batch.experiment import RefinementExperiment
+from pose_priors.refinement.formats import unknown
+from pose_priors.refinement.formats.files import listed
+from pose_priors.refinement.formats.sequence import InputSequence, is_sequence
+
+
+def find_sequences(path: Path) -> list[Path]:
+    """The path itself if it is a sequence, else the sequences in it, by name. Raises `UserError` if there are none."""
+    if is_sequence(path):
+        return [path]
+    if not path.is_dir():
+        raise unknown(path)
+    sequences = sorted(entry for entry in path.iterdir() if is_sequence(entry))
+    if not sequences:
+        inside = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
+        raise UserError(f"input.path={path}: holds neither {STAGES[1]} ... {STAGES[4]} nor what another tool wrote; it holds: {inside}")
+    return sequences
+
+
+def select_sequences(config: RefinementExperiment) -> list[InputSequence]:
+    """The sequences that a configuration asks for: those in `input.path` whose names match `input.pattern`, by name, of these from
+    `input.start_idx` up to but without `input.end_idx`. Nothing is written.
+
+    Raises:
+        UserError: if `input.path` is not given or holds no sequence, or none is left.
+    """
+    given = config.input
+    if given.path is None:
+        raise UserError("input.path is not given; a sequence or a folder of sequences is expected")
+    root = Path(given.path)
+    found = find_sequences(root)
+    matching = [path for path in found if given.pattern is None or fnmatch.fnmatchcase(path.name, given.pattern)]
+    names = listed([path.name for path in found])
+    if not matching:
+        raise UserError(
+            f"input.pattern={given.pattern}: no sequence of {root} has such a name; there are {names}. "
+            "A pattern is for the whole name: *jump* finds jump in it"
+        )
+    chosen = matching[given.start_idx : given.end_idx]
+    if not chosen:
+        end = "" if given.end_idx is None else given.end_idx
+        raise UserError(f"input.start_idx..end_idx={given.start_idx}..{end}: {len(matching)} sequences of {root} match: {names}")
+    return [_placed(path, config, alone=found == [root]) for path in chosen]
+
+
+def summary_path(config: RefinementExperiment) -> Path:
+    """`summary.csv`, where the results of many sequences go."""
+    return Path(config.output.path or config.input.path or ".") / "summary.csv"
+
+
+def _placed(path: Path, config: RefinementExperiment, *, alone: bool) -> InputSequence:
+    """With an output folder nothing is written to the sequence's own: stage 4 is made in the output folder, and read from there if it was
+    made there."""
+    if config.output.path is None:
+        return InputSequence.at(path)
+    output = Path(config.output.path) if alone else Path(config.output.path) / InputSequence.at(path).name
+    world = output / STAGES[4]
+    return InputSequence(path, world if 4 in config.stages or world.is_dir() else path / STAGES[4], output)

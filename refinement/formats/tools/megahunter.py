@@ -1,0 +1,176 @@
+"""VideoMimic's MegaHunter: `megahunter_<sfm>_reconstruction_results_<video>_cam<c>_frame_<s>_<e>_subsample_<k>.h5` (Allshire et al.,
+"Visual Imitation Enables Contextual Humanoid Control", CoRL 2025).
+
+Frames: the names of the groups, which count from 1, become numbers from 0; of a clip that was thinned out, its frames are counted instead,
+at 30 / k frames a second. Person ids: the names of the groups; the frames of their rows stand in `person_frame_info_list`. Camera:
+`cam2world`. Scale: cameras and `pts3d` were scaled by MegaHunter, so they are metric; `depths` were not, so depth is read off `pts3d`. Up:
+read off the people. Intrinsics: `intrinsic`, of the grid that the reconstruction worked on, which stands for the image. Bodies: SMPL, 1 +
+23 rotation matrices in the world; `root_transl` is where the pelvis stands, not smplx's translation. Depth: of what `dynamic_msk` leaves.
+No keypoints, no masks of single people.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.formats.assembly import camera_track, people_of, person_id, usual_betas
+from pose_priors.refinement.formats.bodies import BodyTrack
+from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.depth import thinned
+from pose_priors.refinement.formats.files import listed
+from pose_priors.refinement.formats.source import Fields, Source, rotvecs
+from pose_priors.refinement.formats.tracks import Tracks
+
+NAME = "VideoMimic MegaHunter"
+FILES: tuple[str, ...] = ("megahunter_*.h5", "gravity_calibrated_megahunter.h5")
+BESIDE: tuple[str, ...] = ()
+_SCENE, _PEOPLE, _FRAMES = "our_pred_world_cameras_and_structure", "our_pred_humans_smplx_params", "person_frame_info_list"
+_FPS = 30.0
+
+
+class PointDepth:
+    """Depth maps made of MegaHunter's points in the world, read one frame at a time.
+
+    Args:
+        path: the file.
+        groups: frame -> the name of its group.
+        w2c: (T, 4, 4) cameras of the frames in order.
+    """
+
+    def __init__(self, path: Path, groups: dict[int, str], w2c: np.ndarray) -> None:
+        self._path, self._groups = path, groups
+        self._w2c = dict(zip(groups, w2c, strict=True))
+
+    def read(self, frame: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Depth (h, w) in metres, nan where people and what else moves is, and its weight (h, w), one; None for other frames."""
+        if frame not in self._groups:
+            return None
+        with h5py.File(self._path) as file:
+            group = file[_SCENE][self._groups[frame]]
+            if "pts3d" not in group:
+                return None
+            points = np.asarray(group["pts3d"], float)
+            moving = np.asarray(group["dynamic_msk"]) > 0 if "dynamic_msk" in group else np.zeros(points.shape[:2], bool)
+        w2c = self._w2c[frame]
+        depth = (points @ w2c[2, :3] + w2c[2, 3]).astype(np.float32)
+        depth[~(np.isfinite(depth) & (depth > 0)) | moving.reshape(depth.shape)] = np.nan
+        depth = thinned(depth)
+        return depth, np.ones_like(depth)
+
+    def close(self) -> None:
+        """The file is opened anew for each frame, and none is left out unsaid."""
+
+
+def detect(source: Source) -> bool:
+    """Whether it is a file, or a folder with one such, of a scene and people of MegaHunter's; a folder of several is many clips."""
+    path = source.only(*FILES)
+    if path is None:
+        return False
+    with _opened(path) as file:
+        return {_SCENE, _PEOPLE} <= file.keys()
+
+
+def read(source: Source, warnings: list[str]) -> Recording:
+    """The clip in the file. Raises `UserError` if it holds something else than MegaHunter writes."""
+    path = source.only(*FILES)
+    with _opened(path) as file:
+        try:
+            return _recording(path, file, warnings)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())}); is the file complete?") from error
+
+
+def _recording(path: Path, file: h5py.File, warnings: list[str]) -> Recording:
+    scene, people = _group(file, _SCENE), _group(file, _PEOPLE)
+    frames, fps = _numbered(path, list(scene), warnings)
+    at = [Fields(_datasets(scene[name], ("cam2world", "intrinsic")), f"{path}: {_SCENE}/{name}") for name in frames.values()]
+    c2w = np.stack([fields.array("cam2world", 4, 4) for fields in at])
+    intrinsics = np.stack([fields.array("intrinsic", 3, 3) for fields in at])
+    first = scene[next(iter(frames.values()))]
+    shape = next((first[name].shape for name in ("rgbimg", "pts3d", "depths") if name in first), None)
+    size = None if shape is None else (int(shape[1]), int(shape[0]))
+    cameras = camera_track(
+        f"{path}: 'cam2world'", c2w[:, :3, :3], c2w[:, :3, 3], intrinsics, inverted=True, fps=fps, image_size=size, first_frame=min(frames)
+    )
+    number = {name: frame for frame, name in frames.items()}
+    bodies = [_body(path, file, name, number) for name in people]
+    warnings.append(
+        f"{path}: MegaHunter's cameras and points are metric, the scale starts at 1; it writes neither keypoints nor masks of each person"
+    )
+    return Recording(
+        cameras=cameras,
+        depth=PointDepth(path, frames, cameras.w2c),
+        tracks=Tracks(),
+        camera_bodies={},
+        world_bodies=people_of(bodies, cameras.frame_ids, str(path), warnings),
+        alpha=1.0,
+    )
+
+
+def _opened(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path)
+    except OSError as error:
+        raise UserError(f"{path}: not a readable HDF5 file ({' '.join(str(error).split())})") from error
+
+
+def _group(file: h5py.File, name: str) -> h5py.Group:
+    if not isinstance(file.get(name), h5py.Group) or not len(file[name]):
+        raise UserError(f"{file.filename}: no groups in '{name}'; it holds {listed(list(file))}")
+    return file[name]
+
+
+def _datasets(group: object, names: tuple[str, ...]) -> Mapping[str, np.ndarray]:
+    """The arrays of some names in a group, and the names of all others for errors."""
+    if not isinstance(group, h5py.Group):
+        return {}
+    return {name: np.asarray(group[name]) for name in names if name in group} or dict.fromkeys(group, "")
+
+
+def _numbered(path: Path, names: list[str], warnings: list[str]) -> tuple[dict[int, str], float]:
+    """Frame number -> name of its group, consecutive; and the frames a second."""
+    found = {int(digits[-1]) - 1: name for name in names if (digits := re.findall(r"\d+", name))}
+    if len(found) != len(names):
+        raise UserError(f"{path}: {_SCENE} has the groups {listed(names)}; names that count the frames are expected")
+    found = dict(sorted(found.items()))
+    steps = set(np.diff(list(found)).tolist())
+    if steps <= {1}:
+        return found, _FPS
+    if len(steps) > 1:
+        raise UserError(f"{path}: {_SCENE} has frames at uneven steps of {sorted(steps)}; a clip without holes is expected")
+    (step,) = steps
+    warnings.append(f"{path}: every {step}th frame alone was reconstructed; frames are counted from 0, at {_FPS / step:g} a second")
+    return dict(enumerate(found.values())), _FPS / step
+
+
+def _body(path: Path, file: h5py.File, name: str, number: dict[str, int]) -> BodyTrack:
+    fields = Fields(_datasets(file[_PEOPLE][name], ("body_pose", "global_orient", "root_transl", "betas")), f"{path}: {_PEOPLE}/{name}")
+    body = fields.array("body_pose", "n", 23, 3, 3)
+    pose = rotvecs(np.concatenate([fields.array("global_orient", "n", 1, 3, 3), body], 1), fields.source)
+    pelvis = fields.array("root_transl", "n", 1, 3)[:, 0]
+    betas = fields.array("betas")
+    names = _frame_names(file, name)
+    if len(names) != len(pose) or set(names) - number.keys():
+        raise UserError(
+            f"{path}: {_FRAMES}/{name} names {listed(names)} for {len(pose)} rows; one frame of {_SCENE} for each row is expected"
+        )
+    frames = np.array([number[frame] for frame in names])
+    return BodyTrack(person_id(name, fields.source), fields.source, frames, pose, usual_betas(betas), pelvis, None, transl_is_pelvis=True)
+
+
+def _frame_names(file: h5py.File, person: str) -> list[str]:
+    """The frames of a person's rows: a list that VideoMimic stores as an attribute of the group, of the file, or as a dataset."""
+    group = file.get(_FRAMES)
+    places = [(file.attrs, f"/{_FRAMES}/{person}"), (file.attrs, f"{_FRAMES}/{person}")]
+    if group is not None:
+        places += [(group.attrs, person), (group, person)]
+    found = next((place[key] for place, key in places if key in place), None)
+    if found is None:
+        raise UserError(f"{file.filename}: no '{_FRAMES}/{person}', so nothing says which frames its rows are of")
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in np.asarray(found).ravel().tolist()]

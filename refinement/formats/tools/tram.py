@@ -1,0 +1,108 @@
+"""TRAM: a folder with `camera.npy`, `tracks.npy` and `hps/hps_track_<k>.npy` (Wang et al., "TRAM", ECCV 2024).
+
+Frames: the images' numbers from 0; segments that TRAM did not detect have no rows. Person ids: the keys of `tracks.npy`; k counts tracks by
+falling length and is no id. Camera: `pred_cam_R`, `pred_cam_T` camera to world, in the axes of the first camera; where the file has
+`world_cam_R`, `world_cam_T`, those, which are the same in a world with y up. Scale: metric. Intrinsics: `img_focal`, `img_center`. Bodies:
+SMPL, 24 rotation matrices and smplx's translation in the camera's axes. Boxes: the detections of `tracks.npy`. There are no keypoints, no
+depth maps and no frame rate, and the masks are of all people together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, usual_betas
+from pose_priors.refinement.formats.bodies import BodyTrack
+from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.files import numbered_files
+from pose_priors.refinement.formats.source import Fields, Source, described, rotvecs
+from pose_priors.refinement.formats.tracks import Tracks
+
+NAME = "TRAM"
+FILES: tuple[str, ...] = ("camera.npy",)
+BESIDE: tuple[str, ...] = ("tracks.npy", "hps/hps_track_*.npy")
+_UP = np.array([0.0, 1.0, 0.0])
+
+
+def detect(source: Source) -> bool:
+    """Whether it is a folder with cameras and people of TRAM's."""
+    return source.path.is_dir() and (source.path / "camera.npy").is_file() and (source.path / "hps").is_dir()
+
+
+def read(source: Source, warnings: list[str]) -> Recording:
+    """The clip in the folder. Raises `UserError` if a file is missing or holds something else than TRAM writes."""
+    file = source.path / "camera.npy"
+    fields = Fields(source.load(file), str(file))
+    level = "world_cam_R" in fields
+    names = ("world_cam_R", "world_cam_T") if level else ("pred_cam_R", "pred_cam_T")
+    rotation, translation = fields.array(names[0], "T", 3, 3), fields.array(names[1], "T", 3)
+    focal = fields.array("img_focal")
+    if focal.size != 1:
+        raise UserError(f"{file}: 'img_focal' has shape {focal.shape}; one number is expected")
+    cameras = camera_track(
+        f"{file}: '{', '.join(names)}'",
+        rotation,
+        translation,
+        intrinsics_of(float(focal.reshape(())), fields.array("img_center", 2)),
+        inverted=True,
+    )
+    ids, tracks = _tracked(source, warnings)
+    files = numbered_files(source.path / "hps", (".npy",))
+    if not files:
+        raise UserError(f"{source.path / 'hps'}: no hps_track_<k>.npy in it")
+    bodies = [_body(source, path, _id_of(k, ids)) for k, path in files.items()]
+    warnings.append(
+        f"{file}: TRAM's cameras are metric, so the scale starts at 1; it writes no depth maps, keypoints or masks of single people"
+    )
+    return Recording(
+        cameras=cameras,
+        tracks=tracks,
+        camera_bodies=people_of(bodies, cameras.frame_ids, str(source.path), warnings),
+        alpha=1.0,
+        up=_UP if level else None,
+    )
+
+
+def _tracked(source: Source, warnings: list[str]) -> tuple[list[int] | None, Tracks]:
+    """The tracker's ids by TRAM's rank, and the boxes of those on whom they were detected."""
+    file, tracks = source.path / "tracks.npy", Tracks()
+    if not file.is_file():
+        warnings.append(f"{file}: no such file; people are named by TRAM's rank, and there are no boxes")
+        return None, tracks
+    content = source.load(file)
+    if not isinstance(content, Mapping) or not all(isinstance(rows, list) for rows in content.values()):
+        raise UserError(f"{file}: holds {described(content)}; a dict of lists, one for each person, is expected")
+    ids = [person_id(key, str(file)) for key in content]
+    for person, rows in zip(ids, content.values(), strict=True):
+        tracks.boxes[person] = {frame: box for row in rows if (found := _box(row)) is not None for frame, box in [found]}
+    # TRAM's own order: equal lengths stand as numpy's sort leaves them
+    return [ids[rank] for rank in np.argsort([len(rows) for rows in content.values()])[::-1]], tracks
+
+
+def _box(row: Any) -> tuple[int, np.ndarray] | None:
+    """Frame and corners of a row of a track, None where the person was not detected there."""
+    if not isinstance(row, Mapping) or "frame" not in row or not np.any(row.get("det", True)) or row.get("det_box") is None:
+        return None
+    box = np.asarray(row["det_box"], float).reshape(-1)
+    return (int(row["frame"]), box[:4]) if len(box) >= 4 and np.isfinite(box[:4]).all() else None
+
+
+def _id_of(rank: int, ids: list[int] | None) -> int:
+    if ids is None:
+        return rank
+    if rank >= len(ids):
+        raise UserError(f"hps/hps_track_{rank}.npy: tracks.npy has only {len(ids)} people; are they of one run?")
+    return ids[rank]
+
+
+def _body(source: Source, path: Path, person: int) -> BodyTrack:
+    fields = Fields(source.load(path), str(path))
+    frames = fields.array("frame", "n").astype(int)
+    pose = rotvecs(fields.array("pred_rotmat", "n", 24, 3, 3), f"{path}: 'pred_rotmat'")
+    transl = fields.array("pred_trans", "n", 1, 3)[:, 0] if fields.array("pred_trans").ndim == 3 else fields.array("pred_trans", "n", 3)
+    return BodyTrack(person, str(path), frames, pose, usual_betas(fields.array("pred_shape", "n", None)), transl, None)

@@ -1,0 +1,256 @@
+"""From the folders of the upstream stages to the `Problem` that the refinement solves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pose_priors.body.layout import layout
+from pose_priors.body.pinhole import project, to_world
+from pose_priors.body.smplx_files import load_joint_model
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.formats import read_upstream
+from pose_priors.refinement.formats.bodies import BodyTrack
+from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.keypoints import Link, links, observed, placement_error
+from pose_priors.refinement.formats.tools.multi_tram import read_recording
+from pose_priors.refinement.given.checks import check_cameras
+from pose_priors.refinement.given.floor import FloorMethod, floor_candidates, ground_plane, ransac_plane, soles, up_direction
+from pose_priors.refinement.given.people import PeopleConfig
+from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
+from pose_priors.refinement.given.sampling import DepthSamples, sample_depth
+from pose_priors.refinement.given.scale import combined, from_bodies, from_floor, place_by_keypoints
+from pose_priors.refinement.given.sizing import sized
+from pose_priors.refinement.given.skeletons import assemble, recover
+from pose_priors.refinement.given.start import carried_into_cameras, checked_start, scaled, world_start
+
+_FPS = 30.0
+_SURE = 0.3
+_ROUNDS = 3
+_FLOOR_POINTS = 4096
+_FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the plane
+_DISAGREEMENT = 0.1
+
+
+def load_problem(
+    stage1_dir: Path,
+    stage2_dir: Path,
+    stage3_dir: Path,
+    stage4_dir: Path | None,
+    *,
+    fps: float | None = None,
+    body_model: Path | None = None,
+    ground_plane_init: FloorMethod = "median",
+    keypoint_dropout: float = 0.0,
+    seed: int = 0,
+    max_frames: int | None = None,
+    who: PeopleConfig | None = None,
+) -> Problem:
+    """Reads a clip, checks its stages against each other, and finds where the refinement starts. All tensors are float64 on the CPU.
+
+    Args:
+        stage1_dir: cameras and depth maps; stage2_dir: tracks and masks; stage3_dir: bodies in the camera's axes; stage4_dir: bodies in the
+            world, rebuilt where they do not fit the others, or None.
+        fps: frames a second; by default what stage 1 says, else 30.
+        body_model: file or folder in smplx's format.
+        ground_plane_init: how the floor is found, see `refinement.floor.ground_plane`.
+        keypoint_dropout: share of the keypoints of each person and frame that is dropped, drawn from `seed`, to see how much rests on them.
+        seed: of the dropout and of RANSAC.
+        max_frames: only the first so many frames are used.
+        who: who is refined; everybody where it is None.
+    Raises:
+        UserError: if something is missing or wrong that nothing can replace; lesser faults are mended and told in `Problem.warnings`.
+    """
+    warnings: list[str] = []
+    folders = [Path(folder) for folder in (stage1_dir, stage2_dir, stage3_dir)]
+    recording = read_recording(*folders, None if stage4_dir is None else Path(stage4_dir), max_frames, warnings)
+    return _problem(recording, warnings, fps, body_model, ground_plane_init, keypoint_dropout, seed, who)
+
+
+def load_sequence(
+    path: Path,
+    *,
+    fps: float | None = None,
+    body_model: Path | None = None,
+    ground_plane_init: FloorMethod = "median",
+    keypoint_dropout: float = 0.0,
+    seed: int = 0,
+    max_frames: int | None = None,
+    who: PeopleConfig | None = None,
+) -> Problem:
+    """Reads a clip in any of the formats of `refinement.formats.UPSTREAM`, told apart by content, and finds where the refinement starts.
+
+    Args:
+        path: a tool's file, or the folder that it wrote into.
+        fps, body_model, ground_plane_init, keypoint_dropout, seed, max_frames, who: as of `load_problem`.
+    Raises:
+        UserError: if no tool is known to write such a file, or something is missing or wrong that nothing can replace; lesser faults are
+            mended and told in `Problem.warnings`.
+    """
+    warnings: list[str] = []
+    recording = read_upstream(Path(path), warnings).first(max_frames)
+    return _problem(recording, warnings, fps, body_model, ground_plane_init, keypoint_dropout, seed, who)
+
+
+def _problem(
+    recording: Recording,
+    warnings: list[str],
+    fps: float | None,
+    body_model: Path | None,
+    ground_plane_init: FloorMethod,
+    keypoint_dropout: float,
+    seed: int,
+    who: PeopleConfig | None,
+) -> Problem:
+    """What `load_problem` and `load_sequence` share, once the files are read."""
+    proven = check_cameras(recording)
+    if not recording.camera_bodies:
+        # whoever has no camera bodies is a body of the world, and turns about the pelvis, which its skeleton tells
+        recording = carried_into_cameras(recording, _bodies(recording.world_bodies, body_model, []))
+    everybody = recording.camera_bodies.keys()
+    recording = (who or PeopleConfig()).of(recording)
+    cameras, people = recording.cameras, tuple(recording.camera_bodies)
+    bodies = _bodies(recording.camera_bodies, body_model, warnings)
+    of = links(recording.tracks.format_name, len(bodies.parents)) if recording.tracks.format_name else ()
+    keypoints = _keypoints(recording, of, keypoint_dropout, seed)
+    if recording.alpha is not None and body_model is None:
+        bodies = sized(recording, bodies, keypoints, of, warnings)
+    start, votes = checked_start(recording, bodies, keypoints, of, proven, warnings)
+    keypoints[..., 2] *= start.seen[..., None]
+
+    placed = _placed(start.joints(bodies), keypoints, of, cameras.intrinsics)
+    pixels = _pixels(placed, keypoints, of, cameras.intrinsics)
+    depth = sample_depth(recording, people, pixels, start.seen, bystanders=everybody - set(people))
+    depth = DepthSamples(depth.depth, depth.confidence, np.concatenate([depth.scene, recording.cloud]))
+    anchor = _anchored(recording, bodies, placed, start.seen & votes[:, None], depth, ground_plane_init, seed, warnings)
+    estimate, alive = world_start(start, cameras.w2c, anchor.alpha, anchor.plane)
+    if fps is None and cameras.fps is None:
+        warnings.append(f"{cameras.source}: no file says how many frames a second; {_FPS:g} are assumed, else give input.fps")
+    scale_known = recording.alpha is not None and not keypoints[..., 2].any() and not depth.confidence.any()
+    if scale_known:
+        warnings.append(f"{cameras.source}: neither keypoints nor depth tell the scale, so it stays as it is")
+    # a frame whose camera is trusted less says less; a clip of equal trust is taken as it is
+    trust = cameras.confidence / max(cameras.confidence.max(), np.finfo(float).tiny)
+    return Problem(
+        person_ids=people,
+        frame_ids=tuple(cameras.frame_ids.tolist()),
+        fps=fps or cameras.fps or _FPS,
+        alive=torch.from_numpy(alive),
+        visible=torch.from_numpy(start.seen),
+        cameras=Cameras(
+            *map(torch.from_numpy, (cameras.w2c, cameras.intrinsics)), cameras.image_size, torch.from_numpy(cameras.confidence)
+        ),
+        bodies=bodies,
+        observations=Observations(
+            keypoints=torch.from_numpy(keypoints[..., :2].copy()),
+            keypoint_confidence=torch.from_numpy(keypoints[..., 2] * trust[:, None]),
+            keypoint_joints=tuple(link.joints for link in of),
+            keypoint_error=placement_error(recording.tracks.format_name),
+            joint_depth=torch.from_numpy(depth.depth),
+            joint_depth_confidence=torch.from_numpy(np.where(anchor.consistent, depth.confidence * trust[:, None], 0)),
+            floor_points=torch.from_numpy(anchor.floor_points[:: -(-len(anchor.floor_points) // _FLOOR_POINTS) or 1].copy()),
+        ),
+        start=estimate,
+        warnings=tuple(warnings),
+        scale_known=scale_known,
+    )
+
+
+def _bodies(people: Mapping[int, BodyTrack], body_model: Path | None, warnings: list[str]) -> Bodies:
+    tracks = people.values()
+    of = layout(max((track.pose.shape[1] for track in tracks), key=(22, 24, 55).index))
+    model = None
+    if body_model is not None:
+        kinds = ("smpl", "smplx", "smplh") if of.num_joints == 24 else ("smplx", "smplh", "smpl")
+        model = load_joint_model(Path(body_model), max(len(track.betas) for track in tracks), kinds)
+    return assemble([recover(track, of, model, warnings) for track in tracks], [track.betas for track in tracks], of)
+
+
+def _keypoints(recording: Recording, of: tuple[Link, ...], dropout: float, seed: int) -> np.ndarray:
+    """(P, T, K, 3) pixels and confidence of what is observed, a share of each frame dropped."""
+    if not 0 <= dropout < 1:
+        raise UserError(f"keypoint_dropout is {dropout}; a share of at least 0 and below 1 is expected")
+    frames, people = recording.cameras.frame_ids, tuple(recording.camera_bodies)
+    points = np.zeros((len(people), len(frames), len(of), 3))
+    for p, person in enumerate(people):
+        for frame, row in recording.tracks.keypoints.get(person, {}).items():
+            if frames[0] <= frame <= frames[-1]:
+                points[p, frame - frames[0]] = observed(row, of)
+    if dropout and len(of):
+        order = np.random.default_rng(seed).random(points.shape[:3]).argsort(-1)
+        points[..., 2][order < round(dropout * len(of))] = 0
+    return points
+
+
+def _placed(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Link, ...], intrinsics: np.ndarray) -> np.ndarray:
+    """The joints moved to where they project to their keypoints."""
+    if not of:
+        return joints
+    linked = np.stack([joints[:, :, list(link.joints)].mean(2) for link in of], 2)
+    shift, _ = place_by_keypoints(linked, keypoints[..., :2], keypoints[..., 2], np.broadcast_to(intrinsics, (*linked.shape[:2], 3, 3)))
+    return joints + shift[:, :, None]
+
+
+def _pixels(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Link, ...], intrinsics: np.ndarray) -> np.ndarray:
+    """(P, T, J, 2) where each joint is in the image: its keypoint where that is sure, else its projection."""
+    pixels = project(joints, intrinsics)
+    for k, link in enumerate(of):
+        if len(link.joints) == 1:
+            sure = keypoints[:, :, k, 2] >= _SURE
+            pixels[:, :, link.joints[0]][sure] = keypoints[:, :, k, :2][sure]
+    return pixels
+
+
+@dataclass(frozen=True)
+class _Anchor:
+    """alpha; the floor (4,), metric; samples (P, T, J) bool that belong to their joint; floor points (M, 3) in stage 1's unit."""
+
+    alpha: float
+    plane: np.ndarray
+    consistent: np.ndarray
+    floor_points: np.ndarray
+
+
+def _anchored(
+    recording: Recording,
+    bodies: Bodies,
+    placed: np.ndarray,
+    seen: np.ndarray,
+    depth: DepthSamples,
+    method: FloorMethod,
+    seed: int,
+    warnings: list[str],
+) -> _Anchor:
+    """The metric scale and the floor, which need each other: the floor's points are found about feet that stand at the scale.
+
+    People and frames that are not in `seen` (P, T) have no say in either, and no sample of theirs is consistent.
+    """
+    w2c, heights = recording.cameras.w2c, bodies.height.numpy()
+    by_bodies = from_bodies(placed[..., 2], depth.depth, depth.confidence * seen[..., None], bodies.thickness.numpy())
+    alpha, by_floor = by_bodies.alpha, (np.nan, np.inf)
+    source = recording.cameras.source
+    if recording.alpha is not None:
+        alpha = recording.alpha
+    elif not np.isfinite(alpha):
+        warnings.append(f"{source}: no depth inside any person's mask; stage 1 is taken to be metric")
+        alpha = 1.0
+    for _ in range(_ROUNDS):
+        world = to_world(placed, scaled(w2c, alpha))
+        up = up_direction(world, seen) if recording.up is None else recording.up
+        feet = soles(world, heights, up, seen)
+        points = floor_candidates(depth.scene * alpha, feet, up, _FLOOR_BAND)
+        plane = ransac_plane(points, up, _FLOOR_INLIER, seed)
+        if recording.alpha is None and plane is not None and np.isfinite(by_bodies.alpha):
+            by_floor = from_floor(placed, seen, heights, w2c, plane / [1, 1, 1, alpha])
+            alpha = combined([(by_bodies.alpha, by_bodies.error), by_floor])
+    if np.isfinite(by_floor[0]) and abs(np.log(by_floor[0] / by_bodies.alpha)) > _DISAGREEMENT:
+        warnings.append(
+            f"{source}: the bodies say that stage 1's unit is {by_bodies.alpha:.3f} m, the floor says {by_floor[0]:.3f} m; "
+            "the scale is uncertain"
+        )
+    floor = ground_plane(method, feet, points, up, _FLOOR_INLIER, seed)
+    return _Anchor(alpha, floor, by_bodies.consistent, points / alpha)

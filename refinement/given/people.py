@@ -1,0 +1,45 @@
+"""Who of a clip is refined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pydantic import Field
+
+from pose_priors.configs.base import Config, UserError
+from pose_priors.refinement.formats.bodies import BodyTrack
+from pose_priors.refinement.formats.clip import Recording
+
+
+class PeopleConfig(Config):
+    """Who is refined; by default everybody."""
+
+    person_ids: list[int] | None = Field(None, min_length=1)
+    """The tracker's ids of the people to refine; null for all."""
+    top_k: int | None = Field(None, ge=1)
+    """Of these, only so many who are seen on the most frames; null for all."""
+    multihuman: bool = True
+    """With false only the one who is seen on the most frames."""
+
+    def choose(self, bodies: Mapping[int, BodyTrack]) -> list[int]:
+        """The ids to refine, ascending; of equally long tracks the lower id is chosen. Raises `UserError` if there is no such person."""
+        wanted = list(bodies) if self.person_ids is None else self.person_ids
+        if unknown := sorted(set(wanted) - set(bodies)):
+            there = ", ".join(map(str, bodies))
+            raise UserError(f"input.person_ids: nobody has the id {', '.join(map(str, unknown))}; this sequence has {there}")
+        most = min(self.top_k or len(bodies), len(bodies)) if self.multihuman else 1
+        longest = sorted(set(wanted), key=lambda person: (-len(bodies[person].frames), person))
+        return sorted(longest[:most])
+
+    def of(self, recording: Recording) -> Recording:
+        """The recording with the bodies of the chosen alone; boxes, keypoints and masks of the others still say where nobody else is."""
+        chosen = self.choose(recording.camera_bodies)
+        if len(chosen) == len(recording.camera_bodies):
+            return recording
+        camera, world = recording.camera_bodies, recording.world_bodies
+        return replace(
+            recording,
+            camera_bodies={person: camera[person] for person in chosen},
+            world_bodies={person: world[person] for person in chosen if person in world},
+        )

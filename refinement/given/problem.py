@@ -1,0 +1,174 @@
+"""What a refinement is given: everything fixed, in one place, people and frames as dimensions.
+
+Conventions. Metres, radians, pixels of the full image. Cameras are OpenCV (x right, y down, z forward) and map world to camera. The world
+is stage 1's: the axes of its first camera. Stage 1's camera translations and depths are in its own unit: `metric = alpha * stage1`.
+P people, T frames of the clip, J joints of the body, K keypoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import wraps
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from pose_priors.body.skeleton import PARTS
+
+_Given, _Found = TypeVar("_Given"), TypeVar("_Found")
+
+
+def once(function: Callable[[_Given], _Found]) -> Callable[[_Given], _Found]:
+    """A function of a problem, or of a part of one, that is worked out once for each: what is given never changes."""
+    name = f"{function.__module__}.{function.__qualname__}"
+
+    @wraps(function)
+    def found(given: _Given) -> _Found:
+        known = vars(given)
+        if name not in known:
+            known[name] = function(given)
+        return known[name]
+
+    return found
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """One pinhole camera per frame.
+
+    Attributes:
+        w2c: (T, 4, 4) world to camera, translation in stage 1's unit.
+        intrinsics: (T, 3, 3) in pixels of the full image.
+        image_size: width and height in pixels.
+        confidence: (T,) in [0, 1].
+    """
+
+    w2c: Tensor
+    intrinsics: Tensor
+    image_size: tuple[int, int]
+    confidence: Tensor
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """Each person's skeleton: joints are linear in betas and posed by forward kinematics.
+
+    Attributes:
+        parents: J indices.
+        rest_joints: (P, J, 3) metres, at the betas given; joint 0 is the pelvis.
+        shape_directions: (P, J, 3, B) metres per unit of beta; B = 0 where no body-model file says how shape moves joints.
+        betas: (P, B0) as given, passed through where B = 0.
+        smplx_index: (J,) SMPL-X joint of each joint, -1 for those that SMPL-X lacks (SMPL's hand stubs).
+        height: (P, J) metres that a joint stands above the sole when the foot is flat; nan for joints that never carry
+            (all but ankles and feet).
+        thickness: (P, J) metres from a joint forward to the skin that a camera sees; nan where not known.
+        root_offset: (P, 3) metres, smplx's J0 at the betas given: `transl = pelvis - root_offset`. Rest joints start at the pelvis.
+        root_shape_directions: (P, 3, B) metres per unit of beta, how J0 moves with shape.
+    """
+
+    parents: tuple[int, ...]
+    rest_joints: Tensor
+    shape_directions: Tensor
+    betas: Tensor
+    smplx_index: tuple[int, ...]
+    height: Tensor
+    thickness: Tensor
+    root_offset: Tensor = field(default_factory=lambda: torch.zeros(1, 3))
+    root_shape_directions: Tensor = field(default_factory=lambda: torch.zeros(1, 3, 0))
+
+    @property
+    def body_joints(self) -> tuple[int, ...]:
+        """Joints of the body without its root, SMPL's hand stubs among them."""
+        return tuple(joint for joint, smplx in enumerate(self.smplx_index) if smplx in (-1, *PARTS["body"]))
+
+    @property
+    def hand_joints(self) -> tuple[int, ...]:
+        """Joints of the fingers; none for bodies whose hands are stubs."""
+        return tuple(joint for joint, smplx in enumerate(self.smplx_index) if smplx in (*PARTS["left_hand"], *PARTS["right_hand"]))
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What was seen, per person and frame; zero confidence where nothing was.
+
+    Attributes:
+        keypoints: (P, T, K, 2) pixels.
+        keypoint_confidence: (P, T, K) in [0, 1].
+        keypoint_joints: K tuples of joint indices; a keypoint lies at the mean of its joints (most have one).
+        keypoint_error: how far it may lie from there even so, as a share of the body's height in the image.
+        joint_depth: (P, T, J) z-depth in stage 1's unit, read from the depth map at the projected joint inside the person's own mask.
+        joint_depth_confidence: (P, T, J) in [0, 1]; 0 where hidden, outside the mask, or without depth.
+        floor_points: (M, 3) points of the scene in the stage 1 world and unit that may belong to the floor; M may be 0.
+    """
+
+    keypoints: Tensor
+    keypoint_confidence: Tensor
+    keypoint_joints: tuple[tuple[int, ...], ...]
+    joint_depth: Tensor
+    joint_depth_confidence: Tensor
+    floor_points: Tensor
+    keypoint_error: float = 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Where the refinement starts: stage 3 carried into the world at the scale `alpha0`, gaps filled (slerp and lerp).
+
+    Attributes:
+        global_orient: (P, T, 3) world.
+        body_pose: (P, T, J - 1, 3).
+        pelvis: (P, T, 3) metres, world: the position of joint 0, not smplx's `transl`.
+        alpha0: metric = alpha * stage 1.
+        ground_plane: (4,) up-facing unit normal n and d with n.x + d = 0, metric at alpha0; nan where nothing tells.
+    """
+
+    global_orient: Tensor
+    body_pose: Tensor
+    pelvis: Tensor
+    alpha0: float
+    ground_plane: Tensor
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One clip.
+
+    Attributes:
+        person_ids: P tracker ids, ascending, never renumbered.
+        frame_ids: T frame numbers of the clip, consecutive.
+        fps: frames a second.
+        alive: (P, T) bool, from a person's first to last seen frame.
+        visible: (P, T) bool, frames on which stage 3 saw the person.
+        warnings: one line for each fault that was found in the input and mended.
+        scale_known: whether alpha0 is kept: the tool that made the cameras is metric, and nothing that was seen could tell better.
+        padding: frames at the end that were added to reach a shared length, see `refinement.padding`; nobody is alive on them.
+    """
+
+    person_ids: tuple[int, ...]
+    frame_ids: tuple[int, ...]
+    fps: float
+    alive: Tensor
+    visible: Tensor
+    cameras: Cameras
+    bodies: Bodies
+    observations: Observations
+    start: Estimate
+    warnings: tuple[str, ...] = field(default=())
+    scale_known: bool = False
+    padding: int = 0
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the clip itself, without the padding."""
+        return len(self.frame_ids) - self.padding
+
+
+def cast(value: Any, dtype: torch.dtype, device: torch.device | None = None) -> Any:
+    """A problem, or a part of one, with its floats of one type, and on a device."""
+    if isinstance(value, Tensor):
+        return value.to(device, dtype if value.is_floating_point() else None)
+    if is_dataclass(value):
+        return replace(value, **{f.name: cast(getattr(value, f.name), dtype, device) for f in fields(value)})
+    return value

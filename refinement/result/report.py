@@ -1,0 +1,173 @@
+"""A refined clip against the truth: which joints are compared, and the table that is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pose_priors.body.pinhole import to_world
+from pose_priors.configs.base import UserError
+from pose_priors.configs.writing import write_json, written_aside
+from pose_priors.figures.drawing import PAPER_DPI, draw_scene
+from pose_priors.figures.scenes import draw_paths
+from pose_priors.refinement.formats.bodies import read_bodies
+from pose_priors.refinement.formats.cameras import read_cameras
+from pose_priors.refinement.formats.files import Arrays, existing_file, existing_folder
+from pose_priors.refinement.result.metrics import NUM_JOINTS, Track, distance_error, person_metrics, scale_error_percent
+
+_DECIMALS = 2
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is true of a clip.
+
+    Attributes:
+        joints: (P, T, 22, 3) metres, in the axes of stage 1's world; P people in ascending order of their ids, T frames from 0 on.
+        visible: (P, T) bool, whether stage 3 could see the person.
+        ground_plane: (4,) up-facing unit normal n and d with n.x + d = 0.
+        alpha: metric = alpha * stage 1.
+        fps: frames a second.
+    """
+
+    joints: np.ndarray
+    visible: np.ndarray
+    ground_plane: np.ndarray
+    alpha: float
+    fps: float
+
+
+def read_truth(path: Path) -> Truth:
+    """The truth in an npz with `joints`, `visible`, `ground_plane`, `alpha`, `fps`. Raises `UserError` if one is missing or misshaped."""
+    arrays = Arrays(existing_file(path, "the truth of the scene"))
+    joints, visible, plane = (arrays.need(name) for name in ("joints", "visible", "ground_plane"))
+    alpha, fps = (arrays.need(name) for name in ("alpha", "fps"))
+    if joints.ndim != 4 or joints.shape[2] < NUM_JOINTS or joints.shape[3] != 3:
+        raise UserError(f"{path}: 'joints' has shape {joints.shape}; (people, frames, {NUM_JOINTS} or more, 3) is expected")
+    if visible.shape != joints.shape[:2] or plane.size != 4 or alpha.size != 1 or fps.size != 1:
+        raise UserError(
+            f"{path}: 'visible' {visible.shape}, 'ground_plane' {plane.shape}, 'alpha' {alpha.shape}, 'fps' {fps.shape}; "
+            f"{joints.shape[:2]}, (4,), () and () are expected beside joints {joints.shape}"
+        )
+    return Truth(joints[:, :, :NUM_JOINTS].astype(float), visible.astype(bool), plane.reshape(4).astype(float), float(alpha), float(fps))
+
+
+def read_before(scene: Path, warnings: list[str]) -> list[Track]:
+    """The people of stage 3 in ascending order of their ids, carried into the world by the cameras of stage 1 at scale 1."""
+    cameras = read_cameras(scene / "1_camera_estimation", warnings)
+    folder = existing_folder(scene / "3_pose_estimation", "pose estimation (stage 3)")
+    people, _ = read_bodies(folder, "camera", cameras.frame_ids, warnings, {})
+    tracks = []
+    for body in people.values():
+        if body.joints is None:
+            raise UserError(f"{body.source}: no joints_camera.npy beside it; without it there is nothing to compare the refinement with")
+        w2c = cameras.w2c[np.searchsorted(cameras.frame_ids, body.frames)]
+        tracks.append(Track(body.frames, to_world(body.joints[:, :NUM_JOINTS], w2c)))
+    return tracks
+
+
+def read_after(refined: Path) -> tuple[list[Track], float]:
+    """The people of a refinement in ascending order of their ids, and its scale."""
+    existing_folder(refined, "a refinement (stage 5)")
+    tracks, alpha = [], float("nan")
+    folders = {int(path.name.removeprefix("person_")): path for path in refined.glob("person_*") if path.name[7:].isdigit()}
+    for _, folder in sorted(folders.items()):
+        path = folder / "smpl_params_refined.npz"
+        arrays = Arrays(existing_file(path, "a refined person"))
+        joints, frames = arrays.need("joints").astype(float), arrays.need("frame_ids").astype(int)
+        if joints.ndim != 3 or joints.shape[1] < NUM_JOINTS or not 0 < len(joints) == len(frames) or not np.isfinite(joints).all():
+            raise UserError(
+                f"{path}: 'joints' has shape {joints.shape} for {len(frames)} frames; ({len(frames)}, {NUM_JOINTS} or more, 3), finite, "
+                "is expected"
+            )
+        tracks.append(Track(frames, joints[:, :NUM_JOINTS]))
+        alpha = float(arrays.need("scale_alpha"))
+    return tracks, alpha
+
+
+def evaluate_scene(scene: Path, truth_path: Path, refined: Path | None, output: Path | None) -> dict[str, Any]:
+    """Scores a clip before and after its refinement, prints the table, and writes `metrics.json`, `scene.png` and `figure_paths.png`.
+
+    Args:
+        scene: the folder of stages 1 and 3.
+        truth_path: npz of the truth.
+        refined: the folder of stage 5; None for `5_refinement` in the scene.
+        output: a folder; None to write nothing.
+    Returns:
+        {before, after: {metric: mean over people}, people: [{before, after}]}.
+    """
+    warnings: list[str] = []
+    truth, before = read_truth(truth_path), read_before(scene, warnings)
+    after, alpha = read_after(refined or scene / "5_refinement")
+    for tracks, source in ((before, scene / "3_pose_estimation"), (after, refined or scene / "5_refinement")):
+        _check(tracks, truth, source, truth_path)
+    metrics = compare(before, after, alpha, truth)
+    _print_table(
+        metrics, f"{scene.name}: {len(before)} people, {truth.joints.shape[1]} frames; distances in mm unless the name says otherwise"
+    )
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / "metrics.json", metrics)
+        with written_aside(output / "scene.png") as aside:
+            draw_scene(_versions(before, after, truth), truth.ground_plane[:3]).savefig(aside, dpi=110)
+        with written_aside(output / "figure_paths.png") as aside:
+            draw_paths(_versions(before, after, truth), truth.ground_plane).savefig(aside, dpi=PAPER_DPI)
+    return metrics
+
+
+def compare(before: Sequence[Track], after: Sequence[Track], alpha: float, truth: Truth) -> dict[str, Any]:
+    """The metrics of both, for each person and on average over people who have them; see `refinement.metrics`."""
+    people = [
+        {name: _scored(track, truth, p) for name, track in (("before", b), ("after", a))}
+        for p, (b, a) in enumerate(zip(before, after, strict=True))
+    ]
+    out: dict[str, Any] = {}
+    for name, tracks, scale in (("before", before, 1.0), ("after", after, alpha)):
+        scores = [person[name] for person in people]
+        found = {key: [score[key] for score in scores if score[key] is not None] for key in scores[0]}
+        out[name] = {key: float(np.mean(values)) if values else None for key, values in found.items()} | {
+            "distance_error_mm": distance_error(tracks, [truth.joints[p, track.frames] for p, track in enumerate(tracks)]),
+            "scale_error_percent": scale_error_percent(scale, truth.alpha),
+            "coverage_percent": 100 * sum(len(track.frames) for track in tracks) / truth.visible.size,
+        }
+    return out | {"people": people}
+
+
+def _scored(track: Track, truth: Truth, p: int) -> dict[str, float | None]:
+    visible = truth.visible[p, track.frames]
+    return person_metrics(track, truth.joints[p, track.frames], visible, truth.ground_plane, truth.fps)
+
+
+def _check(tracks: Sequence[Track], truth: Truth, source: Path, truth_path: Path) -> None:
+    num_people, num_frames = truth.joints.shape[:2]
+    if len(tracks) != num_people:
+        raise UserError(f"{source}: {len(tracks)} people, but {truth_path} has {num_people}; is it the truth of this scene?")
+    last = max(int(track.frames[-1]) for track in tracks)
+    if last >= num_frames:
+        raise UserError(f"{source}: frame {last}, but {truth_path} ends with frame {num_frames - 1}; is it the truth of this scene?")
+
+
+def _print_table(metrics: dict[str, Any], title: str) -> None:
+    table = Table(title=title)
+    table.add_column("metric")
+    for column in ("before", "after", "after / before"):
+        table.add_column(column, justify="right")
+    for name, after in metrics["after"].items():
+        before = metrics["before"][name]
+        ratio = after / before if before and after is not None else None
+        table.add_row(name, *("-" if value is None else f"{value:.{_DECIMALS}f}" for value in (before, after, ratio)))
+    Console().print(table)
+
+
+def _versions(before: Sequence[Track], after: Sequence[Track], truth: Truth) -> list[dict[str, tuple[np.ndarray, np.ndarray]]]:
+    everywhere = np.arange(truth.joints.shape[1])
+    return [
+        {"truth": (everywhere, truth.joints[p]), "before": (b.frames, b.joints), "after": (a.frames, a.joints)}
+        for p, (b, a) in enumerate(zip(before, after, strict=True))
+    ]

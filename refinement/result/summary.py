@@ -1,0 +1,115 @@
+"""What comes out of a refinement, and how it went."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pose_priors.priors.base import Prior
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.result.write import Refined
+from pose_priors.refinement.solve.contacts import detect_contacts
+from pose_priors.refinement.solve.module import RefinementModule
+from pose_priors.refinement.solve.motion_states import MotionSight
+from pose_priors.refinement.solve.scene import Scene
+from pose_priors.refinement.solve.terms import PosePrior, Smoothness
+
+# A delta above this fraction of its bound is stuck there.
+_STUCK = 0.9
+
+
+@dataclass(frozen=True)
+class RefinementOutput:
+    """What comes out.
+
+    Attributes:
+        state: bodies, floor and scale.
+        results: the content of `refinement_results.json`.
+        metrics: of `optimization_metrics.json`: per sub-stage and term the history over iterations.
+    """
+
+    state: Refined
+    results: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
+    """The outcome of a module as it stands, on the CPU.
+
+    Args:
+        seconds: wall time that it took.
+    """
+    problem, scene, bound = module.problem, module.scene(), module.config.alpha_change_threshold
+    alpha, delta = float(scene.alpha), float(module.variables.delta().detach())
+    warnings = list(problem.warnings)
+    if abs(delta) > _STUCK * bound:
+        warnings.append(
+            f"the scale is stuck at its bound ({delta:+.3f}): the scale at the start is probably wrong, "
+            f"or alpha_change_threshold ({bound}) too small"
+        )
+    moves_scale = any("scale" in stage.free for stage in module.stages)
+    if module.motion is not None and moves_scale and not module.motion.sees_scale:
+        warnings.append(
+            f"the cameras move by {100 * module.motion.movement:.1f} % of the scene's depth: too little for motions to tell the scale, "
+            "which depth alone decides"
+        )
+    warnings += [f"sub-stage {name}: the loss was not finite {r.failures} times" for name, r in module.reports.items() if r.failures]
+    betas = problem.bodies.betas.clone()
+    num_betas = problem.bodies.shape_directions.shape[-1]
+    if num_betas:
+        betas[:, :num_betas] += scene.shape
+    state = Refined(
+        global_orient=scene.rotvec[:, :, 0],
+        body_pose=scene.rotvec[:, :, 1:],
+        pelvis=scene.joints[:, :, 0],
+        betas=betas,
+        joints=scene.joints,
+        contacts=detect_contacts(scene, problem, module.motion),  # those that the last sub-stage held still are older than its outcome
+        ground_plane=torch.cat([scene.normal, scene.offset[None]]),
+        scale_alpha=alpha,
+        scale_delta=delta,
+    )
+    results = {
+        "status": "success" if all(math.isfinite(report.losses["total"][-1]) for report in module.reports.values()) else "failed",
+        "num_people": len(problem.person_ids),
+        "num_frames": problem.num_frames,
+        "fps": problem.fps,
+        "convergence_achieved": bool(module.reports) and list(module.reports.values())[-1].converged,
+        "scale_alpha": alpha,
+        "scale_delta": delta,
+        "metrics": {
+            "total_loss_history": {name: report.losses["total"][-1] for name, report in module.reports.items()},
+            "scale_delta": delta,
+            "scale_alpha": alpha,
+        },
+        "per_person_likelihoods": likelihoods(scene, problem, module.body_prior, module.motion),
+        "warnings": warnings,
+    }
+    metrics = {
+        "noise": dataclasses.asdict(module.noise),
+        "total_iterations": module.total_iterations,
+        "seconds": seconds,
+        "sub_stages": {name: dataclasses.asdict(report) for name, report in module.reports.items()},
+    }
+    return RefinementOutput(state, results, metrics)
+
+
+@torch.no_grad()
+def likelihoods(scene: Scene, problem: Problem, prior: Prior | None, motion: MotionSight | None = None) -> dict[str, float]:
+    """By person, log-likelihood in nats per frame: of the motion, less a constant, and of the poses where there is a prior. Motions are
+    judged by the motion prior, or by their smoothness where there is none."""
+    if motion is not None:
+        log_prob, valid = motion.prior.transition_log_prob(motion.view.states(scene)), motion.view.valid
+        of_motion = [float(row[seen].mean()) if seen.any() else 0.0 for row, seen in zip(log_prob, valid, strict=True)]
+    terms = [*([Smoothness()] if motion is None else []), *([PosePrior(prior=prior)] if prior is not None else [])]
+    found = {}
+    for p, person in enumerate(problem.person_ids):
+        alive = torch.zeros_like(problem.alive)
+        alive[p] = problem.alive[p]
+        alone = dataclasses.replace(problem, alive=alive)
+        found[str(person)] = -sum(float(term(scene, alone)) for term in terms) + (0.0 if motion is None else of_motion[p])
+    return found

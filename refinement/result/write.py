@@ -1,0 +1,181 @@
+"""What the refinement hands back: a folder of files that appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.given.problem import Problem
+
+RESULTS, METRICS = "refinement_results.json", "optimization_metrics.json"
+"""What came out, and how it went."""
+WRITING = ".writing-"
+"""How the names of folders begin in which a result is made."""
+RECORDING = ".rrd"
+"""How the names of recordings of a result end, which lie beside it."""
+_NUM_BODY = 22
+_PARTS = {"jaw_pose": slice(22, 23), "leye_pose": slice(23, 24), "reye_pose": slice(24, 25)} | {
+    "left_hand_pose": slice(25, 40),
+    "right_hand_pose": slice(40, 55),
+}
+
+
+@dataclass(frozen=True)
+class Refined:
+    """The people after the refinement; tensors on any device, of any float type.
+
+    Attributes:
+        global_orient: (P, T, 3) world.
+        body_pose: (P, T, J - 1, 3).
+        pelvis: (P, T, 3) metres, world.
+        betas: (P, B).
+        joints: (P, T, J, 3) metres, world.
+        contacts: (P, T, C) in [0, 1], how surely each of C joints rests on the floor.
+        ground_plane: (4,) up-facing unit normal n and d with n.x + d = 0, metric.
+        scale_alpha: metric = scale_alpha * stage 1.
+        scale_delta: scale_alpha = alpha0 (1 + scale_delta).
+    """
+
+    global_orient: Tensor
+    body_pose: Tensor
+    pelvis: Tensor
+    betas: Tensor
+    joints: Tensor
+    contacts: Tensor
+    ground_plane: Tensor
+    scale_alpha: float
+    scale_delta: float
+
+
+def person_file(folder: Path, person: int) -> Path:
+    """One person's file in the folder of stage 5."""
+    return folder / f"person_{person:03d}" / "smpl_params_refined.npz"
+
+
+def write_result(output_dir: Path, problem: Problem, refined: Refined, results: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+    """Writes `person_<id>/smpl_params_refined.npz`, `refinement_results.json` and `optimization_metrics.json`.
+
+    They are made in a folder beside the final ones and take their places only when all are complete; an earlier result stays until then,
+    other files in the folder are left alone. `refinement_results.json` goes first and comes last, so whoever finds it finds the rest.
+
+    Args:
+        output_dir: made if it does not exist.
+        problem: what was refined.
+        refined: the outcome; each person's rows from the first to the last frame it was seen on are written.
+        results: content of `refinement_results.json`; metrics: of `optimization_metrics.json`. NaN is written as null.
+    Raises:
+        UserError: if a pose, a joint or the scale is not finite, or the folder cannot be written to.
+    """
+    people = {person: _arrays(problem, refined, p) for p, person in enumerate(problem.person_ids)}
+    for person, arrays in people.items():
+        if bad := [name for name, value in arrays.items() if not np.isfinite(value).all()]:
+            raise UserError(f"person {person}: {', '.join(bad)} are not finite after the refinement; nothing is written to {output_dir}")
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output_dir, prefix=WRITING) as aside:
+            new, old = Path(aside) / "new", Path(aside) / "old"
+            new.mkdir()
+            old.mkdir()
+            for person, arrays in people.items():
+                path = person_file(new, person)
+                path.parent.mkdir()
+                np.savez(path, allow_pickle=False, **arrays)
+            (new / METRICS).write_text(_json(metrics))
+            (new / RESULTS).write_text(_json(results))
+            _exchange(new, old, output_dir)
+    except OSError as error:
+        raise UserError(f"{output_dir}: cannot be written ({error.strerror or error}); give a folder that can be in output.path") from error
+
+
+def _exchange(new: Path, old: Path, target: Path) -> None:
+    """Moves an earlier result out and the new one in; if that fails midway, the earlier one comes back. Recordings go with
+    the result that they show."""
+    leaving = sorted(target.glob(f"*{RECORDING}"))
+    leaving += [p for p in sorted(target.glob("person_*")) if p.is_dir()] + [target / METRICS, target / RESULTS]
+    coming = [*sorted(new.glob("person_*")), new / METRICS, new / RESULTS]
+    moved: list[tuple[Path, Path]] = []
+
+    def move(source: Path, destination: Path) -> None:
+        os.replace(source, destination)
+        moved.append((source, destination))
+
+    try:
+        for path in reversed(leaving):
+            if path.exists():
+                move(path, old / path.name)
+        for path in coming:
+            move(path, target / path.name)
+    except BaseException:
+        for source, destination in reversed(moved):
+            os.replace(destination, source)
+        raise
+
+
+def _arrays(problem: Problem, refined: Refined, p: int) -> dict[str, np.ndarray]:
+    """The content of one person's file."""
+    rows = torch.nonzero(problem.alive[p])[:, 0]
+    body = _numpy(refined.body_pose[p, rows.to(refined.body_pose.device)])
+    pose = np.concatenate([_numpy(refined.global_orient[p][rows])[:, None], body], 1)
+    flat = len(rows), -1
+    out = {
+        "frame_ids": np.asarray(problem.frame_ids, np.int64)[rows.numpy()],
+        "global_orient": pose[:, 0],
+        "body_pose": (pose[:, 1:24] if pose.shape[1] == 24 else pose[:, 1:_NUM_BODY]).reshape(flat),
+    }
+    if pose.shape[1] > 24:
+        out |= {name: pose[:, part].reshape(flat) for name, part in _PARTS.items()}
+    camera = problem.cameras.w2c[rows].detach().cpu().clone()
+    camera[:, :3, 3] *= refined.scale_alpha
+    root = _root_offset(problem, refined, p)
+    return out | {
+        "betas": _numpy(refined.betas[p]),
+        "transl": _numpy(refined.pelvis[p][rows]) - root,
+        "joints": _numpy(refined.joints[p][rows]),
+        "visible": problem.visible[p, rows].cpu().numpy(),
+        "contacts": _numpy(refined.contacts[p][rows]),
+        "camera_w2c": _numpy(camera),
+        "intrinsics": _numpy(problem.cameras.intrinsics[rows]),
+        "ground_plane": _numpy(refined.ground_plane),
+        "scale_alpha": np.float64(refined.scale_alpha),
+        "scale_delta": np.float64(refined.scale_delta),
+    }
+
+
+def _root_offset(problem: Problem, refined: Refined, p: int) -> np.ndarray:
+    """smplx's J0 at the refined shape: transl is the pelvis less it."""
+    offset, directions = (
+        value[min(p, len(value) - 1)].cpu() for value in (problem.bodies.root_offset, problem.bodies.root_shape_directions)
+    )
+    change = (refined.betas[p].detach().cpu() - problem.bodies.betas[p].cpu()).to(directions)
+    return _numpy(offset + directions @ change[: directions.shape[-1]])
+
+
+def _numpy(value: Tensor) -> np.ndarray:
+    return value.detach().cpu().to(torch.float32).numpy()
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Numbers, text and lists as JSON has them, which has no NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (Tensor, np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

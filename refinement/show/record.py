@@ -1,0 +1,202 @@
+"""Recordings of refinements: `python -m refinement.record results/my_video`, then `rerun results/my_video/5_refinement/my_video.rrd`.
+
+The one module that imports rerun, and only when a recording is made.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.writing import written_aside
+from pose_priors.priors import Prior
+from pose_priors.refinement.given.priors import load_priors
+from pose_priors.refinement.result.found import Result, find_results
+from pose_priors.refinement.show import recording_shapes as shapes
+from pose_priors.refinement.show import recording_style as style
+from pose_priors.refinement.show.recording_data import RecordingData, read_recording_data
+from pose_priors.refinement.show.recording_drawing import Drawing
+from pose_priors.refinement.show.recording_files import recording_files, replaced
+from pose_priors.refinement.show.recording_pictures import encoded
+from pose_priors.refinement.show.review_scene import Person
+
+if TYPE_CHECKING:
+    import rerun.blueprint as rrb
+
+log = logging.getLogger("refine")
+
+_POINTS = 2500
+_BATCH = 64  # frames whose pictures are held at once
+
+
+def require_rerun() -> None:
+    """Raises `UserError` if rerun cannot be imported: better before the work than after it."""
+    os.environ.setdefault("RERUN_ANALYTICS", "0")
+    try:
+        import rerun  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"a recording needs rerun, which cannot be imported ({error}); pip install rerun-sdk, or leave it out") from error
+
+
+def write_recordings(
+    result: Result,
+    output: Path | None = None,
+    *,
+    prior: Prior | None = None,
+    body_model: Path | None = None,
+    images: Path | None = None,
+    num_points: int = _POINTS,
+) -> list[Path]:
+    """Writes `<name>_person_<id>.rrd` for each person, and `<name>.rrd` of all people in one scene and one timeline. Files appear
+    whole or not at all.
+
+    Args:
+        output: a folder; None for that of the result. A new result of the sequence takes those there away, since they show the old one.
+        prior: a body prior that judges the joints, or None.
+        body_model: a file or folder in smplx's format, for the people's skin, or None.
+        images: a folder of images, see `recording_pictures.find_images`.
+        num_points: at most, of each depth map.
+    Raises:
+        UserError: if the result cannot be read, rerun is not installed, or the folder cannot be written to.
+    """
+    require_rerun()
+    data = read_recording_data(result, prior, images, body_model)
+    if data.scene.missing:
+        log.warning("%s: %s; how it was before, and depth, are left out", data.name, data.scene.missing)
+    folder, people = output or result.refined, [person.person for person in data.scene.people]
+    with replaced(folder, data.name, people) as paths:
+        _draw(paths, data, num_points)
+    return recording_files(folder, data.name, people)
+
+
+def merge_recordings(files_by_name: Mapping[str, Path], output: Path, application_id: str) -> None:
+    """Merges recordings into one, on the timelines that they share; the entities of each come below its name. Blueprints do not come along.
+
+    Args:
+        output: appears whole or not at all.
+        application_id: of the recording that is made, and its id.
+    Raises:
+        UserError: if rerun is not installed, or one of the files is no recording that it can read.
+    """
+    require_rerun()
+    import rerun as rr
+    from rerun.chunk import Chunk, ChunkStore, RrdReader
+
+    chunks: list[Chunk] = []
+    for name, path in files_by_name.items():
+        below, before = f"/{rr.escape_entity_path_part(name)}", len(chunks)
+        try:
+            reader = RrdReader(path)
+            for store in reader.recordings():
+                chunks += [
+                    chunk.with_entity_path(below + chunk.entity_path.rstrip("/"))
+                    for chunk in reader.stream(store=store)
+                    if not chunk.entity_path.startswith("/__properties")
+                ]
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            wanted = "write it with rerun-sdk 0.23.4 or newer"
+            raise UserError(f"{path}: no recording that rerun {rr.__version__} reads ({reason}); {wanted}") from error
+        if len(chunks) == before:
+            raise UserError(f"{path}: a recording without anything in it")
+    with written_aside(output) as aside:
+        ChunkStore.from_chunks(chunks).write_rrd(aside, application_id=application_id, recording_id=application_id)
+
+
+def _draw(paths: Sequence[Path], data: RecordingData, num_points: int) -> None:
+    """One stream for each file, all open at once: pictures and depth maps are read once for all of them."""
+    import rerun as rr
+
+    drawings = []
+    for path, people in zip(paths, [*([person] for person in data.scene.people), data.scene.people], strict=True):
+        stream = rr.RecordingStream("refinement", recording_id=path.stem)
+        stream.save(path, default_blueprint=_blueprint(data, people))
+        drawings.append(Drawing(rr, stream, data))
+        drawings[-1].draw_still()
+        for person in people:
+            drawings[-1].draw_person(person)
+    width = data.cameras.image_size[0]
+    views_of_clip = data.views(num_points)
+    while views := list(itertools.islice(views_of_clip, _BATCH)):
+        pictures = [None if view.picture is None else encoded(view.picture) for view in views]
+        width = next((view.picture.shape[1] for view in views if view.picture is not None), width)
+        for drawing in drawings:
+            drawing.draw_views(views, pictures)
+    for drawing in drawings:
+        drawing.draw_cameras(width)
+        drawing.stream.disconnect()  # writes the footer, without which a file is damaged
+
+
+def _blueprint(data: RecordingData, people: Sequence[Person]) -> rrb.Blueprint:
+    import rerun.blueprint as rrb
+
+    eye, target, up = shapes.viewpoint(data)
+    who = "all people" if len(people) == len(data.scene.people) > 1 else ", ".join(f"person {person.person}" for person in people)
+    scene = rrb.Spatial3DView(
+        origin="/world",
+        name=f"{data.name}: {who}",
+        background=style.BACKGROUND,
+        line_grid=False,
+        eye_controls=rrb.EyeControls3D(position=eye, look_target=target, eye_up=up),
+    )
+    camera = rrb.Spatial2DView(
+        origin="/world/camera",
+        name="camera",
+        contents=["/world/**", *(f"- /world/{entity}" for entity in ("depth", "cloud", "path", "floor"))],
+    )
+    curves = (
+        rrb.TimeSeriesView(origin="/shake", name="shake, m/s²"),
+        rrb.TimeSeriesView(origin="/losses/total", name="loss (timeline iteration)"),
+        rrb.TimeSeriesView(origin="/losses", contents=["$origin/**", "- /losses/total/**"], name="terms (timeline iteration)"),
+    )
+    about = rrb.TextDocumentView(origin="/about", name="about")
+    return rrb.Blueprint(
+        rrb.Horizontal(scene, rrb.Vertical(camera, rrb.Tabs(*curves), about, row_shares=[6, 4, 5]), column_shares=[3, 2]),
+        rrb.BlueprintPanel(state="collapsed"),
+        rrb.SelectionPanel(state="collapsed"),
+        rrb.TimePanel(state="collapsed", timeline="frame", fps=data.scene.fps, loop_mode="all", play_state="paused"),
+        auto_views=False,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Path]:
+    """Records the refined sequences that are named, and returns the files."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("results", nargs="+", type=Path, help="folders of refined sequences, or of many of them")
+    parser.add_argument("--input", type=Path, help="the sequence, or the folder of sequences, where results lie elsewhere")
+    parser.add_argument("--output", type=Path, help="a folder for the recordings; each result's own by default")
+    parser.add_argument("--prior", help="a checkpoint of a body prior, which judges the joints")
+    parser.add_argument("--body-model", type=Path, help="a file or folder in smplx's format, for the people's skin")
+    parser.add_argument("--images", type=Path, help="a folder of numbered images; images, frames or img in the sequence's by default")
+    parser.add_argument("--points", type=int, default=_POINTS, help="at most, of each depth map")
+    options = parser.parse_args(arguments)
+    if options.points < 1:
+        raise UserError(f"--points {options.points}: a number of at least 1 is expected")
+    require_rerun()
+    found = [result for folder in options.results for result in find_results(folder, options.input)]
+    prior = load_priors(options.prior, None, None)["body_prior"]
+    looks = {"prior": prior, "body_model": options.body_model, "images": options.images, "num_points": options.points}
+    files: list[Path] = []
+    failed: list[str] = []
+    for result in found:
+        try:
+            files += write_recordings(result, options.output, **looks)
+            log.info("%s: %s", result.name, files[-1])
+        except UserError as error:
+            if len(found) == 1:
+                raise
+            log.error("error: %s: %s", result.name, error)
+            failed.append(result.name)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(found)} results could not be recorded: {', '.join(failed)}")
+    return files
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,252 @@
+"""What there is to show of a refinement in a recording, in numpy: nothing here knows how it is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pose_priors.body.layout import layout
+from pose_priors.body.pinhole import project, to_camera, to_world
+from pose_priors.body.skeleton import NUM_JOINTS, PARTS
+from pose_priors.body.smplx_files import load_surface
+from pose_priors.body.surface import Surface
+from pose_priors.configs.base import UserError
+from pose_priors.priors import Prior
+from pose_priors.priors.evaluation.attribution import nll_per_joint
+from pose_priors.refinement.formats.files import Arrays, read_json
+from pose_priors.refinement.result.found import Result
+from pose_priors.refinement.result.write import METRICS, RESULTS, person_file
+from pose_priors.refinement.show.recording_pictures import find_images, greys, read_picture, shown_depths
+from pose_priors.refinement.show.review_scene import Motion, Person, ReviewScene, load_scene
+
+_NLL_RATE = 3.0  # poses a second that the prior judges; those between are like them
+_NLL_DRAWS = 12
+_SMPL_POSE = 69
+_ROWS = {"global_orient": [0], "body_pose": list(PARTS["body"]), "jaw_pose": [22], "leye_pose": [23], "reye_pose": [24]} | {
+    f"{hand}_pose": list(PARTS[hand]) for hand in ("left_hand", "right_hand")
+}
+_NEEDED = ("global_orient", "body_pose")
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Where the picture was taken from, on the frames on which anybody is there.
+
+    Attributes:
+        frames: (n,) frame numbers, strictly increasing.
+        T_world_camera: (n, 4, 4) camera to world, OpenCV axes, metres, at the refined scale.
+        intrinsics: (n, 3, 3) in pixels of the full image.
+        image_size: width and height in pixels.
+    """
+
+    frames: np.ndarray
+    T_world_camera: np.ndarray
+    intrinsics: np.ndarray
+    image_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class View:
+    """What the camera saw on one frame.
+
+    Attributes:
+        frame: its number.
+        picture: (h, w, 3) uint8: the image, or depth in greys where there are no images; None where there is neither.
+        points: (N, 3) metres, world: the depth map, thinned.
+        colours: (N, 3) uint8, of the image at the points; None where there is no image.
+    """
+
+    frame: int
+    picture: np.ndarray | None
+    points: np.ndarray
+    colours: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class RecordingData:
+    """One refined sequence.
+
+    Attributes:
+        name: of the sequence.
+        scene: its people before and after, floor and scale.
+        poses: by person, (n, 55, 3) rotation vectors in SMPL-X order on each row of `after`.
+        betas: by person, (B,).
+        nll: by person, (n, J) nats of each joint given the others on each row of `after`, nan for joints that the prior does not know;
+            empty without a prior.
+        cameras: of the sequence.
+        surface: the skin that all wear, None where no body model was given.
+        images: the file of each frame, may be empty.
+        losses: by sub-stage and term, the iterations (counted over all sub-stages) and the values.
+        results: content of `refinement_results.json`.
+    """
+
+    name: str
+    scene: ReviewScene
+    poses: dict[int, np.ndarray]
+    betas: dict[int, np.ndarray]
+    nll: dict[int, np.ndarray]
+    cameras: Cameras
+    surface: Surface | None
+    images: dict[int, Path]
+    losses: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
+    results: dict[str, Any]
+
+    def views(self, num_points: int) -> Iterator[View]:
+        """What the camera saw, frame by frame; of each depth map at most `num_points` points, evenly spread."""
+        recording, shown = self.scene.recording, None
+        for at, frame in enumerate(self.cameras.frames.tolist()):
+            found = None if recording is None else recording.depth.read(frame)
+            picture, points, colours = read_picture(self.images.get(frame)), np.zeros((0, 3)), None
+            if found is not None:
+                points = self.scene.depth_points(frame, max(1, math.ceil(math.sqrt(found[0].size / num_points))))
+                if picture is not None:
+                    colours = _colours_at(points, picture, self.cameras, at)
+                elif not self.images:
+                    shown = shown_depths(found[0]) if shown is None else shown
+                    picture = greys(found[0], shown)
+            if picture is not None or len(points):
+                yield View(frame, picture, points, colours)
+
+    def skin(self, person: Person) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Vertices, metres, world, and their normals, (m, V, 3) both, of a person on the rows of `after`, some rows at a time; nothing
+        without a body model."""
+        if self.surface is not None:
+            pose, betas = torch.from_numpy(self.poses[person.person]), torch.from_numpy(self.betas[person.person])
+            for vertices in self.surface.posed(pose, betas, torch.from_numpy(person.after.joints[:, 0])):
+                yield vertices.numpy(), self.surface.normals(vertices).numpy()
+
+    def cloud(self, num_points: int) -> np.ndarray:
+        """(N, 3) metres, world: at most `num_points` of the points that stage 1 has of the whole scene; N may be 0."""
+        if self.scene.recording is None:
+            return np.zeros((0, 3))
+        points = self.scene.recording.cloud * self.scene.alpha
+        return points[:: max(1, -(-len(points) // num_points))]
+
+
+def read_recording_data(
+    result: Result, prior: Prior | None = None, images: Path | None = None, body_model: Path | None = None
+) -> RecordingData:
+    """Reads what is small of a result and of its input; pictures and depth maps are read when they are asked for.
+
+    Args:
+        prior: a body prior that judges the joints, or None.
+        images: a folder of images, see `recording_pictures.find_images`.
+        body_model: a file or folder in smplx's format, or None.
+    Raises:
+        UserError: if the result or the body model cannot be read, or `images` holds none.
+    """
+    scene = _within_result(load_scene(result))
+    files = {person.person: Arrays(person_file(result.refined, person.person)) for person in scene.people}
+    poses = {p.person: _pose(files[p.person], len(p.after.frames)) for p in scene.people}
+    betas = {person: arrays.need("betas").astype(float).ravel() for person, arrays in files.items()}
+    kinds = ("smpl", "smplx", "smplh") if scene.people[0].after.joints.shape[1] == 24 else ("smplx", "smplh", "smpl")
+    clip = range(scene.frames[0], scene.frames[1] + 1) if scene.recording is None else scene.recording.cameras.frame_ids.tolist()
+    return RecordingData(
+        name=result.name,
+        scene=scene,
+        poses=poses,
+        betas=betas,
+        nll={} if prior is None else _nll(poses, scene, prior),
+        cameras=_cameras(files, scene),
+        surface=None if body_model is None else load_surface(body_model, max(map(len, betas.values())), kinds),
+        images=find_images(images, result.source(), list(clip)),
+        losses=_losses(result.refined / METRICS),
+        results=read_json(result.refined / RESULTS),
+    )
+
+
+def _within_result(scene: ReviewScene) -> ReviewScene:
+    """Without what the input has before and after the frames that were refined."""
+
+    def cut(motion: Motion | None) -> Motion | None:
+        if motion is None:
+            return None
+        kept = (motion.frames >= scene.frames[0]) & (motion.frames <= scene.frames[1])
+        return Motion(motion.frames[kept], motion.joints[kept]) if kept.any() else None
+
+    return replace(scene, people=tuple(replace(person, before=cut(person.before)) for person in scene.people))
+
+
+def _pose(arrays: Arrays, num_frames: int) -> np.ndarray:
+    """(n, 55, 3) rotation vectors in SMPL-X order; zero for joints that the body lacks."""
+    pose = np.zeros((num_frames, NUM_JOINTS, 3))
+    for name, joints in _ROWS.items():
+        found = arrays.need(name) if name in _NEEDED else arrays.get(name)
+        if found is None:
+            continue
+        width = 3 * len(joints)
+        # SMPL's bodies have two joints more, its hand stubs
+        wanted = {(num_frames, width)} | ({(num_frames, _SMPL_POSE)} if name == "body_pose" else set())
+        if found.shape not in wanted or not np.isfinite(found).all():
+            raise UserError(
+                f"{arrays.path}: {name!r} has shape {found.shape}; ({num_frames}, {width}), finite, is expected; refine the sequence again"
+            )
+        pose[:, joints] = found[:, :width].reshape(num_frames, -1, 3)
+    return pose
+
+
+def _nll(poses: Mapping[int, np.ndarray], scene: ReviewScene, prior: Prior) -> dict[int, np.ndarray]:
+    """By person, (n, J) for the J joints of the motion."""
+    every = max(1, round(scene.fps / _NLL_RATE))
+    rows = {person: np.arange(min(every // 2, len(pose) - 1), len(pose), every) for person, pose in poses.items()}
+    # all at once: the prior is sampled once for each call
+    scored = nll_per_joint(prior, torch.from_numpy(np.concatenate([poses[person][at] for person, at in rows.items()])), _NLL_DRAWS)
+    found, start = {}, 0
+    for person in scene.people:
+        at, (n, num_joints) = rows[person.person], person.after.joints.shape[:2]
+        of_smplx = np.full((len(at), NUM_JOINTS), np.nan)
+        of_smplx[:, list(prior.joint_indices)] = scored[start : start + len(at)].double().cpu().numpy()
+        index = np.array(layout(num_joints).smplx_index)
+        known = np.where(index >= 0, of_smplx[:, np.maximum(index, 0)], np.nan)
+        found[person.person] = known[np.abs(np.arange(n)[:, None] - at).argmin(1)]
+        start += len(at)
+    return found
+
+
+def _cameras(files: Mapping[int, Arrays], scene: ReviewScene) -> Cameras:
+    """From the people's files, which are metric; several people say the same of a frame."""
+    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for person in scene.people:
+        arrays, n = files[person.person], len(person.after.frames)
+        poses, lenses = arrays.need("camera_w2c").astype(float), arrays.need("intrinsics").astype(float)
+        if poses.shape != (n, 4, 4) or lenses.shape != (n, 3, 3) or not np.isfinite([poses.sum(), lenses.sum()]).all():
+            raise UserError(
+                f"{arrays.path}: 'camera_w2c' has shape {poses.shape}, 'intrinsics' {lenses.shape}; {(n, 4, 4)} and {(n, 3, 3)}, finite, "
+                "are expected; refine the sequence again"
+            )
+        found |= zip(person.after.frames.tolist(), zip(poses, lenses, strict=True), strict=True)
+    frames = sorted(found)
+    w2c, intrinsics = (np.stack(part) for part in zip(*(found[frame] for frame in frames), strict=True))
+    # without the input the picture is taken to lie evenly round its principal point
+    around = tuple(np.rint(2 * intrinsics[0, :2, 2]).astype(int).tolist())
+    size = around if scene.recording is None else scene.recording.cameras.image_size
+    pose = np.tile(np.eye(4), (len(frames), 1, 1))
+    pose[:, :3, :3] = w2c[:, :3, :3].transpose(0, 2, 1)
+    pose[:, :3, 3] = to_world(np.zeros((len(frames), 1, 3)), w2c)[:, 0]
+    return Cameras(np.array(frames), pose, intrinsics, size)
+
+
+def _losses(path: Path) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+    losses, done = {}, 0
+    try:
+        for stage, report in read_json(path).get("sub_stages", {}).items():
+            for term, history in report["losses"].items():
+                values = np.array([np.nan if value is None else float(value) for value in history])
+                losses[stage, term] = done + np.arange(len(values)), values
+            done += int(report["iterations"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not the losses of a refinement ({type(error).__name__}: {error}); refine the sequence again") from error
+    return losses
+
+
+def _colours_at(points: np.ndarray, picture: np.ndarray, cameras: Cameras, at: int) -> np.ndarray:
+    height, width = picture.shape[:2]
+    pixels = project(to_camera(points, np.linalg.inv(cameras.T_world_camera[at])), cameras.intrinsics[at])
+    cell = np.floor(np.nan_to_num(pixels) * [width / cameras.image_size[0], height / cameras.image_size[1]]).astype(int)
+    return picture[cell[:, 1].clip(0, height - 1), cell[:, 0].clip(0, width - 1)]

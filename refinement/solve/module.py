@@ -1,0 +1,227 @@
+"""The refinement as a LightningModule: a sub-stage is an epoch, an iteration of L-BFGS a step."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from pose_priors.priors import MotionPrior, Prior
+from pose_priors.refinement.given.floor import level_plane, soles, up_direction
+from pose_priors.refinement.given.problem import Problem, cast
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.contacts import detect_contacts
+from pose_priors.refinement.solve.motion_states import look
+from pose_priors.refinement.solve.noise import estimate_noise, start_joints
+from pose_priors.refinement.solve.objective import NotFiniteError, Objective
+from pose_priors.refinement.solve.occlusion import facing_joints
+from pose_priors.refinement.solve.scene import Scene
+from pose_priors.refinement.solve.stages import SubStage, make_stages
+from pose_priors.refinement.solve.variables import Variables
+
+log = logging.getLogger("refine")
+
+_HISTORY = 20
+# of the objective in one line search; without it torch allows 1.25 for one iteration, which leaves no room for a search
+_MAX_EVALUATIONS = 26
+_FLOOR_POINTS = 4000
+# A sub-stage has converged when the loss changed by less than the threshold, on average over so many iterations.
+_WINDOW = 5
+# After this many returns from a loss that is not finite a sub-stage is given up.
+_MAX_FAILURES = 5
+
+
+@dataclass
+class StageReport:
+    """What became of one sub-stage.
+
+    Attributes:
+        losses: for each term, and `total`, the value at the start of each iteration and at the end; terms unweighted, `total` weighted.
+        converged: whether it ended by `convergence_threshold`.
+        failures: how often the loss was not finite.
+        seconds: wall time.
+    """
+
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    iterations: int = 0
+    converged: bool = False
+    failures: int = 0
+    seconds: float = 0.0
+
+
+class RefinementModule(pl.LightningModule):
+    """Owns the variables of one problem and minimises its terms, sub-stage by sub-stage.
+
+    Args:
+        problem: of one float type, on one device.
+        config: what to do.
+        body_prior, hand_prior, motion_prior: frozen, or None.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        config: RefinementConfig,
+        body_prior: Prior | None = None,
+        hand_prior: Prior | None = None,
+        motion_prior: MotionPrior | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.strict_loading = False
+        problem = prepared(problem)
+        self.problem, self.config = problem, config
+        self.noise = estimate_noise(problem)
+        self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
+        self.motion = None if motion_prior is None else look(problem, motion_prior, config.humor_horizon_max)
+        self.variables = Variables(problem, self.noise, config.alpha_change_threshold, _free_joints(problem, hand_prior is not None))
+        held = config.model_copy(update={"optimize_delta_alpha": False}) if problem.scale_known else config
+        self.stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion)
+        self.reports: dict[str, StageReport] = {}
+        self.total_iterations = 0
+        self.fingerprint = ""
+        self._ended = False
+
+    @property
+    def stage(self) -> SubStage:
+        """The sub-stage that is running."""
+        return self.stages[self.current_epoch]
+
+    @torch.no_grad()
+    def scene(self) -> Scene:
+        """The scene as it stands."""
+        return self.variables(self.problem)
+
+    def train_dataloader(self) -> range:
+        return range(self.stage.iterations)
+
+    def configure_optimizers(self) -> torch.optim.LBFGS:
+        return torch.optim.LBFGS(
+            self.variables.parameters(),
+            max_iter=1,
+            max_eval=_MAX_EVALUATIONS,
+            tolerance_grad=0,
+            tolerance_change=0,
+            history_size=_HISTORY,
+            line_search_fn="strong_wolfe",
+        )
+
+    def on_fit_start(self) -> None:
+        self.problem = cast(self.problem, self.problem.start.pelvis.dtype, self.device)
+
+    def on_train_epoch_start(self) -> None:
+        scene, stage = self.scene(), self.stage
+        if stage.find_contacts:
+            self.variables.contacts.copy_(detect_contacts(scene, self.problem, self.motion))
+        self.variables.facing.copy_(facing_joints(scene, self.problem))
+        for name, parameter in self.variables.named_parameters():
+            parameter.requires_grad_(name in stage.free)
+        optimizer = self.optimizers().optimizer
+        optimizer.state.clear()
+        optimizer.param_groups[0]["lr"] = 1.0
+        self.objective = Objective(self.variables, stage.terms, self.problem)
+        self.reports[stage.name] = StageReport()
+        self._best, self._ended, self._began = self.objective.state(), False, time.perf_counter()
+        self._best_loss = math.inf
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+        return -1 if self._ended or self.total_iterations >= self.config.max_total_iterations else None
+
+    def training_step(self, batch: int, batch_idx: int) -> None:
+        report = self.reports[self.stage.name]
+        optimizer = self.optimizers()
+        self.objective.begin_step()
+        # the loss, terms and state are those that the step began with
+        self.total_iterations += 1
+        report.iterations += 1
+        try:
+            loss = float(optimizer.step(self.objective)) / self.objective.weight
+        except NotFiniteError:
+            self._return_to_best(report, optimizer.optimizer)
+            return
+        values = self.objective.values_before
+        if loss < self._best_loss:
+            self._best_loss, self._best = loss, self.objective.state_before
+        self._record(report, values, loss)
+        self._ended = report.converged = self._has_converged(report)
+        if self.trainer.logger is not None:
+            self.log_dict({f"terms/{name}": value for name, value in values.items()} | {"loss": loss}, batch_size=1)
+
+    def on_train_epoch_end(self) -> None:
+        report = self.reports[self.stage.name]
+        loss, values = self.objective.evaluate()
+        if not loss <= self._best_loss:
+            self.objective.restore(self._best)
+            loss, values = self.objective.evaluate()
+        self._record(report, values, loss)
+        report.seconds = time.perf_counter() - self._began
+        self.optimizers().optimizer.state.clear()
+        self.trainer.should_stop = self.total_iterations >= self.config.max_total_iterations
+
+    def _record(self, report: StageReport, values: dict[str, float], loss: float) -> None:
+        for name, value in {**values, "total": loss}.items():
+            report.losses.setdefault(name, []).append(value)
+
+    def _has_converged(self, report: StageReport) -> bool:
+        recent = report.losses["total"][-_WINDOW - 1 :]
+        change = (recent[0] - recent[-1]) / _WINDOW
+        return len(recent) > _WINDOW and abs(change) < self.config.convergence_threshold * max(abs(recent[-1]), 1.0)
+
+    def _return_to_best(self, report: StageReport, optimizer: torch.optim.Optimizer) -> None:
+        report.failures += 1
+        self.objective.restore(self._best)
+        optimizer.state.clear()
+        optimizer.param_groups[0]["lr"] *= 0.5
+        self._ended = report.failures >= _MAX_FAILURES
+        log.warning(
+            "sub-stage %s, iteration %d: the loss is not finite; back to the best state, %s",
+            self.stage.name,
+            report.iterations,
+            "the sub-stage ends here" if self._ended else "with half the step",
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name in [name for name in checkpoint["state_dict"] if not name.startswith("variables.")]:
+            del checkpoint["state_dict"][name]  # priors come from their own checkpoints
+        checkpoint["refinement"] = {
+            "fingerprint": self.fingerprint,
+            "total_iterations": self.total_iterations,
+            "reports": {name: dataclasses.asdict(report) for name, report in self.reports.items()},
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        saved = checkpoint["refinement"]
+        self.total_iterations = saved["total_iterations"]
+        self.reports = {name: StageReport(**report) for name, report in saved["reports"].items()}
+
+
+def prepared(problem: Problem) -> Problem:
+    """The problem with a floor, and with no more points of the scene's floor than tell where it is.
+
+    Where no floor was given, it is level by the people who stand on it, at the median height of their feet.
+    """
+    points = problem.observations.floor_points
+    points = points[:: max(1, len(points) // _FLOOR_POINTS)]
+    plane = problem.start.ground_plane
+    if not torch.isfinite(plane).all():
+        joints, heights, seen = (value.cpu().numpy() for value in (start_joints(problem), problem.bodies.height, problem.visible))
+        up = up_direction(joints, seen)
+        plane = plane.new_tensor(level_plane(soles(joints, heights, up, seen), up))
+    return dataclasses.replace(
+        problem,
+        observations=dataclasses.replace(problem.observations, floor_points=points),
+        start=dataclasses.replace(problem.start, ground_plane=plane),
+    )
+
+
+def _free_joints(problem: Problem, has_hand_prior: bool) -> list[int]:
+    """Joints whose rotations may change: the body's, and the hands' where a prior or a keypoint says something about them."""
+    body, hands = problem.bodies.body_joints, problem.bodies.hand_joints
+    observed = {joint for joints in problem.observations.keypoint_joints for joint in joints}
+    return sorted({*body, *hands}) if has_hand_prior or not observed.isdisjoint(hands) else list(body)

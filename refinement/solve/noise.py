@@ -1,0 +1,116 @@
+"""How noisy the input is, read from the input itself.
+
+Motion is smooth at 30 frames a second and noise is not: differences of high order suppress the first and amplify the second, so that the
+median of their size tells the white part of the noise (the estimator of Gasser, Sroka & Jennen-Steinmetz, "Residual Variance and Residual
+Pattern in Nonlinear Regression", Biometrika 73, 1986, made robust). Terms divide by these levels, hence clean input stays clean and noisy
+input is smoothed, by one rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import roma
+import torch
+from torch import Tensor
+
+from pose_priors.body.model import forward_kinematics
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.scene import height_in_image, mean_of_joints, project, to_cameras
+
+_ORDER = 4
+# a median of |N(0, 1)|
+_MEDIAN_ABS_NORMAL = 0.6745
+# What cannot be told from rounding or from motion itself: a tenth of a pixel, a twentieth of a degree, a thousandth of a depth.
+_FLOOR_PX, _FLOOR_RAD, _FLOOR_DEPTH = 0.1, 0.001, 0.001
+_USUAL_PX, _USUAL_RAD, _USUAL_DEPTH = 3.0, 0.01, 0.005
+# Stage 3's reprojection error as a fraction of the body's height in the image: the least that can be told, and what is usual.
+_FLOOR_BIAS, _USUAL_BIAS = 0.0005, 0.013
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """Standard deviations of the white part of the input's noise.
+
+    Attributes:
+        keypoint_px: of a keypoint's coordinate; at least what detected points and joints differ by.
+        rotation_rad: of one component of a joint's rotation in stage 3, the body's joints only.
+        hand_rotation_rad: the same of the fingers, which another network sees, at fewer pixels.
+        depth_ratio: of a reading of the depth map, as a fraction of the depth.
+        bias: of the slow part of stage 3's error, as it shows in the image, as a fraction of the body's height there.
+    """
+
+    keypoint_px: float
+    rotation_rad: float
+    hand_rotation_rad: float
+    depth_ratio: float
+    bias: float
+
+
+def white_noise(series: Tensor, valid: Tensor) -> float:
+    """Robust standard deviation of the white part of many time series; nan where no stretch of 5 valid frames exists.
+
+    Args:
+        series: (..., T, N) along time.
+        valid: (..., T, N) bool.
+    """
+    return _robust_level(series, valid, _ORDER)
+
+
+def estimate_noise(problem: Problem) -> NoiseLevels:
+    """Noise of a problem's keypoints, rotations and depths."""
+    seen = problem.observations
+    valid = (seen.keypoint_confidence > 0).transpose(1, 2)[..., None].expand(-1, -1, -1, 2)
+    floor_px = max(_FLOOR_PX, seen.keypoint_error * float(height_in_image(problem)[problem.visible].median()))
+    keypoint = _sensible(white_noise(seen.keypoints.transpose(1, 2), valid), floor_px, _USUAL_PX)
+
+    body, hands = (_rotation_level(problem, joints) for joints in (problem.bodies.body_joints, problem.bodies.hand_joints))
+
+    ratio = torch.where(seen.joint_depth_confidence > 0, seen.joint_depth, torch.ones_like(seen.joint_depth)).log()
+    depth = _sensible(white_noise(ratio, seen.joint_depth_confidence > 0), _FLOOR_DEPTH, _USUAL_DEPTH)
+    return NoiseLevels(keypoint, body, hands, depth, _slow_bias(problem, keypoint))
+
+
+def start_joints(problem: Problem) -> Tensor:
+    """(P, T, J, 3) metres, world: where the refinement starts."""
+    start, bodies = problem.start, problem.bodies
+    rotvec = torch.cat([start.global_orient[:, :, None], start.body_pose], 2)
+    joints, _ = forward_kinematics(rotvec, bodies.rest_joints[:, None], bodies.parents)
+    return joints + (start.pelvis - bodies.rest_joints[:, None, 0])[:, :, None]
+
+
+def _rotation_level(problem: Problem, joints: Sequence[int]) -> float:
+    """Of the rotations of some joints, the root not among them."""
+    rotvec = problem.start.body_pose[:, :, [joint - 1 for joint in joints]]
+    steps = roma.rotvec_composition([-rotvec[:, :-1], rotvec[:, 1:]]).flatten(-2)
+    both = (problem.visible[:, 1:] & problem.visible[:, :-1])[..., None].expand_as(steps)
+    return _sensible(_robust_level(steps, both, _ORDER - 1), _FLOOR_RAD, _USUAL_RAD)
+
+
+def _slow_bias(problem: Problem, keypoint_px: float) -> float:
+    """What stage 3's reprojection error has beyond the noise of the keypoints; the median ignores what keypoints miss altogether."""
+    seen = problem.observations
+    camera_joints = to_cameras(start_joints(problem), problem.cameras, problem.start.alpha0)
+    pixels = project(mean_of_joints(camera_joints, seen.keypoint_joints), problem.cameras)
+    used = (seen.keypoint_confidence > 0) & problem.visible[..., None]
+    if not used.any():
+        return _USUAL_BIAS
+    error = float((pixels - seen.keypoints)[used].abs().median() / _MEDIAN_ABS_NORMAL)
+    height_px = float(height_in_image(problem)[problem.visible].median())
+    return max(math.sqrt(max(error**2 - keypoint_px**2, 0.0)) / height_px, _FLOOR_BIAS)
+
+
+def _robust_level(series: Tensor, valid: Tensor, differences: int) -> float:
+    """As `white_noise`, of series that have been differenced already: `differences` more make it `_ORDER`."""
+    if series.shape[-2] <= differences:
+        return math.nan
+    gain = math.sqrt(sum(math.comb(_ORDER, k) ** 2 for k in range(_ORDER + 1)))
+    residual = torch.diff(series, n=differences, dim=-2)[valid.unfold(-2, differences + 1, 1).all(-1)]
+    return float(residual.abs().median() / (gain * _MEDIAN_ABS_NORMAL)) if len(residual) else math.nan
+
+
+def _sensible(value: float, floor: float, usual: float) -> float:
+    """A level that is never below what can be told, and the usual one where there was nothing to measure."""
+    return max(value, floor) if math.isfinite(value) else usual

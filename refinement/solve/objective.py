@@ -1,0 +1,111 @@
+"""What L-BFGS minimises: the weighted terms of a sub-stage as a function of the variables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.terms import Term
+from pose_priors.refinement.solve.variables import Variables
+
+State = dict[str, Tensor]
+
+
+class NotFiniteError(ArithmeticError):
+    """The objective or its gradient is not finite; a line search cannot go on from there."""
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    point: Tensor
+    loss: Tensor
+    gradients: list[Tensor]
+    values: dict[str, float]
+
+
+class Objective:
+    """A closure for `torch.optim.LBFGS` that never computes the same point twice.
+
+    L-BFGS with one iteration a step asks at the start of each for what the line search of the one before has computed already: values and
+    gradients of the last line search are kept.
+
+    The sum over people and frames is minimised, not the mean that is reported, since the first step of L-BFGS supposes curvatures of one.
+
+    Args:
+        variables: those that require a gradient are changed.
+        terms: each with its weight.
+        problem: what is given.
+    """
+
+    def __init__(self, variables: Variables, terms: Sequence[tuple[Term, float]], problem: Problem) -> None:
+        self.variables, self.terms, self.problem = variables, terms, problem
+        self.weight = float(problem.visible.sum().clamp_min(1))
+        self.values_before: dict[str, float] = {}
+        self.state_before = self.state()
+        self._seen: list[_Evaluation] = []
+        self._fresh = True
+
+    @property
+    def free(self) -> list[torch.nn.Parameter]:
+        return [parameter for parameter in self.variables.parameters() if parameter.requires_grad]
+
+    def begin_step(self) -> None:
+        """The next call is the first of a step of the optimiser."""
+        self._fresh = True
+
+    def __call__(self) -> Tensor:
+        """The objective at the present variables, its gradient left in them. Raises `NotFiniteError` where it has none."""
+        point = torch.cat([parameter.detach().flatten() for parameter in self.free])
+        known = next((entry for entry in reversed(self._seen) if torch.equal(entry.point, point)), None)
+        if known is None:
+            known = self._compute(point)
+        else:
+            for parameter, gradient in zip(self.free, known.gradients, strict=True):
+                parameter.grad = gradient.clone()
+        if self._fresh:
+            self.values_before, self.state_before = known.values, self.state()
+            self._seen, self._fresh = [], False
+        self._seen.append(known)
+        return known.loss
+
+    def _compute(self, point: Tensor) -> _Evaluation:
+        for parameter in self.variables.parameters():
+            parameter.grad = None
+        with torch.enable_grad():
+            total, values = self._total()
+            (total * self.weight).backward()
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.free]
+        if not all(bool(torch.isfinite(value).all()) for value in (total, *gradients)):
+            raise NotFiniteError
+        numbers = {name: float(value.detach()) for name, value in values.items()}
+        return _Evaluation(point, (total * self.weight).detach(), gradients, numbers)
+
+    def _total(self) -> tuple[Tensor, dict[str, Tensor]]:
+        scene = self.variables(self.problem)
+        values = {term.name: term(scene, self.problem) for term, _ in self.terms}
+        return sum((weight * values[term.name] for term, weight in self.terms), scene.alpha * 0), values
+
+    @torch.no_grad()
+    def evaluate(self) -> tuple[float, dict[str, float]]:
+        """The weighted mean and the unweighted terms at the present variables."""
+        total, values = self._total()
+        return float(total), {name: float(value) for name, value in values.items()}
+
+    def state(self) -> State:
+        """A copy of all variables."""
+        return {name: parameter.detach().clone() for name, parameter in self.variables.named_parameters()}
+
+    @torch.no_grad()
+    def restore(self, state: State) -> None:
+        """Sets all variables, and forgets earlier points."""
+        for name, parameter in self.variables.named_parameters():
+            parameter.copy_(state[name])
+        self.forget()
+
+    def forget(self) -> None:
+        """Drops what is kept of earlier points."""
+        self._seen = []

@@ -1,0 +1,117 @@
+"""What the refinement estimates, at one point of the optimisation: bodies, scale and floor, posed and carried into the cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pose_priors.refinement.given.problem import Cameras, Problem, once
+
+
+@dataclass(frozen=True)
+class Scene:
+    """P people over T frames with J joints, in the metric world of stage 1's axes.
+
+    Attributes:
+        rotvec: (P, T, J, 3) rotation of each joint relative to its parent, of the pelvis relative to the world; radians, canonical.
+        turn: (P, T, J, 3) by how much each joint has turned from where it started, in its own frame, radians.
+        free: (F,) joints that may turn, the root first; the others keep the rotation that they start with.
+        arms: (P, T, J, 3) in the world, a vector of unit length that is fixed to each joint, off all of its axes.
+        joints: (P, T, J, 3) metres.
+        camera_joints: (P, T, J, 3) metres, in the frame's camera.
+        shape: (P, B) change of betas; or (P, 1) log of the change in size where betas do not move the joints.
+        rest_joints: (P, J, 3) metres, at that shape.
+        alpha: () metric = alpha * stage 1.
+        growth: () of people with the scale: alpha as a multiple of its start where they belong to the cameras' unit, 1 elsewhere. Terms in
+            metres measure in lengths that grow with it, else they would shrink the world.
+        normal: (3,) of the floor, up-facing, unit length.
+        offset: () metres; n.x + offset = 0 on the floor.
+        offset_by_scale: () metres, that part of it which changes with the scale, up to a constant.
+        contacts: (P, T, F) in [0, 1], how surely each joint that can carry does; held still during a sub-stage.
+        facing: (P, T, J) bool, joints whose own skin the camera sees; held still during a sub-stage.
+    """
+
+    rotvec: Tensor
+    turn: Tensor
+    free: Tensor
+    arms: Tensor
+    joints: Tensor
+    camera_joints: Tensor
+    shape: Tensor
+    rest_joints: Tensor
+    alpha: Tensor
+    growth: Tensor
+    normal: Tensor
+    offset: Tensor
+    offset_by_scale: Tensor
+    contacts: Tensor
+    facing: Tensor
+
+    def with_rotations_held(self) -> Scene:
+        """The same scene with rotations and floor that no gradient reaches, but that of the scale."""
+        offset = self.offset.detach() + self.offset_by_scale - self.offset_by_scale.detach()
+        return replace(self, rotvec=self.rotvec.detach(), normal=self.normal.detach(), offset=offset)
+
+    def heights(self, joints: Sequence[int]) -> Tensor:
+        """(P, T, len(joints)) metres above the floor."""
+        return at_joints(self.joints, joints) @ self.normal + self.offset
+
+
+@once
+def camera_centres(cameras: Cameras) -> Tensor:
+    """(T, 3) places of the cameras in the world, in stage 1's unit."""
+    return -(cameras.w2c[:, :3, :3].transpose(1, 2) @ cameras.w2c[:, :3, 3:])[..., 0]
+
+
+def to_cameras(points: Tensor, cameras: Cameras, alpha: Tensor | float) -> Tensor:
+    """World points in each frame's camera.
+
+    Args:
+        points: (P, T, N, 3) metres.
+        alpha: metric = alpha * stage 1, for the cameras' translations.
+    Returns:
+        (P, T, N, 3) metres.
+    """
+    return points @ cameras.w2c[:, :3, :3].transpose(1, 2) + alpha * cameras.w2c[:, None, :3, 3]
+
+
+def project(points: Tensor, cameras: Cameras) -> Tensor:
+    """Pixels (P, T, N, 2) of points (P, T, N, 3) in each frame's camera; points behind the camera land as if 1 cm before it."""
+    plane = points[..., :2] / points[..., 2:].clamp_min(1e-2)
+    return plane @ cameras.intrinsics[:, :2, :2].transpose(1, 2) + cameras.intrinsics[:, None, :2, 2]
+
+
+def at_joints(values: Tensor, joints: Sequence[int]) -> Tensor:
+    """Values (P, T, J, ...) of some of the joints, in their order; a view where they follow each other."""
+    first = joints[0] if joints else 0
+    if list(joints) == list(range(first, first + len(joints))):
+        return values[:, :, first : first + len(joints)]
+    return values.index_select(2, torch.tensor(joints, device=values.device))
+
+
+def mean_of_joints(joints: Tensor, groups: tuple[tuple[int, ...], ...]) -> Tensor:
+    """The mean of each group of joints: (P, T, J, 3) -> (P, T, K, 3)."""
+    if all(len(group) == 1 for group in groups):
+        return at_joints(joints, [group[0] for group in groups])
+    weights = torch.zeros(len(groups), joints.shape[2], dtype=torch.float64)
+    for row, group in enumerate(groups):
+        weights[row, list(group)] = 1 / len(group)
+    return weights.to(joints) @ joints
+
+
+@once
+def start_in_cameras(problem: Problem) -> Tensor:
+    """(P, T, 3) metres: the pelvis where the refinement starts, in each frame's camera."""
+    return to_cameras(problem.start.pelvis[:, :, None], problem.cameras, problem.start.alpha0)[:, :, 0]
+
+
+@once
+def height_in_image(problem: Problem) -> Tensor:
+    """(P, T) pixels that a person's longest extent at rest spans at the depth where the refinement starts."""
+    rest = problem.bodies.rest_joints
+    extent = (rest.amax(1) - rest.amin(1)).amax(-1)[:, None]
+    depth = start_in_cameras(problem)[..., 2]
+    return extent * problem.cameras.intrinsics[:, 1, 1] / depth.clamp_min(0.1)

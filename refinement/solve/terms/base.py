@@ -1,0 +1,41 @@
+"""What a loss term is, and the means that terms share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+
+from pose_priors.configs.base import Config
+from pose_priors.refinement.given.problem import Problem, once
+from pose_priors.refinement.solve.scene import Scene
+
+
+class Term(Config, ABC):
+    """A function of the scene and of what is given, in nats per person and frame, unweighted; its fields are physical scales."""
+
+    name: ClassVar[str]
+    """Under which it is logged."""
+
+    @abstractmethod
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        """(), finite with finite gradients for any finite scene."""
+
+
+def per_person_frame(values: Tensor, weights: Tensor, count: float) -> Tensor:
+    """The sum of finite values (P, T', ...) with weights, or a mask, (P, T') or (P, T', ...), over `count` people and frames."""
+    weights = weights.reshape(*weights.shape, *[1] * (values.dim() - weights.dim()))
+    return (values * weights).sum() / count
+
+
+@once
+def num_visible(problem: Problem) -> float:
+    """People and frames that were seen, at least 1."""
+    return float(problem.visible.sum().clamp_min(1))
+
+
+@once
+def num_alive(problem: Problem) -> float:
+    """People and frames of their lives, at least 1."""
+    return float(problem.alive.sum().clamp_min(1))

@@ -1,0 +1,89 @@
+"""What was seen: keypoints in the image, and the bodies that stage 3 saw."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pose_priors.refinement.given.problem import Problem, once
+from pose_priors.refinement.solve.scene import Scene, height_in_image, mean_of_joints, project, start_in_cameras
+from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame
+from pose_priors.refinement.solve.terms.kernels import differences, geman_mcclure, squared_norm
+
+
+class KeypointReprojection(Term):
+    """Keypoints against the projected joints, with a Geman-McClure kernel as wide as a part of the body's size in the image."""
+
+    name: ClassVar[str] = "keypoints"
+    sigma_px: float
+    """Noise of a keypoint's coordinate."""
+    size_fraction: float = 0.1
+    """Error, as a fraction of the body's height in the image, at which the kernel has reached half of its bound."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        pixels = project(mean_of_joints(scene.camera_joints, problem.observations.keypoint_joints), problem.cameras)
+        bound = (self.size_fraction * height_in_image(problem) / self.sigma_px).square()[..., None]
+        square = squared_norm(pixels - _keypoints(problem)) / self.sigma_px**2
+        return per_person_frame(geman_mcclure(square, bound), _trust(problem), num_visible(problem))
+
+
+@once
+def _trust(problem: Problem) -> Tensor:
+    """(P, T, K) confidence of keypoints, zero where nobody was seen."""
+    confidence = problem.observations.keypoint_confidence
+    return torch.where((confidence > 0) & problem.visible[..., None], confidence, 0)
+
+
+@once
+def _keypoints(problem: Problem) -> Tensor:
+    """(P, T, K, 2) pixels, zero where nothing was seen, since they may be anything there."""
+    return torch.where(_trust(problem)[..., None] > 0, problem.observations.keypoints, 0)
+
+
+class StayNearPose(Term):
+    """Stage 3's rotations, as an HMR network errs: a bias that drifts over many frames, and white noise on top.
+
+    The bias bounds how far a joint may turn from stage 3; the noise bounds how fast that turn may change, since stage 3 knows motion better
+    than place.
+    """
+
+    name: ClassVar[str] = "near_pose"
+    noise_rad: float
+    hand_noise_rad: float
+    """Of the fingers, which are noisier than the body."""
+    bias_rad: float
+    drift: float = 0.12
+    """Change of the bias from frame to frame, as a fraction of it."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        variance = scene.turn.new_full((scene.turn.shape[2],), self._variance_of_change(self.noise_rad))
+        variance[list(problem.bodies.hand_joints)] = self._variance_of_change(self.hand_noise_rad)
+        both = problem.visible[:, 1:] & problem.visible[:, :-1]
+        place = 0.5 / self.bias_rad**2 * squared_norm(scene.turn)
+        change = squared_norm(differences(scene.turn)) * (0.5 / variance)
+        count = num_visible(problem)
+        return per_person_frame(place, problem.visible, count) + per_person_frame(change, both, count)
+
+    def _variance_of_change(self, noise_rad: float) -> float:
+        """Radians squared, from frame to frame."""
+        return 2 * noise_rad**2 + (self.drift * self.bias_rad) ** 2
+
+
+class StayNearRoot(Term):
+    """Stage 3's place of the pelvis in the camera: direction well known, depth badly."""
+
+    name: ClassVar[str] = "near_root"
+    depth: float
+    """Standard deviation of the depth, as a fraction of it."""
+    lateral: float
+    """Standard deviation across the view, as a fraction of the depth."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        start = start_in_cameras(problem)
+        depth = start[..., 2:].clamp_min(0.1)
+        moved = (scene.camera_joints[:, :, 0] / scene.growth - start) / depth
+        sigma = moved.new_tensor([self.lateral, self.lateral, self.depth])
+        along = moved - (start / depth) * moved[..., 2:] * moved.new_tensor([1.0, 1.0, 0.0])
+        return per_person_frame(0.5 * (along / sigma).square(), problem.visible, num_visible(problem))

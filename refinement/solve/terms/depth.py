@@ -1,0 +1,52 @@
+"""The depth maps of the scene: what ties people to the scale of the cameras."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pose_priors.refinement.given.problem import Problem, once
+from pose_priors.refinement.solve.scene import Scene
+from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame
+from pose_priors.refinement.solve.terms.kernels import geman_mcclure
+
+
+class DepthConsistency(Term):
+    """Each joint stands its body's thickness behind the skin that the depth map shows inside the person's mask."""
+
+    name: ClassVar[str] = "depth"
+    sigma_ratio: float
+    """Noise of a reading, as a fraction of its depth."""
+    sigma_thickness: float = 0.02
+    """How well a body's thickness is known, in metres."""
+    bound: float = 10.0
+    """Error in sigmas at which the kernel has reached half of its bound: an arm before the trunk, the edge of a mask."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        reading, expected = _reading(problem), _expected(problem)
+        variance = (self.sigma_ratio * reading).square() + self.sigma_thickness**2
+        residual = expected - scene.camera_joints[..., 2] / scene.growth
+        values = geman_mcclure(residual * residual / variance, self.bound**2)
+        return per_person_frame(values, _trust(problem) * scene.facing, num_visible(problem))
+
+
+@once
+def _trust(problem: Problem) -> Tensor:
+    """(P, T, J) confidence of readings, zero where nobody was seen or the body's thickness is not known."""
+    confidence = problem.observations.joint_depth_confidence
+    known = (confidence > 0) & problem.visible[..., None] & torch.isfinite(problem.bodies.thickness)[:, None]
+    return torch.where(known, confidence, 0)
+
+
+@once
+def _reading(problem: Problem) -> Tensor:
+    """(P, T, J) metres that the depth maps show, zero where they count for nothing, since they may be anything there."""
+    return torch.where(_trust(problem) > 0, problem.start.alpha0 * problem.observations.joint_depth, 0)
+
+
+@once
+def _expected(problem: Problem) -> Tensor:
+    """(P, T, J) metres at which the joints stand behind what is read."""
+    return _reading(problem) + torch.nan_to_num(problem.bodies.thickness)[:, None]

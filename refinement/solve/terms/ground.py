@@ -1,0 +1,72 @@
+"""People stand on one floor."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.contacts import carrying_joints
+from pose_priors.refinement.solve.scene import Scene, at_joints
+from pose_priors.refinement.solve.terms.base import Term, num_alive, per_person_frame
+from pose_priors.refinement.solve.terms.kernels import differences, geman_mcclure, squared_norm
+
+
+class FootSkating(Term):
+    """Joints of feet that carry stand still."""
+
+    name: ClassVar[str] = "skate"
+    sigma: float = 0.06
+    """Speed in m/s that is still standing."""
+    bound: float = 6.0
+    """Speed in sigmas at which the kernel has reached half of its bound."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        feet = at_joints(scene.joints, carrying_joints(problem.bodies))
+        square = squared_norm(differences(feet)) * (problem.fps / (self.sigma * scene.growth)) ** 2
+        both = torch.minimum(scene.contacts[:, 1:], scene.contacts[:, :-1])
+        alive = problem.alive[:, 1:] & problem.alive[:, :-1]
+        return per_person_frame(both * geman_mcclure(square, self.bound**2), alive, num_alive(problem))
+
+
+class ContactHeight(Term):
+    """Joints of feet that carry stand at their height above the floor."""
+
+    name: ClassVar[str] = "contact"
+    sigma: float = 0.015
+    """How well the height of a joint above the sole is known, in metres; a heel may rise."""
+    bound: float = 3.0
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        joints = carrying_joints(problem.bodies)
+        residual = (scene.heights(joints) / scene.growth - problem.bodies.height[:, None, joints]) / self.sigma
+        return per_person_frame(scene.contacts * geman_mcclure(residual * residual, self.bound**2), problem.alive, num_alive(problem))
+
+
+class Penetration(Term):
+    """No sole below the floor."""
+
+    name: ClassVar[str] = "penetration"
+    sigma: float = 0.01
+    """Depth in metres that still passes."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        joints = carrying_joints(problem.bodies)
+        depth = torch.relu(problem.bodies.height[:, None, joints] - scene.heights(joints) / scene.growth) / self.sigma
+        return per_person_frame(0.5 * depth * depth, problem.alive, num_alive(problem))
+
+
+class SceneFloor(Term):
+    """The floor under the feet is the floor that the cameras reconstructed: a cue to the scale that no body's thickness enters."""
+
+    name: ClassVar[str] = "scene_floor"
+    sigma: float = 0.03
+    """Distance in metres of a point of the scene's floor from the plane."""
+    bound: float = 2.0
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        points = problem.observations.floor_points
+        distance = (problem.start.alpha0 * (points @ scene.normal) + scene.offset / scene.growth) / self.sigma
+        return geman_mcclure(distance * distance, self.bound**2).sum() / max(len(points), 1)

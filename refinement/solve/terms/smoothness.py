@@ -1,0 +1,66 @@
+"""How people move: accelerations are small most of the time and large at a blow or a landing."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.scene import Scene, camera_centres
+from pose_priors.refinement.solve.terms.base import Term, num_alive, per_person_frame
+from pose_priors.refinement.solve.terms.kernels import differences, squared_norm, student_t
+
+
+class Smoothness(Term):
+    """Accelerations in the world, Student-t distributed, of the joints and of a point off each joint that feels its twist.
+
+    Joints that cannot turn are left out: thirty fingers that only follow their wrists would count each wrist many times.
+    """
+
+    name: ClassVar[str] = "smooth"
+    acceleration: float = 1.5
+    """Scale of the accelerations in m/s^2; twice that at which half of human motion's stay below."""
+    freedom: float = 2.0
+    """Degrees of freedom: the smaller, the more a blow may stand out."""
+    arm: float = 0.1
+    """Distance in metres of the points that feel a joint's rotation."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        joints, arms = of_free_joints(scene.joints, scene) / scene.growth, of_free_joints(scene.arms, scene)
+        return self.of(torch.cat([joints, joints + self.arm * arms], 2), problem)
+
+    def of(self, points: Tensor, problem: Problem) -> Tensor:
+        """Of points (P, T, N, 3) in the world; 0 for clips of fewer than three frames."""
+        if problem.alive.shape[1] < 3:
+            return points.sum() * 0
+        alive = problem.alive[:, 2:] & problem.alive[:, 1:-1] & problem.alive[:, :-2]
+        square = squared_norm(differences(points, order=2)) * (problem.fps**2 / self.acceleration) ** 2
+        return per_person_frame(student_t(square, self.freedom, 3), alive, num_alive(problem))
+
+
+class MultiPersonScale(Smoothness):
+    """How likely the motions of all people are at a scale, the bodies held still in the images of their cameras.
+
+    A person who is too small or too large for the cameras' scale seems nearer or farther, and slides along with the camera. The likelihood,
+    here that of `Smoothness`, is a mean over people and transitions, so that it does not grow with either.
+    """
+
+    name: ClassVar[str] = "multi_scale"
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        return self.of(of_free_joints(at_scale(scene, problem) / scene.growth, scene), problem)
+
+
+def at_scale(scene: Scene, problem: Problem) -> Tensor:
+    """The joints (P, T, J, 3) in metres as a function of the scale and of sizes alone: bodies held still in the images of their cameras."""
+    size = torch.linalg.vector_norm(scene.rest_joints, dim=(1, 2))
+    grown = (size / size.detach() - 1)[:, None, None, None] * scene.camera_joints.detach() @ problem.cameras.w2c[:, :3, :3]
+    carried = (scene.alpha - scene.alpha.detach()) * camera_centres(problem.cameras)
+    return scene.joints.detach() + grown + carried[:, None]
+
+
+def of_free_joints(values: Tensor, scene: Scene) -> Tensor:
+    """Values (P, T, J, ...) of the joints that may turn, (P, T, F, ...)."""
+    return values if len(scene.free) == values.shape[2] else values.index_select(2, scene.free)

@@ -1,0 +1,218 @@
+"""What is optimised, in coordinates in which every direction is about equally steep.
+
+Rotations are increments in each joint's own frame, so that they start at zero and never come near a singularity. Increments over time are
+filtered: a unit of the variable moves a joint by as much as data and smoothness allow at that frequency (the inverse square root of the
+Gauss-Newton Hessian of one person standing still, diagonal in the Fourier basis), which spares L-BFGS the stiffness of second differences.
+What the scale moves is what no image can tell, so that this one soft direction stands by itself: where depth maps tie people to its
+unit, the whole world and the people in it; elsewhere the cameras alone, and people, whose sizes are known, with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import roma
+import torch
+from torch import Tensor, nn
+
+from pose_priors.body.exponential import turned
+from pose_priors.body.model import joints_and_arms
+from pose_priors.refinement.given.problem import Bodies, Problem
+from pose_priors.refinement.solve.contacts import carrying_joints
+from pose_priors.refinement.solve.noise import NoiseLevels
+from pose_priors.refinement.solve.scene import Scene, camera_centres, to_cameras
+
+# Steps of the variables that have no time: shape in betas or log-size, the scale as a fraction of alpha0, the floor in radians and metres.
+_BETA_STEP, _SIZE_STEP, _SCALE_STEP, _ANGLE_STEP, _OFFSET_STEP = 0.1, 0.003, 0.003, 0.005, 0.005
+# Frames up to which a clip is filtered by products with the cosine basis, which take as long as Fourier transforms at about 400.
+_LONGEST_BY_PRODUCTS = 300
+# What the filter assumes: a bias of stage 3 of 0.1 rad, joints that accelerate by 2 m/s^2.
+_BIAS_RAD, _ACCELERATION = 0.1, 2.0
+
+
+class Variables(nn.Module):
+    """The unknowns of one problem, all zero at the start.
+
+    Args:
+        problem: what is given.
+        noise: of the input, for the filter.
+        alpha_bound: largest |delta| of alpha = alpha0 (1 + delta).
+        free_joints: joints whose rotations may change.
+    """
+
+    def __init__(self, problem: Problem, noise: NoiseLevels, alpha_bound: float, free_joints: Sequence[int]) -> None:
+        super().__init__()
+        start, bodies = problem.start, problem.bodies
+        people, frames = problem.visible.shape
+        self.parents, self.alpha0, self.alpha_bound = bodies.parents, start.alpha0, alpha_bound
+        self.num_betas = bodies.shape_directions.shape[-1]
+        seen = problem.observations
+        self.grows = bool(seen.joint_depth_confidence.any()) or len(seen.floor_points) > 0
+
+        def zeros(*shape: int) -> nn.Parameter:
+            return nn.Parameter(start.pelvis.new_zeros(shape))
+
+        self.global_orient = zeros(people, frames, 1, 3)
+        self.body_pose = zeros(people, frames, len(free_joints), 3)
+        self.pelvis = zeros(people, frames, 3)
+        self.shape = zeros(people, self.num_betas or 1)
+        self.scale = zeros(1)
+        self.plane = zeros(3)
+
+        def keep(name: str, value: Tensor, persistent: bool = False) -> None:
+            self.register_buffer(name, value.clone().contiguous(), persistent)
+
+        rotvec = torch.cat([start.global_orient[:, :, None], start.body_pose], 2)
+        keep("start_quat", roma.rotvec_to_unitquat(rotvec))
+        keep("start_pelvis", start.pelvis)
+        keep("arm", torch.full_like(start.pelvis[0, 0], 3**-0.5))
+        keep("free", torch.tensor([0, *free_joints], device=start.pelvis.device))
+        keep("rest", bodies.rest_joints)
+        keep("shape_directions", bodies.shape_directions)
+        keep("growth", _growth(bodies))
+        centres = camera_centres(problem.cameras)
+        keep("centres", centres)
+        keep("centre", centres[problem.visible.any(0)].mean(0))
+        keep("start_plane", start.ground_plane)
+        keep("plane_axes", _plane_axes(start.ground_plane))
+        keep("contacts", start.pelvis.new_zeros(people, frames, len(carrying_joints(bodies))), persistent=True)
+        keep("facing", torch.ones_like(rotvec[..., 0], dtype=torch.bool), persistent=True)
+        keep("basis", _cosines(problem.num_frames, start.pelvis, problem.padding))
+        keep("filter", torch.cat(_filters(problem, noise, [0, *free_joints]), 1))
+
+    def delta(self) -> Tensor:
+        """() the change of scale as a fraction of alpha0, within the bound."""
+        return self.alpha_bound * torch.tanh(self.scale[0] * (_SCALE_STEP / self.alpha_bound))
+
+    def forward(self, problem: Problem) -> Scene:
+        """The scene at the present values."""
+        increments = torch.cat([self.pelvis[:, :, None], self.global_orient, self.body_pose], 2)
+        shift, moved = _filtered(increments, self.filter[..., None], self.basis).tensor_split([1], 2)
+        still = self.start_quat[..., :3]
+        turn = moved if moved.shape == still.shape else torch.zeros_like(still).index_copy(2, self.free, moved)
+        rotvec = turned(self.start_quat, turn)
+        rest = self.rest_joints()
+        alpha = self.alpha0 * (1 + self.delta())
+        growth = alpha / self.alpha0 if self.grows else torch.ones_like(alpha)
+        carried = 0 if self.grows else (alpha - self.alpha0) * self.centres
+        pelvis = self.start_pelvis * growth + carried + shift[:, :, 0]
+        joints, arms = joints_and_arms(rotvec, rest[:, None], self.arm, self.parents)
+        joints = joints + (pelvis - rest[:, None, 0])[:, :, None]
+        normal, offset = self.ground()
+        # the floor stays under people who are carried along with the cameras
+        by_scale = offset.detach() * growth if self.grows else (self.alpha0 - alpha) * (normal.detach() @ self.centre)
+        offset = offset * growth if self.grows else offset + (self.alpha0 - alpha) * (normal @ self.centre)
+        return Scene(
+            rotvec=rotvec,
+            turn=turn,
+            free=self.free,
+            arms=arms,
+            joints=joints,
+            camera_joints=to_cameras(joints, problem.cameras, alpha),
+            shape=self.shape_change(),
+            rest_joints=rest,
+            alpha=alpha,
+            growth=growth,
+            normal=normal,
+            offset=offset,
+            offset_by_scale=by_scale,
+            contacts=self.contacts,
+            facing=self.facing,
+        )
+
+    def shape_change(self) -> Tensor:
+        """(P, B) change of betas, or (P, 1) log of the change in size."""
+        step = _BETA_STEP if self.num_betas else _SIZE_STEP
+        return self.shape * step + torch.log1p(self.delta()) * self.growth if self.grows else self.shape * step
+
+    def rest_joints(self) -> Tensor:
+        """(P, J, 3) metres at the present shape."""
+        change = self.shape_change()
+        if self.num_betas:
+            return self.rest + (self.shape_directions @ change[:, None, :, None])[..., 0]
+        return self.rest * change.exp()[..., None]
+
+    def ground(self) -> tuple[Tensor, Tensor]:
+        """The floor's unit normal (3,) and offset () in metres."""
+        tilt = self.plane[:2] * _ANGLE_STEP
+        normal = self.plane_axes[0] + tilt @ self.plane_axes[1:]
+        return normal / torch.linalg.vector_norm(normal), self.start_plane[3] + self.plane[2] * _OFFSET_STEP
+
+
+def _plane_axes(plane: Tensor) -> Tensor:
+    """(3, 3): the normal, and two directions across it about which it may tilt."""
+    normal = plane[:3] / torch.linalg.vector_norm(plane[:3])
+    helper = torch.zeros_like(normal)
+    helper[normal.abs().argmin()] = 1
+    first = torch.linalg.cross(normal, helper)
+    first = first / torch.linalg.vector_norm(first)
+    return torch.stack([normal, first, torch.linalg.cross(normal, first)])
+
+
+def _growth(bodies: Bodies) -> Tensor:
+    """(P, B) the change of betas that comes nearest to making a body larger, per unit of log-size; ones (P, 1) where sizes are free."""
+    directions = bodies.shape_directions
+    if directions.shape[-1] == 0:
+        return directions.new_ones(len(directions), 1)
+    bones = bodies.rest_joints - bodies.rest_joints[:, :1]
+    return torch.linalg.lstsq(directions.flatten(1, 2), bones.flatten(1)[..., None]).solution[..., 0]
+
+
+def _filtered(values: Tensor, response: Tensor, basis: Tensor) -> Tensor:
+    """Filters (P, T, ...) along time by a real frequency response (T + 1, ...).
+
+    The clip is followed by its mirror image, so that its two ends do not meet as they would in the Fourier series of the clip alone. In the
+    cosine basis that this mirroring implies (`_cosines`) two products do it, which costs T^2, but less than the Fourier transform of a clip
+    that is not long; and a padded clip is filtered as the clip without its padding would be, at the shapes of the padded clip.
+    """
+    if basis.numel():
+        spectrum = (basis @ values.flatten(2)).view_as(values) * response[:-1]
+        return (basis.T @ spectrum.flatten(2)).view_as(values)
+    mirrored = torch.cat([values, values.flip(1)], 1)
+    return torch.fft.irfft(torch.fft.rfft(mirrored, dim=1) * response, n=mirrored.shape[1], dim=1)[:, : values.shape[1]]
+
+
+def _cosines(frames: int, like: Tensor, padding: int) -> Tensor:
+    """The orthonormal cosine transform of so many frames (DCT-II, Ahmed, Natarajan & Rao, "Discrete Cosine Transform", IEEE Trans. Comput.,
+    1974), frequencies by frames, followed by zeros for the padding; empty for long clips without padding."""
+    if not padding and frames > _LONGEST_BY_PRODUCTS:
+        return like.new_zeros(0, 0)
+    frequency = torch.arange(frames, dtype=torch.float64, device=like.device)[:, None]
+    basis = torch.cos(torch.pi * frequency * (frequency.T + 0.5) / frames) * (2 / frames) ** 0.5
+    basis[0] *= 0.5**0.5
+    return torch.nn.functional.pad(basis, (0, padding, 0, padding)).to(like.dtype)
+
+
+def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[Tensor, Tensor]:
+    """Frequency responses (T + 1, 1) of the pelvis in metres and (T + 1, len(joints)) of rotations in radians.
+
+    Those of a padded clip are the clip's own, followed by what never enters.
+    """
+    bodies, start = problem.bodies, problem.start
+    rest = bodies.rest_joints
+    frames = problem.num_frames
+    depth = to_cameras(start.pelvis[:, :, None], problem.cameras, start.alpha0)[..., 2]
+    metres = noise.keypoint_px * float(depth[problem.visible].median() / problem.cameras.intrinsics[:frames, 0, 0].median())
+    acceleration = _ACCELERATION / problem.fps**2
+    omega = 2 * torch.pi * torch.fft.rfftfreq(2 * frames, device=rest.device, dtype=rest.dtype)
+    roughness = (2 - 2 * torch.cos(omega)).square()[:, None]
+
+    below = _descendants(bodies.parents)
+    lever = torch.stack([(rest[:, below[j]] - rest[:, j, None]).square().sum((-1, -2)).mean() for j in joints])
+    # about a random axis, two thirds of a lever's square count
+    hessian = lever * 2 / 3 * (metres**-2 + roughness * acceleration**-2) + _BIAS_RAD**-2 * (1 + roughness)
+    count = float(rest.shape[1])
+    pelvis = count * (metres**-2 + roughness * acceleration**-2)
+    # the last frequency of a padded clip's response is dropped with the padding
+    return tuple(torch.nn.functional.pad(value.rsqrt(), (0, 0, 0, problem.padding)) for value in (pelvis, hessian))
+
+
+def _descendants(parents: Sequence[int]) -> list[list[int]]:
+    """Joints that a joint carries, without itself."""
+    below: list[list[int]] = [[] for _ in parents]
+    for joint in range(len(parents)):
+        above = parents[joint]
+        while above >= 0:
+            below[above].append(joint)
+            above = parents[above]
+    return below

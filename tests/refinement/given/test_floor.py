@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from pose_priors.refinement.given.floor import floor_candidates, ground_plane, level_plane, median_plane, ransac_plane, soles, up_direction
+
+TURN = Rotation.from_euler("xz", [170, 8], degrees=True).as_matrix()
+UP = TURN @ [0, 1, 0]
+PLANE = np.array([*UP, 1.3])
+
+
+def scene(noise: float = 0.01, outliers: int = 0, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    points = np.stack([rng.uniform(-3, 3, 800), rng.normal(0, noise, 800), rng.uniform(-3, 3, 800)], 1)
+    return np.concatenate([points, rng.uniform([-3, 0, -3], [3, 0.6, 3], (outliers, 3))]) @ TURN.T - 1.3 * UP
+
+
+def off(plane: np.ndarray) -> tuple[float, float]:
+    return float(np.degrees(np.arccos(min(1.0, plane[:3] @ UP)))), float(abs(plane[3] - PLANE[3]))
+
+
+def people(lying: int = 0) -> np.ndarray:
+    """(1, T, 22, 3): head above feet, leaning about in all directions; some lie."""
+    lean = Rotation.from_euler("xz", np.random.default_rng(2).normal(0, 8, (40, 2)), degrees=True).as_matrix()
+    lean[:lying] = Rotation.from_euler("x", 90, degrees=True).as_matrix()
+    joints = np.zeros((40, 22, 3))
+    joints[:, 15, 1] = 1.5
+    joints[:, [7, 8], 1] = 0.06
+    return ((joints @ lean.transpose(0, 2, 1)) @ TURN.T)[None]
+
+
+@pytest.mark.parametrize("lying", [0, 8])
+def test_up_is_where_heads_are(lying: int) -> None:
+    up = up_direction(people(lying), np.ones((1, 40), bool))
+    assert np.degrees(np.arccos(up @ UP)) < 3
+    assert np.linalg.norm(up) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("outliers", [0, 400])
+def test_ransac_finds_the_plane_among_outliers(outliers: int) -> None:
+    tilted = Rotation.from_rotvec([0.15, 0, 0]).as_matrix() @ UP
+    angle, distance = off(ransac_plane(scene(outliers=outliers), tilted, 0.05, 0))
+    assert angle < 0.5
+    assert distance < 0.012
+    np.testing.assert_array_equal(ransac_plane(scene(), tilted, 0.05, 4), ransac_plane(scene(), tilted, 0.05, 4))
+
+
+def test_ransac_does_not_take_a_wall_for_the_floor() -> None:
+    wall = np.random.default_rng(0).uniform([-3, -1, 2], [3, 2, 2.001], (500, 3)) @ TURN.T
+    assert ransac_plane(wall, UP, 0.05, 0) is None
+    assert ransac_plane(wall[:2], UP, 0.05, 0) is None
+
+
+def test_median_plane_has_least_absolute_deviations() -> None:
+    points = scene(noise=0.02, outliers=150)
+    start = np.array([*(Rotation.from_rotvec([0, 0, 0.04]).as_matrix() @ UP), 1.28])
+    plane = median_plane(points, start, 0.25)
+    assert off(plane)[0] < 0.6
+    near = points[np.abs(points @ plane[:3] + plane[3]) < 0.2]
+    cost = np.abs(near @ plane[:3] + plane[3]).sum()
+    for shift in (-3e-3, 3e-3):
+        assert np.abs(near @ plane[:3] + plane[3] + shift).sum() > cost
+        for axis in np.eye(3):
+            turned = Rotation.from_rotvec(shift * axis).apply(plane[:3])
+            assert np.abs(near @ turned - near.mean(0) @ (turned - plane[:3]) + plane[3]).sum() > cost - 1e-6 * cost
+    np.testing.assert_array_equal(median_plane(points[:2], start, 0.25), start)
+
+
+def test_methods_agree_with_their_definitions() -> None:
+    feet = scene(noise=0.0)[:50]
+    points = scene()
+    assert off(ground_plane("ransac", feet, points, UP, 0.05, 0))[0] < 0.2
+    assert off(ground_plane("median", feet, points, UP, 0.05, 0))[0] < 0.2
+    none = points[:0]
+    np.testing.assert_array_equal(ground_plane("ransac", feet, none, UP, 0.05, 0), level_plane(feet, UP))
+    fixed = ground_plane("fixed", feet, points, UP, 0.05, 0)
+    np.testing.assert_array_equal(fixed[:3], [0, -1, 0])
+    assert np.median(feet @ fixed[:3]) == pytest.approx(-fixed[3])
+
+
+def test_candidates_and_soles() -> None:
+    joints, seen = people(), np.ones((1, 40), bool)
+    seen[0, :10] = False
+    heights = np.full((1, 22), np.nan)
+    heights[0, [7, 8, 10, 11]] = [0.06, 0.06, 0.0, 0.0]
+    feet = soles(joints, heights, UP, seen)
+    assert feet.shape == (30, 3)
+    np.testing.assert_allclose(feet @ UP, 0, atol=0.02)
+    points = np.array([0.1, -0.1, 0.5, -0.5])[:, None] * UP
+    np.testing.assert_array_equal(floor_candidates(points, feet, UP, 0.25), points[:2])

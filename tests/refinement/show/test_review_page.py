@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from review_results import make_results
+from scenes import Clip
+
+from pose_priors.refinement.show.review import serve
+from pose_priors.refinement.show.review_page import ReviewPage
+
+viser = pytest.importorskip("viser", reason="viser, which serves the page, is not installed")
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+_WAIT_S = 40
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, clips: dict[str, Clip]) -> Path:
+    """Three sequences, not to be written to."""
+    root = tmp_path_factory.mktemp("made")
+    make_results(root, clips["released"], ["jump", "stand", "walk"])
+    return root
+
+
+@pytest.fixture
+def results(made: Path, tmp_path: Path) -> Path:
+    """Three sequences to mark."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture
+def served(results: Path) -> Iterator[tuple[str, ReviewPage]]:
+    """The address of the page, and what is on it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server, page = serve(results, "127.0.0.1", port)
+    yield f"http://127.0.0.1:{server.get_port()}", page
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is not installed")
+    path = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"there is no browser: none of {', '.join(_BROWSERS)} is installed")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+def rows(results: Path) -> dict[str, str]:
+    with (results / "review.csv").open(newline="") as stream:
+        return {row["sequence"]: row["verdict"] for row in csv.DictReader(stream)}
+
+
+def wait_for(condition: Any) -> None:
+    end = time.monotonic() + _WAIT_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def picture(page: Any) -> np.ndarray:
+    """What is drawn, left of the controls."""
+    image = Image.open(io.BytesIO(page.screenshot(clip={"x": 0, "y": 150, "width": 500, "height": 350})))
+    return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_in_a_browser_sequences_are_chosen_seen_and_marked_by_key(served: tuple[str, ReviewPage], results: Path, browser: Any) -> None:
+    address, _ = served
+    page = browser.new_page(viewport={"width": 900, "height": 600})
+    page.set_default_timeout(_WAIT_S * 1e3)
+    page.goto(address)
+    chosen = page.get_by_role("combobox", name="Sequence")
+    chosen.click()
+    page.get_by_role("option").first.wait_for()
+    assert page.get_by_role("option").all_inner_texts() == ["1. jump", "2. stand", "3. walk"]
+    page.get_by_role("option", name="walk").click()
+    page.get_by_text("3 of 3: walk").wait_for()
+    page.keyboard.press("g")
+    page.get_by_text("Verdict: good").wait_for()
+    assert rows(results) == {"walk": "good"}
+
+    page.keyboard.press("p")
+    page.get_by_text("2 of 3: stand").wait_for()
+    with_people = picture(page)
+    for name in ("Before", "After"):
+        page.get_by_role("checkbox", name=name).click()
+    wait_for(lambda: (np.abs(picture(page) - with_people).max(-1) > 100).sum() > 200)  # they were there, and are gone
+    page.keyboard.press("b")  # a box that was ticked does not keep the keys
+    page.get_by_text("Verdict: bad").wait_for()
+    assert rows(results) == {"stand": "bad", "walk": "good"}
+    page.get_by_role("combobox", name="Sequence").click()
+    page.get_by_role("option", name="2. stand (bad)").wait_for()
+    assert page.get_by_role("option").all_inner_texts() == ["1. jump", "2. stand (bad)", "3. walk (good)"]
+
+    spoken = page.locator("body").aria_snapshot().splitlines()
+    nameless = [line for line in spoken if line.strip().rstrip(":") in ("- textbox", "- slider", "- checkbox", "- combobox")]
+    assert nameless == []
+    assert {f'- slider "{name}"' in {line.strip() for line in spoken} for name in ("Frame", "Thinning")} == {True}
+
+
+def test_keys_are_letters_to_whom_writes_a_note(served: tuple[str, ReviewPage], results: Path, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 900, "height": 600})
+    page.set_default_timeout(_WAIT_S * 1e3)
+    page.goto(served[0])
+    note = page.get_by_role("textbox", name="Note")
+    note.press_sequentially("bgn")
+    note.press("Enter")
+    page.keyboard.press("b")
+    page.get_by_text("Verdict: bad").wait_for()
+    assert page.get_by_text("1 of 3: jump").count() == 1
+    wait_for(lambda: (results / "review.csv").read_text().endswith(",bgn\n"))  # the last letters may come after the verdict
+    assert rows(results) == {"jump": "bad"}
+
+
+def test_the_first_sequence_without_a_verdict_is_shown_first(results: Path) -> None:
+    (results / "review.csv").write_text("sequence,verdict,time,note\njump,good,2026-01-31T12:00:00+00:00,\n")
+    server, page = serve(results, "127.0.0.1", 0)
+    server.stop()
+    assert "2 of 3: **stand**" in page.about
+
+
+def test_going_beyond_the_ends_stays_and_verdicts_come_with_their_notes(served: tuple[str, ReviewPage]) -> None:
+    _, page = served
+    page.show(-1)
+    assert "1 of 3" in page.about
+    page.show(2)
+    page.show(3)
+    assert "3 of 3" in page.about
+    page.mark("good")
+    page.show(0)
+    page.mark("bad")
+    assert "Verdict: **bad**" in page.about
+    page.show(2)
+    assert "Verdict: **good**" in page.about
+
+
+def test_a_result_that_cannot_be_read_is_told_and_can_be_marked(served: tuple[str, ReviewPage], results: Path) -> None:
+    _, page = served
+    (results / "stand/5_refinement/person_002/smpl_params_refined.npz").write_bytes(b"<b>no</b>")
+    page.show(1)
+    assert "Cannot be shown" in page.about
+    assert "person&#95;002" in page.about
+    page.toggle()
+    page.mark("bad")
+    assert rows(results) == {"stand": "bad"}
+    page.show(2)
+    assert "Cannot be shown" not in page.about
+
+
+def test_playing_goes_through_the_frames_and_round_at_the_pace_of_the_clip(served: tuple[str, ReviewPage]) -> None:
+    _, page = served
+    seen = []
+    page.toggle()
+    began = time.monotonic()
+    while time.monotonic() - began < 1.0:  # twice through 12 frames at 25 a second
+        seen.append(page.frame)
+        time.sleep(0.005)
+    page.toggle()
+    stopped = page.frame
+    assert len(set(seen)) > 6
+    assert any(later < earlier for earlier, later in pairwise(seen))
+    assert set(seen) <= set(range(12))
+    time.sleep(0.2)
+    assert page.frame == stopped

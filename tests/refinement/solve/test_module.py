@@ -1,0 +1,128 @@
+"""The module under the Trainer: convergence, limits, failures, and going on after a kill."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from problems import error_mm, make_problem
+
+from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.result.summary import RefinementOutput
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.module import RefinementModule
+from pose_priors.refinement.solve.noise import start_joints
+from pose_priors.refinement.solve.terms import KeypointReprojection
+
+QUIET = {"enable_progress_bar": False}
+SHORT = RefinementConfig(
+    root_fitting_iterations=4,
+    smpl_fitting_iterations=6,
+    motion_prior_iterations=3,
+    environmental_iterations=4,
+    scale_iterations=3,
+    final_iterations=3,
+    convergence_threshold=0.0,
+)
+
+
+def refine(config: RefinementConfig, checkpoint_dir: Path | None = None) -> RefinementOutput:
+    problem, _ = make_problem(frames=12)
+    return Stage5Refiner(config, trainer=QUIET, checkpoint_dir=checkpoint_dir).refine(RefinementInput(problem))
+
+
+def iterations(output: RefinementOutput) -> dict[str, int]:
+    return {name: report["iterations"] for name, report in output.metrics["sub_stages"].items()}
+
+
+def test_every_stage_lowers_its_loss_and_is_logged() -> None:
+    output = refine(SHORT)
+    assert iterations(output) == {"root": 4, "smpl": 6, "motion": 3, "environmental": 4, "scale": 3, "final": 3}
+    for report in output.metrics["sub_stages"].values():
+        total = report["losses"]["total"]
+        assert len(total) == report["iterations"] + 1
+        assert total[-1] < total[0]
+        assert all(b <= a + 1e-4 * abs(a) for a, b in pairwise(total))
+        assert {"keypoints", "depth", "smooth"} <= set(report["losses"])
+        assert not report["converged"]
+    assert output.results["metrics"]["total_loss_history"].keys() == output.metrics["sub_stages"].keys()
+
+
+def test_the_sum_of_iterations_is_bounded() -> None:
+    output = refine(SHORT.model_copy(update={"max_total_iterations": 12}))
+    assert output.metrics["total_iterations"] == 12
+    assert iterations(output) == {"root": 4, "smpl": 6, "motion": 2}
+
+
+def test_a_generous_threshold_ends_early_and_says_so() -> None:
+    output = refine(RefinementConfig(convergence_threshold=0.5))
+    assert output.results["convergence_achieved"]
+    assert all(count < 10 for count in iterations(output).values())
+
+
+def test_a_loss_that_is_not_finite_costs_a_step_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, truth = make_problem(frames=12)
+    call, calls = KeypointReprojection.__call__, 0
+
+    def sometimes_nan(self, scene, problem):
+        nonlocal calls
+        calls += 1
+        return call(self, scene, problem) * (math.nan if 6 <= calls < 9 else 1)
+
+    monkeypatch.setattr(KeypointReprojection, "__call__", sometimes_nan)
+    output = Stage5Refiner(SHORT.model_copy(update={"smpl_fitting_iterations": 40}), trainer=QUIET).refine(RefinementInput(problem))
+    reports = output.metrics["sub_stages"]
+    assert sum(report["failures"] for report in reports.values()) >= 1
+    assert any("not finite" in warning for warning in output.results["warnings"])
+    assert torch.isfinite(output.state.joints).all()
+    assert error_mm(output.state.joints, truth, problem.visible) < 0.5 * error_mm(start_joints(problem), truth, problem.visible)
+
+
+def test_a_loss_that_is_never_finite_gives_up_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, _ = make_problem(frames=12)
+    monkeypatch.setattr(KeypointReprojection, "__call__", lambda self, scene, problem: scene.alpha * math.nan)
+    output = Stage5Refiner(SHORT, trainer=QUIET).refine(RefinementInput(problem))
+    torch.testing.assert_close(output.state.joints.double(), start_joints(problem), atol=1e-4, rtol=0)
+
+
+def kill(monkeypatch: pytest.MonkeyPatch, folder: Path, epoch: int) -> None:
+    """Leaves a run in `folder` that died at the start of that sub-stage."""
+    begin = RefinementModule.on_train_epoch_start
+
+    def killed(self: RefinementModule) -> None:
+        if self.current_epoch == epoch:
+            raise RuntimeError("killed")
+        begin(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RefinementModule, "on_train_epoch_start", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            refine(SHORT, folder)
+
+
+def test_a_killed_run_goes_on_to_the_same_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = refine(SHORT)
+    begin = RefinementModule.on_train_epoch_start
+    kill(monkeypatch, tmp_path, epoch=3)
+    assert [path.name for path in tmp_path.rglob("*.ckpt")] == ["last.ckpt"]
+    started: list[int] = []
+
+    def counted(self: RefinementModule) -> None:
+        started.append(self.current_epoch)
+        begin(self)
+
+    monkeypatch.setattr(RefinementModule, "on_train_epoch_start", counted)
+    resumed = refine(SHORT, tmp_path)
+    assert started == [3, 4, 5]
+    assert torch.equal(resumed.state.joints, whole.state.joints)
+    assert iterations(resumed) == iterations(whole)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_of_another_run_is_not_resumed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kill(monkeypatch, tmp_path, epoch=2)
+    other = SHORT.model_copy(update={"lambda_depth": 2.0})
+    assert iterations(refine(other, tmp_path)) == iterations(refine(other))

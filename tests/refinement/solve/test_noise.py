@@ -1,0 +1,48 @@
+"""Noise levels are those that were put in."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from problems import make_problem, with_hands
+
+from pose_priors.refinement.solve.noise import estimate_noise, white_noise
+
+
+def test_levels_of_a_noisy_problem() -> None:
+    noise = estimate_noise(make_problem(frames=60)[0])
+    assert noise.keypoint_px == pytest.approx(3.0, rel=0.1)
+    assert noise.rotation_rad == pytest.approx(0.01, rel=0.15)
+    assert noise.depth_ratio == pytest.approx(0.005, rel=0.1)
+    assert 0.003 < noise.bias < 0.05
+
+
+def test_clean_input_has_none() -> None:
+    noise = estimate_noise(make_problem(noise=0.0)[0])
+    assert noise.keypoint_px <= 0.1
+    assert noise.bias <= 0.001
+
+
+def test_motion_and_outliers_are_not_noise() -> None:
+    draw = torch.Generator().manual_seed(0)
+    time = torch.arange(200, dtype=torch.float64)[:, None]
+    series = 50 * torch.sin(time / 8 + torch.arange(40)) + 2 * torch.randn(200, 40, generator=draw, dtype=torch.float64)
+    series[::50] += 300
+    assert white_noise(series, torch.ones_like(series, dtype=torch.bool)) == pytest.approx(2.0, rel=0.15)
+
+
+def test_nothing_seen_leaves_the_usual_levels() -> None:
+    problem, _ = make_problem()
+    seen = dataclasses.replace(problem.observations, keypoint_confidence=torch.zeros_like(problem.observations.keypoint_confidence))
+    noise = estimate_noise(dataclasses.replace(problem, observations=seen))
+    assert noise.keypoint_px > 0
+    assert noise.bias > 0.005
+
+
+def test_noisy_fingers_say_nothing_of_the_body() -> None:
+    problem, _ = make_problem(frames=60)
+    without, with_them = estimate_noise(problem), estimate_noise(with_hands(problem, 0.05))
+    assert with_them.rotation_rad == without.rotation_rad
+    assert with_them.hand_rotation_rad == pytest.approx(0.05, rel=0.1)

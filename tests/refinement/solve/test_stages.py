@@ -1,0 +1,72 @@
+"""The sub-stages follow the configuration."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.noise import NoiseLevels
+from pose_priors.refinement.solve.stages import make_stages
+
+NOISE = NoiseLevels(keypoint_px=3.0, rotation_rad=0.01, hand_rotation_rad=0.02, depth_ratio=0.005, bias=0.013)
+NAMES = ["root", "smpl", "motion", "environmental", "scale", "final"]
+SWITCHES = {
+    "enable_root_fitting": "root",
+    "enable_smpl_fitting": "smpl",
+    "enable_motion_prior": "motion",
+    "enable_environmental_constraints": "environmental",
+    "enable_scale_optimization": "scale",
+    "enable_final_refinement": "final",
+}
+
+
+def names(config: RefinementConfig) -> list[str]:
+    return [stage.name for stage in make_stages(config, NOISE)]
+
+
+def terms(config: RefinementConfig, stage: str) -> dict[str, float]:
+    (found,) = [s for s in make_stages(config, NOISE) if s.name == stage]
+    return {term.name: weight for term, weight in found.terms}
+
+
+def test_all_by_default_in_order_and_three_hundred_iterations() -> None:
+    assert names(RefinementConfig()) == NAMES
+    assert sum(stage.iterations for stage in make_stages(RefinementConfig(), NOISE)) == 300
+
+
+@pytest.mark.parametrize(("switch", "name"), SWITCHES.items())
+def test_each_switch_takes_out_its_own(switch: str, name: str) -> None:
+    assert names(RefinementConfig(**{switch: False})) == [other for other in NAMES if other != name]
+
+
+def test_no_iterations_no_stage() -> None:
+    assert names(RefinementConfig(scale_iterations=0)) == [name for name in NAMES if name != "scale"]
+
+
+def test_lambdas_multiply_and_zero_leaves_out() -> None:
+    plain, doubled = terms(RefinementConfig(), "final"), terms(RefinementConfig(lambda_skate=200.0), "final")
+    assert doubled["skate"] == pytest.approx(2 * plain["skate"])
+    assert {k: v for k, v in doubled.items() if k != "skate"} == {k: v for k, v in plain.items() if k != "skate"}
+    assert "depth" not in terms(RefinementConfig(lambda_depth=0.0), "final")
+
+
+def test_later_stages_know_nothing_of_one_that_is_off() -> None:
+    assert "skate" not in terms(RefinementConfig(enable_environmental_constraints=False), "final")
+    stages = {s.name: s for s in make_stages(RefinementConfig(enable_scale_optimization=False), NOISE)}
+    assert "scale" not in stages["final"].free
+    assert "multi_scale" not in terms(RefinementConfig(enable_scale_optimization=False), "final")
+
+
+def test_what_is_not_to_move_does_not() -> None:
+    stages = make_stages(RefinementConfig(optimize_delta_alpha=False, optimize_ground_plane=False), NOISE)
+    assert not {"scale", "plane"} & {name for stage in stages for name in stage.free}
+    assert stages[0].free == ("global_orient", "pelvis")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("alpha_change_threshold", 1.5), ("lambda_data", -1.0), ("ground_plane_init", "mean"), ("lambda_dta", 1.0)]
+)
+def test_nonsense_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        RefinementConfig(**{field: value})
