@@ -1,20 +1,28 @@
-# Two commands on a fresh machine: `make demo` and `make test`.
+# Two commands on a fresh machine: `make demo` and `make test`. `make TORCH=cpu` and `make TORCH=cuda` choose the build of torch
+# (docs/install.md); without it the default package index does, which has a CUDA build for Linux on x86-64.
 PYTHON ?= python3
+TORCH ?=
 VENV := .venv
+INDEX_cpu := --index-url https://download.pytorch.org/whl/cpu
+INDEX_cuda := --index-url https://download.pytorch.org/whl/cu130
+PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
 # about a minute of training on two cores
 DEMO_DATA := data.num_poses=10000 training.batch_size=128
 RUN := OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python
+ROOMS := body priors datamodules refinement configs figures benchmarks train evaluate refine pipeline
 
 .PHONY: demo test lint setup clean
 .DEFAULT_GOAL := demo
 
-setup: $(VENV)/.installed
+setup: $(VENV)/.installed$(TORCH)
 
-# torch first: with it there, nothing else pulls in a larger build
-$(VENV)/.installed: requirements.txt
+# torch first: with it there, nothing else pulls in another build. Then what was tested, then this checkout as the package.
+$(VENV)/.installed$(TORCH): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check $$(grep '^torch==' requirements.txt)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) $(INDEX_$(TORCH)) $$(grep '^torch==' requirements.txt)
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	rm -f $(VENV)/.installed*
 	touch $@
 
 demo: setup
@@ -29,9 +37,12 @@ demo: setup
 test: setup lint
 	$(RUN) -m pytest
 
+# mypy finds packages by their folder's name, and a checkout may have any
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/pose_priors
+	MYPYPATH=$(VENV)/typing $(VENV)/bin/mypy $(ROOMS:%=-p pose_priors.%)
 
 clean:
-	rm -rf $(VENV) demo results/built_in results/built_in_gt.npz .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo dist results/built_in results/built_in_gt.npz .pytest_cache .ruff_cache .mypy_cache
