@@ -26,6 +26,7 @@ _BENCHMARKS = {
     "refinement_ablation": "pose_priors.benchmarks.refinement_ablation",
     "motion_scale": "pose_priors.benchmarks.motion_scale",
     "many_sequences": "pose_priors.benchmarks.many_sequences",
+    "same_results": "pose_priors.benchmarks.same_results",
 }
 
 
