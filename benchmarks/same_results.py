@@ -24,14 +24,14 @@ _VOLATILE = ("seconds", "code_version", "callbacks", "pytorch-lightning_version"
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
-    """Prints the largest difference of each file; returns them. Raises `UserError` if one is over the tolerance, or nothing is in common."""
+    """Prints the largest difference of each file; returns them. Raises `UserError` if one is too large, or nothing is in common."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
     parser.add_argument(
         "--tolerance", type=float, default=1e-5, help="largest difference allowed, relative to the largest value of an array"
     )
-    parser.add_argument("--renamed", nargs="*", default=[], metavar="OLD=NEW", help="parts of names within files, as fill=default_pose")
+    parser.add_argument("--renamed", nargs="*", default=[], metavar="OLD=NEW", help="parts of names, as fill=default_pose")
     parser.add_argument("--ignore", nargs="*", default=[], metavar="PART", help="values whose names hold this are left out")
     options = parser.parse_args(arguments)
     names = dict(pair.split("=", 1) for pair in options.renamed)
@@ -78,7 +78,7 @@ def _leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], ignored: Sequence[str]) -> float:
-    """The largest difference of any two numbers, relative to the largest in their array; infinite where something is missing or not equal."""
+    """The largest difference of any two numbers, relative to the largest in their array; infinite where something is missing."""
     worst = 0.0
     for name in sorted({*old, *new}):
         if any(part in name for part in ignored):
