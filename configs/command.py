@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import run
+from pose_priors.configs.cli import run, set_up_console
 
 _COMMANDS = {
     "train": "pose_priors.train",
@@ -52,4 +52,6 @@ def _dispatch(arguments: Sequence[str]) -> None:
         also = ", benchmark" if commands is _COMMANDS else ""
         raise UserError(f"pose-priors {words}: no such command; there are: {', '.join(commands)}{also}")
     sys.argv = [f"pose-priors {words}", *rest]  # what usage and --help call the program
-    importlib.import_module(commands[name]).main(rest)
+    script = importlib.import_module(commands[name])
+    set_up_console()  # once more: Lightning sets its own level when it is imported
+    script.main(rest)
