@@ -19,9 +19,9 @@ from pose_priors.refinement.formats.clip import Recording
 from pose_priors.refinement.formats.keypoints import Link, links, observed, placement_error
 from pose_priors.refinement.formats.tools.multi_tram import read_recording
 from pose_priors.refinement.given.checks import check_cameras
-from pose_priors.refinement.given.floor import FloorMethod, floor_candidates, ground_plane, ransac_plane, soles, up_direction
+from pose_priors.refinement.given.floor import floor_candidates, ground_plane, ransac_plane, soles, thinned, up_direction
 from pose_priors.refinement.given.people import PeopleConfig
-from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
+from pose_priors.refinement.given.problem import Bodies, Cameras, FloorMethod, Observations, Problem
 from pose_priors.refinement.given.sampling import DepthSamples, sample_depth
 from pose_priors.refinement.given.scale import combined, from_bodies, from_floor, place_by_keypoints
 from pose_priors.refinement.given.sizing import sized
@@ -31,7 +31,6 @@ from pose_priors.refinement.given.start import carried_into_cameras, checked_sta
 _FPS = 30.0
 _SURE = 0.3
 _ROUNDS = 3
-_FLOOR_POINTS = 4096
 _FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the plane
 _DISAGREEMENT = 0.1
 
@@ -57,7 +56,7 @@ def load_problem(
             world, rebuilt where they do not fit the others, or None.
         fps: frames a second; by default what stage 1 says, else 30.
         body_model: file or folder in smplx's format.
-        ground_plane_init: how the floor is found, see `refinement.floor.ground_plane`.
+        ground_plane_init: how the floor is found, see `refinement.given.floor.ground_plane`.
         keypoint_dropout: share of the keypoints of each person and frame that is dropped, drawn from `seed`, to see how much rests on them.
         seed: of the dropout and of RANSAC.
         max_frames: only the first so many frames are used.
@@ -152,7 +151,7 @@ def _problem(
             keypoint_error=placement_error(recording.tracks.format_name),
             joint_depth=torch.from_numpy(depth.depth),
             joint_depth_confidence=torch.from_numpy(np.where(anchor.consistent, depth.confidence * trust[:, None], 0)),
-            floor_points=torch.from_numpy(anchor.floor_points[:: -(-len(anchor.floor_points) // _FLOOR_POINTS) or 1].copy()),
+            floor_points=torch.from_numpy(thinned(anchor.floor_points).copy()),
         ),
         start=estimate,
         warnings=tuple(warnings),

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from pose_priors.body.motion import steps
 from pose_priors.body.motion_state import CONTACT_JOINTS
-from pose_priors.refinement.given.problem import Bodies, Problem, once
+from pose_priors.refinement.given.problem import Bodies, Problem
 from pose_priors.refinement.solve.motion_states import MotionSight
+from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import Scene
 
 # A foot carries below this speed and this height above where it stands when flat; both fade over the width beside them.

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pose_priors.refinement.given.problem import Cameras, Problem, once
+from pose_priors.refinement.given.problem import Cameras, Problem
+from pose_priors.refinement.solve.once import once
 
 
 @dataclass(frozen=True)

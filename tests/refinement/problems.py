@@ -12,7 +12,7 @@ from torch import Tensor
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import PARENTS, PARTS, index_of
-from pose_priors.refinement.given.problem import Bodies, Cameras, Estimate, Observations, Problem, cast
+from pose_priors.refinement.given.problem import Bodies, Cameras, Estimate, Observations, Problem
 from pose_priors.refinement.solve.scene import project, to_cameras
 
 NUM_JOINTS = 22
@@ -129,7 +129,7 @@ def make_problem(
         ),
         start=start,
     )
-    return cast(problem, dtype), Truth(joints, alpha, plane)
+    return problem.to(dtype), Truth(joints, alpha, plane)
 
 
 def error_mm(joints: Tensor, truth: Truth, mask: Tensor) -> float:
