@@ -8,7 +8,7 @@ from torch import Tensor
 from pose_priors.body.motion import steps
 from pose_priors.body.motion_state import CONTACT_JOINTS
 from pose_priors.refinement.given.problem import Bodies, Problem
-from pose_priors.refinement.solve.motion_states import MotionSight
+from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import Scene
 
@@ -24,7 +24,7 @@ def carrying_joints(bodies: Bodies) -> list[int]:
 
 
 @torch.no_grad()
-def detect_contacts(scene: Scene, problem: Problem, motion: MotionSight | None = None) -> Tensor:
+def detect_contacts(scene: Scene, problem: Problem, motion: ClipMotionPrior | None = None) -> Tensor:
     """(P, T, F) in [0, 1]: how surely each joint that can carry does, by its height and speed; or, where a motion prior sees the person
     and is surer, by what that expects; zero outside a person's life.
 
@@ -41,7 +41,7 @@ def detect_contacts(scene: Scene, problem: Problem, motion: MotionSight | None =
     return found if motion is None else _by_motion(found, scene, problem, motion)
 
 
-def _by_motion(found: Tensor, scene: Scene, problem: Problem, motion: MotionSight) -> Tensor:
+def _by_motion(found: Tensor, scene: Scene, problem: Problem, motion: ClipMotionPrior) -> Tensor:
     if not motion.view.valid.any():
         return found
     places = [CONTACT_JOINTS.index(problem.bodies.smplx_index[joint]) for joint in carrying_joints(problem.bodies)]

@@ -16,7 +16,7 @@ from pose_priors.priors import MotionPrior, Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
-from pose_priors.refinement.solve.motion_states import look
+from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.objective import NotFiniteError, Objective
 from pose_priors.refinement.solve.occlusion import facing_joints
@@ -80,7 +80,7 @@ class RefinementModule(pl.LightningModule):
         self.problem, self.config = problem, config
         self.noise = estimate_noise(problem)
         self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
-        self.motion = None if motion_prior is None else look(problem, motion_prior, config.humor_horizon_max)
+        self.motion = None if motion_prior is None else ClipMotionPrior(problem, motion_prior, config.humor_horizon_max)
         self.variables = Variables(problem, self.noise, config.alpha_change_threshold, _free_joints(problem, hand_prior is not None))
         held = config.model_copy(update={"optimize_delta_alpha": False}) if problem.scale_known else config
         self.stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion)

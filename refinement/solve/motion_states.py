@@ -18,25 +18,31 @@ _SAME = 1e-4
 _LEAST_MOVEMENT = 0.01
 
 
-class MotionSight(nn.Module):
-    """A motion prior, how it sees a problem, and how far the cameras move, as a fraction of its depth.
+class ClipMotionPrior(nn.Module):
+    """A motion prior on one clip: how it sees the people there, and whether their motions tell it the scale.
 
     A module, so that whatever of it is tensors goes to the device of the module that holds it.
+
+    Args:
+        problem: what is given.
+        prior: frozen.
+        horizon: frames of the clip that are looked at, from the first on; None for all.
+    Attributes:
+        view: makes the prior's states of a scene.
+        movement: how far the cameras move, as a fraction of the scene's depth.
     """
 
-    def __init__(self, prior: MotionPrior, view: MotionView, movement: float) -> None:
+    prior: MotionPrior
+    view: MotionView
+
+    def __init__(self, problem: Problem, prior: MotionPrior, horizon: int | None = None) -> None:
         super().__init__()
-        self.prior, self.view, self.movement = prior, view, movement
+        self.prior, self.view, self.movement = prior, MotionView(problem, prior, horizon), camera_movement(problem)
 
     @property
-    def sees_scale(self) -> bool:
+    def scale_is_observable(self) -> bool:
         """Whether the cameras move enough for motions to tell the scale."""
         return self.movement >= _LEAST_MOVEMENT
-
-
-def look(problem: Problem, prior: MotionPrior, horizon: int | None) -> MotionSight:
-    """What a motion prior sees of a problem."""
-    return MotionSight(prior, MotionView(problem, prior, horizon), camera_movement(problem))
 
 
 def camera_movement(problem: Problem) -> float:

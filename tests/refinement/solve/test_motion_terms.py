@@ -24,7 +24,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.summary import summarize
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
-from pose_priors.refinement.solve.motion_states import MotionView, camera_movement, look
+from pose_priors.refinement.solve.motion_states import ClipMotionPrior, MotionView, camera_movement
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.stages import make_stages
 from pose_priors.refinement.solve.terms import MotionLikelihood, MotionScale, MultiPersonScale
@@ -207,7 +207,7 @@ def filmed_from(problem: Problem, share: float) -> Problem:
 
 
 def scale_terms(problem: Problem, prior: MotionPrior | None) -> list[type]:
-    motion = None if prior is None else look(problem, prior, None)
+    motion = None if prior is None else ClipMotionPrior(problem, prior, None)
     return [type(t) for s in make_stages(RefinementConfig(), NOISE, motion=motion) for t, _ in s.terms if t.name == "multi_scale"]
 
 
@@ -232,7 +232,7 @@ def test_without_a_motion_prior_smoothness_stands_in(prior: MotionCVAE, share: f
     problem = filmed_from(make_problem(frames=10)[0], share)
     assert scale_terms(problem, None) == [MultiPersonScale, MultiPersonScale]
     without = {s.name: s for s in make_stages(RefinementConfig(), NOISE)}
-    for stage in make_stages(RefinementConfig(), NOISE, motion=look(problem, prior, None)):
+    for stage in make_stages(RefinementConfig(), NOISE, motion=ClipMotionPrior(problem, prior, None)):
         plain = without[stage.name]
         assert (plain.free, plain.iterations, plain.find_contacts) == (stage.free, stage.iterations, stage.find_contacts)
         kept = {term.name: weight for term, weight in stage.terms if not isinstance(term, MotionTerm)}
@@ -241,7 +241,7 @@ def test_without_a_motion_prior_smoothness_stands_in(prior: MotionCVAE, share: f
 
 
 def test_the_weights_of_motion_multiply_and_zero_leaves_out(prior: MotionCVAE) -> None:
-    motion = look(make_problem(frames=10)[0], prior, None)
+    motion = ClipMotionPrior(make_problem(frames=10)[0], prior, None)
 
     def weights(**fields: float) -> dict[str, float]:
         return {term.name: weight for term, weight in make_stages(RefinementConfig(**fields), NOISE, motion=motion)[-1].terms}
