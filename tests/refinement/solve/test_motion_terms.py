@@ -94,12 +94,12 @@ def test_its_gradient_reaches_what_moves_and_is_that_of_finite_differences(prior
         direction = torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
         values = []
         with torch.no_grad():
-            for step in (1e-6, -1e-6):
+            for step in (1e-5, -1e-5):  # smaller ones drown in the rounding of the states
                 parameter.add_(step * direction)
                 values.append(float(term(variables(people), people)))
                 parameter.sub_(step * direction)
         slope = float((gradient * direction).sum())
-        assert slope == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-3, abs=1e-5), name
+        assert slope == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-3, abs=1e-5), name
         if name in ("global_orient", "body_pose", "pelvis", "shape", "plane"):
             assert abs(slope) > 1e-3, name
 
