@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from pose_priors.body.motion import leg_length
 from pose_priors.body.motion_state import FPS, NUM_JOINTS, make_states
+from pose_priors.body.pinhole import to_camera
 from pose_priors.body.rotations import between, slerp
 from pose_priors.priors import MotionPrior
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.solve.scene import Scene, camera_centres, to_cameras
+from pose_priors.refinement.solve.scene import Scene, camera_centres
 
 # Frames of a clip that one at 30 a second may miss and still be taken to fall on.
 _SAME = 1e-4
@@ -49,7 +50,7 @@ def camera_movement(problem: Problem) -> float:
     """How far the cameras move, from end to end of the box that they stay in, as a fraction of the median depth of the people."""
     seen = problem.alive.any(0)
     centres = camera_centres(problem.cameras)[seen] * problem.start.alpha0
-    depth = to_cameras(problem.start.pelvis[:, :, None], problem.cameras, problem.start.alpha0)[..., 0, 2]
+    depth = to_camera(problem.start.pelvis[:, :, None], problem.cameras.w2c, problem.start.alpha0)[..., 0, 2]
     return float((centres.amax(0) - centres.amin(0)).norm() / depth[problem.visible].median())
 
 

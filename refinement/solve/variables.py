@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from pose_priors.body.exponential import turned
 from pose_priors.body.model import joints_and_arms
+from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Bodies, Problem
 from pose_priors.refinement.solve.contacts import carrying_joints
 from pose_priors.refinement.solve.noise import NoiseLevels
-from pose_priors.refinement.solve.scene import Scene, camera_centres, to_cameras
+from pose_priors.refinement.solve.scene import Scene, camera_centres
 
 # Steps of the variables that have no time: shape in betas or log-size, the scale as a fraction of alpha0, the floor in radians and metres.
 _BETA_STEP, _SIZE_STEP, _SCALE_STEP, _ANGLE_STEP, _OFFSET_STEP = 0.1, 0.003, 0.003, 0.005, 0.005
@@ -108,7 +109,7 @@ class Variables(nn.Module):
             free=self.free,
             arms=arms,
             joints=joints,
-            camera_joints=to_cameras(joints, problem.cameras, alpha),
+            camera_joints=to_camera(joints, problem.cameras.w2c, alpha),
             shape=self.shape_change(),
             rest_joints=rest,
             alpha=alpha,
@@ -191,7 +192,7 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
     bodies, start = problem.bodies, problem.start
     rest = bodies.rest_joints
     frames = problem.num_frames
-    depth = to_cameras(start.pelvis[:, :, None], problem.cameras, start.alpha0)[..., 2]
+    depth = to_camera(start.pelvis[:, :, None], problem.cameras.w2c, start.alpha0)[..., 2]
     metres = noise.keypoint_px * float(depth[problem.visible].median() / problem.cameras.intrinsics[:frames, 0, 0].median())
     acceleration = _ACCELERATION / problem.fps**2
     omega = 2 * torch.pi * torch.fft.rfftfreq(2 * frames, device=rest.device, dtype=rest.dtype)
