@@ -16,9 +16,9 @@ from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats import read_upstream
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.clip import Recording
-from pose_priors.refinement.formats.keypoints import Link, links, observed, placement_error
+from pose_priors.refinement.formats.keypoints import Correspondence, correspondences, observed, placement_error
 from pose_priors.refinement.formats.tools.multi_tram import read_recording
-from pose_priors.refinement.given.checks import check_cameras
+from pose_priors.refinement.given.checks import MIN_CONFIDENCE, check_cameras
 from pose_priors.refinement.given.floor import floor_candidates, ground_plane, ransac_plane, soles, thinned, up_direction
 from pose_priors.refinement.given.people import PeopleConfig
 from pose_priors.refinement.given.problem import Bodies, Cameras, FloorMethod, Observations, Problem
@@ -29,7 +29,6 @@ from pose_priors.refinement.given.skeletons import assemble, recover
 from pose_priors.refinement.given.start import carried_into_cameras, checked_start, scaled, world_start
 
 _FPS = 30.0
-_SURE = 0.3
 _ROUNDS = 3
 _FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the plane
 _DISAGREEMENT = 0.1
@@ -114,19 +113,19 @@ def _problem(
     recording = (who or PeopleConfig()).of(recording)
     cameras, people = recording.cameras, tuple(recording.camera_bodies)
     bodies = _bodies(recording.camera_bodies, body_model, warnings)
-    of = links(recording.tracks.format_name, len(bodies.parents)) if recording.tracks.format_name else ()
+    of = correspondences(recording.tracks.format_name, len(bodies.parents)) if recording.tracks.format_name else ()
     keypoints = _keypoints(recording, of, keypoint_dropout, seed)
     if recording.alpha is not None and body_model is None:
         bodies = sized(recording, bodies, keypoints, of, warnings)
-    start, votes = checked_start(recording, bodies, keypoints, of, proven, warnings)
+    start, tells_scale = checked_start(recording, bodies, keypoints, of, proven, warnings)
     keypoints[..., 2] *= start.seen[..., None]
 
     placed = _placed(start.joints(bodies), keypoints, of, cameras.intrinsics)
     pixels = _pixels(placed, keypoints, of, cameras.intrinsics)
     depth = sample_depth(recording, people, pixels, start.seen, bystanders=everybody - set(people))
     depth = DepthSamples(depth.depth, depth.confidence, np.concatenate([depth.scene, recording.cloud]))
-    anchor = _anchored(recording, bodies, placed, start.seen & votes[:, None], depth, ground_plane_init, seed, warnings)
-    estimate, alive = world_start(start, cameras.w2c, anchor.alpha, anchor.plane)
+    found = _scale_and_floor(recording, bodies, placed, start.seen & tells_scale[:, None], depth, ground_plane_init, seed, warnings)
+    estimate, alive = world_start(start, cameras.w2c, found.alpha, found.plane)
     if fps is None and cameras.fps is None:
         warnings.append(f"{cameras.source}: no file says how many frames a second; {_FPS:g} are assumed, else give input.fps")
     scale_known = recording.alpha is not None and not keypoints[..., 2].any() and not depth.confidence.any()
@@ -147,11 +146,11 @@ def _problem(
         observations=Observations(
             keypoints=torch.from_numpy(keypoints[..., :2].copy()),
             keypoint_confidence=torch.from_numpy(keypoints[..., 2] * trust[:, None]),
-            keypoint_joints=tuple(link.joints for link in of),
+            keypoint_joints=tuple(pair.joints for pair in of),
             keypoint_error=placement_error(recording.tracks.format_name),
             joint_depth=torch.from_numpy(depth.depth),
-            joint_depth_confidence=torch.from_numpy(np.where(anchor.consistent, depth.confidence * trust[:, None], 0)),
-            floor_points=torch.from_numpy(thinned(anchor.floor_points).copy()),
+            joint_depth_confidence=torch.from_numpy(np.where(found.consistent, depth.confidence * trust[:, None], 0)),
+            floor_points=torch.from_numpy(thinned(found.floor_points).copy()),
         ),
         start=estimate,
         warnings=tuple(warnings),
@@ -169,7 +168,7 @@ def _bodies(people: Mapping[int, BodyTrack], body_model: Path | None, warnings: 
     return assemble([recover(track, of, model, warnings) for track in tracks], [track.betas for track in tracks], of)
 
 
-def _keypoints(recording: Recording, of: tuple[Link, ...], dropout: float, seed: int) -> np.ndarray:
+def _keypoints(recording: Recording, of: tuple[Correspondence, ...], dropout: float, seed: int) -> np.ndarray:
     """(P, T, K, 3) pixels and confidence of what is observed, a share of each frame dropped."""
     if not 0 <= dropout < 1:
         raise UserError(f"keypoint_dropout is {dropout}; a share of at least 0 and below 1 is expected")
@@ -185,27 +184,27 @@ def _keypoints(recording: Recording, of: tuple[Link, ...], dropout: float, seed:
     return points
 
 
-def _placed(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Link, ...], intrinsics: np.ndarray) -> np.ndarray:
+def _placed(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence, ...], intrinsics: np.ndarray) -> np.ndarray:
     """The joints moved to where they project to their keypoints."""
     if not of:
         return joints
-    linked = np.stack([joints[:, :, list(link.joints)].mean(2) for link in of], 2)
+    linked = np.stack([joints[:, :, list(pair.joints)].mean(2) for pair in of], 2)
     shift, _ = place_by_keypoints(linked, keypoints[..., :2], keypoints[..., 2], np.broadcast_to(intrinsics, (*linked.shape[:2], 3, 3)))
     return joints + shift[:, :, None]
 
 
-def _pixels(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Link, ...], intrinsics: np.ndarray) -> np.ndarray:
+def _pixels(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence, ...], intrinsics: np.ndarray) -> np.ndarray:
     """(P, T, J, 2) where each joint is in the image: its keypoint where that is sure, else its projection."""
     pixels = project(joints, intrinsics)
-    for k, link in enumerate(of):
-        if len(link.joints) == 1:
-            sure = keypoints[:, :, k, 2] >= _SURE
-            pixels[:, :, link.joints[0]][sure] = keypoints[:, :, k, :2][sure]
+    for k, pair in enumerate(of):
+        if len(pair.joints) == 1:
+            sure = keypoints[:, :, k, 2] >= MIN_CONFIDENCE
+            pixels[:, :, pair.joints[0]][sure] = keypoints[:, :, k, :2][sure]
     return pixels
 
 
 @dataclass(frozen=True)
-class _Anchor:
+class _ScaleAndFloor:
     """alpha; the floor (4,), metric; samples (P, T, J) bool that belong to their joint; floor points (M, 3) in stage 1's unit."""
 
     alpha: float
@@ -214,7 +213,7 @@ class _Anchor:
     floor_points: np.ndarray
 
 
-def _anchored(
+def _scale_and_floor(
     recording: Recording,
     bodies: Bodies,
     placed: np.ndarray,
@@ -223,7 +222,7 @@ def _anchored(
     method: FloorMethod,
     seed: int,
     warnings: list[str],
-) -> _Anchor:
+) -> _ScaleAndFloor:
     """The metric scale and the floor, which need each other: the floor's points are found about feet that stand at the scale.
 
     People and frames that are not in `seen` (P, T) have no say in either, and no sample of theirs is consistent.
@@ -252,4 +251,4 @@ def _anchored(
             "the scale is uncertain"
         )
     floor = ground_plane(method, feet, points, up, _FLOOR_INLIER, seed)
-    return _Anchor(alpha, floor, by_bodies.consistent, points / alpha)
+    return _ScaleAndFloor(alpha, floor, by_bodies.consistent, points / alpha)

@@ -10,7 +10,7 @@ import torch
 from pose_priors.body.anthropometry import heights, thickness
 from pose_priors.body.builtin import STATURE
 from pose_priors.refinement.formats.clip import Recording
-from pose_priors.refinement.formats.keypoints import Link
+from pose_priors.refinement.formats.keypoints import Correspondence
 from pose_priors.refinement.given.problem import Bodies
 from pose_priors.refinement.given.rays import fitted, rays_through
 from pose_priors.refinement.given.start import arranged
@@ -32,7 +32,7 @@ class Sizing:
     shift: np.ndarray
 
 
-def sized(recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple[Link, ...], warnings: list[str]) -> Bodies:
+def sized(recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple[Correspondence, ...], warnings: list[str]) -> Bodies:
     """The skeletons of a tool's people who come without joints, as large as their keypoints say at the distances that the tool says.
 
     Args:
@@ -63,7 +63,7 @@ def sized(recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple
 
 
 def size_by_keypoints(
-    joints: np.ndarray, points: np.ndarray, of: tuple[Link, ...], intrinsics: np.ndarray, *, movable: bool
+    joints: np.ndarray, points: np.ndarray, of: tuple[Correspondence, ...], intrinsics: np.ndarray, *, movable: bool
 ) -> Sizing | None:
     """The size, and the shift across the view, at which a person's joints lie on the rays through its keypoints, under Huber's weights.
 
@@ -79,7 +79,7 @@ def size_by_keypoints(
         None where there are too few keypoints, or the size is none of a person's.
     """
     root = joints[:, None, 0]
-    bones = np.stack([joints[:, list(link.joints)].mean(1) for link in of], 1) - root if of else np.zeros((len(joints), 0, 3))
+    bones = np.stack([joints[:, list(pair.joints)].mean(1) for pair in of], 1) - root if of else np.zeros((len(joints), 0, 3))
     rays = rays_through(points[..., :2], intrinsics)
     use = (points[..., 2] > 0) & (root[..., 2] > 0)
     if use.sum() < _ROWS:

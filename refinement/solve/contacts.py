@@ -18,7 +18,7 @@ _HEIGHT, _HEIGHT_WIDTH = 0.06, 0.015
 
 
 @once
-def carrying_joints(bodies: Bodies) -> list[int]:
+def contact_joints(bodies: Bodies) -> list[int]:
     """Joints that have a height above the sole for every person."""
     return torch.isfinite(bodies.height).all(0).nonzero()[:, 0].tolist()
 
@@ -30,7 +30,7 @@ def detect_contacts(scene: Scene, problem: Problem, motion: ClipMotionPrior | No
 
     The surer of the two: errors of the pose make a foot slide that stands, and a contact that is missed costs more than one too many.
     """
-    joints = carrying_joints(problem.bodies)
+    joints = contact_joints(problem.bodies)
     feet = scene.joints[:, :, joints]
     speed = torch.zeros_like(feet[..., 0])
     speed[:, : problem.num_frames] = steps(feet[:, : problem.num_frames]) * problem.fps  # the step into the padding is none
@@ -44,7 +44,7 @@ def detect_contacts(scene: Scene, problem: Problem, motion: ClipMotionPrior | No
 def _by_motion(found: Tensor, scene: Scene, problem: Problem, motion: ClipMotionPrior) -> Tensor:
     if not motion.view.valid.any():
         return found
-    places = [CONTACT_JOINTS.index(problem.bodies.smplx_index[joint]) for joint in carrying_joints(problem.bodies)]
+    places = [CONTACT_JOINTS.index(problem.bodies.smplx_index[joint]) for joint in contact_joints(problem.bodies)]
     expected = motion.prior.contact_probabilities(motion.view.states(scene))[..., places]
     nearest, known = motion.view.nearest(found.shape[1])
     expected = expected.gather(1, nearest[..., None].expand(-1, -1, len(places)))

@@ -19,7 +19,7 @@ from pose_priors.body.exponential import turned
 from pose_priors.body.model import joints_and_arms
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Bodies, Problem
-from pose_priors.refinement.solve.contacts import carrying_joints
+from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.noise import NoiseLevels
 from pose_priors.refinement.solve.scene import Scene, camera_centres
 
@@ -76,7 +76,7 @@ class Variables(nn.Module):
         keep("centre", centres[problem.visible.any(0)].mean(0))
         keep("start_plane", start.ground_plane)
         keep("plane_axes", _plane_axes(start.ground_plane))
-        keep("contacts", start.pelvis.new_zeros(people, frames, len(carrying_joints(bodies))), persistent=True)
+        keep("contacts", start.pelvis.new_zeros(people, frames, len(contact_joints(bodies))), persistent=True)
         keep("facing", torch.ones_like(rotvec[..., 0], dtype=torch.bool), persistent=True)
         keep("basis", _cosines(problem.num_frames, start.pelvis, problem.padding))
         keep("filter", torch.cat(_filters(problem, noise, [0, *free_joints]), 1))

@@ -15,7 +15,7 @@ from pose_priors.body.skeleton import NUM_JOINTS as SMPLX_JOINTS
 from pose_priors.body.skeleton import PARTS
 from pose_priors.priors.gaussian import GaussianConfig
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.solve.contacts import carrying_joints, detect_contacts
+from pose_priors.refinement.solve.contacts import contact_joints, detect_contacts
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.occlusion import facing_joints
 from pose_priors.refinement.solve.terms import (
@@ -266,7 +266,7 @@ def first_frames(problem: Problem, count: int) -> Problem:
 
 def test_every_carrying_joint_has_a_contact() -> None:
     problem, _ = make_problem()
-    assert carrying_joints(problem.bodies) == [7, 8, 10, 11]
+    assert contact_joints(problem.bodies) == [7, 8, 10, 11]
 
 
 def test_a_prior_scores_a_few_poses_a_second_and_short_lives_whole() -> None:
