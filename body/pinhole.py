@@ -41,14 +41,14 @@ def camera_centres(w2c: Array) -> Array:
 
 def plane_in_camera(plane: np.ndarray, w2c: np.ndarray) -> np.ndarray:
     """A plane (4,), n and d with n.x + d = 0 in the world, in the axes of a camera (4, 4)."""
-    normal = w2c[:3, :3] @ plane[:3]
+    normal: np.ndarray = w2c[:3, :3] @ plane[:3]
     return np.append(normal, plane[3] - normal @ w2c[:3, 3])
 
 
 def to_pixels(plane: Array, intrinsics: Array) -> Array:
     """Pixels (..., N, 2) of points (..., N, 2) on the plane one unit before cameras of intrinsics (..., 3, 3)."""
-    turned: Array = plane @ intrinsics[..., :2, :2].swapaxes(-1, -2)
-    return turned + intrinsics[..., None, :2, 2]
+    pixels: Array = plane @ intrinsics[..., :2, :2].swapaxes(-1, -2) + intrinsics[..., None, :2, 2]
+    return pixels
 
 
 def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
@@ -62,8 +62,9 @@ def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
 
 def unproject(pixels: np.ndarray, depth: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
     """Points (..., N, 3) in the camera's axes at pixels (..., N, 2) with z-depth (..., N)."""
-    rays = np.concatenate([pixels, np.ones_like(pixels[..., :1])], -1) @ np.swapaxes(np.linalg.inv(intrinsics), -1, -2)
-    return rays * depth[..., None]
+    rays: np.ndarray = np.concatenate([pixels, np.ones_like(pixels[..., :1])], -1) @ np.swapaxes(np.linalg.inv(intrinsics), -1, -2)
+    points: np.ndarray = rays * depth[..., None]
+    return points
 
 
 def pixel_centres(shape: tuple[int, int], image_size: tuple[int, int], step: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

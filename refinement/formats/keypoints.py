@@ -109,7 +109,7 @@ def correspondences(name: str, num_joints: int) -> tuple[Correspondence, ...]:
 
 
 def observed(points: np.ndarray, of: tuple[Correspondence, ...]) -> np.ndarray:
-    """Detected points (..., N, 3) as x, y, confidence -> places that they observe (..., K, 3); a mean is as sure as its least sure point."""
+    """Detected points (..., N, 3) as x, y, confidence -> observed places (..., K, 3); a mean is as sure as its least sure point."""
     out = np.zeros((*points.shape[:-2], len(of), 3))
     for at, pair in enumerate(of):
         chosen = points[..., list(pair.points), :]

@@ -80,7 +80,7 @@ def scene_errors(recording: Recording, candidates: list[np.ndarray]) -> np.ndarr
 
 def _still(recording: Recording, t: int, depth: np.ndarray) -> np.ndarray:
     """(h, w) bool: where there is depth and nobody."""
-    still = np.isfinite(depth)
+    still: np.ndarray = np.isfinite(depth)
     for person in recording.camera_bodies:
         still &= ~person_region(recording, person, int(recording.cameras.frame_ids[t]), depth.shape)
     return still
@@ -111,13 +111,13 @@ def pixel_residuals(
     for k, pair in enumerate(of):
         distance[:, k] = np.linalg.norm(pixels[:, list(pair.joints)].mean(1) - keypoints[:, k, :2], axis=-1)
     distance[keypoints[..., 2] < MIN_CONFIDENCE] = np.nan
-    outside = np.linalg.norm(np.maximum(boxes[:, None, :2] - pixels, 0) + np.maximum(pixels - boxes[:, None, 2:], 0), axis=-1).mean(1)
-    any_point = np.isfinite(distance).any(1)
-    out = outside
-    out[any_point] = np.nanmedian(distance[any_point], 1)
+    outside = np.maximum(boxes[:, None, :2] - pixels, 0) + np.maximum(pixels - boxes[:, None, 2:], 0)
+    residual: np.ndarray = np.linalg.norm(outside, axis=-1).mean(1)
+    matched = np.isfinite(distance).any(1)
+    residual[matched] = np.nanmedian(distance[matched], 1)
     seen = (keypoints[..., 2] >= MIN_CONFIDENCE).any(1) | np.isfinite(boxes).all(1) if len(of) else np.isfinite(boxes).all(1)
-    out[behind & seen] = np.hypot(*image_size)
-    return out
+    residual[behind & seen] = np.hypot(*image_size)
+    return residual
 
 
 Residual = Callable[[np.ndarray, np.ndarray], float]
@@ -143,7 +143,7 @@ def check_camera_bodies(
     if len(wrong) * 2 > len(found):
         width, height = cameras.image_size
         grid = np.diag([width, height, 1.0]) @ np.diag([*(0.5 / cameras.intrinsics[0, [0, 1], [2, 2]]), 1.0])
-        readings = {
+        readings: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
             "stage 3 is in OpenGL axes (y up, z backward), OpenCV's (y down, z forward) are expected": lambda j: (
                 j * [1, -1, -1],
                 cameras.intrinsics,

@@ -32,11 +32,12 @@ def up_direction(joints: np.ndarray, seen: np.ndarray) -> np.ndarray:
     bodies = joints[:, :, _HEAD] - joints[:, :, list(_FEET)].mean(2)
     directions = bodies[seen] / np.linalg.norm(bodies[seen], axis=-1, keepdims=True)
     # people bend and lie down: a few rounds of leaving out those far from the mean
-    mean = directions.mean(0)
+    mean: np.ndarray = directions.mean(0)
     for _ in range(_REFITS):
         near = directions @ mean >= min(_TILT, np.median(directions @ mean)) * np.linalg.norm(mean)
         mean = directions[near].mean(0) if near.any() else mean
-    return mean / np.linalg.norm(mean)
+    up: np.ndarray = mean / np.linalg.norm(mean)
+    return up
 
 
 def soles(joints: np.ndarray, heights: np.ndarray, up: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -49,7 +50,8 @@ def soles(joints: np.ndarray, heights: np.ndarray, up: np.ndarray, seen: np.ndar
     carriers = np.isfinite(heights).all(0)
     feet = joints[:, :, carriers] - heights[:, None, carriers, None] * up
     lowest = (feet @ up).argmin(-1)
-    return np.take_along_axis(feet, lowest[..., None, None], 2)[:, :, 0][seen]
+    at_lowest: np.ndarray = np.take_along_axis(feet, lowest[..., None, None], 2)[:, :, 0][seen]
+    return at_lowest
 
 
 def floor_candidates(points: np.ndarray, feet: np.ndarray, up: np.ndarray, band: float) -> np.ndarray:
@@ -62,7 +64,8 @@ def floor_candidates(points: np.ndarray, feet: np.ndarray, up: np.ndarray, band:
         band: in the points' unit.
     """
     height = points @ up - np.median(feet @ up)
-    return points[np.abs(height) < band]
+    near: np.ndarray = points[np.abs(height) < band]
+    return near
 
 
 def level_plane(feet: np.ndarray, up: np.ndarray) -> np.ndarray:

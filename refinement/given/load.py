@@ -64,8 +64,8 @@ def load_problem(
         UserError: if something is missing or wrong that nothing can replace; lesser faults are mended and told in `Problem.warnings`.
     """
     warnings: list[str] = []
-    folders = [Path(folder) for folder in (stage1_dir, stage2_dir, stage3_dir)]
-    recording = read_recording(*folders, None if stage4_dir is None else Path(stage4_dir), max_frames, warnings)
+    stage4 = None if stage4_dir is None else Path(stage4_dir)
+    recording = read_recording(Path(stage1_dir), Path(stage2_dir), Path(stage3_dir), stage4, max_frames, warnings)
     return _problem(recording, warnings, fps, body_model, ground_plane_init, keypoint_dropout, seed, who)
 
 
@@ -140,7 +140,10 @@ def _problem(
         alive=torch.from_numpy(alive),
         visible=torch.from_numpy(start.seen),
         cameras=Cameras(
-            *map(torch.from_numpy, (cameras.w2c, cameras.intrinsics)), cameras.image_size, torch.from_numpy(cameras.confidence)
+            w2c=torch.from_numpy(cameras.w2c),
+            intrinsics=torch.from_numpy(cameras.intrinsics),
+            image_size=cameras.image_size,
+            confidence=torch.from_numpy(cameras.confidence),
         ),
         bodies=bodies,
         observations=Observations(
@@ -190,7 +193,8 @@ def _placed(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence,
         return joints
     linked = np.stack([joints[:, :, list(pair.joints)].mean(2) for pair in of], 2)
     shift, _ = place_by_keypoints(linked, keypoints[..., :2], keypoints[..., 2], np.broadcast_to(intrinsics, (*linked.shape[:2], 3, 3)))
-    return joints + shift[:, :, None]
+    placed: np.ndarray = joints + shift[:, :, None]
+    return placed
 
 
 def _pixels(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence, ...], intrinsics: np.ndarray) -> np.ndarray:

@@ -35,7 +35,8 @@ class PosedPeople:
     def joints(self, bodies: Bodies) -> np.ndarray:
         """(P, T, J, 3) metres."""
         posed, _ = forward_kinematics(torch.from_numpy(self.pose), bodies.rest_joints[:, None], bodies.parents)
-        return posed.numpy() + self.pelvis[:, :, None]
+        joints: np.ndarray = posed.numpy() + self.pelvis[:, :, None]
+        return joints
 
 
 def arranged(tracks: dict[int, BodyTrack], people: tuple[int, ...], frame_ids: np.ndarray, bodies: Bodies) -> PosedPeople:

@@ -7,10 +7,11 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 
 from pose_priors.priors import MotionPrior, Prior
 from pose_priors.refinement.given.problem import Problem
@@ -97,7 +98,8 @@ class RefinementModule(pl.LightningModule):
     @torch.no_grad()
     def scene(self) -> Scene:
         """The scene as it stands."""
-        return self.variables(self.problem)
+        found: Scene = self.variables(self.problem)
+        return found
 
     def train_dataloader(self) -> range:
         return range(self.stage.iterations)
@@ -113,6 +115,10 @@ class RefinementModule(pl.LightningModule):
             line_search_fn="strong_wolfe",
         )
 
+    @property
+    def _lbfgs(self) -> LightningOptimizer:
+        return cast(LightningOptimizer, self.optimizers())
+
     def on_fit_start(self) -> None:
         self.problem = self.problem.to(self.problem.start.pelvis.dtype, self.device)
 
@@ -123,7 +129,7 @@ class RefinementModule(pl.LightningModule):
         self.variables.facing.copy_(facing_joints(scene, self.problem))
         for name, parameter in self.variables.named_parameters():
             parameter.requires_grad_(name in stage.free)
-        optimizer = self.optimizers().optimizer
+        optimizer = self._lbfgs.optimizer
         optimizer.state.clear()
         optimizer.param_groups[0]["lr"] = 1.0
         self.objective = Objective(self.variables, stage.terms, self.problem)
@@ -136,7 +142,7 @@ class RefinementModule(pl.LightningModule):
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         report = self.reports[self.stage.name]
-        optimizer = self.optimizers()
+        optimizer = self._lbfgs
         self.objective.begin_step()
         # the loss, terms and state are those that the step began with
         self.total_iterations += 1
@@ -162,7 +168,7 @@ class RefinementModule(pl.LightningModule):
             loss, values = self.objective.evaluate()
         self._record(report, values, loss)
         report.seconds = time.perf_counter() - self._began
-        self.optimizers().optimizer.state.clear()
+        self._lbfgs.optimizer.state.clear()
         self.trainer.should_stop = self.total_iterations >= self.config.max_total_iterations
 
     def _record(self, report: StageReport, values: dict[str, float], loss: float) -> None:

@@ -41,6 +41,22 @@ class Variables(nn.Module):
         free_joints: joints whose rotations may change.
     """
 
+    start_quat: Tensor
+    start_pelvis: Tensor
+    arm: Tensor
+    free: Tensor
+    rest: Tensor
+    shape_directions: Tensor
+    growth: Tensor
+    centres: Tensor
+    centre: Tensor
+    start_plane: Tensor
+    plane_axes: Tensor
+    contacts: Tensor
+    facing: Tensor
+    basis: Tensor
+    filter: Tensor
+
     def __init__(self, problem: Problem, noise: NoiseLevels, alpha_bound: float, free_joints: Sequence[int]) -> None:
         super().__init__()
         start, bodies = problem.start, problem.bodies
@@ -156,7 +172,8 @@ def _growth(bodies: Bodies) -> Tensor:
     if directions.shape[-1] == 0:
         return directions.new_ones(len(directions), 1)
     bones = bodies.rest_joints - bodies.rest_joints[:, :1]
-    return torch.linalg.lstsq(directions.flatten(1, 2), bones.flatten(1)[..., None]).solution[..., 0]
+    growth: Tensor = torch.linalg.lstsq(directions.flatten(1, 2), bones.flatten(1)[..., None]).solution[..., 0]
+    return growth
 
 
 def _filtered(values: Tensor, response: Tensor, basis: Tensor) -> Tensor:
@@ -170,7 +187,8 @@ def _filtered(values: Tensor, response: Tensor, basis: Tensor) -> Tensor:
         spectrum = (basis @ values.flatten(2)).view_as(values) * response[:-1]
         return (basis.T @ spectrum.flatten(2)).view_as(values)
     mirrored = torch.cat([values, values.flip(1)], 1)
-    return torch.fft.irfft(torch.fft.rfft(mirrored, dim=1) * response, n=mirrored.shape[1], dim=1)[:, : values.shape[1]]
+    filtered: Tensor = torch.fft.irfft(torch.fft.rfft(mirrored, dim=1) * response, n=mirrored.shape[1], dim=1)
+    return filtered[:, : values.shape[1]]
 
 
 def _cosines(frames: int, like: Tensor, padding: int) -> Tensor:
@@ -204,8 +222,12 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
     hessian = lever * 2 / 3 * (metres**-2 + roughness * acceleration**-2) + _BIAS_RAD**-2 * (1 + roughness)
     count = float(rest.shape[1])
     pelvis = count * (metres**-2 + roughness * acceleration**-2)
-    # the last frequency of a padded clip's response is dropped with the padding
-    return tuple(torch.nn.functional.pad(value.rsqrt(), (0, 0, 0, problem.padding)) for value in (pelvis, hessian))
+
+    def padded(response: Tensor) -> Tensor:
+        """The last frequency of a padded clip's response is dropped with the padding."""
+        return torch.nn.functional.pad(response, (0, 0, 0, problem.padding))
+
+    return padded(pelvis.rsqrt()), padded(hessian.rsqrt())
 
 
 def _descendants(parents: Sequence[int]) -> list[list[int]]:

@@ -19,7 +19,7 @@ from motion_cases import (
 )
 from problems import make_problem
 from scenes import Clip
-from test_terms import permuted
+from term_cases import permuted
 from torch import Tensor
 
 from pose_priors.configs.base import UserError

@@ -16,7 +16,7 @@ from motion_cases import (
     variables_of,
 )
 from problems import make_problem
-from test_terms import permuted
+from term_cases import permuted
 from torch import Tensor
 
 from pose_priors.priors import Likelihood, MotionCVAE, MotionPrior

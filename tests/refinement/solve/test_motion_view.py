@@ -20,7 +20,7 @@ from motion_cases import (
 )
 from problems import make_problem
 from scipy.spatial.transform import Rotation
-from test_terms import first_frames
+from term_cases import first_frames
 from torch import Tensor
 
 from pose_priors.body.motion import MotionWindows
