@@ -12,7 +12,9 @@ from pose_priors.body import pinhole
 from pose_priors.refinement.given.problem import Cameras, Problem
 from pose_priors.refinement.solve.once import once
 
-_NEAREST = 0.01  # metres before a camera
+MIN_DEPTH = 0.1
+"""Metres before a camera: depths that divide are never taken to be less."""
+_NEAREST = 0.01  # metres before a camera, where what is behind it lands
 
 
 @dataclass(frozen=True)
@@ -109,4 +111,4 @@ def height_in_image(problem: Problem) -> Tensor:
     rest = problem.bodies.rest_joints
     extent = (rest.amax(1) - rest.amin(1)).amax(-1)[:, None]
     depth = start_in_cameras(problem)[..., 2]
-    return extent * problem.cameras.intrinsics[:, 1, 1] / depth.clamp_min(0.1)
+    return extent * problem.cameras.intrinsics[:, 1, 1] / depth.clamp_min(MIN_DEPTH)

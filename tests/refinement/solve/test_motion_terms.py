@@ -68,7 +68,7 @@ def test_neither_chunks_nor_the_order_of_people_matter(
     batches: list[int] = []
     call = MotionCVAE.pair_log_prob
     monkeypatch.setattr(MotionCVAE, "pair_log_prob", lambda self, a, b, by: batches.append(len(a)) or call(self, a, b, by))
-    monkeypatch.setattr("pose_priors.refinement.solve.terms.motion._AT_ONCE", 8)
+    monkeypatch.setattr("pose_priors.refinement.solve.terms.motion._BATCH", 8)
     for chunk, expected in ((3, [6, 6, 6, 6, 2]), (8, [8, 8, 8, 2]), (20, [20, 6])):
         batches.clear()
         torch.testing.assert_close(value(chunk), whole, rtol=1e-9, atol=1e-9)
