@@ -33,10 +33,10 @@ from pose_priors.datamodules.synthetic import synthetic_poses
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
 from pose_priors.priors.global_flow import GlobalFlowConfig
 from pose_priors.priors.joint_flow import JointFlowConfig
+from pose_priors.refinement.given.floor import with_floor
 from pose_priors.refinement.given.load import load_problem
-from pose_priors.refinement.given.problem import Problem, cast
+from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
-from pose_priors.refinement.solve.module import prepared
 from pose_priors.refinement.solve.noise import NoiseLevels, estimate_noise
 from pose_priors.refinement.solve.objective import Objective
 from pose_priors.refinement.solve.stages import make_stages
@@ -246,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     poses, repeats = synthetic_poses(max(4096, min(options.poses, 8192)), seed=0), options.repeats
     with tempfile.TemporaryDirectory() as folder:
         root, _ = write_builtin_scene(Path(folder) / "scene", 0)
-        problem = prepared(cast(load_problem(*(root / stage for stage in _STAGES), None), torch.float32))
+        problem = with_floor(load_problem(*(root / stage for stage in _STAGES), None).to(torch.float32))
     many = poses.repeat(-(-options.poses // len(poses)), 1, 1)[: options.poses]
     rows = joint_flow_rows(poses, repeats) + loader_rows(many, repeats) + kinematics_rows(min(repeats, 5))
     rows += refinement_rows(problem, min(repeats, 5)) + growth_rows(problem, poses, repeats)

@@ -1,7 +1,7 @@
 """Clips of different lengths at shared lengths, so that whatever depends on shapes is made once: 87 and 35 frames both run as 100.
 
 Nobody is alive or seen on the frames that are added, so that no term counts them; time filters and contacts leave them out
-(`refinement.variables`, `refinement.contacts`). A padded clip is therefore the same problem: the objective and its gradient differ by the
+(`solve.variables`, `solve.contacts`). A padded clip is therefore the same problem: the objective and its gradient differ by the
 rounding of sums over more zeros, nothing else.
 """
 

@@ -26,10 +26,11 @@ from pose_priors.body.skeleton import PARTS
 from pose_priors.configs.base import UserError
 from pose_priors.configs.interruption import UntilKilled
 from pose_priors.priors import MotionPrior, Prior
+from pose_priors.refinement.given.floor import with_floor
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.people import PeopleConfig
 from pose_priors.refinement.given.priors import load_priors
-from pose_priors.refinement.given.problem import Problem, cast
+from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.padding import cropped, padded
 from pose_priors.refinement.result.summary import RefinementOutput, summarize
 from pose_priors.refinement.result.write import WRITING, write_result
@@ -91,18 +92,18 @@ class Stage5Refiner:
             UserError: if the input is not finite, a prior knows none of the joints that it is to judge, or Lightning refuses the trainer's
                 options.
         """
-        problem = padded(cast(given.problem, _DTYPE), self.config.pad_frames)
+        problem = padded(given.problem.to(_DTYPE), self.config.pad_frames)
         _check_finite(problem)
         _check_prior("body", self.body_prior, ("body",), problem)
         if self.motion_prior is not None and not set(range(NUM_JOINTS)) <= set(problem.bodies.smplx_index):
             raise UserError("motion_prior.path: the bodies lack some of the 22 joints of the body that a motion prior sees; leave it out")
         _check_prior("hands", self.hand_prior, ("left_hand", "right_hand"), problem)
         began = time.perf_counter()
-        module = RefinementModule(problem, self.config, self.body_prior, self.hand_prior, self.motion_prior)
+        module = RefinementModule(with_floor(problem), self.config, self.body_prior, self.hand_prior, self.motion_prior)
         if module.stages and self.config.max_total_iterations:
             self._fit(module)
         module.to("cpu")
-        module.problem = cast(module.problem, _DTYPE, torch.device("cpu"))
+        module.problem = module.problem.to(_DTYPE, torch.device("cpu"))
         output = summarize(module, time.perf_counter() - began)
         return replace(output, state=cropped(output.state, problem.num_frames))
 

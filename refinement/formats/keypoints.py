@@ -23,7 +23,7 @@ _PLACEMENT = 0.0065  # of the body's height in the image: 3 px of a person of 46
 
 
 @dataclass(frozen=True)
-class Link:
+class Correspondence:
     """One observed place: a weighted mean of detected points, at the mean of some joints.
 
     Attributes:
@@ -37,30 +37,30 @@ class Link:
     joints: tuple[int, ...]
 
 
-def _one(point: int, *joints: int) -> Link:
-    return Link((point,), (1.0,), joints)
+def _one(point: int, *joints: int) -> Correspondence:
+    return Correspondence((point,), (1.0,), joints)
 
 
-def _coco_limbs() -> list[Link]:
+def _coco_limbs() -> list[Correspondence]:
     limbs = {5: 16, 6: 17, 7: 18, 8: 19, 9: 20, 10: 21, 13: 4, 14: 5, 15: 7, 16: 8}
-    return [_one(point, joint) for point, joint in limbs.items()] + [Link((11, 12), (0.5, 0.5), (1, 2))]
+    return [_one(point, joint) for point, joint in limbs.items()] + [Correspondence((11, 12), (0.5, 0.5), (1, 2))]
 
 
-def _foot(big_toe: int, joint: int) -> Link:
+def _foot(big_toe: int, joint: int) -> Correspondence:
     """Big toe, small toe and heel, one after the other, give the ball of the foot."""
-    return Link((big_toe, big_toe + 1, big_toe + 2), (_BALL / 2, _BALL / 2, 1 - _BALL), (joint,))
+    return Correspondence((big_toe, big_toe + 1, big_toe + 2), (_BALL / 2, _BALL / 2, 1 - _BALL), (joint,))
 
 
-def _fingers(first: int, side: int) -> list[Link]:
+def _fingers(first: int, side: int) -> list[Correspondence]:
     """21 points of a hand: wrist, then four of each finger from thumb to pinky; the last of each is its tip, where no joint is."""
-    links = []
+    pairs = []
     for finger, name in enumerate(("thumb", "index", "middle", "ring", "pinky")):
         for i in range(3):
-            links.append(_one(first + 1 + 4 * finger + i, _FINGERS[name] + side * _RIGHT_HAND + i))
-    return links
+            pairs.append(_one(first + 1 + 4 * finger + i, _FINGERS[name] + side * _RIGHT_HAND + i))
+    return pairs
 
 
-def _formats(num_joints: int) -> dict[str, tuple[int, list[Link]]]:
+def _formats(num_joints: int) -> dict[str, tuple[int, list[Correspondence]]]:
     hands = num_joints == 55
     eyes = [_one(1, 23), _one(2, 24)] if hands else []
     openpose_limbs = {2: 17, 3: 19, 4: 21, 5: 16, 6: 18, 7: 20, 10: 5, 11: 8, 13: 4, 14: 7}
@@ -103,16 +103,16 @@ def placement_error(name: str | None) -> float:
     return 0.0 if name in (None, "smpl24") else _PLACEMENT
 
 
-def links(name: str, num_joints: int) -> tuple[Link, ...]:
+def correspondences(name: str, num_joints: int) -> tuple[Correspondence, ...]:
     """What the points of a format observe on a body of 22, 24 or 55 joints."""
-    return tuple(link for link in _formats(num_joints)[name][1] if max(link.joints) < num_joints)
+    return tuple(pair for pair in _formats(num_joints)[name][1] if max(pair.joints) < num_joints)
 
 
-def observed(points: np.ndarray, of: tuple[Link, ...]) -> np.ndarray:
-    """Detected points (..., N, 3) as x, y, confidence -> what the links observe (..., K, 3); a mean is as sure as its least sure point."""
+def observed(points: np.ndarray, of: tuple[Correspondence, ...]) -> np.ndarray:
+    """Detected points (..., N, 3) as x, y, confidence -> observed places (..., K, 3); a mean is as sure as its least sure point."""
     out = np.zeros((*points.shape[:-2], len(of), 3))
-    for at, link in enumerate(of):
-        chosen = points[..., list(link.points), :]
-        out[..., at, :2] = np.einsum("...kc,k->...c", chosen[..., :2], np.asarray(link.weights))
+    for at, pair in enumerate(of):
+        chosen = points[..., list(pair.points), :]
+        out[..., at, :2] = np.einsum("...kc,k->...c", chosen[..., :2], np.asarray(pair.weights))
         out[..., at, 2] = chosen[..., 2].min(-1)
     return out

@@ -10,7 +10,7 @@ import numpy as np
 from pose_priors.body.pinhole import pixel_centres, project, to_camera, to_world, unproject
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.clip import Recording
-from pose_priors.refinement.formats.keypoints import Link
+from pose_priors.refinement.formats.keypoints import Correspondence
 from pose_priors.refinement.given.sampling import person_region
 
 FLIP_YZ = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -18,8 +18,9 @@ FLIP_YZ = np.diag([1.0, -1.0, -1.0, 1.0])
 
 _PAIRS, _GRID = 6, 32
 _LANDED = 0.1
-_MISS_OF_BOX = 0.15  # a projected body that misses by more than this share of the person's height belongs to another camera or person
-_SURE = 0.3
+_MAX_RESIDUAL = 0.15  # a projected body that is off by more than this share of the person's height belongs to another camera or person
+MIN_CONFIDENCE = 0.3
+"""Of a keypoint that is believed by itself."""
 
 
 def check_cameras(recording: Recording) -> bool:
@@ -56,7 +57,7 @@ def scene_errors(recording: Recording, candidates: list[np.ndarray]) -> np.ndarr
     cameras = recording.cameras
     frames = np.unique(np.linspace(0, len(cameras.frame_ids) - 1, _PAIRS + 1).round().astype(int))
     maps = [(t, found[0]) for t in frames.tolist() if (found := recording.depth.read(int(cameras.frame_ids[t])))]
-    misses: list[list[np.ndarray]] = [[] for _ in candidates]
+    residuals: list[list[np.ndarray]] = [[] for _ in candidates]
     landed, tried = np.zeros(len(candidates)), 0
     for (a, depth_a), (b, depth_b) in pairwise(maps):
         still_a, still_b = _still(recording, a, depth_a), _still(recording, b, depth_b)
@@ -71,22 +72,27 @@ def scene_errors(recording: Recording, candidates: list[np.ndarray]) -> np.ndarr
             inside = (cell >= 0).all(1) & (cell < [depth_b.shape[1], depth_b.shape[0]]).all(1)
             inside[inside] &= still_b[cell[inside, 1], cell[inside, 0]]
             expected = depth_b[cell[inside, 1], cell[inside, 0]]
-            misses[i].append(np.abs(there[inside, 2] - expected) / expected)
+            residuals[i].append(np.abs(there[inside, 2] - expected) / expected)
             landed[i] += inside.sum()
     enough = landed > _LANDED * max(tried, 1)
-    return np.array([np.median(np.concatenate(m)) if ok else np.inf for m, ok in zip(misses, enough, strict=True)])
+    return np.array([np.median(np.concatenate(r)) if ok else np.inf for r, ok in zip(residuals, enough, strict=True)])
 
 
 def _still(recording: Recording, t: int, depth: np.ndarray) -> np.ndarray:
     """(h, w) bool: where there is depth and nobody."""
-    still = np.isfinite(depth)
+    still: np.ndarray = np.isfinite(depth)
     for person in recording.camera_bodies:
         still &= ~person_region(recording, person, int(recording.cameras.frame_ids[t]), depth.shape)
     return still
 
 
-def pixel_misses(
-    joints: np.ndarray, intrinsics: np.ndarray, keypoints: np.ndarray, of: tuple[Link, ...], boxes: np.ndarray, image_size: tuple[int, int]
+def pixel_residuals(
+    joints: np.ndarray,
+    intrinsics: np.ndarray,
+    keypoints: np.ndarray,
+    of: tuple[Correspondence, ...],
+    boxes: np.ndarray,
+    image_size: tuple[int, int],
 ) -> np.ndarray:
     """How far a body lands from where it was seen.
 
@@ -102,42 +108,42 @@ def pixel_misses(
     pixels = project(joints, intrinsics)
     behind = ~np.isfinite(pixels).all((1, 2))
     distance = np.full(keypoints.shape[:2], np.nan)
-    for k, link in enumerate(of):
-        distance[:, k] = np.linalg.norm(pixels[:, list(link.joints)].mean(1) - keypoints[:, k, :2], axis=-1)
-    distance[keypoints[..., 2] < _SURE] = np.nan
-    outside = np.linalg.norm(np.maximum(boxes[:, None, :2] - pixels, 0) + np.maximum(pixels - boxes[:, None, 2:], 0), axis=-1).mean(1)
-    any_point = np.isfinite(distance).any(1)
-    out = outside
-    out[any_point] = np.nanmedian(distance[any_point], 1)
-    seen = (keypoints[..., 2] >= _SURE).any(1) | np.isfinite(boxes).all(1) if len(of) else np.isfinite(boxes).all(1)
-    out[behind & seen] = np.hypot(*image_size)
-    return out
+    for k, pair in enumerate(of):
+        distance[:, k] = np.linalg.norm(pixels[:, list(pair.joints)].mean(1) - keypoints[:, k, :2], axis=-1)
+    distance[keypoints[..., 2] < MIN_CONFIDENCE] = np.nan
+    outside = np.maximum(boxes[:, None, :2] - pixels, 0) + np.maximum(pixels - boxes[:, None, 2:], 0)
+    residual: np.ndarray = np.linalg.norm(outside, axis=-1).mean(1)
+    matched = np.isfinite(distance).any(1)
+    residual[matched] = np.nanmedian(distance[matched], 1)
+    seen = (keypoints[..., 2] >= MIN_CONFIDENCE).any(1) | np.isfinite(boxes).all(1) if len(of) else np.isfinite(boxes).all(1)
+    residual[behind & seen] = np.hypot(*image_size)
+    return residual
 
 
-Miss = Callable[[np.ndarray, np.ndarray], float]
-"""(T, J, 3) joints in the axes of (T, 3, 3) cameras -> the median pixel miss of one person over the frames it was seen on."""
+Residual = Callable[[np.ndarray, np.ndarray], float]
+"""(T, J, 3) joints in the axes of (T, 3, 3) cameras -> the median residual in pixels of one person over the frames it was seen on."""
 
 
 def check_camera_bodies(
-    recording: Recording, joints: dict[int, np.ndarray], misses: dict[int, Miss], heights: dict[int, float], warnings: list[str]
+    recording: Recording, joints: dict[int, np.ndarray], residuals: dict[int, Residual], heights: dict[int, float], warnings: list[str]
 ) -> tuple[dict[int, float], set[int]]:
-    """Projects stage 3 into the image. Of a person who misses what was seen of it, a warning says by how much.
+    """Projects stage 3 into the image. Of a person who is off what was seen of it, a warning says by how much.
 
     Args:
         joints: person -> (T, J, 3) of stage 3, gaps included.
-        misses: person -> its measure. heights: person -> the usual height of its box in pixels.
+        residuals: person -> its measure. heights: person -> the usual height of its box in pixels.
     Returns:
-        person -> median pixel miss; and the people who miss, whose bodies cannot tell the scale.
+        person -> median residual in pixels; and the people who are off, whose bodies cannot tell the scale.
     Raises:
-        UserError: if most people are missed, and hit once the bodies are flipped or the intrinsics are those of a resized image.
+        UserError: if most people are off, and hit once the bodies are flipped or the intrinsics are those of a resized image.
     """
     cameras = recording.cameras
-    found = {person: miss(joints[person], cameras.intrinsics) for person, miss in misses.items()}
-    wrong = [person for person, miss in found.items() if miss > _MISS_OF_BOX * heights[person]]
+    found = {person: residual(joints[person], cameras.intrinsics) for person, residual in residuals.items()}
+    wrong = [person for person, residual in found.items() if residual > _MAX_RESIDUAL * heights[person]]
     if len(wrong) * 2 > len(found):
         width, height = cameras.image_size
         grid = np.diag([width, height, 1.0]) @ np.diag([*(0.5 / cameras.intrinsics[0, [0, 1], [2, 2]]), 1.0])
-        readings = {
+        readings: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
             "stage 3 is in OpenGL axes (y up, z backward), OpenCV's (y down, z forward) are expected": lambda j: (
                 j * [1, -1, -1],
                 cameras.intrinsics,
@@ -146,9 +152,9 @@ def check_camera_bodies(
             f"{2 * cameras.intrinsics[0, 1, 2]:.0f}] to cameras.npz": lambda j: (j, grid @ cameras.intrinsics),
         }
         for cause, read in readings.items():
-            again = [misses[person](*read(joints[person])) for person in wrong]
+            again = [residuals[person](*read(joints[person])) for person in wrong]
             if np.median(again) < 0.5 * np.median([found[person] for person in wrong]) and all(
-                miss <= _MISS_OF_BOX * heights[person] for person, miss in zip(wrong, again, strict=True)
+                residual <= _MAX_RESIDUAL * heights[person] for person, residual in zip(wrong, again, strict=True)
             ):
                 raise UserError(
                     f"{recording.camera_bodies[wrong[0]].source}: projected into the image, its people miss their keypoints and boxes by "
@@ -164,17 +170,17 @@ def check_camera_bodies(
 
 
 def check_world_body(
-    recording: Recording, person: int, joints: np.ndarray, miss: Miss, reference: float, proven: bool, warnings: list[str]
+    recording: Recording, person: int, joints: np.ndarray, residual: Residual, reference: float, proven: bool, warnings: list[str]
 ) -> bool:
     """Projects one person of stage 4 through stage 1; whether it hits as stage 3 does. If not, a warning says by how much, and why.
 
     Args:
         joints: (T, J, 3) in stage 4's world, nan on frames without a row.
-        reference: median pixel miss of stage 3.
+        reference: median residual of stage 3 in pixels.
         proven: whether stage 1's poses are known to be world to camera.
     """
     cameras = recording.cameras
-    found = miss(to_camera(joints, cameras.w2c), cameras.intrinsics)
+    found = residual(to_camera(joints, cameras.w2c), cameras.intrinsics)
     if not np.isfinite(found) or found <= 1.5 * reference + 2:
         return True
     inverse = np.linalg.inv(cameras.w2c)
@@ -184,7 +190,7 @@ def check_world_body(
         "stage 4 is in OpenGL axes (y and z flipped)": to_camera(joints @ FLIP_YZ[:3, :3], cameras.w2c),
         "stage 4 was left in camera axes": joints,
     }
-    again = {cause: miss(there, cameras.intrinsics) for cause, there in readings.items()}
+    again = {cause: residual(there, cameras.intrinsics) for cause, there in readings.items()}
     cause = min(again, key=lambda c: again[c])
     if again[cause] > max(1.5 * reference + 2, 0.5 * found):
         cause = "stage 4 is of another run, or moves smplx's transl as if it were the pelvis"

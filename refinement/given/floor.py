@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
-FloorMethod = Literal["median", "ransac", "fixed"]
+from pose_priors.refinement.given.problem import FloorMethod, Problem
+
 _HEAD, _FEET = 15, (10, 11)
 _CAMERA_UP = np.array([0.0, -1.0, 0.0])
-_TRIALS, _JURY = 200, 4000  # planes drawn, and points that vote on them
+_TRIALS, _SCORED_ON = 200, 4000  # planes drawn, and about how many points each is scored on
 _TILT = np.cos(np.radians(25))  # a floor leans no more than this from the people who stand on it
 _REFITS = 5
 _ROUNDS, _EXACT = 20, 1e-3
+_MAX_POINTS = 4096  # of a scene's floor in a problem
+
+_Points = TypeVar("_Points", np.ndarray, Tensor)
 
 
 def up_direction(joints: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -25,11 +32,12 @@ def up_direction(joints: np.ndarray, seen: np.ndarray) -> np.ndarray:
     bodies = joints[:, :, _HEAD] - joints[:, :, list(_FEET)].mean(2)
     directions = bodies[seen] / np.linalg.norm(bodies[seen], axis=-1, keepdims=True)
     # people bend and lie down: a few rounds of leaving out those far from the mean
-    mean = directions.mean(0)
+    mean: np.ndarray = directions.mean(0)
     for _ in range(_REFITS):
         near = directions @ mean >= min(_TILT, np.median(directions @ mean)) * np.linalg.norm(mean)
         mean = directions[near].mean(0) if near.any() else mean
-    return mean / np.linalg.norm(mean)
+    up: np.ndarray = mean / np.linalg.norm(mean)
+    return up
 
 
 def soles(joints: np.ndarray, heights: np.ndarray, up: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -42,17 +50,22 @@ def soles(joints: np.ndarray, heights: np.ndarray, up: np.ndarray, seen: np.ndar
     carriers = np.isfinite(heights).all(0)
     feet = joints[:, :, carriers] - heights[:, None, carriers, None] * up
     lowest = (feet @ up).argmin(-1)
-    return np.take_along_axis(feet, lowest[..., None, None], 2)[:, :, 0][seen]
+    at_lowest: np.ndarray = np.take_along_axis(feet, lowest[..., None, None], 2)[:, :, 0][seen]
+    return at_lowest
 
 
 def floor_candidates(points: np.ndarray, feet: np.ndarray, up: np.ndarray, band: float) -> np.ndarray:
-    """Points of the scene (N, 3) at the height of the feet (M, 3), within a band; of these only such as a floor would have, not walls.
+    """Points of the scene (N, 3) within a band about the median height of the feet (M, 3).
+
+    Height alone decides, so the feet of walls and furniture are among them; the methods that fit a plane leave them out.
 
     Args:
+        up: (3,) unit vector.
         band: in the points' unit.
     """
     height = points @ up - np.median(feet @ up)
-    return points[np.abs(height) < band]
+    near: np.ndarray = points[np.abs(height) < band]
+    return near
 
 
 def level_plane(feet: np.ndarray, up: np.ndarray) -> np.ndarray:
@@ -106,8 +119,8 @@ def ransac_plane(points: np.ndarray, up: np.ndarray, threshold: float, seed: int
     if not kept.any():
         return None
     normals, offsets = normals[kept], -np.einsum("ni,ni->n", normals[kept], corners[kept, 0])
-    jury = points[:: max(1, len(points) // _JURY)]
-    inliers = (np.abs(jury @ normals.T + offsets) < threshold).sum(0)
+    sample = points[:: max(1, len(points) // _SCORED_ON)]
+    inliers = (np.abs(sample @ normals.T + offsets) < threshold).sum(0)
     best = int(inliers.argmax())
     plane = np.array([*normals[best], offsets[best]])
     for _ in range(_REFITS):
@@ -138,3 +151,26 @@ def ground_plane(method: FloorMethod, feet: np.ndarray, points: np.ndarray, up: 
     if found is None:
         return level_plane(feet, up)
     return found if method == "ransac" else median_plane(points, found, 2 * threshold)
+
+
+def thinned(points: _Points) -> _Points:
+    """Every n-th of the points (N, 3) of a scene's floor: as few as tell where it is, at most 4096."""
+    return points[:: max(1, -(-len(points) // _MAX_POINTS))]
+
+
+def with_floor(problem: Problem) -> Problem:
+    """The problem as the solver needs it: with a floor, and with no more points of the scene's floor than tell where it is.
+
+    Where no floor was given, it is level by the people who stand on it, at the median height of their soles.
+    """
+    seen, start, bodies = problem.observations, problem.start, problem.bodies
+    plane = start.ground_plane
+    if not torch.isfinite(plane).all():
+        joints, heights, visible = (value.cpu().numpy() for value in (start.joints(bodies), bodies.height, problem.visible))
+        up = up_direction(joints, visible)
+        plane = plane.new_tensor(level_plane(soles(joints, heights, up, visible), up))
+    return replace(
+        problem,
+        observations=replace(seen, floor_points=thinned(seen.floor_points)),
+        start=replace(start, ground_plane=plane),
+    )

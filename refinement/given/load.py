@@ -16,12 +16,12 @@ from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats import read_upstream
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.clip import Recording
-from pose_priors.refinement.formats.keypoints import Link, links, observed, placement_error
+from pose_priors.refinement.formats.keypoints import Correspondence, correspondences, observed, placement_error
 from pose_priors.refinement.formats.tools.multi_tram import read_recording
-from pose_priors.refinement.given.checks import check_cameras
-from pose_priors.refinement.given.floor import FloorMethod, floor_candidates, ground_plane, ransac_plane, soles, up_direction
+from pose_priors.refinement.given.checks import MIN_CONFIDENCE, check_cameras
+from pose_priors.refinement.given.floor import floor_candidates, ground_plane, ransac_plane, soles, thinned, up_direction
 from pose_priors.refinement.given.people import PeopleConfig
-from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
+from pose_priors.refinement.given.problem import Bodies, Cameras, FloorMethod, Observations, Problem
 from pose_priors.refinement.given.sampling import DepthSamples, sample_depth
 from pose_priors.refinement.given.scale import combined, from_bodies, from_floor, place_by_keypoints
 from pose_priors.refinement.given.sizing import sized
@@ -29,9 +29,7 @@ from pose_priors.refinement.given.skeletons import assemble, recover
 from pose_priors.refinement.given.start import carried_into_cameras, checked_start, scaled, world_start
 
 _FPS = 30.0
-_SURE = 0.3
 _ROUNDS = 3
-_FLOOR_POINTS = 4096
 _FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the plane
 _DISAGREEMENT = 0.1
 
@@ -57,7 +55,7 @@ def load_problem(
             world, rebuilt where they do not fit the others, or None.
         fps: frames a second; by default what stage 1 says, else 30.
         body_model: file or folder in smplx's format.
-        ground_plane_init: how the floor is found, see `refinement.floor.ground_plane`.
+        ground_plane_init: how the floor is found, see `refinement.given.floor.ground_plane`.
         keypoint_dropout: share of the keypoints of each person and frame that is dropped, drawn from `seed`, to see how much rests on them.
         seed: of the dropout and of RANSAC.
         max_frames: only the first so many frames are used.
@@ -66,8 +64,8 @@ def load_problem(
         UserError: if something is missing or wrong that nothing can replace; lesser faults are mended and told in `Problem.warnings`.
     """
     warnings: list[str] = []
-    folders = [Path(folder) for folder in (stage1_dir, stage2_dir, stage3_dir)]
-    recording = read_recording(*folders, None if stage4_dir is None else Path(stage4_dir), max_frames, warnings)
+    stage4 = None if stage4_dir is None else Path(stage4_dir)
+    recording = read_recording(Path(stage1_dir), Path(stage2_dir), Path(stage3_dir), stage4, max_frames, warnings)
     return _problem(recording, warnings, fps, body_model, ground_plane_init, keypoint_dropout, seed, who)
 
 
@@ -115,19 +113,19 @@ def _problem(
     recording = (who or PeopleConfig()).of(recording)
     cameras, people = recording.cameras, tuple(recording.camera_bodies)
     bodies = _bodies(recording.camera_bodies, body_model, warnings)
-    of = links(recording.tracks.format_name, len(bodies.parents)) if recording.tracks.format_name else ()
+    of = correspondences(recording.tracks.format_name, len(bodies.parents)) if recording.tracks.format_name else ()
     keypoints = _keypoints(recording, of, keypoint_dropout, seed)
     if recording.alpha is not None and body_model is None:
         bodies = sized(recording, bodies, keypoints, of, warnings)
-    start, votes = checked_start(recording, bodies, keypoints, of, proven, warnings)
+    start, tells_scale = checked_start(recording, bodies, keypoints, of, proven, warnings)
     keypoints[..., 2] *= start.seen[..., None]
 
     placed = _placed(start.joints(bodies), keypoints, of, cameras.intrinsics)
     pixels = _pixels(placed, keypoints, of, cameras.intrinsics)
     depth = sample_depth(recording, people, pixels, start.seen, bystanders=everybody - set(people))
     depth = DepthSamples(depth.depth, depth.confidence, np.concatenate([depth.scene, recording.cloud]))
-    anchor = _anchored(recording, bodies, placed, start.seen & votes[:, None], depth, ground_plane_init, seed, warnings)
-    estimate, alive = world_start(start, cameras.w2c, anchor.alpha, anchor.plane)
+    found = _scale_and_floor(recording, bodies, placed, start.seen & tells_scale[:, None], depth, ground_plane_init, seed, warnings)
+    estimate, alive = world_start(start, cameras.w2c, found.alpha, found.plane)
     if fps is None and cameras.fps is None:
         warnings.append(f"{cameras.source}: no file says how many frames a second; {_FPS:g} are assumed, else give input.fps")
     scale_known = recording.alpha is not None and not keypoints[..., 2].any() and not depth.confidence.any()
@@ -142,17 +140,20 @@ def _problem(
         alive=torch.from_numpy(alive),
         visible=torch.from_numpy(start.seen),
         cameras=Cameras(
-            *map(torch.from_numpy, (cameras.w2c, cameras.intrinsics)), cameras.image_size, torch.from_numpy(cameras.confidence)
+            w2c=torch.from_numpy(cameras.w2c),
+            intrinsics=torch.from_numpy(cameras.intrinsics),
+            image_size=cameras.image_size,
+            confidence=torch.from_numpy(cameras.confidence),
         ),
         bodies=bodies,
         observations=Observations(
             keypoints=torch.from_numpy(keypoints[..., :2].copy()),
             keypoint_confidence=torch.from_numpy(keypoints[..., 2] * trust[:, None]),
-            keypoint_joints=tuple(link.joints for link in of),
+            keypoint_joints=tuple(pair.joints for pair in of),
             keypoint_error=placement_error(recording.tracks.format_name),
             joint_depth=torch.from_numpy(depth.depth),
-            joint_depth_confidence=torch.from_numpy(np.where(anchor.consistent, depth.confidence * trust[:, None], 0)),
-            floor_points=torch.from_numpy(anchor.floor_points[:: -(-len(anchor.floor_points) // _FLOOR_POINTS) or 1].copy()),
+            joint_depth_confidence=torch.from_numpy(np.where(found.consistent, depth.confidence * trust[:, None], 0)),
+            floor_points=torch.from_numpy(thinned(found.floor_points).copy()),
         ),
         start=estimate,
         warnings=tuple(warnings),
@@ -170,7 +171,7 @@ def _bodies(people: Mapping[int, BodyTrack], body_model: Path | None, warnings: 
     return assemble([recover(track, of, model, warnings) for track in tracks], [track.betas for track in tracks], of)
 
 
-def _keypoints(recording: Recording, of: tuple[Link, ...], dropout: float, seed: int) -> np.ndarray:
+def _keypoints(recording: Recording, of: tuple[Correspondence, ...], dropout: float, seed: int) -> np.ndarray:
     """(P, T, K, 3) pixels and confidence of what is observed, a share of each frame dropped."""
     if not 0 <= dropout < 1:
         raise UserError(f"keypoint_dropout is {dropout}; a share of at least 0 and below 1 is expected")
@@ -186,27 +187,28 @@ def _keypoints(recording: Recording, of: tuple[Link, ...], dropout: float, seed:
     return points
 
 
-def _placed(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Link, ...], intrinsics: np.ndarray) -> np.ndarray:
+def _placed(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence, ...], intrinsics: np.ndarray) -> np.ndarray:
     """The joints moved to where they project to their keypoints."""
     if not of:
         return joints
-    linked = np.stack([joints[:, :, list(link.joints)].mean(2) for link in of], 2)
+    linked = np.stack([joints[:, :, list(pair.joints)].mean(2) for pair in of], 2)
     shift, _ = place_by_keypoints(linked, keypoints[..., :2], keypoints[..., 2], np.broadcast_to(intrinsics, (*linked.shape[:2], 3, 3)))
-    return joints + shift[:, :, None]
+    placed: np.ndarray = joints + shift[:, :, None]
+    return placed
 
 
-def _pixels(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Link, ...], intrinsics: np.ndarray) -> np.ndarray:
+def _pixels(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence, ...], intrinsics: np.ndarray) -> np.ndarray:
     """(P, T, J, 2) where each joint is in the image: its keypoint where that is sure, else its projection."""
     pixels = project(joints, intrinsics)
-    for k, link in enumerate(of):
-        if len(link.joints) == 1:
-            sure = keypoints[:, :, k, 2] >= _SURE
-            pixels[:, :, link.joints[0]][sure] = keypoints[:, :, k, :2][sure]
+    for k, pair in enumerate(of):
+        if len(pair.joints) == 1:
+            sure = keypoints[:, :, k, 2] >= MIN_CONFIDENCE
+            pixels[:, :, pair.joints[0]][sure] = keypoints[:, :, k, :2][sure]
     return pixels
 
 
 @dataclass(frozen=True)
-class _Anchor:
+class _ScaleAndFloor:
     """alpha; the floor (4,), metric; samples (P, T, J) bool that belong to their joint; floor points (M, 3) in stage 1's unit."""
 
     alpha: float
@@ -215,7 +217,7 @@ class _Anchor:
     floor_points: np.ndarray
 
 
-def _anchored(
+def _scale_and_floor(
     recording: Recording,
     bodies: Bodies,
     placed: np.ndarray,
@@ -224,7 +226,7 @@ def _anchored(
     method: FloorMethod,
     seed: int,
     warnings: list[str],
-) -> _Anchor:
+) -> _ScaleAndFloor:
     """The metric scale and the floor, which need each other: the floor's points are found about feet that stand at the scale.
 
     People and frames that are not in `seen` (P, T) have no say in either, and no sample of theirs is consistent.
@@ -253,4 +255,4 @@ def _anchored(
             "the scale is uncertain"
         )
     floor = ground_plane(method, feet, points, up, _FLOOR_INLIER, seed)
-    return _Anchor(alpha, floor, by_bodies.consistent, points / alpha)
+    return _ScaleAndFloor(alpha, floor, by_bodies.consistent, points / alpha)

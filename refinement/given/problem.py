@@ -7,31 +7,17 @@ P people, T frames of the clip, J joints of the body, K keypoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import PARTS
 
-_Given, _Found = TypeVar("_Given"), TypeVar("_Found")
-
-
-def once(function: Callable[[_Given], _Found]) -> Callable[[_Given], _Found]:
-    """A function of a problem, or of a part of one, that is worked out once for each: what is given never changes."""
-    name = f"{function.__module__}.{function.__qualname__}"
-
-    @wraps(function)
-    def found(given: _Given) -> _Found:
-        known = vars(given)
-        if name not in known:
-            known[name] = function(given)
-        return known[name]
-
-    return found
+FloorMethod = Literal["median", "ransac", "fixed"]
+"""How the floor is found, see `refinement.given.floor.ground_plane`."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +116,12 @@ class Estimate:
     alpha0: float
     ground_plane: Tensor
 
+    def joints(self, bodies: Bodies) -> Tensor:
+        """(P, T, J, 3) metres, world."""
+        rotvec = torch.cat([self.global_orient[:, :, None], self.body_pose], 2)
+        joints, _ = forward_kinematics(rotvec, bodies.rest_joints[:, None], bodies.parents)
+        return joints + (self.pelvis - bodies.rest_joints[:, None, 0])[:, :, None]
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -164,11 +156,18 @@ class Problem:
         """Frames of the clip itself, without the padding."""
         return len(self.frame_ids) - self.padding
 
+    def to(self, dtype: torch.dtype, device: torch.device | None = None) -> Problem:
+        """The same problem with its floats of one type, and on a device; by default on the one that it is on."""
+        return replace(self, **_converted(self, dtype, device))
 
-def cast(value: Any, dtype: torch.dtype, device: torch.device | None = None) -> Any:
-    """A problem, or a part of one, with its floats of one type, and on a device."""
-    if isinstance(value, Tensor):
-        return value.to(device, dtype if value.is_floating_point() else None)
-    if is_dataclass(value):
-        return replace(value, **{f.name: cast(getattr(value, f.name), dtype, device) for f in fields(value)})
-    return value
+
+def _converted(part: Any, dtype: torch.dtype, device: torch.device | None) -> dict[str, Any]:
+    """The fields of a dataclass that change with the type or the device: its tensors, and the dataclasses in it."""
+    changed: dict[str, Any] = {}
+    for each in fields(part):
+        value = getattr(part, each.name)
+        if isinstance(value, Tensor):
+            changed[each.name] = value.to(device, dtype if value.is_floating_point() else None)
+        elif is_dataclass(value) and not isinstance(value, type):
+            changed[each.name] = replace(value, **_converted(value, dtype, device))
+    return changed

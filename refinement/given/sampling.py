@@ -14,15 +14,17 @@ from pose_priors.refinement.formats.clip import Recording
 _WINDOW = 0.004  # half the sampling window, as a share of the image's width: 5 px of 1280, a third of a wrist at 5 m
 _SCENE_GRID = 24  # points of the scene across the image's width, on each frame
 _KEEP_AFTER_EROSION = 0.5
-_SURE = 0.3
+_MIN_SHARE = 0.3  # of a sampling window, with depth inside the mask
 
 
 @dataclass(frozen=True)
 class DepthSamples:
-    """Attributes:
-    depth: (P, T, J) z-depth in stage 1's unit; 0 where there is none.
-    confidence: (P, T, J) in [0, 1]: the share of the window with depth inside the mask, times the depth's own weight there.
-    scene: (M, 3) points outside all masks, in the stage 1 world and unit.
+    """What the depth maps say.
+
+    Attributes:
+        depth: (P, T, J) z-depth in stage 1's unit; 0 where there is none.
+        confidence: (P, T, J) in [0, 1]: the share of the window with depth inside the mask, times the depth's own weight there.
+        scene: (M, 3) points outside all masks, in the stage 1 world and unit.
     """
 
     depth: np.ndarray
@@ -104,7 +106,7 @@ def _at_pixels(
     median = picked[np.arange(len(pixels)), np.maximum(count - 1, 0) // 2]
     share = count / there[0].size
     trust = np.where(there, weight[rows, columns], 0).sum((1, 2)) / np.maximum(count, 1)
-    good = share >= _SURE
+    good = share >= _MIN_SHARE
     return np.where(good, median, 0.0), np.where(good, share * trust, 0.0)
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pose_priors.body.pinhole import camera_centres
+from pose_priors.refinement.given.rays import fitted, rays_through
 from pose_priors.refinement.given.robust import spread, weighted_median
 
 _MIN_POINTS = 6
-_STEPS, _SOLVABLE = 15, 1e10
-_HUBER = 0.03  # metres between joint and ray beyond which a keypoint or a joint counts as a slip
 _NEAR = 0.3
 _THICKNESS_ERROR = 0.2  # standard deviation of a person's thickness about the table, as a share of it
 _SIZE_ERROR = 0.004  # relative, of a person's size in stage 3
@@ -31,9 +31,6 @@ def place_by_keypoints(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The translation of a body of known size and pose at which its joints lie on the rays through its keypoints.
 
-    The distance between joint and ray is counted in metres at the joint, under Huber's weights, and not in pixels: stage 3's poses are off
-    by several times what keypoints are, and who divides by the noisy one of two quantities finds people too far away (errors in variables).
-
     Args:
         joints: (..., K, 3) metres in the camera's axes, where stage 3 has them.
         keypoints: (..., K, 2) pixels.
@@ -42,22 +39,11 @@ def place_by_keypoints(
     Returns:
         shift (..., 3) metres to add to the joints, 0 where there are too few keypoints; and (...) bool where there are enough.
     """
-    focal = np.stack([intrinsics[..., 0, 0], intrinsics[..., 1, 1]], -1)[..., None, :]
-    rays = (keypoints - intrinsics[..., None, :2, 2]) / focal
-    off = joints[..., :2] - rays * joints[..., 2:]
+    rays = rays_through(keypoints, intrinsics)
     rows = np.zeros((*joints.shape[:-1], 2, 3))  # how far a joint is from its ray is linear in the shift
     rows[..., 0, 0], rows[..., 1, 1], rows[..., 2] = 1, 1, -rays
-    shift = np.zeros((*joints.shape[:-2], 3))
-    good = (confidence > 0).sum(-1) >= _MIN_POINTS
-    weight = confidence
-    for _ in range(_STEPS):
-        normal = np.einsum("...k,...kci,...kcj->...ij", weight, rows, rows)
-        right = -np.einsum("...k,...kci,...kc->...i", weight, rows, off)
-        good = good & (np.linalg.cond(np.where(good[..., None, None], normal, np.eye(3))) < _SOLVABLE)
-        normal = np.where(good[..., None, None], normal, np.eye(3))
-        shift = np.linalg.solve(normal, np.where(good[..., None], right, 0)[..., None])[..., 0]
-        miss = np.linalg.norm(off + np.einsum("...kci,...i->...kc", rows, shift), axis=-1)
-        weight = confidence * _HUBER / np.maximum(miss, _HUBER)
+    enough = (confidence > 0).sum(-1) >= _MIN_POINTS
+    shift, good = fitted(rows, joints[..., :2] - rays * joints[..., 2:], confidence, enough)
     good &= joints[..., 2].mean(-1) + shift[..., 2] > _NEAR
     return np.where(good[..., None], shift, 0), good
 
@@ -115,8 +101,8 @@ def from_bodies(depth_body: np.ndarray, depth_map: np.ndarray, confidence: np.nd
 
 def camera_heights(w2c: np.ndarray, plane: np.ndarray) -> np.ndarray:
     """(T,) heights of the cameras above a plane (4,), in the plane's unit."""
-    centres = -np.einsum("tji,tj->ti", w2c[:, :3, :3], w2c[:, :3, 3])
-    return centres @ plane[:3] + plane[3]
+    heights: np.ndarray = camera_centres(w2c) @ plane[:3] + plane[3]
+    return heights
 
 
 def from_floor(joints: np.ndarray, seen: np.ndarray, heights: np.ndarray, w2c: np.ndarray, plane: np.ndarray) -> tuple[float, float]:

@@ -10,12 +10,11 @@ import torch
 from pose_priors.body.anthropometry import heights, thickness
 from pose_priors.body.builtin import STATURE
 from pose_priors.refinement.formats.clip import Recording
-from pose_priors.refinement.formats.keypoints import Link
+from pose_priors.refinement.formats.keypoints import Correspondence
 from pose_priors.refinement.given.problem import Bodies
+from pose_priors.refinement.given.rays import fitted, rays_through
 from pose_priors.refinement.given.start import arranged
 
-_HUBER = 0.03  # metres between joint and ray beyond which a keypoint counts as a slip
-_STEPS = 15
 _ROWS = 60  # keypoints that a size needs, a few frames of a whole body
 _SMALLEST, _LARGEST = 0.75, 1.3  # of the built-in adult; beyond, the distance or the focal length is wrong rather than the size
 
@@ -33,7 +32,7 @@ class Sizing:
     shift: np.ndarray
 
 
-def sized(recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple[Link, ...], warnings: list[str]) -> Bodies:
+def sized(recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple[Correspondence, ...], warnings: list[str]) -> Bodies:
     """The skeletons of a tool's people who come without joints, as large as their keypoints say at the distances that the tool says.
 
     Args:
@@ -64,7 +63,7 @@ def sized(recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple
 
 
 def size_by_keypoints(
-    joints: np.ndarray, points: np.ndarray, of: tuple[Link, ...], intrinsics: np.ndarray, *, movable: bool
+    joints: np.ndarray, points: np.ndarray, of: tuple[Correspondence, ...], intrinsics: np.ndarray, *, movable: bool
 ) -> Sizing | None:
     """The size, and the shift across the view, at which a person's joints lie on the rays through its keypoints, under Huber's weights.
 
@@ -80,9 +79,8 @@ def size_by_keypoints(
         None where there are too few keypoints, or the size is none of a person's.
     """
     root = joints[:, None, 0]
-    bones = np.stack([joints[:, list(link.joints)].mean(1) for link in of], 1) - root if of else np.zeros((len(joints), 0, 3))
-    focal = np.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], -1)[:, None]
-    rays = (points[..., :2] - intrinsics[:, None, :2, 2]) / focal
+    bones = np.stack([joints[:, list(pair.joints)].mean(1) for pair in of], 1) - root if of else np.zeros((len(joints), 0, 3))
+    rays = rays_through(points[..., :2], intrinsics)
     use = (points[..., 2] > 0) & (root[..., 2] > 0)
     if use.sum() < _ROWS:
         return None
@@ -91,13 +89,8 @@ def size_by_keypoints(
     rows[..., 0] = (bones[..., :2] - rays * bones[..., 2:])[use]
     rows[:, 0, 1] = rows[:, 1, 2] = 1
     rows = rows if movable else rows[..., :1]
-    off = (root[..., :2] - rays * root[..., 2:])[use]
-    confidence = points[..., 2][use]
-    weight = confidence
-    for _ in range(_STEPS):
-        weighted = rows * weight[:, None, None]
-        found = np.linalg.solve(np.einsum("nci,ncj->ij", weighted, rows), -np.einsum("nci,nc->i", weighted, off))
-        weight = confidence * _HUBER / np.maximum(np.linalg.norm(off + rows @ found, axis=-1), _HUBER)
-    if not _SMALLEST < found[0] < _LARGEST:
+    distance = (root[..., :2] - rays * root[..., 2:])[use]
+    found, solved = fitted(rows, distance, points[..., 2][use], np.array(True))
+    if not solved or not _SMALLEST < found[0] < _LARGEST:
         return None
     return Sizing(float(found[0]), np.array([*found[1:], 0.0]) if movable else np.zeros(3))

@@ -49,6 +49,7 @@ def bone_offsets(body: BodyTrack, of: Layout) -> tuple[np.ndarray, np.ndarray]:
         offsets (J, 3) metres, nan for joints that the track does not show and for the root; and the spread over frames (J,), the median
         distance from the offset: 0 where poses and joints belong together.
     """
+    assert body.joints is not None
     # joints from 22 on mean different things on different bodies, so they count only where both are of this layout
     shown = of.num_joints if body.joints.shape[1] == of.num_joints else 22
     turned = of.num_joints if body.pose.shape[1] == of.num_joints else 22

@@ -13,13 +13,13 @@ from pose_priors.body.model import forward_kinematics
 from pose_priors.body.pinhole import to_camera, to_world
 from pose_priors.refinement.formats.bodies import BodyTrack, with_joints
 from pose_priors.refinement.formats.clip import Recording
-from pose_priors.refinement.formats.keypoints import Link
-from pose_priors.refinement.given.checks import Miss, check_camera_bodies, check_world_body, pixel_misses
+from pose_priors.refinement.formats.keypoints import Correspondence
+from pose_priors.refinement.given.checks import Residual, check_camera_bodies, check_world_body, pixel_residuals
 from pose_priors.refinement.given.problem import Bodies, Estimate
 
 
 @dataclass(frozen=True)
-class People:
+class PosedPeople:
     """P people on T frames, in the axes of each frame's camera or of the world.
 
     Attributes:
@@ -35,10 +35,11 @@ class People:
     def joints(self, bodies: Bodies) -> np.ndarray:
         """(P, T, J, 3) metres."""
         posed, _ = forward_kinematics(torch.from_numpy(self.pose), bodies.rest_joints[:, None], bodies.parents)
-        return posed.numpy() + self.pelvis[:, :, None]
+        joints: np.ndarray = posed.numpy() + self.pelvis[:, :, None]
+        return joints
 
 
-def arranged(tracks: dict[int, BodyTrack], people: tuple[int, ...], frame_ids: np.ndarray, bodies: Bodies) -> People:
+def arranged(tracks: dict[int, BodyTrack], people: tuple[int, ...], frame_ids: np.ndarray, bodies: Bodies) -> PosedPeople:
     """Rows of people and frames as one block; people without a track are seen nowhere."""
     shape = (len(people), len(frame_ids))
     pose, pelvis, seen = np.zeros((*shape, len(bodies.parents), 3)), np.zeros((*shape, 3)), np.zeros(shape, bool)
@@ -49,7 +50,7 @@ def arranged(tracks: dict[int, BodyTrack], people: tuple[int, ...], frame_ids: n
         pose[p, at] = with_joints(body.pose, len(bodies.parents))
         pelvis[p, at] = _pelvis(body, bodies.root_offset[p].numpy())
         seen[p, at] = True
-    return People(pose, pelvis, seen)
+    return PosedPeople(pose, pelvis, seen)
 
 
 def _pelvis(body: BodyTrack, root_offset: np.ndarray) -> np.ndarray:
@@ -77,18 +78,18 @@ def carried_into_cameras(recording: Recording, bodies: Bodies) -> Recording:
     return replace(recording, camera_bodies=people, world_bodies={})
 
 
-def turned(people: People, rotation: np.ndarray, pelvis: np.ndarray) -> People:
+def turned(people: PosedPeople, rotation: np.ndarray, pelvis: np.ndarray) -> PosedPeople:
     """The same bodies in axes that are turned by (T, 3, 3), their pelvis at (P, T, 3)."""
     root = Rotation.from_rotvec(people.pose[:, :, 0].reshape(-1, 3))
     turn = Rotation.from_matrix(np.broadcast_to(rotation, (len(people.pose), *rotation.shape)).reshape(-1, 3, 3))
     pose = people.pose.copy()
     pose[:, :, 0] = (turn * root).as_rotvec().reshape(pose[:, :, 0].shape)
-    return People(pose, pelvis, people.seen)
+    return PosedPeople(pose, pelvis, people.seen)
 
 
 def checked_start(
-    recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple[Link, ...], proven: bool, warnings: list[str]
-) -> tuple[People, np.ndarray]:
+    recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple[Correspondence, ...], proven: bool, warnings: list[str]
+) -> tuple[PosedPeople, np.ndarray]:
     """The people in the axes of each frame's camera: as stage 4 has them where it fits what was seen, else as stage 3 has them.
 
     Args:
@@ -102,10 +103,10 @@ def checked_start(
     cameras, people = recording.cameras, tuple(recording.camera_bodies)
     start = arranged(recording.camera_bodies, people, cameras.frame_ids, bodies)
     boxes = _boxes(recording, people)
-    misses = {person: _measure(recording, start.seen[p], keypoints[p], of, boxes[p]) for p, person in enumerate(people)}
+    residuals = {person: _residual(recording, start.seen[p], keypoints[p], of, boxes[p]) for p, person in enumerate(people)}
     heights = {person: _usual_height(boxes[p], keypoints[p], cameras.image_size) for p, person in enumerate(people)}
     joints = dict(zip(people, start.joints(bodies), strict=True))
-    reference, wrong = check_camera_bodies(recording, joints, misses, heights, warnings)
+    reference, wrong = check_camera_bodies(recording, joints, residuals, heights, warnings)
 
     world = arranged(recording.world_bodies, people, cameras.frame_ids, bodies)
     carried = turned(world, cameras.w2c[:, :3, :3], to_camera(world.pelvis[:, :, None], cameras.w2c)[:, :, 0])
@@ -114,14 +115,14 @@ def checked_start(
         if person not in recording.world_bodies:
             continue
         there = np.where(world.seen[p, :, None, None], world.joints(bodies)[p], np.nan)
-        if check_world_body(recording, person, there, misses[person], reference[person], proven, warnings):
+        if check_world_body(recording, person, there, residuals[person], reference[person], proven, warnings):
             rows = world.seen[p] & start.seen[p]
             pose[p, rows], pelvis[p, rows] = carried.pose[p, rows], carried.pelvis[p, rows]
     fits = np.array([person not in wrong for person in people])
-    return People(pose, pelvis, start.seen), fits if fits.any() else ~fits
+    return PosedPeople(pose, pelvis, start.seen), fits if fits.any() else ~fits
 
 
-def world_start(start: People, w2c: np.ndarray, alpha: float, plane: np.ndarray) -> tuple[Estimate, np.ndarray]:
+def world_start(start: PosedPeople, w2c: np.ndarray, alpha: float, plane: np.ndarray) -> tuple[Estimate, np.ndarray]:
     """Carries people into the world by cameras (T, 4, 4) of stage 1's unit at the scale alpha, and fills the frames between.
 
     Returns:
@@ -167,12 +168,12 @@ def _usual_height(boxes: np.ndarray, keypoints: np.ndarray, image_size: tuple[in
     return float(np.nanmedian(heights))
 
 
-def _measure(recording: Recording, seen: np.ndarray, keypoints: np.ndarray, of: tuple[Link, ...], boxes: np.ndarray) -> Miss:
-    def miss(joints: np.ndarray, intrinsics: np.ndarray) -> float:
+def _residual(recording: Recording, seen: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence, ...], boxes: np.ndarray) -> Residual:
+    def residual(joints: np.ndarray, intrinsics: np.ndarray) -> float:
         rows = seen & np.isfinite(joints).all((1, 2))
         if not rows.any():
             return np.nan
-        found = pixel_misses(joints[rows], intrinsics[rows], keypoints[rows], of, boxes[rows], recording.cameras.image_size)
+        found = pixel_residuals(joints[rows], intrinsics[rows], keypoints[rows], of, boxes[rows], recording.cameras.image_size)
         return float(np.nanmedian(found)) if np.isfinite(found).any() else np.nan
 
-    return miss
+    return residual

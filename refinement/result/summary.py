@@ -14,7 +14,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.write import Refined
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.module import RefinementModule
-from pose_priors.refinement.solve.motion_states import MotionSight
+from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.terms import PosePrior, Smoothness
 
@@ -52,7 +52,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
             f"or alpha_change_threshold ({bound}) too small"
         )
     moves_scale = any("scale" in stage.free for stage in module.stages)
-    if module.motion is not None and moves_scale and not module.motion.sees_scale:
+    if module.motion is not None and moves_scale and not module.motion.scale_is_observable:
         warnings.append(
             f"the cameras move by {100 * module.motion.movement:.1f} % of the scene's depth: too little for motions to tell the scale, "
             "which depth alone decides"
@@ -99,7 +99,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
 
 
 @torch.no_grad()
-def likelihoods(scene: Scene, problem: Problem, prior: Prior | None, motion: MotionSight | None = None) -> dict[str, float]:
+def likelihoods(scene: Scene, problem: Problem, prior: Prior | None, motion: ClipMotionPrior | None = None) -> dict[str, float]:
     """By person, log-likelihood in nats per frame: of the motion, less a constant, and of the poses where there is a prior. Motions are
     judged by the motion prior, or by their smoothness where there is none."""
     if motion is not None:

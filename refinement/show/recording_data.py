@@ -35,7 +35,7 @@ _NEEDED = ("global_orient", "body_pose")
 
 
 @dataclass(frozen=True)
-class Cameras:
+class CameraPath:
     """Where the picture was taken from, on the frames on which anybody is there.
 
     Attributes:
@@ -91,7 +91,7 @@ class RecordingData:
     poses: dict[int, np.ndarray]
     betas: dict[int, np.ndarray]
     nll: dict[int, np.ndarray]
-    cameras: Cameras
+    cameras: CameraPath
     surface: Surface | None
     images: dict[int, Path]
     losses: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
@@ -209,7 +209,7 @@ def _nll(poses: Mapping[int, np.ndarray], scene: ReviewScene, prior: Prior) -> d
     return found
 
 
-def _cameras(files: Mapping[int, Arrays], scene: ReviewScene) -> Cameras:
+def _cameras(files: Mapping[int, Arrays], scene: ReviewScene) -> CameraPath:
     """From the people's files, which are metric; several people say the same of a frame."""
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for person in scene.people:
@@ -229,7 +229,7 @@ def _cameras(files: Mapping[int, Arrays], scene: ReviewScene) -> Cameras:
     pose = np.tile(np.eye(4), (len(frames), 1, 1))
     pose[:, :3, :3] = w2c[:, :3, :3].transpose(0, 2, 1)
     pose[:, :3, 3] = to_world(np.zeros((len(frames), 1, 3)), w2c)[:, 0]
-    return Cameras(np.array(frames), pose, intrinsics, size)
+    return CameraPath(np.array(frames), pose, intrinsics, size)
 
 
 def _losses(path: Path) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
@@ -245,7 +245,7 @@ def _losses(path: Path) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
     return losses
 
 
-def _colours_at(points: np.ndarray, picture: np.ndarray, cameras: Cameras, at: int) -> np.ndarray:
+def _colours_at(points: np.ndarray, picture: np.ndarray, cameras: CameraPath, at: int) -> np.ndarray:
     height, width = picture.shape[:2]
     pixels = project(to_camera(points, np.linalg.inv(cameras.T_world_camera[at])), cameras.intrinsics[at])
     cell = np.floor(np.nan_to_num(pixels) * [width / cameras.image_size[0], height / cameras.image_size[1]]).astype(int)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from pose_priors.configs.base import Config
+from pose_priors.refinement.given.problem import FloorMethod
 
 
 class RefinementConfig(Config):
     """Sub-stages, their lengths, and multipliers on the loss terms.
 
-    Every lambda multiplies its term relative to the scaling of `refinement.stages`; the defaults are those at which it was measured, the
-    same for all scenes. Doubling one doubles that term; zero leaves it out.
+    Every lambda multiplies its term on top of that term's natural weight (`refinement.solve.weights`); the defaults are those at which it
+    was measured, the same for all scenes. Doubling one doubles that term; zero leaves it out.
     """
 
     enable_root_fitting: bool = True
@@ -59,8 +58,8 @@ class RefinementConfig(Config):
     humor_horizon_max: int | None = Field(None, ge=1)
     """Frames from the first one on that the motion prior looks at; null for the whole clip. After them there is smoothness only."""
     optimize_ground_plane: bool = True
-    ground_plane_init: Literal["median", "ransac", "fixed"] = "median"
-    """How the floor is found before it is optimised, see `refinement.floor.ground_plane`."""
+    ground_plane_init: FloorMethod = "median"
+    """How the floor is found before it is optimised, see `refinement.given.floor.ground_plane`."""
     convergence_threshold: float = Field(1e-4, ge=0)
     """A sub-stage ends when an iteration changes the loss by less than this fraction."""
     max_total_iterations: int = Field(500, ge=0)

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from pose_priors.body.motion import steps
 from pose_priors.body.motion_state import CONTACT_JOINTS
-from pose_priors.refinement.given.problem import Bodies, Problem, once
-from pose_priors.refinement.solve.motion_states import MotionSight
+from pose_priors.refinement.given.problem import Bodies, Problem
+from pose_priors.refinement.solve.motion_states import ClipMotionPrior
+from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import Scene
 
 # A foot carries below this speed and this height above where it stands when flat; both fade over the width beside them.
@@ -17,19 +18,19 @@ _HEIGHT, _HEIGHT_WIDTH = 0.06, 0.015
 
 
 @once
-def carrying_joints(bodies: Bodies) -> list[int]:
+def contact_joints(bodies: Bodies) -> list[int]:
     """Joints that have a height above the sole for every person."""
     return torch.isfinite(bodies.height).all(0).nonzero()[:, 0].tolist()
 
 
 @torch.no_grad()
-def detect_contacts(scene: Scene, problem: Problem, motion: MotionSight | None = None) -> Tensor:
+def detect_contacts(scene: Scene, problem: Problem, motion: ClipMotionPrior | None = None) -> Tensor:
     """(P, T, F) in [0, 1]: how surely each joint that can carry does, by its height and speed; or, where a motion prior sees the person
     and is surer, by what that expects; zero outside a person's life.
 
     The surer of the two: errors of the pose make a foot slide that stands, and a contact that is missed costs more than one too many.
     """
-    joints = carrying_joints(problem.bodies)
+    joints = contact_joints(problem.bodies)
     feet = scene.joints[:, :, joints]
     speed = torch.zeros_like(feet[..., 0])
     speed[:, : problem.num_frames] = steps(feet[:, : problem.num_frames]) * problem.fps  # the step into the padding is none
@@ -40,10 +41,10 @@ def detect_contacts(scene: Scene, problem: Problem, motion: MotionSight | None =
     return found if motion is None else _by_motion(found, scene, problem, motion)
 
 
-def _by_motion(found: Tensor, scene: Scene, problem: Problem, motion: MotionSight) -> Tensor:
+def _by_motion(found: Tensor, scene: Scene, problem: Problem, motion: ClipMotionPrior) -> Tensor:
     if not motion.view.valid.any():
         return found
-    places = [CONTACT_JOINTS.index(problem.bodies.smplx_index[joint]) for joint in carrying_joints(problem.bodies)]
+    places = [CONTACT_JOINTS.index(problem.bodies.smplx_index[joint]) for joint in contact_joints(problem.bodies)]
     expected = motion.prior.contact_probabilities(motion.view.states(scene))[..., places]
     nearest, known = motion.view.nearest(found.shape[1])
     expected = expected.gather(1, nearest[..., None].expand(-1, -1, len(places)))

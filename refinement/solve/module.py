@@ -7,18 +7,18 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 
 from pose_priors.priors import MotionPrior, Prior
-from pose_priors.refinement.given.floor import level_plane, soles, up_direction
-from pose_priors.refinement.given.problem import Problem, cast
+from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
-from pose_priors.refinement.solve.motion_states import look
-from pose_priors.refinement.solve.noise import estimate_noise, start_joints
+from pose_priors.refinement.solve.motion_states import ClipMotionPrior
+from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.objective import NotFiniteError, Objective
 from pose_priors.refinement.solve.occlusion import facing_joints
 from pose_priors.refinement.solve.scene import Scene
@@ -30,7 +30,6 @@ log = logging.getLogger("refine")
 _HISTORY = 20
 # of the objective in one line search; without it torch allows 1.25 for one iteration, which leaves no room for a search
 _MAX_EVALUATIONS = 26
-_FLOOR_POINTS = 4000
 # A sub-stage has converged when the loss changed by less than the threshold, on average over so many iterations.
 _WINDOW = 5
 # After this many returns from a loss that is not finite a sub-stage is given up.
@@ -59,9 +58,11 @@ class RefinementModule(pl.LightningModule):
     """Owns the variables of one problem and minimises its terms, sub-stage by sub-stage.
 
     Args:
-        problem: of one float type, on one device.
+        problem: of one float type, on one device, with a floor.
         config: what to do.
         body_prior, hand_prior, motion_prior: frozen, or None.
+    Raises:
+        ValueError: if the problem has no floor.
     """
 
     def __init__(
@@ -75,11 +76,12 @@ class RefinementModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.strict_loading = False
-        problem = prepared(problem)
+        if not torch.isfinite(problem.start.ground_plane).all():
+            raise ValueError("the problem has no floor to start from; give it one by `refinement.given.floor.with_floor`")
         self.problem, self.config = problem, config
         self.noise = estimate_noise(problem)
         self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
-        self.motion = None if motion_prior is None else look(problem, motion_prior, config.humor_horizon_max)
+        self.motion = None if motion_prior is None else ClipMotionPrior(problem, motion_prior, config.humor_horizon_max)
         self.variables = Variables(problem, self.noise, config.alpha_change_threshold, _free_joints(problem, hand_prior is not None))
         held = config.model_copy(update={"optimize_delta_alpha": False}) if problem.scale_known else config
         self.stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion)
@@ -96,7 +98,8 @@ class RefinementModule(pl.LightningModule):
     @torch.no_grad()
     def scene(self) -> Scene:
         """The scene as it stands."""
-        return self.variables(self.problem)
+        found: Scene = self.variables(self.problem)
+        return found
 
     def train_dataloader(self) -> range:
         return range(self.stage.iterations)
@@ -112,8 +115,12 @@ class RefinementModule(pl.LightningModule):
             line_search_fn="strong_wolfe",
         )
 
+    @property
+    def _lbfgs(self) -> LightningOptimizer:
+        return cast(LightningOptimizer, self.optimizers())
+
     def on_fit_start(self) -> None:
-        self.problem = cast(self.problem, self.problem.start.pelvis.dtype, self.device)
+        self.problem = self.problem.to(self.problem.start.pelvis.dtype, self.device)
 
     def on_train_epoch_start(self) -> None:
         scene, stage = self.scene(), self.stage
@@ -122,7 +129,7 @@ class RefinementModule(pl.LightningModule):
         self.variables.facing.copy_(facing_joints(scene, self.problem))
         for name, parameter in self.variables.named_parameters():
             parameter.requires_grad_(name in stage.free)
-        optimizer = self.optimizers().optimizer
+        optimizer = self._lbfgs.optimizer
         optimizer.state.clear()
         optimizer.param_groups[0]["lr"] = 1.0
         self.objective = Objective(self.variables, stage.terms, self.problem)
@@ -135,7 +142,7 @@ class RefinementModule(pl.LightningModule):
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         report = self.reports[self.stage.name]
-        optimizer = self.optimizers()
+        optimizer = self._lbfgs
         self.objective.begin_step()
         # the loss, terms and state are those that the step began with
         self.total_iterations += 1
@@ -161,7 +168,7 @@ class RefinementModule(pl.LightningModule):
             loss, values = self.objective.evaluate()
         self._record(report, values, loss)
         report.seconds = time.perf_counter() - self._began
-        self.optimizers().optimizer.state.clear()
+        self._lbfgs.optimizer.state.clear()
         self.trainer.should_stop = self.total_iterations >= self.config.max_total_iterations
 
     def _record(self, report: StageReport, values: dict[str, float], loss: float) -> None:
@@ -199,25 +206,6 @@ class RefinementModule(pl.LightningModule):
         saved = checkpoint["refinement"]
         self.total_iterations = saved["total_iterations"]
         self.reports = {name: StageReport(**report) for name, report in saved["reports"].items()}
-
-
-def prepared(problem: Problem) -> Problem:
-    """The problem with a floor, and with no more points of the scene's floor than tell where it is.
-
-    Where no floor was given, it is level by the people who stand on it, at the median height of their feet.
-    """
-    points = problem.observations.floor_points
-    points = points[:: max(1, len(points) // _FLOOR_POINTS)]
-    plane = problem.start.ground_plane
-    if not torch.isfinite(plane).all():
-        joints, heights, seen = (value.cpu().numpy() for value in (start_joints(problem), problem.bodies.height, problem.visible))
-        up = up_direction(joints, seen)
-        plane = plane.new_tensor(level_plane(soles(joints, heights, up, seen), up))
-    return dataclasses.replace(
-        problem,
-        observations=dataclasses.replace(problem.observations, floor_points=points),
-        start=dataclasses.replace(problem.start, ground_plane=plane),
-    )
 
 
 def _free_joints(problem: Problem, has_hand_prior: bool) -> list[int]:

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from pose_priors.body.motion import leg_length
 from pose_priors.body.motion_state import FPS, NUM_JOINTS, make_states
+from pose_priors.body.pinhole import to_camera
 from pose_priors.body.rotations import between, slerp
 from pose_priors.priors import MotionPrior
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.solve.scene import Scene, camera_centres, to_cameras
+from pose_priors.refinement.solve.scene import Scene, camera_centres
 
 # Frames of a clip that one at 30 a second may miss and still be taken to fall on.
 _SAME = 1e-4
@@ -18,32 +19,38 @@ _SAME = 1e-4
 _LEAST_MOVEMENT = 0.01
 
 
-class MotionSight(nn.Module):
-    """A motion prior, how it sees a problem, and how far the cameras move, as a fraction of its depth.
+class ClipMotionPrior(nn.Module):
+    """A motion prior on one clip: how it sees the people there, and whether their motions tell it the scale.
 
     A module, so that whatever of it is tensors goes to the device of the module that holds it.
+
+    Args:
+        problem: what is given.
+        prior: frozen.
+        horizon: frames of the clip that are looked at, from the first on; None for all.
+    Attributes:
+        view: makes the prior's states of a scene.
+        movement: how far the cameras move, as a fraction of the scene's depth.
     """
 
-    def __init__(self, prior: MotionPrior, view: MotionView, movement: float) -> None:
+    prior: MotionPrior
+    view: MotionView
+
+    def __init__(self, problem: Problem, prior: MotionPrior, horizon: int | None = None) -> None:
         super().__init__()
-        self.prior, self.view, self.movement = prior, view, movement
+        self.prior, self.view, self.movement = prior, MotionView(problem, prior, horizon), camera_movement(problem)
 
     @property
-    def sees_scale(self) -> bool:
+    def scale_is_observable(self) -> bool:
         """Whether the cameras move enough for motions to tell the scale."""
         return self.movement >= _LEAST_MOVEMENT
-
-
-def look(problem: Problem, prior: MotionPrior, horizon: int | None) -> MotionSight:
-    """What a motion prior sees of a problem."""
-    return MotionSight(prior, MotionView(problem, prior, horizon), camera_movement(problem))
 
 
 def camera_movement(problem: Problem) -> float:
     """How far the cameras move, from end to end of the box that they stay in, as a fraction of the median depth of the people."""
     seen = problem.alive.any(0)
     centres = camera_centres(problem.cameras)[seen] * problem.start.alpha0
-    depth = to_cameras(problem.start.pelvis[:, :, None], problem.cameras, problem.start.alpha0)[..., 0, 2]
+    depth = to_camera(problem.start.pelvis[:, :, None], problem.cameras.w2c, problem.start.alpha0)[..., 0, 2]
     return float((centres.amax(0) - centres.amin(0)).norm() / depth[problem.visible].median())
 
 

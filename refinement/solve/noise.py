@@ -16,9 +16,9 @@ import roma
 import torch
 from torch import Tensor
 
-from pose_priors.body.model import forward_kinematics
+from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.solve.scene import height_in_image, mean_of_joints, project, to_cameras
+from pose_priors.refinement.solve.scene import height_in_image, mean_of_joints, project
 
 _ORDER = 4
 # a median of |N(0, 1)|
@@ -73,14 +73,6 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
     return NoiseLevels(keypoint, body, hands, depth, _slow_bias(problem, keypoint))
 
 
-def start_joints(problem: Problem) -> Tensor:
-    """(P, T, J, 3) metres, world: where the refinement starts."""
-    start, bodies = problem.start, problem.bodies
-    rotvec = torch.cat([start.global_orient[:, :, None], start.body_pose], 2)
-    joints, _ = forward_kinematics(rotvec, bodies.rest_joints[:, None], bodies.parents)
-    return joints + (start.pelvis - bodies.rest_joints[:, None, 0])[:, :, None]
-
-
 def _rotation_level(problem: Problem, joints: Sequence[int]) -> float:
     """Of the rotations of some joints, the root not among them."""
     rotvec = problem.start.body_pose[:, :, [joint - 1 for joint in joints]]
@@ -92,7 +84,7 @@ def _rotation_level(problem: Problem, joints: Sequence[int]) -> float:
 def _slow_bias(problem: Problem, keypoint_px: float) -> float:
     """What stage 3's reprojection error has beyond the noise of the keypoints; the median ignores what keypoints miss altogether."""
     seen = problem.observations
-    camera_joints = to_cameras(start_joints(problem), problem.cameras, problem.start.alpha0)
+    camera_joints = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
     pixels = project(mean_of_joints(camera_joints, seen.keypoint_joints), problem.cameras)
     used = (seen.keypoint_confidence > 0) & problem.visible[..., None]
     if not used.any():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.solve.scene import Scene
+from pose_priors.refinement.solve.scene import MIN_DEPTH, Scene
 
 # Balls along each bone, as fractions of it, and by how much in metres another part must stand before a joint's own skin to hide it.
 _ALONG = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -34,7 +34,7 @@ def facing_joints(scene: Scene, problem: Problem) -> Tensor:
     for j in (j for j, is_known in enumerate(known) if is_known):
         ray = joints[:, :, j, None]
         # the ray meets a ball at about the ball's own depth
-        off = balls[..., :2] - ray[..., :2] * (balls[..., 2:] / ray[..., 2:].clamp_min(0.1))
+        off = balls[..., :2] - ray[..., :2] * (balls[..., 2:] / ray[..., 2:].clamp_min(MIN_DEPTH))
         inside = radii.square() - off.square().sum(-1)
         skin = torch.where(inside > 0, balls[..., 2] - inside.clamp_min(0).sqrt(), torch.inf)
         facing[:, :, j] = skin.amin(-1) > ray[..., 0, 2] - radius[..., j] - _MARGIN

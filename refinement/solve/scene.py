@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pose_priors.refinement.given.problem import Cameras, Problem, once
+from pose_priors.body import pinhole
+from pose_priors.refinement.given.problem import Cameras, Problem
+from pose_priors.refinement.solve.once import once
+
+MIN_DEPTH = 0.1
+"""Metres before a camera: depths that divide are never taken to be less."""
+_NEAREST = 0.01  # metres before a camera, where what is behind it lands
 
 
 @dataclass(frozen=True)
@@ -63,25 +69,16 @@ class Scene:
 @once
 def camera_centres(cameras: Cameras) -> Tensor:
     """(T, 3) places of the cameras in the world, in stage 1's unit."""
-    return -(cameras.w2c[:, :3, :3].transpose(1, 2) @ cameras.w2c[:, :3, 3:])[..., 0]
-
-
-def to_cameras(points: Tensor, cameras: Cameras, alpha: Tensor | float) -> Tensor:
-    """World points in each frame's camera.
-
-    Args:
-        points: (P, T, N, 3) metres.
-        alpha: metric = alpha * stage 1, for the cameras' translations.
-    Returns:
-        (P, T, N, 3) metres.
-    """
-    return points @ cameras.w2c[:, :3, :3].transpose(1, 2) + alpha * cameras.w2c[:, None, :3, 3]
+    return pinhole.camera_centres(cameras.w2c)
 
 
 def project(points: Tensor, cameras: Cameras) -> Tensor:
-    """Pixels (P, T, N, 2) of points (P, T, N, 3) in each frame's camera; points behind the camera land as if 1 cm before it."""
-    plane = points[..., :2] / points[..., 2:].clamp_min(1e-2)
-    return plane @ cameras.intrinsics[:, :2, :2].transpose(1, 2) + cameras.intrinsics[:, None, :2, 2]
+    """Pixels (P, T, N, 2) of points (P, T, N, 3) in each frame's camera.
+
+    As `body.pinhole.project`, but for an optimiser: points behind the camera land as if 1 cm before it, instead of nowhere, so that pixels
+    and gradients are finite and lead back.
+    """
+    return pinhole.to_pixels(points[..., :2] / points[..., 2:].clamp_min(_NEAREST), cameras.intrinsics)
 
 
 def at_joints(values: Tensor, joints: Sequence[int]) -> Tensor:
@@ -105,7 +102,7 @@ def mean_of_joints(joints: Tensor, groups: tuple[tuple[int, ...], ...]) -> Tenso
 @once
 def start_in_cameras(problem: Problem) -> Tensor:
     """(P, T, 3) metres: the pelvis where the refinement starts, in each frame's camera."""
-    return to_cameras(problem.start.pelvis[:, :, None], problem.cameras, problem.start.alpha0)[:, :, 0]
+    return pinhole.to_camera(problem.start.pelvis[:, :, None], problem.cameras.w2c, problem.start.alpha0)[:, :, 0]
 
 
 @once
@@ -114,4 +111,4 @@ def height_in_image(problem: Problem) -> Tensor:
     rest = problem.bodies.rest_joints
     extent = (rest.amax(1) - rest.amin(1)).amax(-1)[:, None]
     depth = start_in_cameras(problem)[..., 2]
-    return extent * problem.cameras.intrinsics[:, 1, 1] / depth.clamp_min(0.1)
+    return extent * problem.cameras.intrinsics[:, 1, 1] / depth.clamp_min(MIN_DEPTH)

@@ -1,12 +1,16 @@
-"""The sub-stages: which terms pull, which variables may move, for how long."""
+"""The sub-stages: which terms pull, which variables may move, for how long.
+
+A new term joins one of the groups of terms below, and gets its line in `refinement.solve.weights`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pose_priors.priors.base import Prior
 from pose_priors.refinement.solve.config import RefinementConfig
-from pose_priors.refinement.solve.motion_states import MotionSight
+from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import NoiseLevels
 from pose_priors.refinement.solve.terms import (
     ContactHeight,
@@ -26,17 +30,16 @@ from pose_priors.refinement.solve.terms import (
     StayNearRoot,
     Term,
 )
+from pose_priors.refinement.solve.weights import weighted
 
-# Terms are in nats per person and frame, so that their natural weight is about one. The public lambdas keep the reference's defaults, which
-# belong to other units; these factors carry one to the other. A pose prior weighs less than one, since poses of neighbouring frames are
-# nearly the same and it would count them as if each were drawn anew.
-_BETA, _POSE, _SKATE, _CONTACT, _MULTI_SCALE, _SMOOTH = 100.0, 1.5, 0.01, 0.1, 0.2, 250.0
-_CVAE, _MOTION_SCALE = 30.0, 0.1
-# An error of stage 3 that shows as 1 % of a body's height in the image: 0.06 rad in every joint, 2.5 % of the depth, 1 % across the view.
+# What an error of stage 3 that shows as a share of a body's height in the image is in its other units, per unit of that share: 1 % in the
+# image are 0.06 rad in every joint, 2.5 % of the depth, and 1 % of it across the view.
 _BIAS_RAD, _BIAS_DEPTH, _BIAS_LATERAL = 6.0, 2.5, 1.0
 
-_ROOT = ("global_orient", "pelvis")
-_BODY = (*_ROOT, "body_pose", "shape")
+ROOT = ("global_orient", "pelvis")
+"""Variables that move a person as a whole."""
+BODY = (*ROOT, "body_pose", "shape")
+"""All variables of a person."""
 
 
 @dataclass(frozen=True)
@@ -63,66 +66,77 @@ def make_stages(
     noise: NoiseLevels,
     body_prior: Prior | None = None,
     hand_prior: Prior | None = None,
-    motion: MotionSight | None = None,
+    motion: ClipMotionPrior | None = None,
 ) -> list[SubStage]:
     """The sub-stages that are enabled and have iterations, in order.
 
     Args:
-        motion: a motion prior, and how it sees the problem; without it smoothness takes its place.
+        motion: a motion prior on the problem's clip; without it smoothness takes its place.
     """
-    data = (
-        (KeypointReprojection(sigma_px=noise.keypoint_px), config.lambda_data),
-        (StayNearRoot(depth=_BIAS_DEPTH * noise.bias, lateral=_BIAS_LATERAL * noise.bias), config.lambda_data),
-        (
-            StayNearPose(noise_rad=noise.rotation_rad, hand_noise_rad=noise.hand_rotation_rad, bias_rad=_BIAS_RAD * noise.bias),
-            config.lambda_data,
-        ),
-        (DepthConsistency(sigma_ratio=noise.depth_ratio), config.lambda_depth),
+    on_floor, to_scale = config.enable_environmental_constraints, config.enable_scale_optimization
+    data, smooth = data_terms(noise), (Smoothness(),)
+    body = (ShapePrior(), *pose_terms(body_prior, hand_prior))
+    moving = (*smooth, *motion_terms(config, motion))
+    ground = (FootSkating(), ContactHeight(), Penetration(), SceneFloor()) if on_floor else ()
+    scale = scale_terms(config, motion) if to_scale else ()
+    plane = ("plane",) if on_floor and config.optimize_ground_plane else ()
+    alpha = ("scale",) if to_scale and config.optimize_delta_alpha else ()
+    everything, all_variables = (*data, *body, *moving, *ground, *scale), (*BODY, *plane, *alpha)
+    iterations = iterations_of(config)
+
+    def stage(name: str, terms: Sequence[Term], free: tuple[str, ...], find_contacts: bool = False) -> SubStage:
+        return SubStage(name, weighted(terms, config), free, iterations[name], find_contacts)
+
+    stages = (
+        stage("root", (*data, *smooth), ROOT),
+        stage("smpl", (*data, *body, *smooth), BODY),
+        stage("motion", (*data, *body, *moving), BODY),
+        stage("environmental", (*data, *body, *moving, *ground), (*BODY, *plane), find_contacts=on_floor),
+        stage("scale", everything, all_variables, find_contacts=on_floor),
+        stage("final", everything, all_variables, find_contacts=on_floor),
     )
-    body = (
-        (ShapePrior(), config.lambda_beta * _BETA),
-        (PosePrior(prior=body_prior), config.lambda_pose * _POSE),
-        *([(HandPrior(prior=hand_prior), config.lambda_pose * _POSE)] if hand_prior is not None else []),
+    return [stage for stage in stages if stage.iterations > 0]
+
+
+def iterations_of(config: RefinementConfig) -> dict[str, int]:
+    """Iterations of each sub-stage at most, 0 where it is switched off."""
+    return {
+        "root": config.root_fitting_iterations if config.enable_root_fitting else 0,
+        "smpl": config.smpl_fitting_iterations if config.enable_smpl_fitting else 0,
+        "motion": config.motion_prior_iterations if config.enable_motion_prior else 0,
+        "environmental": config.environmental_iterations if config.enable_environmental_constraints else 0,
+        "scale": config.scale_iterations if config.enable_scale_optimization else 0,
+        "final": config.final_iterations if config.enable_final_refinement else 0,
+    }
+
+
+def data_terms(noise: NoiseLevels) -> tuple[Term, ...]:
+    """What was seen, as sure as the noise lets it be: keypoints, stage 3, depth maps."""
+    return (
+        KeypointReprojection(sigma_px=noise.keypoint_px),
+        StayNearRoot(depth=_BIAS_DEPTH * noise.bias, lateral=_BIAS_LATERAL * noise.bias),
+        StayNearPose(noise_rad=noise.rotation_rad, hand_noise_rad=noise.hand_rotation_rad, bias_rad=_BIAS_RAD * noise.bias),
+        DepthConsistency(sigma_ratio=noise.depth_ratio),
     )
-    smooth = ((Smoothness(), config.lambda_smooth * _SMOOTH),)
-    chunk = config.motion_prior_chunk_size
-    moving = (
-        smooth
-        if motion is None
-        else (*smooth, (MotionLikelihood(prior=motion.prior, view=motion.view, chunk=chunk), config.lambda_cvae * _CVAE))
-    )
-    ground = (
-        (FootSkating(), config.lambda_skate * _SKATE),
-        (ContactHeight(), config.lambda_contact * _CONTACT),
-        (Penetration(), config.lambda_contact * _CONTACT),
-        (SceneFloor(), config.lambda_contact * _CONTACT),
-    )
+
+
+def pose_terms(body_prior: Prior | None, hand_prior: Prior | None) -> tuple[Term, ...]:
+    """What poses are like, of the body and, where a prior knows them, of the hands."""
+    body = PosePrior(prior=body_prior)
+    return (body,) if hand_prior is None else (body, HandPrior(prior=hand_prior))
+
+
+def motion_terms(config: RefinementConfig, motion: ClipMotionPrior | None) -> tuple[Term, ...]:
+    """How people move, beyond smoothness."""
     if motion is None:
-        scale: tuple[tuple[Term, float], ...] = ((MultiPersonScale(), config.lambda_multi_scale * _MULTI_SCALE),)
-    elif motion.sees_scale:
-        scale = ((MotionScale(prior=motion.prior, view=motion.view, chunk=chunk), config.lambda_multi_scale * _MOTION_SCALE),)
-    else:
-        scale = ()
-    floor = ("plane",) if config.optimize_ground_plane else ()
-    alpha = ("scale",) if config.optimize_delta_alpha else ()
-    environment = config.enable_environmental_constraints
-    known_ground = ground if environment else ()
-    with_scale = scale if config.enable_scale_optimization else ()
-    late = (*data, *body, *moving, *known_ground, *with_scale)
-    late_free = (*_BODY, *(floor if environment else ()), *(alpha if config.enable_scale_optimization else ()))
-    stages = [
-        (config.enable_root_fitting, SubStage("root", (*data, *smooth), _ROOT, config.root_fitting_iterations)),
-        (config.enable_smpl_fitting, SubStage("smpl", (*data, *body, *smooth), _BODY, config.smpl_fitting_iterations)),
-        (config.enable_motion_prior, SubStage("motion", (*data, *body, *moving), _BODY, config.motion_prior_iterations)),
-        (
-            environment,
-            SubStage("environmental", (*data, *body, *moving, *ground), (*_BODY, *floor), config.environmental_iterations, True),
-        ),
-        (config.enable_scale_optimization, SubStage("scale", late, late_free, config.scale_iterations, environment)),
-        (config.enable_final_refinement, SubStage("final", late, late_free, config.final_iterations, environment)),
-    ]
-    return [
-        SubStage(s.name, tuple((term, weight) for term, weight in s.terms if weight > 0), s.free, s.iterations, s.find_contacts)
-        for enabled, s in stages
-        if enabled and s.iterations > 0
-    ]
+        return ()
+    return (MotionLikelihood(prior=motion.prior, view=motion.view, chunk=config.motion_prior_chunk_size),)
+
+
+def scale_terms(config: RefinementConfig, motion: ClipMotionPrior | None) -> tuple[Term, ...]:
+    """What all motions together say of the scale; nothing where a motion prior is given and the cameras move too little for it."""
+    if motion is None:
+        return (MultiPersonScale(),)
+    if not motion.scale_is_observable:
+        return ()
+    return (MotionScale(prior=motion.prior, view=motion.view, chunk=config.motion_prior_chunk_size),)

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from pose_priors.body.exponential import turned
 from pose_priors.body.model import joints_and_arms
+from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Bodies, Problem
-from pose_priors.refinement.solve.contacts import carrying_joints
+from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.noise import NoiseLevels
-from pose_priors.refinement.solve.scene import Scene, camera_centres, to_cameras
+from pose_priors.refinement.solve.scene import Scene, camera_centres
 
 # Steps of the variables that have no time: shape in betas or log-size, the scale as a fraction of alpha0, the floor in radians and metres.
 _BETA_STEP, _SIZE_STEP, _SCALE_STEP, _ANGLE_STEP, _OFFSET_STEP = 0.1, 0.003, 0.003, 0.005, 0.005
@@ -39,6 +40,22 @@ class Variables(nn.Module):
         alpha_bound: largest |delta| of alpha = alpha0 (1 + delta).
         free_joints: joints whose rotations may change.
     """
+
+    start_quat: Tensor
+    start_pelvis: Tensor
+    arm: Tensor
+    free: Tensor
+    rest: Tensor
+    shape_directions: Tensor
+    growth: Tensor
+    centres: Tensor
+    centre: Tensor
+    start_plane: Tensor
+    plane_axes: Tensor
+    contacts: Tensor
+    facing: Tensor
+    basis: Tensor
+    filter: Tensor
 
     def __init__(self, problem: Problem, noise: NoiseLevels, alpha_bound: float, free_joints: Sequence[int]) -> None:
         super().__init__()
@@ -75,7 +92,7 @@ class Variables(nn.Module):
         keep("centre", centres[problem.visible.any(0)].mean(0))
         keep("start_plane", start.ground_plane)
         keep("plane_axes", _plane_axes(start.ground_plane))
-        keep("contacts", start.pelvis.new_zeros(people, frames, len(carrying_joints(bodies))), persistent=True)
+        keep("contacts", start.pelvis.new_zeros(people, frames, len(contact_joints(bodies))), persistent=True)
         keep("facing", torch.ones_like(rotvec[..., 0], dtype=torch.bool), persistent=True)
         keep("basis", _cosines(problem.num_frames, start.pelvis, problem.padding))
         keep("filter", torch.cat(_filters(problem, noise, [0, *free_joints]), 1))
@@ -108,7 +125,7 @@ class Variables(nn.Module):
             free=self.free,
             arms=arms,
             joints=joints,
-            camera_joints=to_cameras(joints, problem.cameras, alpha),
+            camera_joints=to_camera(joints, problem.cameras.w2c, alpha),
             shape=self.shape_change(),
             rest_joints=rest,
             alpha=alpha,
@@ -155,7 +172,8 @@ def _growth(bodies: Bodies) -> Tensor:
     if directions.shape[-1] == 0:
         return directions.new_ones(len(directions), 1)
     bones = bodies.rest_joints - bodies.rest_joints[:, :1]
-    return torch.linalg.lstsq(directions.flatten(1, 2), bones.flatten(1)[..., None]).solution[..., 0]
+    growth: Tensor = torch.linalg.lstsq(directions.flatten(1, 2), bones.flatten(1)[..., None]).solution[..., 0]
+    return growth
 
 
 def _filtered(values: Tensor, response: Tensor, basis: Tensor) -> Tensor:
@@ -169,7 +187,8 @@ def _filtered(values: Tensor, response: Tensor, basis: Tensor) -> Tensor:
         spectrum = (basis @ values.flatten(2)).view_as(values) * response[:-1]
         return (basis.T @ spectrum.flatten(2)).view_as(values)
     mirrored = torch.cat([values, values.flip(1)], 1)
-    return torch.fft.irfft(torch.fft.rfft(mirrored, dim=1) * response, n=mirrored.shape[1], dim=1)[:, : values.shape[1]]
+    filtered: Tensor = torch.fft.irfft(torch.fft.rfft(mirrored, dim=1) * response, n=mirrored.shape[1], dim=1)
+    return filtered[:, : values.shape[1]]
 
 
 def _cosines(frames: int, like: Tensor, padding: int) -> Tensor:
@@ -191,7 +210,7 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
     bodies, start = problem.bodies, problem.start
     rest = bodies.rest_joints
     frames = problem.num_frames
-    depth = to_cameras(start.pelvis[:, :, None], problem.cameras, start.alpha0)[..., 2]
+    depth = to_camera(start.pelvis[:, :, None], problem.cameras.w2c, start.alpha0)[..., 2]
     metres = noise.keypoint_px * float(depth[problem.visible].median() / problem.cameras.intrinsics[:frames, 0, 0].median())
     acceleration = _ACCELERATION / problem.fps**2
     omega = 2 * torch.pi * torch.fft.rfftfreq(2 * frames, device=rest.device, dtype=rest.dtype)
@@ -203,8 +222,12 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
     hessian = lever * 2 / 3 * (metres**-2 + roughness * acceleration**-2) + _BIAS_RAD**-2 * (1 + roughness)
     count = float(rest.shape[1])
     pelvis = count * (metres**-2 + roughness * acceleration**-2)
-    # the last frequency of a padded clip's response is dropped with the padding
-    return tuple(torch.nn.functional.pad(value.rsqrt(), (0, 0, 0, problem.padding)) for value in (pelvis, hessian))
+
+    def padded(response: Tensor) -> Tensor:
+        """The last frequency of a padded clip's response is dropped with the padding."""
+        return torch.nn.functional.pad(response, (0, 0, 0, problem.padding))
+
+    return padded(pelvis.rsqrt()), padded(hessian.rsqrt())
 
 
 def _descendants(parents: Sequence[int]) -> list[list[int]]:

@@ -13,9 +13,9 @@ from pose_priors.benchmarks.joint_flow_loop import JointFlowLoop, training_step
 from pose_priors.datamodules.synthetic import synthetic_poses
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
 from pose_priors.priors.joint_flow import JointFlowConfig
+from pose_priors.refinement.given.floor import with_floor
 from pose_priors.refinement.given.load import load_problem
-from pose_priors.refinement.given.problem import Problem, cast
-from pose_priors.refinement.solve.module import prepared
+from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.terms import KeypointReprojection
 
@@ -24,7 +24,7 @@ from pose_priors.refinement.solve.terms import KeypointReprojection
 def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
     root, _ = write_builtin_scene(tmp_path_factory.mktemp("scene") / "scene", 0)
     stages = (root / stage for stage in ("1_camera_estimation", "2_tracking", "3_pose_estimation"))
-    return prepared(cast(load_problem(*stages, None), torch.float64))
+    return with_floor(load_problem(*stages, None).to(torch.float64))
 
 
 def test_a_loop_over_joints_is_the_joint_flow_and_learns_alike() -> None:

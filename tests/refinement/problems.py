@@ -11,9 +11,10 @@ from torch import Tensor
 
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.model import forward_kinematics
+from pose_priors.body.pinhole import to_camera
 from pose_priors.body.skeleton import PARENTS, PARTS, index_of
-from pose_priors.refinement.given.problem import Bodies, Cameras, Estimate, Observations, Problem, cast
-from pose_priors.refinement.solve.scene import project, to_cameras
+from pose_priors.refinement.given.problem import Bodies, Cameras, Estimate, Observations, Problem
+from pose_priors.refinement.solve.scene import project
 
 NUM_JOINTS = 22
 _ANKLES_AND_FEET = [index_of(f"{side}_{name}") for side in ("left", "right") for name in ("ankle", "foot")]
@@ -91,7 +92,7 @@ def make_problem(
     if hidden is not None:
         visible[-1, hidden] = False
     seen = visible[..., None].to(torch.float64).expand(people, frames, NUM_JOINTS)
-    in_camera = to_cameras(joints, cameras, alpha)
+    in_camera = to_camera(joints, cameras.w2c, alpha)
     keypoints = project(in_camera, cameras) + 3 * noise * normal(people, frames, NUM_JOINTS, 2)
     depth = (in_camera[..., 2] - _THICKNESS) / alpha * (1 + 0.005 * noise * normal(people, frames, NUM_JOINTS))
     height = torch.full((people, NUM_JOINTS), math.nan, dtype=torch.float64)
@@ -106,7 +107,7 @@ def make_problem(
     rotvec = torch.cat([root[:, :, None], pose[:, :, 1:]], 2)
     rotvec = roma.rotvec_composition([rotvec, turn])
     near = 1 + noise * (0.003 * normal(people, frames, 1) + 0.025 * normal(people, 1, 1))
-    start_pelvis = _through_frames(w2c, to_cameras(pelvis[:, :, None], cameras, alpha)[:, :, 0] * near, start_alpha)
+    start_pelvis = _through_frames(w2c, to_camera(pelvis[:, :, None], cameras.w2c, alpha)[:, :, 0] * near, start_alpha)
     start = Estimate(rotvec[:, :, 0], rotvec[:, :, 1:], start_pelvis, start_alpha, plane)
     problem = Problem(
         person_ids=tuple(range(1, people + 1)),
@@ -129,7 +130,7 @@ def make_problem(
         ),
         start=start,
     )
-    return cast(problem, dtype), Truth(joints, alpha, plane)
+    return problem.to(dtype), Truth(joints, alpha, plane)
 
 
 def error_mm(joints: Tensor, truth: Truth, mask: Tensor) -> float:

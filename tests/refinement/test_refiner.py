@@ -15,7 +15,6 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner, run_refinement
 from pose_priors.refinement.result.summary import RefinementOutput
 from pose_priors.refinement.solve.config import RefinementConfig
-from pose_priors.refinement.solve.noise import start_joints
 
 QUIET = {"enable_progress_bar": False}
 
@@ -28,14 +27,14 @@ def test_a_noisy_scene_becomes_better() -> None:
     problem, truth = make_problem(hidden=slice(8, 14))
     output = refine(problem)
     joints = output.state.joints
-    assert error_mm(joints, truth, problem.visible) < 0.25 * error_mm(start_joints(problem), truth, problem.visible)
+    assert error_mm(joints, truth, problem.visible) < 0.25 * error_mm(problem.start.joints(problem.bodies), truth, problem.visible)
     assert error_mm(joints, truth, ~problem.visible) < 40
     assert abs(output.state.scale_alpha / truth.alpha - 1) < 0.004
 
     def jitter(joints: torch.Tensor) -> float:
         return float(torch.linalg.vector_norm(torch.diff(joints, n=3, dim=1), dim=-1).mean())
 
-    assert jitter(joints) < 0.1 * jitter(start_joints(problem))
+    assert jitter(joints) < 0.1 * jitter(problem.start.joints(problem.bodies))
     feet = joints[:, :, [10, 11]]
     assert torch.linalg.vector_norm(torch.diff(feet, dim=1), dim=-1).mean() < 0.002
     plane = output.state.ground_plane

@@ -8,7 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from pose_priors.configs.base import Config
-from pose_priors.refinement.given.problem import Problem, once
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import Scene
 
 

@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pose_priors.refinement.given.problem import Problem, once
-from pose_priors.refinement.solve.scene import Scene, height_in_image, mean_of_joints, project, start_in_cameras
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.once import once
+from pose_priors.refinement.solve.scene import MIN_DEPTH, Scene, height_in_image, mean_of_joints, project, start_in_cameras
 from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame
 from pose_priors.refinement.solve.terms.kernels import differences, geman_mcclure, squared_norm
 
@@ -82,7 +83,7 @@ class StayNearRoot(Term):
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         start = start_in_cameras(problem)
-        depth = start[..., 2:].clamp_min(0.1)
+        depth = start[..., 2:].clamp_min(MIN_DEPTH)
         moved = (scene.camera_joints[:, :, 0] / scene.growth - start) / depth
         sigma = moved.new_tensor([self.lateral, self.lateral, self.depth])
         along = moved - (start / depth) * moved[..., 2:] * moved.new_tensor([1.0, 1.0, 0.0])

@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pose_priors.refinement.given.problem import Problem, once
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame
 from pose_priors.refinement.solve.terms.kernels import geman_mcclure

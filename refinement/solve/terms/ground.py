@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.solve.contacts import carrying_joints
+from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.scene import Scene, at_joints
 from pose_priors.refinement.solve.terms.base import Term, num_alive, per_person_frame
 from pose_priors.refinement.solve.terms.kernels import differences, geman_mcclure, squared_norm
@@ -24,7 +24,7 @@ class FootSkating(Term):
     """Speed in sigmas at which the kernel has reached half of its bound."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        feet = at_joints(scene.joints, carrying_joints(problem.bodies))
+        feet = at_joints(scene.joints, contact_joints(problem.bodies))
         square = squared_norm(differences(feet)) * (problem.fps / (self.sigma * scene.growth)) ** 2
         both = torch.minimum(scene.contacts[:, 1:], scene.contacts[:, :-1])
         alive = problem.alive[:, 1:] & problem.alive[:, :-1]
@@ -40,7 +40,7 @@ class ContactHeight(Term):
     bound: float = 3.0
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        joints = carrying_joints(problem.bodies)
+        joints = contact_joints(problem.bodies)
         residual = (scene.heights(joints) / scene.growth - problem.bodies.height[:, None, joints]) / self.sigma
         return per_person_frame(scene.contacts * geman_mcclure(residual * residual, self.bound**2), problem.alive, num_alive(problem))
 
@@ -53,7 +53,7 @@ class Penetration(Term):
     """Depth in metres that still passes."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        joints = carrying_joints(problem.bodies)
+        joints = contact_joints(problem.bodies)
         depth = torch.relu(problem.bodies.height[:, None, joints] - scene.heights(joints) / scene.growth) / self.sigma
         return per_person_frame(0.5 * depth * depth, problem.alive, num_alive(problem))
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import Function, once_differentiable
 
 
 def squared_norm(vectors: Tensor) -> Tensor:
     """Squared lengths (...) of vectors (..., D)."""
-    return _SquaredNorm.apply(vectors)
+    return _applied(_SquaredNorm, vectors)
 
 
 def differences(values: Tensor, order: int = 1) -> Tensor:
     """First or second differences along time, (P, T, ...) -> (P, T - order, ...)."""
-    return _Differences.apply(values, order)
+    return _applied(_Differences, values, order)
 
 
 def geman_mcclure(square: Tensor, bound: Tensor | float) -> Tensor:
@@ -26,15 +27,20 @@ def geman_mcclure(square: Tensor, bound: Tensor | float) -> Tensor:
         square: differentiable.
         bound: constant; broadcasts.
     """
-    return _GemanMcClure.apply(square, bound)
+    return _applied(_GemanMcClure, square, bound)
 
 
 def student_t(square: Tensor, freedom: float, dimensions: int) -> Tensor:
     """Minus the log-density of a multivariate Student t, less its constant; `square` is in squared scales."""
-    return _StudentT.apply(square, freedom, dimensions)
+    return _applied(_StudentT, square, freedom, dimensions)
 
 
-class _SquaredNorm(torch.autograd.Function):
+def _applied(function: type[Function], *arguments: Tensor | float) -> Tensor:
+    apply: Callable[..., Tensor] = function.apply
+    return apply(*arguments)
+
+
+class _SquaredNorm(Function):
     @staticmethod
     def forward(ctx: Any, vectors: Tensor) -> Tensor:
         ctx.save_for_backward(vectors)
@@ -43,11 +49,11 @@ class _SquaredNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (vectors,) = ctx.saved_tensors
+        vectors: Tensor = ctx.saved_tensors[0]
         return vectors * (2 * gradient)[..., None]
 
 
-class _Differences(torch.autograd.Function):
+class _Differences(Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, order: int) -> Tensor:
         ctx.order = order
@@ -69,7 +75,7 @@ class _Differences(torch.autograd.Function):
         return out, None
 
 
-class _GemanMcClure(torch.autograd.Function):
+class _GemanMcClure(Function):
     @staticmethod
     def forward(ctx: Any, square: Tensor, bound: Tensor | float) -> Tensor:
         share = bound / (square + bound)
@@ -83,12 +89,13 @@ class _GemanMcClure(torch.autograd.Function):
         return gradient * (0.5 * share * share), None
 
 
-class _StudentT(torch.autograd.Function):
+class _StudentT(Function):
     @staticmethod
     def forward(ctx: Any, square: Tensor, freedom: float, dimensions: int) -> Tensor:
         ctx.save_for_backward(square)
-        ctx.freedom, ctx.half = freedom, 0.5 * (freedom + dimensions)
-        return ctx.half * torch.log1p(square / freedom)
+        half = 0.5 * (freedom + dimensions)
+        ctx.freedom, ctx.half = freedom, half
+        return half * torch.log1p(square / freedom)
 
     @staticmethod
     @once_differentiable

@@ -16,7 +16,7 @@ from pose_priors.refinement.solve.terms.base import Term
 from pose_priors.refinement.solve.terms.smoothness import at_scale
 
 # Transitions that go through the networks at once: what bounds the memory of long clips.
-_AT_ONCE = 4096
+_BATCH = 4096
 
 
 class MotionTerm(Term):
@@ -48,7 +48,7 @@ class MotionTerm(Term):
             return joints.sum() * 0
         states = self.view.states(scene, joints)
         before, after = states[:, :-1][valid], states[:, 1:][valid]
-        step = max(self.chunk, _AT_ONCE // self.chunk * self.chunk)
+        step = max(self.chunk, _BATCH // self.chunk * self.chunk)
         energies = [-self.prior.pair_log_prob(before[i : i + step], after[i : i + step], by).sum() for i in range(0, len(before), step)]
         return torch.stack(energies).sum() / valid.sum()
 

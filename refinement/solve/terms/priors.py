@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pose_priors.body.skeleton import NUM_JOINTS, PARTS
 from pose_priors.priors.base import Prior
-from pose_priors.refinement.given.problem import Bodies, Problem, once
+from pose_priors.refinement.given.problem import Bodies, Problem
+from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import Scene, at_joints
 from pose_priors.refinement.solve.terms.base import Term, num_alive, per_person_frame
 from pose_priors.refinement.solve.terms.kernels import squared_norm

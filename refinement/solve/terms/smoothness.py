@@ -58,7 +58,8 @@ def at_scale(scene: Scene, problem: Problem) -> Tensor:
     size = torch.linalg.vector_norm(scene.rest_joints, dim=(1, 2))
     grown = (size / size.detach() - 1)[:, None, None, None] * scene.camera_joints.detach() @ problem.cameras.w2c[:, :3, :3]
     carried = (scene.alpha - scene.alpha.detach()) * camera_centres(problem.cameras)
-    return scene.joints.detach() + grown + carried[:, None]
+    joints: Tensor = scene.joints.detach() + grown + carried[:, None]
+    return joints
 
 
 def of_free_joints(values: Tensor, scene: Scene) -> Tensor:

@@ -11,13 +11,13 @@ from upstream_truth import make_truth
 from upstream_writers import write_gvhmr
 
 from pose_priors.body.pinhole import project
-from pose_priors.refinement.formats.keypoints import FORMATS, links, observed, placement_error
+from pose_priors.refinement.formats.keypoints import FORMATS, correspondences, observed, placement_error
 from pose_priors.refinement.given.load import load_sequence
 from pose_priors.refinement.given.sizing import size_by_keypoints
 from pose_priors.refinement.solve.noise import estimate_noise
 
 TRUTH = make_truth()
-OF = links("coco17", 24)
+OF = correspondences("coco17", 24)
 JOINTS = TRUTH.camera_joints[0]
 K = np.tile(TRUTH.intrinsics, (len(JOINTS), 1, 1))
 

@@ -20,7 +20,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.bodies import BodyTrack, read_bodies
 from pose_priors.refinement.formats.cameras import read_cameras
 from pose_priors.refinement.formats.depth import DepthMaps
-from pose_priors.refinement.formats.keypoints import FORMATS, format_of, links, observed
+from pose_priors.refinement.formats.keypoints import FORMATS, correspondences, format_of, observed
 from pose_priors.refinement.formats.masks import Masks
 from pose_priors.refinement.formats.point_cloud import read_points
 from pose_priors.refinement.formats.tracks import read_tracks
@@ -266,7 +266,7 @@ def test_an_empty_tracking_folder_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("num_joints", [22, 24, 55])
 def test_links_observe_joints_that_exist_with_weights_of_one(name: str, num_joints: int) -> None:
-    of = links(name, num_joints)
+    of = correspondences(name, num_joints)
     assert len(of) >= 11
     assert all(sum(link.weights) == pytest.approx(1) and max(link.joints) < num_joints for link in of)
     assert len({link.joints for link in of}) == len(of)
@@ -282,8 +282,8 @@ def test_links_observe_joints_that_exist_with_weights_of_one(name: str, num_join
 def test_left_is_left_in_every_format() -> None:
     left_wrist = {"smpl24": 20, "coco17": 9, "openpose25": 7, "coco_wholebody133": 9}
     for name, point in left_wrist.items():
-        assert next(link for link in links(name, 24) if link.points == (point,)).joints == (20,)
-    index_tip_but_one = next(link for link in links("coco_wholebody133", 55) if link.points == (91 + 7,))
+        assert next(link for link in correspondences(name, 24) if link.points == (point,)).joints == (20,)
+    index_tip_but_one = next(link for link in correspondences("coco_wholebody133", 55) if link.points == (91 + 7,))
     assert index_tip_but_one.joints == (27,)
 
 

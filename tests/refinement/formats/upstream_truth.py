@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.layout import layout
 from pose_priors.body.model import forward_kinematics
-from pose_priors.refinement.formats.keypoints import links, observed
+from pose_priors.refinement.formats.keypoints import correspondences, observed
 
 IDS = (3, 7)
 SIZE = (640, 360)
@@ -85,7 +85,7 @@ class Truth:
 
     def keypoints(self, name: str) -> np.ndarray:
         """(P, T, N, 3) pixels and confidence of a format's points, those that joints stand for, the others without confidence."""
-        of = links(name, 24)
+        of = correspondences(name, 24)
         pixels = self.camera_joints @ self.intrinsics.T
         pixels = pixels[..., :2] / pixels[..., 2:]
         points = np.zeros((*pixels.shape[:2], {"coco17": 17, "openpose25": 25, "smpl24": 24}[name], 3))

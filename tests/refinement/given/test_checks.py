@@ -12,8 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from pose_priors.body.pinhole import project
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.keypoints import links
-from pose_priors.refinement.given.checks import FLIP_YZ, pixel_misses
+from pose_priors.refinement.formats.keypoints import correspondences
+from pose_priors.refinement.given.checks import FLIP_YZ, pixel_residuals
 from pose_priors.refinement.given.load import load_problem
 
 MakeClip = Callable[..., Clip]
@@ -130,11 +130,11 @@ def test_a_person_who_misses_the_image_does_not_vote_on_the_scale(clip: MakeClip
     assert not (problem.observations.joint_depth_confidence[0] > 0).any()
 
 
-def test_pixel_misses_are_medians_over_sure_points_or_distances_from_the_box() -> None:
+def test_pixel_residuals_are_medians_over_sure_points_or_distances_from_the_box() -> None:
     rng = np.random.default_rng(0)
     joints = rng.normal([0, 0, 4], 0.4, (3, 24, 3))
     intrinsics = np.tile(np.array([[500.0, 0, 320], [0, 500, 180], [0, 0, 1]]), (3, 1, 1))
-    of = links("smpl24", 24)
+    of = correspondences("smpl24", 24)
     points = np.concatenate([project(joints, intrinsics), np.ones((3, 24, 1))], -1)
     points[0, :, 0] += 7
     points[0, :5, :2], points[0, :5, 2] = 1e4, 0.1
@@ -142,8 +142,8 @@ def test_pixel_misses_are_medians_over_sure_points_or_distances_from_the_box() -
     box = project(joints[1], intrinsics[1])
     boxes = np.full((3, 4), np.nan)
     boxes[1] = *(box.min(0) - 50), *(box.max(0) + 50)
-    found = pixel_misses(joints, intrinsics, points, of, boxes, (640, 360))
+    found = pixel_residuals(joints, intrinsics, points, of, boxes, (640, 360))
     np.testing.assert_allclose(found, [7, 0, 0], atol=1e-9)
     boxes[1] += [1000, 0, 1000, 0]
-    assert pixel_misses(joints, intrinsics, points, of, boxes, (640, 360))[1] > 500
-    assert pixel_misses(-joints, intrinsics, points, of, boxes, (640, 360))[0] == pytest.approx(np.hypot(640, 360))
+    assert pixel_residuals(joints, intrinsics, points, of, boxes, (640, 360))[1] > 500
+    assert pixel_residuals(-joints, intrinsics, points, of, boxes, (640, 360))[0] == pytest.approx(np.hypot(640, 360))

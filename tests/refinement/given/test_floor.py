@@ -1,10 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
+from problems import make_problem
 from scipy.spatial.transform import Rotation
 
-from pose_priors.refinement.given.floor import floor_candidates, ground_plane, level_plane, median_plane, ransac_plane, soles, up_direction
+from pose_priors.refinement.given.floor import (
+    floor_candidates,
+    ground_plane,
+    level_plane,
+    median_plane,
+    ransac_plane,
+    soles,
+    up_direction,
+    with_floor,
+)
 
 TURN = Rotation.from_euler("xz", [170, 8], degrees=True).as_matrix()
 UP = TURN @ [0, 1, 0]
@@ -90,3 +103,22 @@ def test_candidates_and_soles() -> None:
     np.testing.assert_allclose(feet @ UP, 0, atol=0.02)
     points = np.array([0.1, -0.1, 0.5, -0.5])[:, None] * UP
     np.testing.assert_array_equal(floor_candidates(points, feet, UP, 0.25), points[:2])
+
+
+def test_a_problem_without_a_floor_stands_on_its_people() -> None:
+    problem, truth = make_problem(noise=0.0)
+    bare = replace(problem, start=replace(problem.start, ground_plane=torch.full((4,), float("nan"), dtype=torch.float64)))
+    found = with_floor(bare).start.ground_plane
+    assert float(found[:3] @ truth.plane[:3]) > np.cos(np.radians(8))
+    assert float(torch.linalg.vector_norm(found[:3])) == pytest.approx(1)
+    soles = problem.start.joints(problem.bodies)[..., [7, 8, 10, 11], :] - problem.bodies.height[:, None, [7, 8, 10, 11], None] * found[:3]
+    assert float((soles @ found[:3] + found[3]).amin(-1).median()) == pytest.approx(0, abs=0.02)
+
+
+def test_a_floor_that_is_given_is_kept_and_its_points_are_thinned() -> None:
+    problem, _ = make_problem(frames=3)
+    for count, kept in ((0, 0), (4096, 4096), (4097, 2049), (20_000, 4000)):
+        points = torch.arange(3.0 * count).view(count, 3)
+        found = with_floor(replace(problem, observations=replace(problem.observations, floor_points=points)))
+        assert len(found.observations.floor_points) == kept
+        assert torch.equal(found.start.ground_plane, problem.start.ground_plane)

@@ -13,7 +13,6 @@ import torch
 from scenes import Clip, make_clip
 from scipy.spatial.transform import Rotation
 
-from pose_priors.body.model import forward_kinematics
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.problem import Problem
@@ -23,9 +22,7 @@ PERSON = "3_pose_estimation/person_001/smpl_params_camera.npz"
 
 
 def start_joints(problem: Problem) -> np.ndarray:
-    pose = torch.cat([problem.start.global_orient[:, :, None], problem.start.body_pose], 2)
-    joints, _ = forward_kinematics(pose, problem.bodies.rest_joints[:, None], problem.bodies.parents)
-    return (joints + problem.start.pelvis[:, :, None]).numpy()
+    return problem.start.joints(problem.bodies).numpy()
 
 
 def tensors(value: object, prefix: str = "") -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pose_priors.refinement.given.problem import once
+from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.terms.kernels import differences, geman_mcclure, squared_norm, student_t
 
 

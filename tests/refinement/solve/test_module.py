@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.result.summary import RefinementOutput
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
-from pose_priors.refinement.solve.noise import start_joints
 from pose_priors.refinement.solve.terms import KeypointReprojection
 
 QUIET = {"enable_progress_bar": False}
@@ -78,14 +78,16 @@ def test_a_loss_that_is_not_finite_costs_a_step_not_the_run(monkeypatch: pytest.
     assert sum(report["failures"] for report in reports.values()) >= 1
     assert any("not finite" in warning for warning in output.results["warnings"])
     assert torch.isfinite(output.state.joints).all()
-    assert error_mm(output.state.joints, truth, problem.visible) < 0.5 * error_mm(start_joints(problem), truth, problem.visible)
+    assert error_mm(output.state.joints, truth, problem.visible) < 0.5 * error_mm(
+        problem.start.joints(problem.bodies), truth, problem.visible
+    )
 
 
 def test_a_loss_that_is_never_finite_gives_up_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     problem, _ = make_problem(frames=12)
     monkeypatch.setattr(KeypointReprojection, "__call__", lambda self, scene, problem: scene.alpha * math.nan)
     output = Stage5Refiner(SHORT, trainer=QUIET).refine(RefinementInput(problem))
-    torch.testing.assert_close(output.state.joints.double(), start_joints(problem), atol=1e-4, rtol=0)
+    torch.testing.assert_close(output.state.joints.double(), problem.start.joints(problem.bodies), atol=1e-4, rtol=0)
 
 
 def kill(monkeypatch: pytest.MonkeyPatch, folder: Path, epoch: int) -> None:
@@ -126,3 +128,10 @@ def test_a_checkpoint_of_another_run_is_not_resumed(monkeypatch: pytest.MonkeyPa
     kill(monkeypatch, tmp_path, epoch=2)
     other = SHORT.model_copy(update={"lambda_depth": 2.0})
     assert iterations(refine(other, tmp_path)) == iterations(refine(other))
+
+
+def test_a_problem_without_a_floor_is_refused() -> None:
+    problem, _ = make_problem(frames=3)
+    nowhere = replace(problem.start, ground_plane=torch.full((4,), math.nan, dtype=torch.float64))
+    with pytest.raises(ValueError, match="with_floor"):
+        RefinementModule(replace(problem, start=nowhere), RefinementConfig())

@@ -19,7 +19,7 @@ from motion_cases import (
 )
 from problems import make_problem
 from scenes import Clip
-from test_terms import permuted
+from term_cases import permuted
 from torch import Tensor
 
 from pose_priors.configs.base import UserError
@@ -32,7 +32,7 @@ from pose_priors.refinement.result.summary import RefinementOutput, likelihoods
 from pose_priors.refinement.resume import fingerprint
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
-from pose_priors.refinement.solve.motion_states import MotionView, look
+from pose_priors.refinement.solve.motion_states import ClipMotionPrior, MotionView
 from pose_priors.refinement.solve.terms import PosePrior
 from refine import main
 
@@ -52,7 +52,7 @@ SHORT = RefinementConfig(
 
 def test_each_persons_likelihood_is_that_of_her_transitions(prior: MotionCVAE, people: Problem) -> None:
     people = alive_from(people, 2, slice(0, 3))  # too short to say anything
-    motion, scene = look(people, prior, None), scene_of(people, 1.0)
+    motion, scene = ClipMotionPrior(people, prior, None), scene_of(people, 1.0)
     log_prob = prior.transition_log_prob(motion.view.states(scene))
     found = likelihoods(scene, people, None, motion)
     assert list(found) == ["1", "2", "3"]

@@ -16,7 +16,7 @@ from motion_cases import (
     variables_of,
 )
 from problems import make_problem
-from test_terms import permuted
+from term_cases import permuted
 from torch import Tensor
 
 from pose_priors.priors import Likelihood, MotionCVAE, MotionPrior
@@ -24,7 +24,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.summary import summarize
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
-from pose_priors.refinement.solve.motion_states import MotionView, camera_movement, look
+from pose_priors.refinement.solve.motion_states import ClipMotionPrior, MotionView, camera_movement
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.stages import make_stages
 from pose_priors.refinement.solve.terms import MotionLikelihood, MotionScale, MultiPersonScale
@@ -68,7 +68,7 @@ def test_neither_chunks_nor_the_order_of_people_matter(
     batches: list[int] = []
     call = MotionCVAE.pair_log_prob
     monkeypatch.setattr(MotionCVAE, "pair_log_prob", lambda self, a, b, by: batches.append(len(a)) or call(self, a, b, by))
-    monkeypatch.setattr("pose_priors.refinement.solve.terms.motion._AT_ONCE", 8)
+    monkeypatch.setattr("pose_priors.refinement.solve.terms.motion._BATCH", 8)
     for chunk, expected in ((3, [6, 6, 6, 6, 2]), (8, [8, 8, 8, 2]), (20, [20, 6])):
         batches.clear()
         torch.testing.assert_close(value(chunk), whole, rtol=1e-9, atol=1e-9)
@@ -94,13 +94,12 @@ def test_its_gradient_reaches_what_moves_and_is_that_of_finite_differences(prior
         direction = torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
         values = []
         with torch.no_grad():
-            for step in (1e-6, -1e-6):
+            for step in (1e-5, -1e-5):  # smaller ones drown in the rounding of the states
                 parameter.add_(step * direction)
                 values.append(float(term(variables(people), people)))
                 parameter.sub_(step * direction)
         slope = float((gradient * direction).sum())
-        # the quotient of every variable is off by 1e-5, which differs between machines: rounding in values of a few nats
-        assert slope == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-3, abs=3e-5), name
+        assert slope == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-3, abs=1e-5), name
         if name in ("global_orient", "body_pose", "pelvis", "shape", "plane"):
             assert abs(slope) > 1e-3, name
 
@@ -208,7 +207,7 @@ def filmed_from(problem: Problem, share: float) -> Problem:
 
 
 def scale_terms(problem: Problem, prior: MotionPrior | None) -> list[type]:
-    motion = None if prior is None else look(problem, prior, None)
+    motion = None if prior is None else ClipMotionPrior(problem, prior, None)
     return [type(t) for s in make_stages(RefinementConfig(), NOISE, motion=motion) for t, _ in s.terms if t.name == "multi_scale"]
 
 
@@ -233,7 +232,7 @@ def test_without_a_motion_prior_smoothness_stands_in(prior: MotionCVAE, share: f
     problem = filmed_from(make_problem(frames=10)[0], share)
     assert scale_terms(problem, None) == [MultiPersonScale, MultiPersonScale]
     without = {s.name: s for s in make_stages(RefinementConfig(), NOISE)}
-    for stage in make_stages(RefinementConfig(), NOISE, motion=look(problem, prior, None)):
+    for stage in make_stages(RefinementConfig(), NOISE, motion=ClipMotionPrior(problem, prior, None)):
         plain = without[stage.name]
         assert (plain.free, plain.iterations, plain.find_contacts) == (stage.free, stage.iterations, stage.find_contacts)
         kept = {term.name: weight for term, weight in stage.terms if not isinstance(term, MotionTerm)}
@@ -242,7 +241,7 @@ def test_without_a_motion_prior_smoothness_stands_in(prior: MotionCVAE, share: f
 
 
 def test_the_weights_of_motion_multiply_and_zero_leaves_out(prior: MotionCVAE) -> None:
-    motion = look(make_problem(frames=10)[0], prior, None)
+    motion = ClipMotionPrior(make_problem(frames=10)[0], prior, None)
 
     def weights(**fields: float) -> dict[str, float]:
         return {term.name: weight for term, weight in make_stages(RefinementConfig(**fields), NOISE, motion=motion)[-1].terms}

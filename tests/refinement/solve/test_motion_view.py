@@ -20,7 +20,7 @@ from motion_cases import (
 )
 from problems import make_problem
 from scipy.spatial.transform import Rotation
-from test_terms import first_frames
+from term_cases import first_frames
 from torch import Tensor
 
 from pose_priors.body.motion import MotionWindows
@@ -31,7 +31,7 @@ from pose_priors.refinement.result.summary import likelihoods
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.module import RefinementModule
-from pose_priors.refinement.solve.motion_states import MotionView, camera_movement, look
+from pose_priors.refinement.solve.motion_states import ClipMotionPrior, MotionView, camera_movement
 from pose_priors.refinement.solve.terms import MotionLikelihood, MotionScale
 
 FEET = [7, 8, 10, 11]
@@ -203,7 +203,7 @@ def test_clips_too_short_for_a_transition_say_nothing(prior: MotionCVAE, kind: t
     assert float(value.detach()) == 0
     for gradient in torch.autograd.grad(value, list(variables.parameters()), allow_unused=True):
         assert gradient is None or not gradient.any()  # nan is true
-    motion = look(problem, prior, None)
+    motion = ClipMotionPrior(problem, prior, None)
     assert set(likelihoods(scene_of(problem), problem, None, motion).values()) == {0.0}
     torch.testing.assert_close(detect_contacts(scene_of(problem), problem, motion), detect_contacts(scene_of(problem), problem))
 
@@ -214,7 +214,7 @@ def test_a_padded_clip_is_the_same(prior: MotionCVAE, fps: float) -> None:
     found = []
     for multiple in (None, 8, 40):
         clip = padded(problem, multiple)
-        motion = look(clip, prior, None)
+        motion = ClipMotionPrior(clip, prior, None)
         variables = variables_of(clip)
         with torch.no_grad():
             variables.pelvis[:, 11:] = 7.0
@@ -259,7 +259,7 @@ def test_contacts_are_the_priors_where_it_sees_someone(prior: MotionCVAE, fps: f
     every = int(fps / 30)
     problem = alive_from(problem_of(swaying(fps), fps), 1, slice(6 * every, 20 * every + 1))
     problem = alive_from(problem, 0, slice(0, 2 * every + 1))
-    motion, scene = look(problem, prior, 17 * every), scene_of(problem)
+    motion, scene = ClipMotionPrior(problem, prior, 17 * every), scene_of(problem)
     plain, found = detect_contacts(scene, problem), detect_contacts(scene, problem, motion)
     columns = [CONTACT_JOINTS.index(joint) for joint in FEET]
     expected = prior.contact_probabilities(motion.view.states(scene))[..., columns]
@@ -276,10 +276,10 @@ def test_contacts_are_the_priors_where_it_sees_someone(prior: MotionCVAE, fps: f
 
 def test_with_nobody_to_see_contacts_come_from_height_and_speed(prior: MotionCVAE) -> None:
     problem = problem_of(clips(2, 10))
-    motion = look(problem, prior, 3)
+    motion = ClipMotionPrior(problem, prior, 3)
     scene = scene_of(problem)
     assert torch.equal(detect_contacts(scene, problem, motion), detect_contacts(scene, problem))
-    everything = look(problem, prior, None)
+    everything = ClipMotionPrior(problem, prior, None)
     by_motion, by_feet = detect_contacts(scene, problem, everything), detect_contacts(scene, problem)
     assert (by_motion >= by_feet).all()
     in_the_air = dataclasses.replace(scene, joints=scene.joints + scene.normal)

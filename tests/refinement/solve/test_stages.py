@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from pose_priors.refinement.solve import terms as loss_terms
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.noise import NoiseLevels
 from pose_priors.refinement.solve.stages import make_stages
+from pose_priors.refinement.solve.weights import NATURAL_WEIGHTS
 
 NOISE = NoiseLevels(keypoint_px=3.0, rotation_rad=0.01, hand_rotation_rad=0.02, depth_ratio=0.005, bias=0.013)
 NAMES = ["root", "smpl", "motion", "environmental", "scale", "final"]
@@ -70,3 +72,34 @@ def test_what_is_not_to_move_does_not() -> None:
 def test_nonsense_is_refused(field: str, value: object) -> None:
     with pytest.raises(ValidationError):
         RefinementConfig(**{field: value})
+
+
+def test_every_term_has_a_natural_weight_and_a_lambda_of_the_configuration() -> None:
+    public = {getattr(loss_terms, name) for name in loss_terms.__all__} - {loss_terms.Term}
+    assert set(NATURAL_WEIGHTS) == public
+    assert {weight.multiplier for weight in NATURAL_WEIGHTS.values()} == {
+        n for n in RefinementConfig.model_fields if n.startswith("lambda_")
+    }
+
+
+def test_what_each_term_weighs_by_default() -> None:
+    data = {"keypoints": 1.0, "near_root": 1.0, "near_pose": 1.0, "depth": 1.0}
+    body = {"beta": 1.0, "pose": 0.15}
+    floor = {"skate": 1.0, "contact": 1.0, "penetration": 1.0, "scene_floor": 1.0}
+    expected = {
+        "root": data | {"smooth": 0.25},
+        "smpl": data | body | {"smooth": 0.25},
+        "motion": data | body | {"smooth": 0.25},
+        "environmental": data | body | {"smooth": 0.25} | floor,
+        "scale": data | body | {"smooth": 0.25} | floor | {"multi_scale": 0.1},
+        "final": data | body | {"smooth": 0.25} | floor | {"multi_scale": 0.1},
+    }
+    for name, weights in expected.items():
+        found = terms(RefinementConfig(), name)
+        assert list(found) == list(weights)  # in this order, which the rounding of their sum hangs on
+        assert found == pytest.approx(weights)
+
+
+def test_contacts_are_found_from_the_floor_on() -> None:
+    assert [s.name for s in make_stages(RefinementConfig(), NOISE) if s.find_contacts] == ["environmental", "scale", "final"]
+    assert not any(s.find_contacts for s in make_stages(RefinementConfig(enable_environmental_constraints=False), NOISE))

@@ -9,7 +9,7 @@ import torch
 from problems import NUM_JOINTS, make_problem
 
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.solve.noise import estimate_noise, start_joints
+from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.scene import project
 from pose_priors.refinement.solve.variables import Variables
 
@@ -28,7 +28,7 @@ def disturb(variables: Variables, seed: int = 0) -> None:
 def test_zero_is_the_start() -> None:
     problem, _ = make_problem()
     scene = make(problem)(problem)
-    torch.testing.assert_close(scene.joints, start_joints(problem))
+    torch.testing.assert_close(scene.joints, problem.start.joints(problem.bodies))
     torch.testing.assert_close(torch.cat([scene.normal, scene.offset[None]]), problem.start.ground_plane)
     assert scene.alpha.item() == problem.start.alpha0
 

@@ -1,0 +1,37 @@
+"""Which feet carry, and which joints the camera sees."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from problems import make_problem
+
+from pose_priors.refinement.solve.contacts import contact_joints, detect_contacts
+from pose_priors.refinement.solve.noise import estimate_noise
+from pose_priors.refinement.solve.occlusion import facing_joints
+from pose_priors.refinement.solve.variables import Variables
+
+
+def test_contacts_are_found_where_feet_stand_and_not_where_they_fly() -> None:
+    problem, _ = make_problem(noise=0.0)
+    scene = Variables(problem, estimate_noise(problem), 0.05, [])(problem)
+    assert (detect_contacts(scene, problem) > 0.9).all()
+    for raised in (scene.joints + scene.normal * 0.3, scene.joints + torch.arange(24)[:, None, None] * 0.03):
+        assert (detect_contacts(dataclasses.replace(scene, joints=raised), problem) < 0.1).all()
+
+
+def test_an_arm_before_the_chest_hides_it() -> None:
+    problem, _ = make_problem(people=1, frames=2, noise=0.0)
+    scene = Variables(problem, estimate_noise(problem), 0.05, [])(problem)
+    assert facing_joints(scene, problem)[..., 9].all()
+    moved = scene.camera_joints.clone()
+    moved[:, :, 21] = moved[:, :, 9] - torch.tensor([0.0, 0.0, 0.4])
+    facing = facing_joints(dataclasses.replace(scene, camera_joints=moved), problem)
+    assert not facing[..., 9].any()
+    assert facing[..., 21].all()
+
+
+def test_every_carrying_joint_has_a_contact() -> None:
+    problem, _ = make_problem()
+    assert contact_joints(problem.bodies) == [7, 8, 10, 11]
