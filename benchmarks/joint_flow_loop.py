@@ -13,8 +13,8 @@ from pose_priors.priors.joint_flow import JointFlow
 from pose_priors.priors.networks.flows import (
     NUM_BINS,
     TAIL_BOUND,
+    ConditionerMLP,
     PiecewiseRationalQuadraticCouplingTransform,
-    ResidualMLP,
     TailCompression,
     compose,
     standard_normal_log_prob,
@@ -31,7 +31,7 @@ class _Conditioner(nn.Module):
         config = prior.config
         self.hidden_features = config.hidden
         num_context = prior.context.shape[1] * NUM_MATRIX_FEATURES
-        self.net = ResidualMLP(num_inputs + num_context, num_outputs, config.hidden, nn.Linear, config.num_blocks, config.dropout)
+        self.net = ConditionerMLP(num_inputs + num_context, num_outputs, config.hidden, nn.Linear, config.num_blocks, config.dropout)
 
     def forward(self, inputs: Tensor, context: Tensor) -> Tensor:
         return self.net(torch.cat([inputs, context], -1))
@@ -40,7 +40,7 @@ class _Conditioner(nn.Module):
 class JointFlowLoop(nn.Module):
     """A copy of a joint flow of splines that goes from joint to joint, each with its own nflows transform and its own parameters.
 
-    Whitening, context and broad component are worked out for all joints at once, as the joint flow does it: they take little time.
+    Whitening, context and defensive component are worked out for all joints at once, as the joint flow does it: they take little time.
     """
 
     def __init__(self, prior: JointFlow) -> None:
@@ -63,7 +63,7 @@ class JointFlowLoop(nn.Module):
         rotvec = prior.select(pose)
         noise, log_det = self.transformed(pose)
         flow = standard_normal_log_prob(noise) + log_det + prior.whitening(rotvec)[1] + haar_correction(rotvec)
-        return -defend(flow, prior.broad.log_prob(rotvec), prior.config.defensive_weight).sum(-1).mean()
+        return -defend(flow, prior.defensive.log_prob(rotvec), prior.config.defensive_weight).sum(-1).mean()
 
 
 def _flow(prior: JointFlow, joint: int) -> nn.Module:
@@ -79,7 +79,7 @@ def _flow(prior: JointFlow, joint: int) -> nn.Module:
             name: value[joint].T if name.endswith("weight") else value[joint, 0]
             for name, value in grouped.transform_net.net.state_dict().items()
         }
-        layer.to(prior.fill.dtype).transform_net.net.load_state_dict(state)
+        layer.to(prior.default_pose.dtype).transform_net.net.load_state_dict(state)
         layers.append(layer)
     return compose(layers)
 

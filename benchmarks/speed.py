@@ -72,7 +72,7 @@ def alone(function: Callable[[], object], repeats: int) -> float:
 def joint_flow_rows(poses: Tensor, repeats: int, batches: Sequence[int] = (_BATCH, 16)) -> list[Row]:
     """Whole training steps of a joint flow over 19 joints against the loop, with dropout in both."""
     prior = JointFlowConfig(kind="joint_flow").build([j for j in range(1, 22) if j not in (10, 11)])
-    prior.start(poses)
+    prior.fit_statistics(poses)
     loop = JointFlowLoop(prior)
     with torch.no_grad():
         torch.testing.assert_close(prior.eval().loss(poses)["loss"], loop.eval().loss(poses), atol=1e-4, rtol=1e-4)
@@ -190,7 +190,7 @@ def growth_rows(problem: Problem, poses: Tensor, repeats: int) -> list[Row]:
     long = _repeated(problem, frames=8, people=1, size=size)
     crowd = _repeated(problem, frames=1, people=8, size=size)
     prior = GlobalFlowConfig(kind="global_flow").build(range(1, 22))
-    prior.start(poses[:4096])
+    prior.fit_statistics(poses[:4096])
     prior.eval()
     costs: dict[str, dict[int, Callable[[], object]]] = {"frames": {}, "people": {}, "poses, energy of a global flow": {}}
     for factor in (1, 2, 4, 8):

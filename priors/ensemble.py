@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.global_flow import GlobalFlowConfig
 from pose_priors.priors.joint_flow import JointFlowConfig
 
@@ -33,7 +33,7 @@ class EnsembleConfig(PriorConfigBase):
         return Ensemble(self, joint_indices)
 
 
-class Ensemble(DensityPrior):
+class Ensemble(MaximumLikelihoodPrior):
     """p(pose) = 1/K sum_k p_k(pose), with K members of one kind that differ in their random start and in what dropout leaves them.
 
     Each is trained on its own loss, so that each errs in its own way where the data are few; their mixture errs less than any of them
@@ -47,10 +47,10 @@ class Ensemble(DensityPrior):
         self.members = nn.ModuleList(config.member.build(joint_indices) for _ in range(config.num_members))
 
     @torch.no_grad()
-    def start(self, poses: Tensor) -> None:
-        super().start(poses)
+    def fit_statistics(self, poses: Tensor) -> None:
+        super().fit_statistics(poses)
         for member in self.members:
-            member.start(poses)
+            member.fit_statistics(poses)
 
     def log_prob(self, pose: Tensor) -> Tensor:
         return torch.logsumexp(self._of_members(pose), 0) - math.log(len(self.members))
@@ -63,7 +63,7 @@ class Ensemble(DensityPrior):
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        poses = self.fill.expand(num_samples, -1, 3).clone()
+        poses = self.default_pose.expand(num_samples, -1, 3).clone()
         drawn_by = torch.randint(len(self.members), (num_samples,), generator=generator, device=poses.device)
         for number, member in enumerate(self.members):
             rows = (drawn_by == number).nonzero().squeeze(-1)

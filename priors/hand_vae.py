@@ -18,7 +18,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.priors.base import Prior, PriorConfigBase
 from pose_priors.priors.evaluation.scores import round_trip_deg
 from pose_priors.priors.networks.flows import compress
-from pose_priors.priors.networks.hands import ResidualMLP, rotmat_from_6d
+from pose_priors.priors.networks.hands import LinearSkipMLP, rotmat_from_6d
 from pose_priors.priors.so3_density import IsotropicAngularCentralGaussian, half_angle_sine_squared
 
 _HANDS = ("left_hand", "right_hand")
@@ -94,8 +94,8 @@ class HandVAE(Prior):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("std", torch.ones(width))
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.long))
-        self.encoder = ResidualMLP(width, 2 * config.z_dim, config.hidden, config.n_layers, config.dropout)
-        self.decoder = ResidualMLP(config.z_dim, width, config.hidden, config.n_layers, config.dropout)
+        self.encoder = LinearSkipMLP(width, 2 * config.z_dim, config.hidden, config.n_layers, config.dropout)
+        self.decoder = LinearSkipMLP(config.z_dim, width, config.hidden, config.n_layers, config.dropout)
         self.density = IsotropicAngularCentralGaussian(joints_per_unit)
         nn.init.constant_(self.encoder.skip.bias[config.z_dim :], _START_LOG_STD)
 
@@ -104,9 +104,9 @@ class HandVAE(Prior):
         return self.num_units * self.config.z_dim
 
     @torch.no_grad()
-    def start(self, poses: Tensor) -> None:
+    def fit_statistics(self, poses: Tensor) -> None:
         """Sets the standardisation, and the decoder's scale as a part of the data's spread about its mean."""
-        super().start(poses)
+        super().fit_statistics(poses)
         rotvec = self._split(poses).flatten(0, 1)
         features = self._features(rotvec)
         self.mean.copy_(features.mean(0))
@@ -115,9 +115,9 @@ class HandVAE(Prior):
         variance = 4 / 3 * half_angle_sine_squared(roma.rotvec_to_rotmat(rotvec), self._rotations(self.mean)).mean(0)
         self.density.set_scale(_START_SCALE_RATIO * variance.sqrt())
 
-    def plan(self, num_steps: int) -> None:
+    def set_total_steps(self, total_steps: int) -> None:
         """Keeps the warm-up within a third of a short run."""
-        self._warmup_steps = min(self.config.kl_warmup_steps, num_steps // 3)
+        self._warmup_steps = min(self.config.kl_warmup_steps, total_steps // 3)
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         """Negative evidence lower bound of one latent sample, with the weight of its KL term still rising in training mode.
@@ -185,7 +185,7 @@ class HandVAE(Prior):
         return Normal(posterior.mean.flatten(-2), posterior.stddev.flatten(-2))
 
     def decode(self, z: Tensor) -> Tensor:
-        """The decoder's mode: (*batch, latent_dim) -> (*batch, 55, 3), canonical, with `fill` for the joints that are not scored."""
+        """The decoder's mode: (*batch, latent_dim) -> (*batch, 55, 3), canonical, with `default_pose` for the other joints."""
         mode = self._mode(z.unflatten(-1, (self.num_units, self.config.z_dim)))
         rotvec = roma.unitquat_to_rotvec(roma.rotmat_to_unitquat(mode)) * self.reflection
         return self.expand(rotvec.flatten(-3, -2))

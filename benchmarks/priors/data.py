@@ -16,6 +16,7 @@ from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.base import SIDES, DataConfig, PoseDataModule
 from pose_priors.datamodules.view import PoseView
+from pose_priors.priors.default_pose import default_pose
 
 log = logging.getLogger("benchmark")
 
@@ -50,9 +51,10 @@ class BenchmarkData:
         return tuple(JOINT_NAMES[joint] for joint in self.joint_indices)
 
     @cached_property
-    def fill(self) -> Tensor:
-        """(55, 3) the median of the training poses: what joints that are not scored are drawn as."""
-        return self.train.median(0).values
+    def default_pose(self) -> Tensor:
+        """(55, 3) what joints that are not scored are drawn as, and where fits to observations begin: the mean rotations of the training
+        poses, and a root that is not scored upright."""
+        return default_pose(self.train, self.joint_indices)
 
     @cached_property
     def reference(self) -> Tensor:

@@ -59,7 +59,7 @@ def fit(problem: Problem, candidate: Candidate | None, skeleton: Skeleton, max_s
     return at(found.point, slice(None)), found
 
 
-def left_over(
+def remaining_errors(
     candidates: Sequence[Candidate],
     skeleton: Skeleton,
     levels: Mapping[str, tuple[Problem, Problem]],

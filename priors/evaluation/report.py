@@ -25,7 +25,7 @@ _NUM_ATTRIBUTED, _NUM_DRAWS = 24, 16
 
 
 def score(prior: Prior, poses: torch.Tensor) -> dict[str, Any]:
-    """All scores of one prior over held-out poses (N, 55, 3), see `priors.scores` and `priors.comparison`."""
+    """All scores of one prior over held-out poses (N, 55, 3), see `evaluation.scores` and `evaluation.comparison`."""
     num_samples = min(_MAX_SAMPLES, max(1000, len(poses)))
     samples = prior.sample(num_samples, torch.Generator(poses.device).manual_seed(0))
     precision, recall = precision_recall(prior.select(samples), prior.select(poses))
@@ -76,7 +76,7 @@ def plot(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
 def plot_for_paper(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
     """Writes `figure_samples.png`, `figure_joint_nll.png` and `figure_real_corrupted.png`, for print and readable without colour.
 
-    The joints' numbers are the mean over some of the poses of `priors.attribution.nll_per_joint`.
+    The joints' numbers are the mean over some of the poses of `evaluation.attribution.nll_per_joint`.
     """
     names = {path: Path(path).parent.name if len({Path(p).parent.name for p in priors}) == len(priors) else path for path in priors}
     parts = {prior.drawn_part for prior in priors.values()}
@@ -90,13 +90,13 @@ def plot_for_paper(priors: dict[str, Prior], poses: torch.Tensor, output: Path) 
     _save(draw_joint_diagram(means, "NLL of each joint given all others, mean over poses [nats]"), output / "figure_joint_nll.png")
     energies = {}
     for path, prior in priors.items():
-        wrong = corruptions(poses.cpu(), prior.joint_indices)
+        corrupted_by_kind = corruptions(poses.cpu(), prior.joint_indices)
         energies[names[path]] = (
             energies_of(prior, poses),
-            {kind: energies_of(prior, corrupted.to(poses.device)) for kind, corrupted in wrong.items()},
+            {kind: energies_of(prior, corrupted.to(poses.device)) for kind, corrupted in corrupted_by_kind.items()},
         )
-    is_density = all(isinstance(prior, DensityPrior) for prior in priors.values())
-    figure = draw_real_against_corrupted(energies, "NLL [nats]" if is_density else "energy [nats]")
+    are_nll = all(isinstance(prior, DensityPrior) and prior.energy_is_nll for prior in priors.values())
+    figure = draw_real_against_corrupted(energies, "NLL [nats]" if are_nll else "energy [nats]")
     _save(figure, output / "figure_real_corrupted.png")
 
 

@@ -51,7 +51,7 @@ class TailCompression(Transform):
         return outputs, torch.log(torch.cosh(scaled)).sum(-1)
 
 
-class ResidualMLP(nn.Module):
+class ConditionerMLP(nn.Module):
     """The conditioner of a coupling layer: pre-activation residual blocks, the context joined to the input.
 
     Args:

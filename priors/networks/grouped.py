@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pose_priors.priors.networks.flows import ResidualMLP
+from pose_priors.priors.networks.flows import ConditionerMLP
 
 
 class GroupContext(NamedTuple):
@@ -49,7 +49,7 @@ class GroupedConditioner(nn.Module):
             return GroupedLinear(num_groups, n_in, n_out)
 
         self.hidden_features = hidden  # nflows scales a spline's logits by it
-        self.net = ResidualMLP(num_inputs + num_context, num_outputs, hidden, linear, num_blocks, dropout)
+        self.net = ConditionerMLP(num_inputs + num_context, num_outputs, hidden, linear, num_blocks, dropout)
 
     def forward(self, inputs: Tensor, context: GroupContext) -> Tensor:
         features, groups = context

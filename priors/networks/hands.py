@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class ResidualMLP(nn.Module):
+class LinearSkipMLP(nn.Module):
     """A linear map plus a pre-norm residual network that starts at zero, so that principal components are in reach from the first step."""
 
     def __init__(self, num_in: int, num_out: int, hidden: int, n_layers: int, dropout: float) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS
 from pose_priors.configs.base import UserError
 from pose_priors.priors.base import DensityPrior, Prior
+from pose_priors.priors.default_pose import default_pose
 
 CASES = dict(cases())
 STEPS = 20
@@ -25,10 +26,17 @@ def _is_density(name: str) -> bool:
     return isinstance(CASES[name].build(JOINTS), DensityPrior)
 
 
+def _is_likelihood(name: str) -> bool:
+    prior = CASES[name].build(JOINTS)
+    return isinstance(prior, DensityPrior) and prior.energy_is_nll
+
+
 DENSITIES = [name for name in CASES if _is_density(name)]
+LIKELIHOODS = [name for name in DENSITIES if _is_likelihood(name)]
 
 every_prior = pytest.mark.parametrize("name", CASES)
 every_density = pytest.mark.parametrize("name", DENSITIES)
+every_likelihood = pytest.mark.parametrize("name", LIKELIHOODS)
 
 
 @cache
@@ -161,8 +169,8 @@ def test_samples_are_canonical_repeatable_and_filled(name: str) -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     others = [i for i in range(NUM_JOINTS) if i not in prior.joint_indices and not (i == 0 and conditioned_on_root(prior))]
-    assert torch.equal(first[:, others], prior.fill[others].expand(7, -1, -1))
-    assert torch.equal(prior.fill, make_poses(256).median(0).values)
+    assert torch.equal(first[:, others], prior.default_pose[others].expand(7, -1, -1))
+    assert torch.equal(prior.default_pose, default_pose(make_poses(256), prior.joint_indices))
     assert prior.sample(2).shape == (2, NUM_JOINTS, 3)
 
 
@@ -213,7 +221,7 @@ def test_start_is_finite_and_the_same_on_every_rank(name: str) -> None:
     ranks = [copy.deepcopy(prior) for _ in range(2)]
     for rank, on_rank in enumerate(ranks):
         torch.manual_seed(rank)
-        on_rank.start(make_poses(256))
+        on_rank.fit_statistics(make_poses(256))
     for (key, first), second in zip(ranks[0].state_dict().items(), ranks[1].state_dict().values(), strict=True):
         assert torch.isfinite(first).all(), key
         assert torch.equal(first, second), key
@@ -246,10 +254,10 @@ def test_reconstruction_is_a_canonical_pose(name: str) -> None:
     assert back.shape == poses.shape
     assert back.norm(dim=-1).max() <= math.pi + 1e-5
     others = [i for i in range(NUM_JOINTS) if i not in prior.joint_indices]
-    assert torch.equal(back[:, others], prior.fill[others].expand(20, -1, -1))
+    assert torch.equal(back[:, others], prior.default_pose[others].expand(20, -1, -1))
 
 
-@every_density
+@every_likelihood
 def test_reconstruction_of_a_density_is_exact(name: str) -> None:
     prior = _prior(name)
     double = copy.deepcopy(prior).double()
@@ -265,10 +273,29 @@ def test_log_prob_in_double_precision(name: str) -> None:
     double = copy.deepcopy(prior).double().log_prob(poses.double())
     assert double.dtype == torch.float64
     torch.testing.assert_close(double.float(), prior.log_prob(poses), rtol=1e-3, atol=1e-2)
-    assert torch.equal(prior.energy(poses), -prior.log_prob(poses))
 
 
-# Densities against Monte-Carlo integrals. The proposal is written down here, from its definition, and shares no code with the priors.
+@every_density
+def test_energy_is_the_negative_log_density_exactly_where_it_says_so(name: str) -> None:
+    prior, poses = _prior(name), make_poses(20, seed=11)
+    assert isinstance(prior, DensityPrior)
+    assert torch.equal(prior.energy(poses), -prior.log_prob(poses)) == prior.energy_is_nll
+
+
+@every_density
+def test_conditional_densities_are_there_where_it_says_so(name: str) -> None:
+    prior, poses = _prior(name), make_poses(5, seed=11)
+    assert isinstance(prior, DensityPrior)
+    visible = torch.rand(5, NUM_JOINTS, generator=torch.Generator().manual_seed(0)) < 0.5
+    if prior.has_conditional_density:
+        assert prior.completes
+        assert torch.isfinite(prior.log_prob_given(poses, visible)).all()
+    else:
+        with pytest.raises(ValueError, match="conditional"):
+            prior.log_prob_given(poses, visible)
+
+
+# Densities against Monte-Carlo integrals, where they are cheap enough; flow matching's are in its own tests. The proposal is written down here, from its definition, and shares no code with the priors.
 
 
 def _log_wrapped_normal(rotvec: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -302,7 +329,7 @@ def _as_poses(rotvec: Tensor, joints: tuple[int, ...]) -> Tensor:
     return poses
 
 
-@every_density
+@every_likelihood
 @pytest.mark.parametrize("joints", [(16,), (16, 20)], ids=["one", "two"])
 def test_density_integrates_to_one(name: str, joints: tuple[int, ...]) -> None:
     """What flows and Gaussians put beyond pi is lost by design, hence a little less than one is allowed, but not more."""
@@ -324,7 +351,7 @@ def test_density_integrates_to_one(name: str, joints: tuple[int, ...]) -> None:
     assert 0.95 - 3 * error < weights.mean() < 1 + 3 * error
 
 
-@every_density
+@every_likelihood
 @pytest.mark.parametrize("joints", [(16,), (16, 20)], ids=["one", "two"])
 def test_samples_follow_the_density(name: str, joints: tuple[int, ...]) -> None:
     """The mean of g / p over samples of p is the integral of g, one, for any density g that lies within p."""

@@ -27,7 +27,7 @@ def _config(**settings: Any) -> FlowMatchingConfig:
 def _started(**settings: Any) -> FlowMatching:
     torch.manual_seed(0)
     prior = _config(**settings).build(JOINTS).double()
-    prior.start(make_poses(500).double())
+    prior.fit_statistics(make_poses(500).double())
     return prior.eval()
 
 
@@ -98,7 +98,7 @@ def test_it_starts_with_independent_gaussians_of_the_data() -> None:
     log_det = log_det.sum(-1)
     spread = data.std(0).clamp_min(0.1)  # that of a hinge's other axes
     flow = torch.distributions.Normal(data.mean(0), spread).log_prob(x).sum(-1) + log_det
-    expected = defend(flow, prior.broad.log_prob(prior.select(poses)).sum(-1), 0.01)
+    expected = defend(flow, prior.defensive.log_prob(prior.select(poses)).sum(-1), 0.01)
     torch.testing.assert_close(prior.log_prob(poses), expected, rtol=0, atol=1e-2)
     drawn, _ = prior._features(prior.select(prior.sample(4000, torch.Generator().manual_seed(0))))
     quartiles = torch.tensor([0.25, 0.75]).double()
@@ -121,7 +121,7 @@ def test_density_against_the_jacobian() -> None:
         flow = torch.distributions.Normal(0.0, 1.0).log_prob(noise_of(rotvec)).sum() + torch.linalg.slogdet(jacobian).logabsdet
         for w in rotvec:
             flow = flow - log_volume(w)
-        expected = defend(flow, prior.broad.log_prob(rotvec).sum(), prior.config.defensive_weight)
+        expected = defend(flow, prior.defensive.log_prob(rotvec).sum(), prior.config.defensive_weight)
         torch.testing.assert_close(prior.log_prob(pose), expected, rtol=0, atol=1e-3)
 
 
@@ -287,7 +287,7 @@ def test_far_from_the_data_the_density_is_the_broad_ones(of_a_chain: tuple[FlowM
     prior, poses = copy.deepcopy(of_a_chain[0]).double(), random_rotations(100).double()
     with torch.no_grad():
         log_prob = prior.log_prob(poses)
-        broad = prior.broad.log_prob(prior.select(poses)).sum(-1) + math.log(prior.config.defensive_weight)
+        broad = prior.defensive.log_prob(prior.select(poses)).sum(-1) + math.log(prior.config.defensive_weight)
     assert (log_prob >= broad - 1e-9).all()
     assert float((log_prob - broad).median()) < 1
 

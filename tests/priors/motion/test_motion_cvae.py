@@ -42,7 +42,7 @@ WINDOWS = synthetic_windows(48, num_source_frames(FRAMES))
 def _started(config: MotionCVAEConfig, seed: int = 0) -> MotionCVAE:
     torch.manual_seed(seed)
     prior = config.build()
-    prior.start(WINDOWS)
+    prior.fit_statistics(WINDOWS)
     return prior.eval()
 
 
@@ -65,7 +65,7 @@ def test_the_loss_is_finite_and_falls(config: MotionCVAEConfig) -> None:
     assert all(math.isfinite(value) for value in before.values())
     assert before.keys() >= {"loss", "bound", "divergence", "prediction", "contacts"}
     optimizer = torch.optim.Adam(prior.parameters(), 2e-3)
-    prior.plan(40)
+    prior.set_total_steps(40)
     prior.train()
     for _ in range(40):
         loss = prior.loss(WINDOWS)["loss"]
@@ -146,7 +146,7 @@ def test_the_critic_can_be_left_out(prior: MotionCVAE) -> None:
     parts = prior.bound(found, found.posterior[0])[0]
     evidence = prior.independent * parts.sum(1)
     torch.testing.assert_close(prior.transition_log_prob(states, by="evidence").flatten(), evidence, rtol=1e-5, atol=1e-4)
-    ratio = prior.critic(found.inputs, found.residual / prior.density.std, prior.independent * (parts - prior.typical))
+    ratio = prior.critic(found.inputs, found.residual / prior.density.std, prior.independent * (parts - prior.parts_mean))
     torch.testing.assert_close(prior.transition_log_prob(states).flatten(), ratio, rtol=1e-5, atol=1e-4)
     assert ratio.std() > 1e-3
 
@@ -195,7 +195,7 @@ def test_joints_that_touch_stand_still_or_go_on() -> None:
     with torch.no_grad():
         density.log_scale.copy_(0.5 * torch.randn(CHANGE_DIM) - 1)  # some below the floor
         density.log_stance.fill_(math.log(0.08))
-    residual, guess = torch.randn(2, 5, CHANGE_DIM).double()
+    residual, predicted = torch.randn(2, 5, CHANGE_DIM).double()
     velocity, logits = 0.1 * torch.randn(5, 66).double(), 3 * torch.randn(5, len(CONTACT_JOINTS)).double()
     scales = density.log_scale.exp().clamp_min(0.2) * density.std
     assert (density.log_scale.exp() < 0.2).any()
@@ -203,14 +203,14 @@ def test_joints_that_touch_stand_still_or_go_on() -> None:
         total = 0.0
         touching = {CHANGE["joints_vel"].start + 3 * joint + k for joint in CONTACT_JOINTS for k in range(3)}
         for i in set(range(CHANGE_DIM)) - touching:
-            total += float(StudentT(4.0, guess[n, i], scales[i]).log_prob(residual[n, i]))
+            total += float(StudentT(4.0, predicted[n, i], scales[i]).log_prob(residual[n, i]))
         for c, joint in enumerate(CONTACT_JOINTS):
             at = slice(CHANGE["joints_vel"].start + 3 * joint, CHANGE["joints_vel"].start + 3 * joint + 3)
             contact = torch.sigmoid(logits[n, c])
             still = Normal(torch.zeros(3).double(), 0.08).log_prob(velocity[n, 3 * joint : 3 * joint + 3]).sum().exp()
-            going = StudentT(4.0, guess[n, at], scales[at]).log_prob(residual[n, at]).sum().exp()
+            going = StudentT(4.0, predicted[n, at], scales[at]).log_prob(residual[n, at]).sum().exp()
             total += float((contact * still + (1 - contact) * going).log())
-        found = density(residual[n : n + 1], guess[n : n + 1], velocity[n : n + 1], logits[n : n + 1])
+        found = density(residual[n : n + 1], predicted[n : n + 1], velocity[n : n + 1], logits[n : n + 1])
         found = sum(found)
         assert float(found) == pytest.approx(total, rel=1e-9)
 
