@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,15 @@ def _cell(value: Any) -> str:
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def as_drawn(poses: torch.Tensor, priors: Iterable[Prior]) -> torch.Tensor:
+    """Poses (N, 55, 3) to be drawn beside samples: with their roots upright, as those of samples are, unless a prior has learnt them."""
+    if any(0 in prior.joint_indices for prior in priors):
+        return poses
+    poses = poses.clone()
+    poses[:, 0] = 0
+    return poses
+
+
 def plot(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
     """Writes histograms of energies, samples of each prior, some of the poses, and each joint's likelihood under the joint flows."""
     names = {path: f"{i}: {Path(path).parent.name}" for i, path in enumerate(priors)}
@@ -64,7 +74,8 @@ def plot(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
         draw_poses(samples, part=prior.drawn_part).savefig(output / f"samples_{i}_{Path(path).parent.name}.png", dpi=120)
     parts = {prior.drawn_part for prior in priors.values()}
     part = parts.pop() if len(parts) == 1 else "body"
-    draw_poses(poses[torch.linspace(0, len(poses) - 1, _NUM_DRAWN).long()], part=part).savefig(output / "data.png", dpi=120)
+    some = poses[torch.linspace(0, len(poses) - 1, _NUM_DRAWN).long()]
+    draw_poses(as_drawn(some, priors.values()), part=part).savefig(output / "data.png", dpi=120)
     flows = {names[path]: prior for path, prior in priors.items() if isinstance(prior, JointFlow)}
     if flows and len({prior.joints for prior in flows.values()}) == 1:
         with torch.no_grad():
@@ -81,7 +92,7 @@ def plot_for_paper(priors: dict[str, Prior], poses: torch.Tensor, output: Path) 
     names = {path: Path(path).parent.name if len({Path(p).parent.name for p in priors}) == len(priors) else path for path in priors}
     parts = {prior.drawn_part for prior in priors.values()}
     some = torch.linspace(0, len(poses) - 1, _NUM_IN_GRID).long()
-    rows = {"data": poses[some]} | {
+    rows = {"data": as_drawn(poses[some], priors.values())} | {
         names[path]: prior.sample(_NUM_IN_GRID, torch.Generator(poses.device).manual_seed(1)) for path, prior in priors.items()
     }
     _save(draw_sample_grid(rows, parts.pop() if len(parts) == 1 else "body"), output / "figure_samples.png")
