@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pose_priors.body.rotations import NUM_MATRIX_FEATURES, haar_correction
 from pose_priors.priors.angular_central_gaussian import defend
 from pose_priors.priors.joint_flow import JointFlow
-from pose_priors.priors.networks.flows import (
+from pose_priors.priors.networks.flows import (  # type: ignore[attr-defined]  # nflows' own transform, by the one door to it
     NUM_BINS,
     TAIL_BOUND,
     ConditionerMLP,
@@ -34,7 +34,8 @@ class _Conditioner(nn.Module):
         self.net = ConditionerMLP(num_inputs + num_context, num_outputs, config.hidden, nn.Linear, config.num_blocks, config.dropout)
 
     def forward(self, inputs: Tensor, context: Tensor) -> Tensor:
-        return self.net(torch.cat([inputs, context], -1))
+        outputs: Tensor = self.net(torch.cat([inputs, context], -1))
+        return outputs
 
 
 class JointFlowLoop(nn.Module):
@@ -81,7 +82,8 @@ def _flow(prior: JointFlow, joint: int) -> nn.Module:
         }
         layer.to(prior.default_pose.dtype).transform_net.net.load_state_dict(state)
         layers.append(layer)
-    return compose(layers)
+    flow: nn.Module = compose(layers)
+    return flow
 
 
 def training_step(model: nn.Module, loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer) -> None:

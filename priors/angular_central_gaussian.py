@@ -59,14 +59,16 @@ class AngularCentralGaussian(nn.Module):
         quat = roma.rotvec_to_unitquat(canonicalize(rotvec))
         scatter = self.scatter.double()
         log_det = torch.linalg.slogdet(scatter).logabsdet
-        return (-0.5 * log_det).to(quat) - 2 * _quadratic(quat, torch.linalg.inv(scatter).to(quat)).log()
+        log_prob: Tensor = (-0.5 * log_det).to(quat) - 2 * _quadratic(quat, torch.linalg.inv(scatter).to(quat)).log()
+        return log_prob
 
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """(num_samples, J, 3) canonical rotation vectors."""
         root = torch.linalg.cholesky(self.scatter)
         noise = torch.randn(num_samples, *root.shape[:2], generator=generator, dtype=root.dtype, device=root.device)
         quat = torch.einsum("jab,njb->nja", root, noise)
-        return roma.unitquat_to_rotvec(quat / torch.linalg.vector_norm(quat, dim=-1, keepdim=True))
+        rotvec: Tensor = roma.unitquat_to_rotvec(quat / torch.linalg.vector_norm(quat, dim=-1, keepdim=True))
+        return rotvec
 
 
 def _quadratic(quat: Tensor, precision: Tensor) -> Tensor:

@@ -244,7 +244,8 @@ class MotionPrior(TrainablePrior):
     def transition_log_prob(self, states: Tensor, by: Likelihood = "contrast") -> Tensor:
         """The same of each transition of motions, in one call: states (..., T, 339) -> (..., T - 1)."""
         before, after = states[..., :-1, :], states[..., 1:, :]
-        return self.pair_log_prob(before.flatten(0, -2), after.flatten(0, -2), by).unflatten(0, before.shape[:-1])
+        log_prob: Tensor = self.pair_log_prob(before.flatten(0, -2), after.flatten(0, -2), by).unflatten(0, before.shape[:-1])
+        return log_prob
 
     @abstractmethod
     def contact_probabilities(self, states: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -46,10 +46,14 @@ class Ensemble(MaximumLikelihoodPrior):
         self.config = config
         self.members = nn.ModuleList(config.member.build(joint_indices) for _ in range(config.num_members))
 
+    @property
+    def _members(self) -> list[MaximumLikelihoodPrior]:
+        return [cast(MaximumLikelihoodPrior, member) for member in self.members]
+
     @torch.no_grad()
     def fit_statistics(self, poses: Tensor) -> None:
         super().fit_statistics(poses)
-        for member in self.members:
+        for member in self._members:
             member.fit_statistics(poses)
 
     def log_prob(self, pose: Tensor) -> Tensor:
@@ -57,7 +61,7 @@ class Ensemble(MaximumLikelihoodPrior):
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         """The mean of what the members minimise in training, the mixture's own negative log-likelihood in evaluation mode."""
-        of_members = [member.loss(pose) for member in self.members]
+        of_members = [member.loss(pose) for member in self._members]
         values = {name: torch.stack([loss[name] for loss in of_members]).mean() for name in of_members[0]}
         return values if self.training else values | super().loss(pose)
 
@@ -65,7 +69,7 @@ class Ensemble(MaximumLikelihoodPrior):
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         poses = self.default_pose.expand(num_samples, -1, 3).clone()
         drawn_by = torch.randint(len(self.members), (num_samples,), generator=generator, device=poses.device)
-        for number, member in enumerate(self.members):
+        for number, member in enumerate(self._members):
             rows = (drawn_by == number).nonzero().squeeze(-1)
             if len(rows):
                 poses[rows] = member.sample(len(rows), generator)
@@ -73,10 +77,10 @@ class Ensemble(MaximumLikelihoodPrior):
 
     def reconstruct(self, pose: Tensor) -> Tensor:
         """Through the latent space of the member that finds the pose most likely."""
-        back = torch.stack([member.reconstruct(pose) for member in self.members])
+        back = torch.stack([member.reconstruct(pose) for member in self._members])
         best = self._of_members(pose).argmax(0)
         return back[best, torch.arange(len(best), device=back.device)]
 
     def _of_members(self, pose: Tensor) -> Tensor:
         """Log-densities under each member, (K, *batch)."""
-        return torch.stack([member.log_prob(pose) for member in self.members])
+        return torch.stack([member.log_prob(pose) for member in self._members])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Literal
+from functools import partial, reduce
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pose_priors.body.rotations import haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
 from pose_priors.priors.base import DensityPrior, PriorConfigBase
-from pose_priors.priors.networks.eager_gradient import EagerGradient
+from pose_priors.priors.networks.eager_gradient import eagerly
 from pose_priors.priors.networks.flows import TailCompression, standard_normal_log_prob
 from pose_priors.priors.networks.velocity import VelocityField, integrate, nodes_from_data, times_to_data
 from pose_priors.priors.standardize import Whitening
@@ -87,6 +87,10 @@ class FlowMatching(DensityPrior):
         # of one length, which keeps their second moments and takes most of the luck out of a few draws
         self.register_buffer("noise", math.sqrt(self.num_features) * nn.functional.normalize(drawn))
 
+    @property
+    def _fields(self) -> list[VelocityField]:
+        return [cast(VelocityField, network) for network in self.networks]
+
     @torch.no_grad()
     def fit_statistics(self, poses: Tensor) -> None:
         super().fit_statistics(poses)
@@ -94,14 +98,14 @@ class FlowMatching(DensityPrior):
         self.whitening.fit(rotvec)
         self.defensive.fit(rotvec)
         features, _ = self._features(rotvec)
-        for network in self.networks:
+        for network in self._fields:
             network.fit(features)
 
     def velocity(self, x: Tensor, time: Tensor, visible: Tensor | None = None) -> Tensor:
         """The mean of the networks: (*batch, 3 J), (*batch), and of which joints x holds what they end in, (*batch, J), none by default ->
         (*batch, 3 J), zero at those joints."""
         given = None if visible is None else visible.to(x)
-        return self._mean([network(x, time, given) for network in self.networks], visible)
+        return self._mean([network(x, time, given) for network in self._fields], visible)
 
     def energy(self, pose: Tensor) -> Tensor:
         """A bound on `-log_prob` in nats, in `num_draws` passes of a network: (*batch, 55, 3) -> (*batch,).
@@ -114,14 +118,14 @@ class FlowMatching(DensityPrior):
         # x - x_hat = (1 - t) (x - noise - v); over log SNR, half the integrand is t^2 |x - noise - v|^2 / 2.
         first, last = (2 * math.log(t / (1 - t)) for t in (_FIRST_TIME, _LAST_TIME))
         width = (last - first) / self.config.num_draws
-        bound = 0.5 * self.num_features * (1 + math.log(2 * math.pi) - last)
+        bound = torch.full_like(x[..., 0], 0.5 * self.num_features * (1 + math.log(2 * math.pi) - last))
         # what the passes leave for the gradient is a megabyte a pose: of many poses the gradient is taken at once, pass by pass
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
         at_once = torch.is_grad_enabled() and x[..., 0].numel() > _MAX_KEPT and frozen
         for number, noise in enumerate(self.noise):
             time = torch.sigmoid(0.5 * (first + (number + 0.5) * width * torch.ones_like(x[..., 0])))
             of_draw = partial(_squared_residual, self.networks[number % len(self.networks)], noise=noise, time=time)
-            residual = EagerGradient.apply(x, of_draw) if at_once else of_draw(x)
+            residual = eagerly(of_draw, x) if at_once else of_draw(x)
             bound = bound + 0.5 * width * time.square() * residual
         return -defend(log_det.sum(-1) - bound, self.defensive.log_prob(rotvec).sum(-1), self.config.defensive_weight)
 
@@ -159,7 +163,7 @@ class FlowMatching(DensityPrior):
             # held-out poses meet the same noise each time, so that epochs can be compared
             return {"loss": self._velocity_error(self.velocity, x, torch.Generator(x.device).manual_seed(0), None)}
         visible = draw_visible(len(x), self.joint_indices, x.device) if self.completes else None
-        return {"loss": torch.stack([self._velocity_error(network, x, None, visible) for network in self.networks]).mean()}
+        return {"loss": torch.stack([self._velocity_error(network, x, None, visible) for network in self._fields]).mean()}
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
@@ -209,7 +213,7 @@ class FlowMatching(DensityPrior):
             # a path costs little beside its Jacobians: it is followed from each of these to the next
             x = integrate(field, x, [before, after])
             time = torch.full_like(x[:, 0], after)
-            slopes = self._mean([network.slopes(x, time, given) for network in self.networks], visible)
+            slopes = self._mean([network.slopes(x, time, given) for network in self._fields], visible)
             integral, before = integral + weight * slopes.sum(-1), after
         return integrate(field, x, [before, 0.0]), integral
 
@@ -223,7 +227,7 @@ class FlowMatching(DensityPrior):
 
     def _mean(self, of_networks: list[Tensor], visible: Tensor | None) -> Tensor:
         """(*batch, 3 J) each, zero where joints are `visible`."""
-        mean = sum(of_networks) / len(of_networks)
+        mean = reduce(torch.add, of_networks) / len(of_networks)
         return mean if visible is None else mean * ~_by_feature(visible)
 
     def _features(self, rotvec: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,6 +39,9 @@ class Gaussian(MaximumLikelihoodPrior):
     defensive component bounds its energy.
     """
 
+    scale: Tensor
+    centre: Tensor
+
     def __init__(self, config: GaussianConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
@@ -91,7 +94,8 @@ class Gaussian(MaximumLikelihoodPrior):
         blocks = standard_normal_log_prob(self._whiten(rotvec)) + self.log_diagonal.sum(-1)
         if self.config.covariance == "full":
             return blocks + by_joint.sum(-1, keepdim=True)
-        return blocks.unflatten(-1, (self.num_joints, -1)).sum(-1) + by_joint
+        of_joints: Tensor = blocks.unflatten(-1, (self.num_joints, -1)).sum(-1)
+        return of_joints + by_joint
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
@@ -113,11 +117,13 @@ class Gaussian(MaximumLikelihoodPrior):
     def _colour(self, noise: Tensor) -> Tensor:
         """The inverse: (*batch, blocks, size) -> (*batch, J, 3)."""
         blocks = torch.linalg.solve_triangular(self._root(), (noise + self.shift).unsqueeze(-1), upper=False)
-        return (blocks.flatten(-3) * self.scale + self.centre).unflatten(-1, (self.num_joints, 3))
+        rotvec: Tensor = (blocks.flatten(-3) * self.scale + self.centre).unflatten(-1, (self.num_joints, 3))
+        return rotvec
 
     def _blocks(self, rotvec: Tensor) -> Tensor:
         """(*batch, J, 3) -> standardised (*batch, blocks, size)."""
-        return ((rotvec.flatten(-2) - self.centre) / self.scale).unflatten(-1, self.shift.shape)
+        blocks: Tensor = ((rotvec.flatten(-2) - self.centre) / self.scale).unflatten(-1, self.shift.shape)
+        return blocks
 
     def _root(self) -> Tensor:
         """The lower-triangular root of each block's precision, (blocks, size, size)."""

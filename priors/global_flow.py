@@ -63,18 +63,18 @@ class GlobalFlow(MaximumLikelihoodPrior):
     def __init__(self, config: GlobalFlowConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
-        self._given = config.condition if config.use_conditioning else None
-        if self._given == "global_orient" and 0 in self.joint_indices:
+        self._condition = config.condition if config.use_conditioning else None
+        if self._condition == "global_orient" and 0 in self.joint_indices:
             raise UserError(
                 "model.condition is global_orient, and the root's orientation is also among the joints to learn: set "
                 "data.include_root=false, or model.condition=visible_joints"
             )
         self.whitening = Whitening(self.num_joints)
         self.defensive = AngularCentralGaussian(self.num_joints)
-        self.root = AngularCentralGaussian(1) if self._given == "global_orient" else None
+        self.root = AngularCentralGaussian(1) if self._condition == "global_orient" else None
         num_features = 3 * self.num_joints
-        context_sizes = {"visible_joints": (NUM_MATRIX_FEATURES + 1) * self.num_joints, "global_orient": NUM_MATRIX_FEATURES}
-        num_context = context_sizes.get(self._given, 0)
+        context_sizes = {None: 0, "visible_joints": (NUM_MATRIX_FEATURES + 1) * self.num_joints, "global_orient": NUM_MATRIX_FEATURES}
+        num_context = context_sizes[self._condition]
 
         def conditioner(num_inputs: int, num_outputs: int) -> nn.Module:
             return _Conditioner(num_inputs, num_context, num_outputs, config)
@@ -115,7 +115,7 @@ class GlobalFlow(MaximumLikelihoodPrior):
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         rotvec, visible = self.select(pose), None
-        if self._given == "visible_joints" and self.training:
+        if self._condition == "visible_joints" and self.training:
             visible = draw_visible(len(pose), self.joint_indices, device=pose.device)
         flow = self._flow_log_prob(rotvec, self._context(pose, visible), visible)
         hidden = torch.ones_like(rotvec[..., 0], dtype=torch.bool) if visible is None else ~visible
@@ -144,7 +144,7 @@ class GlobalFlow(MaximumLikelihoodPrior):
 
     @property
     def completes(self) -> bool:
-        return self._given == "visible_joints"
+        return self._condition == "visible_joints"
 
     def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
         return self._draw(pose, visible, generator)
@@ -171,22 +171,22 @@ class GlobalFlow(MaximumLikelihoodPrior):
         rotvec = rotvec.reshape(-1, self.num_joints, 3)
         white, log_det = self.whitening(rotvec)
         per_joint = log_det + haar_correction(rotvec)
-        of_filler = torch.zeros_like(log_det)
+        filler_log_prob = torch.zeros_like(log_det)
         if visible is not None:
             filler = torch.randn_like(white)
             white = torch.where(visible.unsqueeze(-1), filler, white)
             per_joint = per_joint * ~visible
-            of_filler = standard_normal_log_prob(filler) * visible
+            filler_log_prob = standard_normal_log_prob(filler) * visible
         noise, flow_log_det = self.transform(white.flatten(1), context)
-        log_prob = standard_normal_log_prob(noise) + flow_log_det + per_joint.sum(-1) - of_filler.sum(-1)
+        log_prob: Tensor = standard_normal_log_prob(noise) + flow_log_det + per_joint.sum(-1) - filler_log_prob.sum(-1)
         return log_prob.view(batch)
 
     def _context(self, pose: Tensor, visible: Tensor | None) -> Tensor | None:
         """What the conditioners see beside the pose: (B, context) or None."""
-        if self._given is None:
+        if self._condition is None:
             return None
         pose = pose.reshape(-1, *pose.shape[-2:])
-        if self._given == "global_orient":
+        if self._condition == "global_orient":
             return matrix_features(canonicalize(pose[:, :1].to(self.default_pose.dtype))).flatten(1)
         rotvec = self.select(pose)
         seen = rotvec.new_zeros(rotvec.shape[:-1]) if visible is None else visible.to(rotvec)
@@ -202,4 +202,5 @@ class _Conditioner(nn.Module):
         self.net = ConditionerMLP(num_inputs + num_context, num_outputs, config.hidden, nn.Linear, config.num_blocks, config.dropout)
 
     def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
-        return self.net(inputs if context is None else torch.cat([inputs, context], -1))
+        outputs: Tensor = self.net(inputs if context is None else torch.cat([inputs, context], -1))
+        return outputs

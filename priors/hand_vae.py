@@ -214,17 +214,20 @@ class HandVAE(Prior):
 
     def _split(self, pose: Tensor) -> Tensor:
         """(*batch, 55, 3) -> (*batch, units, joints per unit, 3), left hands mirrored where hands are modelled one by one."""
-        return self.select(pose).unflatten(-2, self.reflection.shape[:2]) * self.reflection
+        units: Tensor = self.select(pose).unflatten(-2, self.reflection.shape[:2])
+        return units * self.reflection
 
     def _features(self, rotvec: Tensor) -> Tensor:
         if self.config.type == "standard":
             return rotvec.flatten(-2)
-        return roma.rotvec_to_rotmat(rotvec)[..., :2].transpose(-1, -2).flatten(-3)
+        columns: Tensor = roma.rotvec_to_rotmat(rotvec)[..., :2].transpose(-1, -2)
+        return columns.flatten(-3)
 
     def _rotations(self, features: Tensor) -> Tensor:
-        if self.config.type == "standard":
-            return roma.rotvec_to_rotmat(features.unflatten(-1, (-1, 3)))
-        return rotmat_from_6d(features.unflatten(-1, (-1, 6)))
+        if self.config.type == "so3":
+            return rotmat_from_6d(features.unflatten(-1, (-1, 6)))
+        rotmat: Tensor = roma.rotvec_to_rotmat(features.unflatten(-1, (-1, 3)))
+        return rotmat
 
     def _posterior(self, rotvec: Tensor) -> Normal:
         # both compressions are the identity near the data; without them the energy of poses far from it grows into the tens of thousands

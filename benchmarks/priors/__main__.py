@@ -76,10 +76,12 @@ def _run(candidates: Sequence[Candidate], data: BenchmarkData, tasks: Sequence[s
 
 def _load(checkpoints: Sequence[str]) -> dict[str, Prior]:
     """The priors by short names. Raises `UserError` if one is not of poses, or they score different joints."""
-    priors = dict(zip(_short_names(checkpoints), map(load_prior, checkpoints), strict=True))
-    for path, prior in zip(checkpoints, priors.values(), strict=True):
+    priors: dict[str, Prior] = {}
+    for name, path in zip(_short_names(checkpoints), checkpoints, strict=True):
+        prior = load_prior(path)
         if not isinstance(prior, Prior):
             raise UserError(f"--checkpoints: {path} is a prior of motions; give priors of poses")
+        priors[name] = prior
         first = next(iter(priors.values()))
         if differing := sorted(set(prior.joints) ^ set(first.joints)):
             raise UserError(

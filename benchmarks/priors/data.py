@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,9 +81,10 @@ def load_data(path: str | None, split_radius: float | None, joint_indices: Seque
         UserError: if there are no such poses, or a joint that is to be scored never moves in the held-out ones.
     """
     sides = _sides(path)
+    where: dict[str, Any] = sides or {"path": path}
     if sides and split_radius is not None:
         raise UserError(f"--split-radius says nothing about '{path}', which is split into train, val and test already; leave it out")
-    module = PoseDataModule(DataConfig(**(sides or {"path": path}), split_radius=split_radius), batch_size=1, seed=_SEED)
+    module = PoseDataModule(DataConfig(**where, split_radius=split_radius), batch_size=1, seed=_SEED)
     module.prepare_data()
     module.setup()
     test = _rows(module.test_poses, _MAX_SCORED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -81,12 +82,12 @@ def remaining_errors(
         pose, _ = fit(problem, candidate, skeleton, max_steps, weight)
         return float(error(pose, problem.truth).mean())
 
-    rows: dict[str, dict[str, float | None]] = {NO_PRIOR: {}} | {candidate.name: {} for candidate in candidates}
+    rows: dict[str, dict[str, float | None]] = {name: {} for name in (NO_PRIOR, *(candidate.name for candidate in candidates))}
     told: dict[str, list[str]] = {candidate.name: [] for candidate in candidates}
     for level, (test, val) in levels.items():
         rows[NO_PRIOR][level] = error_with(test, None, 0)
         for candidate in candidates:
-            chosen = min(weights, key=lambda weight, one=candidate, of=val: error_with(of, one, weight))
+            chosen = min(weights, key=partial(error_with, val, candidate))
             plain = error_with(test, candidate, 1)
             rows[candidate.name] |= {level: plain, f"{level}*": plain if chosen == 1 else error_with(test, candidate, chosen)}
             told[candidate.name].append(f"{chosen:g}")

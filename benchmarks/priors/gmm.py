@@ -73,7 +73,8 @@ class Mixture(ConditionalDensityCandidate):
         centre = mean.expand(num, *mean.shape).gather(2, which[..., None, None].expand(-1, -1, 1, mean.shape[-1]))[:, :, 0]
         root = torch.linalg.cholesky(covariance)
         drawn = centre.flatten(0, 1) + _by_component(root, which.flatten(), noise.flatten(0, 1))
-        return drawn.unflatten(0, which.shape).unflatten(-1, (-1, 3))
+        rotvec: Tensor = drawn.unflatten(0, which.shape).unflatten(-1, (-1, 3))
+        return rotvec
 
     def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
         return self._with(pose.expand(num, *pose.shape), hidden, self.draw_hidden(pose, hidden, num, generator))

@@ -96,7 +96,8 @@ class VPoser(Candidate):
 
     def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
         start = torch.randn(num * len(pose), _LATENT, generator=generator)
-        return self._fitted(pose.repeat(num, 1, 1), hidden, start).unflatten(0, (num, len(pose)))
+        completed: Tensor = self._fitted(pose.repeat(num, 1, 1), hidden, start).unflatten(0, (num, len(pose)))
+        return completed
 
     def complete_point(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
         return self._fitted(pose, hidden, torch.zeros(len(pose), _LATENT))

@@ -78,4 +78,5 @@ def _around_identity(covariance: Tensor) -> AngularCentralGaussian:
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
     a, b = torch.broadcast_tensors(a, b)
-    return roma.quat_product(a, b)
+    product: Tensor = roma.quat_product(a, b)
+    return product

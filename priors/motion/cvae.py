@@ -90,6 +90,13 @@ class MotionCVAEConfig(Config):
 class MotionCVAE(MotionPrior):
     """See the module."""
 
+    state_mean: Tensor
+    state_std: Tensor
+    independent: Tensor
+    parts_mean: Tensor
+    seeds: Tensor
+    num_steps: Tensor
+
     def __init__(self, config: MotionCVAEConfig) -> None:
         super().__init__()
         self.config = config
@@ -208,7 +215,8 @@ class MotionCVAE(MotionPrior):
         return -(logsigmoid(of_real).mean() + logsigmoid(-of_negative).mean()) / 2
 
     def _ratio(self, found: Transition, parts: Tensor) -> Tensor:
-        return self.critic(found.inputs, found.residual / self.density.std, self.independent * (parts - self.parts_mean))
+        ratio: Tensor = self.critic(found.inputs, found.residual / self.density.std, self.independent * (parts - self.parts_mean))
+        return ratio
 
     def pair_log_prob(self, before: Tensor, after: Tensor, by: Likelihood = "contrast") -> Tensor:
         """See the base class: the critic's log-likelihood ratio; the bound through the encoder's mean, counted as often as residuals are
@@ -226,7 +234,8 @@ class MotionCVAE(MotionPrior):
         """(..., T - 1, 9) that `CONTACT_JOINTS` touch after each transition of states (..., T, 339), by what the prior expects of it."""
         before = states[..., :-1, :]
         _, logits = self._expected(to_local(before, before).flatten(0, -2))
-        return torch.sigmoid(logits).unflatten(0, before.shape[:-1])
+        probabilities: Tensor = torch.sigmoid(logits).unflatten(0, before.shape[:-1])
+        return probabilities
 
     def step(self, state: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The state (N, 339) after states (N, 339), by the prior's mean or with normal `noise` (N, Z); contacts' logits."""

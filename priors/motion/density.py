@@ -30,6 +30,8 @@ class ChangeDensity(nn.Module):
     """The density of residuals of a change of state: Student's t, and for the velocities of joints that may touch the world a mixture with
     standing still, by the probability of contact. The latter is what sees the scale of a path: a foot that carries does not slide."""
 
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("std", torch.ones(CHANGE_DIM))
@@ -57,7 +59,8 @@ class ChangeDensity(nn.Module):
         """(): the mean absolute error in standard deviations, and the mean distance of the joints in theirs."""
         error, joints = residual - predicted, CHANGE["joints"]
         distance, std = (value.unflatten(-1, (-1, 3)).norm(dim=-1).mean() for value in (error[:, joints], self.std[joints]))
-        return (error / self.std).abs().mean() + distance / std
+        mean: Tensor = (error / self.std).abs().mean() + distance / std
+        return mean
 
 
 class Critic(nn.Module):
@@ -89,7 +92,8 @@ class Critic(nn.Module):
             residual: (N, 207) in standard deviations, compressed by asinh, for it has heavy tails.
             parts: (N, 3) of the evidence, about zero and of the order of one.
         """
-        return self.net(torch.cat([inputs, residual.asinh(), parts], 1))[:, 0]
+        ratio: Tensor = self.net(torch.cat([inputs, residual.asinh(), parts], 1))[:, 0]
+        return ratio
 
 
 def divergence(q: Moments, p: Moments) -> Tensor:

@@ -8,6 +8,7 @@ the body keeps its size, or carried along by a wrong camera.
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import roma
 import torch
@@ -84,7 +85,7 @@ def at_times(windows: MotionWindows, at: Tensor) -> tuple[Tensor, Tensor]:
         ((-1.5 * u + 2.0) * u + 0.5) * u,
         (0.5 * u - 0.5) * u * u,
     ]
-    pelvis = sum(w * windows.pelvis[rows, i] for w, i in zip(weights, index, strict=True))
+    pelvis = reduce(torch.add, [w * windows.pelvis[rows, i] for w, i in zip(weights, index, strict=True)])
     quats = [roma.rotvec_to_unitquat(windows.pose[rows, i]) for i in index]
     mixed = torch.zeros_like(quats[1])
     for weight, quat in zip(weights, quats, strict=True):

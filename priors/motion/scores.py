@@ -52,7 +52,7 @@ def rollout_errors(prior: MotionCVAE, clips: Sequence[MotionWindows]) -> dict[st
     if not len(starts):
         return dict.fromkeys(("rollout_mm", "rollout_constant_velocity_mm", "rollout_ratio"))
     predicted = _in_chunks(lambda states: joints_of(prior.rollout(states, num_steps)[0][:, -1]), prior, starts)
-    return _against_constant_velocity("rollout", predicted, starts, ends, _ROLLOUT_S)
+    return {**_against_constant_velocity("rollout", predicted, starts, ends, _ROLLOUT_S)}
 
 
 @torch.no_grad()

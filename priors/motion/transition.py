@@ -65,4 +65,5 @@ def turned(bones: Tensor, steps: Tensor) -> Tensor:
     size = (square + 1e-12).sqrt()
     lag = _CHANGE_LIMIT * torch.tanh(along * size / (square + _STILL_M**2) / _CHANGE_LIMIT)
     angle = torch.asin((size / length).clamp_max(_STEP_LIMIT)) - lag
-    return bones * (angle.cos() - 1) + across * (length * angle.sin() / size)
+    change: Tensor = bones * (angle.cos() - 1) + across * (length * angle.sin() / size)
+    return change

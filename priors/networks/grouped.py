@@ -54,4 +54,5 @@ class GroupedConditioner(nn.Module):
     def forward(self, inputs: Tensor, context: GroupContext) -> Tensor:
         features, groups = context
         rows = inputs.reshape(features.shape[0], -1, inputs.shape[-1])
-        return self.net(torch.cat([rows, features], -1), groups).flatten(0, 1)
+        outputs: Tensor = self.net(torch.cat([rows, features], -1), groups)
+        return outputs.flatten(0, 1)

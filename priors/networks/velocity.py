@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import torch
@@ -61,11 +62,12 @@ class VelocityField(nn.Module):
         """(*batch, D), (*batch) in [0, 1], (*batch, G), by default zeros -> (*batch, D)."""
         embedding = self._time_embedding(time)
         hidden = self._first(x, embedding, condition)
-        for norm, inner, time_layer, outer in self.blocks:
+        for norm, inner, time_layer, outer in self._layers():
             hidden = hidden + outer(self.dropout(nn.functional.silu(inner(norm(hidden)) + time_layer(embedding))))
         moved = time.unsqueeze(-1)
         gaussian_velocity = self.mean + self._gaussian_slope(time) * (x - moved * self.mean)
-        return gaussian_velocity + self.last(nn.functional.silu(hidden))
+        correction: Tensor = self.last(nn.functional.silu(hidden))
+        return gaussian_velocity + correction
 
     def slopes(self, x: Tensor, time: Tensor, condition: Tensor | None = None) -> Tensor:
         """The exact diagonal of the velocities' Jacobian, whose sum is the divergence: (N, D), (N,), (N, G) -> (N, D).
@@ -76,7 +78,7 @@ class VelocityField(nn.Module):
         embedding = self._time_embedding(time)
         hidden = self._first(x, embedding, condition)
         along = self.first.weight[:, : x.shape[-1]].T.expand(len(x), -1, -1)  # (N, D, H), how hidden units move with each input
-        for number, (norm, inner, time_layer, outer) in enumerate(self.blocks):
+        for number, (norm, inner, time_layer, outer) in enumerate(self._layers()):
             scale = (hidden.var(-1, unbiased=False, keepdim=True) + norm.eps).rsqrt()
             unit = (hidden - hidden.mean(-1, keepdim=True)) * scale
             before = inner(unit * norm.weight + norm.bias) + time_layer(embedding)
@@ -96,8 +98,13 @@ class VelocityField(nn.Module):
         return torch.cat([phase.sin(), phase.cos()], -1)
 
     def _first(self, x: Tensor, embedding: Tensor, condition: Tensor | None) -> Tensor:
-        hidden = self.first(torch.cat([x, embedding], -1))
+        hidden: Tensor = self.first(torch.cat([x, embedding], -1))
         return hidden if condition is None or self.condition_layer is None else hidden + self.condition_layer(condition)
+
+    def _layers(self) -> Iterator[tuple[nn.LayerNorm, nn.Linear, nn.Linear, nn.Linear]]:
+        """Of each block: the normalisation, the layers before and of the time, the layer after."""
+        for block in self.blocks:
+            yield cast(tuple[nn.LayerNorm, nn.Linear, nn.Linear, nn.Linear], tuple(cast(nn.ModuleList, block)))
 
     def _gaussian_slope(self, time: Tensor) -> Tensor:
         """The slopes of independent Gaussians' velocities, (*batch, D)."""

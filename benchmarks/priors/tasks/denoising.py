@@ -36,8 +36,10 @@ def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTabl
 
 
 def _rotations(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
-    sides = spread(data.test, _NUM_POSES), spread(data.val, _NUM_VALIDATION)
-    levels = {f"{std} deg": tuple(noisy_rotations(side, skeleton, std, _SEED + i) for i, side in enumerate(sides)) for std in _DEGREES}
+    test, val = spread(data.test, _NUM_POSES), spread(data.val, _NUM_VALIDATION)
+    levels = {
+        f"{std} deg": (noisy_rotations(test, skeleton, std, _SEED), noisy_rotations(val, skeleton, std, _SEED + 1)) for std in _DEGREES
+    }
 
     def error(pose: Tensor, truth: Tensor) -> Tensor:
         return degrees(pose, truth, skeleton.scored)
@@ -45,28 +47,33 @@ def _rotations(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: S
     rows, told = remaining_errors(candidates, skeleton, levels, error, _WEIGHTS, _MAX_STEPS)
     note = (
         f"The minimum of energy and exact negative log-likelihood of the noise, whose components have so many degrees each, by at most "
-        f"{_MAX_STEPS} steps of L-BFGS from what is seen. Weight of the energy 1, or the best of {_WEIGHTS} on {len(sides[1])} "
+        f"{_MAX_STEPS} steps of L-BFGS from what is seen. Weight of the energy 1, or the best of {_WEIGHTS} on {len(val)} "
         "validation poses."
     )
-    return _table("rotations", f"Denoising of rotations: degrees per scored joint, {len(sides[0])} poses", rows, note, told)
+    return _table("rotations", f"Denoising of rotations: degrees per scored joint, {len(test)} poses", rows, note, told)
 
 
 def _joints(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
-    sides = spread(data.test, _NUM_POSES), spread(data.val, _NUM_VALIDATION)
+    test, val = spread(data.test, _NUM_POSES), spread(data.val, _NUM_VALIDATION)
+    start = data.default_pose
     levels = {
-        f"{std} mm": tuple(noisy_joints(side, data.default_pose, skeleton, std, _SEED + i) for i, side in enumerate(sides))
+        f"{std} mm": (noisy_joints(test, start, skeleton, std, _SEED), noisy_joints(val, start, skeleton, std, _SEED + 1))
         for std in _MILLIMETRES
     }
     rows, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _WEIGHTS, _MAX_STEPS)
     note = "As above, from the mean training pose; components of the noise have so many millimetres each."
-    return _table("joints", f"Denoising of joints: mm per joint, {len(sides[0])} poses", rows, note, told)
+    return _table("joints", f"Denoising of joints: mm per joint, {len(test)} poses", rows, note, told)
 
 
 def _motions(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
     val, test = motions(data).split([_NUM_VALIDATION_MOTIONS, _NUM_MOTIONS])
     expected = float(torch.diff(skeleton.joints(val)[..., 1:, :], n=2, dim=1).square().mean().sqrt())
+    start = data.default_pose
     levels = {
-        f"{std} mm": tuple(noisy_joints(side, data.default_pose, skeleton, std, _SEED + i, expected) for i, side in enumerate((test, val)))
+        f"{std} mm": (
+            noisy_joints(test, start, skeleton, std, _SEED, expected),
+            noisy_joints(val, start, skeleton, std, _SEED + 1, expected),
+        )
         for std in _MILLIMETRES
     }
     rows, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _MOTION_WEIGHTS, _MAX_MOTION_STEPS)
