@@ -83,12 +83,12 @@ def remaining_errors(
         return float(error(pose, problem.truth).mean())
 
     rows: dict[str, dict[str, float | None]] = {name: {} for name in (NO_PRIOR, *(candidate.name for candidate in candidates))}
-    told: dict[str, list[str]] = {candidate.name: [] for candidate in candidates}
+    chosen_weights: dict[str, list[str]] = {candidate.name: [] for candidate in candidates}
     for level, (test, val) in levels.items():
         rows[NO_PRIOR][level] = error_with(test, None, 0)
         for candidate in candidates:
             chosen = min(weights, key=partial(error_with, val, candidate))
             plain = error_with(test, candidate, 1)
             rows[candidate.name] |= {level: plain, f"{level}*": plain if chosen == 1 else error_with(test, candidate, chosen)}
-            told[candidate.name].append(f"{chosen:g}")
-    return rows, "*: with the weight chosen, " + "; ".join(f"{name} {', '.join(numbers)}" for name, numbers in told.items()) + "."
+            chosen_weights[candidate.name].append(f"{chosen:g}")
+    return rows, "*: with the weight chosen, " + "; ".join(f"{name} {', '.join(numbers)}" for name, numbers in chosen_weights.items()) + "."

@@ -55,9 +55,9 @@ def _cell(value: Any) -> str:
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def as_drawn(poses: torch.Tensor, priors: Iterable[Prior]) -> torch.Tensor:
-    """Poses (N, 55, 3) to be drawn beside samples: with their roots upright, as those of samples are, unless a prior has learnt them."""
-    if any(0 in prior.joint_indices for prior in priors):
+def as_drawn(poses: torch.Tensor, samples: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Poses (N, 55, 3) to be drawn beside samples (M, 55, 3) of some priors: with their roots upright where those of all samples are."""
+    if any(drawn[:, 0].any() for drawn in samples):
         return poses
     poses = poses.clone()
     poses[:, 0] = 0
@@ -69,13 +69,13 @@ def plot(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
     names = {path: f"{i}: {Path(path).parent.name}" for i, path in enumerate(priors)}
     energies = {names[path]: energies_of(prior, poses) for path, prior in priors.items()}
     draw_histograms(energies, "energy [nats]").savefig(output / "energies.png", dpi=120)
+    samples = {path: prior.sample(_NUM_DRAWN, torch.Generator(poses.device).manual_seed(1)) for path, prior in priors.items()}
     for i, (path, prior) in enumerate(priors.items()):
-        samples = prior.sample(_NUM_DRAWN, torch.Generator(poses.device).manual_seed(1))
-        draw_poses(samples, part=prior.drawn_part).savefig(output / f"samples_{i}_{Path(path).parent.name}.png", dpi=120)
+        draw_poses(samples[path], part=prior.drawn_part).savefig(output / f"samples_{i}_{Path(path).parent.name}.png", dpi=120)
     parts = {prior.drawn_part for prior in priors.values()}
     part = parts.pop() if len(parts) == 1 else "body"
     some = poses[torch.linspace(0, len(poses) - 1, _NUM_DRAWN).long()]
-    draw_poses(as_drawn(some, priors.values()), part=part).savefig(output / "data.png", dpi=120)
+    draw_poses(as_drawn(some, samples.values()), part=part).savefig(output / "data.png", dpi=120)
     flows = {names[path]: prior for path, prior in priors.items() if isinstance(prior, JointFlow)}
     if flows and len({prior.joints for prior in flows.values()}) == 1:
         with torch.no_grad():
@@ -92,9 +92,8 @@ def plot_for_paper(priors: dict[str, Prior], poses: torch.Tensor, output: Path) 
     names = {path: Path(path).parent.name if len({Path(p).parent.name for p in priors}) == len(priors) else path for path in priors}
     parts = {prior.drawn_part for prior in priors.values()}
     some = torch.linspace(0, len(poses) - 1, _NUM_IN_GRID).long()
-    rows = {"data": as_drawn(poses[some], priors.values())} | {
-        names[path]: prior.sample(_NUM_IN_GRID, torch.Generator(poses.device).manual_seed(1)) for path, prior in priors.items()
-    }
+    samples = {names[path]: prior.sample(_NUM_IN_GRID, torch.Generator(poses.device).manual_seed(1)) for path, prior in priors.items()}
+    rows = {"data": as_drawn(poses[some], samples.values())} | samples
     _save(draw_sample_grid(rows, parts.pop() if len(parts) == 1 else "body"), output / "figure_samples.png")
     spread = torch.linspace(0, len(poses) - 1, min(_NUM_ATTRIBUTED, len(poses))).long()
     means = {names[path]: (prior.joint_indices, nll_per_joint(prior, poses[spread], _NUM_DRAWS).mean(0)) for path, prior in priors.items()}
