@@ -78,7 +78,7 @@ def fit(config: ExperimentConfig, name: str, resume: str | None, started: str | 
     prior = config.build_prior(data)
     if resume is not None:
         _check_resumable(resume, config, prior, data.fingerprint)
-    prior.start(data.training_sample())
+    prior.fit_statistics(data.training_sample())
     if config.trainer.get("precision") == "64-true":
         prior.double()  # before the averaged weights are copied from it
     module = PriorModule(prior, config.training, config.model_dump(mode="json"), data.fingerprint, config.seed)

@@ -46,8 +46,11 @@ def full_body(batch: int) -> torch.nn.Module:
     hands = {f"hands_{what}{side}": np.zeros((45, 45) if what == "components" else 45) for what in ("components", "mean") for side in "lr"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "SMPLX_NEUTRAL.npz"
-        np.savez(path, **content, **hands)
-        return smplx.SMPLX(str(path), use_pca=False, flat_hand_mean=True, num_betas=10, num_expression_coeffs=10, batch_size=batch)
+        np.savez(path, allow_pickle=False, **content, **hands)
+        model: torch.nn.Module = smplx.SMPLX(
+            str(path), use_pca=False, flat_hand_mean=True, num_betas=10, num_expression_coeffs=10, batch_size=batch
+        )
+        return model
 
 
 def joints_of(model: torch.nn.Module, pose: Tensor) -> Tensor:
@@ -55,4 +58,5 @@ def joints_of(model: torch.nn.Module, pose: Tensor) -> Tensor:
     names = ("body_pose", "jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
     parts = dict(zip(names, pose[:, 1:].split((21, 1, 1, 1, 15, 15), 1), strict=True))
     found = model(global_orient=pose[:, 0], **{name: value.flatten(1) for name, value in parts.items()})
-    return found.joints[:, :55]
+    joints: Tensor = found.joints[:, :55]
+    return joints

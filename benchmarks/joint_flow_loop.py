@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from pose_priors.body.rotations import NUM_MATRIX_FEATURES, haar_correction
 from pose_priors.priors.angular_central_gaussian import defend
 from pose_priors.priors.joint_flow import JointFlow
-from pose_priors.priors.networks.flows import (
+from pose_priors.priors.networks.flows import (  # type: ignore[attr-defined]  # nflows' own transform, by the one door to it
     NUM_BINS,
     TAIL_BOUND,
+    ConditionerMLP,
     PiecewiseRationalQuadraticCouplingTransform,
-    ResidualMLP,
     TailCompression,
     compose,
     standard_normal_log_prob,
@@ -31,16 +31,17 @@ class _Conditioner(nn.Module):
         config = prior.config
         self.hidden_features = config.hidden
         num_context = prior.context.shape[1] * NUM_MATRIX_FEATURES
-        self.net = ResidualMLP(num_inputs + num_context, num_outputs, config.hidden, nn.Linear, config.num_blocks, config.dropout)
+        self.net = ConditionerMLP(num_inputs + num_context, num_outputs, config.hidden, nn.Linear, config.num_blocks, config.dropout)
 
     def forward(self, inputs: Tensor, context: Tensor) -> Tensor:
-        return self.net(torch.cat([inputs, context], -1))
+        outputs: Tensor = self.net(torch.cat([inputs, context], -1))
+        return outputs
 
 
 class JointFlowLoop(nn.Module):
     """A copy of a joint flow of splines that goes from joint to joint, each with its own nflows transform and its own parameters.
 
-    Whitening, context and broad component are worked out for all joints at once, as the joint flow does it: they take little time.
+    Whitening, context and defensive component are worked out for all joints at once, as the joint flow does it: they take little time.
     """
 
     def __init__(self, prior: JointFlow) -> None:
@@ -63,7 +64,7 @@ class JointFlowLoop(nn.Module):
         rotvec = prior.select(pose)
         noise, log_det = self.transformed(pose)
         flow = standard_normal_log_prob(noise) + log_det + prior.whitening(rotvec)[1] + haar_correction(rotvec)
-        return -defend(flow, prior.broad.log_prob(rotvec), prior.config.defensive_weight).sum(-1).mean()
+        return -defend(flow, prior.defensive.log_prob(rotvec), prior.config.defensive_weight).sum(-1).mean()
 
 
 def _flow(prior: JointFlow, joint: int) -> nn.Module:
@@ -79,9 +80,10 @@ def _flow(prior: JointFlow, joint: int) -> nn.Module:
             name: value[joint].T if name.endswith("weight") else value[joint, 0]
             for name, value in grouped.transform_net.net.state_dict().items()
         }
-        layer.to(prior.fill.dtype).transform_net.net.load_state_dict(state)
+        layer.to(prior.default_pose.dtype).transform_net.net.load_state_dict(state)
         layers.append(layer)
-    return compose(layers)
+    flow: nn.Module = compose(layers)
+    return flow
 
 
 def training_step(model: nn.Module, loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer) -> None:

@@ -62,7 +62,7 @@ def errors(folder: Path, prior: MotionPrior) -> dict[int, list[float]]:
         problem = without_depth(load_problem(*stages, None, who=PeopleConfig(person_ids=list(people[:count]))))
         found[count] = [100 * abs(1 / alpha - 1)]
         for motion_prior, weight in ((None, {"lambda_multi_scale": 0.0}), (None, {}), (prior, {})):
-            config = RefinementConfig(**_BLIND, **_TO_THE_END, **weight)
+            config = RefinementConfig.model_validate({**_BLIND, **_TO_THE_END, **weight})
             refiner = Stage5Refiner(config, motion_prior=motion_prior, trainer={"enable_progress_bar": False})
             estimate = refiner.refine(RefinementInput(problem)).results["scale_alpha"]
             found[count].append(100 * abs(estimate / alpha - 1))

@@ -124,7 +124,12 @@ def _ablate(cases: Sequence[Case], parts: Mapping[str, dict[str, Any]]) -> None:
 
 
 def _compare_priors(cases: Sequence[Case], checkpoints: Sequence[Path], seeds: int) -> None:
-    priors: dict[str, Prior | None] = {"L2 to the zero pose": None} | {path.stem: load_prior(path) for path in checkpoints}
+    priors: dict[str, Prior | None] = {"L2 to the zero pose": None}
+    for path in checkpoints:
+        prior = load_prior(path)
+        if not isinstance(prior, Prior):
+            raise UserError(f"{path} is a prior of motions; give priors of poses")
+        priors[path.stem] = prior
     for dropout in _DROPOUTS:
         draws = range(seeds) if dropout else range(1)
         given = [(case, case.problem(dropout, seed)) for case in cases for seed in draws]
@@ -134,7 +139,7 @@ def _compare_priors(cases: Sequence[Case], checkpoints: Sequence[Path], seeds: i
 
 def _mean(scores: Sequence[Scores]) -> Scores:
     """Over the scenes that have a metric."""
-    found = {key: [score[key] for score in scores if score.get(key) is not None] for key in _COLUMNS.values()}
+    found = {key: [value for score in scores if (value := score.get(key)) is not None] for key in _COLUMNS.values()}
     return {key: float(np.mean(values)) if values else None for key, values in found.items()}
 
 

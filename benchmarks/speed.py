@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def alone(function: Callable[[], object], repeats: int) -> float:
 def joint_flow_rows(poses: Tensor, repeats: int, batches: Sequence[int] = (_BATCH, 16)) -> list[Row]:
     """Whole training steps of a joint flow over 19 joints against the loop, with dropout in both."""
     prior = JointFlowConfig(kind="joint_flow").build([j for j in range(1, 22) if j not in (10, 11)])
-    prior.start(poses)
+    prior.fit_statistics(poses)
     loop = JointFlowLoop(prior)
     with torch.no_grad():
         torch.testing.assert_close(prior.eval().loss(poses)["loss"], loop.eval().loss(poses), atol=1e-4, rtol=1e-4)
@@ -90,7 +91,7 @@ def joint_flow_rows(poses: Tensor, repeats: int, batches: Sequence[int] = (_BATC
     return rows
 
 
-class _Items(Dataset):
+class _Items(Dataset[dict[str, Tensor]]):
     """One pose at a time, as data sets of this field are usually written."""
 
     def __init__(self, poses: np.ndarray) -> None:
@@ -113,9 +114,13 @@ def loader_rows(poses: Tensor, repeats: int) -> list[Row]:
     }
     rows = []
     for name, loader in others.items():
-        both = paired(lambda: sum(len(b) for b in ours), lambda loader=loader: sum(1 for _ in loader), repeats)
+        both = paired(lambda: sum(len(b) for b in ours), partial(_count, loader), repeats)
         rows.append(_row(f"an epoch of {len(poses)} poses from the index loader", name, *both))
     return rows
+
+
+def _count(loader: DataLoader[Any]) -> int:
+    return sum(1 for _ in loader)
 
 
 def kinematics_rows(repeats: int, num_bodies: int = _BODIES) -> list[Row]:
@@ -123,7 +128,8 @@ def kinematics_rows(repeats: int, num_bodies: int = _BODIES) -> list[Row]:
     model = full_body(num_bodies)
     generator = torch.Generator().manual_seed(0)
     pose = 0.3 * torch.randn(num_bodies, 55, 3, generator=generator)
-    rest = model.J_regressor @ model.v_template
+    regressor, template = model.get_buffer("J_regressor"), model.get_buffer("v_template")
+    rest = regressor @ template
     torch.testing.assert_close(forward_kinematics(pose, rest)[0], joints_of(model, pose), atol=2e-5, rtol=0)
 
     def ours() -> None:
@@ -147,7 +153,7 @@ def piece(value: Any, people: slice, frames: slice, size: tuple[int, int]) -> An
         ids = {"person_ids": value.person_ids[people], "frame_ids": value.frame_ids[frames]}
         parts = {f.name: piece(getattr(value, f.name), people, frames, size) for f in fields(value)}
         return replace(value, **(parts | ids))
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{f.name: piece(getattr(value, f.name), people, frames, size) for f in fields(value)})
     return value
 
@@ -159,26 +165,36 @@ def objective_of(problem: Problem, noise: NoiseLevels) -> Objective:
     return Objective(variables, make_stages(config, noise)[-1].terms, problem)
 
 
+def _evaluate(objective: Objective) -> None:
+    objective.forget()
+    objective()
+
+
+def _size(problem: Problem) -> tuple[int, int]:
+    num_people, num_frames = problem.visible.shape
+    return num_people, num_frames
+
+
 def refinement_rows(problem: Problem, repeats: int) -> list[Row]:
     """An evaluation of the refinement's objective with its gradient against a loop over people and frames; and how it grows."""
-    noise, size = estimate_noise(problem), tuple(problem.visible.shape)
+    noise, size = estimate_noise(problem), _size(problem)
     whole = objective_of(problem, noise)
     seen = problem.visible.nonzero().tolist()
     parts = [objective_of(piece(problem, slice(p, p + 1), slice(t, t + 1), size), noise) for p, t in seen]
 
-    def evaluate(objective: Objective) -> None:
-        objective.forget()
-        objective()
+    def evaluate_parts() -> None:
+        for part in parts:
+            _evaluate(part)
 
-    ours, theirs = paired(lambda: evaluate(whole), lambda: [evaluate(part) for part in parts], repeats)
+    ours, theirs = paired(partial(_evaluate, whole), evaluate_parts, repeats)
     rows = [_row(f"refinement, an evaluation, {size[0]} people x {size[1]} frames", "a loop over people and frames", ours, theirs)]
     half = objective_of(piece(problem, slice(None), slice(0, size[1] // 2), size), noise)
     times: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(repeats):
         for changes, seconds in times.items():
-            evaluate(half if changes else whole)
+            _evaluate(half if changes else whole)
             start = time.perf_counter()
-            evaluate(whole)
+            _evaluate(whole)
             seconds.append(time.perf_counter() - start)
     again, after = (statistics.median(seconds) for seconds in times.values())
     return [*rows, _row("refinement, an evaluation like the one before", "one after a change of shape: nothing is compiled", again, after)]
@@ -186,19 +202,19 @@ def refinement_rows(problem: Problem, repeats: int) -> list[Row]:
 
 def growth_rows(problem: Problem, poses: Tensor, repeats: int) -> list[Row]:
     """Fitted exponents of the cost in frames, people and poses: 1 is linear, 0 is for nothing."""
-    noise, size = estimate_noise(problem), tuple(problem.visible.shape)
+    noise, size = estimate_noise(problem), _size(problem)
     long = _repeated(problem, frames=8, people=1, size=size)
     crowd = _repeated(problem, frames=1, people=8, size=size)
     prior = GlobalFlowConfig(kind="global_flow").build(range(1, 22))
-    prior.start(poses[:4096])
+    prior.fit_statistics(poses[:4096])
     prior.eval()
     costs: dict[str, dict[int, Callable[[], object]]] = {"frames": {}, "people": {}, "poses, energy of a global flow": {}}
     for factor in (1, 2, 4, 8):
-        frames = objective_of(piece(long, slice(None), slice(0, factor * size[1]), tuple(long.visible.shape)), noise)
-        people = objective_of(piece(crowd, slice(0, factor * size[0]), slice(None), tuple(crowd.visible.shape)), noise)
-        costs["frames"][factor] = lambda o=frames: (o.forget(), o())
-        costs["people"][factor] = lambda o=people: (o.forget(), o())
-        costs["poses, energy of a global flow"][factor] = lambda n=512 * factor: prior.energy(poses[:n])
+        frames = objective_of(piece(long, slice(None), slice(0, factor * size[1]), _size(long)), noise)
+        people = objective_of(piece(crowd, slice(0, factor * size[0]), slice(None), _size(crowd)), noise)
+        costs["frames"][factor] = partial(_evaluate, frames)
+        costs["people"][factor] = partial(_evaluate, people)
+        costs["poses, energy of a global flow"][factor] = partial(prior.energy, poses[: 512 * factor])
     rows = []
     for name, calls in costs.items():
         seconds = [alone(call, repeats) for call in calls.values()]
@@ -214,7 +230,7 @@ def _repeated(value: Any, frames: int, people: int, size: tuple[int, int]) -> An
             return value.repeat(people, frames, *[1] * (value.ndim - 2))
         times = people if value.shape[:1] == size[:1] else frames if value.shape[:1] == size[1:] else 1
         return value.repeat(times, *[1] * (value.ndim - 1)) if value.ndim else value
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         new = replace(value, **{f.name: _repeated(getattr(value, f.name), frames, people, size) for f in fields(value)})
         if isinstance(new, Problem):
             new = replace(new, person_ids=tuple(range(1, people * size[0] + 1)), frame_ids=tuple(range(frames * size[1])))

@@ -96,6 +96,17 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     return roma.unitquat_to_rotvec(roma.quat_product(start, roma.rotvec_to_unitquat(arc * share)))
 
 
+def mean_rotation(rotvec: Tensor) -> Tensor:
+    """The rotations that are closest to others by the sum of squared chordal distances (Hartley et al., "Rotation Averaging", IJCV 2013).
+
+    Args:
+        rotvec: (N, ..., 3) rotation vectors of any angle.
+    Returns:
+        (..., 3), the mean over the first dimension. Where several rotations are as close, such as to opposite headings, one of them.
+    """
+    return roma.rotmat_to_rotvec(roma.special_procrustes(roma.rotvec_to_rotmat(rotvec).mean(0)))
+
+
 def between(a: Tensor, b: Tensor) -> Tensor:
     """(3, 3) the smallest rotation that brings a unit vector (3,) to another; half a turn across them if they are opposite."""
     axis, cosine = torch.linalg.cross(a, b), a @ b

@@ -98,7 +98,7 @@ def draw_histograms(groups: Mapping[str, Tensor], xlabel: str) -> Figure:
     """Outlined histograms over a common range: {group: (N,)}."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    edges = np.histogram_bin_edges(torch.cat([values.flatten() for values in groups.values()]).cpu().numpy(), 60)
+    edges = np.histogram_bin_edges(torch.cat([values.flatten() for values in groups.values()]).cpu().numpy(), 60).tolist()
     for name, values in groups.items():
         axes.hist(values.cpu().numpy(), edges, histtype="step", density=True, label=name)
     axes.set(xlabel=xlabel, ylabel="density")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS, PARTS, index_of
-from pose_priors.figures.drawing import PAPER_WIDTH, Figure, paper_figure, set_paper_text
+from pose_priors.figures.drawing import PAPER_WIDTH, paper_figure, set_paper_text
 
-_SIDES = {"left": {"color": "black", "linewidth": 1.8}, "right": {"color": "0.45", "linewidth": 1.0}}
-_MIDDLE = {"color": "0.25", "linewidth": 1.3}
+_SIDES: dict[str, dict[str, Any]] = {"left": {"color": "black", "linewidth": 1.8}, "right": {"color": "0.45", "linewidth": 1.0}}
+_MIDDLE: dict[str, Any] = {"color": "0.25", "linewidth": 1.3}
 _FACE = (*PARTS["jaw"], *PARTS["eyes"])
 _VIEW_DEG = 25.0
 _BINS = 36

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from pose_priors.figures.drawing import PAPER_WIDTH, Figure, paper_figure, set_paper_text
+from pose_priors.figures.drawing import PAPER_WIDTH, paper_figure, set_paper_text
 
-_STYLES = {
+_STYLES: dict[str, dict[str, Any]] = {
     "truth": {"color": "0.75", "linewidth": 4.0, "solid_capstyle": "round"},
     "before": {"color": "0.35", "linewidth": 0.9, "linestyle": (0, (2, 1.2))},
     "after": {"color": "black", "linewidth": 1.3},

@@ -1,4 +1,4 @@
-"""The broad component that keeps a density finite far from the data: an angular central Gaussian per joint."""
+"""The defensive component, a broad density that keeps a sharp one finite far from the data: an angular central Gaussian per joint."""
 
 from __future__ import annotations
 
@@ -59,14 +59,16 @@ class AngularCentralGaussian(nn.Module):
         quat = roma.rotvec_to_unitquat(canonicalize(rotvec))
         scatter = self.scatter.double()
         log_det = torch.linalg.slogdet(scatter).logabsdet
-        return (-0.5 * log_det).to(quat) - 2 * _quadratic(quat, torch.linalg.inv(scatter).to(quat)).log()
+        log_prob: Tensor = (-0.5 * log_det).to(quat) - 2 * _quadratic(quat, torch.linalg.inv(scatter).to(quat)).log()
+        return log_prob
 
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """(num_samples, J, 3) canonical rotation vectors."""
         root = torch.linalg.cholesky(self.scatter)
         noise = torch.randn(num_samples, *root.shape[:2], generator=generator, dtype=root.dtype, device=root.device)
         quat = torch.einsum("jab,njb->nja", root, noise)
-        return roma.unitquat_to_rotvec(quat / torch.linalg.vector_norm(quat, dim=-1, keepdim=True))
+        rotvec: Tensor = roma.unitquat_to_rotvec(quat / torch.linalg.vector_norm(quat, dim=-1, keepdim=True))
+        return rotvec
 
 
 def _quadratic(quat: Tensor, precision: Tensor) -> Tensor:
@@ -74,21 +76,21 @@ def _quadratic(quat: Tensor, precision: Tensor) -> Tensor:
     return torch.einsum("...ja,jab,...jb->...j", quat, precision, quat)
 
 
-def defend(log_density: Tensor, log_broad: Tensor, weight: float) -> Tensor:
+def defend(log_density: Tensor, log_defensive: Tensor, weight: float) -> Tensor:
     """The log-density of a defensive mixture: a share `weight` of a broad density beside the learnt one (Hesterberg, Technometrics 1995).
 
     Its energy follows the learnt density where that is larger, and never exceeds the broad one's by more than -log(weight).
 
     Args:
-        log_density, log_broad: (...) nats against the same measure.
+        log_density, log_defensive: (...) nats against the same measure.
         weight: in (0, 1).
     """
-    return torch.logaddexp(log_density + math.log1p(-weight), log_broad + math.log(weight))
+    return torch.logaddexp(log_density + math.log1p(-weight), log_defensive + math.log(weight))
 
 
-def broad_share(log_density: Tensor, log_broad: Tensor, weight: float) -> Tensor:
-    """How much of a defensive mixture the broad component explains, in [0, 1]: near 1 where the learnt density has given up.
+def defensive_share(log_density: Tensor, log_defensive: Tensor, weight: float) -> Tensor:
+    """How much of a defensive mixture the defensive component explains, in [0, 1]: near 1 where the learnt density has given up.
 
     A learnt density that is far below the broad one gets no gradient any more, so a large mean share on data tells of a collapsed run.
     """
-    return torch.sigmoid(log_broad - log_density + math.log(weight) - math.log1p(-weight))
+    return torch.sigmoid(log_defensive - log_density + math.log(weight) - math.log1p(-weight))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARTS
 from pose_priors.configs.base import Config
+from pose_priors.priors.default_pose import default_pose
 
 
 class PriorConfigBase(Config, ABC):
@@ -19,17 +20,17 @@ class PriorConfigBase(Config, ABC):
 
     @abstractmethod
     def build(self, joint_indices: Sequence[int]) -> Prior:
-        """The prior, before `Prior.start`."""
+        """The prior, before `Prior.fit_statistics`."""
 
 
 class TrainablePrior(nn.Module, ABC):
     """What `PriorModule` trains: an energy over what the data module's batches hold, poses or windows of motions."""
 
-    def start(self, data: Any) -> None:
+    def fit_statistics(self, data: Any) -> None:
         """Sets whatever depends on the data before training; every rank calls it with the same data."""
 
-    def plan(self, num_steps: int) -> None:
-        """Told before training how many steps there will be at most."""
+    def set_total_steps(self, total_steps: int) -> None:
+        """Told before training how many steps there will be at most, for what is scheduled over them."""
 
     @abstractmethod
     def energy(self, batch: Any) -> Tensor:
@@ -50,17 +51,20 @@ class Prior(TrainablePrior):
     """A scalar energy over whole-body poses, low where poses are plausible.
 
     A pose is a tensor `(*batch, 55, 3)` of rotation vectors in radians, joints in SMPL-X order. Only `joints`, those that the training data
-    told something about, count; the others are ignored when scoring and come out as `fill` when sampling.
+    told something about, count; the others are ignored when scoring and come out as `default_pose` when sampling.
 
     Args:
         joint_indices: SMPL-X indices of the J joints to learn, ascending.
     """
 
+    joint_index: Tensor
+    default_pose: Tensor
+
     def __init__(self, joint_indices: Sequence[int]) -> None:
         super().__init__()
         self.joint_indices = tuple(int(i) for i in joint_indices)
         self.register_buffer("joint_index", torch.tensor(self.joint_indices, dtype=torch.long), persistent=False)
-        self.register_buffer("fill", torch.zeros(NUM_JOINTS, 3))
+        self.register_buffer("default_pose", torch.zeros(NUM_JOINTS, 3))
 
     @property
     def joints(self) -> tuple[str, ...]:
@@ -87,22 +91,22 @@ class Prior(TrainablePrior):
         """
         if pose.shape[-2:] != (NUM_JOINTS, 3):
             raise ValueError(f"a pose is (*batch, {NUM_JOINTS}, 3) rotation vectors in SMPL-X order; got {tuple(pose.shape)}")
-        return canonicalize(pose.index_select(-2, self.joint_index).to(self.fill.dtype))
+        return canonicalize(pose.index_select(-2, self.joint_index).to(self.default_pose.dtype))
 
     def expand(self, rotvec: Tensor) -> Tensor:
-        """The inverse of `select`: (*batch, J, 3) -> (*batch, 55, 3), canonical, with `fill` for the joints not learnt."""
-        pose = self.fill.to(rotvec).expand(*rotvec.shape[:-2], NUM_JOINTS, 3).clone()
+        """The inverse of `select`: (*batch, J, 3) -> (*batch, 55, 3), canonical, with `default_pose` for the joints not learnt."""
+        pose = self.default_pose.to(rotvec).expand(*rotvec.shape[:-2], NUM_JOINTS, 3).clone()
         pose[..., self.joint_index, :] = canonicalize(rotvec)
         return pose
 
     @torch.no_grad()
-    def start(self, poses: Tensor) -> None:
+    def fit_statistics(self, poses: Tensor) -> None:
         """Sets whatever depends on the data before training; every rank calls it with the same poses.
 
         Args:
             poses: (N, 55, 3) canonical training poses, a representative part if there are many.
         """
-        self.fill.copy_(poses.median(0).values)
+        self.default_pose.copy_(default_pose(poses, self.joint_indices))
 
     @abstractmethod
     def energy(self, pose: Tensor) -> Tensor:
@@ -123,7 +127,7 @@ class Prior(TrainablePrior):
         Args:
             pose: (B, 55, 3).
         Returns:
-            (B, 55, 3), canonical; joints that the prior has not learnt hold `fill`.
+            (B, 55, 3), canonical; joints that the prior has not learnt hold `default_pose`.
         """
 
     @property
@@ -148,7 +152,9 @@ class Prior(TrainablePrior):
                 f"this {type(self).__name__} was not trained to complete poses; give model.use_conditioning=true to flow matching, or to a "
                 "global flow with model.condition=visible_joints"
             )
-        drawn = self._drawn_given(torch.where(visible.unsqueeze(-1), pose, self.fill.to(pose)), visible[:, self.joint_index], generator)
+        drawn = self._drawn_given(
+            torch.where(visible.unsqueeze(-1), pose, self.default_pose.to(pose)), visible[:, self.joint_index], generator
+        )
         unknown = torch.ones_like(visible)
         unknown[:, self.joint_index] = False
         return torch.where((visible | unknown).unsqueeze(-1), pose, drawn)
@@ -163,7 +169,12 @@ class Prior(TrainablePrior):
 
 
 class DensityPrior(Prior):
-    """A prior with a normalised density: `energy` is its negative logarithm."""
+    """A prior with a normalised density, `log_prob`. Its energy may be something cheaper that optimisers can live with."""
+
+    @property
+    def energy_is_nll(self) -> bool:
+        """Whether `energy` is exactly `-log_prob`, and not just a bound on it."""
+        return False
 
     @abstractmethod
     def log_prob(self, pose: Tensor) -> Tensor:
@@ -174,6 +185,34 @@ class DensityPrior(Prior):
         Returns:
             (*batch,).
         """
+
+    @property
+    def has_conditional_density(self) -> bool:
+        """Whether there is a `log_prob_given`. A prior may complete poses without one."""
+        return False
+
+    def log_prob_given(self, pose: Tensor, visible: Tensor) -> Tensor:
+        """Log-density of the hidden joints given the visible ones, as `complete` draws them, in nats against normalised Haar measure.
+
+        Args:
+            pose: (*batch, 55, 3).
+            visible: (*batch, 55) bool.
+        Returns:
+            (*batch,).
+        Raises:
+            ValueError: if the prior has learnt no conditional densities.
+        """
+        raise ValueError(
+            f"this {type(self).__name__} has no conditional densities; flow matching has them, with model.use_conditioning=true"
+        )
+
+
+class MaximumLikelihoodPrior(DensityPrior):
+    """A density that is cheap enough to be trained by maximum likelihood: its energy is `-log_prob`."""
+
+    @property
+    def energy_is_nll(self) -> bool:
+        return True
 
     def energy(self, pose: Tensor) -> Tensor:
         return -self.log_prob(pose)
@@ -205,7 +244,8 @@ class MotionPrior(TrainablePrior):
     def transition_log_prob(self, states: Tensor, by: Likelihood = "contrast") -> Tensor:
         """The same of each transition of motions, in one call: states (..., T, 339) -> (..., T - 1)."""
         before, after = states[..., :-1, :], states[..., 1:, :]
-        return self.pair_log_prob(before.flatten(0, -2), after.flatten(0, -2), by).unflatten(0, before.shape[:-1])
+        log_prob: Tensor = self.pair_log_prob(before.flatten(0, -2), after.flatten(0, -2), by).unflatten(0, before.shape[:-1])
+        return log_prob
 
     @abstractmethod
     def contact_probabilities(self, states: Tensor) -> Tensor:

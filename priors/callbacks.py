@@ -139,7 +139,9 @@ def _figures(prior: Prior, samples: Tensor, poses: Tensor) -> dict[str, object]:
 
 def traverse(prior: HandVAE) -> Tensor:
     """Decoded poses along the first latent dimensions, from -3 to 3 with the rest at zero: (dimensions * steps, 55, 3)."""
-    z = torch.zeros(min(_TRAVERSED, prior.latent_dim), _STEPS, prior.latent_dim, dtype=prior.fill.dtype, device=prior.fill.device)
+    z = torch.zeros(
+        min(_TRAVERSED, prior.latent_dim), _STEPS, prior.latent_dim, dtype=prior.default_pose.dtype, device=prior.default_pose.device
+    )
     for row in range(len(z)):
         z[row, :, row] = torch.linspace(-3, 3, _STEPS)
     return prior.decode(z.flatten(0, 1))

@@ -13,6 +13,7 @@ from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import UserError
 from pose_priors.priors.base import Prior, PriorConfigBase, TrainablePrior
 from pose_priors.priors.motion.humor import NUMPY_SCALARS, is_humor, load_humor
+from pose_priors.priors.registry import AnyPriorConfig
 
 CHECKPOINT_FORMAT = 1
 
@@ -98,8 +99,6 @@ def _described(content: dict[str, Any], path: str | Path) -> TrainablePrior:
 
 def build_prior(model: dict[str, Any], joints: list[str]) -> TrainablePrior:
     """A prior, not yet trained, from its config as a plain dict and the names of its joints, which only pose priors look at."""
-    from pose_priors.priors import AnyPriorConfig
-
     config = TypeAdapter(AnyPriorConfig).validate_python(model)
     if not isinstance(config, PriorConfigBase):
         return config.build()

@@ -83,6 +83,7 @@ def _conditional_log_det(covariance: Tensor, joint: int, given: list[int]) -> fl
         index = torch.tensor([3 * j + k for j in joints for k in range(3)])
         block = covariance[index][:, index]
         # a hair on the diagonal: joints with one axis have singular blocks
-        return torch.linalg.slogdet(block + 1e-8 * torch.eye(len(index), dtype=block.dtype)).logabsdet
+        value: Tensor = torch.linalg.slogdet(block + 1e-8 * torch.eye(len(index), dtype=block.dtype)).logabsdet
+        return value
 
     return float(log_det([joint, *given]) - log_det(given))

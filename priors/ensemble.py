@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.global_flow import GlobalFlowConfig
 from pose_priors.priors.joint_flow import JointFlowConfig
 
@@ -33,7 +33,7 @@ class EnsembleConfig(PriorConfigBase):
         return Ensemble(self, joint_indices)
 
 
-class Ensemble(DensityPrior):
+class Ensemble(MaximumLikelihoodPrior):
     """p(pose) = 1/K sum_k p_k(pose), with K members of one kind that differ in their random start and in what dropout leaves them.
 
     Each is trained on its own loss, so that each errs in its own way where the data are few; their mixture errs less than any of them
@@ -46,26 +46,30 @@ class Ensemble(DensityPrior):
         self.config = config
         self.members = nn.ModuleList(config.member.build(joint_indices) for _ in range(config.num_members))
 
+    @property
+    def _members(self) -> list[MaximumLikelihoodPrior]:
+        return [cast(MaximumLikelihoodPrior, member) for member in self.members]
+
     @torch.no_grad()
-    def start(self, poses: Tensor) -> None:
-        super().start(poses)
-        for member in self.members:
-            member.start(poses)
+    def fit_statistics(self, poses: Tensor) -> None:
+        super().fit_statistics(poses)
+        for member in self._members:
+            member.fit_statistics(poses)
 
     def log_prob(self, pose: Tensor) -> Tensor:
         return torch.logsumexp(self._of_members(pose), 0) - math.log(len(self.members))
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         """The mean of what the members minimise in training, the mixture's own negative log-likelihood in evaluation mode."""
-        of_members = [member.loss(pose) for member in self.members]
+        of_members = [member.loss(pose) for member in self._members]
         values = {name: torch.stack([loss[name] for loss in of_members]).mean() for name in of_members[0]}
         return values if self.training else values | super().loss(pose)
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        poses = self.fill.expand(num_samples, -1, 3).clone()
+        poses = self.default_pose.expand(num_samples, -1, 3).clone()
         drawn_by = torch.randint(len(self.members), (num_samples,), generator=generator, device=poses.device)
-        for number, member in enumerate(self.members):
+        for number, member in enumerate(self._members):
             rows = (drawn_by == number).nonzero().squeeze(-1)
             if len(rows):
                 poses[rows] = member.sample(len(rows), generator)
@@ -73,10 +77,10 @@ class Ensemble(DensityPrior):
 
     def reconstruct(self, pose: Tensor) -> Tensor:
         """Through the latent space of the member that finds the pose most likely."""
-        back = torch.stack([member.reconstruct(pose) for member in self.members])
+        back = torch.stack([member.reconstruct(pose) for member in self._members])
         best = self._of_members(pose).argmax(0)
         return back[best, torch.arange(len(best), device=back.device)]
 
     def _of_members(self, pose: Tensor) -> Tensor:
         """Log-densities under each member, (K, *batch)."""
-        return torch.stack([member.log_prob(pose) for member in self.members])
+        return torch.stack([member.log_prob(pose) for member in self._members])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Literal
+from functools import partial, reduce
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from pose_priors.body.rotations import haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
-from pose_priors.priors.base import Prior, PriorConfigBase
-from pose_priors.priors.evaluation.scores import likelihood_scores
-from pose_priors.priors.networks.eager_gradient import EagerGradient
+from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.networks.eager_gradient import eagerly
 from pose_priors.priors.networks.flows import TailCompression, standard_normal_log_prob
 from pose_priors.priors.networks.velocity import VelocityField, integrate, nodes_from_data, times_to_data
 from pose_priors.priors.standardize import Whitening
@@ -48,13 +47,13 @@ class FlowMatchingConfig(PriorConfigBase):
     num_draws: int = Field(16, ge=2)
     """Passes of a network that the energy takes."""
     defensive_weight: float = Field(0.01, gt=0, lt=1)
-    """Share of the broad component in the density."""
+    """Share of the defensive component in the density."""
 
     def build(self, joint_indices: Sequence[int]) -> FlowMatching:
         return FlowMatching(self, joint_indices)
 
 
-class FlowMatching(Prior):
+class FlowMatching(DensityPrior):
     """Poses as noise that has flowed along a learnt velocity field (Lipman et al., "Flow matching for generative modeling", ICLR 2023).
 
     The velocity is regressed on straight paths x_t = (1 - t) noise + t pose between the standard normal and whitened, tail-compressed
@@ -76,10 +75,10 @@ class FlowMatching(Prior):
         self.num_features = 3 * self.num_joints
         self.whitening = Whitening(self.num_joints)
         self.compression = TailCompression()
-        self.broad = AngularCentralGaussian(self.num_joints)
-        num_given = self.num_joints if config.use_conditioning else 0
+        self.defensive = AngularCentralGaussian(self.num_joints)
+        num_conditions = self.num_joints if config.use_conditioning else 0
         self.networks = nn.ModuleList(
-            VelocityField(self.num_features, config.hidden, config.num_blocks, config.dropout, num_given)
+            VelocityField(self.num_features, config.hidden, config.num_blocks, config.dropout, num_conditions)
             for _ in range(config.num_networks)
         )
         self._times = times_to_data(config.num_steps)
@@ -88,21 +87,25 @@ class FlowMatching(Prior):
         # of one length, which keeps their second moments and takes most of the luck out of a few draws
         self.register_buffer("noise", math.sqrt(self.num_features) * nn.functional.normalize(drawn))
 
+    @property
+    def _fields(self) -> list[VelocityField]:
+        return [cast(VelocityField, network) for network in self.networks]
+
     @torch.no_grad()
-    def start(self, poses: Tensor) -> None:
-        super().start(poses)
+    def fit_statistics(self, poses: Tensor) -> None:
+        super().fit_statistics(poses)
         rotvec = self.select(poses)
         self.whitening.fit(rotvec)
-        self.broad.fit(rotvec)
+        self.defensive.fit(rotvec)
         features, _ = self._features(rotvec)
-        for network in self.networks:
+        for network in self._fields:
             network.fit(features)
 
     def velocity(self, x: Tensor, time: Tensor, visible: Tensor | None = None) -> Tensor:
         """The mean of the networks: (*batch, 3 J), (*batch), and of which joints x holds what they end in, (*batch, J), none by default ->
         (*batch, 3 J), zero at those joints."""
         given = None if visible is None else visible.to(x)
-        return self._mean([network(x, time, given) for network in self.networks], visible)
+        return self._mean([network(x, time, given) for network in self._fields], visible)
 
     def energy(self, pose: Tensor) -> Tensor:
         """A bound on `-log_prob` in nats, in `num_draws` passes of a network: (*batch, 55, 3) -> (*batch,).
@@ -115,16 +118,16 @@ class FlowMatching(Prior):
         # x - x_hat = (1 - t) (x - noise - v); over log SNR, half the integrand is t^2 |x - noise - v|^2 / 2.
         first, last = (2 * math.log(t / (1 - t)) for t in (_FIRST_TIME, _LAST_TIME))
         width = (last - first) / self.config.num_draws
-        bound = 0.5 * self.num_features * (1 + math.log(2 * math.pi) - last)
+        bound = torch.full_like(x[..., 0], 0.5 * self.num_features * (1 + math.log(2 * math.pi) - last))
         # what the passes leave for the gradient is a megabyte a pose: of many poses the gradient is taken at once, pass by pass
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
         at_once = torch.is_grad_enabled() and x[..., 0].numel() > _MAX_KEPT and frozen
         for number, noise in enumerate(self.noise):
             time = torch.sigmoid(0.5 * (first + (number + 0.5) * width * torch.ones_like(x[..., 0])))
-            of_draw = partial(_squared_miss, self.networks[number % len(self.networks)], noise=noise, time=time)
-            miss = EagerGradient.apply(x, of_draw) if at_once else of_draw(x)
-            bound = bound + 0.5 * width * time.square() * miss
-        return -defend(log_det.sum(-1) - bound, self.broad.log_prob(rotvec).sum(-1), self.config.defensive_weight)
+            of_draw = partial(_squared_residual, self.networks[number % len(self.networks)], noise=noise, time=time)
+            residual = eagerly(of_draw, x) if at_once else of_draw(x)
+            bound = bound + 0.5 * width * time.square() * residual
+        return -defend(log_det.sum(-1) - bound, self.defensive.log_prob(rotvec).sum(-1), self.config.defensive_weight)
 
     def log_prob(self, pose: Tensor) -> Tensor:
         """Log-density in nats against normalised Haar measure over the joints learnt, by the paths and the divergence along them.
@@ -149,8 +152,8 @@ class FlowMatching(Prior):
         Raises:
             ValueError: if the prior was not trained to complete.
         """
-        if not self.completes:
-            raise ValueError("a conditional density needs flow matching that was trained with model.use_conditioning=true")
+        if not self.has_conditional_density:
+            return super().log_prob_given(pose, visible)
         return self._log_prob_of(pose, visible[..., self.joint_index])
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
@@ -158,17 +161,17 @@ class FlowMatching(Prior):
         x, _ = self._features(self.select(pose))
         if not self.training:
             # held-out poses meet the same noise each time, so that epochs can be compared
-            return {"loss": self._miss(self.velocity, x, torch.Generator(x.device).manual_seed(0), None)}
+            return {"loss": self._velocity_error(self.velocity, x, torch.Generator(x.device).manual_seed(0), None)}
         visible = draw_visible(len(x), self.joint_indices, x.device) if self.completes else None
-        return {"loss": torch.stack([self._miss(network, x, None, visible) for network in self.networks]).mean()}
+        return {"loss": torch.stack([self._velocity_error(network, x, None, visible) for network in self._fields]).mean()}
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        device = self.fill.device
-        noise = torch.randn(num_samples, self.num_features, generator=generator, dtype=self.fill.dtype, device=device)
-        broad = self.broad.sample(num_samples, generator)
+        device = self.default_pose.device
+        noise = torch.randn(num_samples, self.num_features, generator=generator, dtype=self.default_pose.dtype, device=device)
+        defensive = self.defensive.sample(num_samples, generator)
         coin = torch.rand(num_samples, 1, 1, generator=generator, device=device)
-        return self.expand(torch.where(coin < self.config.defensive_weight, broad, self._pose_of(noise)))
+        return self.expand(torch.where(coin < self.config.defensive_weight, defensive, self._pose_of(noise)))
 
     def reconstruct(self, pose: Tensor) -> Tensor:
         """The pose after its path to noise and back, off by what the integration in `num_steps` steps misses."""
@@ -179,13 +182,12 @@ class FlowMatching(Prior):
     def completes(self) -> bool:
         return self.config.use_conditioning
 
-    @torch.no_grad()
-    def extra_scores(self, poses: Tensor) -> dict[str, float | int]:
-        """The negative log-likelihoods of held-out poses (N, 55, 3)."""
-        return likelihood_scores(-self.log_prob(poses), self.num_joints)
+    @property
+    def has_conditional_density(self) -> bool:
+        return self.config.use_conditioning
 
     def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
-        # without the broad component: next to a plausible rest, what is left of its share is nothing
+        # without the defensive component: next to a plausible rest, what is left of its share is nothing
         x, _ = self._features(self.select(pose))
         noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
         start = torch.where(_by_feature(visible), x, noise)
@@ -201,7 +203,7 @@ class FlowMatching(Prior):
         ends, divergences = zip(*[self._to_noise(*part) for part in parts], strict=True)
         of_noise = standard_normal_log_prob(torch.cat(ends).view(*log_det.shape, 3)) + log_det
         flow = (of_noise * ~seen).sum(-1) - torch.cat(divergences).view(log_det.shape[:-1])
-        return defend(flow, (self.broad.log_prob(rotvec) * ~seen).sum(-1), self.config.defensive_weight)
+        return defend(flow, (self.defensive.log_prob(rotvec) * ~seen).sum(-1), self.config.defensive_weight)
 
     def _to_noise(self, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Where paths begin, and the integrals of the divergence along them: (N, 3 J), (N, J) -> (N, 3 J), (N,)."""
@@ -211,21 +213,21 @@ class FlowMatching(Prior):
             # a path costs little beside its Jacobians: it is followed from each of these to the next
             x = integrate(field, x, [before, after])
             time = torch.full_like(x[:, 0], after)
-            slopes = self._mean([network.slopes(x, time, given) for network in self.networks], visible)
+            slopes = self._mean([network.slopes(x, time, given) for network in self._fields], visible)
             integral, before = integral + weight * slopes.sum(-1), after
         return integrate(field, x, [before, 0.0]), integral
 
-    def _miss(self, field: Callable[..., Tensor], x: Tensor, generator: torch.Generator | None, visible: Tensor | None) -> Tensor:
-        """What a field's velocities at random times are off by, where joints are not `visible`."""
+    def _velocity_error(self, field: Callable[..., Tensor], x: Tensor, generator: torch.Generator | None, visible: Tensor | None) -> Tensor:
+        """The mean squared residual of a field's velocities at random times, where joints are not `visible`."""
         noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
         uniform, coin = torch.rand(2, len(x), generator=generator, dtype=x.dtype, device=x.device)
         normal = torch.randn(len(x), generator=generator, dtype=x.dtype, device=x.device)
         time = torch.where(coin < 0.5, uniform, torch.sigmoid(normal))
-        return _squared_miss(field, x, noise, time, visible).mean()
+        return _squared_residual(field, x, noise, time, visible).mean()
 
     def _mean(self, of_networks: list[Tensor], visible: Tensor | None) -> Tensor:
         """(*batch, 3 J) each, zero where joints are `visible`."""
-        mean = sum(of_networks) / len(of_networks)
+        mean = reduce(torch.add, of_networks) / len(of_networks)
         return mean if visible is None else mean * ~_by_feature(visible)
 
     def _features(self, rotvec: Tensor) -> tuple[Tensor, Tensor]:
@@ -240,15 +242,15 @@ class FlowMatching(Prior):
         return self.whitening.inverse(self.compression.inverse(x.unflatten(-1, (self.num_joints, 3)))[0])
 
 
-def _squared_miss(field: Callable[..., Tensor], x: Tensor, noise: Tensor, time: Tensor, visible: Tensor | None = None) -> Tensor:
-    """What a field's velocities are off by on the straight path to x, where joints are not `visible`: (*batch, 3 J) -> (*batch,)."""
+def _squared_residual(field: Callable[..., Tensor], x: Tensor, noise: Tensor, time: Tensor, visible: Tensor | None = None) -> Tensor:
+    """The squared residual of a field's velocity on the straight path to x, where joints are not `visible`: (*batch, 3 J) -> (*batch,)."""
     moved = time.unsqueeze(-1)
     at = (1 - moved) * noise + moved * x
     if visible is None:
         return (x - noise - field(at, time)).square().sum(-1)
     seen = _by_feature(visible)
-    miss = x - noise - field(torch.where(seen, x, at), time, visible.to(x))
-    return (miss.square() * ~seen).sum(-1)
+    residual = x - noise - field(torch.where(seen, x, at), time, visible.to(x))
+    return (residual.square() * ~seen).sum(-1)
 
 
 def _by_feature(of_joints: Tensor) -> Tensor:

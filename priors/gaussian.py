@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pose_priors.body.rotations import haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
-from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.networks.flows import standard_normal_log_prob
 from pose_priors.priors.standardize import MIN_STD
 
@@ -25,19 +25,22 @@ class GaussianConfig(PriorConfigBase):
     covariance: Covariance = "diagonal"
     """Which components may correlate: none, those of one joint, or all."""
     defensive_weight: float = Field(1e-4, gt=0, lt=1)
-    """Share of the broad component; per joint, or per pose where the covariance is full."""
+    """Share of the defensive component; per joint, or per pose where the covariance is full."""
 
     def build(self, joint_indices: Sequence[int]) -> Gaussian:
         return Gaussian(self, joint_indices)
 
 
-class Gaussian(DensityPrior):
+class Gaussian(MaximumLikelihoodPrior):
     """A Gaussian over rotation vectors, with a diagonal, per-joint or full covariance.
 
     It starts at the moments of the training data and is trained by maximum likelihood from there. As a density over rotations it is the
     Gaussian restricted to angles <= pi; what little mass lies beyond is not folded back, so the density integrates to just under one. A
-    broad component bounds its energy.
+    defensive component bounds its energy.
     """
+
+    scale: Tensor
+    centre: Tensor
 
     def __init__(self, config: GaussianConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
@@ -50,13 +53,13 @@ class Gaussian(DensityPrior):
         self.log_diagonal = nn.Parameter(torch.zeros(blocks, block))
         self.lower = nn.Parameter(torch.zeros(blocks, block * (block - 1) // 2))
         self.shift = nn.Parameter(torch.zeros(blocks, block))
-        self.broad = AngularCentralGaussian(self.num_joints)
+        self.defensive = AngularCentralGaussian(self.num_joints)
 
     @torch.no_grad()
-    def start(self, poses: Tensor) -> None:
-        super().start(poses)
+    def fit_statistics(self, poses: Tensor) -> None:
+        super().fit_statistics(poses)
         rotvec = self.select(poses)
-        self.broad.fit(rotvec)
+        self.defensive.fit(rotvec)
         flat = rotvec.flatten(1).double()
         self.centre.copy_(flat.mean(0))
         self.scale.copy_(flat.std(0).clamp_min(MIN_STD))
@@ -74,13 +77,13 @@ class Gaussian(DensityPrior):
 
     def log_prob(self, pose: Tensor) -> Tensor:
         rotvec = self.select(pose)
-        broad = self.broad.log_prob(rotvec)
+        defensive = self.defensive.log_prob(rotvec)
         if self.config.covariance == "full":
-            broad = broad.sum(-1, keepdim=True)
-        return defend(self._gaussian_log_prob(rotvec), broad, self.config.defensive_weight).sum(-1)
+            defensive = defensive.sum(-1, keepdim=True)
+        return defend(self._gaussian_log_prob(rotvec), defensive, self.config.defensive_weight).sum(-1)
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
-        # The Gaussian is fitted alone, outliers and all, so that the baseline is the field's Gaussian; the broad component only bounds it.
+        # The Gaussian is fitted alone, outliers and all, so that the baseline is the field's Gaussian; the other component only bounds it.
         loss = -self._gaussian_log_prob(self.select(pose)).sum(-1).mean()
         return {"loss": loss, "nll": -self.log_prob(pose.detach()).mean()}
 
@@ -91,17 +94,18 @@ class Gaussian(DensityPrior):
         blocks = standard_normal_log_prob(self._whiten(rotvec)) + self.log_diagonal.sum(-1)
         if self.config.covariance == "full":
             return blocks + by_joint.sum(-1, keepdim=True)
-        return blocks.unflatten(-1, (self.num_joints, -1)).sum(-1) + by_joint
+        of_joints: Tensor = blocks.unflatten(-1, (self.num_joints, -1)).sum(-1)
+        return of_joints + by_joint
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         drawn = self._colour(
             torch.randn(num_samples, *self.shift.shape, generator=generator, dtype=self.shift.dtype, device=self.shift.device)
         )
-        broad = self.broad.sample(num_samples, generator)
+        defensive = self.defensive.sample(num_samples, generator)
         draws = 1 if self.config.covariance == "full" else self.num_joints
         coin = torch.rand(num_samples, draws, 1, generator=generator, device=drawn.device)
-        return self.expand(torch.where(coin < self.config.defensive_weight, broad, drawn))
+        return self.expand(torch.where(coin < self.config.defensive_weight, defensive, drawn))
 
     def reconstruct(self, pose: Tensor) -> Tensor:
         return self.expand(self._colour(self._whiten(self.select(pose))))
@@ -113,11 +117,13 @@ class Gaussian(DensityPrior):
     def _colour(self, noise: Tensor) -> Tensor:
         """The inverse: (*batch, blocks, size) -> (*batch, J, 3)."""
         blocks = torch.linalg.solve_triangular(self._root(), (noise + self.shift).unsqueeze(-1), upper=False)
-        return (blocks.flatten(-3) * self.scale + self.centre).unflatten(-1, (self.num_joints, 3))
+        rotvec: Tensor = (blocks.flatten(-3) * self.scale + self.centre).unflatten(-1, (self.num_joints, 3))
+        return rotvec
 
     def _blocks(self, rotvec: Tensor) -> Tensor:
         """(*batch, J, 3) -> standardised (*batch, blocks, size)."""
-        return ((rotvec.flatten(-2) - self.centre) / self.scale).unflatten(-1, self.shift.shape)
+        blocks: Tensor = ((rotvec.flatten(-2) - self.centre) / self.scale).unflatten(-1, self.shift.shape)
+        return blocks
 
     def _root(self) -> Tensor:
         """The lower-triangular root of each block's precision, (blocks, size, size)."""

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from pose_priors.body.rotations import NUM_MATRIX_FEATURES, canonicalize, haar_correction, matrix_features
 from pose_priors.configs.base import UserError
-from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, broad_share, defend
-from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
+from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.networks.flows import (
+    ConditionerMLP,
     CouplingKind,
-    ResidualMLP,
     TailCompression,
     actnorm,
     compose,
@@ -46,13 +46,13 @@ class GlobalFlowConfig(PriorConfigBase):
     num_blocks: int = Field(2, ge=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     defensive_weight: float = Field(0.05, gt=0, lt=1)
-    """Share of the broad component in the density."""
+    """Share of the defensive component in the density."""
 
     def build(self, joint_indices: Sequence[int]) -> GlobalFlow:
         return GlobalFlow(self, joint_indices)
 
 
-class GlobalFlow(DensityPrior):
+class GlobalFlow(MaximumLikelihoodPrior):
     """p(pose) by a coupling flow over all joints' whitened, tail-compressed rotation vectors (Dinh et al., ICLR 2017; Kingma and Dhariwal,
     NeurIPS 2018; Durkan et al., NeurIPS 2019), defended by a broad angular central Gaussian per joint.
 
@@ -63,18 +63,18 @@ class GlobalFlow(DensityPrior):
     def __init__(self, config: GlobalFlowConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
-        self._given = config.condition if config.use_conditioning else None
-        if self._given == "global_orient" and 0 in self.joint_indices:
+        self._condition = config.condition if config.use_conditioning else None
+        if self._condition == "global_orient" and 0 in self.joint_indices:
             raise UserError(
                 "model.condition is global_orient, and the root's orientation is also among the joints to learn: set "
                 "data.include_root=false, or model.condition=visible_joints"
             )
         self.whitening = Whitening(self.num_joints)
-        self.broad = AngularCentralGaussian(self.num_joints)
-        self.root = AngularCentralGaussian(1) if self._given == "global_orient" else None
+        self.defensive = AngularCentralGaussian(self.num_joints)
+        self.root = AngularCentralGaussian(1) if self._condition == "global_orient" else None
         num_features = 3 * self.num_joints
-        context_sizes = {"visible_joints": (NUM_MATRIX_FEATURES + 1) * self.num_joints, "global_orient": NUM_MATRIX_FEATURES}
-        num_context = context_sizes.get(self._given, 0)
+        context_sizes = {None: 0, "visible_joints": (NUM_MATRIX_FEATURES + 1) * self.num_joints, "global_orient": NUM_MATRIX_FEATURES}
+        num_context = context_sizes[self._condition]
 
         def conditioner(num_inputs: int, num_outputs: int) -> nn.Module:
             return _Conditioner(num_inputs, num_context, num_outputs, config)
@@ -89,11 +89,11 @@ class GlobalFlow(DensityPrior):
         self.transform = compose(layers)
 
     @torch.no_grad()
-    def start(self, poses: Tensor) -> None:
-        super().start(poses)
+    def fit_statistics(self, poses: Tensor) -> None:
+        super().fit_statistics(poses)
         rotvec = self.select(poses)
         self.whitening.fit(rotvec)
-        self.broad.fit(rotvec)
+        self.defensive.fit(rotvec)
         if self.root is not None:
             if poses[:, 0].std(0).max() == 0:
                 raise UserError("model.condition is global_orient, but the data has no root orientation: set model.use_conditioning=false")
@@ -111,18 +111,18 @@ class GlobalFlow(DensityPrior):
     def log_prob(self, pose: Tensor) -> Tensor:
         rotvec = self.select(pose)
         flow = self._flow_log_prob(rotvec, self._context(pose, None))
-        return defend(flow, self.broad.log_prob(rotvec).sum(-1), self.config.defensive_weight)
+        return defend(flow, self.defensive.log_prob(rotvec).sum(-1), self.config.defensive_weight)
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         rotvec, visible = self.select(pose), None
-        if self._given == "visible_joints" and self.training:
+        if self._condition == "visible_joints" and self.training:
             visible = draw_visible(len(pose), self.joint_indices, device=pose.device)
         flow = self._flow_log_prob(rotvec, self._context(pose, visible), visible)
         hidden = torch.ones_like(rotvec[..., 0], dtype=torch.bool) if visible is None else ~visible
-        broad = (self.broad.log_prob(rotvec) * hidden).sum(-1)
+        defensive = (self.defensive.log_prob(rotvec) * hidden).sum(-1)
         weight = self.config.defensive_weight
-        log_prob = defend(flow, broad, weight)
-        values = {"loss": -log_prob.mean(), "broad_share": broad_share(flow, broad, weight).mean().detach()}
+        log_prob = defend(flow, defensive, weight)
+        values = {"loss": -log_prob.mean(), "broad_share": defensive_share(flow, defensive, weight).mean().detach()}
         unconditional = hidden.all(-1)
         if unconditional.any():
             values["nll"] = -log_prob[unconditional].mean().detach()
@@ -131,7 +131,7 @@ class GlobalFlow(DensityPrior):
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Draws poses, (num_samples, 55, 3), canonical; conditioned on the root's orientation, that is drawn first."""
-        poses = self.fill.expand(num_samples, -1, 3).clone()
+        poses = self.default_pose.expand(num_samples, -1, 3).clone()
         if self.root is not None:
             poses[:, :1] = self.root.sample(num_samples, generator)
         return self._draw(poses, None, generator)
@@ -144,18 +144,18 @@ class GlobalFlow(DensityPrior):
 
     @property
     def completes(self) -> bool:
-        return self._given == "visible_joints"
+        return self._condition == "visible_joints"
 
     def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
         return self._draw(pose, visible, generator)
 
     def _draw(self, pose: Tensor, visible: Tensor | None, generator: torch.Generator | None) -> Tensor:
         num = len(pose)
-        noise = torch.randn(num, 3 * self.num_joints, generator=generator, dtype=self.fill.dtype, device=pose.device)
+        noise = torch.randn(num, 3 * self.num_joints, generator=generator, dtype=self.default_pose.dtype, device=pose.device)
         white, _ = self.transform.inverse(noise, self._context(pose, visible))
         drawn = self.whitening.inverse(white.view(num, self.num_joints, 3))
         coin = torch.rand(num, 1, 1, generator=generator, device=pose.device)
-        drawn = torch.where(coin < self.config.defensive_weight, self.broad.sample(num, generator), drawn)
+        drawn = torch.where(coin < self.config.defensive_weight, self.defensive.sample(num, generator), drawn)
         result = self.expand(drawn)
         if self.root is not None:
             result[:, 0] = pose[:, 0]
@@ -171,23 +171,23 @@ class GlobalFlow(DensityPrior):
         rotvec = rotvec.reshape(-1, self.num_joints, 3)
         white, log_det = self.whitening(rotvec)
         per_joint = log_det + haar_correction(rotvec)
-        of_filler = torch.zeros_like(log_det)
+        filler_log_prob = torch.zeros_like(log_det)
         if visible is not None:
             filler = torch.randn_like(white)
             white = torch.where(visible.unsqueeze(-1), filler, white)
             per_joint = per_joint * ~visible
-            of_filler = standard_normal_log_prob(filler) * visible
+            filler_log_prob = standard_normal_log_prob(filler) * visible
         noise, flow_log_det = self.transform(white.flatten(1), context)
-        log_prob = standard_normal_log_prob(noise) + flow_log_det + per_joint.sum(-1) - of_filler.sum(-1)
+        log_prob: Tensor = standard_normal_log_prob(noise) + flow_log_det + per_joint.sum(-1) - filler_log_prob.sum(-1)
         return log_prob.view(batch)
 
     def _context(self, pose: Tensor, visible: Tensor | None) -> Tensor | None:
         """What the conditioners see beside the pose: (B, context) or None."""
-        if self._given is None:
+        if self._condition is None:
             return None
         pose = pose.reshape(-1, *pose.shape[-2:])
-        if self._given == "global_orient":
-            return matrix_features(canonicalize(pose[:, :1].to(self.fill.dtype))).flatten(1)
+        if self._condition == "global_orient":
+            return matrix_features(canonicalize(pose[:, :1].to(self.default_pose.dtype))).flatten(1)
         rotvec = self.select(pose)
         seen = rotvec.new_zeros(rotvec.shape[:-1]) if visible is None else visible.to(rotvec)
         return torch.cat([(matrix_features(rotvec) * seen.unsqueeze(-1)).flatten(1), seen], -1)
@@ -199,7 +199,8 @@ class _Conditioner(nn.Module):
     def __init__(self, num_inputs: int, num_context: int, num_outputs: int, config: GlobalFlowConfig) -> None:
         super().__init__()
         self.hidden_features = config.hidden  # nflows scales a spline's logits by it
-        self.net = ResidualMLP(num_inputs + num_context, num_outputs, config.hidden, nn.Linear, config.num_blocks, config.dropout)
+        self.net = ConditionerMLP(num_inputs + num_context, num_outputs, config.hidden, nn.Linear, config.num_blocks, config.dropout)
 
     def forward(self, inputs: Tensor, context: Tensor | None) -> Tensor:
-        return self.net(inputs if context is None else torch.cat([inputs, context], -1))
+        outputs: Tensor = self.net(inputs if context is None else torch.cat([inputs, context], -1))
+        return outputs

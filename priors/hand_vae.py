@@ -18,7 +18,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.priors.base import Prior, PriorConfigBase
 from pose_priors.priors.evaluation.scores import round_trip_deg
 from pose_priors.priors.networks.flows import compress
-from pose_priors.priors.networks.hands import ResidualMLP, rotmat_from_6d
+from pose_priors.priors.networks.hands import LinearSkipMLP, rotmat_from_6d
 from pose_priors.priors.so3_density import IsotropicAngularCentralGaussian, half_angle_sine_squared
 
 _HANDS = ("left_hand", "right_hand")
@@ -94,8 +94,8 @@ class HandVAE(Prior):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("std", torch.ones(width))
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.long))
-        self.encoder = ResidualMLP(width, 2 * config.z_dim, config.hidden, config.n_layers, config.dropout)
-        self.decoder = ResidualMLP(config.z_dim, width, config.hidden, config.n_layers, config.dropout)
+        self.encoder = LinearSkipMLP(width, 2 * config.z_dim, config.hidden, config.n_layers, config.dropout)
+        self.decoder = LinearSkipMLP(config.z_dim, width, config.hidden, config.n_layers, config.dropout)
         self.density = IsotropicAngularCentralGaussian(joints_per_unit)
         nn.init.constant_(self.encoder.skip.bias[config.z_dim :], _START_LOG_STD)
 
@@ -104,9 +104,9 @@ class HandVAE(Prior):
         return self.num_units * self.config.z_dim
 
     @torch.no_grad()
-    def start(self, poses: Tensor) -> None:
+    def fit_statistics(self, poses: Tensor) -> None:
         """Sets the standardisation, and the decoder's scale as a part of the data's spread about its mean."""
-        super().start(poses)
+        super().fit_statistics(poses)
         rotvec = self._split(poses).flatten(0, 1)
         features = self._features(rotvec)
         self.mean.copy_(features.mean(0))
@@ -115,9 +115,9 @@ class HandVAE(Prior):
         variance = 4 / 3 * half_angle_sine_squared(roma.rotvec_to_rotmat(rotvec), self._rotations(self.mean)).mean(0)
         self.density.set_scale(_START_SCALE_RATIO * variance.sqrt())
 
-    def plan(self, num_steps: int) -> None:
+    def set_total_steps(self, total_steps: int) -> None:
         """Keeps the warm-up within a third of a short run."""
-        self._warmup_steps = min(self.config.kl_warmup_steps, num_steps // 3)
+        self._warmup_steps = min(self.config.kl_warmup_steps, total_steps // 3)
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         """Negative evidence lower bound of one latent sample, with the weight of its KL term still rising in training mode.
@@ -185,7 +185,7 @@ class HandVAE(Prior):
         return Normal(posterior.mean.flatten(-2), posterior.stddev.flatten(-2))
 
     def decode(self, z: Tensor) -> Tensor:
-        """The decoder's mode: (*batch, latent_dim) -> (*batch, 55, 3), canonical, with `fill` for the joints that are not scored."""
+        """The decoder's mode: (*batch, latent_dim) -> (*batch, 55, 3), canonical, with `default_pose` for the other joints."""
         mode = self._mode(z.unflatten(-1, (self.num_units, self.config.z_dim)))
         rotvec = roma.unitquat_to_rotvec(roma.rotmat_to_unitquat(mode)) * self.reflection
         return self.expand(rotvec.flatten(-3, -2))
@@ -214,17 +214,20 @@ class HandVAE(Prior):
 
     def _split(self, pose: Tensor) -> Tensor:
         """(*batch, 55, 3) -> (*batch, units, joints per unit, 3), left hands mirrored where hands are modelled one by one."""
-        return self.select(pose).unflatten(-2, self.reflection.shape[:2]) * self.reflection
+        units: Tensor = self.select(pose).unflatten(-2, self.reflection.shape[:2])
+        return units * self.reflection
 
     def _features(self, rotvec: Tensor) -> Tensor:
         if self.config.type == "standard":
             return rotvec.flatten(-2)
-        return roma.rotvec_to_rotmat(rotvec)[..., :2].transpose(-1, -2).flatten(-3)
+        columns: Tensor = roma.rotvec_to_rotmat(rotvec)[..., :2].transpose(-1, -2)
+        return columns.flatten(-3)
 
     def _rotations(self, features: Tensor) -> Tensor:
-        if self.config.type == "standard":
-            return roma.rotvec_to_rotmat(features.unflatten(-1, (-1, 3)))
-        return rotmat_from_6d(features.unflatten(-1, (-1, 6)))
+        if self.config.type == "so3":
+            return rotmat_from_6d(features.unflatten(-1, (-1, 6)))
+        rotmat: Tensor = roma.rotvec_to_rotmat(features.unflatten(-1, (-1, 3)))
+        return rotmat
 
     def _posterior(self, rotvec: Tensor) -> Normal:
         # both compressions are the identity near the data; without them the energy of poses far from it grows into the tens of thousands

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pose_priors.body.rotations import NUM_MATRIX_FEATURES, haar_correction, matrix_features
-from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, broad_share, defend
-from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
+from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
 from pose_priors.priors.networks.flows import CouplingKind, TailCompression, compose, coupling, standard_normal_log_prob
 from pose_priors.priors.networks.grouped import GroupContext, GroupedConditioner
@@ -20,7 +20,7 @@ from pose_priors.priors.standardize import Whitening
 # Which of a joint's three components each coupling layer moves; over three layers every component is moved given every other.
 _MASKS = ((1, 1, 0), (0, 1, 1), (1, 0, 1))
 # Spread below which what a network sees of a context joint is not blown up any further.
-_MIN_SEEN_STD = 0.02
+_MIN_CONTEXT_STD = 0.02
 
 
 class JointFlowConfig(PriorConfigBase):
@@ -38,13 +38,13 @@ class JointFlowConfig(PriorConfigBase):
     num_blocks: int = Field(1, ge=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     defensive_weight: float = Field(0.01, gt=0, lt=1)
-    """Share of the broad component in each joint's density."""
+    """Share of the defensive component in each joint's density."""
 
     def build(self, joint_indices: Sequence[int]) -> JointFlow:
         return JointFlow(self, joint_indices)
 
 
-class JointFlow(DensityPrior):
+class JointFlow(MaximumLikelihoodPrior):
     """p(pose) = prod_j p(joint j | its context), each factor a 3-D flow over the joint's rotation vector.
 
     The conditionals are spline (Durkan et al., NeurIPS 2019) or affine (Dinh et al., ICLR 2017) coupling flows of whitened, tail-compressed
@@ -53,20 +53,18 @@ class JointFlow(DensityPrior):
     """
 
     context: Tensor
-    seen_mean: Tensor
-    seen_std: Tensor
+    context_mean: Tensor
+    context_std: Tensor
 
     def __init__(self, config: JointFlowConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
         width = max_context(config.context, self.joint_indices, config.num_context)
         self.register_buffer("context", torch.full((self.num_joints, width), NO_JOINT, dtype=torch.long))
-        # identities until the start, so that checkpoints without them are read as they were written
-        self.register_buffer("seen_mean", torch.zeros(self.num_joints, NUM_MATRIX_FEATURES))
-        self.register_buffer("seen_std", torch.ones(self.num_joints, NUM_MATRIX_FEATURES))
-        self.register_load_state_dict_pre_hook(_without_standardised_context)
+        self.register_buffer("context_mean", torch.zeros(self.num_joints, NUM_MATRIX_FEATURES))
+        self.register_buffer("context_std", torch.ones(self.num_joints, NUM_MATRIX_FEATURES))
         self.whitening = Whitening(self.num_joints)
-        self.broad = AngularCentralGaussian(self.num_joints)
+        self.defensive = AngularCentralGaussian(self.num_joints)
 
         def conditioner(num_inputs: int, num_outputs: int) -> nn.Module:
             return GroupedConditioner(
@@ -77,15 +75,15 @@ class JointFlow(DensityPrior):
         self.transform = compose([TailCompression(), *layers])
 
     @torch.no_grad()
-    def start(self, poses: Tensor) -> None:
-        super().start(poses)
+    def fit_statistics(self, poses: Tensor) -> None:
+        super().fit_statistics(poses)
         rotvec = self.select(poses)
         self.whitening.fit(rotvec)
-        self.broad.fit(rotvec)
+        self.defensive.fit(rotvec)
         self.context.copy_(choose_context(self.config.context, self.joint_indices, self.config.num_context, rotvec))
-        seen = matrix_features(rotvec)
-        self.seen_mean.copy_(seen.mean(0))
-        self.seen_std.copy_(seen.std(0).clamp_min(_MIN_SEEN_STD))
+        features = matrix_features(rotvec)
+        self.context_mean.copy_(features.mean(0))
+        self.context_std.copy_(features.std(0).clamp_min(_MIN_CONTEXT_STD))
 
     def joint_log_prob(self, pose: Tensor) -> Tensor:
         """Log-density of each joint given its context, in nats against normalised Haar measure; low where a joint is implausible.
@@ -95,32 +93,32 @@ class JointFlow(DensityPrior):
         Returns:
             (*batch, J) in the order of `joints`; its sum over J is `log_prob`.
         """
-        return defend(*self._parts(pose), self.config.defensive_weight)
+        return defend(*self._log_densities(pose), self.config.defensive_weight)
 
     def log_prob(self, pose: Tensor) -> Tensor:
         return self.joint_log_prob(pose).sum(-1)
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
-        flow, broad = self._parts(pose)
-        nll = -defend(flow, broad, self.config.defensive_weight).sum(-1).mean()
-        return {"loss": nll, "nll": nll, "broad_share": broad_share(flow, broad, self.config.defensive_weight).mean()}
+        flow, defensive = self._log_densities(pose)
+        nll = -defend(flow, defensive, self.config.defensive_weight).sum(-1).mean()
+        return {"loss": nll, "nll": nll, "broad_share": defensive_share(flow, defensive, self.config.defensive_weight).mean()}
 
-    def _parts(self, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-densities of the flow and of the broad component, (*batch, J) each."""
+    def _log_densities(self, pose: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-densities of the flow and of the defensive component, (*batch, J) each."""
         rotvec = self.select(pose)
         batch = rotvec.shape[:-2]
         rotvec = rotvec.reshape(-1, self.num_joints, 3)
         noise, log_det = self._forward(rotvec)
         flow = standard_normal_log_prob(noise) + log_det + haar_correction(rotvec)
-        return flow.view(*batch, -1), self.broad.log_prob(rotvec).view(*batch, -1)
+        return flow.view(*batch, -1), self.defensive.log_prob(rotvec).view(*batch, -1)
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        device = self.fill.device
-        noise = torch.randn(num_samples, self.num_joints, 3, generator=generator, dtype=self.fill.dtype, device=device)
-        broad = self.broad.sample(num_samples, generator)
+        device = self.default_pose.device
+        noise = torch.randn(num_samples, self.num_joints, 3, generator=generator, dtype=self.default_pose.dtype, device=device)
+        defensive = self.defensive.sample(num_samples, generator)
         coin = torch.rand(num_samples, self.num_joints, 1, generator=generator, device=device)
-        return self.expand(self._inverse(noise, broad, coin < self.config.defensive_weight))
+        return self.expand(self._inverse(noise, defensive, coin < self.config.defensive_weight))
 
     def reconstruct(self, pose: Tensor) -> Tensor:
         noise, _ = self._forward(self.select(pose))
@@ -132,24 +130,19 @@ class JointFlow(DensityPrior):
         noise, flow_log_det = self.transform(white.transpose(0, 1).flatten(0, 1), self._context_of(rotvec, None))
         return noise.view(self.num_joints, -1, 3).transpose(0, 1), flow_log_det.view(self.num_joints, -1).T + log_det
 
-    def _inverse(self, noise: Tensor, broad: Tensor, use_broad: Tensor) -> Tensor:
-        """Noise (B, J, 3) -> rotation vectors, round by round of joints whose contexts are known; `broad` (B, J, 3) where asked for."""
+    def _inverse(self, noise: Tensor, defensive: Tensor, use_defensive: Tensor) -> Tensor:
+        """Noise (B, J, 3) -> rotation vectors, round by round of joints whose contexts are known; `defensive` (B, J, 3) where asked for."""
         rotvec = torch.zeros_like(noise)
         for joints in generation_order(self.context):
             groups = torch.tensor(joints, device=noise.device)
             white, _ = self.transform.inverse(noise[:, groups].transpose(0, 1).flatten(0, 1), self._context_of(rotvec, groups))
             drawn = self.whitening.inverse(white.view(len(joints), -1, 3).transpose(0, 1), groups)
-            rotvec[:, groups] = torch.where(use_broad[:, groups], broad[:, groups], drawn)
+            rotvec[:, groups] = torch.where(use_defensive[:, groups], defensive[:, groups], drawn)
         return rotvec
 
     def _context_of(self, rotvec: Tensor, groups: Tensor | None) -> GroupContext:
         """(B, J, 3) -> features (G, B, C*6): standardised matrix columns of the context joints, zeros where there is none."""
         table = self.context if groups is None else self.context[groups]
-        seen = (matrix_features(rotvec) - self.seen_mean) / self.seen_std
-        features = seen[:, table.clamp_min(0)] * (table != NO_JOINT).unsqueeze(-1)
+        standardised = (matrix_features(rotvec) - self.context_mean) / self.context_std
+        features = standardised[:, table.clamp_min(0)] * (table != NO_JOINT).unsqueeze(-1)
         return GroupContext(features.flatten(-2).transpose(0, 1), groups)
-
-
-def _without_standardised_context(module: JointFlow, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    for name in ("seen_mean", "seen_std"):
-        state.setdefault(prefix + name, getattr(module, name).clone())

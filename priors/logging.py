@@ -10,7 +10,7 @@ from pydantic import Field
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from pose_priors.configs.base import Config
-from pose_priors.figures.drawing import Figure
+from pose_priors.figures import Figure
 
 
 class LoggingConfig(Config):

@@ -20,7 +20,7 @@ from pose_priors.priors.evaluation.scores import summarize
 # A step schedule divides the learning rate by ten at each third of the epochs, a plateau schedule by two after a third of the patience.
 _STEPS, _STEP_FACTOR = 3, 0.1
 _PLATEAU_FACTOR = 0.5
-# Share of the broad component on validation poses beyond which a flow has not learnt, or has lost, what the data look like.
+# Share of the defensive component on validation poses beyond which a flow has not learnt, or has lost, what the data look like.
 _COLLAPSED = 0.5
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class PriorModule(pl.LightningModule):
         self._losses: list[dict[str, Tensor]] = []
 
     def on_fit_start(self) -> None:
-        self.prior.plan(int(self.trainer.estimated_stepping_batches))
+        self.prior.set_total_steps(int(self.trainer.estimated_stepping_batches))
 
     def on_train_epoch_start(self) -> None:
         # Dropout, posterior samples and masks depend on (seed, epoch, rank) alone, so that a resumed run repeats them bit for bit.
@@ -103,7 +103,8 @@ class PriorModule(pl.LightningModule):
         share = losses.get("broad_share")
         if share is not None and share > _COLLAPSED:
             log.warning(
-                "the broad component explains %.0f %% of the validation poses: training has collapsed, lower the learning rate", 100 * share
+                "the defensive component explains %.0f %% of the validation poses: training has collapsed, lower the learning rate",
+                100 * share,
             )
 
     def configure_optimizers(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.datamodules.synthetic.motions import synthetic_motions
 from pose_priors.priors import MotionCVAE, load_prior
 from pose_priors.priors.motion.humor import CONFIG as HUMOR
-from pose_priors.priors.motion.scores import WRONGS
+from pose_priors.priors.motion.scores import NEGATIVES
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_evaluation_writes_all_scores_of_the_test_clips(trained: Path, tmp_path:
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
     scores = metrics[path]
     assert {"log_prob", "one_step_ratio", "rollout_ratio", "contact_f1", "scale_within_5_percent"} <= set(scores)
-    assert all(0 <= scores[f"auroc_{name}_{kind}"] <= 1 for name in WRONGS for kind in ("second", "clip"))
+    assert all(0 <= scores[f"auroc_{name}_{kind}"] <= 1 for name in NEGATIVES for kind in ("second", "clip"))
     assert scores["num_clips"] == len(scores["scales"]) >= 1
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"scale_0_ckpt.png", "samples_0_ckpt.png"}
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from pose_priors.benchmarks.priors.candidate import Candidate, trained
+from pose_priors.benchmarks.priors.candidate import Candidate
 from pose_priors.benchmarks.priors.data import BenchmarkData, load_data
 from pose_priors.benchmarks.priors.peers import fit_peers
 from pose_priors.benchmarks.priors.tables import ResultTable, write_tables
 from pose_priors.benchmarks.priors.tasks import TASKS
+from pose_priors.benchmarks.priors.trained import trained
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
 from pose_priors.priors import Prior, load_prior
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> list[ResultTable]:
     priors = _load(options.checkpoints)
     joints = next(iter(priors.values())).joint_indices if priors else None
     data = replace(load_data(options.data, options.split_radius, joints), motions=options.motions)
-    _warn_of_strangers(options.checkpoints, data)
+    _warn_of_other_data(options.checkpoints, data)
     candidates = fit_peers(data, options.smplify_gmm)
     baselines = {candidate.name for candidate in candidates}
     candidates += [trained(f"{name} (trained)" if name in baselines else name, prior) for name, prior in priors.items()]
@@ -75,10 +76,12 @@ def _run(candidates: Sequence[Candidate], data: BenchmarkData, tasks: Sequence[s
 
 def _load(checkpoints: Sequence[str]) -> dict[str, Prior]:
     """The priors by short names. Raises `UserError` if one is not of poses, or they score different joints."""
-    priors = dict(zip(_short_names(checkpoints), map(load_prior, checkpoints), strict=True))
-    for path, prior in zip(checkpoints, priors.values(), strict=True):
+    priors: dict[str, Prior] = {}
+    for name, path in zip(_short_names(checkpoints), checkpoints, strict=True):
+        prior = load_prior(path)
         if not isinstance(prior, Prior):
             raise UserError(f"--checkpoints: {path} is a prior of motions; give priors of poses")
+        priors[name] = prior
         first = next(iter(priors.values()))
         if differing := sorted(set(prior.joints) ^ set(first.joints)):
             raise UserError(
@@ -103,7 +106,7 @@ def _short_names(paths: Sequence[str]) -> list[str]:
     return ["/".join(part) for part in shown]
 
 
-def _warn_of_strangers(checkpoints: Sequence[str], data: BenchmarkData) -> None:
+def _warn_of_other_data(checkpoints: Sequence[str], data: BenchmarkData) -> None:
     """A checkpoint that was trained on other rows may have seen those that are held out here."""
     for path in checkpoints:
         if read_checkpoint(path)["prior"]["data_fingerprint"] != data.fingerprint:

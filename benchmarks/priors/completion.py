@@ -12,19 +12,15 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-import roma
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from pose_priors.body.rotations import canonicalize, haar_correction
-
-if TYPE_CHECKING:  # candidates complete by what is here
-    from pose_priors.benchmarks.priors.candidate import Candidate
-    from pose_priors.benchmarks.priors.gmm import Mixture
+from pose_priors.benchmarks.priors.candidate import Candidate
+from pose_priors.benchmarks.priors.gmm import Mixture
+from pose_priors.body.rotations import canonicalize, haar_correction, mean_rotation
 
 _NUM_PROPOSALS = 384
 _NUM_STEPS = 8
@@ -66,16 +62,19 @@ def complete_to_mean(candidate: Candidate, pose: Tensor, hidden: Sequence[int]) 
     return sampler.filled(mean_rotation(torch.cat(states))[None])[0]
 
 
-def mean_rotation(rotvec: Tensor) -> Tensor:
-    """The rotations that are closest to draws, by squared chordal distances: (C, ..., 3) -> (..., 3)."""
-    return roma.rotmat_to_rotvec(roma.special_procrustes(roma.rotvec_to_rotmat(rotvec).mean(0)))
+class SampledCompletion(Candidate):
+    """A candidate that completes poses by draws from exp(-energy), for want of a better way."""
+
+    def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
+        return complete_by_sampling(self, pose, hidden, num, generator)
+
+    def complete_point(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
+        return complete_to_mean(self, pose, hidden)
 
 
 @lru_cache(maxsize=32)
 def fitted_mixture(candidate: Candidate) -> Mixture:
     """A mixture of Gaussians over the joints of a prior, fitted to plausible samples that it draws."""
-    from pose_priors.benchmarks.priors.gmm import Mixture
-
     poses = candidate.sample(_NUM_FITTED, torch.Generator().manual_seed(_SEED))
     poses = poses[candidate.energies(poses).argsort()[: int(_PLAUSIBLE * len(poses))]]
     model = GaussianMixture(_NUM_COMPONENTS, reg_covar=_REG_COVAR, random_state=_SEED, max_iter=_MAX_ITERATIONS)
@@ -83,7 +82,7 @@ def fitted_mixture(candidate: Candidate) -> Mixture:
         warnings.simplefilter("ignore", ConvergenceWarning)  # a proposal need not be the best fit
         model.fit(candidate.select(poses).flatten(1).numpy())
     parameters = (torch.from_numpy(value) for value in (model.weights_, model.means_, model.covariances_))
-    return Mixture(candidate.name, candidate.joint_indices, candidate.fill, *parameters)
+    return Mixture(candidate.name, candidate.joint_indices, candidate.default_pose, *parameters)
 
 
 class ConditionalSampler:

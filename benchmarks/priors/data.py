@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.base import SIDES, DataConfig, PoseDataModule
 from pose_priors.datamodules.view import PoseView
+from pose_priors.priors.default_pose import default_pose
 
 log = logging.getLogger("benchmark")
 
@@ -50,9 +52,10 @@ class BenchmarkData:
         return tuple(JOINT_NAMES[joint] for joint in self.joint_indices)
 
     @cached_property
-    def fill(self) -> Tensor:
-        """(55, 3) the median of the training poses: what joints that are not scored are drawn as."""
-        return self.train.median(0).values
+    def default_pose(self) -> Tensor:
+        """(55, 3) what joints that are not scored are drawn as, and where fits to observations begin: the mean rotations of the training
+        poses, and a root that is not scored upright."""
+        return default_pose(self.train, self.joint_indices)
 
     @cached_property
     def reference(self) -> Tensor:
@@ -78,9 +81,10 @@ def load_data(path: str | None, split_radius: float | None, joint_indices: Seque
         UserError: if there are no such poses, or a joint that is to be scored never moves in the held-out ones.
     """
     sides = _sides(path)
+    where: dict[str, Any] = sides or {"path": path}
     if sides and split_radius is not None:
         raise UserError(f"--split-radius says nothing about '{path}', which is split into train, val and test already; leave it out")
-    module = PoseDataModule(DataConfig(**(sides or {"path": path}), split_radius=split_radius), batch_size=1, seed=_SEED)
+    module = PoseDataModule(DataConfig(**where, split_radius=split_radius), batch_size=1, seed=_SEED)
     module.prepare_data()
     module.setup()
     test = _rows(module.test_poses, _MAX_SCORED)

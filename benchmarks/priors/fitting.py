@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ def fit(problem: Problem, candidate: Candidate | None, skeleton: Skeleton, max_s
     return at(found.point, slice(None)), found
 
 
-def left_over(
+def remaining_errors(
     candidates: Sequence[Candidate],
     skeleton: Skeleton,
     levels: Mapping[str, tuple[Problem, Problem]],
@@ -81,13 +82,13 @@ def left_over(
         pose, _ = fit(problem, candidate, skeleton, max_steps, weight)
         return float(error(pose, problem.truth).mean())
 
-    rows: dict[str, dict[str, float | None]] = {NO_PRIOR: {}} | {candidate.name: {} for candidate in candidates}
-    told: dict[str, list[str]] = {candidate.name: [] for candidate in candidates}
+    rows: dict[str, dict[str, float | None]] = {name: {} for name in (NO_PRIOR, *(candidate.name for candidate in candidates))}
+    chosen_weights: dict[str, list[str]] = {candidate.name: [] for candidate in candidates}
     for level, (test, val) in levels.items():
         rows[NO_PRIOR][level] = error_with(test, None, 0)
         for candidate in candidates:
-            chosen = min(weights, key=lambda weight, one=candidate, of=val: error_with(of, one, weight))
+            chosen = min(weights, key=partial(error_with, val, candidate))
             plain = error_with(test, candidate, 1)
             rows[candidate.name] |= {level: plain, f"{level}*": plain if chosen == 1 else error_with(test, candidate, chosen)}
-            told[candidate.name].append(f"{chosen:g}")
-    return rows, "*: with the weight chosen, " + "; ".join(f"{name} {', '.join(numbers)}" for name, numbers in told.items()) + "."
+            chosen_weights[candidate.name].append(f"{chosen:g}")
+    return rows, "*: with the weight chosen, " + "; ".join(f"{name} {', '.join(numbers)}" for name, numbers in chosen_weights.items()) + "."

@@ -31,14 +31,16 @@ class Mixture(ConditionalDensityCandidate):
     just under one.
 
     Args:
-        name, joint_indices, fill: as `Candidate`.
+        name, joint_indices, default_pose: as `Candidate`.
         weights: (K,).
         means: (K, 3J) radians.
         covariances: (K, 3J, 3J), positive definite.
     """
 
-    def __init__(self, name: str, joint_indices: Sequence[int], fill: Tensor, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
-        super().__init__(name, joint_indices, fill)
+    def __init__(
+        self, name: str, joint_indices: Sequence[int], default_pose: Tensor, weights: Tensor, means: Tensor, covariances: Tensor
+    ) -> None:
+        super().__init__(name, joint_indices, default_pose)
         self.weights, self.means, self.covariances = weights.double(), means.double(), covariances.double()
         self._everything = list(range(self.means.shape[-1]))
 
@@ -71,7 +73,8 @@ class Mixture(ConditionalDensityCandidate):
         centre = mean.expand(num, *mean.shape).gather(2, which[..., None, None].expand(-1, -1, 1, mean.shape[-1]))[:, :, 0]
         root = torch.linalg.cholesky(covariance)
         drawn = centre.flatten(0, 1) + _by_component(root, which.flatten(), noise.flatten(0, 1))
-        return drawn.unflatten(0, which.shape).unflatten(-1, (-1, 3))
+        rotvec: Tensor = drawn.unflatten(0, which.shape).unflatten(-1, (-1, 3))
+        return rotvec
 
     def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
         return self._with(pose.expand(num, *pose.shape), hidden, self.draw_hidden(pose, hidden, num, generator))
@@ -134,7 +137,7 @@ def fit_gmm(name: str, data: BenchmarkData, num_components: int) -> Mixture:
     """A mixture of Gaussians with full covariances, by scikit-learn's expectation-maximisation."""
     model = GaussianMixture(num_components, reg_covar=_REG_COVAR, random_state=0, max_iter=200).fit(_fitted_on(data).numpy())
     parameters = (torch.from_numpy(value) for value in (model.weights_, model.means_, model.covariances_))
-    return Mixture(name, data.joint_indices, data.fill, *parameters)
+    return Mixture(name, data.joint_indices, data.default_pose, *parameters)
 
 
 def fit_ppca(name: str, data: BenchmarkData) -> Mixture:
@@ -173,11 +176,11 @@ def read_smplify_gmm(name: str, data: BenchmarkData, path: Path) -> Mixture:
         raise UserError(f"--smplify-gmm: the mixture knows the body's 21 joints, but {len(unknown)} others are scored too; leave it out")
     scored = [3 * (joint - 1) + axis for joint in data.joint_indices for axis in range(3)]
     covariances = covariances[:, scored][:, :, scored]
-    return Mixture(name, data.joint_indices, data.fill, weights.flatten() / weights.sum(), means[:, scored], covariances)
+    return Mixture(name, data.joint_indices, data.default_pose, weights.flatten() / weights.sum(), means[:, scored], covariances)
 
 
 def _gaussian(name: str, data: BenchmarkData, mean: Tensor, covariance: Tensor) -> Mixture:
-    return Mixture(name, data.joint_indices, data.fill, torch.ones(1), mean[None], covariance[None])
+    return Mixture(name, data.joint_indices, data.default_pose, torch.ones(1), mean[None], covariance[None])
 
 
 def _fitted_on(data: BenchmarkData) -> Tensor:

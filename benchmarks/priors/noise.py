@@ -23,7 +23,8 @@ def noisy_rotations(truth: Tensor, skeleton: Skeleton, std_deg: float, seed: int
     def data_energy(pose: Tensor, rows: Tensor) -> Tensor:
         clean = roma.rotvec_to_unitquat(pose[:, skeleton.scored])
         apart = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(clean), seen[rows]))
-        return (apart.square().sum(-1) / (2 * std**2) - haar_correction(apart)).sum(-1)
+        energy: Tensor = (apart.square().sum(-1) / (2 * std**2) - haar_correction(apart)).sum(-1)
+        return energy
 
     return Problem(truth, skeleton.with_scored(truth, roma.unitquat_to_rotvec(seen)), data_energy)
 

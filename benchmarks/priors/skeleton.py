@@ -50,7 +50,8 @@ class Skeleton:
     def millimetres(self, pose: Tensor, truth: Tensor, joints: Sequence[int]) -> Tensor:
         """Mean distance of some joints between poses (..., 55, 3) that broadcast: (...)."""
         apart = self.joints(pose)[..., list(joints), :] - self.joints(truth)[..., list(joints), :]
-        return 1000 * apart.norm(dim=-1).mean(-1)
+        metres: Tensor = apart.norm(dim=-1).mean(-1)
+        return 1000 * metres
 
     def mpjpe(self, pose: Tensor, truth: Tensor) -> Tensor:
         """`millimetres` of all joints but the pelvis."""

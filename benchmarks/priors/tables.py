@@ -42,7 +42,7 @@ class ResultTable:
 
     def best(self, column: str) -> float | None:
         """The best value of a column, or None if it has none."""
-        values = [row[column] for row in self.rows.values() if row.get(column) is not None]
+        values = [value for row in self.rows.values() if (value := row.get(column)) is not None]
         if not values or column not in self.lower_is_better + self.higher_is_better:
             return None
         return min(values) if column in self.lower_is_better else max(values)

@@ -78,12 +78,12 @@ class VPoser(Candidate):
     half the code's squared length; each draw from a start of its own, from N(0, I), the point estimate from the code 0.
 
     Args:
-        name, joint_indices, fill: as `Candidate`.
+        name, joint_indices, default_pose: as `Candidate`.
         network: trained.
     """
 
-    def __init__(self, name: str, joint_indices: Sequence[int], fill: Tensor, network: VPoserNetwork) -> None:
-        super().__init__(name, joint_indices, fill)
+    def __init__(self, name: str, joint_indices: Sequence[int], default_pose: Tensor, network: VPoserNetwork) -> None:
+        super().__init__(name, joint_indices, default_pose)
         self.network = network.eval().requires_grad_(False)
 
     def energy(self, pose: Tensor) -> Tensor:
@@ -96,7 +96,8 @@ class VPoser(Candidate):
 
     def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
         start = torch.randn(num * len(pose), _LATENT, generator=generator)
-        return self._fitted(pose.repeat(num, 1, 1), hidden, start).unflatten(0, (num, len(pose)))
+        completed: Tensor = self._fitted(pose.repeat(num, 1, 1), hidden, start).unflatten(0, (num, len(pose)))
+        return completed
 
     def complete_point(self, pose: Tensor, hidden: Sequence[int]) -> Tensor:
         return self._fitted(pose, hidden, torch.zeros(len(pose), _LATENT))
@@ -150,7 +151,7 @@ def train_vposer(name: str, data: BenchmarkData) -> VPoser:
     with torch.no_grad():
         angle, kl = network.eval().losses(val, sampled=False)
     log.info("%s: %d epochs, validation poses reconstructed to %.2f degrees, KL %.1f nats", name, epoch, angle.mean().rad2deg(), kl.mean())
-    return VPoser(name, joints, data.fill, network)
+    return VPoser(name, joints, data.default_pose, network)
 
 
 def _batches(num_rows: int) -> Iterator[Tensor]:

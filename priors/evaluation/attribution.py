@@ -39,7 +39,7 @@ def nll_per_joint(prior: Prior, pose: Tensor, num_draws: int = 32) -> Tensor:
     Returns:
         (*batch, J), in the order of `prior.joints`; no gradient.
     """
-    generator = torch.Generator(prior.fill.device).manual_seed(0)
+    generator = torch.Generator(prior.default_pose.device).manual_seed(0)
     samples = prior.select(prior.sample(_NUM_FITTED, generator)).flatten(1).double()
     mean = samples.mean(0)
     precision = torch.linalg.inv(torch.cov(samples.T) + _FLOOR * torch.eye(len(mean)).to(samples))
@@ -49,7 +49,7 @@ def nll_per_joint(prior: Prior, pose: Tensor, num_draws: int = 32) -> Tensor:
     draws = [roma.rotvec_to_unitquat(proposal.sample(num_draws // 2, generator)) for proposal in proposals]
 
     rows = []
-    for poses in pose.reshape(-1, *pose.shape[-2:]).to(prior.fill).split(max(1, _CHUNK_ROWS // num_draws)):
+    for poses in pose.reshape(-1, *pose.shape[-2:]).to(prior.default_pose).split(max(1, _CHUNK_ROWS // num_draws)):
         own = prior.select(poses).double()
         gradient = ((own.flatten(1) - mean) @ precision).view_as(own)
         expected = own - torch.einsum("bja,jac->bjc", gradient, covariance)
@@ -78,4 +78,5 @@ def _around_identity(covariance: Tensor) -> AngularCentralGaussian:
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
     a, b = torch.broadcast_tensors(a, b)
-    return roma.quat_product(a, b)
+    product: Tensor = roma.quat_product(a, b)
+    return product

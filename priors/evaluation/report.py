@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ _NUM_ATTRIBUTED, _NUM_DRAWS = 24, 16
 
 
 def score(prior: Prior, poses: torch.Tensor) -> dict[str, Any]:
-    """All scores of one prior over held-out poses (N, 55, 3), see `priors.scores` and `priors.comparison`."""
+    """All scores of one prior over held-out poses (N, 55, 3), see `evaluation.scores` and `evaluation.comparison`."""
     num_samples = min(_MAX_SAMPLES, max(1000, len(poses)))
     samples = prior.sample(num_samples, torch.Generator(poses.device).manual_seed(0))
     precision, recall = precision_recall(prior.select(samples), prior.select(poses))
@@ -54,17 +55,27 @@ def _cell(value: Any) -> str:
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def as_drawn(poses: torch.Tensor, samples: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Poses (N, 55, 3) to be drawn beside samples (M, 55, 3) of some priors: with their roots upright where those of all samples are."""
+    if any(drawn[:, 0].any() for drawn in samples):
+        return poses
+    poses = poses.clone()
+    poses[:, 0] = 0
+    return poses
+
+
 def plot(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
     """Writes histograms of energies, samples of each prior, some of the poses, and each joint's likelihood under the joint flows."""
     names = {path: f"{i}: {Path(path).parent.name}" for i, path in enumerate(priors)}
     energies = {names[path]: energies_of(prior, poses) for path, prior in priors.items()}
     draw_histograms(energies, "energy [nats]").savefig(output / "energies.png", dpi=120)
+    samples = {path: prior.sample(_NUM_DRAWN, torch.Generator(poses.device).manual_seed(1)) for path, prior in priors.items()}
     for i, (path, prior) in enumerate(priors.items()):
-        samples = prior.sample(_NUM_DRAWN, torch.Generator(poses.device).manual_seed(1))
-        draw_poses(samples, part=prior.drawn_part).savefig(output / f"samples_{i}_{Path(path).parent.name}.png", dpi=120)
+        draw_poses(samples[path], part=prior.drawn_part).savefig(output / f"samples_{i}_{Path(path).parent.name}.png", dpi=120)
     parts = {prior.drawn_part for prior in priors.values()}
     part = parts.pop() if len(parts) == 1 else "body"
-    draw_poses(poses[torch.linspace(0, len(poses) - 1, _NUM_DRAWN).long()], part=part).savefig(output / "data.png", dpi=120)
+    some = poses[torch.linspace(0, len(poses) - 1, _NUM_DRAWN).long()]
+    draw_poses(as_drawn(some, samples.values()), part=part).savefig(output / "data.png", dpi=120)
     flows = {names[path]: prior for path, prior in priors.items() if isinstance(prior, JointFlow)}
     if flows and len({prior.joints for prior in flows.values()}) == 1:
         with torch.no_grad():
@@ -76,27 +87,26 @@ def plot(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
 def plot_for_paper(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
     """Writes `figure_samples.png`, `figure_joint_nll.png` and `figure_real_corrupted.png`, for print and readable without colour.
 
-    The joints' numbers are the mean over some of the poses of `priors.attribution.nll_per_joint`.
+    The joints' numbers are the mean over some of the poses of `evaluation.attribution.nll_per_joint`.
     """
     names = {path: Path(path).parent.name if len({Path(p).parent.name for p in priors}) == len(priors) else path for path in priors}
     parts = {prior.drawn_part for prior in priors.values()}
     some = torch.linspace(0, len(poses) - 1, _NUM_IN_GRID).long()
-    rows = {"data": poses[some]} | {
-        names[path]: prior.sample(_NUM_IN_GRID, torch.Generator(poses.device).manual_seed(1)) for path, prior in priors.items()
-    }
+    samples = {names[path]: prior.sample(_NUM_IN_GRID, torch.Generator(poses.device).manual_seed(1)) for path, prior in priors.items()}
+    rows = {"data": as_drawn(poses[some], samples.values())} | samples
     _save(draw_sample_grid(rows, parts.pop() if len(parts) == 1 else "body"), output / "figure_samples.png")
     spread = torch.linspace(0, len(poses) - 1, min(_NUM_ATTRIBUTED, len(poses))).long()
     means = {names[path]: (prior.joint_indices, nll_per_joint(prior, poses[spread], _NUM_DRAWS).mean(0)) for path, prior in priors.items()}
     _save(draw_joint_diagram(means, "NLL of each joint given all others, mean over poses [nats]"), output / "figure_joint_nll.png")
     energies = {}
     for path, prior in priors.items():
-        wrong = corruptions(poses.cpu(), prior.joint_indices)
+        corrupted_by_kind = corruptions(poses.cpu(), prior.joint_indices)
         energies[names[path]] = (
             energies_of(prior, poses),
-            {kind: energies_of(prior, corrupted.to(poses.device)) for kind, corrupted in wrong.items()},
+            {kind: energies_of(prior, corrupted.to(poses.device)) for kind, corrupted in corrupted_by_kind.items()},
         )
-    is_density = all(isinstance(prior, DensityPrior) for prior in priors.values())
-    figure = draw_real_against_corrupted(energies, "NLL [nats]" if is_density else "energy [nats]")
+    are_nll = all(isinstance(prior, DensityPrior) and prior.energy_is_nll for prior in priors.values())
+    figure = draw_real_against_corrupted(energies, "NLL [nats]" if are_nll else "energy [nats]")
     _save(figure, output / "figure_real_corrupted.png")
 
 

@@ -27,8 +27,10 @@ def likelihood_scores(nll: Tensor, num_joints: int) -> dict[str, float]:
 
 
 def summarize(prior: TrainablePrior, energies: Tensor) -> dict[str, Any]:
-    """The scores of poses or motions by their energies (N,): of a density, negative log-likelihoods; of any other prior, energies."""
-    return likelihood_scores(energies, prior.num_joints) if isinstance(prior, DensityPrior) else _spread("energy", energies)
+    """The scores of poses or motions by their energies (N,), which are called negative log-likelihoods where they are that exactly."""
+    if isinstance(prior, DensityPrior) and prior.energy_is_nll:
+        return likelihood_scores(energies, prior.num_joints)
+    return _spread("energy", energies)
 
 
 def _spread(name: str, values: Tensor) -> dict[str, float]:
@@ -56,5 +58,7 @@ def evaluate(prior: Prior, poses: Tensor) -> dict[str, Any]:
     """
     result: dict[str, Any] = {"nll": None, "nll_median": None, "bits_per_dof": None}
     result |= summarize(prior, energies_of(prior, poses))
+    if isinstance(prior, DensityPrior) and not prior.energy_is_nll:
+        result |= likelihood_scores(-prior.log_prob(poses), prior.num_joints)
     result |= prior.extra_scores(poses)
     return result | {"joints": list(prior.joints), "num_poses": len(poses)}

@@ -3,7 +3,7 @@
 A conditional variational autoencoder over transitions (Rempe et al., "HuMoR: 3D Human Motion Model for Robust Pose Estimation", ICCV
 2021): a prior p(z | before), an encoder q(z | before, after) and a decoder of the change of state and of the contacts. Beyond the paper,
 the change is decoded as what differs from going on at the same velocity; joints that touch stand still by a density of their own; and a
-critic, given what the density says, tells real transitions from those that are nearly right (`priors.motion_wrongs`): the density of a step
+critic, given what the density says, tells real transitions from those that are nearly right (`motion.negatives`): the density of a step
 alone prefers whatever is slow, and would not see speed, height and the direction of time.
 """
 
@@ -35,16 +35,16 @@ from pose_priors.configs.base import Config
 from pose_priors.priors.base import Likelihood, MotionPrior
 from pose_priors.priors.motion.density import NUM_PARTS, ChangeDensity, Critic, Moments, divergence, log_normal
 from pose_priors.priors.motion.initial_state import InitialStatePrior
-from pose_priors.priors.motion.negatives import central, wrong_motions
+from pose_priors.priors.motion.negatives import central, negative_motions
 from pose_priors.priors.motion.networks import MLP
-from pose_priors.priors.motion.transition import Transition, carried
+from pose_priors.priors.motion.transition import Transition, constant_velocity
 
 _NUM_CONTACTS = len(CONTACT_JOINTS)
 _LOG_VARIANCE = (-10.0, 6.0)
 _FAR = 8.0  # standard deviations at which inputs of the networks saturate
 _LEAST_STD = 0.02  # of an input, in its own unit: what hardly varies in the data is not blown up
 _CONTACT_WEIGHT = 1.0
-_WRONGS = 2  # wrong windows for each real one
+_NEGATIVES = 2  # windows for each real one
 _FOLLOW = 0.01  # of a running mean, at each step
 _ROBUST = 1.4826  # standard deviations of a normal in medians of its absolute value
 _OUTLIER = 4.0  # standard deviations
@@ -83,12 +83,19 @@ class MotionCVAEConfig(Config):
         return self
 
     def build(self, joint_indices: object = None) -> MotionCVAE:
-        """The prior, before `MotionCVAE.start`."""
+        """The prior, before `MotionCVAE.fit_statistics`."""
         return MotionCVAE(self)
 
 
 class MotionCVAE(MotionPrior):
     """See the module."""
+
+    state_mean: Tensor
+    state_std: Tensor
+    independent: Tensor
+    parts_mean: Tensor
+    seeds: Tensor
+    num_steps: Tensor
 
     def __init__(self, config: MotionCVAEConfig) -> None:
         super().__init__()
@@ -107,14 +114,14 @@ class MotionCVAE(MotionPrior):
         self.density = ChangeDensity()
         self.register_buffer("independent", torch.tensor(1.0))
         self.register_buffer("leg", torch.tensor(0.0))
-        self.register_buffer("typical", torch.zeros(NUM_PARTS))
+        self.register_buffer("parts_mean", torch.zeros(NUM_PARTS))
         self.register_buffer("seeds", torch.zeros(_NUM_SEEDS, STATE_DIM))
         self.initial_state: InitialStatePrior | None = None  # only HuMoR's own files come with one
         self.register_buffer("num_steps", torch.tensor(0))
         self._warmup = 1
 
     @torch.no_grad()
-    def start(self, windows: MotionWindows) -> None:
+    def fit_statistics(self, windows: MotionWindows) -> None:
         """Sets the scales of the networks' inputs and outputs from training motions, and how many of the residuals are independent."""
         states = windows.states()
         before, after = states[:, :-1].flatten(0, 1), states[:, 1:].flatten(0, 1)
@@ -129,8 +136,8 @@ class MotionCVAE(MotionPrior):
         spectrum = torch.linalg.eigvalsh(torch.cov((residual / self.density.std).clamp(-_OUTLIER, _OUTLIER).T))
         self.independent.copy_(spectrum.sum().square() / spectrum.square().sum() / CHANGE_DIM)
 
-    def plan(self, num_steps: int) -> None:
-        self._warmup = max(1, num_steps // 10)
+    def set_total_steps(self, total_steps: int) -> None:
+        self._warmup = max(1, total_steps // 10)
 
     def transition(self, before: Tensor, after: Tensor) -> Transition:
         """Runs prior and encoder on transitions between states (N, 339) of one world."""
@@ -149,10 +156,10 @@ class MotionCVAE(MotionPrior):
     def bound(self, found: Transition, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The parts (N, 3) of a bound of the evidence, which is their sum: log p(after | z, before) of joints that may touch and of the
         rest, and minus the divergence of q from p; then the residual (N, 207) and the contacts' logits (N, 9) that z decodes to."""
-        guess, logits = self.decode(found.inputs, z)
+        predicted_residual, logits = self.decode(found.inputs, z)
         velocity = found.before[:, STATE["joints_vel"]] + found.residual[:, CHANGE["joints_vel"]]
-        touching, rest = self.density(found.residual, guess, velocity, logits)
-        return torch.stack([touching, rest, -divergence(found.posterior, found.prior)], 1), guess, logits
+        touching, rest = self.density(found.residual, predicted_residual, velocity, logits)
+        return torch.stack([touching, rest, -divergence(found.posterior, found.prior)], 1), predicted_residual, logits
 
     def loss(self, windows: MotionWindows) -> dict[str, Tensor]:
         """The negative bound per residual, the prediction from the prior's mean, the contacts and the critic, for windows of motions."""
@@ -170,8 +177,8 @@ class MotionCVAE(MotionPrior):
             again = self.transition(own[some, :-1].flatten(0, 1), states[some, 2:].flatten(0, 1))
             loss = loss + self.config.rollout_weight * self._step_loss(again, contacts[some, 2:].flatten(0, 1))[0]["loss"]
         if self.config.critic_hidden:
-            wrong = torch.cat([wrong_motions(windows, self.config.window + 2).states() for _ in range(_WRONGS)])
-            values["critic"] = self._critic_loss(found, wrong)
+            negative = torch.cat([negative_motions(windows, self.config.window + 2).states() for _ in range(_NEGATIVES)])
+            values["critic"] = self._critic_loss(found, negative)
             loss = loss + values["critic"]
         if self.training:
             self.num_steps += 1
@@ -183,11 +190,11 @@ class MotionCVAE(MotionPrior):
         parts, decoded, logits = self.bound(found, z)
         likelihood, gap = parts[:, :2].sum(1), -parts[:, 2]
         annealed = min(1.0, 0.1 + float(self.num_steps) / self._warmup) if self.training else 1.0
-        guess = self.decode(found.inputs, prior_mean)[0]
+        predicted_residual = self.decode(found.inputs, prior_mean)[0]
         values = {
             "bound": (likelihood - gap).mean(),
             "divergence": gap.mean(),
-            "prediction": self.density.error(found.residual, guess),
+            "prediction": self.density.error(found.residual, predicted_residual),
             "contacts": binary_cross_entropy_with_logits(logits, contacts),
         }
         values["loss"] = (
@@ -197,18 +204,19 @@ class MotionCVAE(MotionPrior):
         )
         return values, decoded.detach()
 
-    def _critic_loss(self, real: Transition, wrong_states: Tensor) -> Tensor:
-        """Logistic regression of real against wrong."""
+    def _critic_loss(self, real: Transition, negative_states: Tensor) -> Tensor:
+        """Logistic regression of real against negative transitions."""
         with torch.no_grad():
-            wrong = self.transition(wrong_states[:, :-1].flatten(0, 1), wrong_states[:, 1:].flatten(0, 1))
-            parts = [self.bound(found, found.posterior[0])[0] for found in (real, wrong)]
+            negative = self.transition(negative_states[:, :-1].flatten(0, 1), negative_states[:, 1:].flatten(0, 1))
+            parts = [self.bound(found, found.posterior[0])[0] for found in (real, negative)]
             if self.training:
-                self.typical.lerp_(parts[0].mean(0), _FOLLOW if self.num_steps else 1.0)
-        of_real, of_wrong = (self._ratio(found, p) for found, p in zip((real, wrong), parts, strict=True))
-        return -(logsigmoid(of_real).mean() + logsigmoid(-of_wrong).mean()) / 2
+                self.parts_mean.lerp_(parts[0].mean(0), _FOLLOW if self.num_steps else 1.0)
+        of_real, of_negative = (self._ratio(found, p) for found, p in zip((real, negative), parts, strict=True))
+        return -(logsigmoid(of_real).mean() + logsigmoid(-of_negative).mean()) / 2
 
     def _ratio(self, found: Transition, parts: Tensor) -> Tensor:
-        return self.critic(found.inputs, found.residual / self.density.std, self.independent * (parts - self.typical))
+        ratio: Tensor = self.critic(found.inputs, found.residual / self.density.std, self.independent * (parts - self.parts_mean))
+        return ratio
 
     def pair_log_prob(self, before: Tensor, after: Tensor, by: Likelihood = "contrast") -> Tensor:
         """See the base class: the critic's log-likelihood ratio; the bound through the encoder's mean, counted as often as residuals are
@@ -226,7 +234,8 @@ class MotionCVAE(MotionPrior):
         """(..., T - 1, 9) that `CONTACT_JOINTS` touch after each transition of states (..., T, 339), by what the prior expects of it."""
         before = states[..., :-1, :]
         _, logits = self._expected(to_local(before, before).flatten(0, -2))
-        return torch.sigmoid(logits).unflatten(0, before.shape[:-1])
+        probabilities: Tensor = torch.sigmoid(logits).unflatten(0, before.shape[:-1])
+        return probabilities
 
     def step(self, state: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The state (N, 339) after states (N, 339), by the prior's mean or with normal `noise` (N, Z); contacts' logits."""
@@ -276,7 +285,7 @@ class MotionCVAE(MotionPrior):
         """`before` in its own frame, and the change to `after` less what goes on at the same velocity."""
         own = to_local(before, before)
         change = change_between(own, to_local(after, before))
-        return own, change if self.is_humor else change - carried(own)
+        return own, change if self.is_humor else change - constant_velocity(own)
 
     def _on_bones(self, states: Tensor, bones: Tensor) -> Tensor:
         """Predicted states with bones (N, 21, 3) of their true lengths. HuMoR feeds its velocities back as they are."""
@@ -288,7 +297,7 @@ class MotionCVAE(MotionPrior):
         return mean, log_variance if self.is_humor else log_variance.clamp(*_LOG_VARIANCE)
 
     def _changed(self, own: Tensor, residual: Tensor) -> Tensor:
-        return apply_change(own, residual if self.is_humor else carried(own) + residual)
+        return apply_change(own, residual if self.is_humor else constant_velocity(own) + residual)
 
     def _normalized(self, states: Tensor) -> Tensor:
         return states if self.is_humor else ((states - self.state_mean) / self.state_std).clamp(-_FAR, _FAR)

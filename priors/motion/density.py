@@ -1,4 +1,4 @@
-"""How likely a change of state is, given what a motion prior's decoder says of it; and the critic that knows wrong ones too."""
+"""How likely a change of state is, given what a motion prior's decoder says of it; and the critic that knows negatives too."""
 
 from __future__ import annotations
 
@@ -30,22 +30,24 @@ class ChangeDensity(nn.Module):
     """The density of residuals of a change of state: Student's t, and for the velocities of joints that may touch the world a mixture with
     standing still, by the probability of contact. The latter is what sees the scale of a path: a foot that carries does not slide."""
 
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("std", torch.ones(CHANGE_DIM))
         self.log_scale = nn.Parameter(torch.full((CHANGE_DIM,), math.log(_SCALE_START)))
         self.log_stance = nn.Parameter(torch.tensor(math.log(_STANCE_START)))
 
-    def forward(self, residual: Tensor, guess: Tensor, velocity: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, residual: Tensor, predicted: Tensor, velocity: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Log-densities (N,) of the velocities of joints that may touch, and of all the rest.
 
         Args:
-            residual, guess: (N, 207), as observed and as decoded.
+            residual, predicted: (N, 207), as observed and as decoded.
             velocity: (N, 66) of the joints after the change, m/s.
             logits: (N, 9) of contact.
         """
         scale = self.log_scale.clamp_min(math.log(_SCALE_FLOOR)).exp() * self.std
-        square = ((residual - guess) / scale).square()
+        square = ((residual - predicted) / scale).square()
         each = _LOG_NORM - 0.5 * (_FREEDOM + 1) * torch.log1p(square / _FREEDOM) - scale.log()
         going = each[:, _VELOCITIES].unflatten(-1, (-1, 3)).sum(-1)[:, _TOUCHING]
         stance = self.log_stance.clamp(*map(math.log, _STANCE_BOUNDS))
@@ -53,15 +55,16 @@ class ChangeDensity(nn.Module):
         mixed = torch.logaddexp(logsigmoid(logits) + still.sum(-1), logsigmoid(-logits) + going)
         return mixed.sum(-1), each.sum(-1) - going.sum(-1)
 
-    def error(self, residual: Tensor, guess: Tensor) -> Tensor:
+    def error(self, residual: Tensor, predicted: Tensor) -> Tensor:
         """(): the mean absolute error in standard deviations, and the mean distance of the joints in theirs."""
-        error, joints = residual - guess, CHANGE["joints"]
+        error, joints = residual - predicted, CHANGE["joints"]
         distance, std = (value.unflatten(-1, (-1, 3)).norm(dim=-1).mean() for value in (error[:, joints], self.std[joints]))
-        return (error / self.std).abs().mean() + distance / std
+        mean: Tensor = (error / self.std).abs().mean() + distance / std
+        return mean
 
 
 class Critic(nn.Module):
-    """A log-likelihood ratio of real transitions against wrong ones, by noise-contrastive estimation (Gutmann & Hyvärinen,
+    """A log-likelihood ratio of real transitions against negatives, by noise-contrastive estimation (Gutmann & Hyvärinen,
     "Noise-contrastive estimation", AISTATS 2010), given the parts of another likelihood.
 
     Args:
@@ -89,7 +92,8 @@ class Critic(nn.Module):
             residual: (N, 207) in standard deviations, compressed by asinh, for it has heavy tails.
             parts: (N, 3) of the evidence, about zero and of the order of one.
         """
-        return self.net(torch.cat([inputs, residual.asinh(), parts], 1))[:, 0]
+        ratio: Tensor = self.net(torch.cat([inputs, residual.asinh(), parts], 1))[:, 0]
+        return ratio
 
 
 def divergence(q: Moments, p: Moments) -> Tensor:

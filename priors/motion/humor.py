@@ -23,8 +23,14 @@ CONFIG = MotionCVAEConfig(
 )
 """The published network."""
 
-NUMPY_SCALARS: list[type | tuple[Callable[..., Any], str]] = [
-    *((np._core.multiarray.scalar, f"{module}.multiarray.scalar") for module in ("numpy.core", "numpy._core")),
+NUMPY_SCALARS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    *(
+        (
+            np._core.multiarray.scalar,  # type: ignore[attr-defined]
+            f"{module}.multiarray.scalar",
+        )
+        for module in ("numpy.core", "numpy._core")
+    ),
     np.dtype,
     *(type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8")),
 ]

@@ -25,6 +25,10 @@ class InitialStatePrior(nn.Module):
         ValueError: if these are no mixture: of other shapes, not finite, weights that are none, covariances that are not positive definite.
     """
 
+    means: Tensor
+    whitening: Tensor
+    log_constants: Tensor
+
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
         super().__init__()
         weights, means, covariances = weights.double(), means.double(), covariances.double()

@@ -1,4 +1,5 @@
-"""Motions that are nearly right: what a motion prior is shown so that it can tell the right speed, scale, height and direction of time.
+"""Negatives: motions that are nearly right, which a motion prior is shown so that it can tell the right speed, scale, height and direction
+of time.
 
 Each is a real window with one thing wrong: played backwards, at another speed, above or below the floor, its path at another scale while
 the body keeps its size, or carried along by a wrong camera.
@@ -7,6 +8,7 @@ the body keeps its size, or carried along by a wrong camera.
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import roma
 import torch
@@ -20,12 +22,12 @@ _SHARES = (0.17, 0.42, 0.13, 0.20, 0.08)
 _SPEED, _SCALE = (0.10, 0.69), (0.05, 0.50)
 _HEIGHT_M = (0.03, 0.15)
 _SLOWER = 0.65  # of those at another speed: slow is harder to tell than fast
-_LIFTED = 0.7  # of those whose height is wrong; the others are sunk
+_LIFTED = 0.7  # of those at another height; the others are sunk
 _DRIFT_M_S = (0.05, 0.50)
 
 
 def num_source_frames(num_frames: int) -> int:
-    """Frames that `wrong_motions` needs to make windows of so many: those that the fastest of them runs through, and one on each side."""
+    """Frames that `negative_motions` needs to make windows of so many: those that the fastest runs through, and one on each side."""
     return math.ceil((num_frames - 1) * math.exp(_SPEED[1])) + 3
 
 
@@ -36,8 +38,8 @@ def central(windows: MotionWindows, num_frames: int) -> MotionWindows:
     return MotionWindows(windows.pose[:, at], windows.pelvis[:, at], windows.rest, windows.contacts[:, at])
 
 
-def wrong_motions(windows: MotionWindows, num_frames: int, generator: torch.Generator | None = None) -> MotionWindows:
-    """One wrong window of `num_frames` for each window of `num_source_frames(num_frames)`. The contacts are those of the right motion.
+def negative_motions(windows: MotionWindows, num_frames: int, generator: torch.Generator | None = None) -> MotionWindows:
+    """One negative window of `num_frames` for each window of `num_source_frames(num_frames)`. The contacts are those of the real motion.
 
     Args:
         generator: where the randomness comes from; on the windows' device.
@@ -83,7 +85,7 @@ def at_times(windows: MotionWindows, at: Tensor) -> tuple[Tensor, Tensor]:
         ((-1.5 * u + 2.0) * u + 0.5) * u,
         (0.5 * u - 0.5) * u * u,
     ]
-    pelvis = sum(w * windows.pelvis[rows, i] for w, i in zip(weights, index, strict=True))
+    pelvis = reduce(torch.add, [w * windows.pelvis[rows, i] for w, i in zip(weights, index, strict=True)])
     quats = [roma.rotvec_to_unitquat(windows.pose[rows, i]) for i in index]
     mixed = torch.zeros_like(quats[1])
     for weight, quat in zip(weights, quats, strict=True):

@@ -16,23 +16,23 @@ from pose_priors.priors.motion.cvae import MotionCVAE
 from pose_priors.priors.motion.scores import (
     SCALES,
     contact_f1,
+    negative_auroc,
     one_step_errors,
     rollout_errors,
     scale_curve,
     scale_scores,
     transition_scores,
-    wrong_auroc,
 )
 
 _NUM_DRAWN = 4
 
 
 def score_motions(prior: MotionCVAE, clips: Mapping[str, MotionWindows]) -> tuple[dict[str, Any], Tensor]:
-    """All scores of a motion prior on clips by their names, see `priors.motion_scores`, and the curve (C, S) over `SCALES`."""
+    """All scores of a motion prior on clips by their names, see `motion.scores`, and the curve (C, S) over `SCALES`."""
     motions = list(clips.values())
     curve = scale_curve(prior, motions)
     scores: dict[str, Any] = {"log_prob": float(torch.cat(transition_scores(prior, motions)).mean())}
-    scores |= one_step_errors(prior, motions) | rollout_errors(prior, motions) | contact_f1(prior, motions) | wrong_auroc(prior, motions)
+    scores |= one_step_errors(prior, motions) | rollout_errors(prior, motions) | contact_f1(prior, motions) | negative_auroc(prior, motions)
     scores |= scale_scores(curve, motions)
     peaks = {name: round(float(scale), 3) for name, scale in zip(clips, SCALES[curve.argmax(1)], strict=True)}
     return scores | {"num_clips": len(clips), "scales": peaks}, curve

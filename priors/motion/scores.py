@@ -52,7 +52,7 @@ def rollout_errors(prior: MotionCVAE, clips: Sequence[MotionWindows]) -> dict[st
     if not len(starts):
         return dict.fromkeys(("rollout_mm", "rollout_constant_velocity_mm", "rollout_ratio"))
     predicted = _in_chunks(lambda states: joints_of(prior.rollout(states, num_steps)[0][:, -1]), prior, starts)
-    return _against_constant_velocity("rollout", predicted, starts, ends, _ROLLOUT_S)
+    return {**_against_constant_velocity("rollout", predicted, starts, ends, _ROLLOUT_S)}
 
 
 @torch.no_grad()
@@ -75,14 +75,14 @@ def transition_scores(prior: MotionCVAE, clips: Sequence[MotionWindows], by: Lik
     return list(scores.split([clip.pose.shape[1] - 3 for clip in clips]))
 
 
-def wrong_auroc(prior: MotionCVAE, clips: Sequence[MotionWindows]) -> dict[str, float]:
-    """Area under the ROC curve of the mean log-likelihood, real against each of `WRONGS`: of pieces of a second, and of whole clips."""
+def negative_auroc(prior: MotionCVAE, clips: Sequence[MotionWindows]) -> dict[str, float]:
+    """Area under the ROC curve of the mean log-likelihood, real against each of `NEGATIVES`: of pieces of a second, and of whole clips."""
     real = transition_scores(prior, clips)
     values = {}
-    for name, make in WRONGS.items():
-        wrong = transition_scores(prior, [make(clip) for clip in clips])
+    for name, make in NEGATIVES.items():
+        negative = transition_scores(prior, [make(clip) for clip in clips])
         for kind, pieces in (("second", _seconds), ("clip", list)):
-            means = [[float(piece.mean()) for piece in pieces(scores)] for scores in (real, wrong)]
+            means = [[float(piece.mean()) for piece in pieces(scores)] for scores in (real, negative)]
             labels = [1] * len(means[0]) + [0] * len(means[1])
             values[f"auroc_{name}_{kind}"] = float(roc_auc_score(labels, means[0] + means[1]))
     return values
@@ -137,7 +137,7 @@ def scaled(clip: MotionWindows, factor: float) -> MotionWindows:
     return replace(clip, pelvis=clip.pelvis * clip.pelvis.new_tensor([factor, factor, 1.0]))
 
 
-WRONGS: dict[str, Callable[[MotionWindows], MotionWindows]] = {
+NEGATIVES: dict[str, Callable[[MotionWindows], MotionWindows]] = {
     "reversed": backwards,
     "slower_0.7": lambda clip: at_speed(clip, 0.7),
     "faster_1.4": lambda clip: at_speed(clip, 1.4),

@@ -12,7 +12,7 @@ from pose_priors.body.skeleton import PARENTS
 from pose_priors.priors.motion.density import Moments
 
 # Changes of a part of the state that follow from a velocity in it.
-_CARRIED = {"trans": "trans_vel", "root_orient": "root_orient_vel"}
+_INTEGRATED = {"trans": "trans_vel", "root_orient": "root_orient_vel"}
 _ABOVE = list(PARENTS[1:NUM_JOINTS])
 _STILL_M = 1e-3  # steps of a bone's end about its joint below which its direction says little
 _STEP_LIMIT = 0.9  # of a bone's length
@@ -36,10 +36,10 @@ class Transition(NamedTuple):
     prior: Moments
 
 
-def carried(own: Tensor) -> Tensor:
+def constant_velocity(own: Tensor) -> Tensor:
     """The change of state (N, 207) of what goes on at the same velocity: the root straight on, bones about their joints."""
     change = own.new_zeros(len(own), CHANGE_DIM)
-    for name, velocity in _CARRIED.items():
+    for name, velocity in _INTEGRATED.items():
         change[:, CHANGE[name]] = own[:, STATE[velocity]] / FPS
     joints, steps = (own[:, STATE[name]].unflatten(-1, (NUM_JOINTS, 3)) for name in ("joints", "joints_vel"))
     steps = steps / FPS
@@ -65,4 +65,5 @@ def turned(bones: Tensor, steps: Tensor) -> Tensor:
     size = (square + 1e-12).sqrt()
     lag = _CHANGE_LIMIT * torch.tanh(along * size / (square + _STILL_M**2) / _CHANGE_LIMIT)
     angle = torch.asin((size / length).clamp_max(_STEP_LIMIT)) - lag
-    return bones * (angle.cos() - 1) + across * (length * angle.sin() / size)
+    change: Tensor = bones * (angle.cos() - 1) + across * (length * angle.sin() / size)
+    return change

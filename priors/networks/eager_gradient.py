@@ -9,12 +9,18 @@ import torch
 from torch import Tensor
 
 
-class EagerGradient(torch.autograd.Function):
-    """A function of rows (*batch, D) -> (*batch,), each of its own row alone, whose gradient is worked out beside its values.
+def eagerly(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A function of rows, each of its own row alone: (*batch, D) -> (*batch,). Its gradient is worked out beside its values.
 
     Only x has a gradient, so whatever else the function depends on must be frozen. There are no second derivatives: asking for them
     raises RuntimeError.
     """
+    values: Tensor = _EagerGradient.apply(x, function)  # type: ignore[no-untyped-call]
+    return values
+
+
+class _EagerGradient(torch.autograd.Function):
+    """See `eagerly`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from nflows.transforms import ActNorm, CompositeTransform, LULinear, Transform
@@ -34,7 +34,7 @@ def compress(inputs: Tensor) -> Tensor:
     return _COMPRESSION * torch.asinh(inputs / _COMPRESSION)
 
 
-class TailCompression(Transform):
+class TailCompression(Transform):  # type: ignore[misc]  # nflows has no types
     """`compress` as a transform.
 
     A Gaussian in y is log-normal in the tails of x, so a pose at fifty standard deviations costs tens of nats instead of thousands, and
@@ -51,7 +51,7 @@ class TailCompression(Transform):
         return outputs, torch.log(torch.cosh(scaled)).sum(-1)
 
 
-class ResidualMLP(nn.Module):
+class ConditionerMLP(nn.Module):
     """The conditioner of a coupling layer: pre-activation residual blocks, the context joined to the input.
 
     Args:
@@ -66,23 +66,25 @@ class ResidualMLP(nn.Module):
     ) -> None:
         super().__init__()
         self.first = linear(num_inputs, hidden)
-        self.blocks = nn.ModuleList(nn.ModuleList([linear(hidden, hidden), linear(hidden, hidden)]) for _ in range(num_blocks))
+        blocks = [nn.ModuleList([linear(hidden, hidden), linear(hidden, hidden)]) for _ in range(num_blocks)]
+        self.blocks = nn.ModuleList(blocks)
         self.last = linear(hidden, num_outputs)
         self.dropout = nn.Dropout(dropout)
         with torch.no_grad():
-            for layer in [self.last, *(block[1] for block in self.blocks)]:
-                layer.weight.mul_(0.01)
-                layer.bias.mul_(0.01)
+            for layer in [self.last, *(block[1] for block in blocks)]:
+                for parameter in layer.parameters():
+                    parameter.mul_(0.01)
 
     def forward(self, inputs: Tensor, *extra: object) -> Tensor:
         hidden = self.first(inputs, *extra)
-        for inner, outer in self.blocks:
+        for inner, outer in (cast(nn.ModuleList, block) for block in self.blocks):
             step = inner(nn.functional.silu(hidden), *extra)
             hidden = hidden + outer(self.dropout(nn.functional.silu(step)), *extra)
-        return self.last(nn.functional.silu(hidden), *extra)
+        outputs: Tensor = self.last(nn.functional.silu(hidden), *extra)
+        return outputs
 
 
-class _AffineCoupling(AffineCouplingTransform):
+class _AffineCoupling(AffineCouplingTransform):  # type: ignore[misc]
     """nflows' affine coupling, but its scale goes both ways, not only down: a sharp conditional has to be stretched."""
 
     def _scale_and_shift(self, transform_params: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +92,7 @@ class _AffineCoupling(AffineCouplingTransform):
         return (_MAX_LOG_SCALE * torch.tanh(raw / _MAX_LOG_SCALE)).exp(), shift
 
 
-class _SplineCoupling(PiecewiseRationalQuadraticCouplingTransform):
+class _SplineCoupling(PiecewiseRationalQuadraticCouplingTransform):  # type: ignore[misc]
     """nflows' spline coupling with our splines, with features first and rows last in memory: (D, N), seen as (N, D)."""
 
     def forward(self, inputs: Tensor, context: object = None) -> tuple[Tensor, Tensor]:
@@ -123,7 +125,7 @@ def coupling(kind: CouplingKind, mask: Sequence[int], make_net: Callable[[int, i
     return _SplineCoupling(mask_tensor, make_net, num_bins=NUM_BINS, tails="linear", tail_bound=TAIL_BOUND)
 
 
-class _ActNorm(ActNorm):
+class _ActNorm(ActNorm):  # type: ignore[misc]
     """nflows' activation normalisation, but features that do not move, such as a hinge's other two axes, keep their scale."""
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pose_priors.priors.networks.flows import ResidualMLP
+from pose_priors.priors.networks.flows import ConditionerMLP
 
 
 class GroupContext(NamedTuple):
@@ -49,9 +49,10 @@ class GroupedConditioner(nn.Module):
             return GroupedLinear(num_groups, n_in, n_out)
 
         self.hidden_features = hidden  # nflows scales a spline's logits by it
-        self.net = ResidualMLP(num_inputs + num_context, num_outputs, hidden, linear, num_blocks, dropout)
+        self.net = ConditionerMLP(num_inputs + num_context, num_outputs, hidden, linear, num_blocks, dropout)
 
     def forward(self, inputs: Tensor, context: GroupContext) -> Tensor:
         features, groups = context
         rows = inputs.reshape(features.shape[0], -1, inputs.shape[-1])
-        return self.net(torch.cat([rows, features], -1), groups).flatten(0, 1)
+        outputs: Tensor = self.net(torch.cat([rows, features], -1), groups)
+        return outputs.flatten(0, 1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class ResidualMLP(nn.Module):
+class LinearSkipMLP(nn.Module):
     """A linear map plus a pre-norm residual network that starts at zero, so that principal components are in reach from the first step."""
 
     def __init__(self, num_in: int, num_out: int, hidden: int, n_layers: int, dropout: float) -> None:
@@ -17,14 +17,16 @@ class ResidualMLP(nn.Module):
             nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, hidden))
             for _ in range(n_layers)
         )
-        self.head = nn.Sequential(nn.LayerNorm(hidden), nn.SiLU(), nn.Linear(hidden, num_out))
-        nn.init.zeros_(self.head[-1].weight)
+        last = nn.Linear(hidden, num_out)
+        nn.init.zeros_(last.weight)
+        self.head = nn.Sequential(nn.LayerNorm(hidden), nn.SiLU(), last)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.embed(x)
         for block in self.blocks:
             h = h + block(h)
-        return self.skip(x) + self.head(h)
+        outputs: Tensor = self.skip(x) + self.head(h)
+        return outputs
 
 
 def rotmat_from_6d(columns: Tensor) -> Tensor:
@@ -51,4 +53,5 @@ def _reject(vector: Tensor, direction: Tensor) -> Tensor:
 
 def _normalize(vector: Tensor, fallback: Tensor) -> Tensor:
     vector = torch.where(vector.square().sum(-1, keepdim=True) < 1e-8, fallback, vector)
-    return vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    return vector / length

@@ -42,7 +42,8 @@ def rational_quadratic_spline(inputs: Tensor, parameters: Tensor, num_bins: int,
     Returns:
         (D, N) and the logarithms of the slopes, (D, N).
     """
-    return _Spline.apply(inputs, parameters, num_bins, bound, scale)
+    outputs, log_slope = _Spline.apply(inputs, parameters, num_bins, bound, scale)  # type: ignore[no-untyped-call]
+    return outputs, log_slope
 
 
 def inverse_rational_quadratic_spline(
@@ -83,9 +84,8 @@ def _table(parameters: Tensor, num_bins: int, bound: float, scale: float) -> tup
 def _look_up(table: Tensor, index: Tensor) -> _Bin:
     """(D, 3, K + 1, N) and the bins (D, N)."""
     both = torch.stack([index, index + 1], 1).unsqueeze(1).expand(-1, 3, -1, -1)
-    (left, right), (bottom, top), slope_logits = (
-        part.unbind(1) if i < 2 else part for i, part in enumerate(table.gather(2, both).unbind(1))
-    )
+    abscissas, ordinates, slope_logits = table.gather(2, both).unbind(1)
+    (left, right), (bottom, top) = abscissas.unbind(1), ordinates.unbind(1)
     return _Bin(left, bottom, right - left, top - bottom, slope_logits)
 
 
@@ -120,7 +120,7 @@ class _Spline(torch.autograd.Function):
         return outputs, log_slope
 
     @staticmethod
-    def backward(ctx: Any, grad_outputs: Tensor, grad_log_slope: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad_outputs: Tensor, grad_log_slope: Tensor) -> tuple[Tensor | None, ...]:
         inputs, parameters, shares, passed, index, inside, slopes, share, *rest = ctx.saved_tensors
         num_bins, bound, scale = ctx.shape
         if torch.is_grad_enabled():  # the gradient is to be differentiated again

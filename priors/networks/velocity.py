@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,14 +24,14 @@ class VelocityField(nn.Module):
     Args:
         num_features: D.
         hidden, num_blocks, dropout: width of the layers, residual blocks, share of hidden units dropped in training.
-        num_given: G, things that a path may be told from the start, such as which features of x are data already.
+        num_conditions: G, things that a path may be told from the start, such as which features of x are data already.
     """
 
     frequencies: Tensor
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, num_features: int, hidden: int, num_blocks: int, dropout: float, num_given: int = 0) -> None:
+    def __init__(self, num_features: int, hidden: int, num_blocks: int, dropout: float, num_conditions: int = 0) -> None:
         super().__init__()
         frequencies = 0.5 * math.pi * torch.exp(torch.linspace(0, math.log(_MAX_FREQUENCY), _NUM_FREQUENCIES))
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -38,7 +39,7 @@ class VelocityField(nn.Module):
         self.register_buffer("spread", torch.ones(num_features))
         num_time = 2 * _NUM_FREQUENCIES
         self.first = nn.Linear(num_features + num_time, hidden)
-        self.of_given = nn.Linear(num_given, hidden, bias=False) if num_given else None
+        self.condition_layer = nn.Linear(num_conditions, hidden, bias=False) if num_conditions else None
         self.blocks = nn.ModuleList(
             nn.ModuleList([nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.Linear(num_time, hidden), nn.Linear(hidden, hidden)])
             for _ in range(num_blocks)
@@ -48,8 +49,8 @@ class VelocityField(nn.Module):
         with torch.no_grad():
             self.last.weight.mul_(0.01)
             self.last.bias.mul_(0.01)
-            if self.of_given is not None:
-                self.of_given.weight.zero_()
+            if self.condition_layer is not None:
+                self.condition_layer.weight.zero_()
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
@@ -57,29 +58,30 @@ class VelocityField(nn.Module):
         self.mean.copy_(x.mean(0))
         self.spread.copy_(x.std(0).clamp_min(_MIN_SPREAD))
 
-    def forward(self, x: Tensor, time: Tensor, given: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, condition: Tensor | None = None) -> Tensor:
         """(*batch, D), (*batch) in [0, 1], (*batch, G), by default zeros -> (*batch, D)."""
-        told = self._told(time)
-        hidden = self._first(x, told, given)
-        for norm, inner, of_time, outer in self.blocks:
-            hidden = hidden + outer(self.dropout(nn.functional.silu(inner(norm(hidden)) + of_time(told))))
+        embedding = self._time_embedding(time)
+        hidden = self._first(x, embedding, condition)
+        for norm, inner, time_layer, outer in self._layers():
+            hidden = hidden + outer(self.dropout(nn.functional.silu(inner(norm(hidden)) + time_layer(embedding))))
         moved = time.unsqueeze(-1)
-        of_gaussians = self.mean + self._pull(time) * (x - moved * self.mean)
-        return of_gaussians + self.last(nn.functional.silu(hidden))
+        gaussian_velocity = self.mean + self._gaussian_slope(time) * (x - moved * self.mean)
+        correction: Tensor = self.last(nn.functional.silu(hidden))
+        return gaussian_velocity + correction
 
-    def slopes(self, x: Tensor, time: Tensor, given: Tensor | None = None) -> Tensor:
+    def slopes(self, x: Tensor, time: Tensor, condition: Tensor | None = None) -> Tensor:
         """The exact diagonal of the velocities' Jacobian, whose sum is the divergence: (N, D), (N,), (N, G) -> (N, D).
 
         Derivatives along all D inputs go through the blocks side by side, which takes D times the arithmetic of a forward pass. Without
         dropout, as in evaluation mode.
         """
-        told = self._told(time)
-        hidden = self._first(x, told, given)
+        embedding = self._time_embedding(time)
+        hidden = self._first(x, embedding, condition)
         along = self.first.weight[:, : x.shape[-1]].T.expand(len(x), -1, -1)  # (N, D, H), how hidden units move with each input
-        for number, (norm, inner, of_time, outer) in enumerate(self.blocks):
+        for number, (norm, inner, time_layer, outer) in enumerate(self._layers()):
             scale = (hidden.var(-1, unbiased=False, keepdim=True) + norm.eps).rsqrt()
             unit = (hidden - hidden.mean(-1, keepdim=True)) * scale
-            before = inner(unit * norm.weight + norm.bias) + of_time(told)
+            before = inner(unit * norm.weight + norm.bias) + time_layer(embedding)
             # d unit = scale (1 - 1 1'/H - unit unit'/H) d hidden: the network's product, and one of rank two
             weight = inner.weight * norm.weight
             taken = torch.stack([weight.sum(1).expand_as(unit), unit @ weight.T], 1) / -unit.shape[-1]
@@ -89,17 +91,22 @@ class VelocityField(nn.Module):
             step = torch.baddbmm(product, of_taken, taken) * (scale * _silu_slope(before)).unsqueeze(1)
             along = along + step @ outer.weight.T
             hidden = hidden + outer(nn.functional.silu(before))
-        return (along * self.last.weight * _silu_slope(hidden).unsqueeze(1)).sum(-1) + self._pull(time)
+        return (along * self.last.weight * _silu_slope(hidden).unsqueeze(1)).sum(-1) + self._gaussian_slope(time)
 
-    def _told(self, time: Tensor) -> Tensor:
+    def _time_embedding(self, time: Tensor) -> Tensor:
         phase = time.unsqueeze(-1) * self.frequencies.to(time)
         return torch.cat([phase.sin(), phase.cos()], -1)
 
-    def _first(self, x: Tensor, told: Tensor, given: Tensor | None) -> Tensor:
-        hidden = self.first(torch.cat([x, told], -1))
-        return hidden if given is None or self.of_given is None else hidden + self.of_given(given)
+    def _first(self, x: Tensor, embedding: Tensor, condition: Tensor | None) -> Tensor:
+        hidden: Tensor = self.first(torch.cat([x, embedding], -1))
+        return hidden if condition is None or self.condition_layer is None else hidden + self.condition_layer(condition)
 
-    def _pull(self, time: Tensor) -> Tensor:
+    def _layers(self) -> Iterator[tuple[nn.LayerNorm, nn.Linear, nn.Linear, nn.Linear]]:
+        """Of each block: the normalisation, the layers before and of the time, the layer after."""
+        for block in self.blocks:
+            yield cast(tuple[nn.LayerNorm, nn.Linear, nn.Linear, nn.Linear], tuple(cast(nn.ModuleList, block)))
+
+    def _gaussian_slope(self, time: Tensor) -> Tensor:
         """The slopes of independent Gaussians' velocities, (*batch, D)."""
         moved = time.unsqueeze(-1)
         left = 1 - moved

@@ -11,7 +11,8 @@ import torch
 from benchmark_cases import mixture, poses_of, small_data, uniform_poses
 from torch import Tensor
 
-from pose_priors.benchmarks.priors.candidate import Candidate, DensityCandidate
+from pose_priors.benchmarks.priors.candidate import DensityCandidate
+from pose_priors.benchmarks.priors.completion import SampledCompletion
 from pose_priors.benchmarks.priors.conditional import conditional_log_prob
 from pose_priors.benchmarks.priors.data import BenchmarkData
 from pose_priors.benchmarks.priors.gmm import fit_gaussian, fit_gmm
@@ -26,11 +27,11 @@ from pose_priors.priors.evaluation.comparison import neighbour_radii, precision_
 BODY = (1, 2, 4, 13, 14, 16, 17, 18, 19)
 
 
-class NormEnergy(Candidate):
+class NormEnergy(SampledCompletion):
     """The squared angles of the joints scored: a candidate whose AUROC can be told by hand."""
 
     def __init__(self, data: BenchmarkData) -> None:
-        super().__init__("norm", data.joint_indices, data.fill)
+        super().__init__("norm", data.joint_indices, data.default_pose)
 
     def energy(self, pose: Tensor) -> Tensor:
         return self.select(pose).square().sum((-1, -2))
@@ -39,12 +40,12 @@ class NormEnergy(Candidate):
         return poses_of(self.joint_indices, num)
 
 
-class Disguised(DensityCandidate):
+class Disguised(SampledCompletion, DensityCandidate):
     """A mixture that does not let on that it is one."""
 
     def __init__(self, joints: tuple[int, ...]) -> None:
         self.truth = mixture(joints, seed=1)
-        super().__init__("disguised", joints, self.truth.fill)
+        super().__init__("disguised", joints, self.truth.default_pose)
 
     def log_prob(self, pose: Tensor) -> Tensor:
         return self.truth.log_prob(pose)

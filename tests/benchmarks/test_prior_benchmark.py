@@ -14,13 +14,15 @@ from benchmark_cases import poses_of
 
 from pose_priors.benchmarks.priors import vposer
 from pose_priors.benchmarks.priors.__main__ import main
-from pose_priors.benchmarks.priors.candidate import ConditionalDensityCandidate, trained
-from pose_priors.benchmarks.priors.completion import mean_rotation
+from pose_priors.benchmarks.priors.candidate import ConditionalDensityCandidate
 from pose_priors.benchmarks.priors.data import load_data
 from pose_priors.benchmarks.priors.peers import PEERS
 from pose_priors.benchmarks.priors.tables import ResultTable
+from pose_priors.benchmarks.priors.trained import trained
+from pose_priors.body.rotations import mean_rotation
 from pose_priors.configs.base import UserError
 from pose_priors.priors.checkpoint import describe
+from pose_priors.priors.default_pose import default_pose
 from pose_priors.priors.flow_matching import FlowMatchingConfig
 from pose_priors.priors.gaussian import GaussianConfig
 
@@ -32,7 +34,7 @@ def save_checkpoint(path: Path, joints: tuple[int, ...], covariance: str) -> str
     """A Gaussian prior in a file as training leaves it."""
     config = GaussianConfig(kind="gaussian", covariance=covariance)
     prior = config.build(joints)
-    prior.start(poses_of(JOINTS, 500).float())
+    prior.fit_statistics(poses_of(JOINTS, 500).float())
     weights = {f"prior.{name}": value for name, value in prior.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"state_dict": weights, "prior": describe(prior, {"model": config.model_dump()}, "0" * 16)}, path)
@@ -88,9 +90,9 @@ def test_flow_matching_completes_and_scores_by_itself() -> None:
     torch.manual_seed(0)
     poses = poses_of(JOINTS, 300)
     prior = FlowMatchingConfig(kind="flow_matching", hidden=16, num_blocks=1, num_steps=3).build(JOINTS)
-    prior.start(poses.float())
+    prior.fit_statistics(poses.float())
     for network in prior.networks:
-        torch.nn.init.normal_(network.of_given.weight)
+        torch.nn.init.normal_(network.condition_layer.weight)
     candidate, shown, hidden = trained("flow matching", prior.eval()), poses[:4].clone(), (16, 18)
     assert isinstance(candidate, ConditionalDensityCandidate)
     torch.testing.assert_close(candidate.surprisal(shown), -prior.log_prob(shown.float()).detach().double())
@@ -140,7 +142,7 @@ def test_data_that_is_not_split_is_split_by_the_data_module(folder: Path) -> Non
     assert data.compared_joints == range(1, 19)
     split = load_data(str(folder), None)
     assert np.allclose(split.test, np.load(folder / "test.npy"))
-    assert torch.equal(split.fill, split.train.median(0).values)
+    assert torch.equal(split.default_pose, default_pose(split.train, JOINTS))
 
 
 def test_tables_mark_the_best_and_show_what_is_missing() -> None:

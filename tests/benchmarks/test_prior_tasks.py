@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from pose_priors.benchmarks.priors.candidate import Candidate, DensityCandidate
-from pose_priors.benchmarks.priors.completion import ConditionalSampler, complete_by_sampling, complete_to_mean
+from pose_priors.benchmarks.priors.completion import ConditionalSampler, SampledCompletion, complete_by_sampling, complete_to_mean
 from pose_priors.benchmarks.priors.data import BenchmarkData
-from pose_priors.benchmarks.priors.fitting import Problem, fit, left_over
+from pose_priors.benchmarks.priors.fitting import Problem, fit, remaining_errors
 from pose_priors.benchmarks.priors.gmm import Mixture
 from pose_priors.benchmarks.priors.minimize import minimize
 from pose_priors.benchmarks.priors.noise import noisy_joints, noisy_rotations
@@ -38,11 +38,11 @@ def arm_mixture(num: int, seed: int = 0, spread: float = 0.15) -> Mixture:
     return Mixture("arm", ARM, torch.zeros(55, 3), torch.full((num,), 1 / num), means, covariances)
 
 
-class Known(DensityCandidate):
+class Known(SampledCompletion, DensityCandidate):
     """Density and samples of a mixture, completed as any prior is, without its exact conditionals."""
 
     def __init__(self, mixture: Mixture) -> None:
-        super().__init__("known", mixture.joint_indices, mixture.fill)
+        super().__init__("known", mixture.joint_indices, mixture.default_pose)
         self.mixture = mixture
 
     def log_prob(self, pose: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def test_draws_have_the_moments_of_the_exact_conditional(num: int) -> None:
 def test_a_wrong_proposal_is_made_good() -> None:
     """The proposal is shifted by a standard deviation and twice too wide: resampling and moving take both out."""
     mixture = arm_mixture(1)
-    wrong = Mixture("wrong", ARM, mixture.fill, mixture.weights, mixture.means + 0.08, 4 * mixture.covariances)
+    wrong = Mixture("wrong", ARM, mixture.default_pose, mixture.weights, mixture.means + 0.08, 4 * mixture.covariances)
     pose = mixture.sample(8, torch.Generator().manual_seed(1))
     sampler = ConditionalSampler(Known(mixture), pose, HIDDEN, wrong, torch.Generator().manual_seed(2))
     *_, last = sampler.states(200)
@@ -173,7 +173,7 @@ def test_joints_below_a_part_and_their_millimetres() -> None:
 def test_denoising_is_the_wiener_filter_of_a_gaussian_prior() -> None:
     """For rotations near the identity, where these commute to first order, the most probable pose is linear in what is seen."""
     mixture = arm_mixture(1, spread=0.02)
-    mixture = Mixture("small", ARM, mixture.fill, mixture.weights, 0 * mixture.means, 0.02 * mixture.covariances)
+    mixture = Mixture("small", ARM, mixture.default_pose, mixture.weights, 0 * mixture.means, 0.02 * mixture.covariances)
     truth = mixture.sample(20, torch.Generator().manual_seed(1))
     skeleton = Skeleton(body_data(joints=ARM))
     problem = noisy_rotations(truth, skeleton, 0.4, seed=0)
@@ -211,7 +211,7 @@ def test_the_weight_is_chosen_by_validation_alone() -> None:
         moved = (pose - (val if truth is val.truth else test).start).abs().sum((1, 2))
         return -moved if truth is val.truth else moved
 
-    rows, told = left_over([arm], skeleton, {"5 deg": (test, val)}, error, (0.1, 1.0, 3.0), 30)
+    rows, told = remaining_errors([arm], skeleton, {"5 deg": (test, val)}, error, (0.1, 1.0, 3.0), 30)
     # validation was made to like what is furthest from the observations, which the largest weight leaves
     assert told.endswith("known 3.")
     assert rows["known"]["5 deg*"] > rows["known"]["5 deg"] > rows["no prior"]["5 deg"]
@@ -235,7 +235,7 @@ def test_inverse_kinematics_recovers_noiseless_joints() -> None:
     data = body_data()
     skeleton = Skeleton(data)
     poses = data.test[:3]
-    problems = inverse_kinematics.observed(poses, data.fill, skeleton, noise_mm=1e-3, noise_px=1e-3)
+    problems = inverse_kinematics.observed(poses, data.default_pose, skeleton, noise_mm=1e-3, noise_px=1e-3)
     for name in ("all", "2D"):
         clean = problems[name]
         near = skeleton.with_scored(poses, poses[:, skeleton.scored] + 0.05)

@@ -32,7 +32,7 @@ def test_a_loop_over_joints_is_the_joint_flow_and_learns_alike() -> None:
     torch.manual_seed(0)
     prior = JointFlowConfig(kind="joint_flow", hidden=16, dropout=0).build(range(1, 22)).double()
     poses = poses.double()
-    prior.start(poses)
+    prior.fit_statistics(poses)
     with torch.no_grad():
         for parameter in prior.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

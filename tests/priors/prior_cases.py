@@ -95,7 +95,7 @@ def trained(config: PriorConfigBase, joints: tuple[int, ...], num_steps: int, po
     """A prior after a few steps of Adam on all of `poses`, in evaluation mode."""
     torch.manual_seed(0)
     prior = config.build(joints)
-    prior.start(started_on)
+    prior.fit_statistics(started_on)
     prior.train()
     optimizer = torch.optim.Adam(prior.parameters(), lr)
     for _ in range(num_steps):

@@ -27,7 +27,7 @@ def _config(kind: str = "global_flow", num_members: int = 3, **member: Any) -> E
 def _started(*args: Any, **settings: Any) -> Ensemble:
     torch.manual_seed(0)
     prior = _config(*args, **settings).build(JOINTS)
-    prior.start(make_poses(300))
+    prior.fit_statistics(make_poses(300))
     return prior
 
 
@@ -46,7 +46,7 @@ def test_the_density_is_the_mean_of_the_members_densities(kind: str) -> None:
 def test_members_start_apart_on_the_same_data() -> None:
     prior = _started()
     first, second = (member.state_dict() for member in list(prior.members)[:2])
-    of_data = [key for key in first if key.split(".")[0] in ("fill", "whitening", "broad")]
+    of_data = [key for key in first if key.split(".")[0] in ("default_pose", "whitening", "defensive")]
     assert len(of_data) >= 4
     assert all(torch.equal(first[key], second[key]) for key in of_data)
     weights = [key for key in first if key.endswith("net.first.weight")]
@@ -82,7 +82,7 @@ def test_validation_sees_the_mixture_and_training_the_members() -> None:
 def test_samples_come_from_all_members_alike() -> None:
     prior = _started(num_members=3).eval()
     for number, member in enumerate(prior.members):
-        member.start(make_poses(300, shift=0.5 * number))  # far enough apart to tell who drew a sample
+        member.fit_statistics(make_poses(300, shift=0.5 * number))  # far enough apart to tell who drew a sample
     samples = prior.sample(3000, torch.Generator().manual_seed(0))
     drawn_by = torch.stack([member.log_prob(samples) for member in prior.members]).argmax(0)
     torch.testing.assert_close(drawn_by.bincount() / 3000, torch.full((3,), 1 / 3), rtol=0, atol=0.05)

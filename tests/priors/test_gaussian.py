@@ -18,7 +18,7 @@ JOINTS = (1, 2, 16, 20)
 
 def _gaussian(covariance: Covariance, poses: Tensor, joints: tuple[int, ...] = JOINTS, weight: float = 1e-30) -> Gaussian:
     prior = GaussianConfig(kind="gaussian", covariance=covariance, defensive_weight=weight).build(joints).double()
-    prior.start(poses.double())
+    prior.fit_statistics(poses.double())
     return prior
 
 

@@ -29,7 +29,7 @@ def _config(**settings: Any) -> GlobalFlowConfig:
 def _shaken(joints: tuple[int, ...] = JOINTS, **settings: Any) -> GlobalFlow:
     torch.manual_seed(0)
     prior = _config(**settings).build(joints).double()
-    prior.start(make_poses(500).double())
+    prior.fit_statistics(make_poses(500).double())
     return shake(prior, 0.1).eval()
 
 
@@ -48,14 +48,14 @@ def test_density_against_the_jacobian(transform: str, settings: dict[str, Any]) 
         flow = torch.distributions.Normal(0.0, 1.0).log_prob(noise_of(rotvec)).sum() + torch.linalg.slogdet(jacobian).logabsdet
         for w in rotvec:
             flow = flow - log_volume(w)
-        expected = defend(flow, prior.broad.log_prob(rotvec).sum(), prior.config.defensive_weight)
+        expected = defend(flow, prior.defensive.log_prob(rotvec).sum(), prior.config.defensive_weight)
         torch.testing.assert_close(prior.log_prob(pose), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_actnorm_starts_with_the_data_is_saved_and_does_not_start_again() -> None:
     prior = _config().build(JOINTS)
     before = copy.deepcopy(prior.state_dict())
-    prior.start(make_poses(500))
+    prior.fit_statistics(make_poses(500))
     started = copy.deepcopy(prior.state_dict())
     initialized = [key for key in started if key.endswith("initialized")]
     scales = [key for key in started if key.endswith("log_scale")]
@@ -70,10 +70,10 @@ def test_actnorm_starts_with_the_data_is_saved_and_does_not_start_again() -> Non
 
 def test_the_start_leaves_the_mode_as_it_was() -> None:
     prior = _config().build(JOINTS).eval()
-    prior.start(make_poses(100))
+    prior.fit_statistics(make_poses(100))
     assert not any(module.training for module in prior.modules())
     prior.train()
-    prior.start(make_poses(100))
+    prior.fit_statistics(make_poses(100))
     assert all(module.training for module in prior.modules())
 
 
@@ -178,7 +178,7 @@ def test_hidden_joints_are_scored_given_the_visible(completer: GlobalFlow) -> No
 
 def test_training_with_visible_joints_is_finite_even_where_no_row_hides_all() -> None:
     prior = _config(**VISIBLE).build(JOINTS)
-    prior.start(make_poses(200))
+    prior.fit_statistics(make_poses(200))
     prior.train()
     for seed in range(20):
         torch.manual_seed(seed)
@@ -207,7 +207,7 @@ def test_condition_on_the_root_needs_a_root_that_moves_and_is_not_learnt() -> No
     still = make_poses(50)
     still[:, 0] = 0
     with pytest.raises(UserError, match=r"model\.use_conditioning=false"):
-        _config(**ROOT).build((1, 2)).start(still)
+        _config(**ROOT).build((1, 2)).fit_statistics(still)
 
 
 def test_visibility_hides_nothing_a_subtree_or_joints_one_by_one() -> None:

@@ -39,7 +39,7 @@ def make_poses(num: int, noise: float = 0.03) -> torch.Tensor:
 
 
 def train(prior: HandVAE, poses: torch.Tensor, num_steps: int, learning_rate: float = 1e-2) -> HandVAE:
-    prior.start(poses)
+    prior.fit_statistics(poses)
     optimizer = torch.optim.Adam(prior.parameters(), learning_rate)
     prior.train()
     for _ in range(num_steps):
@@ -86,7 +86,7 @@ def test_bound_rises_with_its_samples_to_the_evidence_by_quadrature(kind: str) -
 def test_training_explains_the_data(trained: HandVAE) -> None:
     pose = make_poses(300)[256:]
     untrained = make_config(type=trained.config.type).build(RIGHT)
-    untrained.start(make_poses(256))
+    untrained.fit_statistics(make_poses(256))
     scores = trained.extra_scores(pose)
     assert scores["reconstruction_deg"] < 5 < untrained.extra_scores(pose)["reconstruction_deg"]
     assert scores["nll_bound"] < -30
@@ -156,7 +156,7 @@ def test_joints_are_those_of_the_complete_hands() -> None:
 def test_shapes_and_fill(hands: str) -> None:
     prior = make_config(hands=hands).build(BOTH)
     poses = make_poses(32)
-    prior.start(poses)
+    prior.fit_statistics(poses)
     batch = poses[:6].view(2, 3, 55, 3)
     assert prior.energy(batch).shape == prior.bound(batch).shape == (2, 3)
     assert prior.energy(poses[0]).shape == prior.bound(poses[0]).shape == ()
@@ -208,7 +208,7 @@ def test_state_dict_round_trip_keeps_everything(trained: HandVAE, tmp_path: Path
 def test_warm_up_rises_with_training_steps_and_resumes() -> None:
     prior = make_config(kl_warmup_steps=4, beta=0.5).build(RIGHT)
     poses = make_poses(8)
-    prior.start(poses)
+    prior.fit_statistics(poses)
     assert [float(prior.loss(poses)["beta"]) for _ in range(3)] == [0.125, 0.25, 0.375]
     prior.eval()
     assert float(prior.loss(poses)["beta"]) == 0.5
@@ -220,7 +220,7 @@ def test_warm_up_rises_with_training_steps_and_resumes() -> None:
 def test_loss_is_the_weighted_elbo_and_free_bits_cost_nothing() -> None:
     poses = make_poses(64)
     prior = make_config(kl_warmup_steps=0).build(RIGHT)
-    prior.start(poses)
+    prior.fit_statistics(poses)
     values = prior.eval().loss(poses)
     torch.testing.assert_close(values["loss"], values["nll_reconstruction"] + values["kl"])
     free = make_config(kl_warmup_steps=0, free_bits=float(values["kl"])).build(RIGHT)
@@ -236,12 +236,12 @@ def test_loss_is_the_weighted_elbo_and_free_bits_cost_nothing() -> None:
 def test_standardisation_is_done_once_and_starts_at_the_data() -> None:
     poses = make_poses(200)
     prior = make_config().build(RIGHT)
-    prior.start(poses)
+    prior.fit_statistics(poses)
     hands = poses[:, list(RIGHT)].flatten(1)
     torch.testing.assert_close(prior.mean, hands.mean(0))
     torch.testing.assert_close(prior.std, hands.std(0, correction=0))
     before = {name: value.clone() for name, value in prior.state_dict().items()}
-    prior.start(poses)
+    prior.fit_statistics(poses)
     assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())
 
 

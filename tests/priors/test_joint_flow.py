@@ -29,7 +29,7 @@ def _shaken(joints: tuple[int, ...] = JOINTS, **settings: Any) -> JointFlow:
     """In float64, with random weights, so that every dependence that the structure allows is there."""
     torch.manual_seed(0)
     prior = _config(**settings).build(joints).double()
-    prior.start(make_poses(500).double())
+    prior.fit_statistics(make_poses(500).double())
     return shake(prior).eval()
 
 
@@ -71,7 +71,7 @@ def test_each_factor_against_the_jacobian(transform: str) -> None:
         for j in range(prior.num_joints):
             normal = torch.distributions.Normal(0.0, 1.0).log_prob(noise[j]).sum()
             expected.append(normal + torch.linalg.slogdet(jacobian[j, :, j]).logabsdet - log_volume(rotvec[j]))
-        broad = prior.broad.log_prob(rotvec)
+        broad = prior.defensive.log_prob(rotvec)
         expected = defend(torch.stack(expected), broad, prior.config.defensive_weight)
         torch.testing.assert_close(prior.joint_log_prob(pose), expected, rtol=1e-5, atol=1e-5)
 
@@ -134,7 +134,7 @@ def test_context_is_saved() -> None:
 def test_what_a_factor_sees_of_its_context_is_standardised() -> None:
     prior = _config(context="ancestors").build(JOINTS)
     poses = make_poses(500) * 0.1  # rotations so small that raw matrices would be all but the same
-    prior.start(poses)
+    prior.fit_statistics(poses)
     features = prior._context_of(prior.select(poses), None).features.view(len(JOINTS), 500, -1, 6)
     there = prior.context != NO_JOINT
     assert there.any()
@@ -153,7 +153,7 @@ def test_a_state_from_before_contexts_were_standardised_is_read_as_it_was() -> N
     assert len(state) == len(prior.state_dict()) - 2
     again = _config(context="correlated").build(JOINTS).double()
     again.load_state_dict(state)
-    prior.seen_mean.zero_()
-    prior.seen_std.fill_(1)
+    prior.context_mean.zero_()
+    prior.context_std.fill_(1)
     poses = make_poses(10, seed=5).double()
     assert torch.equal(again.eval().log_prob(poses), prior.log_prob(poses))

@@ -48,8 +48,8 @@ def _trained() -> MotionCVAE:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         prior = CONFIG.build()
-        prior.start(windows)
-        prior.plan(30)
+        prior.fit_statistics(windows)
+        prior.set_total_steps(30)
         optimizer = torch.optim.Adam(prior.parameters(), 3e-3)
         for _ in range(30):
             optimizer.zero_grad()
@@ -78,7 +78,7 @@ def save_motion_prior(path: Path) -> Path:
 def small_pose_prior() -> Prior:
     """A prior of the body's poses, in single precision."""
     prior = _POSES.build(range(1, NUM_JOINTS))
-    prior.start(0.2 * torch.randn(200, SMPLX_JOINTS, 3, generator=torch.Generator().manual_seed(0)))
+    prior.fit_statistics(0.2 * torch.randn(200, SMPLX_JOINTS, 3, generator=torch.Generator().manual_seed(0)))
     return prior.eval().requires_grad_(False)
 
 

@@ -95,7 +95,7 @@ def test_the_order_of_people_does_not_matter() -> None:
 def test_a_prior_is_scored_and_joins_the_likelihood() -> None:
     problem, _ = make_problem(frames=12)
     prior = GaussianConfig(kind="gaussian").build(range(1, NUM_JOINTS))
-    prior.start(0.2 * torch.randn(500, SMPLX_JOINTS, 3, generator=torch.Generator().manual_seed(0)))
+    prior.fit_statistics(0.2 * torch.randn(500, SMPLX_JOINTS, 3, generator=torch.Generator().manual_seed(0)))
     prior.requires_grad_(False)
     with_prior, without = refine(problem, body_prior=prior), refine(problem)
     assert with_prior.metrics["sub_stages"]["smpl"]["losses"]["pose"] != without.metrics["sub_stages"]["smpl"]["losses"]["pose"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pose_priors.benchmarks.priors.candidate import Candidate
 from pose_priors.benchmarks.priors.data import BenchmarkData, spread
-from pose_priors.benchmarks.priors.fitting import left_over
+from pose_priors.benchmarks.priors.fitting import remaining_errors
 from pose_priors.benchmarks.priors.noise import noisy_joints, noisy_rotations
 from pose_priors.benchmarks.priors.skeleton import Skeleton, degrees
 from pose_priors.benchmarks.priors.tables import ResultTable
@@ -36,39 +36,47 @@ def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTabl
 
 
 def _rotations(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
-    sides = spread(data.test, _NUM_POSES), spread(data.val, _NUM_VALIDATION)
-    levels = {f"{std} deg": tuple(noisy_rotations(side, skeleton, std, _SEED + i) for i, side in enumerate(sides)) for std in _DEGREES}
+    test, val = spread(data.test, _NUM_POSES), spread(data.val, _NUM_VALIDATION)
+    levels = {
+        f"{std} deg": (noisy_rotations(test, skeleton, std, _SEED), noisy_rotations(val, skeleton, std, _SEED + 1)) for std in _DEGREES
+    }
 
     def error(pose: Tensor, truth: Tensor) -> Tensor:
         return degrees(pose, truth, skeleton.scored)
 
-    rows, told = left_over(candidates, skeleton, levels, error, _WEIGHTS, _MAX_STEPS)
+    rows, told = remaining_errors(candidates, skeleton, levels, error, _WEIGHTS, _MAX_STEPS)
     note = (
         f"The minimum of energy and exact negative log-likelihood of the noise, whose components have so many degrees each, by at most "
-        f"{_MAX_STEPS} steps of L-BFGS from what is seen. Weight of the energy 1, or the best of {_WEIGHTS} on {len(sides[1])} "
+        f"{_MAX_STEPS} steps of L-BFGS from what is seen. Weight of the energy 1, or the best of {_WEIGHTS} on {len(val)} "
         "validation poses."
     )
-    return _table("rotations", f"Denoising of rotations: degrees per scored joint, {len(sides[0])} poses", rows, note, told)
+    return _table("rotations", f"Denoising of rotations: degrees per scored joint, {len(test)} poses", rows, note, told)
 
 
 def _joints(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
-    sides = spread(data.test, _NUM_POSES), spread(data.val, _NUM_VALIDATION)
+    test, val = spread(data.test, _NUM_POSES), spread(data.val, _NUM_VALIDATION)
+    start = data.default_pose
     levels = {
-        f"{std} mm": tuple(noisy_joints(side, data.fill, skeleton, std, _SEED + i) for i, side in enumerate(sides)) for std in _MILLIMETRES
+        f"{std} mm": (noisy_joints(test, start, skeleton, std, _SEED), noisy_joints(val, start, skeleton, std, _SEED + 1))
+        for std in _MILLIMETRES
     }
-    rows, told = left_over(candidates, skeleton, levels, skeleton.mpjpe, _WEIGHTS, _MAX_STEPS)
-    note = "As above, from the median training pose; components of the noise have so many millimetres each."
-    return _table("joints", f"Denoising of joints: mm per joint, {len(sides[0])} poses", rows, note, told)
+    rows, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _WEIGHTS, _MAX_STEPS)
+    note = "As above, from the mean training pose; components of the noise have so many millimetres each."
+    return _table("joints", f"Denoising of joints: mm per joint, {len(test)} poses", rows, note, told)
 
 
 def _motions(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
     val, test = motions(data).split([_NUM_VALIDATION_MOTIONS, _NUM_MOTIONS])
     expected = float(torch.diff(skeleton.joints(val)[..., 1:, :], n=2, dim=1).square().mean().sqrt())
+    start = data.default_pose
     levels = {
-        f"{std} mm": tuple(noisy_joints(side, data.fill, skeleton, std, _SEED + i, expected) for i, side in enumerate((test, val)))
+        f"{std} mm": (
+            noisy_joints(test, start, skeleton, std, _SEED, expected),
+            noisy_joints(val, start, skeleton, std, _SEED + 1, expected),
+        )
         for std in _MILLIMETRES
     }
-    rows, told = left_over(candidates, skeleton, levels, skeleton.mpjpe, _MOTION_WEIGHTS, _MAX_MOTION_STEPS)
+    rows, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _MOTION_WEIGHTS, _MAX_MOTION_STEPS)
     note = (
         f"As above, by at most {_MAX_MOTION_STEPS} steps, with a normal likelihood of the joints' second differences, whose standard "
         f"deviation of {1000 * expected:.1f} mm is that of {len(val)} validation motions, by which the weight is chosen too, of "
@@ -79,7 +87,7 @@ def _motions(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Ske
 
 
 def motions(data: BenchmarkData) -> Tensor:
-    """Pieces of motions (N, 60, 55, 3) float64, those that settings are chosen by first; fingers and face hold the median training pose.
+    """Pieces of motions (N, 60, 55, 3) float64, those that settings are chosen by first; fingers and face hold the mean training pose.
 
     They are of the data's motion files, or else built-in. Raises `UserError` if the files hold too little.
     """
@@ -92,7 +100,7 @@ def motions(data: BenchmarkData) -> Tensor:
     if len(pieces) < num:
         raise UserError(f"--motions: '{data.motions}' has {len(pieces)} pieces of {_NUM_FRAMES} frames at {_FPS:.0f} a second; give {num}")
     picked = spread(torch.stack(pieces).double(), num)
-    filled = data.fill.expand(*picked.shape[:2], -1, -1).clone()
+    filled = data.default_pose.expand(*picked.shape[:2], -1, -1).clone()
     filled[..., : picked.shape[-2], :] = picked
     return filled
 

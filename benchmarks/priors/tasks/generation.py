@@ -38,10 +38,13 @@ def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTabl
     for candidate in candidates:
         samples = candidate.sample(num, torch.Generator().manual_seed(_SEED))
         flat = samples[:, compared].flatten(1)
-        rows[candidate.name] = prdc(flat.float(), reference.float(), radii) | {"Frechet": frechet_distance(flat, reference)}
-        rows[candidate.name] |= _without_reference(samples, data)
+        rows[candidate.name] = {
+            **prdc(flat.float(), reference.float(), radii),
+            "Frechet": frechet_distance(flat, reference),
+            **_without_reference(samples, data),
+        }
     # being among the rows that samples are compared with, they have no such scores
-    rows[_HELD_OUT] = _without_reference(data.test, data)
+    rows[_HELD_OUT] = {**_without_reference(data.test, data)}
     title = f"Generation: {num} samples against the data's {len(reference)} rows"
     notes = (
         f"Precision to Frechet: {len(compared)} joints' rotation vectors, k = {NUM_NEIGHBOURS}. Diversity: average pairwise distance "

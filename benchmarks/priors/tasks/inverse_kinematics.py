@@ -40,7 +40,7 @@ class Camera:
 def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTable]:
     """Error of the most probable pose given all, half, or five joints, or keypoints, with and without each prior."""
     poses, skeleton = spread(data.test, _NUM_POSES), Skeleton(data)
-    problems = observed(poses, data.fill, skeleton)
+    problems = observed(poses, data.default_pose, skeleton)
     rows: dict[str, dict[str, float | None]] = {}
     for candidate in (None, *candidates):
         row = rows.setdefault(NO_PRIOR if candidate is None else candidate.name, {})
@@ -51,7 +51,7 @@ def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTabl
     title = f"Inverse kinematics: error over all joints in mm, over the scored ones in degrees, {len(poses)} poses"
     note = (
         f"The minimum of energy and exact negative log-likelihood, both with weight 1, by at most {_MAX_STEPS} steps of L-BFGS from the "
-        f"median training pose. Joints have normal noise of {_NOISE_MM:.0f} mm, keypoints of {_NOISE_PX:.0f} px (focal length "
+        f"mean training pose. Joints have normal noise of {_NOISE_MM:.0f} mm, keypoints of {_NOISE_PX:.0f} px (focal length "
         f"{Camera().focal_px:.0f} px, {Camera().distance_m:.0f} m away). `5 joints`: head, wrists, ankles. The root and joints that are "
         "not scored are given."
     )

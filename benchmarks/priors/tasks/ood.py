@@ -24,17 +24,17 @@ _NOISE_DEG = (2, 5, 10)
 
 def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTable]:
     """Area under the ROC curve of the surprisal, the test poses against each kind of wrong ones."""
-    wrong = corruptions(data.test, data)
+    corrupted = corruptions(data.test, data)
     label = np.repeat([0, 1], len(data.test))
     rows: dict[str, dict[str, float | None]] = {}
     for candidate in candidates:
         real = candidate.surprisal(data.test)
         rows[candidate.name] = {
-            name: float(roc_auc_score(label, torch.cat([real, candidate.surprisal(poses)]).numpy())) for name, poses in wrong.items()
+            name: float(roc_auc_score(label, torch.cat([real, candidate.surprisal(poses)]).numpy())) for name, poses in corrupted.items()
         }
     title = f"Out of distribution: AUROC of the surprisal, {len(data.test)} real poses against as many wrong ones (0.5 is chance)"
     note = "Surprisal: the negative log-likelihood, the energy where there is none."
-    return [ResultTable("ood", title, rows, higher_is_better=tuple(wrong), notes=(note,))]
+    return [ResultTable("ood", title, rows, higher_is_better=tuple(corrupted), notes=(note,))]
 
 
 def corruptions(poses: Tensor, data: BenchmarkData) -> dict[str, Tensor]:
@@ -62,26 +62,26 @@ def corruptions(poses: Tensor, data: BenchmarkData) -> dict[str, Tensor]:
         changed[:, list(limb)] = other[:, list(limb)]
         return changed
 
-    wrong = {"1 joint": poses.clone()}
+    corrupted = {"1 joint": poses.clone()}
     joint = scored[torch.randint(len(scored), (num,), generator=generator)]
-    wrong["1 joint"][rows, joint] = poses[another(), joint]
+    corrupted["1 joint"][rows, joint] = poses[another(), joint]
     swapped = {"left arm": with_limb(LEFT_ARM, poses[another()])}
     below_root = list(data.compared_joints)
     noisy = {f"{degrees} deg": _turned(poses, below_root, degrees, generator) for degrees in _NOISE_DEG}
     if len(scored) > 3:
-        wrong["3 joints"] = poses.clone()
+        corrupted["3 joints"] = poses.clone()
         for place in torch.rand(num, len(scored), generator=generator).argsort(1)[:, :3].T:
-            wrong["3 joints"][rows, scored[place]] = poses[another(), scored[place]]
-    wrong["all joints"] = poses.clone()
+            corrupted["3 joints"][rows, scored[place]] = poses[another(), scored[place]]
+    corrupted["all joints"] = poses.clone()
     for joint in scored.tolist():
-        wrong["all joints"][:, joint] = poses[another(), joint]
+        corrupted["all joints"][:, joint] = poses[another(), joint]
     swapped["legs"] = with_limb(LEGS, poses[another()])
     mirrored = {
         "arm mirrored": with_limb(LEFT_ARM, mirror_pose(poses)),
         "sides not swapped": mirror_pose(poses)[:, list(MIRROR)],
         "not reflected": poses[:, list(MIRROR)],
     }
-    every = wrong | swapped | noisy | mirrored
+    every = corrupted | swapped | noisy | mirrored
     return {name: changed for name, changed in every.items() if not torch.equal(changed[:, scored], poses[:, scored])}
 
 

@@ -72,4 +72,5 @@ def random_starts(num: int) -> Tensor:
     generator = torch.Generator().manual_seed(_SEED)
     quat = torch.randn(num, 55, 4, generator=generator, dtype=torch.float64)
     quat[::10, :, 3] = 0  # xyzw: a quaternion without a real part is half a turn
-    return roma.unitquat_to_rotvec(quat / quat.norm(dim=-1, keepdim=True))
+    starts: Tensor = roma.unitquat_to_rotvec(quat / quat.norm(dim=-1, keepdim=True))
+    return starts

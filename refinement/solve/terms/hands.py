@@ -47,7 +47,7 @@ class HandPrior(Term):
     @cached_property
     def typical(self) -> float:
         """Energy in nats that few of the prior's own samples exceed."""
-        device = self.prior.fill.device
+        device = self.prior.default_pose.device
         with torch.no_grad():
             samples = self.prior.sample(_SAMPLES, torch.Generator(device).manual_seed(_SEED))
             return float(self.prior.energy(samples).quantile(self.quantile))

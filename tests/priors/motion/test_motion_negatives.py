@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pose_priors.body.motion import MotionWindows
 from pose_priors.body.rotations import geodesic_angle
-from pose_priors.priors.motion import negatives as motion_wrongs
-from pose_priors.priors.motion.negatives import at_times, central, num_source_frames, wrong_motions
+from pose_priors.priors.motion import negatives
+from pose_priors.priors.motion.negatives import at_times, central, negative_motions, num_source_frames
 
 KINDS = ("backwards", "speed", "height", "scale", "drift")
 LENGTHS = [5, 6, 7, 8]  # an even number of frames has no frame in its middle
@@ -23,8 +23,8 @@ SIZE = 64
 
 
 def _wrong(kind: str, windows: MotionWindows, num_frames: int, monkeypatch: pytest.MonkeyPatch) -> MotionWindows:
-    monkeypatch.setattr(motion_wrongs, "_SHARES", tuple(float(name == kind) for name in KINDS))
-    return wrong_motions(windows, num_frames, torch.Generator().manual_seed(1))
+    monkeypatch.setattr(negatives, "_SHARES", tuple(float(name == kind) for name in KINDS))
+    return negative_motions(windows, num_frames, torch.Generator().manual_seed(1))
 
 
 def _angle(a: Tensor, b: Tensor) -> Tensor:
@@ -71,8 +71,8 @@ def test_at_another_speed_all_goes_further_or_less_far_by_one_factor(num_frames:
     turned = _angle(wrong.pose[:, 1:, 0], wrong.pose[:, :-1, 0])
     torch.testing.assert_close(turned, 0.05 * factor[:, None].expand_as(turned), atol=1e-4, rtol=0)
     size = factor.log().abs()
-    assert size.min() >= motion_wrongs._SPEED[0] - 1e-6
-    assert size.max() <= motion_wrongs._SPEED[1] + 1e-6
+    assert size.min() >= negatives._SPEED[0] - 1e-6
+    assert size.max() <= negatives._SPEED[1] + 1e-6
     assert (factor > 1).sum() > SIZE / 4
     assert (factor < 1).sum() > SIZE / 4
     # about the instant in the middle of the source
@@ -87,7 +87,7 @@ def test_height_is_all_that_is_wrong(num_frames: int, monkeypatch: pytest.Monkey
     lifted = wrong.pelvis - real.pelvis
     assert lifted[..., :2].abs().max() < 1e-12
     torch.testing.assert_close(lifted[..., 2], lifted[:, :1, 2].expand_as(lifted[..., 2]), atol=1e-12, rtol=0)
-    low, high = motion_wrongs._HEIGHT_M
+    low, high = negatives._HEIGHT_M
     assert lifted[..., 2].abs().min() > low - 1e-6
     assert lifted[..., 2].abs().max() < high + 1e-6
     assert 0.5 < (lifted[:, 0, 2] > 0).double().mean() < 0.9
@@ -103,8 +103,8 @@ def test_scale_is_the_paths_alone(num_frames: int, monkeypatch: pytest.MonkeyPat
     torch.testing.assert_close(wrong.pelvis[..., 2], real.pelvis[..., 2], atol=1e-12, rtol=0)
     assert torch.equal(wrong.rest, windows.rest)
     size = factor.log().abs()
-    assert size.min() > motion_wrongs._SCALE[0] - 1e-6
-    assert size.max() < motion_wrongs._SCALE[1] + 1e-6
+    assert size.min() > negatives._SCALE[0] - 1e-6
+    assert size.max() < negatives._SCALE[1] + 1e-6
     assert _angle(wrong.pose, real.pose).max() < 1e-7
 
 
@@ -115,7 +115,7 @@ def test_a_wrong_camera_carries_all_along_the_floor_at_a_constant_speed(num_fram
     velocity = (wrong.pelvis - real.pelvis).diff(dim=1) * 30
     torch.testing.assert_close(velocity, velocity[:, :1].expand_as(velocity), atol=1e-6, rtol=0)
     assert velocity[..., 2].abs().max() < 1e-9
-    low, high = motion_wrongs._DRIFT_M_S
+    low, high = negatives._DRIFT_M_S
     assert low - 1e-6 < velocity.norm(dim=-1).min()
     assert velocity.norm(dim=-1).max() < high + 1e-6
     assert _angle(wrong.pose, real.pose).max() < 1e-7
@@ -124,14 +124,14 @@ def test_a_wrong_camera_carries_all_along_the_floor_at_a_constant_speed(num_fram
 def test_kinds_are_as_frequent_as_their_shares_and_seeded() -> None:
     windows = smooth_windows(1000, num_source_frames(5))
     real = central(windows, 5)
-    wrong, again = (wrong_motions(windows, 5, torch.Generator().manual_seed(3)) for _ in range(2))
+    wrong, again = (negative_motions(windows, 5, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(wrong.pelvis, again.pelvis)
     assert torch.equal(wrong.pose, again.pose)
     assert torch.equal(wrong.contacts, real.contacts)
-    assert math.isclose(sum(motion_wrongs._SHARES), 1)
+    assert math.isclose(sum(negatives._SHARES), 1)
     backwards = (wrong.pelvis - real.pelvis.flip(1)).abs().amax((1, 2)) < 1e-9
     lifted = ((wrong.pelvis - real.pelvis)[..., :2].abs().amax((1, 2)) < 1e-9) & ~backwards
-    for found, share in ((backwards, motion_wrongs._SHARES[0]), (lifted, motion_wrongs._SHARES[2])):
+    for found, share in ((backwards, negatives._SHARES[0]), (lifted, negatives._SHARES[2])):
         assert abs(float(found.double().mean()) - share) < 4 * math.sqrt(share * (1 - share) / 1000)
 
 

@@ -15,12 +15,13 @@ from pose_priors.datamodules.synthetic.motions import synthetic_motions
 from pose_priors.priors.motion import scores as motion_scores
 from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
 from pose_priors.priors.motion.scores import (
+    NEGATIVES,
     SCALES,
-    WRONGS,
     at_speed,
     backwards,
     contact_f1,
     lifted,
+    negative_auroc,
     one_step_errors,
     rollout_errors,
     scale_curve,
@@ -28,7 +29,6 @@ from pose_priors.priors.motion.scores import (
     scaled,
     speed_over_floor,
     transition_scores,
-    wrong_auroc,
 )
 
 
@@ -44,7 +44,7 @@ def prior(clips: list[MotionWindows]) -> MotionCVAE:
     made = MotionCVAEConfig(kind="motion_cvae", hidden=64, latent_dim=4, num_layers=1, critic_hidden=16).build()
     frames = [(clip, first) for clip in clips for first in range(0, clip.pose.shape[1] - 13, 3)]
     cut = [MotionWindows(c.pose[:, f : f + 13], c.pelvis[:, f : f + 13], c.rest, c.contacts[:, f : f + 13]) for c, f in frames]
-    made.start(MotionWindows(*(torch.cat([getattr(w, n) for w in cut]) for n in ("pose", "pelvis", "rest", "contacts"))))
+    made.fit_statistics(MotionWindows(*(torch.cat([getattr(w, n) for w in cut]) for n in ("pose", "pelvis", "rest", "contacts"))))
     return made.eval()
 
 
@@ -120,11 +120,11 @@ def test_contact_f1_counts_what_is_found_and_missed(clips: list[MotionWindows], 
     monkeypatch.setattr(motion_scores, "_CHUNK", 10**6)
     truth = torch.cat([clip.contacts[0, 2:-1] for clip in clips])
     assert contact_f1(Known(truth), clips) == {"contact_f1": 1.0, "contact_f1_feet": 1.0}
-    guess = truth ^ (torch.rand(truth.shape, generator=torch.Generator().manual_seed(0)) < 0.2)
-    found = contact_f1(Known(guess), clips)
+    predicted = truth ^ (torch.rand(truth.shape, generator=torch.Generator().manual_seed(0)) < 0.2)
+    found = contact_f1(Known(predicted), clips)
     feet = [CONTACT_JOINTS.index(joint) for joint in (7, 8, 10, 11)]
     for name, columns in (("contact_f1", list(range(9))), ("contact_f1_feet", feet)):
-        a, b = truth[:, columns], guess[:, columns]
+        a, b = truth[:, columns], predicted[:, columns]
         hits, false, missed = int((a & b).sum()), int((~a & b).sum()), int((a & ~b).sum())
         assert found[name] == pytest.approx(2 * hits / (2 * hits + false + missed))
 
@@ -154,9 +154,9 @@ def test_transition_scores_do_not_depend_on_chunks_or_neighbours(
 
 
 def test_auroc_counts_pairs(prior: MotionCVAE, clips: list[MotionWindows]) -> None:
-    found = wrong_auroc(prior, clips)
-    assert set(found) == {f"auroc_{name}_{kind}" for name in WRONGS for kind in ("second", "clip")}
-    for name, make in WRONGS.items():
+    found = negative_auroc(prior, clips)
+    assert set(found) == {f"auroc_{name}_{kind}" for name in NEGATIVES for kind in ("second", "clip")}
+    for name, make in NEGATIVES.items():
         real, wrong = ([float(s.mean()) for s in transition_scores(prior, side)] for side in (clips, [make(c) for c in clips]))
         wins = [(a > b) + 0.5 * (a == b) for a in real for b in wrong]
         assert found[f"auroc_{name}_clip"] == pytest.approx(sum(wins) / len(wins))
@@ -169,7 +169,7 @@ def test_auroc_counts_pairs(prior: MotionCVAE, clips: list[MotionWindows]) -> No
         assert found[f"auroc_{name}_second"] == pytest.approx(sum(wins) / len(wins), abs=2e-3)
 
 
-def test_wrong_motions_are_what_they_say(clips: list[MotionWindows]) -> None:
+def test_negatives_are_what_they_say(clips: list[MotionWindows]) -> None:
     clip = clips[0]
     assert torch.equal(backwards(backwards(clip)).pose, clip.pose)
     assert torch.equal(backwards(clip).pelvis[0, 0], clip.pelvis[0, -1])

@@ -10,8 +10,8 @@ from prior_cases import HINGES, make_poses
 from torch import Tensor, nn
 
 from pose_priors.priors.networks.flows import (
+    ConditionerMLP,
     CouplingKind,
-    ResidualMLP,
     TailCompression,
     actnorm,
     compose,
@@ -29,7 +29,7 @@ def _log_det_by_autograd(function, inputs: Tensor) -> Tensor:
 
 
 def _net(num_inputs: int, num_outputs: int) -> nn.Module:
-    net = ResidualMLP(num_inputs, num_outputs, 8, nn.Linear, 1, 0.0)
+    net = ConditionerMLP(num_inputs, num_outputs, 8, nn.Linear, 1, 0.0)
 
     class WithoutContext(nn.Module):
         hidden_features = 8

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pose_priors.priors.networks.flows import ResidualMLP
+from pose_priors.priors.networks.flows import ConditionerMLP
 from pose_priors.priors.networks.grouped import GroupContext, GroupedConditioner, GroupedLinear
 
 GROUPS, ROWS, CONTEXT, INPUTS, OUTPUTS = 4, 5, 3, 2, 6
@@ -32,8 +32,8 @@ def test_grouped_linear_starts_as_torch_starts_its_own() -> None:
         assert parameter.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
 
 
-def _single(grouped: GroupedConditioner, g: int, hidden: int) -> ResidualMLP:
-    net = ResidualMLP(INPUTS + CONTEXT, OUTPUTS, hidden, nn.Linear, 2, 0.0)
+def _single(grouped: GroupedConditioner, g: int, hidden: int) -> ConditionerMLP:
+    net = ConditionerMLP(INPUTS + CONTEXT, OUTPUTS, hidden, nn.Linear, 2, 0.0)
     weights = {}
     for name, value in grouped.net.state_dict().items():
         weights[name] = value[g].T if name.endswith("weight") else value[g, 0]

@@ -34,7 +34,7 @@ from pose_priors.refinement.solve.variables import Variables
 
 def gaussian() -> torch.nn.Module:
     prior = GaussianConfig(kind="gaussian").build(range(1, 22))
-    prior.start(0.1 * torch.randn(200, SMPLX_JOINTS, 3, generator=torch.Generator().manual_seed(0)))
+    prior.fit_statistics(0.1 * torch.randn(200, SMPLX_JOINTS, 3, generator=torch.Generator().manual_seed(0)))
     return prior.double().requires_grad_(False)
 
 
@@ -67,7 +67,7 @@ def right_hand_prior() -> torch.nn.Module:
     prior = GaussianConfig(kind="gaussian").build(PARTS["right_hand"])
     draw = torch.Generator().manual_seed(0)
     bent = torch.tensor([0.0, 0.1, 0.4])
-    prior.start(bent + 0.1 * torch.randn(300, SMPLX_JOINTS, 3, generator=draw))
+    prior.fit_statistics(bent + 0.1 * torch.randn(300, SMPLX_JOINTS, 3, generator=draw))
     return prior.double().requires_grad_(False)
 
 

@@ -1,0 +1,23 @@
+"""The registry: every kind of prior, by its config. A new prior is one file, one line here, and one YAML."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pose_priors.priors.ensemble import EnsembleConfig
+from pose_priors.priors.flow_matching import FlowMatchingConfig
+from pose_priors.priors.gaussian import GaussianConfig
+from pose_priors.priors.global_flow import GlobalFlowConfig
+from pose_priors.priors.hand_vae import HandVAEConfig
+from pose_priors.priors.joint_flow import JointFlowConfig
+from pose_priors.priors.motion.cvae import MotionCVAEConfig
+
+_OfPoses = GaussianConfig | JointFlowConfig | GlobalFlowConfig | EnsembleConfig | FlowMatchingConfig | HandVAEConfig
+
+PriorConfig = Annotated[_OfPoses, Field(discriminator="kind")]
+"""The configs of all pose priors, told apart by `kind`."""
+
+AnyPriorConfig = Annotated[_OfPoses | MotionCVAEConfig, Field(discriminator="kind")]
+"""The configs of all priors, of poses and of motions, that a checkpoint may hold."""
