@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pose_priors.configs.writing import written_aside
-from pose_priors.refinement.export.people import Person
+from pose_priors.refinement.export.people import AnimatedSkeleton
 
 _CM = 100.0
 _CHANNELS = "Zrotation Xrotation Yrotation"
@@ -17,7 +17,7 @@ TO_Y_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 """(3, 3) from z up to y up; x stays."""
 
 
-def write_bvh(path: Path, person: Person, fps: float) -> None:
+def write_bvh(path: Path, person: AnimatedSkeleton, fps: float) -> None:
     """One person's motion in centimetres, y up; a row for each frame of the person's life.
 
     Rotations are `Zrotation Xrotation Yrotation`, R = Rz Rx Ry, in degrees; of the two triples that give a rotation, and their whole turns,
@@ -37,7 +37,7 @@ def write_bvh(path: Path, person: Person, fps: float) -> None:
         np.savetxt(stream, rows, "%.5f")
 
 
-def _joint(person: Person, joint: int, children: dict[int, list[int]], order: list[int], indent: str) -> list[str]:
+def _joint(person: AnimatedSkeleton, joint: int, children: dict[int, list[int]], order: list[int], indent: str) -> list[str]:
     """The block of a joint and all below it; notes the order in which joints come, which is that of their channels."""
     order.append(joint)
     inside = indent + "\t"

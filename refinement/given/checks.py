@@ -9,7 +9,7 @@ import numpy as np
 
 from pose_priors.body.pinhole import pixel_centres, project, to_camera, to_world, unproject
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.keypoints import Link
 from pose_priors.refinement.given.sampling import person_region
 
@@ -22,7 +22,7 @@ _MISS_OF_BOX = 0.15  # a projected body that misses by more than this share of t
 _SURE = 0.3
 
 
-def check_cameras(recording: Recording) -> bool:
+def check_cameras(recording: UpstreamClip) -> bool:
     """Carries points of the still scene from one camera into another and compares their depth with the depth map there.
 
     A camera that stands still says nothing; neither does a clip without depth maps.
@@ -51,7 +51,7 @@ def check_cameras(recording: Recording) -> bool:
     return bool(errors[1] > 2 * errors[0] + 0.01)
 
 
-def scene_errors(recording: Recording, candidates: list[np.ndarray]) -> np.ndarray:
+def scene_errors(recording: UpstreamClip, candidates: list[np.ndarray]) -> np.ndarray:
     """Median relative depth error of still points carried between pairs of frames, for each reading of the cameras; inf where none."""
     cameras = recording.cameras
     frames = np.unique(np.linspace(0, len(cameras.frame_ids) - 1, _PAIRS + 1).round().astype(int))
@@ -77,7 +77,7 @@ def scene_errors(recording: Recording, candidates: list[np.ndarray]) -> np.ndarr
     return np.array([np.median(np.concatenate(m)) if ok else np.inf for m, ok in zip(misses, enough, strict=True)])
 
 
-def _still(recording: Recording, t: int, depth: np.ndarray) -> np.ndarray:
+def _still(recording: UpstreamClip, t: int, depth: np.ndarray) -> np.ndarray:
     """(h, w) bool: where there is depth and nobody."""
     still = np.isfinite(depth)
     for person in recording.camera_bodies:
@@ -119,7 +119,7 @@ Miss = Callable[[np.ndarray, np.ndarray], float]
 
 
 def check_camera_bodies(
-    recording: Recording, joints: dict[int, np.ndarray], misses: dict[int, Miss], heights: dict[int, float], warnings: list[str]
+    recording: UpstreamClip, joints: dict[int, np.ndarray], misses: dict[int, Miss], heights: dict[int, float], warnings: list[str]
 ) -> tuple[dict[int, float], set[int]]:
     """Projects stage 3 into the image. Of a person who misses what was seen of it, a warning says by how much.
 
@@ -164,7 +164,7 @@ def check_camera_bodies(
 
 
 def check_world_body(
-    recording: Recording, person: int, joints: np.ndarray, miss: Miss, reference: float, proven: bool, warnings: list[str]
+    recording: UpstreamClip, person: int, joints: np.ndarray, miss: Miss, reference: float, proven: bool, warnings: list[str]
 ) -> bool:
     """Projects one person of stage 4 through stage 1; whether it hits as stage 3 does. If not, a warning says by how much, and why.
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 
 from pose_priors.body.pinhole import pixel_centres, to_world, unproject
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 
 _WINDOW = 0.004  # half the sampling window, as a share of the image's width: 5 px of 1280, a third of a wrist at 5 m
 _SCENE_GRID = 24  # points of the scene across the image's width, on each frame
@@ -31,7 +31,7 @@ class DepthSamples:
 
 
 def sample_depth(
-    recording: Recording, people: tuple[int, ...], pixels: np.ndarray, seen: np.ndarray, bystanders: Collection[int] = ()
+    recording: UpstreamClip, people: tuple[int, ...], pixels: np.ndarray, seen: np.ndarray, bystanders: Collection[int] = ()
 ) -> DepthSamples:
     """Reads every depth map and mask once.
 
@@ -64,7 +64,7 @@ def sample_depth(
     return DepthSamples(depth, confidence, np.concatenate(scene) if scene else np.zeros((0, 3)))
 
 
-def person_region(recording: Recording, person: int, frame: int, shape: tuple[int, int]) -> np.ndarray:
+def person_region(recording: UpstreamClip, person: int, frame: int, shape: tuple[int, int]) -> np.ndarray:
     """(h, w) bool on a grid over the image: the person's mask, or the box where there is no mask; empty where there is neither."""
     mask = recording.masks.read(person, frame)
     if mask is not None:

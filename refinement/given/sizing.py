@@ -9,7 +9,7 @@ import torch
 
 from pose_priors.body.anthropometry import heights, thickness
 from pose_priors.body.builtin import STATURE
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.keypoints import Link
 from pose_priors.refinement.given.problem import Bodies
 from pose_priors.refinement.given.start import arranged
@@ -33,7 +33,7 @@ class Sizing:
     shift: np.ndarray
 
 
-def sized(recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple[Link, ...], warnings: list[str]) -> Bodies:
+def sized(recording: UpstreamClip, bodies: Bodies, keypoints: np.ndarray, of: tuple[Link, ...], warnings: list[str]) -> Bodies:
     """The skeletons of a tool's people who come without joints, as large as their keypoints say at the distances that the tool says.
 
     Args:

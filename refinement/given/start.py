@@ -12,7 +12,7 @@ from pose_priors.body.interpolation import lerp_missing, slerp_missing
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.pinhole import to_camera, to_world
 from pose_priors.refinement.formats.bodies import BodyTrack, with_joints
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.keypoints import Link
 from pose_priors.refinement.given.checks import Miss, check_camera_bodies, check_world_body, pixel_misses
 from pose_priors.refinement.given.problem import Bodies, Estimate
@@ -59,7 +59,7 @@ def _pelvis(body: BodyTrack, root_offset: np.ndarray) -> np.ndarray:
     return body.transl if body.transl_is_pelvis else body.transl + root_offset
 
 
-def carried_into_cameras(recording: Recording, bodies: Bodies) -> Recording:
+def carried_into_cameras(recording: UpstreamClip, bodies: Bodies) -> UpstreamClip:
     """A recording of people in the world alone, with the same people in the axes of each frame's camera.
 
     Args:
@@ -87,7 +87,7 @@ def turned(people: People, rotation: np.ndarray, pelvis: np.ndarray) -> People:
 
 
 def checked_start(
-    recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple[Link, ...], proven: bool, warnings: list[str]
+    recording: UpstreamClip, bodies: Bodies, keypoints: np.ndarray, of: tuple[Link, ...], proven: bool, warnings: list[str]
 ) -> tuple[People, np.ndarray]:
     """The people in the axes of each frame's camera: as stage 4 has them where it fits what was seen, else as stage 3 has them.
 
@@ -150,7 +150,7 @@ def scaled(w2c: np.ndarray, alpha: float) -> np.ndarray:
     return out
 
 
-def _boxes(recording: Recording, people: tuple[int, ...]) -> np.ndarray:
+def _boxes(recording: UpstreamClip, people: tuple[int, ...]) -> np.ndarray:
     """(P, T, 4) corners, nan where there is no box."""
     frames = recording.cameras.frame_ids.tolist()
     none = np.full(4, np.nan)
@@ -167,7 +167,7 @@ def _usual_height(boxes: np.ndarray, keypoints: np.ndarray, image_size: tuple[in
     return float(np.nanmedian(heights))
 
 
-def _measure(recording: Recording, seen: np.ndarray, keypoints: np.ndarray, of: tuple[Link, ...], boxes: np.ndarray) -> Miss:
+def _measure(recording: UpstreamClip, seen: np.ndarray, keypoints: np.ndarray, of: tuple[Link, ...], boxes: np.ndarray) -> Miss:
     def miss(joints: np.ndarray, intrinsics: np.ndarray) -> float:
         rows = seen & np.isfinite(joints).all((1, 2))
         if not rows.any():

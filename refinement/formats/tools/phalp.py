@@ -19,7 +19,7 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, still_cameras, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Fields, Source, rotvecs
 from pose_priors.refinement.formats.tracks import Tracks
 
@@ -37,7 +37,7 @@ def detect(source: Source) -> bool:
     return bool(frames) and all(isinstance(frame, Mapping) and {"tid", "smpl"} <= frame.keys() for frame in frames)
 
 
-def read(source: Source, warnings: list[str]) -> Recording:
+def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than PHALP writes."""
     file = source.only(*FILES)
     content: Mapping[Any, Any] = source.load(file)
@@ -83,7 +83,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
     )
     if ghosts:
         warnings.append(f"{file}: {ghosts} rows where the tracker only predicted are left out")
-    return Recording(
+    return UpstreamClip(
         cameras=cameras,
         tracks=tracks,
         camera_bodies=people_of(bodies, cameras.frame_ids, str(file), warnings),

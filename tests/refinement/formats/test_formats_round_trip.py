@@ -28,6 +28,7 @@ from pose_priors.body.model import forward_kinematics
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.formats import files_of, recognize
 from pose_priors.refinement.given.load import load_sequence
+from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
@@ -88,7 +89,7 @@ def test_tram(tmp_path: Path) -> None:
     truth.seen[0, -1] = False
     path = write_tram(tmp_path / "walk", truth)
     assert recognize(path) == "TRAM"
-    problem = load_sequence(path, fps=25)
+    problem = load_sequence(path, LoadOptions(fps=25))
     check(problem, truth, SINGLE)
     assert problem.start.alpha0 == 1
     told(problem, "metric", "no depth maps, keypoints")
@@ -236,7 +237,7 @@ def test_bodies_of_the_world_turn_about_the_pelvis_of_their_own_model(tmp_path: 
     def of_that_model(content: dict) -> None:
         content["trans"] = truth.pelvis[[1, 0]] - joints[0]
 
-    problem = load_sequence(write_slahmr(tmp_path / "walk", truth, of_that_model), body_model=model)
+    problem = load_sequence(write_slahmr(tmp_path / "walk", truth, of_that_model), LoadOptions(body_model=model))
     # in the cameras the pelvis is where the world has it, though the axes are turned
     there = to_camera(truth.pelvis[:, :, None], truth.w2c)[:, :, 0]
     np.testing.assert_allclose(camera_joints(problem)[:, :, 0][truth.seen], there[truth.seen], atol=EXACT)
@@ -287,7 +288,7 @@ def test_what_is_right_stays_right(tmp_path: Path, name: str) -> None:
     out = Stage5Refiner(RefinementConfig(), trainer={"enable_progress_bar": False}).refine(RefinementInput(problem))
     if name == "TRAM":
         truth = replace(truth, seen=problem.visible.numpy())
-    moved = np.linalg.norm(out.state.joints.numpy() - truth.joints[:, :, : out.state.joints.shape[2]], axis=-1)[truth.seen]
+    moved = np.linalg.norm(out.joints.numpy() - truth.joints[:, :, : out.joints.shape[2]], axis=-1)[truth.seen]
     with_keypoints = problem.observations.keypoints.shape[2] > 0
     assert moved.mean() < (0.008 if with_keypoints else 0.025)
     # where nothing that was seen tells the scale, it stays what the tool says
@@ -318,6 +319,6 @@ def test_files_are_known_by_content_not_by_name(tmp_path: Path, name: str) -> No
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_the_first_frames_alone(tmp_path: Path, name: str) -> None:
-    problem = load_sequence(WRITERS[name](tmp_path / "walk", make_truth()), max_frames=7)
+    problem = load_sequence(WRITERS[name](tmp_path / "walk", make_truth()), LoadOptions(max_frames=7))
     assert len(problem.frame_ids) == 7
     assert problem.visible.shape[1] == 7

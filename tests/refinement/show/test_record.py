@@ -25,7 +25,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import run
 from pose_priors.priors.gaussian import GaussianConfig
 from pose_priors.refinement.refiner import Stage5Refiner
-from pose_priors.refinement.result.found import Result
+from pose_priors.refinement.result.found import RefinedSequence
 from pose_priors.refinement.show.record import main, write_recordings
 from pose_priors.refinement.show.recording_drawing import Drawing
 from pose_priors.refinement.show.recording_shapes import bones, ends_of_runs
@@ -254,7 +254,7 @@ def test_implausible_joints_are_lighter_and_larger(own: Path) -> None:
     arrays["body_pose"][:] = 0
     arrays["body_pose"][:, 3 * 17 : 3 * 18] = [0, 0, 2.0]  # the left elbow
     np.savez(path, **arrays)
-    write_recordings(Result("clip", own / "5_refinement", (own,)), prior=prior.eval())
+    write_recordings(RefinedSequence("clip", own / "5_refinement", (own,)), prior=prior.eval())
     rrd = Rrd(own / "5_refinement" / "clip.rrd")
     parts = [rrd.column("/world/person_001/after/joints", part)[0] for part in ("radii", "colors", "labels")]
     others = [joint for joint in range(1, 22) if joint != 18]

@@ -1,7 +1,7 @@
 """Clips of different lengths at shared lengths, so that whatever depends on shapes is made once: 87 and 35 frames both run as 100.
 
 Nobody is alive or seen on the frames that are added, so that no term counts them; time filters and contacts leave them out
-(`refinement.variables`, `refinement.contacts`). A padded clip is therefore the same problem: the objective and its gradient differ by the
+(`solve.variables`, `solve.contacts`). A padded clip is therefore the same problem: the objective and its gradient differ by the
 rounding of sums over more zeros, nothing else.
 """
 
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.result.write import Refined
 
 
 def padded(problem: Problem, multiple: int | None) -> Problem:
@@ -50,9 +49,3 @@ def padded(problem: Problem, multiple: int | None) -> Problem:
         start=replace(start, global_orient=held(start.global_orient, 1), body_pose=held(start.body_pose, 1), pelvis=held(start.pelvis, 1)),
         padding=problem.padding + extra,
     )
-
-
-def cropped(refined: Refined, num_frames: int) -> Refined:
-    """The outcome on the clip's own frames."""
-    over_time = ("global_orient", "body_pose", "pelvis", "joints", "contacts")
-    return replace(refined, **{name: getattr(refined, name)[:, :num_frames] for name in over_time})
