@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
 
         jobs = _launch(options.launcher, config, sequences)
         return {} if options.launcher == "slurm" else {outcome.sequence: outcome.results for group in results_of(jobs) for outcome in group}
-    if sequences[0].path == Path(config.input.path):  # a sequence itself: its mistakes are the user's only result
+    if sequences[0].path == Path(config.input.path or ""):  # a sequence itself: its mistakes are the user's only result
         return {sequences[0].name: SequenceRefiner(config)(sequences[0]).results}
     outcomes = refine_many(config, sequences, summary_path(config))
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]

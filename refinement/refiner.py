@@ -14,9 +14,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import PARTS
@@ -105,7 +105,7 @@ class Stage5Refiner:
             callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
             unfinished = folder / "last.ckpt"
         options = {"accelerator": "cpu", "devices": 1} | self.trainer
-        fixed = {
+        fixed: dict[str, Any] = {
             "max_epochs": len(module.stages),
             "callbacks": callbacks,
             "plugins": [LightningEnvironment()],  # one process, also in a job of Slurm that has several
@@ -199,7 +199,9 @@ class SubStageBar(TQDMProgressBar):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         super().on_train_epoch_start(trainer, *_)
-        self.train_progress_bar.set_description(trainer.lightning_module.stage.name)
+        module = trainer.lightning_module
+        if isinstance(module, RefinementModule):
+            self.train_progress_bar.set_description(module.stage.name)
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         return {}

@@ -58,7 +58,7 @@ def _offset(metres: np.ndarray) -> str:
 def _euler(rotmat: np.ndarray) -> np.ndarray:
     """(T, J, 3) degrees about Z, X and Y of rotations (T, J, 3, 3), with as small steps from frame to frame as there are."""
     flat = Rotation.from_matrix(rotmat.reshape(-1, 3, 3)).as_euler("ZXY", degrees=True, suppress_warnings=True)
-    angles = flat.reshape(*rotmat.shape[:2], 3)
+    angles: np.ndarray = flat.reshape(*rotmat.shape[:2], 3)
     other = angles * [1, -1, 1] + 180  # the same rotation: Z and Y half a turn on, X mirrored
     for row in range(1, len(angles)):
         near = [option + 360 * np.round((angles[row - 1] - option) / 360) for option in (angles[row], other[row])]

@@ -70,7 +70,8 @@ def _rotations(person: AnimatedSkeleton) -> np.ndarray:
     quat = roma.rotmat_to_unitquat(torch.from_numpy(rotmat)).numpy()
     turned = np.where((quat[1:] * quat[:-1]).sum(-1) < 0, -1, 1)
     sign = np.concatenate([np.ones_like(turned[:1]), turned]).cumprod(0) if len(turned) else np.ones(quat.shape[:2])
-    return (quat * sign[..., None]).astype(np.float32)
+    signed: np.ndarray = quat * sign[..., None]
+    return signed.astype(np.float32)
 
 
 def _add_skin(file: GlbFile, person: AnimatedSkeleton, skin: Skin, pelvis: int, colour: tuple[float, float, float]) -> int:

@@ -89,7 +89,8 @@ def align(source: np.ndarray, target: np.ndarray, with_scale: bool = True) -> tu
 def moved(points: np.ndarray, similarity: tuple[float, np.ndarray, np.ndarray]) -> np.ndarray:
     """Points (..., 3) under a similarity s, R, t."""
     scale, rotation, shift = similarity
-    return scale * points @ rotation.T + shift
+    there: np.ndarray = scale * points @ rotation.T + shift
+    return there
 
 
 def abs_mpjpe(joints: np.ndarray, truth: np.ndarray) -> float:

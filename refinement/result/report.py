@@ -85,7 +85,7 @@ def before_and_after(before: Sequence[Track], after: Sequence[Track], alpha: flo
     out: dict[str, Any] = {}
     for name, tracks, scale in (("before", before, 1.0), ("after", after, alpha)):
         scores = [person[name] for person in people]
-        found = {key: [score[key] for score in scores if score[key] is not None] for key in scores[0]}
+        found = {key: [value for score in scores if (value := score[key]) is not None] for key in scores[0]}
         out[name] = {key: float(np.mean(values)) if values else None for key, values in found.items()} | {
             "distance_error_mm": distance_error(tracks, [truth.joints[p, track.frames] for p, track in enumerate(tracks)]),
             "scale_error_percent": scale_error_percent(scale, truth.alpha),

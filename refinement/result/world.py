@@ -145,7 +145,8 @@ def _posed(body: BodyTrack, body_model: Path | None, warnings: list[str]) -> np.
     model = None if body_model is None else load_joint_model(Path(body_model), len(body.betas), kinds)
     skeleton = recover(body, of, model, warnings)
     posed, _ = forward_kinematics(torch.from_numpy(body.pose), torch.from_numpy(skeleton.rest), of.parents)
-    return posed.numpy() + (body.transl + skeleton.root)[:, None]
+    joints: np.ndarray = posed.numpy() + (body.transl + skeleton.root)[:, None]
+    return joints
 
 
 def _write(folder: Path, people: Mapping[int, WorldBody], cameras: CameraTrack, about: Mapping[str, Any]) -> None:

@@ -229,4 +229,5 @@ def _colours_at(points: np.ndarray, picture: np.ndarray, cameras: CameraPath, at
     height, width = picture.shape[:2]
     pixels = project(to_camera(points, np.linalg.inv(cameras.T_world_camera[at])), cameras.intrinsics[at])
     cell = np.floor(np.nan_to_num(pixels) * [width / cameras.image_size[0], height / cameras.image_size[1]]).astype(int)
-    return picture[cell[:, 1].clip(0, height - 1), cell[:, 0].clip(0, width - 1)]
+    colours: np.ndarray = picture[cell[:, 1].clip(0, height - 1), cell[:, 0].clip(0, width - 1)]
+    return colours

@@ -105,7 +105,8 @@ class Drawing:
     def _same(self, num_rows: int, colour: tuple[int, int, int], radius: float) -> Iterable[Any]:
         """One colour and one radius for all points of each row. What is static would be there without points where nobody is."""
         colours = np.tile(np.array(colour, np.uint8), (num_rows, 1))
-        return self.rr.Points3D.columns(colors=colours, radii=np.full(num_rows, radius))
+        columns: Iterable[Any] = self.rr.Points3D.columns(colors=colours, radii=np.full(num_rows, radius))
+        return columns
 
     def _draw_skin(self, entity: str, person: ShownPerson, colour: tuple[int, int, int]) -> None:
         mesh, surface, start = self.rr.Mesh3D, self.data.surface, 0

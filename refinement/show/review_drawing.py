@@ -65,7 +65,8 @@ def dashed(segments: np.ndarray) -> np.ndarray:
     at = np.arange(0, 2 * _DASHES, 2)
     ends = np.stack([at, at + 1], -1) / (2 * _DASHES - 1)
     start, along = segments[:, :1], segments[:, 1:] - segments[:, :1]
-    return (start[:, None] + ends[None, :, :, None] * along[:, None]).reshape(-1, 2, 3)
+    pieces: np.ndarray = start[:, None] + ends[None, :, :, None] * along[:, None]
+    return pieces.reshape(-1, 2, 3)
 
 
 def view_of(scene: ReviewScene) -> View:
@@ -186,4 +187,5 @@ def contact_points(person: ShownPerson, frame: int, plane: np.ndarray) -> np.nda
     if row is None:
         return np.zeros((0, 3))
     feet = person.after.joints[row, FEET][person.contacts[row] > _SURE]
-    return feet - (feet @ plane[:3] + plane[3])[:, None] * plane[:3]
+    below: np.ndarray = feet - (feet @ plane[:3] + plane[3])[:, None] * plane[:3]
+    return below

@@ -35,7 +35,7 @@ def detect(source: Source) -> bool:
 
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than GLAMR writes."""
-    file = source.file(*FILES)
+    file = source.existing(source.file(*FILES), NAME)
     fields = Fields(source.load(file), str(file))
     w2c = fields.array("cam_pose", "T", 4, 4)
     people = fields.within("person_data")

@@ -27,8 +27,8 @@ from pose_priors.refinement.formats.source import Fields, Source, described
 from pose_priors.refinement.formats.tracks import Tracks
 
 NAME = "GVHMR"
-FILES = ("hmr4d_results.pt",)
-BESIDE = tuple(f"{folder}{name}.pt" for folder in ("", "preprocess/") for name in ("vitpose", "bbx", "slam_results"))
+FILES: tuple[str, ...] = ("hmr4d_results.pt",)
+BESIDE: tuple[str, ...] = tuple(f"{folder}{name}.pt" for folder in ("", "preprocess/") for name in ("vitpose", "bbx", "slam_results"))
 _PERSON = 1
 _UP = np.array([0.0, 1.0, 0.0])
 
@@ -40,7 +40,7 @@ def detect(source: Source) -> bool:
 
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than GVHMR writes."""
-    file = source.file(*FILES)
+    file = source.existing(source.file(*FILES), NAME)
     fields = Fields(source.load(file), str(file))
     camera, world = fields.within("smpl_params_incam"), fields.within("smpl_params_global")
     pose, orient, transl, betas = _parameters(camera)

@@ -73,12 +73,12 @@ def detect(source: Source) -> bool:
     if path is None:
         return False
     with _opened(path) as file:
-        return {_SCENE, _PEOPLE} <= file.keys()
+        return {_SCENE, _PEOPLE} <= set(file.keys())
 
 
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than MegaHunter writes."""
-    path = source.only(*FILES)
+    path = source.existing(source.only(*FILES), NAME)
     with _opened(path) as file:
         try:
             return _clip(path, file, warnings)
@@ -126,8 +126,8 @@ def _group(file: h5py.File, name: str) -> h5py.Group:
     return file[name]
 
 
-def _datasets(group: object, names: tuple[str, ...]) -> Mapping[str, np.ndarray]:
-    """The arrays of some names in a group, and the names of all others for errors."""
+def _datasets(group: object, names: tuple[str, ...]) -> Mapping[str, np.ndarray | str]:
+    """The arrays of some names in a group; of one with none of them its names, for errors."""
     if not isinstance(group, h5py.Group):
         return {}
     return {name: np.asarray(group[name]) for name in names if name in group} or dict.fromkeys(group, "")

@@ -36,8 +36,8 @@ def detect(source: Source) -> bool:
 
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the stage folders below a sequence's folder. Raises `UserError` as `read_clip` does."""
-    folders = [source.path / name for name in STAGES.values()]
-    return read_clip(*folders[:3], folders[3] if folders[3].is_dir() else None, None, warnings)
+    cameras, tracking, bodies, world = (source.path / STAGES[stage] for stage in (1, 2, 3, 4))
+    return read_clip(cameras, tracking, bodies, world if world.is_dir() else None, None, warnings)
 
 
 def read_clip(

@@ -33,7 +33,7 @@ def detect(source: Source) -> bool:
 
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than PromptHMR writes."""
-    file = source.file(*FILES)
+    file = source.existing(source.file(*FILES), NAME)
     fields = Fields(source.load(file), str(file))
     people = fields.within("people")
     in_world = "camera_world" in fields and all("smplx_world" in people.within(key) for key in people.content)

@@ -39,7 +39,7 @@ def detect(source: Source) -> bool:
 
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than SLAHMR writes."""
-    file = source.file(*FILES)
+    file = source.existing(source.file(*FILES), NAME)
     fields = Fields(source.load(file), str(file))
     orient, transl = fields.array("root_orient", "B", "T", 3), fields.array("trans", "B", "T", 3)
     body, betas = fields.array("pose_body", "B", "T", 63), fields.array("betas", "B", None)
@@ -76,7 +76,8 @@ def _up(fields: Fields) -> np.ndarray:
     length = np.linalg.norm(plane)
     if not np.isfinite(length) or abs(plane[1]) <= 0.5 * length or length == 0:
         return np.array([0.0, -1.0, 0.0])
-    return -plane / length * np.sign(plane[1])
+    up: np.ndarray = -plane / length * np.sign(plane[1])
+    return up
 
 
 def _tracked(file: Path, fields: Fields, num_people: int, num_frames: int, warnings: list[str]) -> tuple[list[int], np.ndarray]:

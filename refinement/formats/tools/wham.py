@@ -39,7 +39,7 @@ _HIPS, _SURE = [11, 12], 0.3
 
 def detect(source: Source) -> bool:
     """Whether it is a file, or a folder with one, of people by id in the camera and in the world."""
-    file = source.file(*FILES)
+    file = source.existing(source.file(*FILES), NAME)
     content = source.load(file) if file is not None else None
     people = list(content.values()) if isinstance(content, Mapping) else []
     return bool(people) and all(isinstance(person, Mapping) and len(_KEYS & person.keys()) > 2 for person in people)
@@ -47,7 +47,7 @@ def detect(source: Source) -> bool:
 
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than WHAM writes."""
-    file = source.file(*FILES)
+    file = source.existing(source.file(*FILES), NAME)
     root = np.array(TEMPLATE_ROOT[24])
     bodies: list[BodyTrack] = []
     readings: dict[int, Reading] = {}
@@ -126,7 +126,8 @@ def _observed(source: Source, readings: dict[int, Reading], warnings: list[str])
     where = np.concatenate(pixels)
 
     def miss(centre: np.ndarray) -> np.ndarray:
-        return (2 * np.linalg.norm(centre) * seen + centre - where).ravel()
+        off: np.ndarray = 2 * np.linalg.norm(centre) * seen + centre - where
+        return off.ravel()
 
     # robust: where a hip is hidden the detector guesses
     centre = least_squares(miss, np.maximum(np.median(where, 0), 1), loss="soft_l1", f_scale=5.0).x
