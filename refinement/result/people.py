@@ -41,8 +41,8 @@ class RefinedPerson:
         fields = ("global_orient", "body_pose", *(_HANDS if num_joints == 55 else ()))
         parts = []
         for field in fields:
-            value = self.arrays.need(field).astype(float)
-            if value.ndim != 2 or len(value) != num_frames or value.shape[1] % 3 or not np.isfinite(value).all():
+            value = self._array(field, num_frames, None)
+            if value.shape[1] % 3:
                 raise self._misshaped(field, value, f"({num_frames}, 3 for each joint)")
             parts.append(value.reshape(num_frames, value.shape[1] // 3, 3))
         pose = np.concatenate(parts, 1)
@@ -53,7 +53,7 @@ class RefinedPerson:
     @cached_property
     def betas(self) -> np.ndarray:
         """(B,) shape coefficients of the model that the bodies were given in."""
-        return self.arrays.need("betas").astype(float).ravel()
+        return self._array("betas", None)
 
     @cached_property
     def transl(self) -> np.ndarray:

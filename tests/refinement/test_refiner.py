@@ -153,5 +153,5 @@ def test_a_trainer_that_lightning_refuses_is_one_line(options: dict[str, str]) -
 
 
 def test_an_unknown_field_is_named() -> None:
-    with pytest.raises(UserError, match=r"lambda_dpth.*allowed: .*lambda_depth"):
+    with pytest.raises(UserError, match=r"stage 5: lambda_dpth: unknown key; did you mean lambda_depth\? allowed here: .*lambda_data"):
         run_refinement("4", "1", "2", "3", "5", config={"lambda_dpth": 1.0})

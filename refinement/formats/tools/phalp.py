@@ -31,7 +31,7 @@ _FOCAL, _RESOLUTION = 5000.0, 256.0  # PHALP's own, on the image padded to a squ
 
 def detect(source: Source) -> bool:
     """Whether it is a file, or a folder with one such, of frames with tracked people; a folder of several is many clips."""
-    file = source.existing(source.only(*FILES), NAME)
+    file = source.only(*FILES)
     content = source.load(file) if file is not None else None
     frames = list(content.values()) if isinstance(content, Mapping) else []
     return bool(frames) and all(isinstance(frame, Mapping) and {"tid", "smpl"} <= frame.keys() for frame in frames)

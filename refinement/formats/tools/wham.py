@@ -39,7 +39,7 @@ _HIPS, _SURE = [11, 12], 0.3
 
 def detect(source: Source) -> bool:
     """Whether it is a file, or a folder with one, of people by id in the camera and in the world."""
-    file = source.existing(source.file(*FILES), NAME)
+    file = source.file(*FILES)
     content = source.load(file) if file is not None else None
     people = list(content.values()) if isinstance(content, Mapping) else []
     return bool(people) and all(isinstance(person, Mapping) and len(_KEYS & person.keys()) > 2 for person in people)

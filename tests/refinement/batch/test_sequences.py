@@ -135,7 +135,7 @@ def test_those_who_are_left_out_are_no_part_of_the_scene(clip: Callable[[str], C
     """A bystander's body is not taken for the floor or a thing on it."""
     folders = clip("released").stages
     upstream = read_clip(*folders, None, [])
-    shape = (len(clip.camera_bodies), len(clip.cameras.frame_ids))
+    shape = (len(upstream.camera_bodies), len(upstream.cameras.frame_ids))
     pixels, seen = np.full((*shape, 24, 2), np.nan), np.ones(shape, bool)
     everybody = sample_depth(upstream, (1, 2), pixels, seen).scene
     np.testing.assert_array_equal(sample_depth(upstream, (1,), pixels[:1], seen[:1], bystanders={2}).scene, everybody)
