@@ -22,7 +22,7 @@ from pose_priors.configs.writing import write_json
 from pose_priors.datamodules.base import DataConfig, PoseDataModule, load_poses
 from pose_priors.datamodules.clips import Clip
 from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModule, load_clips
-from pose_priors.priors import MotionCVAE
+from pose_priors.priors import MotionCVAE, Prior
 from pose_priors.priors.checkpoint import load_prior, read_checkpoint
 from pose_priors.priors.evaluation.report import plot, plot_for_paper, print_table, score
 from pose_priors.priors.motion.negatives import num_source_frames
@@ -71,12 +71,18 @@ def _kind(options: dict[str, Any]) -> str:
 
 def _evaluate_priors(checkpoints: Sequence[str], data: str | None, output: Path, device: str) -> dict[str, dict[str, Any]]:
     priors = {path: load_prior(path, device) for path in checkpoints}
-    of_motions = [path for path, prior in priors.items() if isinstance(prior, MotionCVAE)]
-    if of_motions and len(of_motions) < len(priors):
-        other = next(path for path in priors if path not in of_motions)
-        raise UserError(f"--checkpoint: {of_motions[0]} is a prior of motions, {other} one of poses; compare those of one sort at a time")
+    of_motions = {path: prior for path, prior in priors.items() if isinstance(prior, MotionCVAE)}
+    of_poses = {path: prior for path, prior in priors.items() if isinstance(prior, Prior)}
+    if of_motions and of_poses:
+        motion, pose = next(iter(of_motions)), next(iter(of_poses))
+        raise UserError(f"--checkpoint: {motion} is a prior of motions, {pose} one of poses; compare those of one sort at a time")
     if of_motions:
-        return _evaluate_motion_priors(priors, data, output)
+        return _evaluate_motion_priors(of_motions, data, output)
+    return _evaluate_pose_priors(of_poses, data, output, device)
+
+
+def _evaluate_pose_priors(priors: dict[str, Prior], data: str | None, output: Path, device: str) -> dict[str, dict[str, Any]]:
+    checkpoints = list(priors)
     poses = _held_out_poses(checkpoints, data).to(device)
     for path, prior in priors.items():
         still = [name for name, i in zip(prior.joints, prior.joint_indices, strict=True) if (poses[:, i] == poses[:1, i]).all()]

@@ -17,7 +17,7 @@ from pose_priors.configs.load import load_config
 from pose_priors.configs.slurm import LAUNCHERS, Launcher, layout, new_run
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
 from pose_priors.refinement.batch.experiment import RefinementExperiment
-from pose_priors.refinement.batch.many import Outcome, SequenceRefiner, refine_many
+from pose_priors.refinement.batch.many import SequenceOutcome, SequenceRefiner, refine_many
 from pose_priors.refinement.batch.sequences import select_sequences, summary_path
 from pose_priors.refinement.formats.sequence import InputSequence
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
 
         jobs = _launch(options.launcher, config, sequences)
         return {} if options.launcher == "slurm" else {outcome.sequence: outcome.results for group in results_of(jobs) for outcome in group}
-    if sequences[0].path == Path(config.input.path):  # a sequence itself: its mistakes are the user's only result
+    if sequences[0].path == Path(config.input.path or ""):  # a sequence itself: its mistakes are the user's only result
         return {sequences[0].name: SequenceRefiner(config)(sequences[0]).results}
     outcomes = refine_many(config, sequences, summary_path(config))
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     return {outcome.sequence: outcome.results for outcome in outcomes}
 
 
-def refine_group(config: RefinementExperiment, sequences: Sequence[InputSequence], summary: Path | None) -> list[Outcome]:
+def refine_group(config: RefinementExperiment, sequences: Sequence[InputSequence], summary: Path | None) -> list[SequenceOutcome]:
     """What one job does. Raises `UserError` that names the sequences that failed, when the others are done."""
     outcomes = refine_many(config, sequences, summary)
     failed = [f"{outcome.sequence} ({outcome.reason})" for outcome in outcomes if outcome.status == "failed"]
@@ -71,7 +71,7 @@ def refine_group(config: RefinementExperiment, sequences: Sequence[InputSequence
     return outcomes
 
 
-def _launch(launcher: Launcher, config: RefinementExperiment, sequences: Sequence[InputSequence]) -> list[Job[list[Outcome]]]:
+def _launch(launcher: Launcher, config: RefinementExperiment, sequences: Sequence[InputSequence]) -> list[Job[list[SequenceOutcome]]]:
     """One job for each stage and group of sequences; those of the last stage."""
     from pose_priors.configs.launch import launch
 
@@ -79,7 +79,7 @@ def _launch(launcher: Launcher, config: RefinementExperiment, sequences: Sequenc
     groups = [sequences[i : i + config.slurm.group_size] for i in range(0, len(sequences), config.slurm.group_size)]
     nodes, tasks = layout(config.trainer | {"num_nodes": 1, "devices": 1}, config.slurm)
     given = config.input.model_copy(update={"skip_existing": True})  # a job that is queued again does not do again what is complete
-    jobs: list[Job[list[Outcome]]] = []
+    jobs: list[Job[list[SequenceOutcome]]] = []
     for stage in config.stages:
         of_stage = config.model_copy(update={"stages": [stage], "input": given})
         calls = [(of_stage, group, None if alone else summary_path(config)) for group in groups]

@@ -13,11 +13,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.plugins.environments import SLURMEnvironment
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.interruption import UntilKilled, slurm_step
+from pose_priors.configs.lightning import make_trainer
 from pose_priors.configs.load import find_config
 from pose_priors.configs.schema import ExperimentConfig, load_experiment
 from pose_priors.configs.slurm import LAUNCHERS, layout, new_run
@@ -97,16 +97,13 @@ def fit(config: ExperimentConfig, name: str, resume: str | None, started: str | 
         callbacks.append(RichProgressBar())
     if config.training.ema_decay:
         callbacks.insert(3, AveragedWeights(config.training.ema_decay))
-    try:
-        trainer = pl.Trainer(
-            max_epochs=config.training.max_epochs,
-            gradient_clip_val=config.training.grad_clip_val,
-            callbacks=callbacks,
-            logger=make_logger(config.logging, name),
-            **{**_TRAINER, **slurm, **config.trainer},
-        )
-    except (TypeError, ValueError, MisconfigurationException) as error:
-        raise UserError(f"trainer: {' '.join(str(error).split())}; its keys are passed to Lightning's Trainer") from error
+    trainer = make_trainer(
+        {**_TRAINER, **slurm, **config.trainer},
+        max_epochs=config.training.max_epochs,
+        gradient_clip_val=config.training.grad_clip_val,
+        callbacks=callbacks,
+        logger=make_logger(config.logging, name),
+    )
     trainer.fit(module, data, ckpt_path=resume)
     if trainer.is_global_zero and best.best_model_score is not None:
         log.info("best checkpoint: %s (val/loss %.3f)", best.best_model_path, best.best_model_score)

@@ -25,8 +25,9 @@ from rich.table import Table
 from pose_priors.configs.cli import run
 from pose_priors.priors import MotionPrior
 from pose_priors.refinement.given.load import load_problem
-from pose_priors.refinement.given.people import PeopleConfig
-from pose_priors.refinement.given.priors import load_priors
+from pose_priors.refinement.given.options import LoadOptions
+from pose_priors.refinement.given.people import PersonSelection
+from pose_priors.refinement.given.priors import Priors, load_priors
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
@@ -59,11 +60,11 @@ def errors(folder: Path, prior: MotionPrior) -> dict[int, list[float]]:
     people = load_problem(*stages, None).person_ids
     found = {}
     for count in range(1, len(people) + 1):
-        problem = without_depth(load_problem(*stages, None, who=PeopleConfig(person_ids=list(people[:count]))))
+        problem = without_depth(load_problem(*stages, None, LoadOptions(who=PersonSelection(person_ids=list(people[:count])))))
         found[count] = [100 * abs(1 / alpha - 1)]
         for motion_prior, weight in ((None, {"lambda_multi_scale": 0.0}), (None, {}), (prior, {})):
             config = RefinementConfig.model_validate({**_BLIND, **_TO_THE_END, **weight})
-            refiner = Stage5Refiner(config, motion_prior=motion_prior, trainer={"enable_progress_bar": False})
+            refiner = Stage5Refiner(config, priors=Priors(motion=motion_prior), trainer={"enable_progress_bar": False})
             estimate = refiner.refine(RefinementInput(problem)).results["scale_alpha"]
             found[count].append(100 * abs(estimate / alpha - 1))
     return found
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[int, np.ndarray]:
     parser.add_argument("--scenes", required=True, nargs="+", type=Path, metavar="DIR")
     options = parser.parse_args(arguments)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    prior = load_priors(None, None, options.motion_prior)["motion_prior"]
+    prior = load_priors(motion=options.motion_prior).motion
     each = [errors(folder, prior) for folder in options.scenes]
     counts = sorted({count for found in each for count in found})
     totals = {count: np.array([found[count] for found in each if count in found]) for count in counts}

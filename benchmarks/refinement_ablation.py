@@ -25,10 +25,13 @@ from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import run
 from pose_priors.priors import Prior, load_prior
 from pose_priors.refinement.given.load import load_problem
+from pose_priors.refinement.given.options import LoadOptions
+from pose_priors.refinement.given.priors import Priors
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.result.metrics import Track
-from pose_priors.refinement.result.report import Truth, compare, read_before, read_truth
+from pose_priors.refinement.result.report import before_and_after, read_before
+from pose_priors.refinement.result.truth import Truth, read_truth
 from pose_priors.refinement.solve.config import RefinementConfig
 
 _COLUMNS = {
@@ -73,17 +76,17 @@ class Case:
     def problem(self, dropout: float = 0.0, seed: int = 0) -> Problem:
         """What the refinement is given, with a share of the keypoints dropped."""
         stages = [self.folder / stage for stage in _STAGES]
-        return load_problem(*stages[:3], stages[3] if stages[3].is_dir() else None, keypoint_dropout=dropout, seed=seed)
+        return load_problem(*stages[:3], stages[3] if stages[3].is_dir() else None, LoadOptions(keypoint_dropout=dropout, seed=seed))
 
     def scores(self, problem: Problem, config: RefinementConfig, prior: Prior | None = None) -> tuple[Scores, Scores]:
         """Metrics of the input and of the refined scene, means over people."""
-        refiner = Stage5Refiner(config, body_prior=prior, trainer={"enable_progress_bar": False})
+        refiner = Stage5Refiner(config, priors=Priors(body=prior), trainer={"enable_progress_bar": False})
         began = time.perf_counter()
-        state = refiner.refine(RefinementInput(problem)).state
+        found = refiner.refine(RefinementInput(problem))
         seconds = time.perf_counter() - began
-        frames, joints = np.array(problem.frame_ids), state.joints.double().numpy()
+        frames, joints = np.array(problem.frame_ids), found.joints.double().numpy()
         after = [Track(frames[alive], joints[p, alive, : self.truth.joints.shape[2]]) for p, alive in enumerate(problem.alive.numpy())]
-        metrics = compare(self.input, after, state.scale_alpha, self.truth)
+        metrics = before_and_after(self.input, after, found.scale_alpha, self.truth)
         return metrics["before"], metrics["after"] | {"seconds": seconds}
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
-from pose_priors.configs.base import Config, UserError
+from pose_priors.configs.base import UserError
+from pose_priors.configs.validation import AnyConfig, validate
 
 CONFIG_DIR = Path(__file__).parent
 
 # Two spellings of one field, both in use: the second is the one that is kept.
 ALIASES = {"data.batch_size": "training.batch_size", "training.gradient_clip_val": "training.grad_clip_val"}
-
-AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 class _Loader(yaml.SafeLoader):
@@ -76,14 +73,6 @@ def read_config(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, Any
     return tree, str(path)
 
 
-def validate(schema: type[AnyConfig], tree: dict[str, Any], source: str) -> AnyConfig:
-    """The validated config of a plain tree. Raises `UserError` with the first mistake."""
-    try:
-        return schema.model_validate(tree)
-    except ValidationError as error:
-        raise UserError(f"{source}: {_explain(schema, error)}") from error
-
-
 def _merge_aliases(tree: dict[str, Any], source: str) -> None:
     for alias, canonical in ALIASES.items():
         (section, key), (to_section, to_key) = alias.split("."), canonical.split(".")
@@ -124,56 +113,3 @@ def _set(tree: dict[str, Any], key: str, value: Any, override: str) -> None:
             raise UserError(f"--override {override}: {parent} is a value, not a section")
         at = below
     at[last] = value
-
-
-def _explain(schema: type[BaseModel], error: ValidationError) -> str:
-    """The first mistake, in one line; unknown keys first, since they often cause the rest."""
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    keys, owner, below = _walk(schema, first["loc"])
-    dotted = ".".join(keys)
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(keys[-1], owner.model_fields, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return f"{dotted}: unknown key; {hint}allowed here: {', '.join(owner.model_fields)}"
-    if first["type"].startswith("union_tag_"):
-        kinds = [kind for model in below for kind in _kinds(model)]
-        given = f"unknown kind {first['ctx']['tag']!r}" if "tag" in first.get("ctx", {}) else "missing"
-        return f"{dotted}.kind: {given}; allowed: {', '.join(kinds)}"
-    message = first["msg"].removeprefix("Value error, ")
-    # a whole section is no help: its mistake is in the message
-    found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
-    return f"{dotted}: {message[0].lower()}{message[1:]}{found}"
-
-
-def kinds_allowed(schema: type[BaseModel], section: str) -> list[str]:
-    """The kinds that a section of a schema may be of."""
-    return [kind for model in _models_in(schema.model_fields[section].annotation) for kind in _kinds(model)]
-
-
-def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
-    return get_args(model.model_fields["kind"].annotation)
-
-
-def _walk(schema: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str], type[BaseModel], list[type[BaseModel]]]:
-    """The keys of an error's location, without the union tags that pydantic puts between them, the model that owns the last key, and those
-    that may stand below it."""
-    keys: list[str] = []
-    owner, below = schema, [schema]
-    for part in map(str, loc):
-        if part.isdigit():  # a place in a list, whose members are what `below` holds
-            keys.append(part)
-            continue
-        if len(below) > 1:  # inside a union, the next part is the tag of its member
-            below = [model for model in below if part in _kinds(model)]
-            continue
-        if len(below) == 1:
-            owner = below[0]
-        keys.append(part)
-        below = _models_in(owner.model_fields[part].annotation) if part in owner.model_fields else []
-    return keys, owner, below
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for inner in get_args(annotation) for model in _models_in(inner)]

@@ -9,8 +9,9 @@ from pydantic import Field
 from pytorch_lightning import Callback
 
 from pose_priors.configs.base import Config
-from pose_priors.configs.load import kinds_allowed, read_config, validate
+from pose_priors.configs.load import read_config
 from pose_priors.configs.slurm import SlurmConfig
+from pose_priors.configs.validation import kinds_allowed, validate
 from pose_priors.datamodules.base import DataConfig, PoseDataModule
 from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModule
 from pose_priors.priors import AnyPriorConfig, MotionCVAE, MotionCVAEConfig, Prior, PriorConfig

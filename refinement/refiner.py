@@ -9,45 +9,40 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pydantic import ValidationError
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import LightningEnvironment
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import PARTS
 from pose_priors.configs.base import UserError
 from pose_priors.configs.interruption import UntilKilled
-from pose_priors.priors import MotionPrior, Prior
+from pose_priors.configs.lightning import make_trainer
+from pose_priors.configs.validation import validate
+from pose_priors.priors import Prior
 from pose_priors.refinement.given.floor import with_floor
 from pose_priors.refinement.given.load import load_problem
-from pose_priors.refinement.given.people import PeopleConfig
-from pose_priors.refinement.given.priors import load_priors
+from pose_priors.refinement.given.options import LoadOptions
+from pose_priors.refinement.given.priors import Priors
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.padding import cropped, padded
-from pose_priors.refinement.result.summary import RefinementOutput, summarize
+from pose_priors.refinement.result.output import RefinementOutput
+from pose_priors.refinement.result.summary import summarize
 from pose_priors.refinement.result.write import WRITING, write_result
-from pose_priors.refinement.resume import belongs, fingerprint
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
-from pose_priors.refinement.solve.scene import Scene
+from pose_priors.refinement.solve.padding import padded
+from pose_priors.refinement.solve.resume import belongs, fingerprint
 
 log = logging.getLogger("refine")
 
 # Variables are in single precision: a micrometre at ten metres, and twice as fast as double.
 _DTYPE = torch.float32
 _UNFINISHED = ".unfinished"
-
-
-OptimizationState = Scene
-"""Bodies, scale and floor at one point of the optimisation."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class Stage5Refiner:
 
     Args:
         config: what to do.
-        body_prior, hand_prior, motion_prior: frozen priors, or None.
+        priors: of poses and motions.
         trainer: passed on to Lightning's Trainer: `accelerator`, `devices`, ...
         logger: of Lightning, or None.
         checkpoint_dir: an unfinished run is kept in `.unfinished` in it after each sub-stage, and found again there; None to keep nothing.
@@ -74,15 +69,12 @@ class Stage5Refiner:
         self,
         config: RefinementConfig | None = None,
         *,
-        body_prior: Prior | None = None,
-        hand_prior: Prior | None = None,
-        motion_prior: MotionPrior | None = None,
+        priors: Priors | None = None,
         trainer: Mapping[str, Any] | None = None,
         logger: Logger | None = None,
         checkpoint_dir: Path | None = None,
     ) -> None:
-        self.config = config or RefinementConfig()
-        self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
+        self.config, self.priors = config or RefinementConfig(), priors or Priors()
         self.trainer, self.logger, self.checkpoint_dir = dict(trainer or {}), logger, checkpoint_dir
 
     def refine(self, given: RefinementInput) -> RefinementOutput:
@@ -94,18 +86,14 @@ class Stage5Refiner:
         """
         problem = padded(given.problem.to(_DTYPE), self.config.pad_frames)
         _check_finite(problem)
-        _check_prior("body", self.body_prior, ("body",), problem)
-        if self.motion_prior is not None and not set(range(NUM_JOINTS)) <= set(problem.bodies.smplx_index):
-            raise UserError("motion_prior.path: the bodies lack some of the 22 joints of the body that a motion prior sees; leave it out")
-        _check_prior("hands", self.hand_prior, ("left_hand", "right_hand"), problem)
+        _check_priors(self.priors, problem)
         began = time.perf_counter()
-        module = RefinementModule(with_floor(problem), self.config, self.body_prior, self.hand_prior, self.motion_prior)
+        module = RefinementModule(with_floor(problem), self.config, self.priors.body, self.priors.hands, self.priors.motion)
         if module.stages and self.config.max_total_iterations:
             self._fit(module)
         module.to("cpu")
         module.problem = module.problem.to(_DTYPE, torch.device("cpu"))
-        output = summarize(module, time.perf_counter() - began)
-        return replace(output, state=cropped(output.state, problem.num_frames))
+        return summarize(module, time.perf_counter() - began).first(problem.num_frames)
 
     def _fit(self, module: RefinementModule) -> None:
         callbacks: list[Callback] = [UntilKilled()]
@@ -113,12 +101,12 @@ class Stage5Refiner:
             callbacks.append(SubStageBar())
         unfinished = None
         if self.checkpoint_dir is not None:
-            module.fingerprint = fingerprint(module.problem, self.config, (self.body_prior, self.hand_prior, self.motion_prior))
+            module.fingerprint = fingerprint(module.problem, self.config, (self.priors.body, self.priors.hands, self.priors.motion))
             folder = self.checkpoint_dir / _UNFINISHED
             callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
             unfinished = folder / "last.ckpt"
         options = {"accelerator": "cpu", "devices": 1} | self.trainer
-        fixed = {
+        fixed: dict[str, Any] = {
             "max_epochs": len(module.stages),
             "callbacks": callbacks,
             "plugins": [LightningEnvironment()],  # one process, also in a job of Slurm that has several
@@ -128,10 +116,7 @@ class Stage5Refiner:
             "enable_model_summary": False,
             "reload_dataloaders_every_n_epochs": 1,
         }
-        try:
-            trainer = pl.Trainer(**options | fixed)
-        except (MisconfigurationException, TypeError, ValueError) as error:
-            raise UserError(f"trainer {options}: refused by Lightning's Trainer ({' '.join(str(error).split())})") from error
+        trainer = make_trainer({name: value for name, value in options.items() if name not in fixed}, **fixed)
         resume = str(unfinished) if unfinished is not None and belongs(unfinished, module.fingerprint) else None
         if resume is not None:
             log.info("%s: goes on with the unfinished run that is kept there", resume)
@@ -157,54 +142,37 @@ def run_refinement(
     stage5_output_dir: Path,
     config: Mapping[str, Any] | RefinementConfig | None = None,
     *,
-    body_prior: str | Path | None = None,
-    hand_prior: str | Path | None = None,
-    motion_prior: str | Path | None = None,
-    body_model: str | Path | None = None,
-    fps: float | None = None,
-    keypoint_dropout: float = 0.0,
-    seed: int = 0,
-    who: PeopleConfig | None = None,
+    priors: Priors | None = None,
+    options: LoadOptions | None = None,
     trainer: Mapping[str, Any] | None = None,
     logger: Logger | None = None,
 ) -> dict[str, Any]:
     """Refines the clip in the folders of stages 1 to 4 and writes the folder of stage 5.
 
     Args:
+        stage4_output_dir: None where there is none.
         config: a `RefinementConfig` or its fields.
-        body_prior, hand_prior, motion_prior: checkpoints of priors, or None.
-        body_model: a file or folder in smplx's format, or None.
-        fps, keypoint_dropout, seed, who: see `load_problem`.
+        priors: what `load_priors` gives, or None.
+        options: what can be said of the clip beside its files; how the floor is found is said by `config`.
         trainer, logger: see `Stage5Refiner`.
     Returns:
         The content of `refinement_results.json`.
     Raises:
         UserError: on bad input, an unknown field, or a folder that cannot be written to.
     """
-    settings = _settings(config)
-    priors = load_priors(body_prior, hand_prior, motion_prior)
-    refiner = Stage5Refiner(settings, **priors, trainer=trainer, logger=logger)
-    load = partial(
-        load_problem,
-        Path(stage1_output_dir),
-        Path(stage2_output_dir),
-        Path(stage3_output_dir),
-        None if stage4_output_dir is None else Path(stage4_output_dir),
-        fps=fps,
-        body_model=None if body_model is None else Path(body_model),
-        ground_plane_init=settings.ground_plane_init,
-        keypoint_dropout=keypoint_dropout,
-        seed=seed,
-        who=who,
-    )
-    return refine_into(refiner, load, Path(stage5_output_dir)).results
+    settings = config if isinstance(config, RefinementConfig) else validate(RefinementConfig, config or {}, "config of stage 5")
+    refiner = Stage5Refiner(settings, priors=priors, trainer=trainer, logger=logger)
+    folders = (Path(stage1_output_dir), Path(stage2_output_dir), Path(stage3_output_dir))
+    world = None if stage4_output_dir is None else Path(stage4_output_dir)
+    given = replace(options or LoadOptions(), ground_plane_init=settings.ground_plane_init)
+    return refine_into(refiner, lambda: load_problem(*folders, world, given), Path(stage5_output_dir)).results
 
 
 def refine_into(refiner: Stage5Refiner, load: Callable[[], Problem], output: Path, digest: str | None = None) -> RefinementOutput:
     """Refines what `load` gives and writes the folder of stage 5; an unfinished run is kept in it, and found again there.
 
     Args:
-        digest: kept in the results, see `refinement.digest`.
+        digest: kept in the results, see `batch.digest`.
     Raises:
         UserError: on bad input, or if the folder cannot be written to.
     """
@@ -223,7 +191,7 @@ def refine_into(refiner: Stage5Refiner, load: Callable[[], Problem], output: Pat
         found = replace(found, results=found.results | {"digest": digest})
     for warning in found.results["warnings"]:
         log.warning("%s", warning)
-    write_result(output, problem, found.state, found.results, found.metrics)
+    write_result(output, problem, found)
     return found
 
 
@@ -232,21 +200,19 @@ class SubStageBar(TQDMProgressBar):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         super().on_train_epoch_start(trainer, *_)
-        self.train_progress_bar.set_description(trainer.lightning_module.stage.name)
+        module = trainer.lightning_module
+        if isinstance(module, RefinementModule):
+            self.train_progress_bar.set_description(module.stage.name)
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         return {}
 
 
-def _settings(config: Mapping[str, Any] | RefinementConfig | None) -> RefinementConfig:
-    if isinstance(config, RefinementConfig):
-        return config
-    try:
-        return RefinementConfig.model_validate(dict(config or {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        allowed = f"; allowed: {', '.join(RefinementConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise UserError(f"config of stage 5: {'.'.join(map(str, first['loc']))}: {first['msg']}{allowed}") from error
+def _check_priors(priors: Priors, problem: Problem) -> None:
+    _check_prior("body", priors.body, ("body",), problem)
+    if priors.motion is not None and not set(range(NUM_JOINTS)) <= set(problem.bodies.smplx_index):
+        raise UserError("motion_prior.path: the bodies lack some of the 22 joints of the body that a motion prior sees; leave it out")
+    _check_prior("hands", priors.hands, ("left_hand", "right_hand"), problem)
 
 
 def _check_prior(name: str, prior: Prior | None, parts: Sequence[str], problem: Problem) -> None:

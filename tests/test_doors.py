@@ -19,6 +19,7 @@ ROOMS = ("body", "priors", "datamodules", "refinement", "configs", "figures", "b
 # Each room, and the rooms that it may import from. `configs` is two: its base is below everything, what composes is above.
 _BASE = {"configs.base", "configs.writing", "configs.cli"}
 _JOBS = {"configs.slurm", "configs.launch", "configs.interruption"}
+_FIT = {"configs.validation", "configs.lightning", "configs.interruption"}
 _GIVEN = _BASE | {"body", "priors", "datamodules", "refinement.formats", "refinement.given"}
 MAY_IMPORT = {
     "configs.base": set(),
@@ -27,6 +28,8 @@ MAY_IMPORT = {
     "configs.slurm": {"configs.base"},
     "configs.launch": {"configs.base", "configs.cli", "configs.slurm"},
     "configs.interruption": set(),
+    "configs.validation": {"configs.base"},
+    "configs.lightning": {"configs.base"},
     "body": _BASE,
     "figures": {"body"},
     "priors": _BASE | {"body", "figures"},
@@ -37,14 +40,14 @@ MAY_IMPORT = {
     "refinement.solve": _BASE | {"body", "priors", "refinement.given.problem"},
     "refinement.result": _GIVEN | {"figures", "refinement.solve"},
     # the modules of the room itself: its doors for programs
-    "refinement": _GIVEN | {"refinement.solve", "refinement.result", "configs.interruption"},
+    "refinement": _GIVEN | {"refinement.solve", "refinement.result"} | _FIT,
     "refinement.show": _GIVEN | {"figures", "refinement.result"},
     "refinement.export": _GIVEN | {"refinement.result"},
     "refinement.instances": _BASE | {"body", "datamodules", "refinement.formats", "refinement.show"},
     # a command is above its room, as a script is: it loads its configuration
     "refinement.instances.__main__": {"configs.base", "configs.cli", "configs", "refinement.instances"},
     "refinement.batch": _GIVEN | _JOBS | {"refinement", "refinement.solve", "refinement.result", "refinement.show"},
-    "configs": _BASE | _JOBS | {"body", "priors", "datamodules", "refinement"},
+    "configs": _BASE | _JOBS | _FIT | {"body", "priors", "datamodules", "refinement"},
     "benchmarks": _BASE | {"body", "priors", "datamodules", "refinement", "figures"},
 }
 # What comes from outside through one door.

@@ -17,8 +17,9 @@ from PIL import Image
 import evaluate
 import train
 from pose_priors.configs.base import UserError
-from pose_priors.configs.load import CONFIG_DIR, kinds_allowed
+from pose_priors.configs.load import CONFIG_DIR
 from pose_priors.configs.schema import ExperimentConfig
+from pose_priors.configs.validation import kinds_allowed
 from pose_priors.priors import load_prior
 from pose_priors.priors.gaussian import Gaussian
 from pose_priors.priors.module import PriorModule

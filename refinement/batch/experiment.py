@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from pose_priors.configs.base import Config
 from pose_priors.configs.slurm import SlurmConfig
-from pose_priors.refinement.given.people import PeopleConfig
+from pose_priors.refinement.given.options import LoadOptions
+from pose_priors.refinement.given.people import PersonSelection
 from pose_priors.refinement.solve.config import RefinementConfig
 
 
-class InputConfig(PeopleConfig):
+class InputConfig(PersonSelection):
     """What is refined."""
 
     path: str | None = None
@@ -24,7 +26,7 @@ class InputConfig(PeopleConfig):
     end_idx: int | None = Field(None, ge=1)
     """... up to but without the one of this number; null for all."""
     mode: Literal["joint", "per_person"] = "joint"
-    """All people together; or each of them alone too, and how the results differ, see `refinement.per_person`."""
+    """All people together; or each of them alone too, and how the results differ, see `batch.per_person`."""
     skip_existing: bool = False
     """Whether a sequence is skipped whose result is complete and was made from the same input and configuration."""
     fps: float | None = Field(None, gt=0)
@@ -49,7 +51,7 @@ class OutputConfig(Config):
     each."""
 
 
-class PriorPaths(Config):
+class PriorConfig(Config):
     """Trained priors that say what poses are like."""
 
     body: str | None = None
@@ -87,16 +89,28 @@ class RefinementExperiment(Config):
     output: OutputConfig = OutputConfig()
     stages: list[int] = Field(default_factory=lambda: [5])
     """4 carries the people of stage 3 into the world, 5 refines them there."""
-    prior: PriorPaths = PriorPaths()
+    prior: PriorConfig = PriorConfig()
     body_model: BodyModelConfig = BodyModelConfig()
     motion_prior: MotionPriorConfig = MotionPriorConfig()
     refinement: RefinementConfig = RefinementConfig()
     record: bool = False
-    """Whether recordings for rerun are written beside the result, see `refinement.record`."""
+    """Whether recordings for rerun are written beside the result, see `show.record`."""
     logging: RefinementLoggingConfig = RefinementLoggingConfig()
     trainer: dict[str, Any] = Field(default_factory=dict)
     """Passed on to Lightning's Trainer: `accelerator`, `devices`, `enable_progress_bar`, ..."""
     slurm: SlurmConfig = SlurmConfig()
+
+    def load_options(self, max_frames: int | None = None) -> LoadOptions:
+        """How each sequence is read; of these, only so many frames."""
+        return LoadOptions(
+            fps=self.input.fps,
+            body_model=None if self.body_model.path is None else Path(self.body_model.path),
+            ground_plane_init=self.refinement.ground_plane_init,
+            keypoint_dropout=self.input.keypoint_dropout,
+            seed=self.input.seed,
+            max_frames=max_frames,
+            who=self.input,
+        )
 
     @field_validator("stages")
     @classmethod

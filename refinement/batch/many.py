@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,11 +25,12 @@ from pose_priors.refinement.batch.per_person import print_comparison, refine_apa
 from pose_priors.refinement.formats.files import read_json
 from pose_priors.refinement.formats.sequence import InputSequence
 from pose_priors.refinement.given.load import load_problem, load_sequence
-from pose_priors.refinement.given.people import PeopleConfig
+from pose_priors.refinement.given.options import LoadOptions
+from pose_priors.refinement.given.people import PersonSelection
 from pose_priors.refinement.given.priors import load_priors
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import Stage5Refiner, refine_into
-from pose_priors.refinement.result.found import Result
+from pose_priors.refinement.result.found import RefinedSequence
 from pose_priors.refinement.result.world import to_world_space
 from pose_priors.refinement.result.write import METRICS
 from pose_priors.refinement.show.record import require_rerun, write_recordings
@@ -39,7 +40,7 @@ log = logging.getLogger("refine")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SequenceOutcome:
     """What became of one sequence.
 
     Attributes:
@@ -74,78 +75,72 @@ class SequenceRefiner:
     """
 
     def __init__(self, config: RefinementExperiment, max_frames: int | None = None) -> None:
-        self.config, self.max_frames = config, max_frames
+        self.config, self.options = config, config.load_options(max_frames)
         if 5 in config.stages:
             if config.record:
                 require_rerun()
             priors = load_priors(config.prior.body, config.prior.hands, config.motion_prior.path)
-            self.refiner = Stage5Refiner(config.refinement, **priors, trainer=config.trainer)
+            self.refiner = Stage5Refiner(config.refinement, priors=priors, trainer=config.trainer)
         self.digest = config_digest(config) + (f" first {max_frames}" if max_frames is not None else "")
 
-    def __call__(self, sequence: InputSequence) -> Outcome:
+    def __call__(self, sequence: InputSequence) -> SequenceOutcome:
         """The outcome of one sequence, never a failed one. Raises `UserError` on bad input."""
         steps = {4: self._carry, 5: self._refine}
         return [steps[stage](sequence) for stage in self.config.stages][-1]
 
-    def _carry(self, sequence: InputSequence) -> Outcome:
+    def _carry(self, sequence: InputSequence) -> SequenceOutcome:
         """Stage 4."""
         if not sequence.staged:
             raise UserError(f"{sequence.path}: stage 4 carries {STAGES[3]} into the world, and there is none; refine it with stages=[5]")
         digest = outcome_digest(self.digest, sequence.files((1, 2, 3)))
         found = completed_world(sequence.world, digest) if self.config.input.skip_existing else None
-        if found is None:
+        if found is not None:
+            log.info("%s: stage 4 is complete, skipped", sequence.name)
+        about = found
+        if about is None:
             about = to_world_space(
                 sequence.stage(1),
                 sequence.stage(3),
                 sequence.world,
                 stage2_dir=sequence.stage(2) if sequence.stage(2).is_dir() else None,
-                body_model=_path(self.config.body_model.path),
-                who=self.config.input,
-                max_frames=self.max_frames,
+                options=self.options,
                 digest=digest,
             )
             log.info("%s: %d people carried into the world, to %s", sequence.name, about["num_people"], sequence.world)
-            status = "success"
-        else:
-            about, status = found, "skipped"
-            log.info("%s: stage 4 is complete, skipped", sequence.name)
-        return Outcome(sequence.name, status, frames=about["num_frames"], people=about["num_people"], results=about)
+        return SequenceOutcome(
+            sequence.name,
+            "success" if found is None else "skipped",
+            frames=about["num_frames"],
+            people=about["num_people"],
+            results=about,
+        )
 
-    def _refine(self, sequence: InputSequence) -> Outcome:
+    def _refine(self, sequence: InputSequence) -> SequenceOutcome:
         """Stage 5."""
         given, output = self.config.input, sequence.output
         digest = outcome_digest(self.digest, sequence.files((1, 2, 3, 4)))
-        stages = (*(sequence.stage(stage) for stage in (1, 2, 3)), sequence.world if sequence.world.is_dir() else None)
-        load = partial(
-            *((load_problem, *stages) if sequence.staged else (load_sequence, sequence.path)),
-            fps=given.fps,
-            body_model=_path(self.config.body_model.path),
-            ground_plane_init=self.config.refinement.ground_plane_init,
-            keypoint_dropout=given.keypoint_dropout,
-            seed=given.seed,
-            max_frames=self.max_frames,
-        )
+        load = partial(_load, sequence, self.options)
         if given.skip_existing and (results := completed(output, digest)) is not None:
             log.info("%s: complete, skipped", sequence.name)
             outcome = _outcome(sequence.name, "skipped", results, read_json(output / METRICS))
         else:
-            outcome = self._together(sequence, partial(load, who=given), digest)
+            outcome = self._together(sequence, partial(load, given), digest)
         if given.mode == "per_person":
             self._apart(sequence, load, digest, [int(person) for person in outcome.results["per_person_likelihoods"]])
         if self.config.record:
             self._record(sequence, outcome)
         return outcome
 
-    def _record(self, sequence: InputSequence, outcome: Outcome) -> None:
+    def _record(self, sequence: InputSequence, outcome: SequenceOutcome) -> None:
         """Recordings of a result; those of one that was kept stay, since a new result takes those of the old one away."""
         people = [int(person) for person in outcome.results["per_person_likelihoods"]]
         if outcome.status == "skipped" and all(path.is_file() for path in recording_files(sequence.output, sequence.name, people)):
             return
-        result = Result(sequence.name, sequence.output, (sequence.path,))
-        files = write_recordings(result, prior=self.refiner.body_prior, body_model=_path(self.config.body_model.path))
+        result = RefinedSequence(sequence.name, sequence.output, (sequence.path,))
+        files = write_recordings(result, prior=self.refiner.priors.body, body_model=self.options.body_model)
         log.info("%s: recordings, %s is that of all people", sequence.name, files[-1])
 
-    def _together(self, sequence: InputSequence, load: Callable[[], Problem], digest: str) -> Outcome:
+    def _together(self, sequence: InputSequence, load: Callable[[], Problem], digest: str) -> SequenceOutcome:
         """All people in one problem."""
         output = sequence.output
         self.refiner.logger = _logger(self.config, sequence.name)
@@ -157,7 +152,7 @@ class SequenceRefiner:
         log.info("%s: %d people, scale %.4f (%+.4f), to %s", sequence.name, results["num_people"], alpha, delta, output)
         return _outcome(sequence.name, "success", results, found.metrics)
 
-    def _apart(self, sequence: InputSequence, load: Callable[..., Problem], digest: str, people: Sequence[int]) -> None:
+    def _apart(self, sequence: InputSequence, load: Callable[[PersonSelection], Problem], digest: str, people: Sequence[int]) -> None:
         """Each person alone, and how that differs from all together."""
 
         def refine(person: int, problem: Problem, folder: Path, digest: str) -> dict[str, Any]:
@@ -167,7 +162,7 @@ class SequenceRefiner:
         truth = sequence.path.with_name(f"{sequence.name}_gt.npz")
         found = refine_apart(
             people,
-            lambda person: load(who=PeopleConfig(person_ids=[person])),
+            lambda person: load(PersonSelection(person_ids=[person])),
             refine,
             sequence.output,
             digest,
@@ -177,11 +172,11 @@ class SequenceRefiner:
         print_comparison(sequence.name, found)
 
 
-def refine_many(config: RefinementExperiment, sequences: Sequence[InputSequence], summary: Path | None = None) -> list[Outcome]:
+def refine_many(config: RefinementExperiment, sequences: Sequence[InputSequence], summary: Path | None = None) -> list[SequenceOutcome]:
     """Runs the stages of a configuration on sequences in this process; one that fails does not stop the others.
 
     Args:
-        sequences: as `refinement.sequences.select_sequences` lists them.
+        sequences: as `sequences.select_sequences` lists them.
         summary: `summary.csv`, brought up to date after each sequence; rows of other sequences in it are kept. None to write none.
     Returns:
         One outcome for each sequence, in order.
@@ -202,7 +197,7 @@ def refine_many(config: RefinementExperiment, sequences: Sequence[InputSequence]
     return outcomes
 
 
-def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
+def write_summary(path: Path, outcomes: Sequence[SequenceOutcome]) -> None:
     """A table of one row per sequence, ordered by name: `sequence, frames, people, iterations, seconds, scale, status`. Rows of other
     sequences that the file has already are kept. Raises `UserError` if it cannot be written."""
     try:
@@ -221,7 +216,7 @@ def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
 _COLUMNS = ("sequence", "frames", "people", "iterations", "seconds", "scale", "status")
 
 
-def _row(outcome: Outcome) -> dict[str, Any]:
+def _row(outcome: SequenceOutcome) -> dict[str, Any]:
     return {
         "sequence": outcome.sequence,
         "frames": outcome.frames,
@@ -242,8 +237,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(table) if tuple(table.fieldnames or ()) == _COLUMNS else []
 
 
-def _outcome(name: str, status: Literal["success", "skipped"], results: dict[str, Any], metrics: dict[str, Any]) -> Outcome:
-    return Outcome(
+def _outcome(name: str, status: Literal["success", "skipped"], results: dict[str, Any], metrics: dict[str, Any]) -> SequenceOutcome:
+    return SequenceOutcome(
         name,
         status,
         frames=results["num_frames"],
@@ -255,15 +250,15 @@ def _outcome(name: str, status: Literal["success", "skipped"], results: dict[str
     )
 
 
-def _guarded(refine: SequenceRefiner, sequence: InputSequence) -> Outcome:
+def _guarded(refine: SequenceRefiner, sequence: InputSequence) -> SequenceOutcome:
     try:
         return refine(sequence)
     except UserError as error:
         log.error("error: %s: %s", sequence.name, error)
-        return Outcome(sequence.name, "failed", str(error))
+        return SequenceOutcome(sequence.name, "failed", str(error))
     except Exception as error:
         log.exception("%s: a defect of this program, not of the input; the other sequences go on", sequence.name)
-        return Outcome(sequence.name, "failed", " ".join(f"a defect of this program, {type(error).__name__}: {error}".split()))
+        return SequenceOutcome(sequence.name, "failed", " ".join(f"a defect of this program, {type(error).__name__}: {error}".split()))
 
 
 @contextmanager
@@ -281,8 +276,13 @@ def _progress(disable: bool) -> Iterator[Progress]:
                     handler.setStream(stream)
 
 
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
+def _load(sequence: InputSequence, options: LoadOptions, who: PersonSelection) -> Problem:
+    """The problem of some people of a sequence."""
+    options = replace(options, who=who)
+    if not sequence.staged:
+        return load_sequence(sequence.path, options)
+    world = sequence.world if sequence.world.is_dir() else None
+    return load_problem(sequence.stage(1), sequence.stage(2), sequence.stage(3), world, options)
 
 
 def _logger(config: RefinementExperiment, name: str) -> Logger | None:

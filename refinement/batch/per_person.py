@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,11 @@ from rich.table import Table
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import write_json
 from pose_priors.refinement.batch.digest import completed
-from pose_priors.refinement.formats.files import Arrays, existing_file, read_json
+from pose_priors.refinement.formats.files import read_json
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.result.metrics import (
-    FEET,
-    NUM_JOINTS,
-    Track,
-    abs_mpjpe,
-    jitter,
-    mpjpe,
-    person_metrics,
-    runs,
-    scale_error_percent,
-)
-from pose_priors.refinement.result.report import Truth, read_truth
-from pose_priors.refinement.result.write import person_file
+from pose_priors.refinement.result.metrics import FEET, Track, abs_mpjpe, jitter, mpjpe, runs, scale_error_percent
+from pose_priors.refinement.result.people import RefinedPerson, read_person
+from pose_priors.refinement.result.truth import Truth, read_truth
 
 log = logging.getLogger("refine")
 
@@ -43,21 +32,6 @@ FOLDER = "per_person"
 COMPARISON = "per_person.json"
 """Each person's result alone against that of the joint run, in the folder of stage 5."""
 _SURE = 0.5
-
-
-@dataclass(frozen=True)
-class RefinedPerson:
-    """One person of a result.
-
-    Attributes:
-        track: n frames.
-        contacts: (n, 4) in [0, 1], how surely ankles and feet carry, in the order of `metrics.FEET`; None where others can carry.
-        scale: alpha, metric = alpha * stage 1.
-    """
-
-    track: Track
-    contacts: np.ndarray | None
-    scale: float
 
 
 def alone_folder(output: Path, person: int) -> Path:
@@ -84,11 +58,11 @@ def refine_apart(
         load: the problem of one person.
         refine: refines a person's problem into a folder, keeps the digest there, and gives the content of `refinement_results.json`.
         output: the folder of stage 5, with the joint result in it.
-        digest: of the joint result, see `refinement.digest`.
+        digest: of the joint result, see `digest.outcome_digest`.
         skip_existing: whether what is complete is kept.
-        truth: an npz as `refinement.report.read_truth` reads it, or None.
+        truth: an npz as `result.truth.read_truth` reads it, or None.
     Returns:
-        The content of `per_person.json`, see `compare`; `failed` in it gives the reason by id.
+        The content of `per_person.json`, see `alone_against_joint`; `failed` in it gives the reason by id.
     Raises:
         UserError: if the joint result cannot be read, or somebody could not be refined alone; the others are done then.
     """
@@ -119,7 +93,7 @@ def refine_apart(
     if fps is not None:
         together = {person: read_person(output, person) for person in people}
         alone = {person: read_person(folder, person) for person, folder in folders.items() if person not in failed}
-        content |= {"fps": fps, **compare(alone, together, fps, None if truth is None else _truth_of(truth, people))}
+        content |= {"fps": fps, **alone_against_joint(alone, together, fps, None if truth is None else _truth_of(truth, people))}
     content["failed"] = {str(person): reason for person, reason in failed.items()}
     write_json(output / COMPARISON, content)
     if failed:
@@ -128,57 +102,38 @@ def refine_apart(
     return content
 
 
-def read_person(folder: Path, person: int) -> RefinedPerson:
-    """One person of a folder of stage 5. Raises `UserError` if the file is missing or cannot be read."""
-    arrays = Arrays(existing_file(person_file(folder, person), f"person {person} of a refinement"))
-    contacts = arrays.need("contacts").astype(float)
-    return RefinedPerson(
-        Track(arrays.need("frame_ids").astype(int), arrays.need("joints").astype(float)[:, :NUM_JOINTS]),
-        contacts if contacts.shape[1] == len(FEET) else None,
-        float(arrays.need("scale_alpha")),
-    )
-
-
-def compare(
-    alone: Mapping[int, RefinedPerson], together: Mapping[int, RefinedPerson], fps: float, truth: Mapping[int, TrueTrack] | None = None
+def alone_against_joint(
+    alone: Mapping[int, RefinedPerson], together: Mapping[int, RefinedPerson], fps: float, truth: Truth | None = None
 ) -> dict[str, Any]:
     """How each person alone differs from the joint run.
 
+    Args:
+        truth: of the people in `together`, in ascending order of their ids.
     Returns:
         `people` by id, of those who are in `alone`: `distance_mm`, mean distance apart of the joints of the body, each result in its own
         metric world; `root_aligned_distance_mm`, the same once the pelvises are at one place; and for `alone` and `joint`, `scale`,
         `jitter` (10 m/s^3) and `foot_sliding_mm`, the mean step of ankles and feet while they carry according to the joint result.
-        With the truth, also `truth` with all of `refinement.metrics.person_metrics` and `scale_error_percent`.
+        With the truth, also `truth` with all of `metrics.person_metrics` and `scale_error_percent`.
     """
     people = {}
     for person, single in alone.items():
         joint = together[person]
-        _, a, j = np.intersect1d(single.track.frames, joint.track.frames, return_indices=True)
-        apart, of_joint = single.track.joints[a], joint.track.joints[j]
-        people[str(person)] = {
-            "distance_mm": abs_mpjpe(apart, of_joint),
-            "root_aligned_distance_mm": mpjpe(apart, of_joint),
-            "alone": _alone(single, joint, fps),
-            "joint": _alone(joint, joint, fps),
+        ways = {"alone": single, "joint": joint}
+        mine, theirs = single.track.body, joint.track.body
+        _, a, j = np.intersect1d(mine.frames, theirs.frames, return_indices=True)
+        found: dict[str, Any] = {
+            "distance_mm": abs_mpjpe(mine.joints[a], theirs.joints[j]),
+            "root_aligned_distance_mm": mpjpe(mine.joints[a], theirs.joints[j]),
         }
+        found |= {name: _alone(way, joint, fps) for name, way in ways.items()}
         if truth is not None:
-            people[str(person)]["truth"] = {name: truth[person].score(found) for name, found in (("alone", single), ("joint", joint))}
+            row = sorted(together).index(person)
+            found["truth"] = {
+                name: truth.score(way.track.body, row) | {"scale_error_percent": scale_error_percent(way.scale_alpha, truth.alpha)}
+                for name, way in ways.items()
+            }
+        people[str(person)] = found
     return {"people": people}
-
-
-@dataclass(frozen=True)
-class TrueTrack:
-    """What is true of one person of a clip; `row` is theirs in the truth."""
-
-    truth: Truth
-    row: int
-
-    def score(self, found: RefinedPerson) -> dict[str, float | None]:
-        """The metrics of one result of this person, see `refinement.metrics.person_metrics`, and the error of its scale."""
-        frames = found.track.frames
-        true, seen = self.truth.joints[self.row, frames], self.truth.visible[self.row, frames]
-        scores = person_metrics(found.track, true, seen, self.truth.ground_plane, self.truth.fps)
-        return scores | {"scale_error_percent": scale_error_percent(found.scale, self.truth.alpha)}
 
 
 def print_comparison(name: str, content: Mapping[str, Any]) -> None:
@@ -200,12 +155,14 @@ def print_comparison(name: str, content: Mapping[str, Any]) -> None:
 
 
 def _alone(found: RefinedPerson, joint: RefinedPerson, fps: float) -> dict[str, float | None]:
-    return {"scale": found.scale, "jitter": jitter(found.track, fps), "foot_sliding_mm": _sliding(found.track, joint)}
+    track = found.track.body
+    return {"scale": found.scale_alpha, "jitter": jitter(track, fps), "foot_sliding_mm": _sliding(track, joint)}
 
 
 def _sliding(track: Track, joint: RefinedPerson) -> float | None:
-    """Mean step, mm, of ankles and feet from each frame to the next where the joint result says that they carry on both; None if never."""
-    if joint.contacts is None or not np.array_equal(track.frames, joint.track.frames):
+    """Mean step, mm, of ankles and feet from each frame to the next where the joint result says that they carry on both; None if never, or
+    where others can carry."""
+    if joint.contacts.shape[1] != len(FEET) or not np.array_equal(track.frames, joint.track.frames):
         return None
     found = []
     for rows in runs(track.frames):
@@ -216,8 +173,8 @@ def _sliding(track: Track, joint: RefinedPerson) -> float | None:
     return float(together.mean() * 1e3) if len(together) else None
 
 
-def _truth_of(path: Path, people: Sequence[int]) -> dict[int, TrueTrack] | None:
-    """The truth by id; None, with a warning, where it is of other people."""
+def _truth_of(path: Path, people: Sequence[int]) -> Truth | None:
+    """The truth; None, with a warning, where it is of other people."""
     try:
         truth = read_truth(path)
     except UserError as error:
@@ -226,7 +183,7 @@ def _truth_of(path: Path, people: Sequence[int]) -> dict[int, TrueTrack] | None:
     if len(truth.joints) != len(people):
         log.warning("%s: %d people, %d were refined; nothing is compared with it", path, len(truth.joints), len(people))
         return None
-    return {person: TrueTrack(truth, row) for row, person in enumerate(sorted(people))}
+    return truth
 
 
 def _number(value: float | None, digits: int) -> str:

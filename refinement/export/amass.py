@@ -11,11 +11,11 @@ import torch
 from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.writing import written_aside
-from pose_priors.refinement.export.people import Person
+from pose_priors.refinement.export.people import AnimatedSkeleton
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT
 
 
-def write_amass(path: Path, person: Person, fps: float) -> None:
+def write_amass(path: Path, person: AnimatedSkeleton, fps: float) -> None:
     """One person as an npz that the SMPL-X Blender add-on opens: `poses` (T, 165) and its parts, `trans` (smplx's transl, not the pelvis),
     `betas`, `gender`, rates; z up, metres, radians, the zero pose of a hand is the flat hand.
 

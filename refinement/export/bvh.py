@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pose_priors.configs.writing import written_aside
-from pose_priors.refinement.export.people import Person
+from pose_priors.refinement.export.people import AnimatedSkeleton
 
 _CM = 100.0
 _CHANNELS = "Zrotation Xrotation Yrotation"
@@ -17,7 +17,7 @@ TO_Y_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 """(3, 3) from z up to y up; x stays."""
 
 
-def write_bvh(path: Path, person: Person, fps: float) -> None:
+def write_bvh(path: Path, person: AnimatedSkeleton, fps: float) -> None:
     """One person's motion in centimetres, y up; a row for each frame of the person's life.
 
     Rotations are `Zrotation Xrotation Yrotation`, R = Rz Rx Ry, in degrees; of the two triples that give a rotation, and their whole turns,
@@ -37,7 +37,7 @@ def write_bvh(path: Path, person: Person, fps: float) -> None:
         np.savetxt(stream, rows, "%.5f")
 
 
-def _joint(person: Person, joint: int, children: dict[int, list[int]], order: list[int], indent: str) -> list[str]:
+def _joint(person: AnimatedSkeleton, joint: int, children: dict[int, list[int]], order: list[int], indent: str) -> list[str]:
     """The block of a joint and all below it; notes the order in which joints come, which is that of their channels."""
     order.append(joint)
     inside = indent + "\t"
@@ -58,7 +58,7 @@ def _offset(metres: np.ndarray) -> str:
 def _euler(rotmat: np.ndarray) -> np.ndarray:
     """(T, J, 3) degrees about Z, X and Y of rotations (T, J, 3, 3), with as small steps from frame to frame as there are."""
     flat = Rotation.from_matrix(rotmat.reshape(-1, 3, 3)).as_euler("ZXY", degrees=True, suppress_warnings=True)
-    angles = flat.reshape(*rotmat.shape[:2], 3)
+    angles: np.ndarray = flat.reshape(*rotmat.shape[:2], 3)
     other = angles * [1, -1, 1] + 180  # the same rotation: Z and Y half a turn on, X mirrored
     for row in range(1, len(angles)):
         near = [option + 360 * np.round((angles[row - 1] - option) / 360) for option in (angles[row], other[row])]

@@ -12,7 +12,7 @@ import torch
 from pose_priors.body.surface import Surface
 from pose_priors.refinement.export.bvh import TO_Y_UP
 from pose_priors.refinement.export.glb import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbFile
-from pose_priors.refinement.export.people import Exported, Person
+from pose_priors.refinement.export.people import AnimatedSkeleton, Exported
 from pose_priors.refinement.export.skins import Skin, capsules, model_skin
 
 # Light and dark by turns, so that neighbours can be told apart without colour too.
@@ -48,7 +48,7 @@ def write_glb(path: Path, exported: Exported, surface: Surface | None) -> None:
     file.write(path, roots, {"fps": exported.fps, "first_frame": first})
 
 
-def _add_skeleton(file: GlbFile, person: Person) -> int:
+def _add_skeleton(file: GlbFile, person: AnimatedSkeleton) -> int:
     """Nodes of the joints as they stand on the first frame, consecutive in the order of the joints; returns the first."""
     start = len(file.content["nodes"])
     rotations, pelvis = _rotations(person)[0], person.pelvis[0] @ TO_Y_UP.T
@@ -63,17 +63,18 @@ def _add_skeleton(file: GlbFile, person: Person) -> int:
     return start
 
 
-def _rotations(person: Person) -> np.ndarray:
+def _rotations(person: AnimatedSkeleton) -> np.ndarray:
     """(T, J, 4) xyzw unit quaternions, float32, y up; each on the side of the sphere of the frame before, for linear interpolation."""
     rotmat = person.rotmat.copy()
     rotmat[:, 0] = TO_Y_UP @ rotmat[:, 0]
     quat = roma.rotmat_to_unitquat(torch.from_numpy(rotmat)).numpy()
     turned = np.where((quat[1:] * quat[:-1]).sum(-1) < 0, -1, 1)
     sign = np.concatenate([np.ones_like(turned[:1]), turned]).cumprod(0) if len(turned) else np.ones(quat.shape[:2])
-    return (quat * sign[..., None]).astype(np.float32)
+    signed: np.ndarray = quat * sign[..., None]
+    return signed.astype(np.float32)
 
 
-def _add_skin(file: GlbFile, person: Person, skin: Skin, pelvis: int, colour: tuple[float, float, float]) -> int:
+def _add_skin(file: GlbFile, person: AnimatedSkeleton, skin: Skin, pelvis: int, colour: tuple[float, float, float]) -> int:
     inverse = np.tile(np.eye(4), (len(person.parents), 1, 1))
     inverse[:, :3, 3] = -skin.rest
     attributes = {
@@ -93,7 +94,9 @@ def _add_skin(file: GlbFile, person: Person, skin: Skin, pelvis: int, colour: tu
     return file.add("nodes", {"name": f"skin_{person.person:03d}", "mesh": mesh, "skin": bound})
 
 
-def _animate(file: GlbFile, animation: dict[str, Any], person: Person, pelvis: int, root: int, fps: float, first: int, last: int) -> None:
+def _animate(
+    file: GlbFile, animation: dict[str, Any], person: AnimatedSkeleton, pelvis: int, root: int, fps: float, first: int, last: int
+) -> None:
     def channel(node: int, path: str, times: int, values: np.ndarray, interpolation: str = "LINEAR") -> None:
         animation["samplers"].append({"input": times, "output": file.accessor(values.astype(np.float32)), "interpolation": interpolation})
         animation["channels"].append({"sampler": len(animation["samplers"]) - 1, "target": {"node": node, "path": path}})

@@ -14,20 +14,20 @@ from pose_priors.body.layout import layout
 from pose_priors.body.model import chained
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.files import Arrays, listed, read_json
-from pose_priors.refinement.result.write import RESULTS, person_file
+from pose_priors.refinement.formats.cameras import USUAL_FPS
+from pose_priors.refinement.formats.files import read_json
+from pose_priors.refinement.result.people import RefinedPerson, people_in, read_person
+from pose_priors.refinement.result.write import RESULTS
 
 log = logging.getLogger("export")
 
-_DEFAULT_FPS = 30.0
-_HANDS = ("jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
 # Between the joints of a result and those of its bones turned by its poses: files are of single precision.
 _TOLERANCE_M = 5e-4
 _STUB_NAMES = ("left_hand", "right_hand")
 
 
 @dataclass(frozen=True)
-class Person:
+class AnimatedSkeleton:
     """One person from the first to the last frame that they were seen on, in metres, z up, the floor at z = 0, all people in one world.
 
     Attributes:
@@ -78,7 +78,7 @@ class Exported:
 
     name: str
     fps: float
-    people: tuple[Person, ...]
+    people: tuple[AnimatedSkeleton, ...]
 
 
 def read_people(name: str, folder: Path) -> Exported:
@@ -89,39 +89,27 @@ def read_people(name: str, folder: Path) -> Exported:
     """
     fps = read_json(folder / RESULTS).get("fps")
     if fps is None:
-        fps = _DEFAULT_FPS
+        fps = USUAL_FPS
         log.warning("%s: %s does not say how many frames a second; %g are assumed", folder, RESULTS, fps)
-    ids = sorted(int(path.name[7:]) for path in folder.glob("person_*") if path.name[7:].isdigit())
+    ids = people_in(folder)
     if not ids:
         raise UserError(f"{folder}: no person_<id> in it; give a folder that refine.py wrote")
-    return Exported(name, float(fps), tuple(_read_person(person, person_file(folder, person)) for person in ids))
+    return Exported(name, float(fps), tuple(_upright_skeleton(read_person(folder, person)) for person in ids))
 
 
-def _read_person(person: int, path: Path) -> Person:
-    arrays = Arrays(path)
-    joints, frames = arrays.need("joints").astype(float), arrays.need("frame_ids").astype(int)
-    num_frames, num_joints = len(frames), joints.shape[1] if joints.ndim == 3 else 0
-    if num_joints not in (22, 24, 55) or joints.shape != (num_frames, num_joints, 3) or not np.isfinite(joints).all():
-        raise UserError(
-            f"{path}: 'joints' has shape {joints.shape} for {num_frames} frames; (frames, 22 | 24 | 55, 3), finite, is expected"
-        )
+def _upright_skeleton(found: RefinedPerson) -> AnimatedSkeleton:
+    path, frames = found.arrays.path, found.track.frames
     if (gaps := np.flatnonzero(np.diff(frames) != 1)).size:
         raise UserError(f"{path}: frame {frames[gaps[0] + 1]} follows frame {frames[gaps[0]]}; rows of consecutive frames are expected")
-    fields = ("global_orient", "body_pose", *(_HANDS if num_joints == 55 else ()))
-    parts = [arrays.need(field).astype(float).reshape(num_frames, -1, 3) for field in fields]
-    pose = np.concatenate(parts, 1)
-    if pose.shape[1] != num_joints or not np.isfinite(pose).all():
-        raise UserError(f"{path}: {listed(fields, 9)} hold {pose.shape[1]} joints; {num_joints}, finite, are expected")
-    turn, shift = upright(arrays.need("ground_plane").astype(float).reshape(4))
-    rotmat = roma.rotvec_to_rotmat(torch.from_numpy(pose)).numpy()
+    turn, shift = upright(found.ground_plane)
+    rotmat = roma.rotvec_to_rotmat(torch.from_numpy(found.pose)).numpy()
     rotmat[:, 0] = turn @ rotmat[:, 0]
-    joints = joints @ turn.T + shift
-    root = joints[:, 0] - (arrays.need("transl").astype(float) @ turn.T + shift)
+    joints = found.track.joints @ turn.T + shift
+    root = joints[:, 0] - (found.transl @ turn.T + shift)
     root_offset = np.median(root @ turn, 0)  # it does not turn with the world
-    visible = arrays.need("visible").astype(bool)
-    parents = layout(num_joints).parents
+    parents = layout(joints.shape[1]).parents
     offsets = _bones(path, rotmat, joints, parents)
-    return Person(person, frames, visible, rotmat, offsets, joints[:, 0], arrays.need("betas").astype(float), root_offset, parents)
+    return AnimatedSkeleton(found.person, frames, found.visible, rotmat, offsets, joints[:, 0], found.betas, root_offset, parents)
 
 
 def upright(ground_plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pose_priors.body.surface import Surface
-from pose_priors.refinement.export.people import Person
+from pose_priors.refinement.export.people import AnimatedSkeleton
 
 _SEGMENTS = 10
 _INFLUENCES = 4
@@ -44,7 +44,7 @@ class Skin:
         return np.where(length > 1e-12, out / np.maximum(length, 1e-12), [0.0, 1.0, 0.0])
 
 
-def capsules(person: Person) -> Skin:
+def capsules(person: AnimatedSkeleton) -> Skin:
     """A capsule around each bone, moved by the joint at which it begins; one that is no longer than it is thick becomes a ball."""
     rest, parts, faces, owners, count = person.rest_joints, [], [], [], 0
     for joint, parent in enumerate(person.parents[1:], start=1):
@@ -62,7 +62,7 @@ def capsules(person: Person) -> Skin:
     return Skin(np.concatenate(parts), np.concatenate(faces), joints, weights, rest)
 
 
-def model_skin(person: Person, surface: Surface) -> Skin:
+def model_skin(person: AnimatedSkeleton, surface: Surface) -> Skin:
     """The surface of a body model at the person's betas, bound to the person's joints by the four largest weights of each vertex.
 
     What the model adds to the surface where joints bend has no place in a skin of glTF, and is left out. Joints of the model that the
@@ -85,7 +85,7 @@ def model_skin(person: Person, surface: Surface) -> Skin:
     return Skin(vertices, surface.faces.astype(int), np.where(kept > 0, largest, 0), kept / kept.sum(1, keepdims=True), rest)
 
 
-def _own_joints(person: Person, surface: Surface) -> list[int]:
+def _own_joints(person: AnimatedSkeleton, surface: Surface) -> list[int]:
     """For each joint of the model the person's joint that stands for it."""
     own: list[int] = []
     num_joints = len(person.parents)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Source, described
 from pose_priors.refinement.formats.tools import glamr, gvhmr, megahunter, multi_tram, phalp, prompthmr, slahmr, tram, wham
 
@@ -31,7 +31,7 @@ class UpstreamFormat(Protocol):
     def detect(self, source: Source) -> bool:
         """Whether the tool wrote this. Raises `UserError` if a file cannot be read."""
 
-    def read(self, source: Source, warnings: list[str]) -> Recording:
+    def read(self, source: Source, warnings: list[str]) -> UpstreamClip:
         """The clip, its mended faults told in `warnings`. Raises `UserError` with what was found if the tool does not write such files."""
 
 
@@ -49,7 +49,7 @@ def recognize(path: Path) -> str | None:
     return None if found is None else found.NAME
 
 
-def read_upstream(path: Path, warnings: list[str]) -> Recording:
+def read_upstream(path: Path, warnings: list[str]) -> UpstreamClip:
     """The clip in a file or folder that one of the tools of `UPSTREAM` wrote.
 
     Raises:

@@ -18,6 +18,8 @@ _C2W_PAIRS = (("pred_cam_R", "pred_cam_T"), ("world_cam_R", "world_cam_T"))
 _INTRINSICS = ("intrinsics", "intrinsic", "intrins", "K", "K_fullimg")
 _ORTHONORMAL = 1e-2
 _INVERSE = 1e-3
+USUAL_FPS = 30.0
+"""Frames a second: at which most tools take frames from a video, and that are assumed where no file says."""
 
 
 @dataclass(frozen=True)

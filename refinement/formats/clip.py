@@ -43,7 +43,7 @@ class NoPictures:
 
 
 @dataclass(frozen=True)
-class Recording:
+class UpstreamClip:
     """One clip as an upstream tool left it: small things in memory, pictures to be read frame by frame.
 
     Attributes:
@@ -68,7 +68,7 @@ class Recording:
     alpha: float | None = None
     up: np.ndarray | None = None
 
-    def first(self, num_frames: int | None) -> Recording:
+    def first(self, num_frames: int | None) -> UpstreamClip:
         """The first frames alone, and the people who are seen on them."""
         cameras = self.cameras.first(num_frames)
         camera, world = (_within(bodies, cameras.frame_ids) for bodies in (self.camera_bodies, self.world_bodies))

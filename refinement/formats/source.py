@@ -61,6 +61,12 @@ class Source:
         found = (sorted(self.folder.glob(pattern)) for pattern in patterns)
         return next((files[-1] for files in found if files), None)
 
+    def existing(self, file: Path | None, tool: str) -> Path:
+        """A file that was looked for here. Raises `UserError` if none was found."""
+        if file is None:
+            raise UserError(f"{self.path}: no file, or none of its own, that {tool} writes")
+        return file
+
     def load(self, file: Path) -> Any:
         """What the file holds: the object of a pickle or of a pickled `.npy`, the arrays of an `.npz` by name.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pose_priors.body.pinhole import pixel_centres, project, to_camera, to_world, unproject
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.keypoints import Correspondence
 from pose_priors.refinement.given.sampling import person_region
 
@@ -23,7 +23,7 @@ MIN_CONFIDENCE = 0.3
 """Of a keypoint that is believed by itself."""
 
 
-def check_cameras(recording: Recording) -> bool:
+def check_cameras(clip: UpstreamClip) -> bool:
     """Carries points of the still scene from one camera into another and compares their depth with the depth map there.
 
     A camera that stands still says nothing; neither does a clip without depth maps.
@@ -33,34 +33,34 @@ def check_cameras(recording: Recording) -> bool:
     Raises:
         UserError: if the poses contradict the depth maps and fit once they are inverted, flipped, or both.
     """
-    w2c = recording.cameras.w2c
+    w2c = clip.cameras.w2c
     candidates: dict[str, np.ndarray] = {
         "": w2c,
         "camera to world where world to camera is expected: store them under 'c2w', or inverted": np.linalg.inv(w2c),
         "in OpenGL axes (y up, z backward) where OpenCV's are expected: multiply them by diag(1, -1, -1, 1) from the left": FLIP_YZ @ w2c,
         "camera to world in OpenGL axes: store their inverse, multiplied by diag(1, -1, -1, 1) from the left": FLIP_YZ @ np.linalg.inv(w2c),
     }
-    errors = scene_errors(recording, list(candidates.values()))
+    errors = scene_errors(clip, list(candidates.values()))
     best = int(np.argmin(errors))
     # a right reading leaves the noise of the depth maps, a wrong one parallax; what is not clearly parallax is no proof
     if np.isfinite(errors).any() and best and errors[0] > 2 * errors[best] + 0.01:
         shown = f"{100 * errors[0]:.1f} %" if np.isfinite(errors[0]) else "more than any"
         raise UserError(
-            f"{recording.cameras.source} contradict the depth maps by {shown} of the depth, and by {100 * errors[best]:.1f} % once read "
+            f"{clip.cameras.source} contradict the depth maps by {shown} of the depth, and by {100 * errors[best]:.1f} % once read "
             f"otherwise; they are likely {list(candidates)[best]}"
         )
     return bool(errors[1] > 2 * errors[0] + 0.01)
 
 
-def scene_errors(recording: Recording, candidates: list[np.ndarray]) -> np.ndarray:
+def scene_errors(clip: UpstreamClip, candidates: list[np.ndarray]) -> np.ndarray:
     """Median relative depth error of still points carried between pairs of frames, for each reading of the cameras; inf where none."""
-    cameras = recording.cameras
+    cameras = clip.cameras
     frames = np.unique(np.linspace(0, len(cameras.frame_ids) - 1, _PAIRS + 1).round().astype(int))
-    maps = [(t, found[0]) for t in frames.tolist() if (found := recording.depth.read(int(cameras.frame_ids[t])))]
+    maps = [(t, found[0]) for t in frames.tolist() if (found := clip.depth.read(int(cameras.frame_ids[t])))]
     residuals: list[list[np.ndarray]] = [[] for _ in candidates]
     landed, tried = np.zeros(len(candidates)), 0
     for (a, depth_a), (b, depth_b) in pairwise(maps):
-        still_a, still_b = _still(recording, a, depth_a), _still(recording, b, depth_b)
+        still_a, still_b = _still(clip, a, depth_a), _still(clip, b, depth_b)
         rows, columns, centres = pixel_centres(depth_a.shape, cameras.image_size, max(1, depth_a.shape[1] // _GRID))
         keep = still_a[rows, columns]
         points = unproject(centres[keep], depth_a[rows, columns][keep].astype(float), cameras.intrinsics[a])
@@ -78,11 +78,11 @@ def scene_errors(recording: Recording, candidates: list[np.ndarray]) -> np.ndarr
     return np.array([np.median(np.concatenate(r)) if ok else np.inf for r, ok in zip(residuals, enough, strict=True)])
 
 
-def _still(recording: Recording, t: int, depth: np.ndarray) -> np.ndarray:
+def _still(clip: UpstreamClip, t: int, depth: np.ndarray) -> np.ndarray:
     """(h, w) bool: where there is depth and nobody."""
     still: np.ndarray = np.isfinite(depth)
-    for person in recording.camera_bodies:
-        still &= ~person_region(recording, person, int(recording.cameras.frame_ids[t]), depth.shape)
+    for person in clip.camera_bodies:
+        still &= ~person_region(clip, person, int(clip.cameras.frame_ids[t]), depth.shape)
     return still
 
 
@@ -125,7 +125,7 @@ Residual = Callable[[np.ndarray, np.ndarray], float]
 
 
 def check_camera_bodies(
-    recording: Recording, joints: dict[int, np.ndarray], residuals: dict[int, Residual], heights: dict[int, float], warnings: list[str]
+    clip: UpstreamClip, joints: dict[int, np.ndarray], residuals: dict[int, Residual], heights: dict[int, float], warnings: list[str]
 ) -> tuple[dict[int, float], set[int]]:
     """Projects stage 3 into the image. Of a person who is off what was seen of it, a warning says by how much.
 
@@ -137,7 +137,7 @@ def check_camera_bodies(
     Raises:
         UserError: if most people are off, and hit once the bodies are flipped or the intrinsics are those of a resized image.
     """
-    cameras = recording.cameras
+    cameras = clip.cameras
     found = {person: residual(joints[person], cameras.intrinsics) for person, residual in residuals.items()}
     wrong = [person for person, residual in found.items() if residual > _MAX_RESIDUAL * heights[person]]
     if len(wrong) * 2 > len(found):
@@ -157,20 +157,20 @@ def check_camera_bodies(
                 residual <= _MAX_RESIDUAL * heights[person] for person, residual in zip(wrong, again, strict=True)
             ):
                 raise UserError(
-                    f"{recording.camera_bodies[wrong[0]].source}: projected into the image, its people miss their keypoints and boxes by "
+                    f"{clip.camera_bodies[wrong[0]].source}: projected into the image, its people miss their keypoints and boxes by "
                     f"{np.median([found[person] for person in wrong]):.0f} px; likely cause: {cause}"
                 )
     left_out = " and is left out of the scale" if len(wrong) < len(found) else ""
     for person in wrong:
         warnings.append(
-            f"{recording.camera_bodies[person].source}: projected into the image, the person misses its keypoints or box by "
+            f"{clip.camera_bodies[person].source}: projected into the image, the person misses its keypoints or box by "
             f"{found[person]:.0f} px (median){left_out}; are the intrinsics, the frames and the person's id those of stages 1 and 2?"
         )
     return found, set(wrong)
 
 
 def check_world_body(
-    recording: Recording, person: int, joints: np.ndarray, residual: Residual, reference: float, proven: bool, warnings: list[str]
+    clip: UpstreamClip, person: int, joints: np.ndarray, residual: Residual, reference: float, proven: bool, warnings: list[str]
 ) -> bool:
     """Projects one person of stage 4 through stage 1; whether it hits as stage 3 does. If not, a warning says by how much, and why.
 
@@ -179,7 +179,7 @@ def check_world_body(
         reference: median residual of stage 3 in pixels.
         proven: whether stage 1's poses are known to be world to camera.
     """
-    cameras = recording.cameras
+    cameras = clip.cameras
     found = residual(to_camera(joints, cameras.w2c), cameras.intrinsics)
     if not np.isfinite(found) or found <= 1.5 * reference + 2:
         return True
@@ -195,7 +195,7 @@ def check_world_body(
     if again[cause] > max(1.5 * reference + 2, 0.5 * found):
         cause = "stage 4 is of another run, or moves smplx's transl as if it were the pelvis"
     warnings.append(
-        f"{recording.world_bodies[person].source}: projected through stage 1, the person misses by {found:.0f} px, "
+        f"{clip.world_bodies[person].source}: projected through stage 1, the person misses by {found:.0f} px, "
         f"stage 3 by {reference:.0f} px (medians over {int(np.isfinite(joints).all((1, 2)).sum())} seen frames); "
         f"likely cause: {cause}. Stage 4 is rebuilt from stage 3 and the cameras"
     )

@@ -15,120 +15,83 @@ from pose_priors.body.smplx_files import load_joint_model
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats import read_upstream
 from pose_priors.refinement.formats.bodies import BodyTrack
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.cameras import USUAL_FPS
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.keypoints import Correspondence, correspondences, observed, placement_error
-from pose_priors.refinement.formats.tools.multi_tram import read_recording
+from pose_priors.refinement.formats.tools.multi_tram import read_clip
 from pose_priors.refinement.given.checks import MIN_CONFIDENCE, check_cameras
 from pose_priors.refinement.given.floor import floor_candidates, ground_plane, ransac_plane, soles, thinned, up_direction
-from pose_priors.refinement.given.people import PeopleConfig
-from pose_priors.refinement.given.problem import Bodies, Cameras, FloorMethod, Observations, Problem
+from pose_priors.refinement.given.options import LoadOptions
+from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
 from pose_priors.refinement.given.sampling import DepthSamples, sample_depth
 from pose_priors.refinement.given.scale import combined, from_bodies, from_floor, place_by_keypoints
 from pose_priors.refinement.given.sizing import sized
 from pose_priors.refinement.given.skeletons import assemble, recover
 from pose_priors.refinement.given.start import carried_into_cameras, checked_start, scaled, world_start
 
-_FPS = 30.0
 _ROUNDS = 3
 _FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the plane
 _DISAGREEMENT = 0.1
 
 
 def load_problem(
-    stage1_dir: Path,
-    stage2_dir: Path,
-    stage3_dir: Path,
-    stage4_dir: Path | None,
-    *,
-    fps: float | None = None,
-    body_model: Path | None = None,
-    ground_plane_init: FloorMethod = "median",
-    keypoint_dropout: float = 0.0,
-    seed: int = 0,
-    max_frames: int | None = None,
-    who: PeopleConfig | None = None,
+    stage1_dir: Path, stage2_dir: Path, stage3_dir: Path, stage4_dir: Path | None, options: LoadOptions | None = None
 ) -> Problem:
     """Reads a clip, checks its stages against each other, and finds where the refinement starts. All tensors are float64 on the CPU.
 
     Args:
         stage1_dir: cameras and depth maps; stage2_dir: tracks and masks; stage3_dir: bodies in the camera's axes; stage4_dir: bodies in the
             world, rebuilt where they do not fit the others, or None.
-        fps: frames a second; by default what stage 1 says, else 30.
-        body_model: file or folder in smplx's format.
-        ground_plane_init: how the floor is found, see `refinement.given.floor.ground_plane`.
-        keypoint_dropout: share of the keypoints of each person and frame that is dropped, drawn from `seed`, to see how much rests on them.
-        seed: of the dropout and of RANSAC.
-        max_frames: only the first so many frames are used.
-        who: who is refined; everybody where it is None.
+        options: what can be said of the clip beside its files.
     Raises:
         UserError: if something is missing or wrong that nothing can replace; lesser faults are mended and told in `Problem.warnings`.
     """
-    warnings: list[str] = []
-    stage4 = None if stage4_dir is None else Path(stage4_dir)
-    recording = read_recording(Path(stage1_dir), Path(stage2_dir), Path(stage3_dir), stage4, max_frames, warnings)
-    return _problem(recording, warnings, fps, body_model, ground_plane_init, keypoint_dropout, seed, who)
+    options, warnings = options or LoadOptions(), list[str]()
+    folders = (Path(stage1_dir), Path(stage2_dir), Path(stage3_dir))
+    clip = read_clip(*folders, None if stage4_dir is None else Path(stage4_dir), options.max_frames, warnings)
+    return _problem(clip, options, warnings)
 
 
-def load_sequence(
-    path: Path,
-    *,
-    fps: float | None = None,
-    body_model: Path | None = None,
-    ground_plane_init: FloorMethod = "median",
-    keypoint_dropout: float = 0.0,
-    seed: int = 0,
-    max_frames: int | None = None,
-    who: PeopleConfig | None = None,
-) -> Problem:
+def load_sequence(path: Path, options: LoadOptions | None = None) -> Problem:
     """Reads a clip in any of the formats of `refinement.formats.UPSTREAM`, told apart by content, and finds where the refinement starts.
 
     Args:
         path: a tool's file, or the folder that it wrote into.
-        fps, body_model, ground_plane_init, keypoint_dropout, seed, max_frames, who: as of `load_problem`.
+        options: what can be said of the clip beside its files.
     Raises:
         UserError: if no tool is known to write such a file, or something is missing or wrong that nothing can replace; lesser faults are
             mended and told in `Problem.warnings`.
     """
-    warnings: list[str] = []
-    recording = read_upstream(Path(path), warnings).first(max_frames)
-    return _problem(recording, warnings, fps, body_model, ground_plane_init, keypoint_dropout, seed, who)
+    options, warnings = options or LoadOptions(), list[str]()
+    return _problem(read_upstream(Path(path), warnings).first(options.max_frames), options, warnings)
 
 
-def _problem(
-    recording: Recording,
-    warnings: list[str],
-    fps: float | None,
-    body_model: Path | None,
-    ground_plane_init: FloorMethod,
-    keypoint_dropout: float,
-    seed: int,
-    who: PeopleConfig | None,
-) -> Problem:
+def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> Problem:
     """What `load_problem` and `load_sequence` share, once the files are read."""
-    proven = check_cameras(recording)
-    if not recording.camera_bodies:
+    proven = check_cameras(clip)
+    if not clip.camera_bodies:
         # whoever has no camera bodies is a body of the world, and turns about the pelvis, which its skeleton tells
-        recording = carried_into_cameras(recording, _bodies(recording.world_bodies, body_model, []))
-    everybody = recording.camera_bodies.keys()
-    recording = (who or PeopleConfig()).of(recording)
-    cameras, people = recording.cameras, tuple(recording.camera_bodies)
-    bodies = _bodies(recording.camera_bodies, body_model, warnings)
-    of = correspondences(recording.tracks.format_name, len(bodies.parents)) if recording.tracks.format_name else ()
-    keypoints = _keypoints(recording, of, keypoint_dropout, seed)
-    if recording.alpha is not None and body_model is None:
-        bodies = sized(recording, bodies, keypoints, of, warnings)
-    start, tells_scale = checked_start(recording, bodies, keypoints, of, proven, warnings)
+        clip = carried_into_cameras(clip, _bodies(clip.world_bodies, options.body_model, []))
+    everybody = clip.camera_bodies.keys()
+    clip = options.who.of(clip)
+    cameras, people = clip.cameras, tuple(clip.camera_bodies)
+    bodies = _bodies(clip.camera_bodies, options.body_model, warnings)
+    of = correspondences(clip.tracks.format_name, len(bodies.parents)) if clip.tracks.format_name else ()
+    keypoints = _keypoints(clip, of, options.keypoint_dropout, options.seed)
+    if clip.alpha is not None and options.body_model is None:
+        bodies = sized(clip, bodies, keypoints, of, warnings)
+    start, tells_scale = checked_start(clip, bodies, keypoints, of, proven, warnings)
     keypoints[..., 2] *= start.seen[..., None]
 
     placed = _placed(start.joints(bodies), keypoints, of, cameras.intrinsics)
     pixels = _pixels(placed, keypoints, of, cameras.intrinsics)
-    depth = sample_depth(recording, people, pixels, start.seen, bystanders=everybody - set(people))
-    depth = DepthSamples(depth.depth, depth.confidence, np.concatenate([depth.scene, recording.cloud]))
-    found = _scale_and_floor(recording, bodies, placed, start.seen & tells_scale[:, None], depth, ground_plane_init, seed, warnings)
+    depth = sample_depth(clip, people, pixels, start.seen, bystanders=everybody - set(people))
+    depth = DepthSamples(depth.depth, depth.confidence, np.concatenate([depth.scene, clip.cloud]))
+    found = _scale_and_floor(clip, bodies, placed, start.seen & tells_scale[:, None], depth, options, warnings)
     estimate, alive = world_start(start, cameras.w2c, found.alpha, found.plane)
-    if fps is None and cameras.fps is None:
-        warnings.append(f"{cameras.source}: no file says how many frames a second; {_FPS:g} are assumed, else give input.fps")
-    scale_known = recording.alpha is not None and not keypoints[..., 2].any() and not depth.confidence.any()
+    if options.fps is None and cameras.fps is None:
+        warnings.append(f"{cameras.source}: no file says how many frames a second; {USUAL_FPS:g} are assumed, else give input.fps")
+    scale_known = clip.alpha is not None and not keypoints[..., 2].any() and not depth.confidence.any()
     if scale_known:
         warnings.append(f"{cameras.source}: neither keypoints nor depth tell the scale, so it stays as it is")
     # a frame whose camera is trusted less says less; a clip of equal trust is taken as it is
@@ -136,7 +99,7 @@ def _problem(
     return Problem(
         person_ids=people,
         frame_ids=tuple(cameras.frame_ids.tolist()),
-        fps=fps or cameras.fps or _FPS,
+        fps=options.fps or cameras.fps or USUAL_FPS,
         alive=torch.from_numpy(alive),
         visible=torch.from_numpy(start.seen),
         cameras=Cameras(
@@ -150,7 +113,7 @@ def _problem(
             keypoints=torch.from_numpy(keypoints[..., :2].copy()),
             keypoint_confidence=torch.from_numpy(keypoints[..., 2] * trust[:, None]),
             keypoint_joints=tuple(pair.joints for pair in of),
-            keypoint_error=placement_error(recording.tracks.format_name),
+            keypoint_error=placement_error(clip.tracks.format_name),
             joint_depth=torch.from_numpy(depth.depth),
             joint_depth_confidence=torch.from_numpy(np.where(found.consistent, depth.confidence * trust[:, None], 0)),
             floor_points=torch.from_numpy(thinned(found.floor_points).copy()),
@@ -171,14 +134,14 @@ def _bodies(people: Mapping[int, BodyTrack], body_model: Path | None, warnings: 
     return assemble([recover(track, of, model, warnings) for track in tracks], [track.betas for track in tracks], of)
 
 
-def _keypoints(recording: Recording, of: tuple[Correspondence, ...], dropout: float, seed: int) -> np.ndarray:
+def _keypoints(clip: UpstreamClip, of: tuple[Correspondence, ...], dropout: float, seed: int) -> np.ndarray:
     """(P, T, K, 3) pixels and confidence of what is observed, a share of each frame dropped."""
     if not 0 <= dropout < 1:
         raise UserError(f"keypoint_dropout is {dropout}; a share of at least 0 and below 1 is expected")
-    frames, people = recording.cameras.frame_ids, tuple(recording.camera_bodies)
+    frames, people = clip.cameras.frame_ids, tuple(clip.camera_bodies)
     points = np.zeros((len(people), len(frames), len(of), 3))
     for p, person in enumerate(people):
-        for frame, row in recording.tracks.keypoints.get(person, {}).items():
+        for frame, row in clip.tracks.keypoints.get(person, {}).items():
             if frames[0] <= frame <= frames[-1]:
                 points[p, frame - frames[0]] = observed(row, of)
     if dropout and len(of):
@@ -218,35 +181,34 @@ class _ScaleAndFloor:
 
 
 def _scale_and_floor(
-    recording: Recording,
+    clip: UpstreamClip,
     bodies: Bodies,
     placed: np.ndarray,
     seen: np.ndarray,
     depth: DepthSamples,
-    method: FloorMethod,
-    seed: int,
+    options: LoadOptions,
     warnings: list[str],
 ) -> _ScaleAndFloor:
     """The metric scale and the floor, which need each other: the floor's points are found about feet that stand at the scale.
 
     People and frames that are not in `seen` (P, T) have no say in either, and no sample of theirs is consistent.
     """
-    w2c, heights = recording.cameras.w2c, bodies.height.numpy()
+    w2c, heights = clip.cameras.w2c, bodies.height.numpy()
     by_bodies = from_bodies(placed[..., 2], depth.depth, depth.confidence * seen[..., None], bodies.thickness.numpy())
     alpha, by_floor = by_bodies.alpha, (np.nan, np.inf)
-    source = recording.cameras.source
-    if recording.alpha is not None:
-        alpha = recording.alpha
+    source = clip.cameras.source
+    if clip.alpha is not None:
+        alpha = clip.alpha
     elif not np.isfinite(alpha):
         warnings.append(f"{source}: no depth inside any person's mask; stage 1 is taken to be metric")
         alpha = 1.0
     for _ in range(_ROUNDS):
         world = to_world(placed, scaled(w2c, alpha))
-        up = up_direction(world, seen) if recording.up is None else recording.up
+        up = up_direction(world, seen) if clip.up is None else clip.up
         feet = soles(world, heights, up, seen)
         points = floor_candidates(depth.scene * alpha, feet, up, _FLOOR_BAND)
-        plane = ransac_plane(points, up, _FLOOR_INLIER, seed)
-        if recording.alpha is None and plane is not None and np.isfinite(by_bodies.alpha):
+        plane = ransac_plane(points, up, _FLOOR_INLIER, options.seed)
+        if clip.alpha is None and plane is not None and np.isfinite(by_bodies.alpha):
             by_floor = from_floor(placed, seen, heights, w2c, plane / [1, 1, 1, alpha])
             alpha = combined([(by_bodies.alpha, by_bodies.error), by_floor])
     if np.isfinite(by_floor[0]) and abs(np.log(by_floor[0] / by_bodies.alpha)) > _DISAGREEMENT:
@@ -254,5 +216,5 @@ def _scale_and_floor(
             f"{source}: the bodies say that stage 1's unit is {by_bodies.alpha:.3f} m, the floor says {by_floor[0]:.3f} m; "
             "the scale is uncertain"
         )
-    floor = ground_plane(method, feet, points, up, _FLOOR_INLIER, seed)
+    floor = ground_plane(options.ground_plane_init, feet, points, up, _FLOOR_INLIER, options.seed)
     return _ScaleAndFloor(alpha, floor, by_bodies.consistent, points / alpha)

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from pose_priors.configs.base import Config, UserError
 from pose_priors.refinement.formats.bodies import BodyTrack
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 
 
-class PeopleConfig(Config):
+class PersonSelection(Config):
     """Who is refined; by default everybody."""
 
     person_ids: list[int] | None = Field(None, min_length=1)
@@ -32,14 +32,14 @@ class PeopleConfig(Config):
         longest = sorted(set(wanted), key=lambda person: (-len(bodies[person].frames), person))
         return sorted(longest[:most])
 
-    def of(self, recording: Recording) -> Recording:
-        """The recording with the bodies of the chosen alone; boxes, keypoints and masks of the others still say where nobody else is."""
-        chosen = self.choose(recording.camera_bodies)
-        if len(chosen) == len(recording.camera_bodies):
-            return recording
-        camera, world = recording.camera_bodies, recording.world_bodies
+    def of(self, clip: UpstreamClip) -> UpstreamClip:
+        """The clip with the bodies of the chosen alone; boxes, keypoints and masks of the others still say where nobody else is."""
+        chosen = self.choose(clip.camera_bodies)
+        if len(chosen) == len(clip.camera_bodies):
+            return clip
+        camera, world = clip.camera_bodies, clip.world_bodies
         return replace(
-            recording,
+            clip,
             camera_bodies={person: camera[person] for person in chosen},
             world_bodies={person: world[person] for person in chosen if person in world},
         )

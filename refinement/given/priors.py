@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pose_priors.configs.base import UserError
 from pose_priors.priors import MotionPrior, Prior, load_prior
 
 
-def load_priors(body: str | Path | None, hands: str | Path | None, motion: str | Path | None) -> dict[str, Any]:
-    """The priors in checkpoints, by the names of `Stage5Refiner`'s arguments; None where no path is given.
+@dataclass(frozen=True)
+class Priors:
+    """What poses and motions are like, frozen; None where nothing says so.
+
+    Attributes:
+        body: a prior of the body's poses.
+        hands: of the hands'.
+        motion: of motions.
+    """
+
+    body: Prior | None = None
+    hands: Prior | None = None
+    motion: MotionPrior | None = None
+
+
+def load_priors(body: str | Path | None = None, hands: str | Path | None = None, motion: str | Path | None = None) -> Priors:
+    """The priors in checkpoints.
 
     Raises:
         UserError: if one cannot be loaded, or is a prior of motions where one of poses is needed, or the other way round.
     """
-    found = {}
-    for key, name, path, kind in (
-        ("body_prior", "prior.body", body, Prior),
-        ("hand_prior", "prior.hands", hands, Prior),
-        ("motion_prior", "motion_prior.path", motion, MotionPrior),
-    ):
-        found[key] = None if path is None else load_prior(path)
-        if path is not None and not isinstance(found[key], kind):
-            wanted, given = ("a motion prior", "a pose prior") if kind is MotionPrior else ("a pose prior", "a motion prior")
-            raise UserError(f"{name}={path}: {given} ({type(found[key]).__name__}), where {wanted} is needed; give another checkpoint")
-    return found
+    return Priors(_of_poses("prior.body", body), _of_poses("prior.hands", hands), _of_motions("motion_prior.path", motion))
+
+
+def _of_poses(key: str, path: str | Path | None) -> Prior | None:
+    found = None if path is None else load_prior(path)
+    if found is None or isinstance(found, Prior):
+        return found
+    raise UserError(f"{key}={path}: a motion prior ({type(found).__name__}), where a pose prior is needed; give another checkpoint")
+
+
+def _of_motions(key: str, path: str | Path | None) -> MotionPrior | None:
+    found = None if path is None else load_prior(path)
+    if found is None or isinstance(found, MotionPrior):
+        return found
+    raise UserError(f"{key}={path}: a pose prior ({type(found).__name__}), where a motion prior is needed; give another checkpoint")

@@ -135,7 +135,7 @@ class Problem:
         visible: (P, T) bool, frames on which stage 3 saw the person.
         warnings: one line for each fault that was found in the input and mended.
         scale_known: whether alpha0 is kept: the tool that made the cameras is metric, and nothing that was seen could tell better.
-        padding: frames at the end that were added to reach a shared length, see `refinement.padding`; nobody is alive on them.
+        padding: frames at the end that were added to reach a shared length, see `solve.padding`; nobody is alive on them.
     """
 
     person_ids: tuple[int, ...]

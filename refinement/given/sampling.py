@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 
 from pose_priors.body.pinhole import pixel_centres, to_world, unproject
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 
 _WINDOW = 0.004  # half the sampling window, as a share of the image's width: 5 px of 1280, a third of a wrist at 5 m
 _SCENE_GRID = 24  # points of the scene across the image's width, on each frame
@@ -33,7 +33,7 @@ class DepthSamples:
 
 
 def sample_depth(
-    recording: Recording, people: tuple[int, ...], pixels: np.ndarray, seen: np.ndarray, bystanders: Collection[int] = ()
+    clip: UpstreamClip, people: tuple[int, ...], pixels: np.ndarray, seen: np.ndarray, bystanders: Collection[int] = ()
 ) -> DepthSamples:
     """Reads every depth map and mask once.
 
@@ -45,37 +45,37 @@ def sample_depth(
     """
     depth, confidence = np.zeros(pixels.shape[:-1]), np.zeros(pixels.shape[:-1])
     scene = []
-    cameras = recording.cameras
+    cameras = clip.cameras
     for t, frame in enumerate(cameras.frame_ids.tolist()):
-        if (found := recording.depth.read(frame)) is None:
+        if (found := clip.depth.read(frame)) is None:
             continue
         values, weight = found
         occupied = np.zeros(values.shape, bool)
         for person in bystanders:
-            occupied |= person_region(recording, person, frame, values.shape)
+            occupied |= person_region(clip, person, frame, values.shape)
         for p, person in enumerate(people):
             if not seen[p, t]:
                 continue
-            mask = person_region(recording, person, frame, values.shape)
+            mask = person_region(clip, person, frame, values.shape)
             occupied |= mask
             inner = _eroded(mask) & np.isfinite(values)
             depth[p, t], confidence[p, t] = _at_pixels(values, weight, inner, pixels[p, t], cameras.image_size)
         scene.append(_scene_points(values, occupied, cameras.intrinsics[t], cameras.w2c[t], cameras.image_size))
-    recording.depth.close()
-    recording.masks.close()
+    clip.depth.close()
+    clip.masks.close()
     return DepthSamples(depth, confidence, np.concatenate(scene) if scene else np.zeros((0, 3)))
 
 
-def person_region(recording: Recording, person: int, frame: int, shape: tuple[int, int]) -> np.ndarray:
+def person_region(clip: UpstreamClip, person: int, frame: int, shape: tuple[int, int]) -> np.ndarray:
     """(h, w) bool on a grid over the image: the person's mask, or the box where there is no mask; empty where there is neither."""
-    mask = recording.masks.read(person, frame)
+    mask = clip.masks.read(person, frame)
     if mask is not None:
         rows, columns = ((np.arange(n) + 0.5) / n for n in shape)
         return mask[np.ix_((rows * mask.shape[0]).astype(int), (columns * mask.shape[1]).astype(int))]
     region = np.zeros(shape, bool)
-    box = recording.tracks.boxes.get(person, {}).get(frame)
+    box = clip.tracks.boxes.get(person, {}).get(frame)
     if box is not None:
-        scale = np.array([shape[1], shape[0]] * 2) / np.array([*recording.cameras.image_size] * 2)
+        scale = np.array([shape[1], shape[0]] * 2) / np.array([*clip.cameras.image_size] * 2)
         x0, y0, x1, y1 = np.rint(box * scale).astype(int).clip(0)
         region[y0:y1, x0:x1] = True
     return region

@@ -9,7 +9,7 @@ import torch
 
 from pose_priors.body.anthropometry import heights, thickness
 from pose_priors.body.builtin import STATURE
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.keypoints import Correspondence
 from pose_priors.refinement.given.problem import Bodies
 from pose_priors.refinement.given.rays import fitted, rays_through
@@ -32,16 +32,16 @@ class Sizing:
     shift: np.ndarray
 
 
-def sized(recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple[Correspondence, ...], warnings: list[str]) -> Bodies:
+def sized(clip: UpstreamClip, bodies: Bodies, keypoints: np.ndarray, of: tuple[Correspondence, ...], warnings: list[str]) -> Bodies:
     """The skeletons of a tool's people who come without joints, as large as their keypoints say at the distances that the tool says.
 
     Args:
-        recording: of a tool whose scale is known, and with it how far away people are.
+        clip: of a tool whose scale is known, and with it how far away people are.
         bodies: the skeletons of its camera bodies, built-in ones where a body has no joints.
         keypoints: (P, T, K, 3) pixels and confidence; of: what each observes.
         warnings: takes a line for each person who was sized.
     """
-    people, cameras = recording.camera_bodies, recording.cameras
+    people, cameras = clip.camera_bodies, clip.cameras
     start = arranged(people, tuple(people), cameras.frame_ids, bodies)
     joints = start.joints(bodies)
     rest, root = bodies.rest_joints.numpy().copy(), bodies.root_offset.numpy().copy()

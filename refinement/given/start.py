@@ -12,7 +12,7 @@ from pose_priors.body.interpolation import lerp_missing, slerp_missing
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.pinhole import to_camera, to_world
 from pose_priors.refinement.formats.bodies import BodyTrack, with_joints
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.keypoints import Correspondence
 from pose_priors.refinement.given.checks import Residual, check_camera_bodies, check_world_body, pixel_residuals
 from pose_priors.refinement.given.problem import Bodies, Estimate
@@ -60,22 +60,22 @@ def _pelvis(body: BodyTrack, root_offset: np.ndarray) -> np.ndarray:
     return body.transl if body.transl_is_pelvis else body.transl + root_offset
 
 
-def carried_into_cameras(recording: Recording, bodies: Bodies) -> Recording:
-    """A recording of people in the world alone, with the same people in the axes of each frame's camera.
+def carried_into_cameras(clip: UpstreamClip, bodies: Bodies) -> UpstreamClip:
+    """A clip of people in the world alone, with the same people in the axes of each frame's camera.
 
     Args:
         bodies: the skeletons of its people, which say where the pelvis stands that a body turns about.
     """
-    cameras, people = recording.cameras, {}
-    unit = recording.alpha or 1.0
-    for (person, body), root in zip(recording.world_bodies.items(), bodies.root_offset.numpy(), strict=True):
+    cameras, people = clip.cameras, {}
+    unit = clip.alpha or 1.0
+    for (person, body), root in zip(clip.world_bodies.items(), bodies.root_offset.numpy(), strict=True):
         w2c = scaled(cameras.w2c, unit)[body.frames - cameras.frame_ids[0]]
         pose = body.pose.copy()
         pose[:, 0] = (Rotation.from_matrix(w2c[:, :3, :3]) * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
         pelvis = to_camera(_pelvis(body, root)[:, None], w2c)[:, 0]
         joints = None if body.joints is None else to_camera(body.joints, w2c)
         people[person] = replace(body, pose=pose, transl=pelvis, joints=joints, transl_is_pelvis=True)
-    return replace(recording, camera_bodies=people, world_bodies={})
+    return replace(clip, camera_bodies=people, world_bodies={})
 
 
 def turned(people: PosedPeople, rotation: np.ndarray, pelvis: np.ndarray) -> PosedPeople:
@@ -88,7 +88,7 @@ def turned(people: PosedPeople, rotation: np.ndarray, pelvis: np.ndarray) -> Pos
 
 
 def checked_start(
-    recording: Recording, bodies: Bodies, keypoints: np.ndarray, of: tuple[Correspondence, ...], proven: bool, warnings: list[str]
+    clip: UpstreamClip, bodies: Bodies, keypoints: np.ndarray, of: tuple[Correspondence, ...], proven: bool, warnings: list[str]
 ) -> tuple[PosedPeople, np.ndarray]:
     """The people in the axes of each frame's camera: as stage 4 has them where it fits what was seen, else as stage 3 has them.
 
@@ -100,22 +100,22 @@ def checked_start(
     Raises:
         UserError: as `checks.check_camera_bodies`.
     """
-    cameras, people = recording.cameras, tuple(recording.camera_bodies)
-    start = arranged(recording.camera_bodies, people, cameras.frame_ids, bodies)
-    boxes = _boxes(recording, people)
-    residuals = {person: _residual(recording, start.seen[p], keypoints[p], of, boxes[p]) for p, person in enumerate(people)}
+    cameras, people = clip.cameras, tuple(clip.camera_bodies)
+    start = arranged(clip.camera_bodies, people, cameras.frame_ids, bodies)
+    boxes = _boxes(clip, people)
+    residuals = {person: _residual(clip, start.seen[p], keypoints[p], of, boxes[p]) for p, person in enumerate(people)}
     heights = {person: _usual_height(boxes[p], keypoints[p], cameras.image_size) for p, person in enumerate(people)}
     joints = dict(zip(people, start.joints(bodies), strict=True))
-    reference, wrong = check_camera_bodies(recording, joints, residuals, heights, warnings)
+    reference, wrong = check_camera_bodies(clip, joints, residuals, heights, warnings)
 
-    world = arranged(recording.world_bodies, people, cameras.frame_ids, bodies)
+    world = arranged(clip.world_bodies, people, cameras.frame_ids, bodies)
     carried = turned(world, cameras.w2c[:, :3, :3], to_camera(world.pelvis[:, :, None], cameras.w2c)[:, :, 0])
     pose, pelvis = start.pose.copy(), start.pelvis.copy()
     for p, person in enumerate(people):
-        if person not in recording.world_bodies:
+        if person not in clip.world_bodies:
             continue
         there = np.where(world.seen[p, :, None, None], world.joints(bodies)[p], np.nan)
-        if check_world_body(recording, person, there, residuals[person], reference[person], proven, warnings):
+        if check_world_body(clip, person, there, residuals[person], reference[person], proven, warnings):
             rows = world.seen[p] & start.seen[p]
             pose[p, rows], pelvis[p, rows] = carried.pose[p, rows], carried.pelvis[p, rows]
     fits = np.array([person not in wrong for person in people])
@@ -151,11 +151,11 @@ def scaled(w2c: np.ndarray, alpha: float) -> np.ndarray:
     return out
 
 
-def _boxes(recording: Recording, people: tuple[int, ...]) -> np.ndarray:
+def _boxes(clip: UpstreamClip, people: tuple[int, ...]) -> np.ndarray:
     """(P, T, 4) corners, nan where there is no box."""
-    frames = recording.cameras.frame_ids.tolist()
+    frames = clip.cameras.frame_ids.tolist()
     none = np.full(4, np.nan)
-    return np.array([[recording.tracks.boxes.get(person, {}).get(frame, none) for frame in frames] for person in people])
+    return np.array([[clip.tracks.boxes.get(person, {}).get(frame, none) for frame in frames] for person in people])
 
 
 def _usual_height(boxes: np.ndarray, keypoints: np.ndarray, image_size: tuple[int, int]) -> float:
@@ -168,12 +168,12 @@ def _usual_height(boxes: np.ndarray, keypoints: np.ndarray, image_size: tuple[in
     return float(np.nanmedian(heights))
 
 
-def _residual(recording: Recording, seen: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence, ...], boxes: np.ndarray) -> Residual:
+def _residual(clip: UpstreamClip, seen: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence, ...], boxes: np.ndarray) -> Residual:
     def residual(joints: np.ndarray, intrinsics: np.ndarray) -> float:
         rows = seen & np.isfinite(joints).all((1, 2))
         if not rows.any():
             return np.nan
-        found = pixel_residuals(joints[rows], intrinsics[rows], keypoints[rows], of, boxes[rows], recording.cameras.image_size)
+        found = pixel_residuals(joints[rows], intrinsics[rows], keypoints[rows], of, boxes[rows], clip.cameras.image_size)
         return float(np.nanmedian(found)) if np.isfinite(found).any() else np.nan
 
     return residual

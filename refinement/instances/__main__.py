@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pose_priors.configs.base import UserError
@@ -75,7 +75,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _at_least(smallest: int) -> type[int]:
+def _at_least(smallest: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         if not text.isdecimal() or int(text) < smallest:
             raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {smallest}")

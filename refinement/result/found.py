@@ -12,7 +12,7 @@ from pose_priors.refinement.result.write import RESULTS
 
 
 @dataclass(frozen=True)
-class Result:
+class RefinedSequence:
     """One refined sequence.
 
     Attributes:
@@ -30,7 +30,7 @@ class Result:
         return next((path for path in self.candidates if is_sequence(path)), None)
 
 
-def find_results(root: Path, inputs: Path | None = None) -> list[Result]:
+def find_results(root: Path, inputs: Path | None = None) -> list[RefinedSequence]:
     """The refined sequences of a folder, by name, however `refine.py` left them. Only folders are listed, no file is opened.
 
     They lie in `5_refinement` of each sequence's own folder, or, with `output.path`, in a folder of each sequence's name. The folder itself
@@ -52,10 +52,10 @@ def find_results(root: Path, inputs: Path | None = None) -> list[Result]:
     if (alone := _refined(root)) is not None:
         home = root.parent if root.name == REFINED else root
         found = (*given.get(home.name, ()), *([] if inputs is None else [inputs]), *_by_name(home.parent)[home.name])
-        results.append(Result(home.name, alone, found))
+        results.append(RefinedSequence(home.name, alone, found))
     for path in sorted(path for path in root.iterdir() if path.is_dir() and path.name != REFINED and not path.name.startswith(".")):
         if (refined := _refined(path)) is not None:
-            results.append(Result(path.name, refined, (*given.get(path.name, ()), *inside[path.name])))
+            results.append(RefinedSequence(path.name, refined, (*given.get(path.name, ()), *inside[path.name])))
     if not results:
         holds = listed([path.name for path in sorted(root.iterdir())]) or "nothing"
         raise UserError(f"{root}: no refined sequence, neither NAME/{REFINED}/{RESULTS} nor NAME/{RESULTS}; it holds {holds}")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pose_priors.body.layout import layout
 from pose_priors.body.skeleton import index_of
 
 NUM_JOINTS = 22
@@ -28,7 +29,7 @@ CHUNK = 100
 
 _MM = 1e3
 FEET = [index_of(f"{side}_{joint}") for joint in ("ankle", "foot") for side in ("left", "right")]
-"""Ankles and feet, ascending, whose sliding is measured."""
+"""Ankles and feet, ascending: the joints that contacts are written of, in their order, and whose sliding is measured."""
 _TOES = [index_of(f"{side}_foot") for side in ("left", "right")]
 _STILL_M = 0.010  # a foot that moves less in a frame is in contact
 _SHORTEST_PATH_M = 1.0  # RTE is a share of the path, which means nothing for those who stay where they are
@@ -41,11 +42,29 @@ class Track:
 
     Attributes:
         frames: (n,) frame numbers, strictly increasing.
-        joints: (n, 22, 3) metres, world.
+        joints: (n, J, 3) metres, world; J is 22, 24 or 55. What is scored has the 22 of `body`.
     """
 
     frames: np.ndarray
     joints: np.ndarray
+
+    @property
+    def body(self) -> Track:
+        """The same of the joints that are scored."""
+        return Track(self.frames, self.joints[:, :NUM_JOINTS])
+
+    def row(self, frame: int) -> int | None:
+        """Which row is of a frame, None if none is."""
+        at = int(np.searchsorted(self.frames, frame))
+        return at if at < len(self.frames) and self.frames[at] == frame else None
+
+    def bones(self, frame: int) -> np.ndarray | None:
+        """(J - 1, 2, 3) from each joint's parent to the joint; None where the person is not there."""
+        row = self.row(frame)
+        if row is None:
+            return None
+        joints = self.joints[row]
+        return np.stack([joints[list(layout(len(joints)).parents[1:])], joints[1:]], 1)
 
 
 def align(source: np.ndarray, target: np.ndarray, with_scale: bool = True) -> tuple[float, np.ndarray, np.ndarray]:
@@ -70,7 +89,8 @@ def align(source: np.ndarray, target: np.ndarray, with_scale: bool = True) -> tu
 def moved(points: np.ndarray, similarity: tuple[float, np.ndarray, np.ndarray]) -> np.ndarray:
     """Points (..., 3) under a similarity s, R, t."""
     scale, rotation, shift = similarity
-    return scale * points @ rotation.T + shift
+    there: np.ndarray = scale * points @ rotation.T + shift
+    return there
 
 
 def abs_mpjpe(joints: np.ndarray, truth: np.ndarray) -> float:

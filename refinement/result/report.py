@@ -1,9 +1,8 @@
-"""A refined clip against the truth: which joints are compared, and the table that is printed."""
+"""A refined clip against the truth: people before and after, and the table that is printed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,44 +17,12 @@ from pose_priors.figures.drawing import PAPER_DPI, draw_scene
 from pose_priors.figures.scenes import draw_paths
 from pose_priors.refinement.formats.bodies import read_bodies
 from pose_priors.refinement.formats.cameras import read_cameras
-from pose_priors.refinement.formats.files import Arrays, existing_file, existing_folder
-from pose_priors.refinement.result.metrics import NUM_JOINTS, Track, distance_error, person_metrics, scale_error_percent
+from pose_priors.refinement.formats.files import existing_folder
+from pose_priors.refinement.result.metrics import NUM_JOINTS, Track, distance_error, scale_error_percent
+from pose_priors.refinement.result.people import people_in, read_person
+from pose_priors.refinement.result.truth import Truth, read_truth
 
 _DECIMALS = 2
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What is true of a clip.
-
-    Attributes:
-        joints: (P, T, 22, 3) metres, in the axes of stage 1's world; P people in ascending order of their ids, T frames from 0 on.
-        visible: (P, T) bool, whether stage 3 could see the person.
-        ground_plane: (4,) up-facing unit normal n and d with n.x + d = 0.
-        alpha: metric = alpha * stage 1.
-        fps: frames a second.
-    """
-
-    joints: np.ndarray
-    visible: np.ndarray
-    ground_plane: np.ndarray
-    alpha: float
-    fps: float
-
-
-def read_truth(path: Path) -> Truth:
-    """The truth in an npz with `joints`, `visible`, `ground_plane`, `alpha`, `fps`. Raises `UserError` if one is missing or misshaped."""
-    arrays = Arrays(existing_file(path, "the truth of the scene"))
-    joints, visible, plane = (arrays.need(name) for name in ("joints", "visible", "ground_plane"))
-    alpha, fps = (arrays.need(name) for name in ("alpha", "fps"))
-    if joints.ndim != 4 or joints.shape[2] < NUM_JOINTS or joints.shape[3] != 3:
-        raise UserError(f"{path}: 'joints' has shape {joints.shape}; (people, frames, {NUM_JOINTS} or more, 3) is expected")
-    if visible.shape != joints.shape[:2] or plane.size != 4 or alpha.size != 1 or fps.size != 1:
-        raise UserError(
-            f"{path}: 'visible' {visible.shape}, 'ground_plane' {plane.shape}, 'alpha' {alpha.shape}, 'fps' {fps.shape}; "
-            f"{joints.shape[:2]}, (4,), () and () are expected beside joints {joints.shape}"
-        )
-    return Truth(joints[:, :, :NUM_JOINTS].astype(float), visible.astype(bool), plane.reshape(4).astype(float), float(alpha), float(fps))
 
 
 def read_before(scene: Path, warnings: list[str]) -> list[Track]:
@@ -75,20 +42,8 @@ def read_before(scene: Path, warnings: list[str]) -> list[Track]:
 def read_after(refined: Path) -> tuple[list[Track], float]:
     """The people of a refinement in ascending order of their ids, and its scale."""
     existing_folder(refined, "a refinement (stage 5)")
-    tracks, alpha = [], float("nan")
-    folders = {int(path.name.removeprefix("person_")): path for path in refined.glob("person_*") if path.name[7:].isdigit()}
-    for _, folder in sorted(folders.items()):
-        path = folder / "smpl_params_refined.npz"
-        arrays = Arrays(existing_file(path, "a refined person"))
-        joints, frames = arrays.need("joints").astype(float), arrays.need("frame_ids").astype(int)
-        if joints.ndim != 3 or joints.shape[1] < NUM_JOINTS or not 0 < len(joints) == len(frames) or not np.isfinite(joints).all():
-            raise UserError(
-                f"{path}: 'joints' has shape {joints.shape} for {len(frames)} frames; ({len(frames)}, {NUM_JOINTS} or more, 3), finite, "
-                "is expected"
-            )
-        tracks.append(Track(frames, joints[:, :NUM_JOINTS]))
-        alpha = float(arrays.need("scale_alpha"))
-    return tracks, alpha
+    people = [read_person(refined, person) for person in people_in(refined)]
+    return [person.track.body for person in people], people[-1].scale_alpha if people else float("nan")
 
 
 def evaluate_scene(scene: Path, truth_path: Path, refined: Path | None, output: Path | None) -> dict[str, Any]:
@@ -107,7 +62,7 @@ def evaluate_scene(scene: Path, truth_path: Path, refined: Path | None, output: 
     after, alpha = read_after(refined or scene / "5_refinement")
     for tracks, source in ((before, scene / "3_pose_estimation"), (after, refined or scene / "5_refinement")):
         _check(tracks, truth, source, truth_path)
-    metrics = compare(before, after, alpha, truth)
+    metrics = before_and_after(before, after, alpha, truth)
     _print_table(
         metrics, f"{scene.name}: {len(before)} people, {truth.joints.shape[1]} frames; distances in mm unless the name says otherwise"
     )
@@ -121,27 +76,22 @@ def evaluate_scene(scene: Path, truth_path: Path, refined: Path | None, output: 
     return metrics
 
 
-def compare(before: Sequence[Track], after: Sequence[Track], alpha: float, truth: Truth) -> dict[str, Any]:
-    """The metrics of both, for each person and on average over people who have them; see `refinement.metrics`."""
+def before_and_after(before: Sequence[Track], after: Sequence[Track], alpha: float, truth: Truth) -> dict[str, Any]:
+    """The metrics of both, for each person and on average over people who have them; see `metrics.person_metrics`."""
     people = [
-        {name: _scored(track, truth, p) for name, track in (("before", b), ("after", a))}
+        {name: truth.score(track, p) for name, track in (("before", b), ("after", a))}
         for p, (b, a) in enumerate(zip(before, after, strict=True))
     ]
     out: dict[str, Any] = {}
     for name, tracks, scale in (("before", before, 1.0), ("after", after, alpha)):
         scores = [person[name] for person in people]
-        found = {key: [score[key] for score in scores if score[key] is not None] for key in scores[0]}
+        found = {key: [value for score in scores if (value := score[key]) is not None] for key in scores[0]}
         out[name] = {key: float(np.mean(values)) if values else None for key, values in found.items()} | {
             "distance_error_mm": distance_error(tracks, [truth.joints[p, track.frames] for p, track in enumerate(tracks)]),
             "scale_error_percent": scale_error_percent(scale, truth.alpha),
             "coverage_percent": 100 * sum(len(track.frames) for track in tracks) / truth.visible.size,
         }
     return out | {"people": people}
-
-
-def _scored(track: Track, truth: Truth, p: int) -> dict[str, float | None]:
-    visible = truth.visible[p, track.frames]
-    return person_metrics(track, truth.joints[p, track.frames], visible, truth.ground_plane, truth.fps)
 
 
 def _check(tracks: Sequence[Track], truth: Truth, source: Path, truth_path: Path) -> None:

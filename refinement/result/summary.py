@@ -1,17 +1,15 @@
-"""What comes out of a refinement, and how it went."""
+"""From the module of a refinement, once it is done, to what comes out."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from pose_priors.priors.base import Prior
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.result.write import Refined
+from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
@@ -20,21 +18,6 @@ from pose_priors.refinement.solve.terms import PosePrior, Smoothness
 
 # A delta above this fraction of its bound is stuck there.
 _STUCK = 0.9
-
-
-@dataclass(frozen=True)
-class RefinementOutput:
-    """What comes out.
-
-    Attributes:
-        state: bodies, floor and scale.
-        results: the content of `refinement_results.json`.
-        metrics: of `optimization_metrics.json`: per sub-stage and term the history over iterations.
-    """
-
-    state: Refined
-    results: dict[str, Any]
-    metrics: dict[str, Any]
 
 
 def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
@@ -62,17 +45,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
     num_betas = problem.bodies.shape_directions.shape[-1]
     if num_betas:
         betas[:, :num_betas] += scene.shape
-    state = Refined(
-        global_orient=scene.rotvec[:, :, 0],
-        body_pose=scene.rotvec[:, :, 1:],
-        pelvis=scene.joints[:, :, 0],
-        betas=betas,
-        joints=scene.joints,
-        contacts=detect_contacts(scene, problem, module.motion),  # those that the last sub-stage held still are older than its outcome
-        ground_plane=torch.cat([scene.normal, scene.offset[None]]),
-        scale_alpha=alpha,
-        scale_delta=delta,
-    )
+    contacts = detect_contacts(scene, problem, module.motion)  # those that the last sub-stage held still are older than its outcome
     results = {
         "status": "success" if all(math.isfinite(report.losses["total"][-1]) for report in module.reports.values()) else "failed",
         "num_people": len(problem.person_ids),
@@ -95,7 +68,19 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
         "seconds": seconds,
         "sub_stages": {name: dataclasses.asdict(report) for name, report in module.reports.items()},
     }
-    return RefinementOutput(state, results, metrics)
+    return RefinementOutput(
+        global_orient=scene.rotvec[:, :, 0],
+        body_pose=scene.rotvec[:, :, 1:],
+        pelvis=scene.joints[:, :, 0],
+        betas=betas,
+        joints=scene.joints,
+        contacts=contacts,
+        ground_plane=torch.cat([scene.normal, scene.offset[None]]),
+        scale_alpha=alpha,
+        scale_delta=delta,
+        results=results,
+        metrics=metrics,
+    )
 
 
 @torch.no_grad()

@@ -29,9 +29,9 @@ from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.bodies import BodyTrack, read_bodies
 from pose_priors.refinement.formats.cameras import CameraTrack, read_cameras
 from pose_priors.refinement.formats.files import existing_folder
-from pose_priors.refinement.formats.tools.multi_tram import read_recording
+from pose_priors.refinement.formats.tools.multi_tram import read_clip
 from pose_priors.refinement.given.checks import check_cameras
-from pose_priors.refinement.given.people import PeopleConfig
+from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.skeletons import recover
 from pose_priors.refinement.result.write import WRITING
 
@@ -66,9 +66,7 @@ def to_world_space(
     stage4_dir: Path,
     *,
     stage2_dir: Path | None = None,
-    body_model: Path | None = None,
-    who: PeopleConfig | None = None,
-    max_frames: int | None = None,
+    options: LoadOptions | None = None,
     digest: str = "",
 ) -> dict[str, Any]:
     """Carries the people of stage 3 into the world and writes the folder of stage 4, which `load_problem` reads.
@@ -79,18 +77,16 @@ def to_world_space(
 
     Args:
         stage2_dir: masks, with which the depth maps can prove the direction of the cameras; None to take it as stage 1 says.
-        body_model: a file or folder in smplx's format, for bodies that come without joints.
-        who: who is carried; everybody where it is None.
-        digest: kept in the metadata, see `refinement.digest`.
+        options: who is carried, and on how many frames; `body_model` in it is for bodies that come without joints.
+        digest: kept in the metadata, see `batch.digest`.
     Returns:
         The content of `metadata.json`.
     Raises:
         UserError: if a stage is missing or wrong, the cameras contradict the depth maps, or the folder cannot be written to.
     """
-    warnings: list[str] = []
-    cameras, bodies = _read(Path(stage1_dir), stage2_dir, Path(stage3_dir), max_frames, warnings)
-    bodies = {person: bodies[person] for person in (who or PeopleConfig()).choose(bodies)}
-    people = {person: carried(body, cameras, body_model, warnings) for person, body in bodies.items()}
+    options, warnings = options or LoadOptions(), list[str]()
+    cameras, bodies = _read(Path(stage1_dir), stage2_dir, Path(stage3_dir), options.max_frames, warnings)
+    people = {person: carried(bodies[person], cameras, options.body_model, warnings) for person in options.who.choose(bodies)}
     about = {
         "status": "success",
         "num_people": len(people),
@@ -127,12 +123,13 @@ def _read(
     stage1_dir: Path, stage2_dir: Path | None, stage3_dir: Path, max_frames: int | None, warnings: list[str]
 ) -> tuple[CameraTrack, dict[int, BodyTrack]]:
     if stage2_dir is not None:
-        recording = read_recording(stage1_dir, Path(stage2_dir), stage3_dir, None, max_frames, warnings)
-        check_cameras(recording)
-        return recording.cameras, recording.camera_bodies
+        clip = read_clip(stage1_dir, Path(stage2_dir), stage3_dir, None, max_frames, warnings)
+        check_cameras(clip)
+        return clip.cameras, clip.camera_bodies
     cameras = read_cameras(stage1_dir, warnings)
     existing_folder(stage3_dir, "pose estimation (stage 3)")
-    bodies, _ = read_bodies(stage3_dir, "camera", cameras.frame_ids, faults := [], {})
+    faults: list[str] = []
+    bodies, _ = read_bodies(stage3_dir, "camera", cameras.frame_ids, faults, {})
     if not bodies:
         raise UserError(f"{stage3_dir}: no person could be read; {faults[0] if faults else 'there are no folders person_<id>'}")
     warnings += faults
@@ -148,7 +145,8 @@ def _posed(body: BodyTrack, body_model: Path | None, warnings: list[str]) -> np.
     model = None if body_model is None else load_joint_model(Path(body_model), len(body.betas), kinds)
     skeleton = recover(body, of, model, warnings)
     posed, _ = forward_kinematics(torch.from_numpy(body.pose), torch.from_numpy(skeleton.rest), of.parents)
-    return posed.numpy() + (body.transl + skeleton.root)[:, None]
+    joints: np.ndarray = posed.numpy() + (body.transl + skeleton.root)[:, None]
+    return joints
 
 
 def _write(folder: Path, people: Mapping[int, WorldBody], cameras: CameraTrack, about: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.result.output import RefinementOutput
 
 RESULTS, METRICS = "refinement_results.json", "optimization_metrics.json"
 """What came out, and how it went."""
@@ -30,39 +30,12 @@ _PARTS = {"jaw_pose": slice(22, 23), "leye_pose": slice(23, 24), "reye_pose": sl
 }
 
 
-@dataclass(frozen=True)
-class Refined:
-    """The people after the refinement; tensors on any device, of any float type.
-
-    Attributes:
-        global_orient: (P, T, 3) world.
-        body_pose: (P, T, J - 1, 3).
-        pelvis: (P, T, 3) metres, world.
-        betas: (P, B).
-        joints: (P, T, J, 3) metres, world.
-        contacts: (P, T, C) in [0, 1], how surely each of C joints rests on the floor.
-        ground_plane: (4,) up-facing unit normal n and d with n.x + d = 0, metric.
-        scale_alpha: metric = scale_alpha * stage 1.
-        scale_delta: scale_alpha = alpha0 (1 + scale_delta).
-    """
-
-    global_orient: Tensor
-    body_pose: Tensor
-    pelvis: Tensor
-    betas: Tensor
-    joints: Tensor
-    contacts: Tensor
-    ground_plane: Tensor
-    scale_alpha: float
-    scale_delta: float
-
-
 def person_file(folder: Path, person: int) -> Path:
     """One person's file in the folder of stage 5."""
     return folder / f"person_{person:03d}" / "smpl_params_refined.npz"
 
 
-def write_result(output_dir: Path, problem: Problem, refined: Refined, results: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+def write_result(output_dir: Path, problem: Problem, refined: RefinementOutput) -> None:
     """Writes `person_<id>/smpl_params_refined.npz`, `refinement_results.json` and `optimization_metrics.json`.
 
     They are made in a folder beside the final ones and take their places only when all are complete; an earlier result stays until then,
@@ -71,8 +44,7 @@ def write_result(output_dir: Path, problem: Problem, refined: Refined, results: 
     Args:
         output_dir: made if it does not exist.
         problem: what was refined.
-        refined: the outcome; each person's rows from the first to the last frame it was seen on are written.
-        results: content of `refinement_results.json`; metrics: of `optimization_metrics.json`. NaN is written as null.
+        refined: what came out; each person's rows from the first to the last frame it was seen on are written. NaN is written as null.
     Raises:
         UserError: if a pose, a joint or the scale is not finite, or the folder cannot be written to.
     """
@@ -90,8 +62,8 @@ def write_result(output_dir: Path, problem: Problem, refined: Refined, results: 
                 path = person_file(new, person)
                 path.parent.mkdir()
                 np.savez(path, allow_pickle=False, **arrays)
-            (new / METRICS).write_text(_json(metrics))
-            (new / RESULTS).write_text(_json(results))
+            (new / METRICS).write_text(_json(refined.metrics))
+            (new / RESULTS).write_text(_json(refined.results))
             _exchange(new, old, output_dir)
     except OSError as error:
         raise UserError(f"{output_dir}: cannot be written ({error.strerror or error}); give a folder that can be in output.path") from error
@@ -121,7 +93,7 @@ def _exchange(new: Path, old: Path, target: Path) -> None:
         raise
 
 
-def _arrays(problem: Problem, refined: Refined, p: int) -> dict[str, np.ndarray]:
+def _arrays(problem: Problem, refined: RefinementOutput, p: int) -> dict[str, np.ndarray]:
     """The content of one person's file."""
     rows = torch.nonzero(problem.alive[p])[:, 0]
     body = _numpy(refined.body_pose[p, rows.to(refined.body_pose.device)])
@@ -151,7 +123,7 @@ def _arrays(problem: Problem, refined: Refined, p: int) -> dict[str, np.ndarray]
     }
 
 
-def _root_offset(problem: Problem, refined: Refined, p: int) -> np.ndarray:
+def _root_offset(problem: Problem, refined: RefinementOutput, p: int) -> np.ndarray:
     """smplx's J0 at the refined shape: transl is the pelvis less it."""
     offset, directions = (
         value[min(p, len(value) - 1)].cpu() for value in (problem.bodies.root_offset, problem.bodies.root_shape_directions)

@@ -1,4 +1,4 @@
-"""Recordings of refinements: `python -m refinement.record results/my_video`, then `rerun results/my_video/5_refinement/my_video.rrd`.
+"""Recordings of refinements: `pose-priors record results/my_video`, then `rerun results/my_video/5_refinement/my_video.rrd`.
 
 The one module that imports rerun, and only when a recording is made.
 """
@@ -17,14 +17,14 @@ from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.writing import written_aside
 from pose_priors.priors import Prior
 from pose_priors.refinement.given.priors import load_priors
-from pose_priors.refinement.result.found import Result, find_results
+from pose_priors.refinement.result.found import RefinedSequence, find_results
 from pose_priors.refinement.show import recording_shapes as shapes
 from pose_priors.refinement.show import recording_style as style
 from pose_priors.refinement.show.recording_data import RecordingData, read_recording_data
 from pose_priors.refinement.show.recording_drawing import Drawing
 from pose_priors.refinement.show.recording_files import recording_files, replaced
 from pose_priors.refinement.show.recording_pictures import encoded
-from pose_priors.refinement.show.review_scene import Person
+from pose_priors.refinement.show.review_scene import ShownPerson
 
 if TYPE_CHECKING:
     import rerun.blueprint as rrb
@@ -45,7 +45,7 @@ def require_rerun() -> None:
 
 
 def write_recordings(
-    result: Result,
+    result: RefinedSequence,
     output: Path | None = None,
     *,
     prior: Prior | None = None,
@@ -133,7 +133,7 @@ def _draw(paths: Sequence[Path], data: RecordingData, num_points: int) -> None:
         drawing.stream.disconnect()  # writes the footer, without which a file is damaged
 
 
-def _blueprint(data: RecordingData, people: Sequence[Person]) -> rrb.Blueprint:
+def _blueprint(data: RecordingData, people: Sequence[ShownPerson]) -> rrb.Blueprint:
     import rerun.blueprint as rrb
 
     eye, target, up = shapes.viewpoint(data)
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         raise UserError(f"--points {options.points}: a number of at least 1 is expected")
     require_rerun()
     found = [result for folder in options.results for result in find_results(folder, options.input)]
-    prior = load_priors(options.prior, None, None)["body_prior"]
+    prior = load_priors(body=options.prior).body
     looks = {"prior": prior, "body_model": options.body_model, "images": options.images, "num_points": options.points}
     files: list[Path] = []
     failed: list[str] = []

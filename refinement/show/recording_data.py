@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,22 @@ import torch
 
 from pose_priors.body.layout import layout
 from pose_priors.body.pinhole import project, to_camera, to_world
-from pose_priors.body.skeleton import NUM_JOINTS, PARTS
+from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.body.smplx_files import load_surface
 from pose_priors.body.surface import Surface
 from pose_priors.configs.base import UserError
 from pose_priors.priors import Prior
 from pose_priors.priors.evaluation.attribution import nll_per_joint
-from pose_priors.refinement.formats.files import Arrays, read_json
-from pose_priors.refinement.result.found import Result
-from pose_priors.refinement.result.write import METRICS, RESULTS, person_file
+from pose_priors.refinement.formats.files import read_json
+from pose_priors.refinement.result.found import RefinedSequence
+from pose_priors.refinement.result.metrics import Track
+from pose_priors.refinement.result.people import RefinedPerson, read_person
+from pose_priors.refinement.result.write import METRICS, RESULTS
 from pose_priors.refinement.show.recording_pictures import find_images, greys, read_picture, shown_depths
-from pose_priors.refinement.show.review_scene import Motion, Person, ReviewScene, load_scene
+from pose_priors.refinement.show.review_scene import ReviewScene, ShownPerson, load_scene
 
 _NLL_RATE = 3.0  # poses a second that the prior judges; those between are like them
 _NLL_DRAWS = 12
-_SMPL_POSE = 69
-_ROWS = {"global_orient": [0], "body_pose": list(PARTS["body"]), "jaw_pose": [22], "leye_pose": [23], "reye_pose": [24]} | {
-    f"{hand}_pose": list(PARTS[hand]) for hand in ("left_hand", "right_hand")
-}
-_NEEDED = ("global_orient", "body_pose")
 
 
 @dataclass(frozen=True)
@@ -99,9 +96,9 @@ class RecordingData:
 
     def views(self, num_points: int) -> Iterator[View]:
         """What the camera saw, frame by frame; of each depth map at most `num_points` points, evenly spread."""
-        recording, shown = self.scene.recording, None
+        clip, shown = self.scene.clip, None
         for at, frame in enumerate(self.cameras.frames.tolist()):
-            found = None if recording is None else recording.depth.read(frame)
+            found = None if clip is None else clip.depth.read(frame)
             picture, points, colours = read_picture(self.images.get(frame)), np.zeros((0, 3)), None
             if found is not None:
                 points = self.scene.depth_points(frame, max(1, math.ceil(math.sqrt(found[0].size / num_points))))
@@ -113,7 +110,7 @@ class RecordingData:
             if picture is not None or len(points):
                 yield View(frame, picture, points, colours)
 
-    def skin(self, person: Person) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def skin(self, person: ShownPerson) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Vertices, metres, world, and their normals, (m, V, 3) both, of a person on the rows of `after`, some rows at a time; nothing
         without a body model."""
         if self.surface is not None:
@@ -123,14 +120,14 @@ class RecordingData:
 
     def cloud(self, num_points: int) -> np.ndarray:
         """(N, 3) metres, world: at most `num_points` of the points that stage 1 has of the whole scene; N may be 0."""
-        if self.scene.recording is None:
+        if self.scene.clip is None:
             return np.zeros((0, 3))
-        points = self.scene.recording.cloud * self.scene.alpha
+        points = self.scene.clip.cloud * self.scene.alpha
         return points[:: max(1, -(-len(points) // num_points))]
 
 
 def read_recording_data(
-    result: Result, prior: Prior | None = None, images: Path | None = None, body_model: Path | None = None
+    result: RefinedSequence, prior: Prior | None = None, images: Path | None = None, body_model: Path | None = None
 ) -> RecordingData:
     """Reads what is small of a result and of its input; pictures and depth maps are read when they are asked for.
 
@@ -142,20 +139,20 @@ def read_recording_data(
         UserError: if the result or the body model cannot be read, or `images` holds none.
     """
     scene = _within_result(load_scene(result))
-    files = {person.person: Arrays(person_file(result.refined, person.person)) for person in scene.people}
-    poses = {p.person: _pose(files[p.person], len(p.after.frames)) for p in scene.people}
-    betas = {person: arrays.need("betas").astype(float).ravel() for person, arrays in files.items()}
+    people = [read_person(result.refined, person.person) for person in scene.people]
+    poses = {person.person: _in_smplx_order(person.pose) for person in people}
+    betas = {person.person: person.betas for person in people}
     kinds = ("smpl", "smplx", "smplh") if scene.people[0].after.joints.shape[1] == 24 else ("smplx", "smplh", "smpl")
-    clip = range(scene.frames[0], scene.frames[1] + 1) if scene.recording is None else scene.recording.cameras.frame_ids.tolist()
+    frames = range(scene.frames[0], scene.frames[1] + 1) if scene.clip is None else scene.clip.cameras.frame_ids.tolist()
     return RecordingData(
         name=result.name,
         scene=scene,
         poses=poses,
         betas=betas,
         nll={} if prior is None else _nll(poses, scene, prior),
-        cameras=_cameras(files, scene),
+        cameras=_cameras(people, scene),
         surface=None if body_model is None else load_surface(body_model, max(map(len, betas.values())), kinds),
-        images=find_images(images, result.source(), list(clip)),
+        images=find_images(images, result.source(), list(frames)),
         losses=_losses(result.refined / METRICS),
         results=read_json(result.refined / RESULTS),
     )
@@ -164,31 +161,21 @@ def read_recording_data(
 def _within_result(scene: ReviewScene) -> ReviewScene:
     """Without what the input has before and after the frames that were refined."""
 
-    def cut(motion: Motion | None) -> Motion | None:
+    def cut(motion: Track | None) -> Track | None:
         if motion is None:
             return None
         kept = (motion.frames >= scene.frames[0]) & (motion.frames <= scene.frames[1])
-        return Motion(motion.frames[kept], motion.joints[kept]) if kept.any() else None
+        return Track(motion.frames[kept], motion.joints[kept]) if kept.any() else None
 
     return replace(scene, people=tuple(replace(person, before=cut(person.before)) for person in scene.people))
 
 
-def _pose(arrays: Arrays, num_frames: int) -> np.ndarray:
-    """(n, 55, 3) rotation vectors in SMPL-X order; zero for joints that the body lacks."""
-    pose = np.zeros((num_frames, NUM_JOINTS, 3))
-    for name, joints in _ROWS.items():
-        found = arrays.need(name) if name in _NEEDED else arrays.get(name)
-        if found is None:
-            continue
-        width = 3 * len(joints)
-        # SMPL's bodies have two joints more, its hand stubs
-        wanted = {(num_frames, width)} | ({(num_frames, _SMPL_POSE)} if name == "body_pose" else set())
-        if found.shape not in wanted or not np.isfinite(found).all():
-            raise UserError(
-                f"{arrays.path}: {name!r} has shape {found.shape}; ({num_frames}, {width}), finite, is expected; refine the sequence again"
-            )
-        pose[:, joints] = found[:, :width].reshape(num_frames, -1, 3)
-    return pose
+def _in_smplx_order(pose: np.ndarray) -> np.ndarray:
+    """(n, 55, 3) of (n, 22 | 24 | 55, 3) rotation vectors; zero for joints that the body lacks. SMPL's hand stubs are none of SMPL-X's."""
+    out = np.zeros((len(pose), NUM_JOINTS, 3))
+    known = NUM_JOINTS if pose.shape[1] == NUM_JOINTS else 22
+    out[:, :known] = pose[:, :known]
+    return out
 
 
 def _nll(poses: Mapping[int, np.ndarray], scene: ReviewScene, prior: Prior) -> dict[int, np.ndarray]:
@@ -209,23 +196,16 @@ def _nll(poses: Mapping[int, np.ndarray], scene: ReviewScene, prior: Prior) -> d
     return found
 
 
-def _cameras(files: Mapping[int, Arrays], scene: ReviewScene) -> CameraPath:
+def _cameras(people: Sequence[RefinedPerson], scene: ReviewScene) -> CameraPath:
     """From the people's files, which are metric; several people say the same of a frame."""
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    for person in scene.people:
-        arrays, n = files[person.person], len(person.after.frames)
-        poses, lenses = arrays.need("camera_w2c").astype(float), arrays.need("intrinsics").astype(float)
-        if poses.shape != (n, 4, 4) or lenses.shape != (n, 3, 3) or not np.isfinite([poses.sum(), lenses.sum()]).all():
-            raise UserError(
-                f"{arrays.path}: 'camera_w2c' has shape {poses.shape}, 'intrinsics' {lenses.shape}; {(n, 4, 4)} and {(n, 3, 3)}, finite, "
-                "are expected; refine the sequence again"
-            )
-        found |= zip(person.after.frames.tolist(), zip(poses, lenses, strict=True), strict=True)
+    for person in people:
+        found |= zip(person.track.frames.tolist(), zip(person.w2c, person.intrinsics, strict=True), strict=True)
     frames = sorted(found)
     w2c, intrinsics = (np.stack(part) for part in zip(*(found[frame] for frame in frames), strict=True))
     # without the input the picture is taken to lie evenly round its principal point
     around = tuple(np.rint(2 * intrinsics[0, :2, 2]).astype(int).tolist())
-    size = around if scene.recording is None else scene.recording.cameras.image_size
+    size = around if scene.clip is None else scene.clip.cameras.image_size
     pose = np.tile(np.eye(4), (len(frames), 1, 1))
     pose[:, :3, :3] = w2c[:, :3, :3].transpose(0, 2, 1)
     pose[:, :3, 3] = to_world(np.zeros((len(frames), 1, 3)), w2c)[:, 0]
@@ -249,4 +229,5 @@ def _colours_at(points: np.ndarray, picture: np.ndarray, cameras: CameraPath, at
     height, width = picture.shape[:2]
     pixels = project(to_camera(points, np.linalg.inv(cameras.T_world_camera[at])), cameras.intrinsics[at])
     cell = np.floor(np.nan_to_num(pixels) * [width / cameras.image_size[0], height / cameras.image_size[1]]).astype(int)
-    return picture[cell[:, 1].clip(0, height - 1), cell[:, 0].clip(0, width - 1)]
+    colours: np.ndarray = picture[cell[:, 1].clip(0, height - 1), cell[:, 0].clip(0, width - 1)]
+    return colours

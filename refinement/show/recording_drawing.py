@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from pose_priors.body.skeleton import JOINT_NAMES
+from pose_priors.refinement.result.metrics import FEET, Track
 from pose_priors.refinement.show import recording_shapes as shapes
 from pose_priors.refinement.show import recording_style as style
 from pose_priors.refinement.show.recording_data import RecordingData, View
-from pose_priors.refinement.show.review_scene import CONTACT_JOINTS, Motion, Person
+from pose_priors.refinement.show.review_scene import ShownPerson
 
 _CLOUD_POINTS = 20000
 
@@ -21,7 +22,7 @@ class Drawing:
     """One recording that is being made.
 
     Args:
-        rr: rerun, which enters through `refinement.record`.
+        rr: rerun, which enters through `show.record`.
         stream: of rerun, which writes the file.
         data: what there is to show.
     """
@@ -55,7 +56,7 @@ class Drawing:
             times = [rr.TimeColumn("iteration", sequence=iterations)]
             self.stream.send_columns(f"losses/{term}/{stage}", times, rr.Scalars.columns(scalars=values))
 
-    def draw_person(self, person: Person) -> None:
+    def draw_person(self, person: ShownPerson) -> None:
         """Before and after, contacts, skin, and how much they shake."""
         name, colour = f"person_{person.person:03d}", style.person_colour(self.data.scene.people.index(person))
         after = f"world/{name}/after"
@@ -71,18 +72,18 @@ class Drawing:
             self._clear(f"world/{name}/before", motion.frames)
             self._draw_shake(f"shake/{name}/before", motion, f"{person.person} before", style.BEFORE, style.CURVES["before"])
 
-    def _draw_bones(self, entity: str, motion: Motion, colours: np.ndarray, radii: np.ndarray) -> None:
+    def _draw_bones(self, entity: str, motion: Track, colours: np.ndarray, radii: np.ndarray) -> None:
         lines = shapes.bones(motion.joints).astype(np.float32)
         strips = self.rr.LineStrips3D.columns(strips=lines.reshape(-1, 2, 3)).partition([lines.shape[1]] * len(lines))
         self._send(f"{entity}/bones", motion.frames, strips, self.rr.LineStrips3D.columns(colors=colours, radii=radii))
 
-    def _draw_shake(self, entity: str, motion: Motion, name: str, colour: tuple[int, int, int], width: float) -> None:
+    def _draw_shake(self, entity: str, motion: Track, name: str, colour: tuple[int, int, int], width: float) -> None:
         frames, values = shapes.acceleration(motion, self.data.scene.fps)
         self.stream.log(entity, self.rr.SeriesLines(names=name, colors=colour, widths=width), static=True)
         self._send(entity, frames, self.rr.Scalars.columns(scalars=values))
         self._clear(entity, frames)
 
-    def _draw_joints(self, entity: str, person: Person, colour: tuple[int, int, int]) -> None:
+    def _draw_joints(self, entity: str, person: ShownPerson, colour: tuple[int, int, int]) -> None:
         """Balls, and the number above the head."""
         points, joints = self.rr.Points3D, person.after.joints.astype(np.float32)
         frames, n = person.after.frames, len(joints)
@@ -93,10 +94,10 @@ class Drawing:
         number = points.columns(positions=shapes.above(joints, self.data.scene), labels=words, show_labels=[True] * n)
         self._send(f"{entity}/name", frames, number, self._same(n, colour, style.HIDDEN_M))
 
-    def _draw_contacts(self, entity: str, person: Person) -> None:
+    def _draw_contacts(self, entity: str, person: ShownPerson) -> None:
         points, rests = self.rr.Points3D, person.contacts >= style.SURE
-        feet, n = person.after.joints[:, list(CONTACT_JOINTS)].astype(np.float32), len(rests)
-        names = np.broadcast_to([JOINT_NAMES[joint] for joint in CONTACT_JOINTS], rests.shape)
+        feet, n = person.after.joints[:, FEET].astype(np.float32), len(rests)
+        names = np.broadcast_to([JOINT_NAMES[joint] for joint in FEET], rests.shape)
         balls = points.columns(positions=feet[rests], labels=names[rests].tolist()).partition(rests.sum(1))
         look = self._same(n, style.CONTACT, style.CONTACT_M)
         self._send(entity, person.after.frames, balls, look, points.columns(show_labels=[False] * n))
@@ -104,9 +105,10 @@ class Drawing:
     def _same(self, num_rows: int, colour: tuple[int, int, int], radius: float) -> Iterable[Any]:
         """One colour and one radius for all points of each row. What is static would be there without points where nobody is."""
         colours = np.tile(np.array(colour, np.uint8), (num_rows, 1))
-        return self.rr.Points3D.columns(colors=colours, radii=np.full(num_rows, radius))
+        columns: Iterable[Any] = self.rr.Points3D.columns(colors=colours, radii=np.full(num_rows, radius))
+        return columns
 
-    def _draw_skin(self, entity: str, person: Person, colour: tuple[int, int, int]) -> None:
+    def _draw_skin(self, entity: str, person: ShownPerson, colour: tuple[int, int, int]) -> None:
         mesh, surface, start = self.rr.Mesh3D, self.data.surface, 0
         if surface is None:
             return

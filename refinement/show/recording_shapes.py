@@ -7,8 +7,9 @@ import numpy as np
 from pose_priors.body.layout import layout
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import UserError
+from pose_priors.refinement.result.metrics import Track
 from pose_priors.refinement.show.recording_data import RecordingData
-from pose_priors.refinement.show.review_scene import Motion, ReviewScene
+from pose_priors.refinement.show.review_scene import ReviewScene
 
 _NUM_BODY = 22
 _HEAD, _OVERHEAD_M = 15, 0.3
@@ -27,7 +28,7 @@ def bones(joints: np.ndarray) -> np.ndarray:
     return np.stack([joints[:, list(layout(joints.shape[1]).parents[1:])], joints[:, 1:]], 2)
 
 
-def acceleration(motion: Motion, fps: float) -> tuple[np.ndarray, np.ndarray]:
+def acceleration(motion: Track, fps: float) -> tuple[np.ndarray, np.ndarray]:
     """How a person shakes: frames (m,) and the mean over the body's joints of their acceleration in m/s^2 (m,), where a frame has both its
     neighbours."""
     frames, joints = motion.frames, motion.joints[:, :_NUM_BODY]

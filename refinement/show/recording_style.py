@@ -6,7 +6,7 @@ import numpy as np
 
 from pose_priors.refinement.show.recording_data import RecordingData
 from pose_priors.refinement.show.recording_shapes import joint_names
-from pose_priors.refinement.show.review_scene import Person
+from pose_priors.refinement.show.review_scene import ShownPerson
 
 PEOPLE = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (0, 114, 178))
 """Okabe and Ito, "Color Universal Design" (2008), by person, in turn; numbers above the heads say the same."""
@@ -40,13 +40,13 @@ def person_colour(place: int) -> tuple[int, int, int]:
     return PEOPLE[place % len(PEOPLE)]
 
 
-def bone_look(person: Person, colour: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+def bone_look(person: ShownPerson, colour: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Colours (n, 4) uint8 with opacity and radii (n,) in metres, a row for each frame: thin and pale where nobody sees the person."""
     opacity = np.where(person.seen, 255, HIDDEN_ALPHA)
     return np.column_stack([np.tile(colour, (len(opacity), 1)), opacity]).astype(np.uint8), np.where(person.seen, AFTER_M, HIDDEN_M)
 
 
-def joint_look(person: Person, nll: np.ndarray | None, colour: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def joint_look(person: ShownPerson, nll: np.ndarray | None, colour: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Colours (n, J, 4) uint8, radii (n, J) in metres and n J labels that say the same of the joints: dark blue and small where a joint is
     plausible, yellow and large where it is not. Joints without a judgement have the person's colour."""
     shape = person.after.joints.shape[:2]

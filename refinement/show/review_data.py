@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import alone, written_aside
@@ -90,7 +90,8 @@ def _read(path: Path) -> dict[str, Mark]:
             for row in filter(None, table):
                 if fault := _fault(row, header, marks):
                     raise UserError(_malformed(path, table.line_num, fault))
-                marks[row[0]] = Mark(*row)
+                sequence, verdict, *rest = row
+                marks[sequence] = Mark(sequence, cast(Verdict, verdict), *rest)  # `_fault` has looked at it
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not readable as a table ({error}); mend it, or move it away to start anew") from error
     return marks

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pose_priors.refinement.show.review_scene import CONTACT_JOINTS, Person, ReviewScene
+from pose_priors.refinement.result.metrics import FEET
+from pose_priors.refinement.show.review_scene import ReviewScene, ShownPerson
 
 LEGEND = (
     "Solid and thick: after. Dashed and thin: before. Number: the tracker's id of a person. Diamond on the floor: a foot in contact. "
@@ -64,7 +65,8 @@ def dashed(segments: np.ndarray) -> np.ndarray:
     at = np.arange(0, 2 * _DASHES, 2)
     ends = np.stack([at, at + 1], -1) / (2 * _DASHES - 1)
     start, along = segments[:, :1], segments[:, 1:] - segments[:, :1]
-    return (start[:, None] + ends[None, :, :, None] * along[:, None]).reshape(-1, 2, 3)
+    pieces: np.ndarray = start[:, None] + ends[None, :, :, None] * along[:, None]
+    return pieces.reshape(-1, 2, 3)
 
 
 def view_of(scene: ReviewScene) -> View:
@@ -146,7 +148,7 @@ class Drawing:
             self._points("contacts", np.concatenate(touching) if touching else np.zeros((0, 3)))
             self._points("depth", scene.depth_points(shown.frame, shown.step) if shown.depth else np.zeros((0, 3)))
 
-    def _show_person(self, person: Person, shown: Shown) -> None:
+    def _show_person(self, person: ShownPerson, shown: Shown) -> None:
         name, there = f"/person_{person.person:03d}", shown.people[person.person]
         after = person.after.bones(shown.frame) if there and shown.after else None
         before = person.before.bones(shown.frame) if there and shown.before and person.before is not None else None
@@ -179,10 +181,11 @@ class Drawing:
                 client.camera.up_direction, client.camera.position, client.camera.look_at = view.up, view.eye, view.target
 
 
-def contact_points(person: Person, frame: int, plane: np.ndarray) -> np.ndarray:
+def contact_points(person: ShownPerson, frame: int, plane: np.ndarray) -> np.ndarray:
     """(N, 3) where a person's feet rest on the floor on a frame, on the floor."""
     row = person.after.row(frame)
     if row is None:
         return np.zeros((0, 3))
-    feet = person.after.joints[row, list(CONTACT_JOINTS)][person.contacts[row] > _SURE]
-    return feet - (feet @ plane[:3] + plane[3])[:, None] * plane[:3]
+    feet = person.after.joints[row, FEET][person.contacts[row] > _SURE]
+    below: np.ndarray = feet - (feet @ plane[:3] + plane[3])[:, None] * plane[:3]
+    return below

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.result.found import Result
+from pose_priors.refinement.result.found import RefinedSequence
 from pose_priors.refinement.show.review_data import Verdict, Verdicts
 from pose_priors.refinement.show.review_drawing import LEGEND, Drawing, Shown
 from pose_priors.refinement.show.review_markup import BEHAVIOUR, plain
@@ -31,7 +31,7 @@ class ReviewPage:
         verdicts: on them, and where new ones go.
     """
 
-    def __init__(self, server: Any, results: Sequence[Result], verdicts: Verdicts) -> None:
+    def __init__(self, server: Any, results: Sequence[RefinedSequence], verdicts: Verdicts) -> None:
         self._server, self._results, self._verdicts = server, list(results), verdicts
         self._drawing = Drawing(server)
         self._scene: ReviewScene | None = None
@@ -85,7 +85,7 @@ class ReviewPage:
     @property
     def about(self) -> str:
         """What the page says of the sequence at hand, in Markdown."""
-        return self._about.content
+        return str(self._about.content)
 
     @property
     def frame(self) -> int:
@@ -154,7 +154,7 @@ class ReviewPage:
         for box in self._people.values():
             box.remove()
         self._people = {}
-        usable = scene is not None and scene.recording is not None
+        usable = scene is not None and scene.clip is not None
         self._before.disabled = not usable
         self._depth.disabled = self._step.disabled = scene is None or not scene.has_depth
         first, last = (0, 1) if scene is None else scene.frames
@@ -165,7 +165,7 @@ class ReviewPage:
             return
         with self._people_folder:
             for person in scene.people:
-                box = self._server.gui.add_checkbox(f"Person {person.person}", True)
+                box = self._server.gui.add_checkbox(f"ShownPerson {person.person}", True)
                 box.on_update(lambda _: self._draw())
                 self._people[person.person] = box
 

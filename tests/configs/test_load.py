@@ -10,8 +10,9 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from pose_priors.configs.base import Config, UserError
-from pose_priors.configs.load import CONFIG_DIR, available_configs, load_config, validate
+from pose_priors.configs.load import CONFIG_DIR, available_configs, load_config
 from pose_priors.configs.schema import ExperimentConfig, MotionExperimentConfig, load_experiment
+from pose_priors.configs.validation import validate
 
 
 class Circle(Config):

@@ -11,20 +11,21 @@ from scenes import Clip
 
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.result.write import Refined, write_result
+from pose_priors.refinement.result.output import RefinementOutput
+from pose_priors.refinement.result.write import write_result
 
 DELTA = 0.01
 """By which the scale is said to have changed."""
 
 
-def refine_to_truth(clip: Clip) -> tuple[Problem, Refined]:
+def refine_to_truth(clip: Clip, status: str = "success") -> tuple[Problem, RefinementOutput]:
     """A result that stands where the people are, of a start at the clip's own scale; the left foot of everybody carries."""
     problem = load_problem(*clip.stages)
     start, joints = problem.start, torch.from_numpy(clip.joints)
     contacts = torch.zeros(*joints.shape[:2], 4)
     contacts[..., [0, 2]] = 0.9
     contacts[..., [1, 3]] = 0.3
-    state = Refined(
+    output = RefinementOutput(
         global_orient=start.global_orient,
         body_pose=start.body_pose,
         pelvis=joints[:, :, 0],
@@ -34,22 +35,18 @@ def refine_to_truth(clip: Clip) -> tuple[Problem, Refined]:
         ground_plane=torch.from_numpy(clip.plane),
         scale_alpha=clip.alpha * (1 + DELTA),
         scale_delta=DELTA,
+        results={"status": status, "per_person_likelihoods": {str(person): 0.0 for person in problem.person_ids}},
+        metrics={"sub_stages": {}},
     )
-    return problem, state
-
-
-def write_refined(folder: Path, problem: Problem, state: Refined, status: str = "success") -> None:
-    """Writes it as the refinement does."""
-    likelihoods = {str(person): 0.0 for person in problem.person_ids}
-    write_result(folder, problem, state, {"status": status, "per_person_likelihoods": likelihoods}, {"sub_stages": {}})
+    return problem, output
 
 
 def make_results(root: Path, clip: Clip, names: list[str]) -> None:
     """Sequences of the same clip, each with its result in its own folder."""
-    problem, state = refine_to_truth(clip)
+    problem, output = refine_to_truth(clip)
     for name in names:
         shutil.copytree(clip.folder, root / name)
-        write_refined(root / name / "5_refinement", problem, state)
+        write_result(root / name / "5_refinement", problem, output)
 
 
 def spoil(path: Path, **changes: np.ndarray) -> None:

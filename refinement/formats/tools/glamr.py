@@ -14,14 +14,14 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.assembly import camera_track, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.cameras import USUAL_FPS
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Fields, Source
 from pose_priors.refinement.formats.tracks import Tracks
 
 NAME = "GLAMR"
 FILES: tuple[str, ...] = ("grecon/*_seed*.pkl", "*_seed*.pkl")
 BESIDE: tuple[str, ...] = ()
-_FPS = 30.0
 _UP = np.array([0.0, 0.0, 1.0])
 # GLAMR's points that stand for joints of SMPL; its toes, heels and face do not
 _POINT_OF_JOINT = {0: 0, 1: 1, 2: 2, 4: 4, 5: 5, 7: 7, 8: 8, 12: 6, 16: 20, 17: 21, 18: 22, 19: 23, 20: 24, 21: 25}
@@ -33,9 +33,9 @@ def detect(source: Source) -> bool:
     return source.holds(source.file(*FILES), "person_data", "cam_pose")
 
 
-def read(source: Source, warnings: list[str]) -> Recording:
+def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than GLAMR writes."""
-    file = source.file(*FILES)
+    file = source.existing(source.file(*FILES), NAME)
     fields = Fields(source.load(file), str(file))
     w2c = fields.array("cam_pose", "T", 4, 4)
     people = fields.within("person_data")
@@ -59,11 +59,11 @@ def read(source: Source, warnings: list[str]) -> Recording:
     if not known.any():
         raise UserError(f"{file}: no person has a usable 'cam_K' on a frame on which it is seen")
     intrinsics[~known] = np.median(intrinsics[known], 0)
-    cameras = camera_track(f"{file}: 'cam_pose'", w2c[:, :3, :3], w2c[:, :3, 3], intrinsics, inverted=False, fps=_FPS)
+    cameras = camera_track(f"{file}: 'cam_pose'", w2c[:, :3, :3], w2c[:, :3, 3], intrinsics, inverted=False, fps=USUAL_FPS)
     warnings.append(
         f"{file}: GLAMR's world is metric as far as body size tells: the scale starts at 1; it writes no depth maps and no masks"
     )
-    return Recording(
+    return UpstreamClip(
         cameras=cameras,
         tracks=tracks,
         camera_bodies={},

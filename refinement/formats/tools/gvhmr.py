@@ -20,15 +20,15 @@ from scipy.spatial.transform import Rotation
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.assembly import camera_track, people_of, usual_betas
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.cameras import USUAL_FPS
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.readings import Reading, cameras_from_odometry, cameras_from_readings
 from pose_priors.refinement.formats.source import Fields, Source, described
 from pose_priors.refinement.formats.tracks import Tracks
 
 NAME = "GVHMR"
-FILES = ("hmr4d_results.pt",)
-BESIDE = tuple(f"{folder}{name}.pt" for folder in ("", "preprocess/") for name in ("vitpose", "bbx", "slam_results"))
-_FPS = 30.0
+FILES: tuple[str, ...] = ("hmr4d_results.pt",)
+BESIDE: tuple[str, ...] = tuple(f"{folder}{name}.pt" for folder in ("", "preprocess/") for name in ("vitpose", "bbx", "slam_results"))
 _PERSON = 1
 _UP = np.array([0.0, 1.0, 0.0])
 
@@ -38,9 +38,9 @@ def detect(source: Source) -> bool:
     return source.holds(source.file(*FILES), "smpl_params_incam")
 
 
-def read(source: Source, warnings: list[str]) -> Recording:
+def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than GVHMR writes."""
-    file = source.file(*FILES)
+    file = source.existing(source.file(*FILES), NAME)
     fields = Fields(source.load(file), str(file))
     camera, world = fields.within("smpl_params_incam"), fields.within("smpl_params_global")
     pose, orient, transl, betas = _parameters(camera)
@@ -60,13 +60,13 @@ def read(source: Source, warnings: list[str]) -> Recording:
     path = None if odometry is None else _path(source, odometry, num_frames, warnings)
     alpha = 1.0
     if path is None:
-        rotation, translation = cameras_from_readings([reading], num_frames, _FPS, str(file), warnings)
+        rotation, translation = cameras_from_readings([reading], num_frames, USUAL_FPS, str(file), warnings)
     else:
         rotation, translation, alpha = cameras_from_odometry([reading], *path, str(odometry), warnings)
-    cameras = camera_track(str(file), rotation, translation, intrinsics, inverted=True, fps=_FPS)
+    cameras = camera_track(str(file), rotation, translation, intrinsics, inverted=True, fps=USUAL_FPS)
     body = BodyTrack(_PERSON, f"{file}: smpl_params_incam", frames, pose, usual_betas(betas), transl, None)
     warnings.append(f"{file}: GVHMR's bodies are metric; it writes no depth maps and no masks, and one person only")
-    return Recording(
+    return UpstreamClip(
         cameras=cameras,
         tracks=_observed(source, num_frames, warnings),
         camera_bodies=people_of([body], cameras.frame_ids, str(file), warnings),

@@ -21,7 +21,8 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.assembly import camera_track, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.cameras import USUAL_FPS
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.depth import thinned
 from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.formats.source import Fields, Source, rotvecs
@@ -31,7 +32,6 @@ NAME = "VideoMimic MegaHunter"
 FILES: tuple[str, ...] = ("megahunter_*.h5", "gravity_calibrated_megahunter.h5")
 BESIDE: tuple[str, ...] = ()
 _SCENE, _PEOPLE, _FRAMES = "our_pred_world_cameras_and_structure", "our_pred_humans_smplx_params", "person_frame_info_list"
-_FPS = 30.0
 
 
 class PointDepth:
@@ -73,20 +73,20 @@ def detect(source: Source) -> bool:
     if path is None:
         return False
     with _opened(path) as file:
-        return {_SCENE, _PEOPLE} <= file.keys()
+        return {_SCENE, _PEOPLE} <= set(file.keys())
 
 
-def read(source: Source, warnings: list[str]) -> Recording:
+def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than MegaHunter writes."""
-    path = source.only(*FILES)
+    path = source.existing(source.only(*FILES), NAME)
     with _opened(path) as file:
         try:
-            return _recording(path, file, warnings)
+            return _clip(path, file, warnings)
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())}); is the file complete?") from error
 
 
-def _recording(path: Path, file: h5py.File, warnings: list[str]) -> Recording:
+def _clip(path: Path, file: h5py.File, warnings: list[str]) -> UpstreamClip:
     scene, people = _group(file, _SCENE), _group(file, _PEOPLE)
     frames, fps = _numbered(path, list(scene), warnings)
     at = [Fields(_datasets(scene[name], ("cam2world", "intrinsic")), f"{path}: {_SCENE}/{name}") for name in frames.values()]
@@ -103,7 +103,7 @@ def _recording(path: Path, file: h5py.File, warnings: list[str]) -> Recording:
     warnings.append(
         f"{path}: MegaHunter's cameras and points are metric, the scale starts at 1; it writes neither keypoints nor masks of each person"
     )
-    return Recording(
+    return UpstreamClip(
         cameras=cameras,
         depth=PointDepth(path, frames, cameras.w2c),
         tracks=Tracks(),
@@ -126,8 +126,8 @@ def _group(file: h5py.File, name: str) -> h5py.Group:
     return file[name]
 
 
-def _datasets(group: object, names: tuple[str, ...]) -> Mapping[str, np.ndarray]:
-    """The arrays of some names in a group, and the names of all others for errors."""
+def _datasets(group: object, names: tuple[str, ...]) -> Mapping[str, np.ndarray | str]:
+    """The arrays of some names in a group; of one with none of them its names, for errors."""
     if not isinstance(group, h5py.Group):
         return {}
     return {name: np.asarray(group[name]) for name in names if name in group} or dict.fromkeys(group, "")
@@ -141,12 +141,12 @@ def _numbered(path: Path, names: list[str], warnings: list[str]) -> tuple[dict[i
     found = dict(sorted(found.items()))
     steps = set(np.diff(list(found)).tolist())
     if steps <= {1}:
-        return found, _FPS
+        return found, USUAL_FPS
     if len(steps) > 1:
         raise UserError(f"{path}: {_SCENE} has frames at uneven steps of {sorted(steps)}; a clip without holes is expected")
     (step,) = steps
-    warnings.append(f"{path}: every {step}th frame alone was reconstructed; frames are counted from 0, at {_FPS / step:g} a second")
-    return dict(enumerate(found.values())), _FPS / step
+    warnings.append(f"{path}: every {step}th frame alone was reconstructed; frames are counted from 0, at {USUAL_FPS / step:g} a second")
+    return dict(enumerate(found.values())), USUAL_FPS / step
 
 
 def _body(path: Path, file: h5py.File, name: str, number: dict[str, int]) -> BodyTrack:

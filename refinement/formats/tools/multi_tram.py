@@ -16,7 +16,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.refinement.formats.bodies import BodyTrack, read_bodies
 from pose_priors.refinement.formats.cameras import read_cameras
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.depth import DepthMaps
 from pose_priors.refinement.formats.files import existing_folder
 from pose_priors.refinement.formats.masks import Masks
@@ -34,15 +34,15 @@ def detect(source: Source) -> bool:
     return source.path.is_dir() and any((source.path / name).is_dir() for name in STAGES.values())
 
 
-def read(source: Source, warnings: list[str]) -> Recording:
-    """The clip in the stage folders below a sequence's folder. Raises `UserError` as `read_recording` does."""
-    folders = [source.path / name for name in STAGES.values()]
-    return read_recording(*folders[:3], folders[3] if folders[3].is_dir() else None, None, warnings)
+def read(source: Source, warnings: list[str]) -> UpstreamClip:
+    """The clip in the stage folders below a sequence's folder. Raises `UserError` as `read_clip` does."""
+    cameras, tracking, bodies, world = (source.path / STAGES[stage] for stage in (1, 2, 3, 4))
+    return read_clip(cameras, tracking, bodies, world if world.is_dir() else None, None, warnings)
 
 
-def read_recording(
+def read_clip(
     stage1_dir: Path, stage2_dir: Path, stage3_dir: Path, stage4_dir: Path | None, max_frames: int | None, warnings: list[str]
-) -> Recording:
+) -> UpstreamClip:
     """Reads the stage folders of one clip, the first `max_frames` frames of it.
 
     Faults that can be mended are, with a line in `warnings`: a person, a frame or a picture that cannot be read is left out.
@@ -65,7 +65,7 @@ def read_recording(
         warnings += [line for line in faults if line.startswith("person")]
     tracks = read_tracks(stage2_dir, cameras.frame_ids, cameras.image_size, warnings)
     depth = DepthMaps(stage1_dir, cameras.frame_ids, warnings)
-    whole = Recording(
+    whole = UpstreamClip(
         cameras=cameras,
         depth=depth,
         cloud=_cloud(stage1_dir, warnings),

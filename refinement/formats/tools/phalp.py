@@ -19,7 +19,7 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, still_cameras, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Fields, Source, rotvecs
 from pose_priors.refinement.formats.tracks import Tracks
 
@@ -37,12 +37,13 @@ def detect(source: Source) -> bool:
     return bool(frames) and all(isinstance(frame, Mapping) and {"tid", "smpl"} <= frame.keys() for frame in frames)
 
 
-def read(source: Source, warnings: list[str]) -> Recording:
+def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than PHALP writes."""
-    file = source.only(*FILES)
+    file = source.existing(source.only(*FILES), NAME)
     content: Mapping[Any, Any] = source.load(file)
     rows: dict[int, list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]] = {}
-    tracks, ghosts, size = Tracks(), 0, None
+    tracks, ghosts = Tracks(), 0
+    size: tuple[int, int] | None = None
     for order, (key, value) in enumerate(content.items()):
         fields = Fields(value, f"{file}: frame {key}")
         frame = int(fields.array("time")) if "time" in fields else order
@@ -54,7 +55,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
             person = person_id(track, fields.source)
             found = Fields({name: values[at] for name, values in people.items()}, f"{fields.source}, track {person}")
             height, width = (int(n) for n in found.array("size", 2))
-            if size not in (None, (width, height)):
+            if size is not None and size != (width, height):
                 raise UserError(
                     f"{found.source}: an image of {width} x {height} after images of {size[0]} x {size[1]}; one clip has one size"
                 )
@@ -75,15 +76,15 @@ def read(source: Source, warnings: list[str]) -> Recording:
     cameras = camera_track(str(file), *still_cameras(num_frames), intrinsics, inverted=False, image_size=size, first_frame=first)
     bodies = []
     for person, track in rows.items():
-        at, pose, camera, betas = (np.array(column) for column in zip(*track, strict=True))
-        bodies.append(BodyTrack(person, f"{file}: track {person}", at, pose, usual_betas(betas), camera * [1, 1, depth], None))
+        rows_at, poses, places, betas = (np.array(column) for column in zip(*track, strict=True))
+        bodies.append(BodyTrack(person, f"{file}: track {person}", rows_at, poses, usual_betas(betas), places * [1, 1, depth], None))
     warnings.append(
         f"{file}: PHALP knows no camera: one that stands still, of {focal:.0f} px focal length, is taken, and distances are "
         "as uncertain as that; it writes no keypoints and no depth maps, so the scale starts at 1"
     )
     if ghosts:
         warnings.append(f"{file}: {ghosts} rows where the tracker only predicted are left out")
-    return Recording(
+    return UpstreamClip(
         cameras=cameras,
         tracks=tracks,
         camera_bodies=people_of(bodies, cameras.frame_ids, str(file), warnings),

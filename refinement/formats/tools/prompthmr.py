@@ -15,7 +15,7 @@ import numpy as np
 from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import CameraTrack
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Fields, Source, rotvecs
 from pose_priors.refinement.formats.tracks import Tracks
 
@@ -31,9 +31,9 @@ def detect(source: Source) -> bool:
     return source.holds(source.file(*FILES), "people", "camera")
 
 
-def read(source: Source, warnings: list[str]) -> Recording:
+def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than PromptHMR writes."""
-    file = source.file(*FILES)
+    file = source.existing(source.file(*FILES), NAME)
     fields = Fields(source.load(file), str(file))
     people = fields.within("people")
     in_world = "camera_world" in fields and all("smplx_world" in people.within(key) for key in people.content)
@@ -54,7 +54,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
         f"{file}: PromptHMR's cameras are metric, so the scale starts at 1; people are read in the {where}; it writes no depth maps"
     )
     known = people_of(bodies, cameras.frame_ids, str(file), warnings)
-    return Recording(
+    return UpstreamClip(
         cameras=cameras,
         tracks=tracks,
         camera_bodies={} if in_world else known,

@@ -18,7 +18,8 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.assembly import camera_track, people_of, person_id
 from pose_priors.refinement.formats.bodies import BodyTrack
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.cameras import USUAL_FPS
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.files import read_json
 from pose_priors.refinement.formats.source import Fields, Source
 from pose_priors.refinement.formats.tracks import Tracks
@@ -27,7 +28,6 @@ NAME = "SLAHMR"
 _STAGES = ("motion_chunks", "smooth_fit", "root_fit", "init")
 FILES: tuple[str, ...] = (*(f"{stage}/*_world_results.npz" for stage in _STAGES), "*_world_results.npz")
 BESIDE: tuple[str, ...] = ("track_info.json", "../track_info.json")
-_FPS = 30.0
 _VISIBLE = 1
 _SAME_CAMERA = 1e-3
 
@@ -37,9 +37,9 @@ def detect(source: Source) -> bool:
     return source.holds(source.file(*FILES), "root_orient", "pose_body", "cam_R", "cam_t")
 
 
-def read(source: Source, warnings: list[str]) -> Recording:
+def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than SLAHMR writes."""
-    file = source.file(*FILES)
+    file = source.existing(source.file(*FILES), NAME)
     fields = Fields(source.load(file), str(file))
     orient, transl = fields.array("root_orient", "B", "T", 3), fields.array("trans", "B", "T", 3)
     body, betas = fields.array("pose_body", "B", "T", 63), fields.array("betas", "B", None)
@@ -51,7 +51,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
         raise UserError(f"{file}: 'cam_R' and 'cam_t' differ between people; one camera for all is expected")
     fx, fy, cx, cy = fields.array("intrins", 4)
     intrinsics = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    cameras = camera_track(f"{file}: 'cam_R, cam_t'", rotation[0], translation[0], intrinsics, inverted=False, fps=_FPS)
+    cameras = camera_track(f"{file}: 'cam_R, cam_t'", rotation[0], translation[0], intrinsics, inverted=False, fps=USUAL_FPS)
     ids, seen = _tracked(file, fields, num_people, num_frames, warnings)
     bodies = [
         BodyTrack(person, f"{file}: row {row}", rows, pose[row, rows], betas[row], transl[row, rows], None)
@@ -60,7 +60,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
     ]
     scale = f" by world_scale {float(fields.array('world_scale').ravel()[0]):.4g}" if "world_scale" in fields else ""
     warnings.append(f"{file}: SLAHMR's cameras are metric{scale}, so the scale starts at 1; it writes no keypoints, depth maps or masks")
-    return Recording(
+    return UpstreamClip(
         cameras=cameras,
         tracks=Tracks(),
         camera_bodies={},
@@ -76,7 +76,8 @@ def _up(fields: Fields) -> np.ndarray:
     length = np.linalg.norm(plane)
     if not np.isfinite(length) or abs(plane[1]) <= 0.5 * length or length == 0:
         return np.array([0.0, -1.0, 0.0])
-    return -plane / length * np.sign(plane[1])
+    up: np.ndarray = -plane / length * np.sign(plane[1])
+    return up
 
 
 def _tracked(file: Path, fields: Fields, num_people: int, num_frames: int, warnings: list[str]) -> tuple[list[int], np.ndarray]:

@@ -18,7 +18,7 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.files import numbered_files
 from pose_priors.refinement.formats.source import Fields, Source, described, rotvecs
 from pose_priors.refinement.formats.tracks import Tracks
@@ -34,7 +34,7 @@ def detect(source: Source) -> bool:
     return source.path.is_dir() and (source.path / "camera.npy").is_file() and (source.path / "hps").is_dir()
 
 
-def read(source: Source, warnings: list[str]) -> Recording:
+def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the folder. Raises `UserError` if a file is missing or holds something else than TRAM writes."""
     file = source.path / "camera.npy"
     fields = Fields(source.load(file), str(file))
@@ -59,7 +59,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
     warnings.append(
         f"{file}: TRAM's cameras are metric, so the scale starts at 1; it writes no depth maps, keypoints or masks of single people"
     )
-    return Recording(
+    return UpstreamClip(
         cameras=cameras,
         tracks=tracks,
         camera_bodies=people_of(bodies, cameras.frame_ids, str(source.path), warnings),

@@ -22,7 +22,8 @@ from pose_priors.body.builtin import rest_joints
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
-from pose_priors.refinement.formats.clip import Recording
+from pose_priors.refinement.formats.cameras import USUAL_FPS
+from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.readings import Reading, cameras_from_odometry, cameras_from_readings
 from pose_priors.refinement.formats.source import Fields, Source, described
 from pose_priors.refinement.formats.tracks import Tracks
@@ -32,7 +33,7 @@ FILES: tuple[str, ...] = ("wham_output.pkl",)
 BESIDE: tuple[str, ...] = ("tracking_results.pth", "slam_results.pth")
 _KEYS = {"pose", "trans", "pose_world", "trans_world", "frame_ids"}
 _UP = np.array([0.0, 1.0, 0.0])
-_USUAL_SIZE, _USUAL_FPS = (1920, 1080), 30.0
+_USUAL_SIZE = (1920, 1080)
 _HIPS, _SURE = [11, 12], 0.3
 
 
@@ -44,9 +45,9 @@ def detect(source: Source) -> bool:
     return bool(people) and all(isinstance(person, Mapping) and len(_KEYS & person.keys()) > 2 for person in people)
 
 
-def read(source: Source, warnings: list[str]) -> Recording:
+def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than WHAM writes."""
-    file = source.file(*FILES)
+    file = source.existing(source.file(*FILES), NAME)
     root = np.array(TEMPLATE_ROOT[24])
     bodies: list[BodyTrack] = []
     readings: dict[int, Reading] = {}
@@ -67,7 +68,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
     path = None if odometry is None else _path(source, odometry, num_frames, warnings)
     alpha = 1.0
     if path is None:
-        rotation, translation = cameras_from_readings([*readings.values()], num_frames, _USUAL_FPS, str(file), warnings)
+        rotation, translation = cameras_from_readings([*readings.values()], num_frames, USUAL_FPS, str(file), warnings)
     else:
         rotation, translation, alpha = cameras_from_odometry([*readings.values()], *path, str(odometry), warnings)
     intrinsics = intrinsics_of(float(np.hypot(*size)), np.array(size) / 2)
@@ -75,7 +76,7 @@ def read(source: Source, warnings: list[str]) -> Recording:
     if len(bodies) > 1:
         warnings.append(f"{file}: WHAM's people each have a world of their own; they are taken from the camera into one")
     warnings.append(f"{file}: WHAM's bodies are metric; it writes no depth maps and no masks")
-    return Recording(
+    return UpstreamClip(
         cameras=cameras,
         tracks=tracks,
         camera_bodies=people_of(bodies, cameras.frame_ids, str(file), warnings),
@@ -125,7 +126,8 @@ def _observed(source: Source, readings: dict[int, Reading], warnings: list[str])
     where = np.concatenate(pixels)
 
     def miss(centre: np.ndarray) -> np.ndarray:
-        return (2 * np.linalg.norm(centre) * seen + centre - where).ravel()
+        off: np.ndarray = 2 * np.linalg.norm(centre) * seen + centre - where
+        return off.ravel()
 
     # robust: where a hip is hidden the detector guesses
     centre = least_squares(miss, np.maximum(np.median(where, 0), 1), loss="soft_l1", f_scale=5.0).x

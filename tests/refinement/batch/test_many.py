@@ -20,8 +20,9 @@ import pose_priors.refinement.batch.many
 from pose_priors.configs.base import UserError
 from pose_priors.configs.load import load_config
 from pose_priors.refinement.batch.experiment import RefinementExperiment
-from pose_priors.refinement.batch.many import Outcome, refine_many, write_summary
+from pose_priors.refinement.batch.many import SequenceOutcome, refine_many, write_summary
 from pose_priors.refinement.batch.sequences import select_sequences
+from pose_priors.refinement.given.priors import Priors
 from refine import main
 
 ROOT = Path(pose_priors.refinement.batch.many.__file__).parents[2]
@@ -49,7 +50,7 @@ def run(*overrides: str) -> dict[str, dict[str, object]]:
     return main(["--config", "refinement", "--override", *overrides, *SHORT])
 
 
-def outcomes(path: Path, *overrides: str) -> list[Outcome]:
+def outcomes(path: Path, *overrides: str) -> list[SequenceOutcome]:
     config = load_config(RefinementExperiment, "refinement", [f"input.path={path}", *overrides, *SHORT])
     return refine_many(config, select_sequences(config))
 
@@ -82,8 +83,7 @@ def test_results_are_bit_identical_to_single_runs(sequences: Path, tmp_path: Pat
 
 def test_what_sequences_share_is_loaded_once(sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
-    nothing = dict.fromkeys(("body_prior", "hand_prior", "motion_prior"))
-    monkeypatch.setattr(pose_priors.refinement.batch.many, "load_priors", lambda *paths: loaded.append(paths) or nothing)
+    monkeypatch.setattr(pose_priors.refinement.batch.many, "load_priors", lambda *paths: loaded.append(paths) or Priors())
     checkpoint = tmp_path / "prior.ckpt"
     checkpoint.write_bytes(b"")
     done = outcomes(sequences, f"prior.body={checkpoint}")
@@ -191,7 +191,7 @@ def test_the_people_asked_for_are_refined(sequences: Path) -> None:
 def test_a_table_of_somebody_else_is_no_summary(tmp_path: Path) -> None:
     path = tmp_path / "summary.csv"
     path.write_text("name,score\nx,1\n")
-    write_summary(path, [Outcome("a, with comma", "failed", 'a "reason"')])
+    write_summary(path, [SequenceOutcome("a, with comma", "failed", 'a "reason"')])
     assert summary(tmp_path)["a, with comma"]["status"] == 'failed: a "reason"'
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".csv"] == ["summary.csv"]
     with pytest.raises(UserError, match="cannot be written"):

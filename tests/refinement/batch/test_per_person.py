@@ -12,9 +12,10 @@ from scenes import Clip, make_clip
 
 import pose_priors.refinement.batch.many
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.batch.per_person import COMPARISON, RefinedPerson, compare, read_person
+from pose_priors.refinement.batch.per_person import COMPARISON, alone_against_joint
 from pose_priors.refinement.refiner import refine_into
-from pose_priors.refinement.result.metrics import Track
+from pose_priors.refinement.result.people import RefinedPerson, read_person
+from pose_priors.refinement.result.write import person_file
 from refine import main
 
 STAGES = ("root_fitting", "smpl_fitting", "motion_prior", "environmental", "scale", "final")
@@ -166,7 +167,14 @@ def test_a_mode_that_does_not_exist_is_told(tmp_path: Path) -> None:
         run(f"input.path={tmp_path}", "input.mode=per_person", "stages=[4]")
 
 
-def test_the_numbers_of_a_comparison_in_closed_form() -> None:
+def saved(folder: Path, frames: np.ndarray, joints: np.ndarray, contacts: np.ndarray, scale: float) -> RefinedPerson:
+    path = person_file(folder, 3)
+    path.parent.mkdir(parents=True)
+    np.savez(path, frame_ids=frames, joints=joints, contacts=contacts, scale_alpha=scale)
+    return read_person(folder, 3)
+
+
+def test_the_numbers_of_a_comparison_in_closed_form(tmp_path: Path) -> None:
     num, fps = 9, 20.0
     time = np.arange(num) / fps
     joints = np.zeros((num, 22, 3))
@@ -176,9 +184,9 @@ def test_the_numbers_of_a_comparison_in_closed_form() -> None:
     contacts = np.zeros((num, 4))
     contacts[2:5, 0] = 1  # two steps of the left ankle
     frames = np.arange(num) + 4
-    joint = RefinedPerson(Track(frames, joints), contacts, 1.2)
-    alone = RefinedPerson(Track(frames, moved), np.ones((num, 4)), 1.1)
-    scores = compare({3: alone}, {3: joint, 5: joint}, fps)["people"]
+    joint = saved(tmp_path / "joint", frames, joints, contacts, 1.2)
+    alone = saved(tmp_path / "alone", frames, moved, np.ones((num, 4)), 1.1)
+    scores = alone_against_joint({3: alone}, {3: joint, 5: joint}, fps)["people"]
     assert list(scores) == ["3"]
     found = scores["3"]
     assert found["distance_mm"] == pytest.approx((50 + 21 * np.hypot(50, 10)) / 22)
@@ -189,8 +197,8 @@ def test_the_numbers_of_a_comparison_in_closed_form() -> None:
     expected = 5e3 * (time[4] ** 3 - time[2] ** 3) / 2
     assert found["alone"]["foot_sliding_mm"] == pytest.approx(expected)
     assert found["joint"]["foot_sliding_mm"] == pytest.approx(expected)
-    others = RefinedPerson(Track(frames, joints), None, 1.2)
-    assert compare({3: others}, {3: others}, fps)["people"]["3"]["joint"]["foot_sliding_mm"] is None
+    others = saved(tmp_path / "others", frames, joints, np.ones((num, 3)), 1.2)  # other joints can carry
+    assert alone_against_joint({3: others}, {3: others}, fps)["people"]["3"]["joint"]["foot_sliding_mm"] is None
 
 
 def test_a_person_whose_file_is_missing_is_told(tmp_path: Path) -> None:

@@ -22,11 +22,13 @@ from pose_priors.refinement.batch.digest import completed, config_digest, outcom
 from pose_priors.refinement.batch.experiment import RefinementExperiment
 from pose_priors.refinement.batch.sequences import find_sequences, select_sequences, summary_path
 from pose_priors.refinement.formats.sequence import InputSequence
-from pose_priors.refinement.formats.tools.multi_tram import read_recording
+from pose_priors.refinement.formats.tools.multi_tram import read_clip
 from pose_priors.refinement.given.load import load_problem
-from pose_priors.refinement.given.people import PeopleConfig
+from pose_priors.refinement.given.options import LoadOptions
+from pose_priors.refinement.given.people import PersonSelection
 from pose_priors.refinement.given.sampling import sample_depth
-from pose_priors.refinement.result.write import Refined, write_result
+from pose_priors.refinement.result.output import RefinementOutput
+from pose_priors.refinement.result.write import write_result
 
 NAMES = ("jump_01", "jump_02", "run_01", "jump_03")
 
@@ -118,28 +120,28 @@ def test_a_path_without_sequences_says_what_is_there(tmp_path: Path) -> None:
 
 def test_the_longest_track_and_named_people_are_kept(clip: Callable[[str], Clip]) -> None:
     folders = clip("released").stages
-    recording = read_recording(*folders, None, [])  # person 2 is hidden on three frames
-    assert list(PeopleConfig().of(recording).camera_bodies) == [1, 2]
-    assert list(PeopleConfig(multihuman=False).of(recording).camera_bodies) == [1]
-    assert list(PeopleConfig(top_k=1).of(recording).camera_bodies) == [1]
-    assert list(PeopleConfig(top_k=5).of(recording).camera_bodies) == [1, 2]
-    chosen = PeopleConfig(person_ids=[2], multihuman=False).of(recording)
+    upstream = read_clip(*folders, None, [])  # person 2 is hidden on three frames
+    assert list(PersonSelection().of(upstream).camera_bodies) == [1, 2]
+    assert list(PersonSelection(multihuman=False).of(upstream).camera_bodies) == [1]
+    assert list(PersonSelection(top_k=1).of(upstream).camera_bodies) == [1]
+    assert list(PersonSelection(top_k=5).of(upstream).camera_bodies) == [1, 2]
+    chosen = PersonSelection(person_ids=[2], multihuman=False).of(upstream)
     assert list(chosen.camera_bodies) == list(chosen.world_bodies) == [2]
     with pytest.raises(UserError, match=r"input\.person_ids: nobody has the id 3, 7; this sequence has 1, 2"):
-        PeopleConfig(person_ids=[7, 3, 1]).of(recording)
+        PersonSelection(person_ids=[7, 3, 1]).of(upstream)
 
 
 def test_those_who_are_left_out_are_no_part_of_the_scene(clip: Callable[[str], Clip]) -> None:
     """A bystander's body is not taken for the floor or a thing on it."""
     folders = clip("released").stages
-    recording = read_recording(*folders, None, [])
-    shape = (len(recording.camera_bodies), len(recording.cameras.frame_ids))
+    upstream = read_clip(*folders, None, [])
+    shape = (len(upstream.camera_bodies), len(upstream.cameras.frame_ids))
     pixels, seen = np.full((*shape, 24, 2), np.nan), np.ones(shape, bool)
-    everybody = sample_depth(recording, (1, 2), pixels, seen).scene
-    np.testing.assert_array_equal(sample_depth(recording, (1,), pixels[:1], seen[:1], bystanders={2}).scene, everybody)
-    assert len(sample_depth(recording, (1,), pixels[:1], seen[:1]).scene) > len(everybody) + 10
+    everybody = sample_depth(upstream, (1, 2), pixels, seen).scene
+    np.testing.assert_array_equal(sample_depth(upstream, (1,), pixels[:1], seen[:1], bystanders={2}).scene, everybody)
+    assert len(sample_depth(upstream, (1,), pixels[:1], seen[:1]).scene) > len(everybody) + 10
 
-    alone = load_problem(*folders, who=PeopleConfig(person_ids=[1]))
+    alone = load_problem(*folders, LoadOptions(who=PersonSelection(person_ids=[1])))
     assert alone.person_ids == (1,)
     torch.testing.assert_close(alone.observations.keypoints, load_problem(*folders).observations.keypoints[:1])
 
@@ -154,9 +156,22 @@ def done(clip: Callable[[str], Clip]) -> InputSequence:
     problem, _ = make_problem(frames=4)
     nothing = torch.zeros(2, 4, 3)
     joints = torch.zeros(2, 4, len(problem.bodies.parents), 3)
-    refined = Refined(nothing, joints[:, :, 1:], nothing, torch.zeros(2, 10), joints, torch.zeros(2, 4, 4), torch.zeros(4), 1.0, 0.0)
     results = {"status": "success", "digest": digest(sequence), "per_person_likelihoods": {str(p): 0.0 for p in problem.person_ids}}
-    write_result(sequence.output, problem, refined, results, {})
+    contacts, plane = torch.zeros(2, 4, 4), torch.zeros(4)
+    refined = RefinementOutput(
+        nothing,
+        joints[:, :, 1:],
+        nothing,
+        torch.zeros(2, 10),
+        joints,
+        contacts,
+        plane,
+        scale_alpha=1.0,
+        scale_delta=0.0,
+        results=results,
+        metrics={},
+    )
+    write_result(sequence.output, problem, refined)
     return sequence
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from upstream_truth import IDS, NUM_FRAMES, make_truth
-from upstream_writers import write_gvhmr, write_phalp, write_slahmr, write_tram
+from upstream_world_writers import write_slahmr
+from upstream_writers import write_gvhmr, write_phalp, write_tram
 
 import refine
 from pose_priors.configs.base import UserError

@@ -14,16 +14,8 @@ import numpy as np
 import pytest
 import torch
 from upstream_truth import make_truth
-from upstream_writers import (
-    write_glamr,
-    write_gvhmr,
-    write_megahunter,
-    write_phalp,
-    write_prompthmr,
-    write_slahmr,
-    write_tram,
-    write_wham,
-)
+from upstream_world_writers import write_glamr, write_megahunter, write_slahmr
+from upstream_writers import write_gvhmr, write_phalp, write_prompthmr, write_tram, write_wham
 
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats import UPSTREAM, files_of, recognize

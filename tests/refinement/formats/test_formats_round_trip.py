@@ -11,76 +11,17 @@ import pytest
 import torch
 from model_files import write_model
 from scipy.spatial.transform import Rotation
-from upstream_truth import IDS, NUM_FRAMES, SIZE, Truth, make_truth
-from upstream_writers import (
-    FOCAL_OF_DIAGONAL,
-    write_glamr,
-    write_gvhmr,
-    write_megahunter,
-    write_phalp,
-    write_prompthmr,
-    write_slahmr,
-    write_tram,
-    write_wham,
-)
+from upstream_checks import EXACT, SINGLE, TURNED, Y_DOWN, Z_UP, camera_joints, check, check_keypoints, told, world_joints
+from upstream_truth import NUM_FRAMES, SIZE, Truth, make_truth
+from upstream_world_writers import write_glamr, write_megahunter, write_slahmr
+from upstream_writers import FOCAL_OF_DIAGONAL, write_gvhmr, write_phalp, write_prompthmr, write_tram, write_wham
 
-from pose_priors.body.model import forward_kinematics
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.formats import files_of, recognize
 from pose_priors.refinement.given.load import load_sequence
-from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
-
-EXACT, SINGLE = 1e-5, 2e-4  # metres: of files in double and in single precision
-TURNED = Rotation.from_euler("xyz", [40, 25, -60], degrees=True)
-Y_DOWN = Rotation.from_euler("x", 180, degrees=True)
-Z_UP = Rotation.from_euler("x", 90, degrees=True)
-
-
-def world_joints(problem: Problem) -> np.ndarray:
-    """(P, T, J, 3) where the refinement starts."""
-    pose = torch.cat([problem.start.global_orient[:, :, None], problem.start.body_pose], 2)
-    joints, _ = forward_kinematics(pose, problem.bodies.rest_joints[:, None], problem.bodies.parents)
-    return (joints + problem.start.pelvis[:, :, None]).numpy()
-
-
-def camera_joints(problem: Problem) -> np.ndarray:
-    """(P, T, J, 3) in the cameras."""
-    w2c = problem.cameras.w2c.numpy().copy()
-    w2c[:, :3, 3] *= problem.start.alpha0
-    return to_camera(world_joints(problem), w2c)
-
-
-def check(problem: Problem, truth: Truth, tolerance: float, *, people: tuple[int, ...] = IDS, joints: int = 24, world: bool = True) -> None:
-    """Ids, frames, cameras, and joints in world and camera on the frames on which people were seen."""
-    seen = truth.seen[: len(people)]
-    assert problem.person_ids == people
-    np.testing.assert_array_equal(problem.visible, seen)
-    assert len(problem.bodies.parents) == joints
-    np.testing.assert_allclose(camera_joints(problem)[seen], truth.camera_joints[: len(people), :, :joints][seen], atol=tolerance)
-    if world:
-        np.testing.assert_allclose(world_joints(problem)[seen], truth.joints[: len(people), :, :joints][seen], atol=tolerance)
-        # where the file does not say which way is up, people do, who lean a little
-        assert problem.start.ground_plane[:3].numpy() @ truth.up > np.cos(np.radians(5))
-
-
-def check_keypoints(problem: Problem, truth: Truth) -> None:
-    """They lie at their joints, of all who are seen."""
-    seen = truth.seen[: len(problem.person_ids)]
-    confident = problem.observations.keypoint_confidence.numpy() > 0
-    np.testing.assert_array_equal(confident.any(-1), seen)
-    pixels = truth.camera_joints @ truth.intrinsics.T
-    pixels = pixels[..., :2] / pixels[..., 2:]
-    for k, of in enumerate(problem.observations.keypoint_joints):
-        if confident[..., k].any():
-            expected = pixels[: len(seen), :, list(of)].mean(2)[confident[..., k]]
-            np.testing.assert_allclose(problem.observations.keypoints.numpy()[..., k, :][confident[..., k]], expected, atol=0.05)
-
-
-def told(problem: Problem, *words: str) -> None:
-    for word in words:
-        assert any(word in warning for warning in problem.warnings), (word, problem.warnings)
 
 
 def test_tram(tmp_path: Path) -> None:
@@ -88,7 +29,7 @@ def test_tram(tmp_path: Path) -> None:
     truth.seen[0, -1] = False
     path = write_tram(tmp_path / "walk", truth)
     assert recognize(path) == "TRAM"
-    problem = load_sequence(path, fps=25)
+    problem = load_sequence(path, LoadOptions(fps=25))
     check(problem, truth, SINGLE)
     assert problem.start.alpha0 == 1
     told(problem, "metric", "no depth maps, keypoints")
@@ -236,7 +177,7 @@ def test_bodies_of_the_world_turn_about_the_pelvis_of_their_own_model(tmp_path: 
     def of_that_model(content: dict) -> None:
         content["trans"] = truth.pelvis[[1, 0]] - joints[0]
 
-    problem = load_sequence(write_slahmr(tmp_path / "walk", truth, of_that_model), body_model=model)
+    problem = load_sequence(write_slahmr(tmp_path / "walk", truth, of_that_model), LoadOptions(body_model=model))
     # in the cameras the pelvis is where the world has it, though the axes are turned
     there = to_camera(truth.pelvis[:, :, None], truth.w2c)[:, :, 0]
     np.testing.assert_allclose(camera_joints(problem)[:, :, 0][truth.seen], there[truth.seen], atol=EXACT)
@@ -287,7 +228,7 @@ def test_what_is_right_stays_right(tmp_path: Path, name: str) -> None:
     out = Stage5Refiner(RefinementConfig(), trainer={"enable_progress_bar": False}).refine(RefinementInput(problem))
     if name == "TRAM":
         truth = replace(truth, seen=problem.visible.numpy())
-    moved = np.linalg.norm(out.state.joints.numpy() - truth.joints[:, :, : out.state.joints.shape[2]], axis=-1)[truth.seen]
+    moved = np.linalg.norm(out.joints.numpy() - truth.joints[:, :, : out.joints.shape[2]], axis=-1)[truth.seen]
     with_keypoints = problem.observations.keypoints.shape[2] > 0
     assert moved.mean() < (0.008 if with_keypoints else 0.025)
     # where nothing that was seen tells the scale, it stays what the tool says
@@ -318,6 +259,6 @@ def test_files_are_known_by_content_not_by_name(tmp_path: Path, name: str) -> No
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_the_first_frames_alone(tmp_path: Path, name: str) -> None:
-    problem = load_sequence(WRITERS[name](tmp_path / "walk", make_truth()), max_frames=7)
+    problem = load_sequence(WRITERS[name](tmp_path / "walk", make_truth()), LoadOptions(max_frames=7))
     assert len(problem.frame_ids) == 7
     assert problem.visible.shape[1] == 7

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.given.load import load_problem
+from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.problem import Problem
 
 MakeClip = Callable[..., Clip]
@@ -98,13 +99,13 @@ def test_keypoints_lie_at_their_joints(clips: dict[str, Clip]) -> None:
 
 def test_dropout_takes_the_share_it_says_from_each_frame_and_is_seeded(clips: dict[str, Clip]) -> None:
     clip = clips["released"]
-    half, again, other = (load_problem(*clip.stages, keypoint_dropout=0.5, seed=seed) for seed in (0, 0, 1))
+    half, again, other = (load_problem(*clip.stages, LoadOptions(keypoint_dropout=0.5, seed=seed)) for seed in (0, 0, 1))
     kept = (half.observations.keypoint_confidence > 0).sum(-1).numpy()
     np.testing.assert_array_equal(kept, np.where(clip.seen, 12, 0))
     torch.testing.assert_close(half.observations.keypoint_confidence, again.observations.keypoint_confidence, rtol=0, atol=0)
     assert (half.observations.keypoint_confidence != other.observations.keypoint_confidence).any()
     with pytest.raises(UserError, match="keypoint_dropout"):
-        load_problem(*clip.stages, keypoint_dropout=1.0)
+        load_problem(*clip.stages, LoadOptions(keypoint_dropout=1.0))
 
 
 def test_the_same_input_gives_the_same_problem(clips: dict[str, Clip]) -> None:
@@ -115,7 +116,7 @@ def test_the_same_input_gives_the_same_problem(clips: dict[str, Clip]) -> None:
 
 def test_options(clips: dict[str, Clip]) -> None:
     clip = clips["released"]
-    short = load_problem(*clip.stages, fps=50, max_frames=6)
+    short = load_problem(*clip.stages, LoadOptions(fps=50, max_frames=6))
     assert short.fps == 50
     assert short.visible.shape == (2, 6)
     np.testing.assert_array_equal(short.visible, clip.seen[:, :6])

@@ -16,7 +16,8 @@ from pose_priors.body.model import forward_kinematics
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.bodies import read_bodies
 from pose_priors.refinement.given.load import load_problem
-from pose_priors.refinement.given.people import PeopleConfig
+from pose_priors.refinement.given.options import LoadOptions
+from pose_priors.refinement.given.people import PersonSelection
 from pose_priors.refinement.result.world import to_world_space
 from refine import main
 
@@ -101,7 +102,7 @@ def test_a_body_without_joints_turns_about_the_pelvis_of_its_model(tmp_path: Pat
     """The pelvis is not where the truth has it, as J0 is an average adult's; but it turns about itself as in the camera."""
     clip = make_clip(tmp_path / "clip", "released", alpha=1.0)
     (clip.stages[2] / "person_001" / "joints_camera.npy").unlink()
-    about = carry(clip, tmp_path / "out", who=PeopleConfig(person_ids=[1]))
+    about = carry(clip, tmp_path / "out", options=LoadOptions(who=PersonSelection(person_ids=[1])))
     assert about["people"] == [1]
     assert any("built-in skeleton" in line for line in about["warnings"])
     with np.load(clip.stages[2] / "person_001" / "smpl_params_camera.npz") as camera:
@@ -116,7 +117,7 @@ def test_a_body_without_joints_turns_about_the_pelvis_of_its_model(tmp_path: Pat
 
 def test_only_the_first_frames(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip", "released")
-    assert carry(clip, tmp_path / "out", max_frames=4)["num_frames"] == 4
+    assert carry(clip, tmp_path / "out", options=LoadOptions(max_frames=4))["num_frames"] == 4
     assert len(np.load(tmp_path / "out" / "person_002" / "joints_world.npy")) == 4
 
 

@@ -15,7 +15,8 @@ from pose_priors.body.model import forward_kinematics
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.result.write import Refined, write_result
+from pose_priors.refinement.result.output import RefinementOutput
+from pose_priors.refinement.result.write import write_result
 
 RESULTS = {
     "status": "success",
@@ -33,11 +34,11 @@ def problem(clips: dict[str, Clip]) -> Problem:
     return replace(whole, alive=alive, person_ids=(1, 12))
 
 
-def refined(problem: Problem) -> Refined:
+def refined(problem: Problem) -> RefinementOutput:
     start = problem.start
     pose = torch.cat([start.global_orient[:, :, None], start.body_pose], 2)
     joints, _ = forward_kinematics(pose, problem.bodies.rest_joints[:, None], problem.bodies.parents)
-    return Refined(
+    return RefinementOutput(
         global_orient=start.global_orient,
         body_pose=start.body_pose,
         pelvis=start.pelvis,
@@ -47,6 +48,8 @@ def refined(problem: Problem) -> Refined:
         ground_plane=start.ground_plane,
         scale_alpha=start.alpha0 * 1.01,
         scale_delta=0.01,
+        results=RESULTS,
+        metrics=METRICS,
     )
 
 
@@ -57,7 +60,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_files_hold_what_the_contract_says(tmp_path: Path, problem: Problem, clips: dict[str, Clip]) -> None:
     output = tmp_path / "new" / "5_refinement"
     result = refined(problem)
-    write_result(output, problem, result, RESULTS, METRICS)
+    write_result(output, problem, result)
     assert files(output).keys() == {
         *(
             "person_001/smpl_params_refined.npz",
@@ -90,7 +93,7 @@ def test_transl_follows_the_shape(tmp_path: Path, problem: Problem) -> None:
     directions = torch.randn(2, 3, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     shaped = replace(problem, bodies=replace(problem.bodies, root_shape_directions=directions))
     result = replace(refined(problem), betas=problem.bodies.betas + 0.1)
-    write_result(tmp_path, shaped, result, {}, {})
+    write_result(tmp_path, shaped, result)
     person = np.load(tmp_path / "person_001" / "smpl_params_refined.npz")
     root = (problem.bodies.root_offset[0] + 0.1 * directions[0].sum(-1)).numpy()
     np.testing.assert_allclose(person["transl"], person["joints"][:, 0] - root, atol=1e-6)
@@ -99,7 +102,7 @@ def test_transl_follows_the_shape(tmp_path: Path, problem: Problem) -> None:
 @pytest.mark.parametrize(("num_joints", "length"), [(22, 63), (55, 63)])
 def test_other_bodies(tmp_path: Path, problem: Problem, num_joints: int, length: int) -> None:
     poses = torch.arange(2 * 12 * (num_joints - 1) * 3.0).view(2, 12, num_joints - 1, 3)
-    write_result(tmp_path, problem, replace(refined(problem), body_pose=poses), {}, {})
+    write_result(tmp_path, problem, replace(refined(problem), body_pose=poses))
     person = np.load(tmp_path / "person_001" / "smpl_params_refined.npz")
     assert person["body_pose"].shape == (12, length)
     if num_joints == 55:
@@ -110,7 +113,7 @@ def test_other_bodies(tmp_path: Path, problem: Problem, num_joints: int, length:
 
 def test_the_same_result_gives_the_same_bytes(tmp_path: Path, problem: Problem) -> None:
     for name in ("a", "b"):
-        write_result(tmp_path / name, problem, refined(problem), RESULTS, METRICS)
+        write_result(tmp_path / name, problem, refined(problem))
         os.utime(tmp_path / name)
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
@@ -120,7 +123,7 @@ def test_a_new_result_replaces_the_old_one_and_nothing_else(tmp_path: Path, prob
     (tmp_path / "person_099" / "smpl_params_refined.npz").write_bytes(b"old")
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "events").write_bytes(b"kept")
-    write_result(tmp_path, problem, refined(problem), RESULTS, METRICS)
+    write_result(tmp_path, problem, refined(problem))
     assert "logs/events" in files(tmp_path)
     assert not (tmp_path / "person_099").exists()
     assert len(list(tmp_path.iterdir())) == 5
@@ -128,7 +131,7 @@ def test_a_new_result_replaces_the_old_one_and_nothing_else(tmp_path: Path, prob
 
 @pytest.mark.parametrize("fail_at", [1, 3, 6])
 def test_a_failure_leaves_the_old_result_whole(tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch, fail_at: int) -> None:
-    write_result(tmp_path, problem, refined(problem), RESULTS, METRICS)
+    write_result(tmp_path, problem, refined(problem))
     before = files(tmp_path)
     calls = 0
     replace_file = os.replace
@@ -142,7 +145,7 @@ def test_a_failure_leaves_the_old_result_whole(tmp_path: Path, problem: Problem,
 
     monkeypatch.setattr(pose_priors.refinement.result.write.os, "replace", failing)
     with pytest.raises(UserError, match=r"cannot be written .No space left"):
-        write_result(tmp_path, problem, replace(refined(problem), scale_alpha=2.0), {"status": "other"}, {})
+        write_result(tmp_path, problem, replace(refined(problem), scale_alpha=2.0, results={"status": "other"}, metrics={}))
     assert files(tmp_path) == before
     assert not list(tmp_path.glob(".writing-*"))
 
@@ -152,14 +155,14 @@ def test_what_is_not_finite_is_not_written(tmp_path: Path, problem: Problem) -> 
     joints = result.joints.clone()
     joints[1, 4, 3] = torch.nan
     with pytest.raises(UserError, match="person 12: joints are not finite"):
-        write_result(tmp_path / "out", problem, replace(result, joints=joints), {}, {})
+        write_result(tmp_path / "out", problem, replace(result, joints=joints))
     assert not (tmp_path / "out").exists()
     joints = result.joints.clone()
     joints[1, 0] = torch.nan  # before the person's first frame
-    write_result(tmp_path / "out", problem, replace(result, joints=joints), {}, {})
+    write_result(tmp_path / "out", problem, replace(result, joints=joints))
 
 
 def test_an_output_that_cannot_be_made_is_told(tmp_path: Path, problem: Problem) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"output\.path"):
-        write_result(tmp_path / "file" / "5_refinement", problem, refined(problem), {}, {})
+        write_result(tmp_path / "file" / "5_refinement", problem, refined(problem))

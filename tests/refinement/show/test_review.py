@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from review_results import DELTA, make_results, refine_to_truth, spoil, write_refined
+from review_results import DELTA, make_results, refine_to_truth, spoil
 from scenes import _WALL, Clip, render_clip
 
 import pose_priors.configs.writing
@@ -17,10 +17,12 @@ from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import run
 from pose_priors.refinement.result.found import find_results
+from pose_priors.refinement.result.metrics import Track
+from pose_priors.refinement.result.write import write_result
 from pose_priors.refinement.show.review import main
 from pose_priors.refinement.show.review_data import Verdicts
 from pose_priors.refinement.show.review_drawing import contact_points, dashed, view_of
-from pose_priors.refinement.show.review_scene import Motion, Person, ReviewScene, load_scene
+from pose_priors.refinement.show.review_scene import ReviewScene, ShownPerson, load_scene
 
 HEADER = "sequence,verdict,time,note\n"
 ROW = "walk,good,2026-01-31T12:00:00+00:00,\n"
@@ -145,7 +147,7 @@ def test_depth_stands_on_what_was_rendered_and_thins(results: Path, scene: Revie
 
 def test_bones_go_from_parent_to_joint_on_frames_that_are_there() -> None:
     joints = np.random.default_rng(0).normal(size=(2, 24, 3))
-    motion = Motion(np.array([3, 5]), joints)
+    motion = Track(np.array([3, 5]), joints)
     bones = motion.bones(5)
     assert bones is not None
     knee, parents = 4, layout(24).parents
@@ -174,7 +176,7 @@ def test_contacts_are_marked_on_the_floor_under_the_feet_that_carry(scene: Revie
 @pytest.mark.parametrize("up", [(0, -1, 0), (0, -0.8, -0.6), (0, 0, -1), (0, 0, 1)])
 def test_the_reader_stands_above_the_floor_and_sees_everybody(up: tuple[float, ...]) -> None:
     joints = np.random.default_rng(1).normal(size=(5, 22, 3)) * [3, 1, 3]
-    person = Person(1, None, Motion(np.arange(5), joints), np.ones(5, bool), np.zeros((5, 4)))
+    person = ShownPerson(1, None, Track(np.arange(5), joints), np.ones(5, bool), np.zeros((5, 4)))
     normal = np.array(up)
     plane = np.append(normal, -(joints @ normal).min())
     view = view_of(ReviewScene((person,), (0, 4), 30, plane, 1.0, "success", None, ""))
@@ -284,5 +286,5 @@ def test_where_nobody_can_listen_one_line_says_so(results: Path, tmp_path: Path,
 
 
 def test_a_failed_refinement_is_told(tmp_path: Path, clips: dict[str, Clip]) -> None:
-    write_refined(tmp_path / "walk", *refine_to_truth(clips["released"]), status="failed")
+    write_result(tmp_path / "walk", *refine_to_truth(clips["released"], status="failed"))
     assert load_scene(find_results(tmp_path)[0]).status == "failed"

@@ -12,7 +12,7 @@ import torch
 from problems import error_mm, make_problem
 
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
-from pose_priors.refinement.result.summary import RefinementOutput
+from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.terms import KeypointReprojection
@@ -77,17 +77,15 @@ def test_a_loss_that_is_not_finite_costs_a_step_not_the_run(monkeypatch: pytest.
     reports = output.metrics["sub_stages"]
     assert sum(report["failures"] for report in reports.values()) >= 1
     assert any("not finite" in warning for warning in output.results["warnings"])
-    assert torch.isfinite(output.state.joints).all()
-    assert error_mm(output.state.joints, truth, problem.visible) < 0.5 * error_mm(
-        problem.start.joints(problem.bodies), truth, problem.visible
-    )
+    assert torch.isfinite(output.joints).all()
+    assert error_mm(output.joints, truth, problem.visible) < 0.5 * error_mm(problem.start.joints(problem.bodies), truth, problem.visible)
 
 
 def test_a_loss_that_is_never_finite_gives_up_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     problem, _ = make_problem(frames=12)
     monkeypatch.setattr(KeypointReprojection, "__call__", lambda self, scene, problem: scene.alpha * math.nan)
     output = Stage5Refiner(SHORT, trainer=QUIET).refine(RefinementInput(problem))
-    torch.testing.assert_close(output.state.joints.double(), problem.start.joints(problem.bodies), atol=1e-4, rtol=0)
+    torch.testing.assert_close(output.joints.double(), problem.start.joints(problem.bodies), atol=1e-4, rtol=0)
 
 
 def kill(monkeypatch: pytest.MonkeyPatch, folder: Path, epoch: int) -> None:
@@ -119,7 +117,7 @@ def test_a_killed_run_goes_on_to_the_same_result(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(RefinementModule, "on_train_epoch_start", counted)
     resumed = refine(SHORT, tmp_path)
     assert started == [3, 4, 5]
-    assert torch.equal(resumed.state.joints, whole.state.joints)
+    assert torch.equal(resumed.joints, whole.joints)
     assert iterations(resumed) == iterations(whole)
     assert not list(tmp_path.iterdir())
 

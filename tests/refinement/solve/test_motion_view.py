@@ -26,12 +26,12 @@ from torch import Tensor
 from pose_priors.body.motion import MotionWindows
 from pose_priors.body.motion_state import CONTACT_JOINTS, STATE, make_states
 from pose_priors.priors import MotionCVAE
-from pose_priors.refinement.padding import padded
 from pose_priors.refinement.result.summary import likelihoods
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior, MotionView, camera_movement
+from pose_priors.refinement.solve.padding import padded
 from pose_priors.refinement.solve.terms import MotionLikelihood, MotionScale
 
 FEET = [7, 8, 10, 11]

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.result.write import Refined
 
 
 def padded(problem: Problem, multiple: int | None) -> Problem:
@@ -50,9 +49,3 @@ def padded(problem: Problem, multiple: int | None) -> Problem:
         start=replace(start, global_orient=held(start.global_orient, 1), body_pose=held(start.body_pose, 1), pelvis=held(start.pelvis, 1)),
         padding=problem.padding + extra,
     )
-
-
-def cropped(refined: Refined, num_frames: int) -> Refined:
-    """The outcome on the clip's own frames."""
-    over_time = ("global_orient", "body_pose", "pelvis", "joints", "contacts")
-    return replace(refined, **{name: getattr(refined, name)[:, :num_frames] for name in over_time})

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pose_priors.priors.base import Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 
 log = logging.getLogger("refine")
 
 
-def fingerprint(problem: Problem, config: RefinementConfig, priors: Sequence[Prior | None]) -> str:
+def fingerprint(problem: Problem, config: RefinementConfig, priors: Sequence[nn.Module | None]) -> str:
     """Names a problem, a configuration and the priors, so that a run is never resumed with others."""
     digest = hashlib.sha256(config.model_dump_json().encode())
     _add(problem, digest)
@@ -34,7 +33,7 @@ def belongs(checkpoint: Path, name: str) -> bool:
         return False
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        return content["refinement"]["fingerprint"] == name
+        return bool(content["refinement"]["fingerprint"] == name)
     except Exception:
         log.warning("%s: cannot be read; the refinement starts anew", checkpoint)
         return False

@@ -10,12 +10,12 @@ from problems import make_problem
 from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.padding import padded
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.objective import Objective
+from pose_priors.refinement.solve.padding import padded
 
 QUIET = {"enable_progress_bar": False}
 
@@ -86,6 +86,6 @@ def test_what_comes_out_is_the_same_on_the_frames_of_the_clip(monkeypatch: pytes
     own, shared = (Stage5Refiner(config, trainer=QUIET).refine(RefinementInput(problem)) for config in configs)
     assert own.results["num_frames"] == shared.results["num_frames"] == 11
     for name in ("global_orient", "body_pose", "pelvis", "joints", "contacts"):
-        torch.testing.assert_close(getattr(shared.state, name), getattr(own.state, name), rtol=0, atol=1e-9)
+        torch.testing.assert_close(getattr(shared, name), getattr(own, name), rtol=0, atol=1e-9)
     assert shared.results["scale_alpha"] == pytest.approx(own.results["scale_alpha"], abs=1e-9)
     assert shared.metrics["noise"] == pytest.approx(own.metrics["noise"])

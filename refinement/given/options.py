@@ -1,0 +1,32 @@
+"""How a clip is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pose_priors.refinement.given.people import PersonSelection
+from pose_priors.refinement.given.problem import FloorMethod
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What can be said of a clip beside its files.
+
+    Attributes:
+        fps: frames a second; None for what the files say, else `formats.cameras.USUAL_FPS`.
+        body_model: file or folder in smplx's format; None for the skeletons that the bodies show.
+        ground_plane_init: how the floor is found, see `floor.ground_plane`.
+        keypoint_dropout: share of the keypoints of each person and frame that is dropped, drawn from `seed`, to see how much rests on them.
+        seed: of the dropout and of RANSAC.
+        max_frames: only the first so many frames are used; None for all.
+        who: who is refined.
+    """
+
+    fps: float | None = None
+    body_model: Path | None = None
+    ground_plane_init: FloorMethod = "median"
+    keypoint_dropout: float = 0.0
+    seed: int = 0
+    max_frames: int | None = None
+    who: PersonSelection = field(default_factory=PersonSelection)

@@ -1,0 +1,127 @@
+"""Refined people as a folder of stage 5 holds them: the one reader of `smpl_params_refined.npz`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.formats.files import Arrays, existing_file, listed
+from pose_priors.refinement.result.metrics import Track
+from pose_priors.refinement.result.write import person_file
+
+_JOINTS = (22, 24, 55)
+_HANDS = ("jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
+
+
+@dataclass(frozen=True)
+class RefinedPerson:
+    """One refined person, a row for each frame from the first to the last on which the input sees them, world of stage 1, float64.
+
+    What is not in `track` is read and checked when it is asked for. It raises `UserError` if the file lacks it, or it is misshaped or not
+    finite.
+
+    Attributes:
+        person: the tracker's id.
+        arrays: the file.
+        track: frames (n,) and joints (n, J, 3), metres; J is 22, 24 or 55.
+    """
+
+    person: int
+    arrays: Arrays
+    track: Track
+
+    @cached_property
+    def pose(self) -> np.ndarray:
+        """(n, J, 3) rotation vectors, the first relative to the world."""
+        num_frames, num_joints = self.track.joints.shape[:2]
+        fields = ("global_orient", "body_pose", *(_HANDS if num_joints == 55 else ()))
+        parts = []
+        for field in fields:
+            value = self._array(field, num_frames, None)
+            if value.shape[1] % 3:
+                raise self._misshaped(field, value, f"({num_frames}, 3 for each joint)")
+            parts.append(value.reshape(num_frames, value.shape[1] // 3, 3))
+        pose = np.concatenate(parts, 1)
+        if pose.shape[1] != num_joints:
+            raise UserError(f"{self.arrays.path}: {listed(fields, 9)} hold {pose.shape[1]} joints; {num_joints} are expected")
+        return pose
+
+    @cached_property
+    def betas(self) -> np.ndarray:
+        """(B,) shape coefficients of the model that the bodies were given in."""
+        return self._array("betas", None)
+
+    @cached_property
+    def transl(self) -> np.ndarray:
+        """(n, 3) metres, smplx's: the pelvis less J0."""
+        return self._array("transl", len(self.track.frames), 3)
+
+    @cached_property
+    def visible(self) -> np.ndarray:
+        """(n,) bool, whether the input sees the person; the poses of other frames are guesses between those around them."""
+        return self._array("visible", len(self.track.frames)).astype(bool)
+
+    @cached_property
+    def contacts(self) -> np.ndarray:
+        """(n, C) in [0, 1], how surely each joint that can carry rests on the floor."""
+        return self._array("contacts", len(self.track.frames), None)
+
+    @cached_property
+    def w2c(self) -> np.ndarray:
+        """(n, 4, 4) world to camera, metres."""
+        return self._array("camera_w2c", len(self.track.frames), 4, 4)
+
+    @cached_property
+    def intrinsics(self) -> np.ndarray:
+        """(n, 3, 3) in pixels of the full image."""
+        return self._array("intrinsics", len(self.track.frames), 3, 3)
+
+    @cached_property
+    def ground_plane(self) -> np.ndarray:
+        """(4,) up-facing unit normal n and d with n.x + d = 0, metric."""
+        return self._array("ground_plane", 4)
+
+    @property
+    def scale_alpha(self) -> float:
+        """metric = scale_alpha * stage 1."""
+        return float(self._array("scale_alpha"))
+
+    @property
+    def scale_delta(self) -> float:
+        """scale_alpha = alpha0 (1 + scale_delta)."""
+        return float(self._array("scale_delta"))
+
+    def _array(self, name: str, *shape: int | None) -> np.ndarray:
+        """Floats of a shape; None is any size."""
+        value = self.arrays.need(name)
+        fits = len(value.shape) == len(shape) and all(want in (None, size) for size, want in zip(value.shape, shape, strict=True))
+        if not fits or value.dtype.kind not in "fiub" or not np.isfinite(value).all():
+            raise self._misshaped(name, value, f"({', '.join('any' if size is None else str(size) for size in shape)})")
+        return value.astype(float)
+
+    def _misshaped(self, name: str, value: np.ndarray, expected: str) -> UserError:
+        path = self.arrays.path
+        return UserError(f"{path}: '{name}' has shape {value.shape}; {expected}, finite, is expected; refine the sequence again")
+
+
+def people_in(folder: Path) -> list[int]:
+    """The ids of those who have a `person_<id>` in a folder of stage 5, ascending."""
+    return sorted(int(path.name[7:]) for path in folder.glob("person_*") if path.name[7:].isdigit())
+
+
+def read_person(folder: Path, person: int) -> RefinedPerson:
+    """One person of a folder of stage 5. Raises `UserError` if the file is missing, or its frames or joints are wrong."""
+    path = existing_file(person_file(folder, person), f"person {person} of a refinement")
+    arrays = Arrays(path)
+    joints, frames = arrays.need("joints"), arrays.need("frame_ids")
+    num_frames = len(frames) if frames.ndim == 1 else 0
+    num_joints = joints.shape[1] if joints.ndim == 3 else 0
+    fits = num_joints in _JOINTS and joints.shape == (num_frames, num_joints, 3) and num_frames > 0
+    if not fits or joints.dtype.kind not in "fiu" or not np.isfinite(joints).all():
+        expected = f"({num_frames}, {' | '.join(map(str, _JOINTS))}, 3), finite, is expected"
+        raise UserError(f"{path}: 'joints' has shape {joints.shape} for {num_frames} frames; {expected}; refine the sequence again")
+    return RefinedPerson(person, arrays, Track(frames.astype(int), joints.astype(float)))

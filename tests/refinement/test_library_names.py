@@ -1,0 +1,38 @@
+"""What programs import from the room itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pose_priors import refinement
+from pose_priors.refinement.refiner import Stage5Refiner
+from pose_priors.refinement.solve.scene import Scene
+
+
+@pytest.mark.parametrize("name", refinement.__all__)
+def test_every_name_is_there(name: str) -> None:
+    assert getattr(refinement, name).__doc__
+
+
+def test_they_are_the_very_things_of_their_modules() -> None:
+    assert refinement.Stage5Refiner is Stage5Refiner
+    assert refinement.OptimizationState is Scene
+    with pytest.raises(AttributeError, match=r"no attribute 'Stage6Refiner'; it has .*Stage5Refiner"):
+        refinement.Stage6Refiner  # noqa: B018
+
+
+def test_nothing_heavy_is_imported_before_a_name_is_asked_for() -> None:
+    program = """
+import sys
+import pose_priors.refinement
+assert not {"torch", "pytorch_lightning"} & set(sys.modules)
+from pose_priors.refinement import LoadOptions, load_problem, load_priors
+assert "pytorch_lightning" not in sys.modules
+from pose_priors.refinement import run_refinement
+assert "pytorch_lightning" in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
