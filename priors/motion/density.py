@@ -98,7 +98,7 @@ class Critic(nn.Module):
 
 
 def participation_ratio(residual: Tensor) -> Tensor:
-    """How many of the components of residuals (N, D), in standard deviations, are independent: () between 1 and D, from the spectrum of their
+    """How many components of residuals (N, D), in standard deviations, are independent: () from 1 to D, by the spectrum of their
     covariance. Outliers are cut off."""
     spectrum = torch.linalg.eigvalsh(torch.cov(residual.clamp(-_OUTLIER, _OUTLIER).T))
     ratio: Tensor = spectrum.sum().square() / spectrum.square().sum()
