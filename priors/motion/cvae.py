@@ -9,7 +9,7 @@ alone prefers whatever is slow, and would not see speed, height and the directio
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -33,7 +33,7 @@ from pose_priors.body.motion_state import (
 )
 from pose_priors.configs.base import Config
 from pose_priors.priors.base import Likelihood, MotionPrior
-from pose_priors.priors.motion.density import NUM_PARTS, ChangeDensity, Critic, Moments, divergence, log_normal
+from pose_priors.priors.motion.density import NUM_PARTS, ChangeDensity, Critic, Moments, divergence, log_normal, participation_ratio
 from pose_priors.priors.motion.initial_state import InitialStatePrior
 from pose_priors.priors.motion.negatives import central, negative_motions
 from pose_priors.priors.motion.networks import MLP
@@ -47,7 +47,6 @@ _CONTACT_WEIGHT = 1.0
 _NEGATIVES = 2  # windows for each real one
 _FOLLOW = 0.01  # of a running mean, at each step
 _ROBUST = 1.4826  # standard deviations of a normal in medians of its absolute value
-_OUTLIER = 4.0  # standard deviations
 _NUM_SEEDS = 256  # states that samples start from
 
 
@@ -131,10 +130,8 @@ class MotionCVAE(MotionPrior):
             self.state_mean.copy_(own.mean(0))
             self.state_std.copy_(own.std(0).clamp_min(_LEAST_STD))
             self.density.std.copy_(_ROBUST * residual.abs().median(0).values.clamp_min(1e-4))
-        # participation ratio of the residuals' correlations
         self.seeds.copy_(states[torch.arange(_NUM_SEEDS) * len(states) // _NUM_SEEDS, 0])
-        spectrum = torch.linalg.eigvalsh(torch.cov((residual / self.density.std).clamp(-_OUTLIER, _OUTLIER).T))
-        self.independent.copy_(spectrum.sum().square() / spectrum.square().sum() / CHANGE_DIM)
+        self.independent.copy_(participation_ratio(residual / self.density.std) / CHANGE_DIM)
 
     def set_total_steps(self, total_steps: int) -> None:
         self._warmup = max(1, total_steps // 10)
@@ -215,8 +212,8 @@ class MotionCVAE(MotionPrior):
         return -(logsigmoid(of_real).mean() + logsigmoid(-of_negative).mean()) / 2
 
     def _ratio(self, found: Transition, parts: Tensor) -> Tensor:
-        ratio: Tensor = self.critic(found.inputs, found.residual / self.density.std, self.independent * (parts - self.parts_mean))
-        return ratio
+        residual, weighted = found.residual / self.density.std, self.independent * (parts - self.parts_mean)
+        return cast(Tensor, self.critic(found.inputs, residual, weighted))
 
     def pair_log_prob(self, before: Tensor, after: Tensor, by: Likelihood = "contrast") -> Tensor:
         """See the base class: the critic's log-likelihood ratio; the bound through the encoder's mean, counted as often as residuals are
@@ -234,8 +231,7 @@ class MotionCVAE(MotionPrior):
         """(..., T - 1, 9) that `CONTACT_JOINTS` touch after each transition of states (..., T, 339), by what the prior expects of it."""
         before = states[..., :-1, :]
         _, logits = self._expected(to_local(before, before).flatten(0, -2))
-        probabilities: Tensor = torch.sigmoid(logits).unflatten(0, before.shape[:-1])
-        return probabilities
+        return cast(Tensor, torch.sigmoid(logits).unflatten(0, before.shape[:-1]))
 
     def step(self, state: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The state (N, 339) after states (N, 339), by the prior's mean or with normal `noise` (N, Z); contacts' logits."""

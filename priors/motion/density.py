@@ -17,6 +17,7 @@ _SCALE_START, _SCALE_FLOOR = 0.7, 0.2
 _FREEDOM = 4.0
 _LOG_NORM = math.lgamma((_FREEDOM + 1) / 2) - math.lgamma(_FREEDOM / 2) - 0.5 * math.log(_FREEDOM * math.pi)
 _STANCE_START, _STANCE_BOUNDS = 0.05, (0.015, 0.15)  # m/s, of joints that touch
+_OUTLIER = 4.0  # standard deviations
 NUM_PARTS = 3
 """Parts of the evidence: joints that may touch, the rest, and the divergence."""
 _VELOCITIES = CHANGE["joints_vel"]
@@ -94,6 +95,14 @@ class Critic(nn.Module):
         """
         ratio: Tensor = self.net(torch.cat([inputs, residual.asinh(), parts], 1))[:, 0]
         return ratio
+
+
+def participation_ratio(residual: Tensor) -> Tensor:
+    """How many components of residuals (N, D), in standard deviations, are independent: () from 1 to D, by the spectrum of their
+    covariance. Outliers are cut off."""
+    spectrum = torch.linalg.eigvalsh(torch.cov(residual.clamp(-_OUTLIER, _OUTLIER).T))
+    ratio: Tensor = spectrum.sum().square() / spectrum.square().sum()
+    return ratio
 
 
 def divergence(q: Moments, p: Moments) -> Tensor:
