@@ -30,7 +30,7 @@ class ExperimentConfig(Config):
     trainer: dict[str, Any] = Field(default_factory=dict)
     """Passed on to Lightning's Trainer: `devices`, `accelerator`, `num_nodes`, `strategy`, `precision`, ..."""
     slurm: SlurmConfig = SlurmConfig()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)  # what numpy and torch take alike
 
     def build_data(self) -> PoseDataModule:
         """The data module, before its `setup`."""

@@ -58,7 +58,7 @@ class DataConfig(SidesConfig):
     trim: bool = False
     mirror: bool = False
     cache_dir: str | None = None
-    num_poses: int = Field(20_000, gt=0)
+    num_poses: int = Field(20_000, gt=0, le=10_000_000)
 
 
 def load_poses(path: str, config: DataConfig | None = None) -> PoseView:

@@ -51,7 +51,7 @@ class MotionDataConfig(SidesConfig):
     stature: float = Field(SMPL_STATURE, gt=0.3, lt=2.6)
     mirror: bool = True
     vary_skeleton: float = Field(0.03, ge=0, le=0.2)
-    num_clips: int = Field(200, gt=0)
+    num_clips: int = Field(200, gt=0, le=100_000)
 
 
 @dataclass(frozen=True)
