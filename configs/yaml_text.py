@@ -33,10 +33,10 @@ class _Loader(yaml.SafeLoader):
         self._size: dict[int, int] = {}  # of each finished node, by id: the node lives as long as its document
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        mark = self.peek_event().start_mark
-        if not isinstance(self.peek_event(), yaml.AliasEvent) and self.peek_event().tag not in _OWN_TAGS:
-            raise ComposerError(None, None, f"the tag {self.peek_event().tag} is not used here", mark)
-        before, is_alias = self._num_values, isinstance(self.peek_event(), yaml.AliasEvent)
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        mark, is_alias, before = event.start_mark, isinstance(event, yaml.AliasEvent), self._num_values
+        if not is_alias and event.tag not in _OWN_TAGS:
+            raise ComposerError(None, None, f"the tag {event.tag} is not used here", mark)
         self._level += 1
         if self._level > MOST_LEVELS:
             raise ComposerError(None, None, f"nested deeper than {MOST_LEVELS} levels", mark)
@@ -51,7 +51,7 @@ class _Loader(yaml.SafeLoader):
             self._size[id(node)] = self._num_values - before
         return node
 
-    def compose_mapping_node(self, anchor: str | None) -> MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:

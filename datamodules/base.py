@@ -21,7 +21,7 @@ from pose_priors.datamodules.formats import HandConvention
 from pose_priors.datamodules.joints import describe, find_joints
 from pose_priors.datamodules.loader import PoseLoader
 from pose_priors.datamodules.sides import SidesConfig
-from pose_priors.datamodules.splits import MAX_RADIUS_ROWS, Segment, Split, split_by_radius, split_rows
+from pose_priors.datamodules.splits import MAX_RADIUS_ROWS, Segment, split_by_radius, split_rows
 from pose_priors.datamodules.view import PoseView
 
 log = logging.getLogger(__name__)
@@ -95,8 +95,9 @@ class PoseDataModule(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Fills the cache, on one process a node."""
-        for path in filter(None, (self.config.pool, self.config.val, self.config.test)):
-            _open(path, self.config)
+        for path in (self.config.pool, *self.config.held_out.values()):
+            if path is not None:
+                _open(path, self.config)
 
     def setup(self, stage: str | None = None) -> None:
         """Opens the poses, splits them and finds the joints to learn; the second time does nothing.
@@ -108,7 +109,7 @@ class PoseDataModule(pl.LightningDataModule):
             return
         config = self.config
         sets: dict[str, PoseSet] = {"pool": self._pool()}
-        sets |= {side: _open(path, config) for side in ("val", "test") if (path := getattr(config, side)) is not None}
+        sets |= {side: _open(path, config) for side, path in config.held_out.items()}
         views = self._split(sets)
         counts = {side: len(view) for side, view in views.items()}
         unplaced = len(sets["pool"].poses) - sum(counts[side] for side in SIDES if side not in sets)
@@ -118,13 +119,10 @@ class PoseDataModule(pl.LightningDataModule):
         for side in SIDES:
             if not len(views[side]):
                 raise UserError(self._why_empty(side, sets, counts[side]))
-        self._summary = {name: sum(pose_set.counts[name] for pose_set in sets.values()) for name in sets["pool"].counts}
-        self._summary |= {
-            "duplicates_across_splits": sum(counts.values()) - sum(map(len, views.values())),
-            "gap_rows": unplaced,
-            "poses": sum(map(len, views.values())),
-            **{side: len(views[side]) for side in SIDES},
-        }
+        self._summary: dict[str, int] = {name: sum(pose_set.counts[name] for pose_set in sets.values()) for name in sets["pool"].counts}
+        num_poses = sum(map(len, views.values()))
+        self._summary |= {"duplicates_across_splits": sum(counts.values()) - num_poses, "gap_rows": unplaced, "poses": num_poses}
+        self._summary |= {str(side): len(views[side]) for side in SIDES}
         self._views = views
         self.joint_indices, self.left_out = find_joints(self.training_sample().numpy(), config.include_root)
         digest = hashlib.blake2b(digest_size=8)
@@ -224,20 +222,18 @@ class PoseDataModule(pl.LightningDataModule):
 
     def _split(self, sets: dict[str, PoseSet]) -> dict[Side, PoseView]:
         config, pool = self.config, sets["pool"]
-        fractions = [0.0 if side in sets else getattr(config, f"{side}_fraction") for side in ("val", "test")]
-        if config.split_radius is None or not any(fractions):
-            split = split_rows(pool.segments, *fractions, self.seed)
+        val_fraction = 0.0 if "val" in sets else config.val_fraction
+        test_fraction = 0.0 if "test" in sets else config.test_fraction
+        if config.split_radius is None or not (val_fraction or test_fraction):
+            split = split_rows(pool.segments, val_fraction, test_fraction, self.seed)
         else:
-            split = self._split_by_radius(pool, fractions)
+            # a joint that is left out could not tell two poses apart for the model
+            joints, _ = find_joints(pool.poses[:MAX_RADIUS_ROWS], config.include_root)
+            split = split_by_radius(pool.poses, joints, config.split_radius, val_fraction, test_fraction, self.seed)
         return {
             side: PoseView(sets[side], np.arange(len(sets[side].poses))) if side in sets else PoseView(pool, getattr(split, side))
             for side in SIDES
         }
-
-    def _split_by_radius(self, pool: PoseSet, fractions: list[float]) -> Split:
-        # a joint that is left out could not tell two poses apart for the model
-        joints, _ = find_joints(pool.poses[:MAX_RADIUS_ROWS], self.config.include_root)
-        return split_by_radius(pool.poses, joints, self.config.split_radius, *fractions, self.seed)
 
 
 def _open(path: str, config: DataConfig) -> PoseSet:

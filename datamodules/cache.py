@@ -186,7 +186,8 @@ def _selected_rows(source: PoseSource, conversion: Conversion) -> np.ndarray:
             log.warning("%s does not state its frame rate: all frames kept despite data.subsample_fps", source.path)
         else:
             step = max(1.0, source.fps / conversion.subsample_fps)
-    return np.floor(np.arange(cut, source.num_rows - cut, step)).astype(np.int64)
+    rows: np.ndarray = np.floor(np.arange(cut, source.num_rows - cut, step)).astype(np.int64)
+    return rows
 
 
 def _kept_fps(source: PoseSource, conversion: Conversion) -> float | None:

@@ -91,11 +91,11 @@ def read_clip(path: Path, *, fps: float | None = None, up_axis: UpAxis = "auto",
     if num_nan or len(poses) != source.num_rows or not np.isfinite(trans).all():
         raise UnusableClipError("with NaN")
     rows = slice(round(0.1 * len(poses)), round(0.9 * len(poses))) if trim else slice(None)
-    body, trans = torch.from_numpy(poses[rows, :NUM_JOINTS]).double(), torch.from_numpy(trans[rows]).double()
-    body, trans = _resampled(body, trans, rate)
+    body, points = torch.from_numpy(poses[rows, :NUM_JOINTS]).double(), torch.from_numpy(trans[rows]).double()
+    body, points = _resampled(body, points, rate)
     if len(body) < MIN_SECONDS * FPS:
         raise UnusableClipError("shorter than a second")
-    return make_clip(path.stem, *_upright(path, body, trans, up_axis), stature)
+    return make_clip(path.stem, *_upright(path, body, points, up_axis), stature)
 
 
 def make_clip(name: str, pose: Tensor, pelvis: Tensor, stature: float) -> Clip:
@@ -151,7 +151,8 @@ def _upright(path: Path, pose: Tensor, trans: Tensor, up_axis: UpAxis) -> tuple[
 def _to_z_up(axis: str) -> Tensor:
     """(3, 3) the smallest rotation that brings an axis to z."""
     turns = {"x": [0, -1, 0], "-x": [0, 1, 0], "y": [1, 0, 0], "-y": [-1, 0, 0], "z": [0, 0, 0], "-z": [2, 0, 0]}
-    return roma.rotvec_to_rotmat(torch.tensor(turns[axis], dtype=torch.float64) * torch.pi / 2)
+    turn: Tensor = roma.rotvec_to_rotmat(torch.tensor(turns[axis], dtype=torch.float64) * torch.pi / 2)
+    return turn
 
 
 def _turned(pose: Tensor, points: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:

@@ -112,13 +112,12 @@ class MotionDataModule(pl.LightningDataModule):
             return
         config = self.config
         sets: dict[str, ClipSet] = {"pool": self._built_in() if config.pool is None else _read(config.pool, config)}
-        sets |= {side: _read(path, config) for side in ("val", "test") if (path := getattr(config, side)) is not None}
+        sets |= {side: _read(path, config) for side, path in config.held_out.items()}
         sets = {name: self._long_enough(found) for name, found in sets.items()}
         sides = self._split(sets)
         before = sum(map(len, sides.values()))
-        for side, others in (("val", ("test",)), ("train", ("val", "test"))):
-            held_out = set().union(*(sides[other] for other in others))
-            sides[side] = {key: clip for key, clip in sides[side].items() if key not in held_out}
+        sides["val"] = {key: clip for key, clip in sides["val"].items() if key not in sides["test"]}
+        sides["train"] = {key: clip for key, clip in sides["train"].items() if key not in {**sides["val"], **sides["test"]}}
         for side in SIDES:
             if not sides[side]:
                 raise UserError(self._why_empty(side, sets))
@@ -161,7 +160,8 @@ class MotionDataModule(pl.LightningDataModule):
 
     def training_sample(self, n: int = 2000) -> MotionWindows:
         """Windows as training sees them, drawn without replacement, the same on every rank: m <= n of them."""
-        return next(iter(self._training_loader(n, 0, 1)))
+        first: MotionWindows = next(iter(self._training_loader(n, 0, 1)))
+        return first
 
     def train_dataloader(self) -> MotionLoader:
         self._check_shareable("train")
@@ -216,8 +216,10 @@ class MotionDataModule(pl.LightningDataModule):
     def _split(self, sets: dict[str, ClipSet]) -> dict[Side, dict[bytes, Clip]]:
         """For each side its clips by what they are known by."""
         pool, config = sets["pool"], self.config
-        fractions = [0.0 if side in sets else getattr(config, f"{side}_fraction") for side in ("val", "test")]
-        assigned = assign([len(clip) for clip in pool.clips], *fractions, np.random.default_rng(self.seed))
+        val_fraction = 0.0 if "val" in sets else config.val_fraction
+        test_fraction = 0.0 if "test" in sets else config.test_fraction
+        lengths = [len(clip) for clip in pool.clips]
+        assigned = assign(lengths, val_fraction, test_fraction, np.random.default_rng(self.seed))
         sides: dict[Side, dict[bytes, Clip]] = {}
         for number, side in enumerate(SIDES):
             found, own = sets.get(side, pool), side in sets

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -33,3 +33,9 @@ class SidesConfig(Config):
     def pool(self) -> str | None:
         """What the sides that are not given are cut out of; None for the built-in source."""
         return self.path if self.path is not None else self.train
+
+    @property
+    def held_out(self) -> dict[Literal["val", "test"], str]:
+        """The paths of validation and test, where they are given."""
+        given: dict[Literal["val", "test"], str | None] = {"val": self.val, "test": self.test}
+        return {side: path for side, path in given.items() if path is not None}

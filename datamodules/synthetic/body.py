@@ -107,7 +107,8 @@ def _rotvec(*turns: Tensor) -> Tensor:
     product = turns[0]
     for turn in turns[1:]:
         product = roma.quat_product(product, turn)
-    return roma.unitquat_to_rotvec(product)
+    rotvec: Tensor = roma.unitquat_to_rotvec(product)
+    return rotvec
 
 
 def _both_sides(left_like: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -142,10 +143,11 @@ def _camera(rng: np.random.Generator) -> np.ndarray:
 
 def _shake(rng: np.random.Generator) -> np.ndarray:
     """(T, 3) of unit variance."""
-    return gaussian_filter1d(rng.normal(size=(_NUM_FRAMES, 3)), _SHAKE_FRAMES, axis=0) * math.sqrt(2 * math.sqrt(math.pi) * _SHAKE_FRAMES)
+    noise: np.ndarray = gaussian_filter1d(rng.normal(size=(_NUM_FRAMES, 3)), _SHAKE_FRAMES, axis=0)
+    return noise * math.sqrt(2 * math.sqrt(math.pi) * _SHAKE_FRAMES)
 
 
-def _truth(scene: TrueScene) -> dict[str, np.ndarray]:
+def _truth(scene: TrueScene) -> dict[str, Any]:
     return {
         "joints": scene.joints(),
         "pelvis": scene.pelvis,
