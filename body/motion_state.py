@@ -19,7 +19,7 @@ from pose_priors.body.model import chained
 from pose_priors.body.skeleton import PARENTS
 
 FPS = 30.0
-"""Frames a second of all states."""
+"""Frames a second of all states and clips, and of files that do not say: the rate of most cameras, and of HuMoR."""
 
 NUM_JOINTS = 22
 CONTACT_JOINTS = (0, 4, 5, 7, 8, 10, 11, 20, 21)

@@ -20,6 +20,7 @@ from pose_priors.datamodules.files import find_files
 from pose_priors.datamodules.formats import HandConvention
 from pose_priors.datamodules.joints import describe, find_joints
 from pose_priors.datamodules.loader import PoseLoader
+from pose_priors.datamodules.plausibility import MAX_FPS
 from pose_priors.datamodules.sides import SidesConfig
 from pose_priors.datamodules.splits import MAX_RADIUS_ROWS, Segment, split_by_radius, split_rows
 from pose_priors.datamodules.view import PoseView
@@ -54,7 +55,7 @@ class DataConfig(SidesConfig):
     include_root: bool = False
     hand_convention: HandConvention = "absolute"
     split_radius: float | None = Field(None, gt=0)
-    subsample_fps: float | None = Field(None, gt=0)
+    subsample_fps: float | None = Field(None, ge=0.01, le=MAX_FPS)
     trim: bool = False
     mirror: bool = False
     cache_dir: str | None = None

@@ -183,7 +183,8 @@ def _selected_rows(source: PoseSource, conversion: Conversion) -> np.ndarray:
     step = 1.0
     if conversion.subsample_fps is not None:
         if source.fps is None:
-            log.warning("%s does not state its frame rate: all frames kept despite data.subsample_fps", source.path)
+            reason = source.wrong_rate or "does not state its frame rate"
+            log.warning("%s: %s: all frames kept despite data.subsample_fps", source.path, reason)
         else:
             step = max(1.0, source.fps / conversion.subsample_fps)
     rows: np.ndarray = np.floor(np.arange(cut, source.num_rows - cut, step)).astype(np.int64)

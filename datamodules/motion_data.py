@@ -18,6 +18,7 @@ from pose_priors.datamodules.base import SIDES, Side
 from pose_priors.datamodules.clips import SMPL_STATURE, Clip, UnusableClipError, UpAxis, make_clip, read_clip, y_up_to_z_up
 from pose_priors.datamodules.files import find_files
 from pose_priors.datamodules.motion_loader import MotionLoader, WindowArrays
+from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 from pose_priors.datamodules.sides import SidesConfig
 from pose_priors.datamodules.splits import assign
 
@@ -45,7 +46,7 @@ class MotionDataConfig(SidesConfig):
         num_clips: size of the built-in source.
     """
 
-    fps: float | None = Field(None, gt=0)
+    fps: float | None = Field(None, ge=MIN_FPS, le=MAX_FPS)
     up_axis: UpAxis = "auto"
     trim: bool = False
     stature: float = Field(SMPL_STATURE, gt=0.3, lt=2.6)
@@ -80,7 +81,8 @@ def load_clips(path: str, config: MotionDataConfig | None = None) -> list[Clip]:
     """
     found = _read(path, config or MotionDataConfig())
     if not found.clips:
-        raise UserError(f"'{path}' holds no motion that can be used ({_counted(found.counts)}); give clips of a second or more")
+        counted = _counted(found.counts)
+        raise UserError(f"'{path}' holds no motion that can be used ({counted}); give clips of a second or more, in metres")
     return found.clips
 
 
@@ -256,6 +258,8 @@ def _read(path: str, config: MotionDataConfig) -> ClipSet:
             counts[f"dropped_{error}".replace(" ", "_")] += 1
             continue
         counts["files"] += 1
+        if clip.unit != "metres":
+            counts[f"in_{clip.unit}"] += 1
         digest = hashlib.blake2b(clip.pose.numpy().tobytes() + clip.pelvis.numpy().tobytes(), digest_size=16).digest()
         counts["duplicates"] += digest in clips
         clips.setdefault(digest, clip)
@@ -263,6 +267,9 @@ def _read(path: str, config: MotionDataConfig) -> ClipSet:
         raise refusals[0]
     for refusal in refusals:
         log.warning("skipped: %s", refusal)
+    for name in ("in_centimetres", "in_millimetres", "dropped_faster_than_people_move"):
+        if counts[name]:
+            log.warning("%s: %d of %d files %s, by how pelvis and feet move", path, counts[name], counts["files"], name.replace("_", " "))
     counts["skipped_files"] += len(refusals)
     return ClipSet(list(clips.values()), list(clips), counts)
 

@@ -13,13 +13,13 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from pose_priors.body.motion_state import FPS
 from pose_priors.configs.base import UserError
 
 MAX_RADIUS_ROWS = 100_000
 """Rows up to which all pairs of poses can be compared in a few minutes."""
 _PAIRS_AT_ONCE = 4_000_000
 _GAP_SECONDS = 0.5
-_DEFAULT_FPS = 30.0
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _blocks(segment: Segment, val_fraction: float, test_fraction: float, generat
     length = segment.stop - segment.start
     sizes = np.array([0, round(val_fraction * length), round(test_fraction * length)])
     sizes[0] = length - sizes.sum()
-    gap = min(round(_GAP_SECONDS * (segment.fps or _DEFAULT_FPS)), int(sizes[sizes > 0].min()) // 4)
+    gap = min(round(_GAP_SECONDS * (segment.fps or FPS)), int(sizes[sizes > 0].min()) // 4)
     blocks = [np.empty(0, dtype=np.int64)] * 3
     first = segment.start
     for side in generator.permutation(3):

@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 from pose_priors.body.anthropometry import thickness
 from pose_priors.body.builtin import STATURE, rest_joints
 from pose_priors.body.layout import layout
+from pose_priors.body.motion_state import FPS
 from pose_priors.body.pinhole import plane_in_camera
 from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import UserError
@@ -27,7 +28,7 @@ from pose_priors.datamodules.stage_folders import STAGES, write_stages
 from pose_priors.datamodules.synthetic.motion import walk
 from pose_priors.datamodules.synthetic.scenes.degradation import TrueScene, degraded
 
-_NUM_FRAMES, _FPS = 84, 30.0
+_NUM_FRAMES = 84
 _IMAGE_SIZE, _GRID, _FOCAL = (1280, 720), (90, 160), 1.05  # the focal length as a fraction of the width
 # Both people: seconds of a cycle, turn and heading half way in degrees, whether the hands talk, where they are half way (x to the right, z
 # to the camera, metres). They meet in the middle, where the first hides the second.
@@ -73,7 +74,7 @@ def write_builtin_scene(folder: Path, seed: int) -> tuple[Path, Path]:
 
 
 def builtin_scene(seed: int) -> TrueScene:
-    """Two people over 84 frames at 30 a second, and the camera that films them."""
+    """Two people over 84 frames, and the camera that films them."""
     rng = np.random.default_rng(seed)
     statures = STATURE * (1 + rng.uniform(-_STATURE_SPREAD, _STATURE_SPREAD, len(_PEOPLE)))
     people = [_person(*options, stature, int(rng.integers(2**31))) for options, stature in zip(_PEOPLE, statures, strict=True)]
@@ -108,7 +109,7 @@ def builtin_scene(seed: int) -> TrueScene:
         grid=_GRID,
         planes=tuple(plane_in_camera(plane, w2c[0]) for plane in planes),
         alpha=float(rng.uniform(*_ALPHA)),
-        fps=_FPS,
+        fps=FPS,
     )
 
 
@@ -116,7 +117,7 @@ def _person(
     cycle_s: float, turn_deg: float, heading_deg: float, gesturing: bool, middle: tuple[float, float], stature: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pose (T, 24, 3) and pelvis (T, 3), y up, z to the camera, the floor at y = 0."""
-    motion = walk(_NUM_FRAMES, _FPS, cycle_s, turn_deg, stature, gesturing, seed)
+    motion = walk(_NUM_FRAMES, FPS, cycle_s, turn_deg, stature, gesturing, seed)
     heading = Rotation.from_euler("y", heading_deg - turn_deg / 2, degrees=True)
     pose = np.zeros((_NUM_FRAMES, len(_SMPL_JOINTS), 3))
     pose[:, :22] = motion.pose.numpy()
