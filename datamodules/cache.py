@@ -183,8 +183,8 @@ def _selected_rows(source: PoseSource, conversion: Conversion) -> np.ndarray:
     step = 1.0
     if conversion.subsample_fps is not None:
         if source.fps is None:
-            reason = source.wrong_rate or "does not state its frame rate"
-            log.warning("%s: %s: all frames kept despite data.subsample_fps", source.path, reason)
+            reason = f", {source.wrong_rate}" if source.wrong_rate else ""
+            log.warning("%s does not state its frame rate%s: all frames kept despite data.subsample_fps", source.path, reason)
         else:
             step = max(1.0, source.fps / conversion.subsample_fps)
     rows: np.ndarray = np.floor(np.arange(cut, source.num_rows - cut, step)).astype(np.int64)

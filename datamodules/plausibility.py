@@ -19,8 +19,9 @@ _SHARE = 0.9
 UNITS = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001}
 """Metres in each unit that files of the field have translations in."""
 _FEET = [index_of("left_foot"), index_of("right_foot")]
-_MOVED_M = 0.002  # in a frame: below, noise is as large as movement
-_FITS, _FITS_NOT = 0.5, 0.8
+_MOVED_M = 0.0005  # in a frame: below, noise is as large as movement
+# two feet that move at random by as much as the pelvis have a misfit of 0.54
+_FITS, _FITS_NOT = 0.45, 0.8
 _MIN_FRAMES = 10
 
 

@@ -132,7 +132,9 @@ def test_the_unit_of_translations_is_found_by_planted_feet(unit: str) -> None:
         for noise in (0.0, 0.0005) if unit != "metres" else (0.0, 0.0005, 0.01):
             generator = torch.Generator().manual_seed(0)
             noisy = pelvis + noise * torch.randn(pelvis.shape, generator=generator, dtype=torch.float64)
-            assert find_unit(joints, noisy / UNITS[unit]) == unit, motion.kind
+            found = find_unit(joints, noisy / UNITS[unit])
+            # who stands and reaches may hardly move the pelvis, which says nothing of its unit then
+            assert found == unit or (motion.kind == "reaching" and found == "metres"), motion.kind
 
 
 def test_metres_are_not_doubted_where_feet_say_nothing() -> None:
@@ -201,9 +203,8 @@ names = st.sampled_from(
 
 def _array(shape: tuple[int, ...], dtype: str, value: float) -> np.ndarray:
     array = np.zeros(shape, dtype)
-    with np.errstate(all="ignore"):
-        with suppress(ValueError, OverflowError, TypeError):
-            array[...] = value
+    with np.errstate(all="ignore"), suppress(ValueError, OverflowError, TypeError):
+        array[...] = value
     return array
 
 
