@@ -25,8 +25,8 @@ from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import written_aside
 from pose_priors.datamodules.stage_folders import STAGES, write_stages
-from pose_priors.datamodules.synthetic.motion import walk
 from pose_priors.datamodules.synthetic.scenes.degradation import TrueScene, degraded
+from pose_priors.datamodules.synthetic.scenes.walk import walk_on_arc
 
 _NUM_FRAMES = 84
 _IMAGE_SIZE, _GRID, _FOCAL = (1280, 720), (90, 160), 1.05  # the focal length as a fraction of the width
@@ -117,7 +117,7 @@ def _person(
     cycle_s: float, turn_deg: float, heading_deg: float, gesturing: bool, middle: tuple[float, float], stature: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pose (T, 24, 3) and pelvis (T, 3), y up, z to the camera, the floor at y = 0."""
-    motion = walk(_NUM_FRAMES, FPS, cycle_s, turn_deg, stature, gesturing, seed)
+    motion = walk_on_arc(_NUM_FRAMES, FPS, cycle_s, turn_deg, stature, gesturing, seed)
     heading = Rotation.from_euler("y", heading_deg - turn_deg / 2, degrees=True)
     pose = np.zeros((_NUM_FRAMES, len(_SMPL_JOINTS), 3))
     pose[:, :22] = motion.pose.numpy()
