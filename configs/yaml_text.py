@@ -108,6 +108,8 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     if len(content) > MOST_BYTES:
         raise UserError(f"{path}: larger than {MOST_BYTES // 1024} KiB, which no config is")
+    if content.startswith(b"version https://git-lfs"):
+        raise UserError(f"{path}: a pointer of Git LFS, not the file itself; fetch it with: git lfs pull")
     try:
         return parse_yaml(content.decode())
     except ValueError as error:

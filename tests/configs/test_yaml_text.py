@@ -119,6 +119,9 @@ def test_files_that_are_no_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         read_yaml(tmp_path / "huge.yaml")
     with pytest.raises(UserError, match="codec can't decode"):
         read_yaml(tmp_path / "latin.yaml")
+    (tmp_path / "pointer.yaml").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    with pytest.raises(UserError, match=r"pointer\.yaml: a pointer of Git LFS.*git lfs pull"):
+        read_yaml(tmp_path / "pointer.yaml")
     for name in ("fifo.yaml", "folder.yaml"):
         with pytest.raises(UserError, match=r"no regular file and no configs/.*there are: .*joint_flow"):
             find_config(str(tmp_path / name))
