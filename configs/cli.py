@@ -15,10 +15,10 @@ from pose_priors.configs.base import UserError, one_line
 
 EXTRAS = {
     "pytorch_lightning": ("train", "refine"),
-    "yaml": ("train", "refine"),
+    "yaml": ("train", "refine", "view"),
     "rich": ("train", "refine"),
-    "scipy": ("train", "refine"),
-    "matplotlib": ("train", "refine", "view"),
+    "scipy": ("train", "refine", "view"),
+    "matplotlib": ("train", "refine"),
     "sklearn": ("train",),
     "torchmetrics": ("train",),
     "tensorboard": ("train",),
