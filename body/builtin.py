@@ -96,7 +96,7 @@ def rest_joints(stature: float = STATURE) -> Tensor:
 def _hand(length: float) -> dict[str, Tensor]:
     """The joints of a left hand of that length (wrist to tip of the middle finger, in metres), from the wrist."""
     scale = length * (1 - _CARPUS["middle"][0]) / sum(_RAYS_MM["middle"])
-    joints = {}
+    joints: dict[str, Tensor] = {}
     for name, bones in _RAYS_MM.items():
         along, across = _CARPUS[name]
         point = torch.tensor([along, 0, across], dtype=torch.float64) * length

@@ -84,7 +84,8 @@ def turned(start: Tensor, turn: Tensor) -> Tensor:
     Returns:
         (..., 3), canonical: log(start exp(turn)).
     """
-    return _Turned.apply(start, turn)
+    rotvec: Tensor = _Turned.apply(start, turn)  # type: ignore[no-untyped-call]
+    return rotvec
 
 
 class _Turned(torch.autograd.Function):

@@ -26,7 +26,8 @@ def lerp_missing(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """
     left, right, share = _neighbours(seen)
     share = share.reshape(-1, *[1] * (values.ndim - 1))
-    return values[left] * (1 - share) + values[right] * share
+    between: np.ndarray = values[left] * (1 - share) + values[right] * share
+    return between
 
 
 def slerp_missing(rotvec: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -37,7 +38,7 @@ def slerp_missing(rotvec: np.ndarray, seen: np.ndarray) -> np.ndarray:
         seen: (T,) bool, at least one true.
     """
     left, right, share = _neighbours(seen)
-    out = rotvec[left].copy()
+    out: np.ndarray = rotvec[left].copy()
     between = left != right
     if between.any():
         start, end = (torch.from_numpy(rotvec[i[between]]) for i in (left, right))

@@ -74,4 +74,5 @@ def limit_violations(pose: Tensor) -> Tensor:
         (*batch, 55) in radians: the distance from the joint's rotation vector to the box `JOINT_LIMITS`; 0 inside.
     """
     lower, upper = JOINT_LIMITS.to(pose).unbind(-1)
-    return torch.linalg.vector_norm((lower - pose).clamp_min(0) + (pose - upper).clamp_min(0), dim=-1)
+    outside: Tensor = torch.linalg.vector_norm((lower - pose).clamp_min(0) + (pose - upper).clamp_min(0), dim=-1)
+    return outside

@@ -56,7 +56,7 @@ def _posed(rotvec: Tensor, rest_joints: Tensor, parents: Sequence[int], arm: Ten
     bones = torch.cat([rest_joints[..., :1, :], rest_joints[..., 1:, :] - rest_joints.index_select(-2, tree.above)], -2)
     batch = torch.broadcast_shapes(rotvec.shape, bones.shape)[:-2]
     rotvec, bones = (value.expand(*batch, num_joints, 3).reshape(-1, num_joints, 3) for value in (rotvec, bones))
-    joints, turned = _Posed.apply(rotvec, bones, arm, tree)
+    joints, turned = _Posed.apply(rotvec, bones, arm, tree)  # type: ignore[no-untyped-call]
     return joints.view(*batch, num_joints, 3), turned.view(*batch, *turned.shape[1:])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,8 @@ def posed_joints(pose: Tensor, pelvis: Tensor, rest: Tensor) -> Tensor:
 
 def leg_length(rest: Tensor) -> Tensor:
     """(...) metres from hip to ankle along the bones, of joints (..., 22 or more, 3) at rest."""
-    return torch.linalg.vector_norm(torch.diff(rest[..., _LEG, :], dim=-2), dim=-1).sum(-1)
+    lengths: Tensor = torch.linalg.vector_norm(torch.diff(rest[..., _LEG, :], dim=-2), dim=-1)
+    return lengths.sum(-1)
 
 
 def steps(joints: Tensor) -> Tensor:
@@ -55,7 +57,7 @@ class MotionWindows:
     def __len__(self) -> int:
         return len(self.pose)
 
-    def to(self, *args: object, **kwargs: object) -> MotionWindows:
+    def to(self, *args: Any, **kwargs: Any) -> MotionWindows:
         """The windows on another device."""
         return MotionWindows(*(value.to(*args, **kwargs) for value in (self.pose, self.pelvis, self.rest, self.contacts)))
 

@@ -19,7 +19,7 @@ from pose_priors.body.model import chained
 from pose_priors.body.skeleton import PARENTS
 
 FPS = 30.0
-"""Frames a second of all states."""
+"""Frames a second of all states and clips, and of files that do not say: the rate of most cameras, and of HuMoR."""
 
 NUM_JOINTS = 22
 CONTACT_JOINTS = (0, 4, 5, 7, 8, 10, 11, 20, 21)
@@ -88,12 +88,15 @@ def _neighbours(num_frames: int, device: torch.device) -> tuple[Tensor, Tensor, 
 
 def rotations(states: Tensor) -> Tensor:
     """(..., 22, 3, 3) rotation matrices of the root, relative to the states' frame, and of the joints, relative to their parents."""
-    return torch.cat([states[..., STATE["root_orient"]], states[..., STATE["pose_body"]]], -1).unflatten(-1, (NUM_JOINTS, 3, 3))
+    flat = torch.cat([states[..., STATE["root_orient"]], states[..., STATE["pose_body"]]], -1)
+    rotmat: Tensor = flat.unflatten(-1, (NUM_JOINTS, 3, 3))
+    return rotmat
 
 
 def joints_of(states: Tensor) -> Tensor:
     """(..., 22, 3) metres."""
-    return states[..., STATE["joints"]].unflatten(-1, (NUM_JOINTS, 3))
+    joints: Tensor = states[..., STATE["joints"]].unflatten(-1, (NUM_JOINTS, 3))
+    return joints
 
 
 def heading(states: Tensor) -> Tensor:
@@ -103,7 +106,8 @@ def heading(states: Tensor) -> Tensor:
     lying = size < 1e-6
     cos, sin = (torch.where(lying, right.new_tensor([1.0, 0.0]), right) / torch.where(lying, 1.0, size).sqrt()).unbind(-1)
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)
-    return torch.stack([cos, sin, zero, -sin, cos, zero, zero, zero, one], -1).unflatten(-1, (3, 3))
+    turn: Tensor = torch.stack([cos, sin, zero, -sin, cos, zero, zero, zero, one], -1).unflatten(-1, (3, 3))
+    return turn
 
 
 def to_local(states: Tensor, frames: Tensor) -> Tensor:
@@ -134,7 +138,8 @@ def _moved(states: Tensor, turn: Tensor, origin: Tensor, centre: Tensor, target:
     """States turned: `trans` about an origin, which comes to zero, and joints about a centre, which comes to a target."""
 
     def turned(vectors: Tensor) -> Tensor:
-        return (vectors.unflatten(-1, (-1, 3)) @ turn.transpose(-1, -2)).flatten(-2)
+        apart: Tensor = vectors.unflatten(-1, (-1, 3))
+        return (apart @ turn.transpose(-1, -2)).flatten(-2)
 
     part = {name: states[..., where] for name, where in STATE.items()}
     joints = part["joints"].unflatten(-1, (NUM_JOINTS, 3)) - centre[..., None, :]

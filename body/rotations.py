@@ -93,7 +93,8 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     """
     start, end = roma.rotvec_to_unitquat(a), roma.rotvec_to_unitquat(b)
     arc = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(start), end))
-    return roma.unitquat_to_rotvec(roma.quat_product(start, roma.rotvec_to_unitquat(arc * share)))
+    between: Tensor = roma.unitquat_to_rotvec(roma.quat_product(start, roma.rotvec_to_unitquat(arc * share)))
+    return between
 
 
 def mean_rotation(rotvec: Tensor) -> Tensor:
@@ -135,7 +136,8 @@ def matrix_features(rotvec: Tensor) -> Tensor:
     Returns:
         (..., 6), row by row; zero for the identity.
     """
-    return (roma.rotvec_to_rotmat(rotvec)[..., :2] - torch.eye(3, 2).to(rotvec)).flatten(-2)
+    rotmat: Tensor = roma.rotvec_to_rotmat(rotvec)
+    return (rotmat[..., :2] - torch.eye(3, 2).to(rotvec)).flatten(-2)
 
 
 def mirror_pose(pose: Tensor) -> Tensor:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+_MOST_CHARACTERS = 4000  # of a message: a list of all that is allowed fits, a file that was quoted by mistake does not
+
+
+def one_line(text: str) -> str:
+    """Text as one line that a terminal shows and does not obey: what is not printable (line ends, ANSI codes) is escaped, and of more than
+    `_MOST_CHARACTERS` the middle is left out."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    half = _MOST_CHARACTERS // 2
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:half]} ... {text[-half:]}"
+
 
 class UserError(Exception):
     """A mistake that the user can mend: a bad config, file, format or checkpoint.
 
-    Its message is one line that says what was found, where, what is allowed and what to do. The scripts print it and exit with code 2.
+    Its message is one line, whatever is in the names that it quotes, that says what was found, where, what is allowed and what to do. The
+    scripts print it and exit with code 2.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class Config(BaseModel):

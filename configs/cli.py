@@ -3,43 +3,61 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, one_line
 
-# Which extra of the package brings a library that not everybody needs.
 EXTRAS = {
-    "pytorch_lightning": "train",
-    "yaml": "train",
-    "rich": "train",
-    "scipy": "train",
-    "sklearn": "train",
-    "matplotlib": "train",
-    "tensorboard": "train",
-    "wandb": "train",
-    "h5py": "refine",
-    "PIL": "refine",
-    "rerun": "view",
-    "viser": "view",
-    "submitit": "slurm",
-    "smplx": "smplx",
+    "pytorch_lightning": ("train", "refine"),
+    "yaml": ("train", "refine", "view"),
+    "rich": ("train", "refine"),
+    "scipy": ("train", "refine", "view"),
+    "matplotlib": ("train", "refine"),
+    "sklearn": ("train",),
+    "torchmetrics": ("train",),
+    "tensorboard": ("train",),
+    "wandb": ("train",),
+    "h5py": ("refine",),
+    "PIL": ("refine", "view"),
+    "rerun": ("view",),
+    "viser": ("view",),
+    "submitit": ("slurm",),
+    "smplx": ("smplx",),
 }
+"""Which extras of the package bring a library that not everybody needs, by the name that it is imported by."""
+
+_STOPPED = 130  # what a shell says of a program that SIGINT has ended
+_AN_OVERRIDE = re.compile(r"[a-z_]\w*(\.\w+)*=")
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are a `UserError`, one line like all others."""
 
     def error(self, message: str) -> NoReturn:
+        _, found, words = message.partition("unrecognized arguments: ")
+        if found and "--override" in self._option_string_actions and any(map(_AN_OVERRIDE.match, words.split())):
+            raise UserError(f"{message}; did you forget --override before key=value?")
         raise UserError(f"{message}; see --help")
+
+
+class _OneLine(logging.Formatter):
+    """Shows a message as one line, whatever is in the names that it quotes."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        return one_line(super().formatMessage(record))
 
 
 def set_up_console() -> None:
     """What a script's user sees: its own messages, without those of others that say nothing to them."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    console = logging.StreamHandler()
+    console.setFormatter(_OneLine("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[console])
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
     # to train or refine where one logs in is no mistake
@@ -51,16 +69,40 @@ def set_up_console() -> None:
 
 
 def run(main: Callable[[], object]) -> None:
-    """Runs a script's `main`; a `UserError`, or a library that is not installed, is printed as one line and exits with code 2."""
+    """Runs a script's `main`, and ends the process with one line instead of a traceback where the user can go on.
+
+    Exit codes: 2 for a `UserError`, a library that is not installed and a full disk; 130 for Ctrl-C. Whoever knows how to go on after
+    Ctrl-C raises `KeyboardInterrupt(how)`.
+    """
     set_up_console()
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(f"error: {error}", 2)
     except ModuleNotFoundError as error:
         library = (error.name or "").split(".")[0]
         if library not in EXTRAS:
             raise
-        print(f"error: {library} is not installed; it comes with: pip install 'pose-priors[{EXTRAS[library]}]'", file=sys.stderr)
-        sys.exit(2)
+        commands = " or ".join(f"pip install 'pose-priors[{extra}]'" for extra in EXTRAS[library])
+        _end(f"error: {library} is not installed; it comes with: {commands}", 2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        _end(f"error: no space left{where}; make room and give the same command again", 2)
+    except KeyboardInterrupt as stop:
+        _end(_stopped(stop), _STOPPED)
+    except SystemExit as end:
+        # Lightning turns Ctrl-C into an exit of its own
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        _end(_stopped(end.__context__), _STOPPED)
+
+
+def _stopped(stop: KeyboardInterrupt) -> str:
+    return f"stopped; {stop.args[0] if stop.args else 'what was finished is kept, the same command starts the rest again'}"
+
+
+def _end(line: str, code: int) -> NoReturn:
+    print(one_line(line), file=sys.stderr)
+    sys.exit(code)

@@ -172,7 +172,9 @@ def _importable(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of the script that is running as others import it: by its name in the package, not as `__main__`."""
     if function.__module__ != "__main__":
         return function
-    return getattr(importlib.import_module(f"pose_priors.{Path(sys.modules['__main__'].__file__).stem}"), function.__name__)
+    script = Path(str(sys.modules["__main__"].__file__)).stem
+    found: Callable[..., Any] = getattr(importlib.import_module(f"pose_priors.{script}"), function.__name__)
+    return found
 
 
 def _start(executor: submitit.AutoExecutor, tasks: Sequence[Call], num_parallel: int, after: Sequence[Job[Any]]) -> list[Job[Any]]:

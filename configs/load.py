@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pose_priors.configs.base import UserError
-from pose_priors.configs.validation import AnyConfig, validate
+from pose_priors.configs.validation import AnyConfig, Source, quoted, validate
+from pose_priors.configs.yaml_text import MOST_LEVELS, parse_yaml, read_yaml
 
 CONFIG_DIR = Path(__file__).parent
 
 # Two spellings of one field, both in use: the second is the one that is kept.
 ALIASES = {"data.batch_size": "training.batch_size", "training.gradient_clip_val": "training.grad_clip_val"}
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it, but `1e-3` is a number (YAML 1.2) and a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.[\d_]+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
 
 
 def available_configs() -> list[str]:
@@ -44,33 +24,40 @@ def available_configs() -> list[str]:
 def find_config(name: str) -> Path:
     """The file of a config given by its path or by its name in `configs/`. Raises `UserError`, listing those that exist."""
     for candidate in (Path(name), CONFIG_DIR / f"{name}.yaml"):
-        if candidate.is_file():
-            return candidate
-    raise UserError(f"--config {name}: no such file and no configs/{name}.yaml; there are: {', '.join(available_configs())}")
+        try:
+            if candidate.is_file():
+                return candidate
+        except OSError:  # a name that no file can have
+            continue
+    found = "no regular file" if _exists(name) else "no such file"
+    raise UserError(f"--config {quoted(name)}: {found} and no configs/{quoted(name)}.yaml; there are: {', '.join(available_configs())}")
 
 
 def load_config(schema: type[AnyConfig], name: str, overrides: Sequence[str] = ()) -> AnyConfig:
     """Reads a YAML file, applies overrides such as `training.learning_rate=1e-4`, and validates the whole against `schema`.
 
     Raises:
-        UserError: one line that names the dotted key, what was found and what is allowed.
+        UserError: one line that names the file or the override to mend, the dotted key, what was found and what is allowed.
     """
     return validate(schema, *read_config(name, overrides))
 
 
-def read_config(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
+def read_config(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Source]:
     """The tree of a YAML file with overrides applied, not yet validated, and where it comes from. Raises `UserError`."""
     path = find_config(name)
-    try:
-        tree = yaml.load(path.read_text(), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise UserError(f"{path}: expected a mapping of keys at the top, found {type(tree).__name__}")
     _merge_aliases(tree, str(path))
-    for override in overrides:
-        _apply(tree, override)
-    return tree, str(path)
+    applied = tuple((key, override) for override in overrides for key in _apply(tree, override))
+    return tree, Source(str(path), applied)
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:
+        return False
 
 
 def _merge_aliases(tree: dict[str, Any], source: str) -> None:
@@ -85,31 +72,36 @@ def _merge_aliases(tree: dict[str, Any], source: str) -> None:
             raise UserError(f"{source}: {alias}={value} and {canonical}={target[to_key]} are one field: give one of them")
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def _apply(tree: dict[str, Any], override: str) -> Iterator[str]:
+    """Applies an override; yields the dotted keys whose values it has given, those of sections that it has made among them."""
     key, found, text = override.partition("=")
-    if not found or not key:
-        raise UserError(f"--override {override}: expected key=value, for example training.learning_rate=1e-4")
+    if not found or not all(key.split(".")):
+        raise UserError(f"--override {quoted(override)}: expected key=value, for example training.learning_rate=1e-4")
+    if key.count(".") >= MOST_LEVELS:
+        raise UserError(f"--override {quoted(override)}: a key of more than {MOST_LEVELS} parts")
     try:
         # a leading * is YAML's alias of something in the same text, of which there is nothing else: it begins a pattern of names
-        value = text if text.startswith("*") else yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"--override {override}: the value is not valid YAML: {' '.join(str(error).split())}") from error
+        value = text if text.startswith("*") else parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"--override {quoted(override)}: the value is not valid YAML: {error}") from error
     if isinstance(value, dict):  # a whole section, which may hold the other spelling of a field
         for alias, canonical in ALIASES.items():
             section, name = alias.split(".")
             if section == key and name in value:
-                _set(tree, canonical, value.pop(name), override)
-    _set(tree, ALIASES.get(key, key), value, override)
+                yield from _set(tree, canonical, value.pop(name), override)
+    yield from _set(tree, ALIASES.get(key, key), value, override)
 
 
-def _set(tree: dict[str, Any], key: str, value: Any, override: str) -> None:
+def _set(tree: dict[str, Any], key: str, value: Any, override: str) -> Iterator[str]:
     *parents, last = key.split(".")
     at = tree
-    for parent in parents:
+    for number, parent in enumerate(parents, start=1):
         below = at.get(parent)
         if below is None:
             below = at[parent] = {}
+            yield ".".join(parents[:number])
         if not isinstance(below, dict):
-            raise UserError(f"--override {override}: {parent} is a value, not a section")
+            raise UserError(f"--override {quoted(override)}: {parent} is a value, not a section")
         at = below
     at[last] = value
+    yield key

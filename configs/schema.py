@@ -14,7 +14,7 @@ from pose_priors.configs.slurm import SlurmConfig
 from pose_priors.configs.validation import kinds_allowed, validate
 from pose_priors.datamodules.base import DataConfig, PoseDataModule
 from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModule
-from pose_priors.priors import AnyPriorConfig, MotionCVAE, MotionCVAEConfig, Prior, PriorConfig
+from pose_priors.priors import AnyPriorConfig, MotionCVAE, MotionCVAEConfig, PriorConfig, TrainablePrior
 from pose_priors.priors.callbacks import MotionReport, SampleReport
 from pose_priors.priors.logging import LoggingConfig
 from pose_priors.priors.module import TrainingConfig
@@ -31,13 +31,13 @@ class ExperimentConfig(Config):
     trainer: dict[str, Any] = Field(default_factory=dict)
     """Passed on to Lightning's Trainer: `devices`, `accelerator`, `num_nodes`, `strategy`, `precision`, ..."""
     slurm: SlurmConfig = SlurmConfig()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)  # what numpy and torch take alike
 
     def build_data(self) -> PoseDataModule:
         """The data module, before its `setup`."""
         return PoseDataModule(self.data, self.training.batch_size, self.seed)
 
-    def build_prior(self, data: PoseDataModule) -> Prior:
+    def build_prior(self, data: PoseDataModule) -> TrainablePrior:
         """The prior for data that are set up, before its `start`."""
         return self.model.build(data.joint_indices)
 
@@ -49,18 +49,19 @@ class ExperimentConfig(Config):
 class MotionExperimentConfig(ExperimentConfig):
     """As `ExperimentConfig`, for a prior of motions."""
 
-    model: MotionCVAEConfig
-    data: MotionDataConfig = MotionDataConfig()
+    # what trains an experiment hands the parts of one on to each other and never mixes those of two
+    model: MotionCVAEConfig  # type: ignore[assignment]
+    data: MotionDataConfig = MotionDataConfig()  # type: ignore[assignment]
 
-    def build_data(self) -> MotionDataModule:
+    def build_data(self) -> MotionDataModule:  # type: ignore[override]
         """The data module, before its `setup`. Its windows are as long as the prior's wrong motions ask for."""
         return MotionDataModule(self.data, self.training.batch_size, self.seed, num_source_frames(self.model.window + 2))
 
-    def build_prior(self, data: MotionDataModule) -> MotionCVAE:
+    def build_prior(self, data: MotionDataModule) -> MotionCVAE:  # type: ignore[override]
         """The prior, before its `start`."""
         return self.model.build()
 
-    def build_report(self, data: MotionDataModule) -> Callback:
+    def build_report(self, data: MotionDataModule) -> Callback:  # type: ignore[override]
         """What is watched beside the loss."""
         return MotionReport([clip.as_window() for clip in data.val_clips], self.logging.figures_every_n_epochs)
 
@@ -68,7 +69,7 @@ class MotionExperimentConfig(ExperimentConfig):
 class _AnyExperiment(ExperimentConfig):
     """What a model of no known kind is checked against, so that the message names all kinds."""
 
-    model: AnyPriorConfig
+    model: AnyPriorConfig  # type: ignore[assignment]
     data: Any = None
 
 

@@ -1,43 +1,84 @@
-"""From a plain tree to a validated, frozen configuration: the first mistake in one line."""
+"""From a plain tree to a validated, frozen configuration: the first mistake in one line, blamed on what holds it."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from pose_priors.configs.base import Config, UserError
 
+_MOST_QUOTED = 120  # characters of a value or an override in a message
+
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
-def validate(schema: type[AnyConfig], tree: Mapping[str, Any], source: str) -> AnyConfig:
-    """The validated config of a plain tree. Raises `UserError` with the first mistake."""
+@dataclass(frozen=True)
+class Source:
+    """Where a tree comes from, so that a mistake is blamed on what holds it.
+
+    Attributes:
+        name: the YAML file.
+        overrides: the dotted keys whose values came after it, in order, with the override that gave each.
+    """
+
+    name: str
+    overrides: tuple[tuple[str, str], ...] = ()
+
+    def of(self, key: str) -> str:
+        """What has to be changed to mend a dotted key: the last override that gave its value, or the file, with what was set below it."""
+        for given, override in reversed(self.overrides):
+            if key == given or key.startswith(f"{given}."):
+                return f"--override {quoted(override)}"
+        below = {given: override for given, override in self.overrides if given.startswith(f"{key}.")}
+        return f"{self.name} with --override {' '.join(map(quoted, below.values()))}" if below else self.name
+
+
+def validate(
+    schema: type[AnyConfig], tree: Mapping[str, Any], source: Source, also: Mapping[str, Sequence[str]] | None = None
+) -> AnyConfig:
+    """The validated config of a plain tree.
+
+    Args:
+        also: by section, kinds that are allowed there beside those of the schema, for the message.
+    Raises:
+        UserError: with the first mistake.
+    """
     try:
         return schema.model_validate(dict(tree))
     except ValidationError as error:
-        raise UserError(f"{source}: {_explain(schema, error)}") from error
+        key, message = _explain(schema, error, also or {})
+        where = source.of(key)
+        named = where.startswith(f"--override {key}=")
+        raise UserError(f"{where}: {message}" if named else f"{where}: {key}: {message}") from error
 
 
-def _explain(schema: type[BaseModel], error: ValidationError) -> str:
-    """The first mistake, in one line; unknown keys first, since they often cause the rest."""
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+def quoted(text: str) -> str:
+    """A text as it is in a message: the middle of a long one is left out."""
+    half = _MOST_QUOTED // 2
+    return text if len(text) <= _MOST_QUOTED else f"{text[:half]} ... {text[-half:]}"
+
+
+def _explain(schema: type[BaseModel], error: ValidationError, also: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """The dotted key of the first mistake, and what is wrong with it in one line; unknown keys first, since they often cause the rest."""
+    first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     keys, owner, below = _walk(schema, first["loc"])
     dotted = ".".join(keys)
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(keys[-1], owner.model_fields, 1)
         hint = f"did you mean {near[0]}? " if near else ""
-        return f"{dotted}: unknown key; {hint}allowed here: {', '.join(owner.model_fields)}"
+        return dotted, f"unknown key; {hint}allowed here: {', '.join(owner.model_fields)}"
     if first["type"].startswith("union_tag_"):
-        kinds = [kind for model in below for kind in _kinds(model)]
-        given = f"unknown kind {first['ctx']['tag']!r}" if "tag" in first.get("ctx", {}) else "missing"
-        return f"{dotted}.kind: {given}; allowed: {', '.join(kinds)}"
+        kinds = [*(kind for model in below for kind in _kinds(model)), *also.get(dotted, ())]
+        given = f"unknown kind {quoted(repr(first['ctx']['tag']))}" if "tag" in first.get("ctx", {}) else "missing"
+        return f"{dotted}.kind", f"{given}; allowed: {', '.join(kinds)}"
     message = first["msg"].removeprefix("Value error, ")
     # a whole section is no help: its mistake is in the message
-    found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
-    return f"{dotted}: {message[0].lower()}{message[1:]}{found}"
+    found = "" if isinstance(first["input"], dict) else f", found {quoted(repr(first['input']))}"
+    return dotted, f"{message[0].lower()}{message[1:]}{found}"
 
 
 def kinds_allowed(schema: type[BaseModel], section: str) -> list[str]:

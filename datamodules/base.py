@@ -20,18 +20,19 @@ from pose_priors.datamodules.files import find_files
 from pose_priors.datamodules.formats import HandConvention
 from pose_priors.datamodules.joints import describe, find_joints
 from pose_priors.datamodules.loader import PoseLoader
-from pose_priors.datamodules.sides import SidesConfig
-from pose_priors.datamodules.splits import MAX_RADIUS_ROWS, Segment, Split, split_by_radius, split_rows
+from pose_priors.datamodules.plausibility import MAX_FPS
+from pose_priors.datamodules.split_config import SplitConfig
+from pose_priors.datamodules.splits import MAX_RADIUS_ROWS, Segment, split_by_radius, split_rows
 from pose_priors.datamodules.view import PoseView
 
 log = logging.getLogger(__name__)
 
-Side = Literal["train", "val", "test"]
-SIDES: tuple[Side, ...] = ("train", "val", "test")
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 _EVAL_BATCH = 1024  # rows; without gradients larger batches cost nothing but save overhead
 
 
-class DataConfig(SidesConfig):
+class DataConfig(SplitConfig):
     """Where the poses come from and how they are split.
 
     `path`, or `train`, is the pool; `val` and `test`, where they are given, are used as they are, and what is not given is cut out of the
@@ -41,8 +42,8 @@ class DataConfig(SidesConfig):
         path, train, val, test: a file, a folder or a glob each.
         include_root: whether the root's orientation is learnt.
         hand_convention: `absolute` (zero is the flat hand) or `relative_to_mean` (zero is MANO's mean hand), of all files.
-        split_radius: radians; poses closer than this, by the Euclidean distance of all rotation vectors that are learnt, stay on one side
-            of a split. None splits by file or block for motions, by row for shuffled frames.
+        split_radius: radians; poses closer than this, by the Euclidean distance of all rotation vectors that are learnt, stay in
+            one split. None splits by file or block for motions, by row for shuffled frames.
         subsample_fps: frames a second to keep of motions that have more.
         trim: whether to keep only the middle 80 % of each motion.
         val_fraction, test_fraction: shares of the pool.
@@ -54,11 +55,11 @@ class DataConfig(SidesConfig):
     include_root: bool = False
     hand_convention: HandConvention = "absolute"
     split_radius: float | None = Field(None, gt=0)
-    subsample_fps: float | None = Field(None, gt=0)
+    subsample_fps: float | None = Field(None, ge=0.01, le=MAX_FPS)
     trim: bool = False
     mirror: bool = False
     cache_dir: str | None = None
-    num_poses: int = Field(20_000, gt=0)
+    num_poses: int = Field(20_000, gt=0, le=10_000_000)
 
 
 def load_poses(path: str, config: DataConfig | None = None) -> PoseView:
@@ -79,7 +80,7 @@ def load_poses(path: str, config: DataConfig | None = None) -> PoseView:
 class PoseDataModule(pl.LightningDataModule):
     """Poses split into training, validation and test, and batches (B, 55, 3) of each.
 
-    Exact duplicates are dropped within each source, and across the sides from validation what test holds, from training what either holds:
+    Exact duplicates are dropped within each source, and across the splits from validation what test holds, from training what either holds:
     the held-out sets stay as they were given, so that scores stay comparable.
 
     Args:
@@ -91,45 +92,43 @@ class PoseDataModule(pl.LightningDataModule):
     def __init__(self, config: DataConfig, batch_size: int, seed: int) -> None:
         super().__init__()
         self.config, self.batch_size, self.seed = config, batch_size, seed
-        self._views: dict[Side, PoseView] = {}
+        self._views: dict[SplitName, PoseView] = {}
 
     def prepare_data(self) -> None:
         """Fills the cache, on one process a node."""
-        for path in filter(None, (self.config.pool, self.config.val, self.config.test)):
-            _open(path, self.config)
+        for path in (self.config.pool, *self.config.held_out.values()):
+            if path is not None:
+                _open(path, self.config)
 
     def setup(self, stage: str | None = None) -> None:
         """Opens the poses, splits them and finds the joints to learn; the second time does nothing.
 
         Raises:
-            UserError: if there are no poses, a side is empty, or no joint can be learnt.
+            UserError: if there are no poses, a split is empty, or no joint can be learnt.
         """
         if self._views:
             return
         config = self.config
         sets: dict[str, PoseSet] = {"pool": self._pool()}
-        sets |= {side: _open(path, config) for side in ("val", "test") if (path := getattr(config, side)) is not None}
+        sets |= {split: _open(path, config) for split, path in config.held_out.items()}
         views = self._split(sets)
-        counts = {side: len(view) for side, view in views.items()}
-        unplaced = len(sets["pool"].poses) - sum(counts[side] for side in SIDES if side not in sets)
+        counts = {split: len(view) for split, view in views.items()}
+        unplaced = len(sets["pool"].poses) - sum(counts[split] for split in SPLITS if split not in sets)
         if len(sets) > 1:
             views["val"] = views["val"].without(views["test"].hashes)
             views["train"] = views["train"].without(np.concatenate([views["val"].hashes, views["test"].hashes]))
-        for side in SIDES:
-            if not len(views[side]):
-                raise UserError(self._why_empty(side, sets, counts[side]))
-        self._summary = {name: sum(pose_set.counts[name] for pose_set in sets.values()) for name in sets["pool"].counts}
-        self._summary |= {
-            "duplicates_across_splits": sum(counts.values()) - sum(map(len, views.values())),
-            "gap_rows": unplaced,
-            "poses": sum(map(len, views.values())),
-            **{side: len(views[side]) for side in SIDES},
-        }
+        for split in SPLITS:
+            if not len(views[split]):
+                raise UserError(self._why_empty(split, sets, counts[split]))
+        self._summary: dict[str, int] = {name: sum(pose_set.counts[name] for pose_set in sets.values()) for name in sets["pool"].counts}
+        num_poses = sum(map(len, views.values()))
+        self._summary |= {"duplicates_across_splits": sum(counts.values()) - num_poses, "gap_rows": unplaced, "poses": num_poses}
+        self._summary |= {str(split): len(views[split]) for split in SPLITS}
         self._views = views
         self.joint_indices, self.left_out = find_joints(self.training_sample().numpy(), config.include_root)
         digest = hashlib.blake2b(digest_size=8)
-        for side in SIDES:
-            digest.update(views[side].hashes.tobytes())
+        for split in SPLITS:
+            digest.update(views[split].hashes.tobytes())
         self._fingerprint = digest.hexdigest()
         if self._rank == 0:
             log.info("poses: %s", ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in self._summary.items()))
@@ -157,11 +156,11 @@ class PoseDataModule(pl.LightningDataModule):
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the content of the three sides."""
+        """16 hexadecimal digits of the content of the three splits."""
         return self._fingerprint
 
     def summary(self) -> dict[str, int]:
-        """Counts: files read and skipped, rows dropped (NaN, invalid, duplicates within a source and across sides, gaps), poses a side."""
+        """Counts: files read and skipped, rows dropped (NaN, invalid, duplicates within a source and across splits, gaps), poses kept."""
         return dict(self._summary)
 
     def training_sample(self, n: int = 100_000) -> Tensor:
@@ -190,10 +189,10 @@ class PoseDataModule(pl.LightningDataModule):
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
 
-    def _loader(self, side: Side, batch_size: int, **options: bool) -> PoseLoader:
-        poses, world_size = self._views[side], self.trainer.world_size if self.trainer else 1
+    def _loader(self, split: SplitName, batch_size: int, **options: bool) -> PoseLoader:
+        poses, world_size = self._views[split], self.trainer.world_size if self.trainer else 1
         if len(poses) < world_size:
-            raise UserError(f"the {side} split has {len(poses)} poses for {world_size} processes; give more data or fewer devices")
+            raise UserError(f"the {split} split has {len(poses)} poses for {world_size} processes; give more data or fewer devices")
         return PoseLoader(poses, batch_size, seed=self.seed, rank=self._rank, world_size=world_size, **options)
 
     def _pool(self) -> PoseSet:
@@ -208,36 +207,34 @@ class PoseDataModule(pl.LightningDataModule):
         known_by = np.random.default_rng([self.seed, len(poses)]).integers(2**64, size=len(poses), dtype=np.uint64)
         return PoseSet(poses, known_by, (Segment(0, len(poses), False, None),), counts)
 
-    def _why_empty(self, side: Side, sets: dict[str, PoseSet], num_before: int) -> str:
-        config, pose_set = self.config, sets.get(side, sets["pool"])
-        path = getattr(config, side) if side in sets else config.pool
+    def _why_empty(self, split: SplitName, sets: dict[str, PoseSet], num_before: int) -> str:
+        config, pose_set = self.config, sets.get(split, sets["pool"])
+        path = getattr(config, split) if split in sets else config.pool
         found = f"{f'{path!r}' if path else 'the built-in source'} gives {len(pose_set.poses)} distinct poses"
         if pose_set.counts["nan_rows"]:
             found += f", {pose_set.counts['nan_rows']} rows with NaN dropped"
-        advice = f"give more data, data.{side} or other data.val_fraction and data.test_fraction"
+        advice = f"give more data, data.{split} or other data.val_fraction and data.test_fraction"
         if num_before:
-            found += f", all {num_before} of this side are also in another"
-            advice = "give sides that do not hold the same poses"
+            found += f", all {num_before} of this split are also in another"
+            advice = "give splits that do not hold the same poses"
         elif config.split_radius is not None:
-            advice = "lower data.split_radius: so many poses are closer than that that none is left for this side"
-        return f"the {side} split is empty: {found}; {advice}"
+            advice = "lower data.split_radius: so many poses are closer than that that none is left for this split"
+        return f"the {split} split is empty: {found}; {advice}"
 
-    def _split(self, sets: dict[str, PoseSet]) -> dict[Side, PoseView]:
+    def _split(self, sets: dict[str, PoseSet]) -> dict[SplitName, PoseView]:
         config, pool = self.config, sets["pool"]
-        fractions = [0.0 if side in sets else getattr(config, f"{side}_fraction") for side in ("val", "test")]
-        if config.split_radius is None or not any(fractions):
-            split = split_rows(pool.segments, *fractions, self.seed)
+        val_fraction = 0.0 if "val" in sets else config.val_fraction
+        test_fraction = 0.0 if "test" in sets else config.test_fraction
+        if config.split_radius is None or not (val_fraction or test_fraction):
+            rows = split_rows(pool.segments, val_fraction, test_fraction, self.seed)
         else:
-            split = self._split_by_radius(pool, fractions)
+            # a joint that is left out could not tell two poses apart for the model
+            joints, _ = find_joints(pool.poses[:MAX_RADIUS_ROWS], config.include_root)
+            rows = split_by_radius(pool.poses, joints, config.split_radius, val_fraction, test_fraction, self.seed)
         return {
-            side: PoseView(sets[side], np.arange(len(sets[side].poses))) if side in sets else PoseView(pool, getattr(split, side))
-            for side in SIDES
+            split: PoseView(sets[split], np.arange(len(sets[split].poses))) if split in sets else PoseView(pool, getattr(rows, split))
+            for split in SPLITS
         }
-
-    def _split_by_radius(self, pool: PoseSet, fractions: list[float]) -> Split:
-        # a joint that is left out could not tell two poses apart for the model
-        joints, _ = find_joints(pool.poses[:MAX_RADIUS_ROWS], self.config.include_root)
-        return split_by_radius(pool.poses, joints, self.config.split_radius, *fractions, self.seed)
 
 
 def _open(path: str, config: DataConfig) -> PoseSet:

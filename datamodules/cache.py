@@ -183,10 +183,12 @@ def _selected_rows(source: PoseSource, conversion: Conversion) -> np.ndarray:
     step = 1.0
     if conversion.subsample_fps is not None:
         if source.fps is None:
-            log.warning("%s does not state its frame rate: all frames kept despite data.subsample_fps", source.path)
+            reason = f", {source.wrong_rate}" if source.wrong_rate else ""
+            log.warning("%s does not state its frame rate%s: all frames kept despite data.subsample_fps", source.path, reason)
         else:
             step = max(1.0, source.fps / conversion.subsample_fps)
-    return np.floor(np.arange(cut, source.num_rows - cut, step)).astype(np.int64)
+    rows: np.ndarray = np.floor(np.arange(cut, source.num_rows - cut, step)).astype(np.int64)
+    return rows
 
 
 def _kept_fps(source: PoseSource, conversion: Conversion) -> float | None:

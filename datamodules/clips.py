@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import Entry, describe, open_arrays
 from pose_priors.datamodules.contacts import find_floor, label_contacts
 from pose_priors.datamodules.formats import PoseSource
+from pose_priors.datamodules.plausibility import UNITS, find_unit, is_too_fast
 
 UpAxis = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
 
@@ -45,6 +46,7 @@ class Clip:
         pelvis: (T, 3) float32 metres.
         rest: (22, 3) float32 metres, joints at rest, y up, the pelvis at the origin.
         contacts: (T, 9) bool, which of `CONTACT_JOINTS` touch.
+        unit: of the translations in the file, one of `plausibility.UNITS`; here they are in metres.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Clip:
     pelvis: Tensor
     rest: Tensor
     contacts: Tensor
+    unit: str = "metres"
 
     def __len__(self) -> int:
         return len(self.pose)
@@ -70,7 +73,7 @@ def read_clip(path: Path, *, fps: float | None = None, up_axis: UpAxis = "auto",
     """The motion in a file of AMASS's layout: poses of any layout that `datamodules.formats` knows, with `trans` or `transl`.
 
     Bodies are the built-in skeleton, since files of the field give betas and no model; a body's size does not change its rotations, and the
-    floor is found by its feet.
+    floor is found by its feet. So is the unit of translations: some files have them in centimetres.
 
     Args:
         fps: frames a second of a file that does not say.
@@ -84,6 +87,10 @@ def read_clip(path: Path, *, fps: float | None = None, up_axis: UpAxis = "auto",
     source = PoseSource(path, hand_convention="absolute")
     entries = open_arrays(path)
     trans = _translation(path, entries, source.num_rows)
+    if source.wrong_rate is not None:
+        raise UserError(f"{path}: {source.wrong_rate}")
+    if not source.num_rows:
+        raise UnusableClipError("without frames")
     rate = source.fps or fps
     if rate is None:
         raise UserError(f"{path}: no frame rate (mocap_framerate, mocap_frame_rate or fps); give data.fps for files that do not say")
@@ -91,11 +98,16 @@ def read_clip(path: Path, *, fps: float | None = None, up_axis: UpAxis = "auto",
     if num_nan or len(poses) != source.num_rows or not np.isfinite(trans).all():
         raise UnusableClipError("with NaN")
     rows = slice(round(0.1 * len(poses)), round(0.9 * len(poses))) if trim else slice(None)
-    body, trans = torch.from_numpy(poses[rows, :NUM_JOINTS]).double(), torch.from_numpy(trans[rows]).double()
-    body, trans = _resampled(body, trans, rate)
+    body, points = torch.from_numpy(poses[rows, :NUM_JOINTS]).double(), torch.from_numpy(trans[rows]).double()
+    body, points = _resampled(body, points, rate)
     if len(body) < MIN_SECONDS * FPS:
         raise UnusableClipError("shorter than a second")
-    return make_clip(path.stem, *_upright(path, body, trans, up_axis), stature)
+    body, points = _upright(path, body, points, up_axis)
+    unit = find_unit(posed_joints(body, torch.zeros_like(points), rest_joints(stature)[:NUM_JOINTS]), points)
+    points = points * UNITS[unit]
+    if is_too_fast(points):
+        raise UnusableClipError("faster than people move")
+    return replace(make_clip(path.stem, body, points, stature), unit=unit)
 
 
 def make_clip(name: str, pose: Tensor, pelvis: Tensor, stature: float) -> Clip:
@@ -121,6 +133,8 @@ def _translation(path: Path, entries: dict[str, Entry], num_rows: int) -> np.nda
         if name in entries:
             if entries[name].shape != (num_rows, 3):
                 raise UserError(f"{path}: {name} is {entries[name].shape}, not ({num_rows}, 3), one row for each pose")
+            if not entries[name].kind.startswith(("float", "int")):
+                raise UserError(f"{path}: {name} is of {entries[name].kind}; numbers of metres are expected")
             return np.asarray(entries[name].load(), dtype=np.float64)
     raise UserError(f"{path}: no {' or '.join(_TRANSLATIONS)}, without which poses are no motion; it holds {describe(entries)}")
 
@@ -151,7 +165,8 @@ def _upright(path: Path, pose: Tensor, trans: Tensor, up_axis: UpAxis) -> tuple[
 def _to_z_up(axis: str) -> Tensor:
     """(3, 3) the smallest rotation that brings an axis to z."""
     turns = {"x": [0, -1, 0], "-x": [0, 1, 0], "y": [1, 0, 0], "-y": [-1, 0, 0], "z": [0, 0, 0], "-z": [2, 0, 0]}
-    return roma.rotvec_to_rotmat(torch.tensor(turns[axis], dtype=torch.float64) * torch.pi / 2)
+    turn: Tensor = roma.rotvec_to_rotmat(torch.tensor(turns[axis], dtype=torch.float64) * torch.pi / 2)
+    return turn
 
 
 def _turned(pose: Tensor, points: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:

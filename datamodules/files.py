@@ -25,17 +25,31 @@ def find_files(pattern: str) -> list[Path]:
     Raises:
         UserError: if there is none; it says what was looked for.
     """
-    path = Path(pattern).expanduser()
+    if not pattern.strip():
+        raise UserError("a path without a name; give a file, a folder or a glob, or null for the built-in source")
+    try:
+        path = Path(pattern).expanduser()
+    except RuntimeError as error:  # a user that this machine does not know
+        raise UserError(f"'{pattern}': {error}") from error
+    try:
+        return _found(path, pattern)
+    except (OSError, ValueError) as error:  # a name that no file can have, a folder that cannot be looked into
+        raise UserError(f"'{pattern}': cannot be looked for ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _found(path: Path, pattern: str) -> list[Path]:
     if path.is_file():
         return [path]
     roots = [path] if path.is_dir() else [Path(match) for match in glob.glob(str(path), recursive=True)]
     found = {
-        file for root in roots for file in ([root] if root.is_file() else root.rglob("*")) if file.suffix in SUFFIXES and file.is_file()
+        file for root in roots for file in (root.rglob("*") if root.is_dir() else [root]) if file.suffix in SUFFIXES and file.is_file()
     }
     poses = sorted(file for file in found if not _NOT_POSES.fullmatch(file.stem))
     for file in sorted(found - set(poses)):
         log.debug("%s holds no poses by its name, skipped", file)
     if not poses:
-        kind = "folder" if path.is_dir() else "glob" if glob.has_magic(str(path)) else "path that does not exist"
+        kind = "glob" if glob.has_magic(str(path)) else "path that does not exist"
+        if path.exists():
+            kind = "folder" if path.is_dir() else "pipe or a device"
         raise UserError(f"no pose files in '{pattern}' (a {kind}); looked for {', '.join('*' + s for s in SUFFIXES)}, in subfolders too")
     return poses

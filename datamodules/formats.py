@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import NUM_JOINTS, PARTS, POSE53_TO_SMPLX, SMPL_TO_SMPLX, SMPLH_TO_SMPLX
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import UNNAMED, Entry, describe, open_arrays
+from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 
 HandConvention = Literal["absolute", "relative_to_mean"]
 
@@ -86,7 +87,12 @@ class PoseFile:
 
 
 class PoseSource:
-    """A recognised pose file whose rows can be read part by part. Arguments and errors as `read_poses`."""
+    """A recognised pose file whose rows can be read part by part. Arguments and errors as `read_poses`.
+
+    Attributes:
+        fps: frames a second, or None if the file does not say or says what is none.
+        wrong_rate: in the latter case, what it says, in words.
+    """
 
     def __init__(self, path: str | Path, *, hand_convention: HandConvention) -> None:
         self.path = Path(path)
@@ -99,7 +105,7 @@ class PoseSource:
             raise UserError(f"{self.path}: arrays of {self.num_rows} rows beside {unequal}; all parts of a pose need as many rows")
         # an array alone says nothing about its order, unless it goes by the name that motion files use
         self.is_sequence = len(entries) > 1 or not {"poses", "smplx"}.isdisjoint(entries)
-        self.fps = _frame_rate(entries)
+        self.fps, self.wrong_rate = _frame_rate(entries)
         flags = [entries[name] for name in ("left_valid", "right_valid") if name in entries and "smplx" in self._columns]
         self._valid = np.logical_and.reduce([np.asarray(flag.load(), dtype=bool).reshape(-1) for flag in flags]) if flags else None
         if self._valid is not None and len(self._valid) != self.num_rows:
@@ -180,9 +186,30 @@ def _recognize(path: Path, entries: Mapping[str, Entry]) -> tuple[str, dict[str,
     return " + ".join(columns), columns
 
 
-def _frame_rate(entries: Mapping[str, Entry]) -> float | None:
+def _frame_rate(entries: Mapping[str, Entry]) -> tuple[float | None, str | None]:
+    """The frame rate that a file states, as a number or as text, or what is wrong with it; neither if it states none."""
+    stated: dict[str, float] = {}
     for name in _RATES:
-        if name in entries and np.prod(entries[name].shape) == 1 and entries[name].kind.startswith(("float", "int")):
-            rate = float(entries[name].load().reshape(-1)[0])
-            return rate if np.isfinite(rate) and rate > 0 else None
-    return None
+        if name in entries:
+            found = _one_value(entries[name])
+            try:
+                rate = float(found)
+            except (TypeError, ValueError, OverflowError):
+                rate = float("nan")
+            if isinstance(found, bool) or not MIN_FPS <= rate <= MAX_FPS:
+                given = "no single number" if found is None else f"{found!r:.40}"
+                return None, f"{name} is {given}; a frame rate is a number from {MIN_FPS:g} to {MAX_FPS:g}"
+            stated[name] = rate
+    if stated and max(stated.values()) > 1.01 * min(stated.values()):
+        return None, f"its frame rates differ, {', '.join(f'{name} {rate:g}' for name, rate in stated.items())}; leave the right one in it"
+    return next(iter(stated.values()), None), None
+
+
+def _one_value(entry: Entry) -> Any:
+    """The number or text that an entry holds; None if it holds more or something else."""
+    if np.prod(entry.shape) != 1 or not entry.kind.startswith(("float", "int", "uint", "bool", "str", "bytes", "object")):
+        return None
+    value = entry.load()
+    found = value.reshape(-1)[0] if value.size == 1 else None
+    found = found.item() if isinstance(found, np.generic) else found
+    return found if isinstance(found, bool | int | float | str | bytes) else None

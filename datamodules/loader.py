@@ -134,8 +134,8 @@ class PoseLoader(EpochLoader):
     def gather(self, rows: np.ndarray, drawn: Tensor | None) -> Tensor:
         """(B, 55, 3)."""
         # indices are in range by construction: not to raise on others is a third faster
-        in_memory = isinstance(self.poses, np.ndarray)
-        poses = torch.from_numpy(self.poses.take(rows, 0, mode="clip") if in_memory else self.poses[rows])
+        array = self.poses
+        poses = torch.from_numpy(array.take(rows, 0, mode="clip") if isinstance(array, np.ndarray) else array[rows])
         if drawn is not None:
             poses = torch.where(drawn[torch.from_numpy(rows), None, None], mirror_pose(poses), poses)
         return poses

@@ -14,11 +14,12 @@ from pydantic import Field
 from pose_priors.body.motion import MotionWindows
 from pose_priors.body.motion_state import FPS
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.base import SIDES, Side
+from pose_priors.datamodules.base import SPLITS, SplitName
 from pose_priors.datamodules.clips import SMPL_STATURE, Clip, UnusableClipError, UpAxis, make_clip, read_clip, y_up_to_z_up
 from pose_priors.datamodules.files import find_files
 from pose_priors.datamodules.motion_loader import MotionLoader, WindowArrays
-from pose_priors.datamodules.sides import SidesConfig
+from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
+from pose_priors.datamodules.split_config import SplitConfig
 from pose_priors.datamodules.splits import assign
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 _EVAL_BATCH = 512
 
 
-class MotionDataConfig(SidesConfig):
+class MotionDataConfig(SplitConfig):
     """Where motions come from, how they are read and how they are split.
 
     `path`, or `train`, is the pool; `val` and `test`, where they are given, are used as they are, and what is not given is cut out of the
@@ -45,13 +46,13 @@ class MotionDataConfig(SidesConfig):
         num_clips: size of the built-in source.
     """
 
-    fps: float | None = Field(None, gt=0)
+    fps: float | None = Field(None, ge=MIN_FPS, le=MAX_FPS)
     up_axis: UpAxis = "auto"
     trim: bool = False
     stature: float = Field(SMPL_STATURE, gt=0.3, lt=2.6)
     mirror: bool = True
     vary_skeleton: float = Field(0.03, ge=0, le=0.2)
-    num_clips: int = Field(200, gt=0)
+    num_clips: int = Field(200, gt=0, le=100_000)
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,15 @@ def load_clips(path: str, config: MotionDataConfig | None = None) -> list[Clip]:
     """
     found = _read(path, config or MotionDataConfig())
     if not found.clips:
-        raise UserError(f"'{path}' holds no motion that can be used ({_counted(found.counts)}); give clips of a second or more")
+        counted = _counted(found.counts)
+        raise UserError(f"'{path}' holds no motion that can be used ({counted}); give clips of a second or more, in metres")
     return found.clips
 
 
 class MotionDataModule(pl.LightningDataModule):
     """Motions split into training, validation and test by whole clips, and batches of windows of each.
 
-    A clip that comes twice is used once; where sides are given, validation loses what test holds, and training what either holds.
+    A clip that comes twice is used once; where splits are given, validation loses what test holds, and training what either holds.
     All clips are held in memory: an hour takes 30 MB.
 
     Args:
@@ -100,68 +102,68 @@ class MotionDataModule(pl.LightningDataModule):
     def __init__(self, config: MotionDataConfig, batch_size: int, seed: int, num_frames: int) -> None:
         super().__init__()
         self.config, self.batch_size, self.seed, self.num_frames = config, batch_size, seed, num_frames
-        self._windows: dict[Side, WindowArrays] = {}
+        self._windows: dict[SplitName, WindowArrays] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the motions and splits them; the second time does nothing.
 
         Raises:
-            UserError: if there are no motions, or a side is empty.
+            UserError: if there are no motions, or a split is empty.
         """
         if self._windows:
             return
         config = self.config
         sets: dict[str, ClipSet] = {"pool": self._built_in() if config.pool is None else _read(config.pool, config)}
-        sets |= {side: _read(path, config) for side in ("val", "test") if (path := getattr(config, side)) is not None}
+        sets |= {split: _read(path, config) for split, path in config.held_out.items()}
         sets = {name: self._long_enough(found) for name, found in sets.items()}
-        sides = self._split(sets)
-        before = sum(map(len, sides.values()))
-        for side, others in (("val", ("test",)), ("train", ("val", "test"))):
-            held_out = set().union(*(sides[other] for other in others))
-            sides[side] = {key: clip for key, clip in sides[side].items() if key not in held_out}
-        for side in SIDES:
-            if not sides[side]:
-                raise UserError(self._why_empty(side, sets))
+        splits = self._split(sets)
+        before = sum(map(len, splits.values()))
+        splits["val"] = {key: clip for key, clip in splits["val"].items() if key not in splits["test"]}
+        splits["train"] = {key: clip for key, clip in splits["train"].items() if key not in {**splits["val"], **splits["test"]}}
+        for split in SPLITS:
+            if not splits[split]:
+                raise UserError(self._why_empty(split, sets))
         counts = sum((found.counts for found in sets.values()), Counter())
         self._summary = {"files": counts.pop("files", 0), "skipped_files": counts.pop("skipped_files", 0), **counts}
-        self._summary["duplicates_across_splits"] = before - sum(map(len, sides.values()))
-        for side in SIDES:
-            self._windows[side] = WindowArrays(list(sides[side].values()), self.num_frames, 1 if side == "train" else self.num_frames)
-            self._summary |= {f"{side}_clips": len(sides[side]), f"{side}_windows": len(self._windows[side])}
+        self._summary["duplicates_across_splits"] = before - sum(map(len, splits.values()))
+        for split in SPLITS:
+            self._windows[split] = WindowArrays(list(splits[split].values()), self.num_frames, 1 if split == "train" else self.num_frames)
+            self._summary |= {f"{split}_clips": len(splits[split]), f"{split}_windows": len(self._windows[split])}
         digest = hashlib.blake2b(digest_size=8)
-        for side in SIDES:
-            digest.update(b"".join([side.encode(), *sides[side]]))
+        for split in SPLITS:
+            digest.update(b"".join([split.encode(), *splits[split]]))
         self._fingerprint = digest.hexdigest()
         if self.trainer is None or self.trainer.global_rank == 0:
             log.info("motions: %s", _counted(self._summary))
 
     @property
     def train_clips(self) -> list[Clip]:
-        """The clips of the training side."""
+        """The clips of the training split."""
         return self._windows["train"].clips
 
     @property
     def val_clips(self) -> list[Clip]:
-        """The clips of the validation side."""
+        """The clips of the validation split."""
         return self._windows["val"].clips
 
     @property
     def test_clips(self) -> list[Clip]:
-        """The clips of the test side."""
+        """The clips of the test split."""
         return self._windows["test"].clips
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the content of the three sides."""
+        """16 hexadecimal digits of the content of the three splits."""
         return self._fingerprint
 
     def summary(self) -> dict[str, int]:
-        """Counts: files read and skipped, clips dropped for each reason, clips and windows of each side."""
+        """Counts: files read and skipped, clips dropped for each reason, clips and windows of each split."""
         return dict(self._summary)
 
     def training_sample(self, n: int = 2000) -> MotionWindows:
         """Windows as training sees them, drawn without replacement, the same on every rank: m <= n of them."""
-        return next(iter(self._training_loader(n, 0, 1)))
+        first: MotionWindows = next(iter(self._training_loader(n, 0, 1)))
+        return first
 
     def train_dataloader(self) -> MotionLoader:
         self._check_shareable("train")
@@ -190,15 +192,15 @@ class MotionDataModule(pl.LightningDataModule):
             world_size=world_size,
         )
 
-    def _evaluation_loader(self, side: Side) -> MotionLoader:
-        self._check_shareable(side)
+    def _evaluation_loader(self, split: SplitName) -> MotionLoader:
+        self._check_shareable(split)
         rank, world_size = self._process
-        return MotionLoader(self._windows[side], max(self.batch_size, _EVAL_BATCH), rank=rank, world_size=world_size)
+        return MotionLoader(self._windows[split], max(self.batch_size, _EVAL_BATCH), rank=rank, world_size=world_size)
 
-    def _check_shareable(self, side: Side) -> None:
-        num_windows, world_size = len(self._windows[side]), self._process[1]
+    def _check_shareable(self, split: SplitName) -> None:
+        num_windows, world_size = len(self._windows[split]), self._process[1]
         if num_windows < world_size:
-            raise UserError(f"the {side} split has {num_windows} windows for {world_size} processes; give more data or fewer devices")
+            raise UserError(f"the {split} split has {num_windows} windows for {world_size} processes; give more data or fewer devices")
 
     def _built_in(self) -> ClipSet:
         from pose_priors.datamodules.synthetic.motions import synthetic_motions
@@ -213,29 +215,33 @@ class MotionDataModule(pl.LightningDataModule):
         counts = found.counts + Counter({"dropped_shorter_than_a_window": len(found.clips) - len(kept)})
         return ClipSet([found.clips[i] for i in kept], [found.known_by[i] for i in kept], counts)
 
-    def _split(self, sets: dict[str, ClipSet]) -> dict[Side, dict[bytes, Clip]]:
-        """For each side its clips by what they are known by."""
+    def _split(self, sets: dict[str, ClipSet]) -> dict[SplitName, dict[bytes, Clip]]:
+        """For each split its clips by what they are known by."""
         pool, config = sets["pool"], self.config
-        fractions = [0.0 if side in sets else getattr(config, f"{side}_fraction") for side in ("val", "test")]
-        assigned = assign([len(clip) for clip in pool.clips], *fractions, np.random.default_rng(self.seed))
-        sides: dict[Side, dict[bytes, Clip]] = {}
-        for number, side in enumerate(SIDES):
-            found, own = sets.get(side, pool), side in sets
-            sides[side] = {
+        val_fraction = 0.0 if "val" in sets else config.val_fraction
+        test_fraction = 0.0 if "test" in sets else config.test_fraction
+        lengths = [len(clip) for clip in pool.clips]
+        assigned = assign(lengths, val_fraction, test_fraction, np.random.default_rng(self.seed))
+        splits: dict[SplitName, dict[bytes, Clip]] = {}
+        for number, split in enumerate(SPLITS):
+            found, own = sets.get(split, pool), split in sets
+            splits[split] = {
                 key: clip for i, (key, clip) in enumerate(zip(found.known_by, found.clips, strict=True)) if own or assigned[i] == number
             }
-        return sides
+        return splits
 
-    def _why_empty(self, side: Side, sets: dict[str, ClipSet]) -> str:
-        own = side in sets
-        path = getattr(self.config, side) if own else self.config.pool
-        found = sets[side if own else "pool"]
+    def _why_empty(self, split: SplitName, sets: dict[str, ClipSet]) -> str:
+        own = split in sets
+        path = getattr(self.config, split) if own else self.config.pool
+        found = sets[split if own else "pool"]
         source = f"{path!r}" if path else "the built-in source"
         if own and found.clips:
-            return f"the {side} split is empty: all {len(found.clips)} clips of {source} are also in another; give sides of different clips"
+            return (
+                f"the {split} split is empty: all {len(found.clips)} clips of {source} are also in another; give splits of different clips"
+            )
         return (
-            f"the {side} split is empty: {source} gives {len(found.clips)} clips ({_counted(found.counts)}), never cut; give more "
-            f"clips, data.{side}, or other data.val_fraction and data.test_fraction"
+            f"the {split} split is empty: {source} gives {len(found.clips)} clips ({_counted(found.counts)}), never cut; give more "
+            f"clips, data.{split}, or other data.val_fraction and data.test_fraction"
         )
 
 
@@ -254,6 +260,8 @@ def _read(path: str, config: MotionDataConfig) -> ClipSet:
             counts[f"dropped_{error}".replace(" ", "_")] += 1
             continue
         counts["files"] += 1
+        if clip.unit != "metres":
+            counts[f"in_{clip.unit}"] += 1
         digest = hashlib.blake2b(clip.pose.numpy().tobytes() + clip.pelvis.numpy().tobytes(), digest_size=16).digest()
         counts["duplicates"] += digest in clips
         clips.setdefault(digest, clip)
@@ -261,6 +269,9 @@ def _read(path: str, config: MotionDataConfig) -> ClipSet:
         raise refusals[0]
     for refusal in refusals:
         log.warning("skipped: %s", refusal)
+    for name in ("in_centimetres", "in_millimetres", "dropped_faster_than_people_move"):
+        if counts[name]:
+            log.warning("%s: %d of %d files %s, by how pelvis and feet move", path, counts[name], counts["files"], name.replace("_", " "))
     counts["skipped_files"] += len(refusals)
     return ClipSet(list(clips.values()), list(clips), counts)
 

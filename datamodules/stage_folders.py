@@ -6,6 +6,7 @@ import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,8 +84,8 @@ def write_stages(folder: Path, stages: Stages) -> None:
             np.save(paths[1] / "depth_maps" / f"depth_{t:06d}.npy", stages.depth[t].astype(np.float32))
         _write_detections(paths[2], stages, t)
     rows = {person: np.flatnonzero(seen) for person, seen in enumerate(stages.seen, start=1)}
-    frames = {f"track_{person}_frames": at for person, at in rows.items()}
-    boxes = {f"track_{person}_bboxes": stages.boxes[person - 1, at] for person, at in rows.items()}
+    frames: dict[str, Any] = {f"track_{person}_frames": at for person, at in rows.items()}
+    boxes: dict[str, Any] = {f"track_{person}_bboxes": stages.boxes[person - 1, at] for person, at in rows.items()}
     np.savez(paths[2] / "tracks.npz", **frames, **boxes)
     for person, at in rows.items():
         for stage, kind, bodies in ((3, "camera", stages.camera), (4, "world", stages.world)):

@@ -32,10 +32,12 @@ class PoseView:
     @property
     def hashes(self) -> np.ndarray:
         """(N,) uint64 hashes of the rows."""
-        return self._set.hashes[self._rows]
+        hashes: np.ndarray = self._set.hashes[self._rows]
+        return hashes
 
     def __getitem__(self, key: int | slice | np.ndarray) -> np.ndarray:
-        return self._set.poses[self._rows[key]]
+        poses: np.ndarray = self._set.poses[self._rows[key]]
+        return poses
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype=dtype)

@@ -23,7 +23,7 @@ from pose_priors.body.skeleton import PARTS
 from pose_priors.configs.base import UserError
 from pose_priors.configs.interruption import UntilKilled
 from pose_priors.configs.lightning import make_trainer
-from pose_priors.configs.validation import validate
+from pose_priors.configs.validation import Source, validate
 from pose_priors.priors import Prior
 from pose_priors.refinement.given.floor import with_floor
 from pose_priors.refinement.given.load import load_problem
@@ -160,7 +160,7 @@ def run_refinement(
     Raises:
         UserError: on bad input, an unknown field, or a folder that cannot be written to.
     """
-    settings = config if isinstance(config, RefinementConfig) else validate(RefinementConfig, config or {}, "config of stage 5")
+    settings = config if isinstance(config, RefinementConfig) else validate(RefinementConfig, config or {}, Source("config of stage 5"))
     refiner = Stage5Refiner(settings, priors=priors, trainer=trainer, logger=logger)
     folders = (Path(stage1_output_dir), Path(stage2_output_dir), Path(stage3_output_dir))
     world = None if stage4_output_dir is None else Path(stage4_output_dir)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.base import SIDES, DataConfig, PoseDataModule
+from pose_priors.datamodules.base import SPLITS, DataConfig, PoseDataModule
 from pose_priors.datamodules.view import PoseView
 from pose_priors.priors.default_pose import default_pose
 
@@ -102,7 +102,7 @@ def _sides(path: str | None) -> dict[str, str]:
     """The files of a folder that is split already, or nothing."""
     if path is None or not Path(path).is_dir():
         return {}
-    found = {side: sorted(Path(path).glob(f"{side}.*")) for side in SIDES}
+    found = {side: sorted(Path(path).glob(f"{side}.*")) for side in SPLITS}
     return {side: str(files[0]) for side, files in found.items()} if all(len(files) == 1 for files in found.values()) else {}
 
 

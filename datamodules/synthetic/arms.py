@@ -75,7 +75,16 @@ def arms_towards(wrist: Tensor, swivel_deg: Tensor, supination: Tensor, extensio
     local = ((swing @ hanging).transpose(-1, -2) @ forearm[..., None])[..., 0]
     internal = torch.atan2(-local[..., 1], local[..., 2])
     elbow = math.pi - torch.acos(cos_inner)
-    return Arms(*(x.rad2deg() for x in (flexion, abduction, internal, elbow)), supination, extension, deviation, closing)
+    return Arms(
+        flexion=flexion.rad2deg(),
+        abduction=abduction.rad2deg(),
+        internal=internal.rad2deg(),
+        elbow_flexion=elbow.rad2deg(),
+        supination=supination,
+        wrist_extension=extension,
+        radial_deviation=deviation,
+        closing=closing,
+    )
 
 
 def wrists(draw: Draw, activity: str, lean: Tensor) -> Tensor:

@@ -101,7 +101,8 @@ def _girdle(towards: Tensor) -> Tensor:
     unit = torch.nn.functional.normalize(towards, dim=-1)
     elevation = torch.rad2deg(torch.atan2(torch.hypot(unit[:, 0], unit[:, 2]), -unit[:, 1]))
     shrug = _SHRUG * torch.special.ndtr((elevation - _SHRUG_AT) / _SHRUG_WIDTH) - _AT_REST
-    return roma.rotvec_to_rotmat(torch.stack([torch.zeros_like(shrug), -_PROTRACTION * unit[:, 2], shrug], -1).deg2rad())
+    collar: Tensor = roma.rotvec_to_rotmat(torch.stack([torch.zeros_like(shrug), -_PROTRACTION * unit[:, 2], shrug], -1).deg2rad())
+    return collar
 
 
 def _elbow_towards(target: Tensor) -> Tensor:
@@ -144,5 +145,5 @@ def hanging(pose: Tensor, stature: float, yaw: Tensor) -> Tensor:
     length = arm_length(stature)
     drop = torch.tensor([[0.09, -0.965, 0.10], [-0.09, -0.965, 0.10]], dtype=torch.float64) * length
     zero = torch.zeros_like(yaw)
-    turn = roma.rotvec_to_rotmat(torch.stack([zero, yaw, zero], -1))
+    turn: Tensor = roma.rotvec_to_rotmat(torch.stack([zero, yaw, zero], -1))
     return shoulders(pose, stature) + (turn[:, None] @ drop[..., None])[..., 0]

@@ -15,7 +15,7 @@ from pose_priors.datamodules.synthetic.arms import Arms, arms_at, hang, rest, wr
 from pose_priors.datamodules.synthetic.draw import Draw
 from pose_priors.datamodules.synthetic.legs import Legs, bend, lunge, sit, squat, stand, walk_or_run
 
-_LEGS = ("stand", "walk_or_run", "sit", "squat", "lunge", "bend")
+# how often legs stand, walk or run, sit, squat, lunge and bend
 _LEG_WEIGHTS = torch.tensor([0.26, 0.26, 0.16, 0.10, 0.10, 0.12], dtype=torch.float64)
 _ARMS = ("hang", "swing", "reach", "both", "gesture", "rest")
 # for each activity of the legs, how often the arms do what
@@ -107,7 +107,8 @@ def _rotvec(*turns: Tensor) -> Tensor:
     product = turns[0]
     for turn in turns[1:]:
         product = roma.quat_product(product, turn)
-    return roma.unitquat_to_rotvec(product)
+    rotvec: Tensor = roma.unitquat_to_rotvec(product)
+    return rotvec
 
 
 def _both_sides(left_like: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ class Draw:
 
     def between(self, low: float, high: float, *shape: int) -> Tensor:
         """(n, *shape) in the open interval, dense in its middle, thin towards its ends: a squashed normal."""
-        return low + (high - low) * torch.special.ndtr(0.9 * self.normal(*shape))
+        share: Tensor = torch.special.ndtr(0.9 * self.normal(*shape))
+        return low + (high - low) * share
 
     def uniform(self, *shape: int) -> Tensor:
         """(n, *shape) uniform in [0, 1)."""

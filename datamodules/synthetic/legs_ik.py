@@ -69,7 +69,8 @@ def settling(track: np.ndarray, planted: np.ndarray, fixed: tuple[float, ...]) -
     rows = np.flatnonzero(planted)
     for stance in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
         shift[stance] = np.where(np.isnan(fixed), track[stance].mean(0), fixed) - track[stance]
-    return CubicSpline(rows, shift[rows])(np.arange(len(track)).clip(rows[0], rows[-1]))
+    added: np.ndarray = CubicSpline(rows, shift[rows])(np.arange(len(track)).clip(rows[0], rows[-1]))
+    return added
 
 
 def shift_to_stances(ball: np.ndarray, planted: np.ndarray, height: float) -> np.ndarray:
@@ -137,7 +138,8 @@ def foot_rotations(yaw: Tensor, pitch: Tensor) -> Tensor:
     """Rotations (..., 3, 3) relative to the world of feet with yaw and pitch (...) as in `Feet`, which do not roll."""
     zero = torch.zeros_like(yaw)
     turn, raise_ = torch.stack([zero, yaw, zero], -1), torch.stack([pitch, zero, zero], -1)
-    return roma.rotvec_to_rotmat(turn) @ roma.rotvec_to_rotmat(raise_)
+    rotation: Tensor = roma.rotvec_to_rotmat(turn) @ roma.rotvec_to_rotmat(raise_)
+    return rotation
 
 
 def heel_height(feet: Feet, stature: float) -> Tensor:

@@ -74,7 +74,7 @@ def _walking(rng: np.random.Generator, fps: float, stature: float, generator: to
     seconds = rng.uniform(4.0 if starts and stops else 3.0 if starts or stops else SECONDS[0], SECONDS[1])
     straight = rng.random() < 0.4
     plan = Walk(
-        speed=tuple(float(v) for v in np.clip([begin, end], *_SPEED_BOUNDS)),
+        speed=(float(np.clip(begin, *_SPEED_BOUNDS)), float(np.clip(end, *_SPEED_BOUNDS))),
         turn_deg=float(rng.normal(0, 3.0 if straight else 20.0)),
         corner_deg=0.0 if straight or rng.random() < 0.6 else float(rng.normal(0, 50.0)),
         starts=bool(starts),

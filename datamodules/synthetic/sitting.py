@@ -88,7 +88,8 @@ def sitting(plan: Sit, num_frames: int, fps: float, stature: float, generator: t
     draw = DrawOnce(num_frames, generator)
     down, up = plan.phases(at)
     seated = ramp(down, *_DOWN) - ramp(up, *_UP)
-    lean = sum(ramp(x, start, top) - ramp(x, top, end) for x, (start, top, end) in ((down, _DOWN_LEAN), (up, _UP_LEAN)))
+    to_sit, to_rise = (ramp(x, start, top) - ramp(x, top, end) for x, (start, top, end) in ((down, _DOWN_LEAN), (up, _UP_LEAN)))
+    lean = to_sit + to_rise
     hips = _hips(plan, seated, ramp(down, *_BACK) - ramp(up, *_FORWARD), stature)
 
     legs = _legs(draw, plan, seated, plan.lean_deg * lean)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import roma
@@ -60,6 +61,8 @@ _LIST = 0.3
 _ABDUCTION_DEG = 7.5  # of arms that swing past the body, at least
 _LOOKING_DEG, _LOOKING_S = 6.0, 0.5
 
+_Speed = TypeVar("_Speed", Tensor, float)
+
 
 @dataclass(frozen=True)
 class Walk:
@@ -83,9 +86,10 @@ class Walk:
     vigour: float
 
 
-def cadence(speed: Tensor | float, stature: float) -> Tensor | float:
+def cadence(speed: _Speed, stature: float) -> _Speed:
     """Cycles of two steps in a second at a walking speed in metres a second (Grieve & Gear, 1966)."""
-    return _GRIEVE_FACTOR / 60 * (speed / stature) ** _GRIEVE_EXPONENT
+    cycles: _Speed = _GRIEVE_FACTOR / 60 * (speed / stature) ** _GRIEVE_EXPONENT
+    return cycles
 
 
 def walking(plan: Walk, num_frames: int, fps: float, stature: float, generator: torch.Generator) -> Motion:
@@ -195,8 +199,8 @@ def _planted(pose: Tensor, phase: Tensor, starts: bool, fps: float, stature: flo
         track = pelvis + balls[:, side]
         ball.append(torch.from_numpy(track + shift_to_stances(track, planted[:, side], above)))
         towards, raised = foot_angles(rotations[:, leg[2]])
-        towards = np.unwrap(towards.numpy())[:, None]
-        yaw.append(torch.from_numpy(towards + settling(towards, planted[:, side], (np.nan,)))[:, 0])
+        unwrapped = np.unwrap(towards.numpy())[:, None]
+        yaw.append(torch.from_numpy(unwrapped + settling(unwrapped, planted[:, side], (np.nan,)))[:, 0])
         raised = raised / (1 + (raised / _TOE_OFF_RAD) ** 8) ** (1 / 8)
         # no heel is below the floor while the ball stands on it
         s = (sides[:, side] + 0.5) % 1 - 0.5

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.body.motion import MotionWindows
+from pose_priors.body.motion_state import FPS
 
 # shares of the kinds, in the order in which the module names them
 _SHARES = (0.17, 0.42, 0.13, 0.20, 0.08)
@@ -64,7 +65,7 @@ def negative_motions(windows: MotionWindows, num_frames: int, generator: torch.G
     scale = torch.where(kind == 3, either_way(_SCALE, 0.5), 1.0)
     heading, drift = uniform(0, 2 * math.pi), uniform(*_DRIFT_M_S) * (kind == 4)
     path = moved[..., :2] * scale[:, None, None]
-    path = path + torch.stack([heading.cos(), heading.sin()], -1)[:, None] * drift[:, None, None] * (frames / 30)[None, :, None]
+    path = path + torch.stack([heading.cos(), heading.sin()], -1)[:, None] * drift[:, None, None] * (frames / FPS)[None, :, None]
     pelvis = torch.cat([path, moved[..., 2:] + (height * (kind == 2))[:, None, None]], -1)
     return MotionWindows(turned, pelvis, windows.rest, central(windows, num_frames).contacts)
 

@@ -33,7 +33,7 @@ class InputConfig(PersonSelection):
     """Frames a second; null for what stage 1 says."""
     keypoint_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the keypoints of each person and frame that is dropped, to see how much rests on them."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     """Of the dropout, of the search for the floor, and of the built-in sequence."""
 
     @model_validator(mode="after")

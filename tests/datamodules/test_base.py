@@ -35,7 +35,7 @@ def rows_file(tmp_path: Path, random_rows: Rows) -> Path:
     return tmp_path / "rows.npy"
 
 
-def test_one_path_gives_three_sides_and_the_joints(rows_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_path_gives_three_splits_and_the_joints(rows_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         module = ready(path=str(rows_file))
     assert [p.shape for p in (module.train_poses, module.val_poses, module.test_poses)] == [(400, 55, 3), (50, 55, 3), (50, 55, 3)]
@@ -60,7 +60,7 @@ def test_the_same_content_and_seed_give_the_same_fingerprint(rows_file: Path) ->
     assert ready(path=str(rows_file)).fingerprint != first
 
 
-def test_given_sides_are_used_as_they_are_and_training_gives_way(tmp_path: Path, random_rows: Rows) -> None:
+def test_given_splits_are_used_as_they_are_and_training_gives_way(tmp_path: Path, random_rows: Rows) -> None:
     train, val, test = random_rows(300, 63), random_rows(40, 63), random_rows(30, 63)
     train[5], train[6], val[7], val[9] = val[3], test[4], test[8], np.nan
     for name, rows in {"train": train, "val": val, "test": test}.items():
@@ -95,7 +95,7 @@ def test_contradictions_are_refused(data: dict, said: str) -> None:
         DataConfig(**data)
 
 
-def test_an_empty_side_is_an_error(tmp_path: Path, random_rows: Rows, rows_file: Path) -> None:
+def test_an_empty_split_is_an_error(tmp_path: Path, random_rows: Rows, rows_file: Path) -> None:
     np.save(tmp_path / "few.npy", random_rows(3, 63))
     with pytest.raises(UserError, match=r"the val split is empty: .*few\.npy' gives 3 distinct poses"):
         ready(path=str(tmp_path / "few.npy"))
@@ -108,9 +108,9 @@ def test_split_radius_keeps_twins_together(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     rows = np.repeat(generator.normal(0, 0.3, (200, 63)), 2, axis=0) + generator.normal(0, 0.005, (400, 63))
     np.save(tmp_path / "twins.npy", rows)
-    sides = [np.asarray(view).reshape(len(view), -1) for view in _views(ready(path=str(tmp_path / "twins.npy"), split_radius=0.2))]
-    assert [len(side) for side in sides] == [320, 40, 40]
-    distances = [torch.cdist(torch.from_numpy(a), torch.from_numpy(b)).min() for a, b in zip(sides, [*sides[1:], sides[0]], strict=True)]
+    splits = [np.asarray(view).reshape(len(view), -1) for view in _views(ready(path=str(tmp_path / "twins.npy"), split_radius=0.2))]
+    assert [len(split) for split in splits] == [320, 40, 40]
+    distances = [torch.cdist(torch.from_numpy(a), torch.from_numpy(b)).min() for a, b in zip(splits, [*splits[1:], splits[0]], strict=True)]
     assert min(distances) > 0.2
 
 

@@ -1,4 +1,4 @@
-"""Motions into sides and batches of windows: nothing leaks, nothing is drawn twice, and a run goes on where it was."""
+"""Motions into splits and batches of windows: nothing leaks, nothing is drawn twice, and a run goes on where it was."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def ready_rest() -> Tensor:
     return rest_joints(SMPL_STATURE)[:22].float()
 
 
-def test_sides_that_are_given_share_no_clip(folder: Path, tmp_path: Path) -> None:
+def test_splits_that_are_given_share_no_clip(folder: Path, tmp_path: Path) -> None:
     for name in ("walk_01.npz", "walk_02.npz"):
         shutil.copy(folder / name, tmp_path / f"other_{name}")
     module = ready(path=str(folder), test=str(tmp_path))

@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules import splits
-from pose_priors.datamodules.splits import Segment, Split, radius_components, split_by_radius, split_rows
+from pose_priors.datamodules.splits import Segment, SplitRows, radius_components, split_by_radius, split_rows
 
 
 def segments_of(lengths: list[int], is_sequence: bool, fps: float | None = 30.0) -> list[Segment]:
@@ -15,7 +15,7 @@ def segments_of(lengths: list[int], is_sequence: bool, fps: float | None = 30.0)
     return [Segment(int(stop - length), int(stop), is_sequence, fps) for stop, length in zip(stops, lengths, strict=True)]
 
 
-def assert_disjoint(split: Split, num_rows: int) -> None:
+def assert_disjoint(split: SplitRows, num_rows: int) -> None:
     rows = np.concatenate([split.train, split.val, split.test])
     assert len(np.unique(rows)) == len(rows)
     assert rows.min() >= 0

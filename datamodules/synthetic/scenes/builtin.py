@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -18,15 +19,16 @@ from scipy.spatial.transform import Rotation
 from pose_priors.body.anthropometry import thickness
 from pose_priors.body.builtin import STATURE, rest_joints
 from pose_priors.body.layout import layout
+from pose_priors.body.motion_state import FPS
 from pose_priors.body.pinhole import plane_in_camera
 from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import written_aside
 from pose_priors.datamodules.stage_folders import STAGES, write_stages
-from pose_priors.datamodules.synthetic.motion import walk
 from pose_priors.datamodules.synthetic.scenes.degradation import TrueScene, degraded
+from pose_priors.datamodules.synthetic.scenes.walk import walk_on_arc
 
-_NUM_FRAMES, _FPS = 84, 30.0
+_NUM_FRAMES = 84
 _IMAGE_SIZE, _GRID, _FOCAL = (1280, 720), (90, 160), 1.05  # the focal length as a fraction of the width
 # Both people: seconds of a cycle, turn and heading half way in degrees, whether the hands talk, where they are half way (x to the right, z
 # to the camera, metres). They meet in the middle, where the first hides the second.
@@ -72,7 +74,7 @@ def write_builtin_scene(folder: Path, seed: int) -> tuple[Path, Path]:
 
 
 def builtin_scene(seed: int) -> TrueScene:
-    """Two people over 84 frames at 30 a second, and the camera that films them."""
+    """Two people over 84 frames, and the camera that films them."""
     rng = np.random.default_rng(seed)
     statures = STATURE * (1 + rng.uniform(-_STATURE_SPREAD, _STATURE_SPREAD, len(_PEOPLE)))
     people = [_person(*options, stature, int(rng.integers(2**31))) for options, stature in zip(_PEOPLE, statures, strict=True)]
@@ -107,7 +109,7 @@ def builtin_scene(seed: int) -> TrueScene:
         grid=_GRID,
         planes=tuple(plane_in_camera(plane, w2c[0]) for plane in planes),
         alpha=float(rng.uniform(*_ALPHA)),
-        fps=_FPS,
+        fps=FPS,
     )
 
 
@@ -115,7 +117,7 @@ def _person(
     cycle_s: float, turn_deg: float, heading_deg: float, gesturing: bool, middle: tuple[float, float], stature: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pose (T, 24, 3) and pelvis (T, 3), y up, z to the camera, the floor at y = 0."""
-    motion = walk(_NUM_FRAMES, _FPS, cycle_s, turn_deg, stature, gesturing, seed)
+    motion = walk_on_arc(_NUM_FRAMES, FPS, cycle_s, turn_deg, stature, gesturing, seed)
     heading = Rotation.from_euler("y", heading_deg - turn_deg / 2, degrees=True)
     pose = np.zeros((_NUM_FRAMES, len(_SMPL_JOINTS), 3))
     pose[:, :22] = motion.pose.numpy()
@@ -142,10 +144,11 @@ def _camera(rng: np.random.Generator) -> np.ndarray:
 
 def _shake(rng: np.random.Generator) -> np.ndarray:
     """(T, 3) of unit variance."""
-    return gaussian_filter1d(rng.normal(size=(_NUM_FRAMES, 3)), _SHAKE_FRAMES, axis=0) * math.sqrt(2 * math.sqrt(math.pi) * _SHAKE_FRAMES)
+    noise: np.ndarray = gaussian_filter1d(rng.normal(size=(_NUM_FRAMES, 3)), _SHAKE_FRAMES, axis=0)
+    return noise * math.sqrt(2 * math.sqrt(math.pi) * _SHAKE_FRAMES)
 
 
-def _truth(scene: TrueScene) -> dict[str, np.ndarray]:
+def _truth(scene: TrueScene) -> dict[str, Any]:
     return {
         "joints": scene.joints(),
         "pelvis": scene.pelvis,

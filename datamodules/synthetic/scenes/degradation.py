@@ -6,6 +6,7 @@ and are in a unit of their own; keypoints jitter and sometimes jump; depth maps 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,11 +75,12 @@ class TrueScene:
 def posed(pose: np.ndarray, pelvis: np.ndarray, rest: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
     """Joints (P, T, J, 3) of poses (P, T, J, 3) on rest joints (P, J, 3) that start at the pelvis."""
     joints, _ = forward_kinematics(torch.from_numpy(pose), torch.from_numpy(rest)[:, None], parents)
-    return joints.numpy() + pelvis[:, :, None]
+    placed: np.ndarray = joints.numpy() + pelvis[:, :, None]
+    return placed
 
 
 def rendered(scene: TrueScene) -> tuple[np.ndarray, np.ndarray]:
-    """Depth (T, h, w) in metres and the person at each cell (T, h, w), see `refinement.rendering.render`."""
+    """Depth (T, h, w) in metres and the person at each cell (T, h, w), see `rendering.render`."""
     joints, frames = to_camera(scene.joints(), scene.w2c), []
     for t, w2c in enumerate(scene.w2c):
         planes = [plane_in_camera(plane, w2c) for plane in scene.planes]
@@ -168,6 +170,6 @@ def _turned(rotations: np.ndarray, rotvec: np.ndarray) -> np.ndarray:
 
 def _slow(rng: np.random.Generator, shape: tuple[int, ...], frames: float, axis: int = 1) -> np.ndarray:
     """Noise of unit variance that changes over so many frames along one axis."""
-    noise = gaussian_filter1d(rng.normal(size=shape), frames, axis=axis, mode="wrap")
+    noise: np.ndarray = gaussian_filter1d(rng.normal(size=shape), frames, axis=axis, mode="wrap")
     # the variance of white noise under a Gaussian of that width
-    return noise * np.sqrt(2 * np.sqrt(np.pi) * frames)
+    return noise * math.sqrt(2 * math.sqrt(math.pi) * frames)

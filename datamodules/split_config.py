@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from pose_priors.configs.base import Config
 
 
-class SidesConfig(Config):
-    """Paths of the sides of a split, a file, a folder or a glob each, and shares of those that are cut out of the pool."""
+class SplitConfig(Config):
+    """Paths of the splits, a file, a folder or a glob each, and shares of those that are cut out of the pool."""
 
     path: str | None = None
     train: str | None = None
@@ -31,5 +31,11 @@ class SidesConfig(Config):
 
     @property
     def pool(self) -> str | None:
-        """What the sides that are not given are cut out of; None for the built-in source."""
+        """What the splits that are not given are cut out of; None for the built-in source."""
         return self.path if self.path is not None else self.train
+
+    @property
+    def held_out(self) -> dict[Literal["val", "test"], str]:
+        """The paths of validation and test, where they are given."""
+        given: dict[Literal["val", "test"], str | None] = {"val": self.val, "test": self.test}
+        return {split: path for split, path in given.items() if path is not None}

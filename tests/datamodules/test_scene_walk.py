@@ -11,7 +11,8 @@ from pose_priors.body.limits import limit_violations
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import PARENTS, index_of
 from pose_priors.datamodules.synthetic.draw import DrawOnce
-from pose_priors.datamodules.synthetic.motion import Motion, walk
+from pose_priors.datamodules.synthetic.motion import Motion
+from pose_priors.datamodules.synthetic.scenes.walk import walk_on_arc
 
 T, FPS, STATURE = 90, 30.0, 1.62
 BALLS = [index_of("left_foot"), index_of("right_foot")]
@@ -23,7 +24,7 @@ def joints_of(motion: Motion, stature: float = STATURE) -> np.ndarray:
 
 
 def walked(seed: int, gesturing: bool = False, turn: float = 50.0) -> Motion:
-    return walk(T, FPS, 1.15, turn, STATURE, gesturing, seed)
+    return walk_on_arc(T, FPS, 1.15, turn, STATURE, gesturing, seed)
 
 
 @pytest.mark.parametrize("seed", range(6))
