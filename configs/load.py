@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -76,12 +76,16 @@ def read_config(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, Any
     return tree, str(path)
 
 
-def validate(schema: type[AnyConfig], tree: dict[str, Any], source: str) -> AnyConfig:
-    """The validated config of a plain tree. Raises `UserError` with the first mistake."""
+def validate(schema: type[AnyConfig], tree: dict[str, Any], source: str, also: Mapping[str, Sequence[str]] | None = None) -> AnyConfig:
+    """The validated config of a plain tree. Raises `UserError` with the first mistake.
+
+    Args:
+        also: by section, kinds that are allowed there beside those of the schema, for the message.
+    """
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{source}: {_explain(schema, error)}") from error
+        raise UserError(f"{source}: {_explain(schema, error, also or {})}") from error
 
 
 def _merge_aliases(tree: dict[str, Any], source: str) -> None:
@@ -126,7 +130,7 @@ def _set(tree: dict[str, Any], key: str, value: Any, override: str) -> None:
     at[last] = value
 
 
-def _explain(schema: type[BaseModel], error: ValidationError) -> str:
+def _explain(schema: type[BaseModel], error: ValidationError, also: Mapping[str, Sequence[str]]) -> str:
     """The first mistake, in one line; unknown keys first, since they often cause the rest."""
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     keys, owner, below = _walk(schema, first["loc"])
@@ -136,7 +140,7 @@ def _explain(schema: type[BaseModel], error: ValidationError) -> str:
         hint = f"did you mean {near[0]}? " if near else ""
         return f"{dotted}: unknown key; {hint}allowed here: {', '.join(owner.model_fields)}"
     if first["type"].startswith("union_tag_"):
-        kinds = [kind for model in below for kind in _kinds(model)]
+        kinds = [*(kind for model in below for kind in _kinds(model)), *also.get(dotted, ())]
         given = f"unknown kind {first['ctx']['tag']!r}" if "tag" in first.get("ctx", {}) else "missing"
         return f"{dotted}.kind: {given}; allowed: {', '.join(kinds)}"
     message = first["msg"].removeprefix("Value error, ")

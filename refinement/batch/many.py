@@ -78,7 +78,7 @@ class SequenceRefiner:
         if 5 in config.stages:
             if config.record:
                 require_rerun()
-            priors = load_priors(config.prior.body, config.prior.hands, config.motion_prior.path)
+            priors = load_priors(config.prior.body, config.prior.hands, config.motion_prior.path, config.prior.allow)
             self.refiner = Stage5Refiner(config.refinement, **priors, trainer=config.trainer)
         self.digest = config_digest(config) + (f" first {max_frames}" if max_frames is not None else "")
 
@@ -117,7 +117,7 @@ class SequenceRefiner:
         digest = outcome_digest(self.digest, sequence.files((1, 2, 3, 4)))
         stages = (*(sequence.stage(stage) for stage in (1, 2, 3)), sequence.world if sequence.world.is_dir() else None)
         load = partial(
-            *((load_problem, *stages) if sequence.staged else (load_sequence, sequence.path)),
+            partial(load_problem, *stages) if sequence.staged else partial(load_sequence, sequence.path, format=sequence.format),
             fps=given.fps,
             body_model=_path(self.config.body_model.path),
             ground_plane_init=self.config.refinement.ground_plane_init,

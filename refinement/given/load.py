@@ -74,6 +74,7 @@ def load_problem(
 def load_sequence(
     path: Path,
     *,
+    format: str | None = None,
     fps: float | None = None,
     body_model: Path | None = None,
     ground_plane_init: FloorMethod = "median",
@@ -86,13 +87,14 @@ def load_sequence(
 
     Args:
         path: a tool's file, or the folder that it wrote into.
+        format: the tool, see `refinement.formats.named`; by default it is told by the content.
         fps, body_model, ground_plane_init, keypoint_dropout, seed, max_frames, who: as of `load_problem`.
     Raises:
         UserError: if no tool is known to write such a file, or something is missing or wrong that nothing can replace; lesser faults are
             mended and told in `Problem.warnings`.
     """
     warnings: list[str] = []
-    recording = read_upstream(Path(path), warnings).first(max_frames)
+    recording = read_upstream(Path(path), warnings, format).first(max_frames)
     return _problem(recording, warnings, fps, body_model, ground_plane_init, keypoint_dropout, seed, who)
 
 
