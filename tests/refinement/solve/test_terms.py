@@ -19,6 +19,7 @@ from pose_priors.refinement.solve.contacts import carrying_joints, detect_contac
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.occlusion import facing_joints
 from pose_priors.refinement.solve.terms import (
+    NAMED,
     ContactHeight,
     DepthConsistency,
     FootSkating,
@@ -60,6 +61,8 @@ TERMS: dict[str, Term] = {
         SceneFloor(),
     )
 }
+# one that was added since, and needs nothing said, is checked by what holds for all
+TERMS |= {name: term() for name, term in NAMED.items() if name not in TERMS}
 PRIOR_TERMS = {"pose_prior": PosePrior(prior=gaussian()), "hands": HandPrior(prior=gaussian())}
 ALL = TERMS | PRIOR_TERMS
 
