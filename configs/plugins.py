@@ -77,9 +77,8 @@ class Door(Generic[Thing]):
             raise PluginError(f"{name} is brought by {_packages(points)}: say which by {values}")
         reference = points[0].value if points else name
         if not points and _REFERENCE.fullmatch(name) is None:
-            raise PluginError(
-                f"{name!r} names no {self.noun}; allowed: {', '.join([*ours, *self.names()])}, or module:Class of an installed package"
-            )
+            allowed = ", ".join([*ours, *self.names(), "or module:Class of an installed package"])
+            raise PluginError(f"{name!r} names no {self.noun}; allowed: {allowed}")
         if allow is not None and not self._trusted(reference, allow):
             package = reference.split(":")[0].split(".")[0]
             raise PluginError(
