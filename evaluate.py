@@ -53,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options = vars(parser.parse_args(arguments))
     if _kind(options) == "scene":
         return evaluate_scene(options["scene"], options["gt"], options.get("refined"), options.get("output"))
-    priors = {path: load_prior(path, options.get("device", "cpu"), allow=options.get("allow", ())) for path in options["checkpoint"]}
-    return _evaluate_priors(priors, options.get("data"), options["output"], options.get("device", "cpu"))
+    device, allow = options.get("device", "cpu"), options.get("allow", ())
+    loaded = {path: load_prior(path, device, allow=allow) for path in options["checkpoint"]}
+    return _evaluate_priors(loaded, options.get("data"), options["output"], device)
 
 
 def _kind(options: dict[str, Any]) -> str:
