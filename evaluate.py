@@ -32,7 +32,7 @@ from pose_priors.refinement.result.report import evaluate_scene
 log = logging.getLogger("evaluate")
 
 # what each way of calling the script takes: needed, and also allowed
-_OPTIONS = {"checkpoint": ({"output"}, {"data", "device"}), "scene": ({"gt"}, {"refined", "output"})}
+_OPTIONS = {"checkpoint": ({"output"}, {"data", "device", "allow"}), "scene": ({"gt"}, {"refined", "output"})}
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "--data", help="files, a folder or glob of poses or motions; without it, the test split of the first checkpoint's own data"
     )
     priors.add_argument("--device", help="cpu if not given")
+    priors.add_argument("--allow", nargs="+", metavar="PACKAGE", help="may be imported where a checkpoint names a prior by module:Class")
     scene = parser.add_argument_group("refined sequences")
     scene.add_argument("--scene", type=Path, help="the folder of a sequence, with stages 1 and 3 in it")
     scene.add_argument("--gt", type=Path, help="npz of the truth: joints, visible, ground_plane, alpha, fps")
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options = vars(parser.parse_args(arguments))
     if _kind(options) == "scene":
         return evaluate_scene(options["scene"], options["gt"], options.get("refined"), options.get("output"))
-    return _evaluate_priors(options["checkpoint"], options.get("data"), options["output"], options.get("device", "cpu"))
+    device, allow = options.get("device", "cpu"), options.get("allow", ())
+    loaded = {path: load_prior(path, device, allow=allow) for path in options["checkpoint"]}
+    return _evaluate_priors(loaded, options.get("data"), options["output"], device)
 
 
 def _kind(options: dict[str, Any]) -> str:
@@ -69,8 +72,7 @@ def _kind(options: dict[str, Any]) -> str:
     return kinds[0]
 
 
-def _evaluate_priors(checkpoints: Sequence[str], data: str | None, output: Path, device: str) -> dict[str, dict[str, Any]]:
-    priors = {path: load_prior(path, device) for path in checkpoints}
+def _evaluate_priors(priors: dict[str, Any], data: str | None, output: Path, device: str) -> dict[str, dict[str, Any]]:
     of_motions = {path: prior for path, prior in priors.items() if isinstance(prior, MotionCVAE)}
     of_poses = {path: prior for path, prior in priors.items() if isinstance(prior, Prior)}
     if of_motions and of_poses:
@@ -82,8 +84,7 @@ def _evaluate_priors(checkpoints: Sequence[str], data: str | None, output: Path,
 
 
 def _evaluate_pose_priors(priors: dict[str, Prior], data: str | None, output: Path, device: str) -> dict[str, dict[str, Any]]:
-    checkpoints = list(priors)
-    poses = _held_out_poses(checkpoints, data).to(device)
+    poses = _held_out_poses(list(priors), data).to(device)
     for path, prior in priors.items():
         still = [name for name, i in zip(prior.joints, prior.joint_indices, strict=True) if (poses[:, i] == poses[:1, i]).all()]
         if still and len(poses) > 1:

@@ -52,15 +52,16 @@ def without_depth(problem: Problem, alpha: float = 1.0) -> Problem:
     )
 
 
-def errors(folder: Path, prior: MotionPrior) -> dict[int, list[float]]:
+def errors(folder: Path, prior: MotionPrior | None) -> dict[int, list[float]]:
     """For each number of people the error of the scale in percent: at the start, without the term, by smoothness, by the motion prior."""
     with np.load(Path(f"{folder}_gt.npz")) as truth:
         alpha = float(truth["alpha"])
-    stages = [folder / stage for stage in _STAGES]
-    people = load_problem(*stages, None).person_ids
+    cameras, tracks, bodies = (folder / stage for stage in _STAGES)
+    people = load_problem(cameras, tracks, bodies, None).person_ids
     found = {}
     for count in range(1, len(people) + 1):
-        problem = without_depth(load_problem(*stages, None, LoadOptions(who=PersonSelection(person_ids=list(people[:count])))))
+        options = LoadOptions(who=PersonSelection(person_ids=list(people[:count])))
+        problem = without_depth(load_problem(cameras, tracks, bodies, None, options))
         found[count] = [100 * abs(1 / alpha - 1)]
         for motion_prior, weight in ((None, {"lambda_multi_scale": 0.0}), (None, {}), (prior, {})):
             config = RefinementConfig.model_validate({**_BLIND, **_TO_THE_END, **weight})

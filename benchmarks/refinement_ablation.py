@@ -75,8 +75,9 @@ class Case:
 
     def problem(self, dropout: float = 0.0, seed: int = 0) -> Problem:
         """What the refinement is given, with a share of the keypoints dropped."""
-        stages = [self.folder / stage for stage in _STAGES]
-        return load_problem(*stages[:3], stages[3] if stages[3].is_dir() else None, LoadOptions(keypoint_dropout=dropout, seed=seed))
+        cameras, tracks, bodies, world = (self.folder / stage for stage in _STAGES)
+        options = LoadOptions(keypoint_dropout=dropout, seed=seed)
+        return load_problem(cameras, tracks, bodies, world if world.is_dir() else None, options)
 
     def scores(self, problem: Problem, config: RefinementConfig, prior: Prior | None = None) -> tuple[Scores, Scores]:
         """Metrics of the input and of the refined scene, means over people."""

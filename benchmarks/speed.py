@@ -262,7 +262,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     poses, repeats = synthetic_poses(max(4096, min(options.poses, 8192)), seed=0), options.repeats
     with tempfile.TemporaryDirectory() as folder:
         root, _ = write_builtin_scene(Path(folder) / "scene", 0)
-        problem = with_floor(load_problem(*(root / stage for stage in _STAGES), None).to(torch.float32))
+        cameras, tracks, bodies = (root / stage for stage in _STAGES)
+        problem = with_floor(load_problem(cameras, tracks, bodies, None).to(torch.float32))
     many = poses.repeat(-(-options.poses // len(poses)), 1, 1)[: options.poses]
     rows = joint_flow_rows(poses, repeats) + loader_rows(many, repeats) + kinematics_rows(min(repeats, 5))
     rows += refinement_rows(problem, min(repeats, 5)) + growth_rows(problem, poses, repeats)

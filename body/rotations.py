@@ -105,7 +105,8 @@ def mean_rotation(rotvec: Tensor) -> Tensor:
     Returns:
         (..., 3), the mean over the first dimension. Where several rotations are as close, such as to opposite headings, one of them.
     """
-    return roma.rotmat_to_rotvec(roma.special_procrustes(roma.rotvec_to_rotmat(rotvec).mean(0)))
+    mean: Tensor = roma.rotmat_to_rotvec(roma.special_procrustes(roma.rotvec_to_rotmat(rotvec).mean(0)))
+    return mean
 
 
 def between(a: Tensor, b: Tensor) -> Tensor:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny, create_model
 from pytorch_lightning import Callback
 
-from pose_priors.configs.base import Config
+from pose_priors.configs.base import Config, UserError
 from pose_priors.configs.load import read_config
+from pose_priors.configs.plugins import PluginError
 from pose_priors.configs.slurm import SlurmConfig
-from pose_priors.configs.validation import kinds_allowed, validate
+from pose_priors.configs.validation import Source, kinds_allowed, validate
 from pose_priors.datamodules.base import DataConfig, PoseDataModule
 from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModule
-from pose_priors.priors import AnyPriorConfig, MotionCVAE, MotionCVAEConfig, PriorConfig, TrainablePrior
+from pose_priors.priors import KINDS, AnyPriorConfig, MotionCVAE, MotionCVAEConfig, PriorConfig, TrainablePrior
+from pose_priors.priors.base import PriorConfigBase
 from pose_priors.priors.callbacks import MotionReport, SampleReport
+from pose_priors.priors.foreign import PRIORS
 from pose_priors.priors.logging import LoggingConfig
 from pose_priors.priors.module import TrainingConfig
 from pose_priors.priors.motion.negatives import num_source_frames
@@ -66,6 +69,12 @@ class MotionExperimentConfig(ExperimentConfig):
         return MotionReport([clip.as_window() for clip in data.val_clips], self.logging.figures_every_n_epochs)
 
 
+class ForeignExperimentConfig(ExperimentConfig):
+    """As `ExperimentConfig`, for a prior of poses that lives in another package."""
+
+    model: SerializeAsAny[PriorConfigBase]  # type: ignore[assignment]
+
+
 class _AnyExperiment(ExperimentConfig):
     """What a model of no known kind is checked against, so that the message names all kinds."""
 
@@ -74,9 +83,24 @@ class _AnyExperiment(ExperimentConfig):
 
 
 def load_experiment(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """The experiment in a YAML file, see `configs.load.load_config`: of poses or of motions, by the kind of its model."""
+    """The experiment in a YAML file, see `configs.load.load_config`: of poses or of motions, by the kind of its model,
+    which may live in another package."""
     tree, source = read_config(name, overrides)
     model = tree.get("model")
     kind = model.get("kind") if isinstance(model, dict) else None
+    if isinstance(kind, str) and PRIORS.knows(kind):
+        return _foreign(kind, tree, source)
     schemas = (schema for schema in (ExperimentConfig, MotionExperimentConfig) if kind in kinds_allowed(schema, "model"))
-    return validate(next(schemas, _AnyExperiment), tree, source)
+    also = {"model": [*PRIORS.names(), "or module:Class of an installed package"]}
+    return validate(next(schemas, _AnyExperiment), tree, source, also)
+
+
+def _foreign(kind: str, tree: dict[str, Any], source: Source) -> ForeignExperimentConfig:
+    """The experiment of a prior of another package, whose options are checked by its own config."""
+    try:
+        config_class = PRIORS.find(kind, KINDS)
+    except PluginError as error:
+        raise UserError(f"{source.of('model.kind')}: model.kind: {error}") from error
+    schema = create_model("Experiment", __base__=ForeignExperimentConfig, model=(config_class, ...))
+    checked = validate(schema, tree, source)
+    return ForeignExperimentConfig(**dict(checked))  # a class that other processes know too

@@ -8,9 +8,10 @@ from __future__ import annotations
 from pose_priors.priors.base import DensityPrior, Likelihood, MotionPrior, Prior, TrainablePrior
 from pose_priors.priors.checkpoint import load_prior
 from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
-from pose_priors.priors.registry import AnyPriorConfig, PriorConfig
+from pose_priors.priors.registry import KINDS, AnyPriorConfig, PriorConfig
 
 __all__ = [
+    "KINDS",
     "AnyPriorConfig",
     "DensityPrior",
     "Likelihood",

@@ -16,7 +16,10 @@ from pose_priors.priors.default_pose import default_pose
 
 
 class PriorConfigBase(Config, ABC):
-    """The config of a kind of prior, which it names by a literal `kind` and builds."""
+    """The config of a kind of prior, which it builds. Ours name their kind by a literal; one of another package has the name by which it
+    was asked for."""
+
+    kind: str
 
     @abstractmethod
     def build(self, joint_indices: Sequence[int]) -> Prior:

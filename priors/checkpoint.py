@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 from pose_priors import __version__
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import UserError
+from pose_priors.configs.plugins import PluginError
 from pose_priors.priors.base import Prior, PriorConfigBase, TrainablePrior
+from pose_priors.priors.foreign import PRIORS
 from pose_priors.priors.motion.humor import NUMPY_SCALARS, is_humor, load_humor
-from pose_priors.priors.registry import AnyPriorConfig
+from pose_priors.priors.registry import KINDS, AnyPriorConfig
 
 CHECKPOINT_FORMAT = 1
 
@@ -66,42 +69,52 @@ def _checked(content: Any, path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_prior(path: str | Path, device: str | torch.device = "cpu") -> TrainablePrior:
+def load_prior(path: str | Path, device: str | torch.device = "cpu", *, allow: str | Collection[str] = ()) -> TrainablePrior:
     """The prior in a checkpoint, frozen and in evaluation mode: a `Prior` over poses, or a `MotionCVAE` over motions.
 
     Args:
         path: a checkpoint written by `train.py`, such as `checkpoints/joint_flow/best.ckpt`, or one of HuMoR's, such as
             `humor/best_model.pth`; which of the two is told by its content.
         device: where to put it.
+        allow: packages that may be imported because the checkpoint names one of their priors by `module:Class`. Those that bring a prior by
+            an entry point, and those that are imported already, need not be named. Nothing is ever imported from the checkpoint's folder.
     Raises:
-        UserError: if there is no such file, it is no checkpoint, is of another version, or does not fit its own description.
+        UserError: if there is no such file, it is no checkpoint, is of another version, does not fit its own description, or its prior is
+            of a package that is not installed or not allowed.
     """
     content = _read(Path(path))
-    prior = load_humor(Path(path), content) if is_humor(content) else _described(_checked(content, path), path)
+    prior = load_humor(Path(path), content) if is_humor(content) else _described(_checked(content, path), path, allow)
     try:
         return prior.to(device).eval().requires_grad_(False)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"the device {device} is not to be had ({_in_one_line(error)}); cpu is") from error
 
 
-def _described(content: dict[str, Any], path: str | Path) -> TrainablePrior:
+def _described(content: dict[str, Any], path: str | Path, allow: str | Collection[str]) -> TrainablePrior:
     """The prior in a checkpoint of this project."""
     entry = content[_ENTRY]
     try:
-        prior = build_prior(entry["experiment"]["model"], entry["joints"])
+        prior = build_prior(entry["experiment"]["model"], entry["joints"], [allow] if isinstance(allow, str) else allow)
         weights = {name.removeprefix(_PREFIX): value for name, value in content["state_dict"].items() if name.startswith(_PREFIX)}
         prior.load_state_dict(weights)
         prior.check_finite()
         return prior
+    except PluginError as error:
+        raise UserError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError, UserError) as error:
         raise UserError(f"{path}: the checkpoint does not fit its own description ({_in_one_line(error)}); train it again") from error
 
 
-def build_prior(model: dict[str, Any], joints: list[str]) -> TrainablePrior:
-    """A prior, not yet trained, from its config as a plain dict and the names of its joints, which only pose priors look at."""
-    config = TypeAdapter(AnyPriorConfig).validate_python(model)
+def build_prior(model: dict[str, Any], joints: list[str], allow: Collection[str] = ()) -> TrainablePrior:
+    """A prior, not yet trained, from its config as a plain dict and the names of its joints, which only pose priors look at.
+
+    Raises `PluginError` if it is of another package that cannot or may not be imported, see `load_prior`."""
+    foreign = model["kind"] not in KINDS  # what we call by a name is ours, whatever is installed
+    adapter: TypeAdapter[Any] = TypeAdapter(PRIORS.find(str(model["kind"]), KINDS, allow) if foreign else AnyPriorConfig)
+    config = adapter.validate_python(model)
     if not isinstance(config, PriorConfigBase):
-        return config.build()
+        of_motions: TrainablePrior = config.build()
+        return of_motions
     unknown = [name for name in joints if name not in JOINT_NAMES]
     if unknown:
         raise ValueError(f"there is no joint {', '.join(map(str, unknown))}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -21,3 +21,8 @@ PriorConfig = Annotated[_OfPoses, Field(discriminator="kind")]
 
 AnyPriorConfig = Annotated[_OfPoses | MotionCVAEConfig, Field(discriminator="kind")]
 """The configs of all priors, of poses and of motions, that a checkpoint may hold."""
+
+KINDS: tuple[str, ...] = tuple(
+    kind for config in (*get_args(_OfPoses), MotionCVAEConfig) for kind in get_args(config.model_fields["kind"].annotation)
+)
+"""Of our own priors; those of other packages come in through `priors.foreign`."""

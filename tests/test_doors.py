@@ -17,12 +17,13 @@ PACKAGE = "pose_priors"
 ROOMS = ("body", "priors", "datamodules", "refinement", "configs", "figures", "benchmarks")
 
 # Each room, and the rooms that it may import from. `configs` is two: its base is below everything, what composes is above.
-_BASE = {"configs.base", "configs.writing", "configs.cli"}
+_BASE = {"configs.base", "configs.plugins", "configs.writing", "configs.cli"}
 _JOBS = {"configs.slurm", "configs.launch", "configs.interruption"}
 _FIT = {"configs.validation", "configs.lightning", "configs.interruption"}
 _GIVEN = _BASE | {"body", "priors", "datamodules", "refinement.formats", "refinement.given"}
 MAY_IMPORT = {
     "configs.base": set(),
+    "configs.plugins": {"configs.base"},
     "configs.writing": {"configs.base"},
     "configs.cli": {"configs.base"},
     "configs.slurm": {"configs.base"},

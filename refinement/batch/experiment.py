@@ -19,6 +19,8 @@ class InputConfig(PersonSelection):
 
     path: str | None = None
     """The folder of a sequence, with those of stages 1 to 4 in it, or a folder of such folders; null for the built-in sequence."""
+    format: str | None = None
+    """Which tool wrote it: the name of one of ours or of an entry point, or `module:reader`; null to tell by the content."""
     pattern: str | None = None
     """Of a folder of sequences, those whose whole name matches: `jump*`, `*_cam0?`; null for all."""
     start_idx: int = Field(0, ge=0)
@@ -58,6 +60,8 @@ class PriorConfig(Config):
     """A checkpoint of a pose prior; null for the distance from the zero pose."""
     hands: str | None = None
     """A checkpoint of a hand prior; null to leave hands as they are."""
+    allow: list[str] = Field(default_factory=list)
+    """Packages that may be imported because a checkpoint names one of their priors by `module:Class`."""
 
 
 class BodyModelConfig(Config):

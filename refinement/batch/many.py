@@ -79,7 +79,7 @@ class SequenceRefiner:
         if 5 in config.stages:
             if config.record:
                 require_rerun()
-            priors = load_priors(config.prior.body, config.prior.hands, config.motion_prior.path)
+            priors = load_priors(config.prior.body, config.prior.hands, config.motion_prior.path, config.prior.allow)
             self.refiner = Stage5Refiner(config.refinement, priors=priors, trainer=config.trainer)
         self.digest = config_digest(config) + (f" first {max_frames}" if max_frames is not None else "")
 
@@ -280,7 +280,7 @@ def _load(sequence: InputSequence, options: LoadOptions, who: PersonSelection) -
     """The problem of some people of a sequence."""
     options = replace(options, who=who)
     if not sequence.staged:
-        return load_sequence(sequence.path, options)
+        return load_sequence(sequence.path, options, sequence.format)
     world = sequence.world if sequence.world.is_dir() else None
     return load_problem(sequence.stage(1), sequence.stage(2), sequence.stage(3), world, options)
 

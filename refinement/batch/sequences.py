@@ -12,17 +12,20 @@ from pose_priors.refinement.formats import unknown
 from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.formats.sequence import InputSequence, is_sequence
 
+_WANTED = f"neither {STAGES[1]} ... {STAGES[4]} nor what another tool wrote"
 
-def find_sequences(path: Path) -> list[Path]:
-    """The path itself if it is a sequence, else the sequences in it, by name. Raises `UserError` if there are none."""
-    if is_sequence(path):
+
+def find_sequences(path: Path, format: str | None = None) -> list[Path]:
+    """The path itself if it is a sequence, else the sequences in it, by name; of one format alone where it is said. Raises `UserError` if
+    there are none."""
+    if is_sequence(path, format):
         return [path]
     if not path.is_dir():
-        raise unknown(path)
-    sequences = sorted(entry for entry in path.iterdir() if is_sequence(entry))
+        raise unknown(path, format)
+    sequences = sorted(entry for entry in path.iterdir() if is_sequence(entry, format))
     if not sequences:
         inside = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
-        raise UserError(f"input.path={path}: holds neither {STAGES[1]} ... {STAGES[4]} nor what another tool wrote; it holds: {inside}")
+        raise UserError(f"input.path={path}: holds {_WANTED if format is None else f'no result of {format}'}; it holds: {inside}")
     return sequences
 
 
@@ -37,7 +40,7 @@ def select_sequences(config: RefinementExperiment) -> list[InputSequence]:
     if given.path is None:
         raise UserError("input.path is not given; a sequence or a folder of sequences is expected")
     root = Path(given.path)
-    found = find_sequences(root)
+    found = find_sequences(root, given.format)
     matching = [path for path in found if given.pattern is None or fnmatch.fnmatchcase(path.name, given.pattern)]
     names = listed([path.name for path in found])
     if not matching:
@@ -60,8 +63,9 @@ def summary_path(config: RefinementExperiment) -> Path:
 def _placed(path: Path, config: RefinementExperiment, *, alone: bool) -> InputSequence:
     """With an output folder nothing is written to the sequence's own: stage 4 is made in the output folder, and read from there if it was
     made there."""
+    named = config.input.format
     if config.output.path is None:
-        return InputSequence.at(path)
+        return InputSequence.at(path, named)
     output = Path(config.output.path) if alone else Path(config.output.path) / InputSequence.at(path).name
     world = output / STAGES[4]
-    return InputSequence(path, world if 4 in config.stages or world.is_dir() else path / STAGES[4], output)
+    return InputSequence(path, world if 4 in config.stages or world.is_dir() else path / STAGES[4], output, named)

@@ -1,19 +1,22 @@
 """What upstream tools left on disk, one file per tool or kind of file, in numpy and in the files' own units.
 
-A format is a module with `NAME`, `FILES` and `BESIDE`, `detect` and `read`, and one line in `UPSTREAM`.
+A format is a module with `NAME`, `FILES` and `BESIDE`, `detect` and `read`, and one line in `UPSTREAM`. Those of other packages come in
+through the door `FORMATS`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from pose_priors.configs.base import UserError
+from pose_priors.configs.plugins import Door, PluginError
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Source, described
 from pose_priors.refinement.formats.tools import glamr, gvhmr, megahunter, multi_tram, phalp, prompthmr, slahmr, tram, wham
 
 
+@runtime_checkable
 class UpstreamFormat(Protocol):
     """The files of one tool.
 
@@ -39,41 +42,67 @@ UPSTREAM: tuple[UpstreamFormat, ...] = (multi_tram, tram, phalp, wham, gvhmr, pr
 """The known formats; where a folder holds results of several tools, the first is read."""
 
 
-def recognize(path: Path) -> str | None:
-    """The name of the tool that wrote a file or folder, None if it is none of `UPSTREAM`.
+def _is_format(found: object) -> TypeGuard[UpstreamFormat]:
+    return not isinstance(found, type) and isinstance(found, UpstreamFormat)
+
+
+FORMATS: Door[UpstreamFormat] = Door(
+    "pose_priors.formats", "format", "a module or an object with NAME, FILES, BESIDE, detect and read", _is_format
+)
+"""Formats that live in other packages. They are asked where none of ours has written a file or folder."""
+
+
+def named(name: str) -> UpstreamFormat:
+    """The format of that name: one of ours by its `NAME`, another package's by its entry point or as `module:object`.
+
+    Raises:
+        UserError: if there is none.
+    """
+    ours = {form.NAME: form for form in UPSTREAM}
+    try:
+        return ours[name] if name in ours and name not in FORMATS.names() else FORMATS.find(name, ours)
+    except PluginError as error:
+        raise UserError(f"input.format: {error}") from error
+
+
+def recognize(path: Path, format: str | None = None) -> str | None:
+    """The name of the tool that wrote a file or folder, None if it is none that is known, or not the one of the name `format`.
 
     Files are known by their content. One that cannot be read, damaged or hostile, is taken for that of the tool whose file name it bears:
-    who looks for sequences finds it, and reading it says what is wrong.
+    who looks for sequences finds it, and reading it says what is wrong. Raises `UserError` if it cannot be told which of several tools.
     """
-    found = _format(Source(path))
+    found = _format(Source(path), format)
     return None if found is None else found.NAME
 
 
-def read_upstream(path: Path, warnings: list[str]) -> UpstreamClip:
-    """The clip in a file or folder that one of the tools of `UPSTREAM` wrote.
+def read_upstream(path: Path, warnings: list[str], format: str | None = None) -> UpstreamClip:
+    """The clip in a file or folder that one of the tools of `UPSTREAM`, or of other packages, wrote; that of the name `format` if given.
 
     Raises:
         UserError: if there is no such path, no tool is known to write such a thing, or something in it is not as its tool writes it.
     """
     source = Source(path)
-    found = _format(source)
-    if found is not None:
-        return found.read(source, warnings)
-    raise unknown(path)
+    found = _format(source, format)
+    if found is None:
+        raise unknown(path, format)
+    clip = found.read(source, warnings)
+    if not isinstance(clip, UpstreamClip):
+        raise UserError(f"input.path={path}: the format {found.NAME} read {type(clip).__name__}, where {UpstreamClip.__name__} is wanted")
+    return clip
 
 
-def unknown(path: Path) -> UserError:
-    """What to say of a path that none of the tools is known to have written."""
-    known = ", ".join(form.NAME for form in UPSTREAM)
+def unknown(path: Path, format: str | None = None) -> UserError:
+    """What to say of a path that none of the tools is known to have written, or not that of the name `format`."""
+    known = format or ", ".join([*(form.NAME for form in UPSTREAM), *(form.NAME for form in FORMATS.all().values())])
     if not path.exists():
         return UserError(f"input.path={path}: no such folder or file; the result of a tool is expected: {known}")
     return UserError(f"input.path={path}: not a result of {known}; it holds {_contents(Source(path))}")
 
 
-def files_of(path: Path) -> list[Path]:
+def files_of(path: Path, format: str | None = None) -> list[Path]:
     """The files that a clip is read from, in a fixed order, the main file first; empty if the format is not known."""
     source = Source(path)
-    found = _format(source)
+    found = _format(source, format)
     if found is None:
         return []
     main = source.file(*found.FILES)
@@ -81,15 +110,23 @@ def files_of(path: Path) -> list[Path]:
     return [*([main] if main is not None else []), *sorted(beside - {main})]
 
 
-def _format(source: Source) -> UpstreamFormat | None:
-    for form in UPSTREAM:
-        try:
-            if form.detect(source):
-                return form
-        except UserError:
-            if source.named(*form.FILES):
-                return form
-    return None
+def _format(source: Source, name: str | None) -> UpstreamFormat | None:
+    if name is not None:
+        return form if _wrote(form := named(name), source) else None
+    ours = next((form for form in UPSTREAM if _wrote(form, source)), None)
+    if ours is not None:
+        return ours
+    theirs = {name: form for name, form in FORMATS.all().items() if _wrote(form, source)}
+    if len(theirs) > 1:
+        raise UserError(f"input.path={source.path}: {' and '.join(theirs)} both take it for theirs; say which by input.format")
+    return next(iter(theirs.values()), None)
+
+
+def _wrote(form: UpstreamFormat, source: Source) -> bool:
+    try:
+        return form.detect(source)
+    except UserError:
+        return source.named(*form.FILES)
 
 
 def _contents(source: Source) -> str:

@@ -24,17 +24,19 @@ class InputSequence:
         path: its folder, with those of the stages in it, or what another tool wrote, a file or a folder.
         world: the folder of stage 4, read by stage 5 and written by stage 4.
         output: the folder of stage 5.
+        format: the name of the tool that wrote it; None to tell by the content.
     """
 
     path: Path
     world: Path
     output: Path
+    format: str | None = None
 
     @classmethod
-    def at(cls, path: Path) -> InputSequence:
+    def at(cls, path: Path, format: str | None = None) -> InputSequence:
         """A sequence whose results go into its own folder; those of a file into one of its name beside it."""
         home = path.with_suffix("") if path.is_file() else path
-        return cls(path, home / STAGES[4], home / REFINED)
+        return cls(path, home / STAGES[4], home / REFINED, format)
 
     @property
     def name(self) -> str:
@@ -44,7 +46,7 @@ class InputSequence:
     @property
     def staged(self) -> bool:
         """Whether it has the folders of stages, and is not the result of another tool."""
-        return multi_tram.detect(Source(self.path))
+        return self.format in (None, multi_tram.NAME) and multi_tram.detect(Source(self.path))
 
     def stage(self, number: int) -> Path:
         """The folder of a stage, 1 to 5; it may not exist."""
@@ -54,7 +56,7 @@ class InputSequence:
         """All files of some stages by their names below the sequence's folder: what a result is made from. Hidden files do not count.
         Of another tool, all that its format reads."""
         if not self.staged:
-            files = files_of(self.path)
+            files = files_of(self.path, self.format)
             return {Path(os.path.relpath(path, files[0].parent)).as_posix(): path for path in files}
         found = {}
         for stage in stages:
@@ -65,6 +67,6 @@ class InputSequence:
         return found
 
 
-def is_sequence(path: Path) -> bool:
-    """Whether a path is one sequence, in any of the formats that can be read."""
-    return recognize(path) is not None
+def is_sequence(path: Path, format: str | None = None) -> bool:
+    """Whether a path is one sequence, in any of the formats that can be read, or in the one that is named."""
+    return recognize(path, format) is not None

@@ -52,18 +52,19 @@ def load_problem(
     return _problem(clip, options, warnings)
 
 
-def load_sequence(path: Path, options: LoadOptions | None = None) -> Problem:
+def load_sequence(path: Path, options: LoadOptions | None = None, format: str | None = None) -> Problem:
     """Reads a clip in any of the formats of `refinement.formats.UPSTREAM`, told apart by content, and finds where the refinement starts.
 
     Args:
         path: a tool's file, or the folder that it wrote into.
         options: what can be said of the clip beside its files.
+        format: the tool, see `refinement.formats.named`; by default it is told by the content.
     Raises:
         UserError: if no tool is known to write such a file, or something is missing or wrong that nothing can replace; lesser faults are
             mended and told in `Problem.warnings`.
     """
     options, warnings = options or LoadOptions(), list[str]()
-    return _problem(read_upstream(Path(path), warnings).first(options.max_frames), options, warnings)
+    return _problem(read_upstream(Path(path), warnings, format).first(options.max_frames), options, warnings)
 
 
 def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,24 +25,35 @@ class Priors:
     motion: MotionPrior | None = None
 
 
-def load_priors(body: str | Path | None = None, hands: str | Path | None = None, motion: str | Path | None = None) -> Priors:
+def load_priors(
+    body: str | Path | None = None,
+    hands: str | Path | None = None,
+    motion: str | Path | None = None,
+    allow: Collection[str] = (),
+) -> Priors:
     """The priors in checkpoints.
 
+    Args:
+        allow: see `load_prior`.
     Raises:
         UserError: if one cannot be loaded, or is a prior of motions where one of poses is needed, or the other way round.
     """
-    return Priors(_of_poses("prior.body", body), _of_poses("prior.hands", hands), _of_motions("motion_prior.path", motion))
+    return Priors(
+        _of_poses("prior.body", body, allow),
+        _of_poses("prior.hands", hands, allow),
+        _of_motions("motion_prior.path", motion, allow),
+    )
 
 
-def _of_poses(key: str, path: str | Path | None) -> Prior | None:
-    found = None if path is None else load_prior(path)
+def _of_poses(key: str, path: str | Path | None, allow: Collection[str]) -> Prior | None:
+    found = None if path is None else load_prior(path, allow=allow)
     if found is None or isinstance(found, Prior):
         return found
     raise UserError(f"{key}={path}: a motion prior ({type(found).__name__}), where a pose prior is needed; give another checkpoint")
 
 
-def _of_motions(key: str, path: str | Path | None) -> MotionPrior | None:
-    found = None if path is None else load_prior(path)
+def _of_motions(key: str, path: str | Path | None, allow: Collection[str]) -> MotionPrior | None:
+    found = None if path is None else load_prior(path, allow=allow)
     if found is None or isinstance(found, MotionPrior):
         return found
     raise UserError(f"{key}={path}: a pose prior ({type(found).__name__}), where a motion prior is needed; give another checkpoint")

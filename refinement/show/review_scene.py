@@ -84,7 +84,8 @@ class ReviewScene:
         rows, columns, centres = pixel_centres(found[0].shape, cameras.image_size, step)
         depth = found[0][rows, columns].astype(float)
         there = np.isfinite(depth)
-        return to_world(unproject(centres[there], depth[there], cameras.intrinsics[at]), cameras.w2c[at]) * self.alpha
+        points: np.ndarray = to_world(unproject(centres[there], depth[there], cameras.intrinsics[at]), cameras.w2c[at]) * self.alpha
+        return points
 
 
 def load_scene(result: RefinedSequence) -> ReviewScene:

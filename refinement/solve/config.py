@@ -6,6 +6,7 @@ from pydantic import Field
 
 from pose_priors.configs.base import Config
 from pose_priors.refinement.given.problem import FloorMethod
+from pose_priors.refinement.solve.extra import ExtraTerm
 
 
 class RefinementConfig(Config):
@@ -47,6 +48,8 @@ class RefinementConfig(Config):
     """How likely all people's motions are, as a function of the scale."""
     lambda_smooth: float = Field(0.001, ge=0)
     """Acceleration."""
+    extra_terms: list[ExtraTerm] = Field(default_factory=list)
+    """Terms beside those above, ours or another package's."""
 
     optimize_delta_alpha: bool = True
     """Whether the scale may change by a fraction `delta` of its initial value; with false it keeps that value."""

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -13,10 +14,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 
+from pose_priors.configs.base import UserError
 from pose_priors.priors import MotionPrior, Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
+from pose_priors.refinement.solve.extra import ExtraTerm
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.objective import NotFiniteError, Objective
@@ -84,7 +87,7 @@ class RefinementModule(pl.LightningModule):
         self.motion = None if motion_prior is None else ClipMotionPrior(problem, motion_prior, config.humor_horizon_max)
         self.variables = Variables(problem, self.noise, config.alpha_change_threshold, _free_joints(problem, hand_prior is not None))
         held = config.model_copy(update={"optimize_delta_alpha": False}) if problem.scale_known else config
-        self.stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion)
+        self.stages = with_extra_terms(make_stages(held, self.noise, body_prior, hand_prior, self.motion), config.extra_terms)
         self.reports: dict[str, StageReport] = {}
         self.total_iterations = 0
         self.fingerprint = ""
@@ -206,6 +209,22 @@ class RefinementModule(pl.LightningModule):
         saved = checkpoint["refinement"]
         self.total_iterations = saved["total_iterations"]
         self.reports = {name: StageReport(**report) for name, report in saved["reports"].items()}
+
+
+def with_extra_terms(stages: Sequence[SubStage], extra: Sequence[ExtraTerm]) -> list[SubStage]:
+    """The sub-stages with what a configuration adds to them. Raises `UserError` if two terms of one would be logged under one name."""
+    found = []
+    for stage in stages:
+        added = [(entry.term, entry.weight) for entry in extra if entry.pulls_in(stage.name)]
+        terms = (*stage.terms, *added)
+        names = [term.name for term, _ in terms]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise UserError(
+                f"refinement.extra_terms: {twice.pop()} would be in sub-stage {stage.name} twice: leave the sub-stage out of the entry's "
+                "stages, or set the lambda of the term that is there to 0"
+            )
+        found.append(dataclasses.replace(stage, terms=terms))
+    return found
 
 
 def _free_joints(problem: Problem, has_hand_prior: bool) -> list[int]:

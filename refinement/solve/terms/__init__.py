@@ -9,7 +9,26 @@ from pose_priors.refinement.solve.terms.motion import MotionLikelihood, MotionSc
 from pose_priors.refinement.solve.terms.priors import PosePrior, ShapePrior
 from pose_priors.refinement.solve.terms.smoothness import MultiPersonScale, Smoothness
 
+_NAMED = (
+    KeypointReprojection,
+    StayNearPose,
+    StayNearRoot,
+    DepthConsistency,
+    ShapePrior,
+    PosePrior,
+    Smoothness,
+    MultiPersonScale,
+    FootSkating,
+    ContactHeight,
+    Penetration,
+    SceneFloor,
+)
+
+NAMED: dict[str, type[Term]] = {term.name: term for term in _NAMED}
+"""Terms that a configuration can add to a sub-stage by the names that they are logged under: those whose fields are numbers alone."""
+
 __all__ = [
+    "NAMED",
     "ContactHeight",
     "DepthConsistency",
     "FootSkating",

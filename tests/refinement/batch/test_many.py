@@ -88,7 +88,7 @@ def test_what_sequences_share_is_loaded_once(sequences: Path, tmp_path: Path, mo
     checkpoint.write_bytes(b"")
     done = outcomes(sequences, f"prior.body={checkpoint}")
     assert [outcome.status for outcome in done] == ["success"] * 3
-    assert loaded == [(str(checkpoint), None, None)]
+    assert loaded == [(str(checkpoint), None, None, [])]
 
 
 def test_the_summary_has_a_row_for_each_sequence(sequences: Path) -> None:

@@ -14,6 +14,7 @@ from pose_priors.priors.gaussian import GaussianConfig
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.terms import (
+    NAMED,
     ContactHeight,
     DepthConsistency,
     FootSkating,
@@ -55,6 +56,8 @@ TERMS: dict[str, Term] = {
         SceneFloor(),
     )
 }
+# one that was added since, and needs nothing said, is checked by what holds for all
+TERMS |= {name: term() for name, term in NAMED.items() if name not in TERMS}
 
 
 PRIOR_TERMS = {"pose_prior": PosePrior(prior=gaussian()), "hands": HandPrior(prior=gaussian())}

@@ -1,0 +1,37 @@
+"""Packages of somebody else's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+Install = Callable[..., Path]
+
+
+@pytest.fixture
+def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Lays a package where Python finds it, as pip would: its files by their paths, its entry points by group and name."""
+    names: set[str] = set()
+
+    def lay(name: str, files: Mapping[str, str], entry_points: Mapping[str, Mapping[str, str]] | None = None) -> Path:
+        site = tmp_path_factory.mktemp("site")
+        for path, text in files.items():
+            (site / path).parent.mkdir(parents=True, exist_ok=True)
+            (site / path).write_text(text)
+            names.add(Path(path).parts[0].removesuffix(".py"))
+        about = site / f"{name}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        groups = (entry_points or {}).items()
+        (about / "entry_points.txt").write_text(
+            "\n".join(line for group, points in groups for line in (f"[{group}]", *(f"{key} = {value}" for key, value in points.items())))
+        )
+        monkeypatch.syspath_prepend(site)
+        return site
+
+    yield lay
+    for module in [module for module in sys.modules if module.split(".")[0] in names]:
+        del sys.modules[module]
