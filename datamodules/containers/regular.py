@@ -46,11 +46,11 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
     with open_regular(path) as stream:
         try:
             size = os.fstat(stream.fileno()).st_size
-            data = stream.read(most + 1) if size <= most else b""
-        except OSError as error:
-            raise UserError(f"{_shown(path)}: cannot be read ({error.strerror or error})") from error
-    if size > most or len(data) > most:
-        raise UserError(f"{_shown(path)}: {size:,} bytes; at most {most:,} are read")
+            data = stream.read(size + 1) if size <= most else b""
+        except (OSError, MemoryError) as error:
+            raise UserError(f"{_shown(path)}: cannot be read ({getattr(error, 'strerror', None) or 'out of memory'})") from error
+    if size != len(data):
+        raise UserError(f"{_shown(path)}: {size:,} bytes, or it is being written; at most {most:,} are read")
     return data
 
 

@@ -141,14 +141,14 @@ def _read_detections(path: Path, frame: int, tracks: Tracks, boxes_only: bool) -
 def _read_keypoint_file(path: Path, frame_ids: np.ndarray, tracks: Tracks) -> None:
     person = int(re.findall(r"\d+", path.stem)[-1])
     arrays = Arrays(path)
-    points, name, frames = arrays.need("keypoints"), arrays.get("format"), arrays.get("frame_ids", "frames")
+    points, name, frames = arrays.need("keypoints"), arrays.text("format"), arrays.get("frame_ids", "frames")
     if points.ndim != 3 or points.shape[2] < 2:
         raise UserError(f"{path}: 'keypoints' has shape {points.shape}; (T, K, 3) is expected")
     frames = frame_ids if frames is None else frames.reshape(-1)
     if len(frames) != len(points):
         raise UserError(f"{path}: 'keypoints' has {len(points)} rows for {len(frames)} frames; one for each camera is expected")
     for frame, row in zip(frames, points, strict=True):
-        tracks.add_keypoints(person, int(frame), row, None if name is None else str(name.reshape(-1)[0]), str(path))
+        tracks.add_keypoints(person, int(frame), row, name, str(path))
 
 
 def _drop_outside(tracks: Tracks, image_size: tuple[int, int], warnings: list[str]) -> None:
