@@ -123,7 +123,7 @@ def _open_npz(path: Path) -> dict[str, Entry]:
             name = member.removesuffix(".npy")
             try:
                 stream = BytesIO(archive.read(member, _MOST_HEADER))
-                shape, fortran, dtype = read_header(stream)
+                shape, _, dtype = read_header(stream)
                 if not dtype.hasobject:
                     checked_size(dtype, shape, archive.size(member) - stream.tell())
             except ValueError as error:

@@ -11,9 +11,10 @@ from typing import IO, Any
 
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.containers.joblib import NAMES, decompressed
+from pose_priors.datamodules.containers.named import RefusedError
 from pose_priors.datamodules.containers.regular import one_line, read_regular
 from pose_priors.datamodules.containers.tensors import MAGIC, load_legacy, load_zip
-from pose_priors.datamodules.containers.unpickling import Machine, RefusedError
+from pose_priors.datamodules.containers.unpickling import Machine
 from pose_priors.datamodules.containers.zips import STARTS, Zip
 
 _MOST_START = 64  # bytes that the first pickle of an older file of torch's takes

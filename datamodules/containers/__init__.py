@@ -1,1 +1,1 @@
-"""Containers that files of strangers come in, read without trust: nothing in them runs, and they get no more memory than they bring bytes."""
+"""What files of strangers come in, read without trust: nothing in them runs, and what they get of memory goes by their own size."""

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from pose_priors.datamodules.containers.named import Named, Unfinished
 from pose_priors.datamodules.containers.npy import array_of, checked_shape, checked_size
 from pose_priors.datamodules.containers.pickled_arrays import PickledDtype
 from pose_priors.datamodules.containers.tensors import NAMES as _NAMES
-from pose_priors.datamodules.containers.unpickling import Machine, Named, Unfinished
+from pose_priors.datamodules.containers.unpickling import Machine
 
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
+_LEAST_ROOM, _MOST_RATIO, _MOST_BYTES, _MOST_WINDOW = 256 << 20, 500, 4 << 30, 256 << 20
 _COMPRESSED: dict[bytes, Callable[[], Any]] = {
     b"\x78": zlib.decompressobj,
     b"\x1f\x8b": lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
@@ -24,7 +26,6 @@ _COMPRESSED: dict[bytes, Callable[[], Any]] = {
     b"\x5d\x00": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_MOST_WINDOW),
     b"\xfd7zXZ": lambda: lzma.LZMADecompressor(memlimit=_MOST_WINDOW),
 }
-_LEAST_ROOM, _MOST_RATIO, _MOST_BYTES, _MOST_WINDOW = 256 << 20, 500, 4 << 30, 256 << 20
 
 
 class _Wrapper(Unfinished):

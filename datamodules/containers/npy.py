@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 
@@ -17,7 +17,7 @@ _LAST_CHARACTER = 0x10FFFF
 
 
 def plain_dtype(code: object) -> np.dtype:
-    """The dtype of numbers, truth values, text, bytes or times that a code means. Raises `ValueError` for any other code, objects included."""
+    """The dtype of numbers, truth values, text, bytes or times that a code means. Raises `ValueError` for any other, objects included."""
     if not isinstance(code, str) or not (_PLAIN.fullmatch(code) or _TIME.fullmatch(code)):
         raise ValueError(f"the dtype {str(code)[:40]!r}; numbers, text and times are read")
     return np.dtype(code)
@@ -99,7 +99,7 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 def array_of(data: bytes | bytearray | memoryview, dtype: np.dtype, shape: tuple[int, ...], fortran: bool) -> np.ndarray:
     """An array that may be written to, of a copy of its bytes. Raises `ValueError` if they do not fit."""
     checked_size(dtype, shape, len(data))
-    order = "F" if fortran else "C"
+    order: Literal["F", "C"] = "F" if fortran else "C"
     if not len(data):
         return np.empty(shape, dtype, order)
     return sound(np.frombuffer(bytearray(data), dtype).reshape(shape, order=order))

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.datamodules.containers.npy import array_of, checked_shape, plain_dtype, record_dtype, sound
-from pose_priors.datamodules.containers.unpickling import Machine, Named, Unfinished
+from pose_priors.datamodules.containers.named import Named, Unfinished
+from pose_priors.datamodules.containers.npy import array_of, checked_shape, plain_dtype, record_dtype
+from pose_priors.datamodules.containers.unpickling import KEYS, Machine
 
 _FACTORIES: dict[str, Callable[[], Any]] = {f"builtins.{kind.__name__}": kind for kind in (dict, list, set, int, float)}
 _ORDERS = ("<", ">", "=", "|")
@@ -42,7 +43,7 @@ class PickledDtype(Unfinished):
         if names is not None:
             self._dtype = self._record(names, fields, itemsize)
         elif self._code[:2] in ("M8", "m8"):
-            unit = state[8][1] if len(state) == 9 else ("generic",)
+            unit: tuple[Any, ...] = state[8][1] if len(state) == 9 else ("generic",)
             name = unit[0].decode() if isinstance(unit[0], bytes) else unit[0]
             number = "" if unit[1:2] in ((), (1,)) else str(unit[1])
             self._dtype = plain_dtype(f"{order}{self._code}[{number}{name}]")
@@ -79,9 +80,7 @@ class SparseMatrix(Unfinished):
         if len(shape) != 2 or math.prod(shape) > _MOST_DENSE:
             raise ValueError(f"a sparse matrix of shape {shape}")
         parts = ("row", "col") if self._kind == "coo" else ("indices", "indptr")
-        values, first, second = (state.get(name) for name in ("data", *parts))
-        if not all(isinstance(part, np.ndarray) and part.ndim == 1 and part.dtype.kind in "iuf" for part in (values, first, second)):
-            raise ValueError("the state of a sparse matrix")
+        values, first, second = (_row(state.get(name)) for name in ("data", *parts))
         first, second = first.astype(np.int64), second.astype(np.int64)
         if self._kind != "coo":
             counts = np.diff(second)
@@ -97,6 +96,17 @@ class SparseMatrix(Unfinished):
         dense = np.zeros(shape, values.dtype)
         np.add.at(dense, (rows, columns), values)
         return dense
+
+
+def _row(values: Any) -> np.ndarray:
+    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iuf":
+        raise ValueError("the state of a sparse matrix")
+    return values
+
+
+def _set_array(array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, fortran: bool, values: bytes | list[Any]) -> None:
+    """numpy's own way of giving an array everything in place; what is given has been checked."""
+    array.__setstate__((1, shape, dtype, fortran, values))  # type: ignore[arg-type]  # its stubs ask for numpy's truth values
 
 
 def _dtype(_: Machine, code: Any, *__: Any) -> PickledDtype:
@@ -132,12 +142,12 @@ def _fill(machine: Machine, array: np.ndarray, state: Any) -> None:
         if type(values) is not list or len(values) != math.prod(shape):
             raise ValueError(f"an array of objects of shape {shape} with other numbers of them")
         machine.take(8 * len(values))
-        array.__setstate__((1, shape, np.dtype(object), bool(fortran), values))
+        _set_array(array, shape, np.dtype(object), bool(fortran), values)
         return
     data = _bytes_of(values)
     machine.take(len(data))
     made = array_of(data, kind.dtype, shape, bool(fortran))
-    array.__setstate__((1, shape, made.dtype, bool(fortran), made.tobytes("A")))
+    _set_array(array, shape, made.dtype, bool(fortran), made.tobytes("A"))
 
 
 def _from_buffer(machine: Machine, data: Any, kind: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
@@ -170,9 +180,7 @@ def _byte_array(_: Machine, data: Any = b"", *__: Any) -> bytearray:
 
 
 def _members(items: Any) -> Any:
-    # a set asks its members for their hashes; only plain ones are asked
-    plain = (str, bytes, bool, int, float, complex, tuple, frozenset, np.generic, type(None))
-    if not isinstance(items, list | tuple | set | frozenset) or not all(isinstance(item, plain) for item in items):
+    if not isinstance(items, list | tuple | set | frozenset) or not all(isinstance(item, KEYS) for item in items):
         raise ValueError("members of what is no set")
     return items
 
@@ -201,7 +209,9 @@ def _complex(_: Machine, real: Any, imaginary: Any) -> complex:
 def _copied(machine: Machine, kind: Any, base: Any, state: Any) -> SparseMatrix:
     if not isinstance(kind, Named) or not kind.name.startswith("scipy.") or kind.make is None or state is not None:
         raise ValueError("an object without its class's help")
-    return kind.make(machine)
+    made = kind.make(machine)
+    assert isinstance(made, SparseMatrix)
+    return made
 
 
 def _sparse(kind: str) -> Callable[[Machine], SparseMatrix]:
@@ -226,11 +236,7 @@ NAMES: dict[str, Named] = {
         *(Named(f"builtins.{kind}") for kind in ("list", "dict", "int", "float", "object")),
         Named("_codecs.encode", _encoded),
         Named("copyreg._reconstructor", _copied),
-        *(
-            Named(f"scipy.sparse.{module}.{kind}_matrix", _sparse(kind))
-            for kind in ("csc", "csr", "coo")
-            for module in (kind, f"_{kind}")
-        ),
+        *(Named(f"scipy.sparse.{module}.{kind}_matrix", _sparse(kind)) for kind in ("csc", "csr", "coo") for module in (kind, f"_{kind}")),
     )
 }
 """What may be named, by module and name; the older module names of numpy and scipy too."""

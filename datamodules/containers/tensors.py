@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from pose_priors.datamodules.containers import pickled_arrays
+from pose_priors.datamodules.containers.named import Named, Unfinished
 from pose_priors.datamodules.containers.npy import checked_shape
-from pose_priors.datamodules.containers.unpickling import Machine, Named, Unfinished
+from pose_priors.datamodules.containers.unpickling import Machine
 from pose_priors.datamodules.containers.zips import Zip
 
 MAGIC = 0x1950A86A20F9469CFC6C

@@ -1,56 +1,28 @@
-"""A machine for pickles that knows no classes: plain containers come out, and what functions of this project make of other names.
+"""A machine for pickles that knows no classes: plain containers come out, and what functions of ours make of other names.
 
-Python's own unpickler calls whatever a file names and sets attributes of whatever it likes. This one has a list of names, each a function of
-ours that checks its arguments, and sets the state of nothing but what those functions left open.
+Python's own unpickler calls whatever a file names and sets attributes of whatever it likes. This one has a list of names, each a function
+of ours that checks its arguments, and sets the state of nothing but what those functions left open.
 """
 
 from __future__ import annotations
 
 import codecs
-import math
 import pickletools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 import numpy as np
-import torch
+
+from pose_priors.datamodules.containers.extents import check_extent
+from pose_priors.datamodules.containers.named import Mark, Named, RefusedError, Unfinished
 
 _MOST_INT_BYTES = 64
-_MOST_DIGITS = 160
-_MOST_DEPTH = 64
-_KEYS = (str, bytes, bool, int, float, complex, tuple, frozenset, np.generic, type(None))
-_CONTAINERS = (list, tuple, dict, OrderedDict, set, frozenset)
-_MARK = object()
-
-
-class RefusedError(Exception):
-    """A pickle names what is not allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """What a pickle may name.
-
-    Attributes:
-        name: module and name.
-        make: called with the machine and the pickle's arguments; None for what may be named but not called.
-    """
-
-    name: str
-    make: Callable[..., Any] | None = None
-
-
-class Unfinished:
-    """What a function left open until its state comes; no value of a finished pickle."""
-
-    __slots__ = ()
-
-    def set_state(self, machine: Machine, state: Any) -> Any:
-        """Takes the state, and returns what stands in its place from then on."""
-        raise ValueError(f"the state of {type(self).__name__}")
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
+KEYS = (str, bytes, bool, int, float, complex, tuple, frozenset, np.generic, type(None))
+"""What may be a key of a dict or a member of a set: what is asked for its hash has none of its own making."""
+_MARK = Mark()
 
 
 class Machine:
@@ -88,7 +60,12 @@ class Machine:
         return array
 
     def run(self, unfinished: bool = False) -> Any:
-        """The object; with `unfinished`, also if it alone is no value. Raises `RefusedError` for names that are not allowed, and all kinds of errors for pickles that are none."""
+        """The object; with `unfinished`, also if it alone is no value.
+
+        Raises:
+            RefusedError: for names that are not allowed.
+            Exception: of all kinds, for pickles that are none.
+        """
         for name, argument in _operations(self.stream):
             if name == "STOP":
                 (value,) = self._stack
@@ -96,7 +73,7 @@ class Machine:
                     raise ValueError("an array without a state")
                 if unfinished and isinstance(value, Unfinished):
                     return value
-                _check_extent(value, (256 << 20) + 64 * self._size)
+                check_extent(value, (256 << 20) + 64 * self._size)
                 return value
             step = _STEPS.get(name)
             if step is None:
@@ -171,7 +148,7 @@ class Machine:
 def _operations(stream: BytesIO) -> Iterator[tuple[str, Any]]:
     """Opcodes with their arguments, read as they are asked for: what is no pickle may lie between them."""
     while True:
-        opcode = pickletools.code2op.get(stream.read(1).decode("latin1"))
+        opcode = _OPCODES.get(stream.read(1).decode("latin1"))
         if opcode is None:
             raise ValueError("no end" if stream.tell() == len(stream.getbuffer()) else "an unknown opcode")
         if opcode.name == "STRING":  # pickletools takes bytes of Python 2 for ASCII
@@ -185,7 +162,7 @@ def _set_items(machine: Machine, items: list[Any]) -> None:
     if not isinstance(target, dict) or len(items) % 2:
         raise ValueError("items of what is no dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if not isinstance(key, _KEYS):
+        if not isinstance(key, KEYS):
             raise ValueError(f"a key that is a {type(key).__name__}")
         target[key] = value
 
@@ -197,7 +174,7 @@ def _extend(machine: Machine, items: list[Any]) -> None:
 
 
 def _add(machine: Machine, items: list[Any]) -> None:
-    if type(machine.top()) is not set or not all(isinstance(item, _KEYS) for item in items):
+    if type(machine.top()) is not set or not all(isinstance(item, KEYS) for item in items):
         raise ValueError("members of what is no set")
     machine.top().update(items)
 
@@ -310,63 +287,3 @@ _STEPS: dict[str, Callable[[Machine, Any], None]] = {
     "BUILD": lambda m, _: m.build(m.pop()),
     "BINPERSID": lambda m, _: _by_id(m),
 }
-
-
-def _check_extent(root: Any, most: int) -> None:
-    """Raises `ValueError` for what is nested deeply or in itself, or would be larger than `most` bytes if nothing were shared: a list of
-    the same list, many times over, is small here and large to whoever goes through it."""
-    extents: dict[int, tuple[int, int]] = {}  # bytes and depth of the containers that are done
-    entered: set[int] = set()  # those on the way from the root to here
-    waiting = [root]
-    while waiting:
-        here = waiting[-1]
-        if id(here) in extents:
-            waiting.pop()
-            continue
-        inner = [part for part in _parts(here) if isinstance(part, _CONTAINERS) or _is_objects(part)]
-        if id(here) not in entered:
-            entered.add(id(here))
-            ahead = [part for part in inner if id(part) not in extents]
-            if any(id(part) in entered for part in ahead):
-                raise ValueError("a container that holds itself")
-            if ahead:
-                waiting += ahead
-                if len(entered) > _MOST_DEPTH:
-                    raise ValueError(f"containers in containers, more than {_MOST_DEPTH} deep")
-                continue
-        size = sum(_bytes(part) for part in _parts(here)) + sum(extents[id(part)][0] for part in inner)
-        depth = 1 + max((extents[id(part)][1] for part in inner), default=0)
-        if size > most or depth > _MOST_DEPTH:
-            raise ValueError("containers that hold the same too many times, or are too deep")
-        extents[id(here)] = size, depth
-        entered.discard(id(here))
-        waiting.pop()
-
-
-def _is_objects(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.hasobject
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from value
-        yield from value.values()
-    elif isinstance(value, list | tuple | set | frozenset):
-        yield from value
-    elif _is_objects(value):
-        yield from value.reshape(-1).tolist()
-    else:
-        yield value
-
-
-def _bytes(value: Any) -> int:
-    """Of what is no container, its own; of others, that of naming it. Raises `ValueError` for what is no value."""
-    if isinstance(value, Unfinished | Named) or value is _MARK:
-        raise ValueError(f"{getattr(value, 'name', type(value).__name__)} where a value is expected")
-    if isinstance(value, str | bytes | bytearray):
-        return 8 + len(value)
-    if isinstance(value, np.ndarray):
-        return 8 + value.nbytes
-    if isinstance(value, torch.Tensor):
-        return 8 + math.prod(value.shape) * value.element_size()
-    return 8

@@ -71,7 +71,9 @@ class Zip:
                 if len(data) != wanted or (wanted == size and stream.read(1)):
                     raise EOFError("its size is a lie")
         except Exception as error:
-            raise UserError(f"{self.origin}: '{name.removesuffix('.npy')}' cannot be read ({one_line(error)}); is the file complete?") from error
+            raise UserError(
+                f"{self.origin}: '{name.removesuffix('.npy')}' cannot be read ({one_line(error)}); is the file complete?"
+            ) from error
         return data
 
     def _checked(self, size: int) -> dict[str, zipfile.ZipInfo]:
@@ -90,6 +92,8 @@ class Zip:
             stored = about.compress_type == zipfile.ZIP_STORED
             room = about.compress_size if stored else max(_LEAST_ROOM, _MOST_RATIO * about.compress_size)
             if about.file_size > min(room, MOST_BYTES):
-                raise ValueError(f"{about.filename!r} would grow from {about.compress_size:,} to {about.file_size:,} bytes; save it uncompressed")
+                raise ValueError(
+                    f"{about.filename!r} would grow from {about.compress_size:,} to {about.file_size:,} bytes; save it uncompressed"
+                )
             members[about.filename] = about
         return members

@@ -121,7 +121,9 @@ def _betas(arrays: Arrays) -> np.ndarray:
     betas = arrays.get("betas", "pred_shape", "shape", "beta")
     if betas is None:
         return np.zeros(10)
-    if betas.ndim == 0 or betas.size == 0:
+    if betas.ndim == 0:
+        raise UserError(f"{arrays.path}: 'betas' is a single number; (10,) is expected")
+    if betas.size == 0:
         raise UserError(f"{arrays.path}: 'betas' has shape {betas.shape}; (10,) is expected")
     betas = betas.astype(float).reshape(-1, betas.shape[-1])
     finite = np.isfinite(betas).all(1)

@@ -70,7 +70,7 @@ def numbers(value: Any, source: str) -> np.ndarray:
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{source} holds no numbers ({one_line(error)})") from error
     if array.dtype.kind not in "biuf":
-        raise UserError(f"{source} is {array.dtype}; numbers are expected")
+        raise UserError(f"{source} holds no numbers but {array.dtype}")
     return array.astype(float) if array.dtype.itemsize > 8 else array
 
 
