@@ -53,7 +53,8 @@ def read_points(path: Path) -> np.ndarray:
             raise UserError(f"{path}: not a readable PLY point cloud ({one_line(error)})") from error
     if len(points) != count:
         raise UserError(f"{path}: cut short, {len(points)} of {count} points")
-    return points[np.isfinite(points).all(1)]
+    finite: np.ndarray = points[np.isfinite(points).all(1)]
+    return finite
 
 
 def _header(stream: BinaryIO) -> tuple[str, int, list[tuple[str, str]]]:

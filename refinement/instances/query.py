@@ -132,7 +132,8 @@ def _of_frame(
     rows, columns = np.nonzero(_inside(mask, config.border))
     pixels = np.stack([columns, rows], 1).astype(float)
     if geometry is None:
-        return pixels[_drawn(len(pixels), config, rng)]
+        drawn: np.ndarray = pixels[_drawn(len(pixels), config, rng)]
+        return drawn
     depth = geometry.depth[camera][frame]
     ratio = np.array(depth.shape) / mask.shape
     values = depth[((rows + 0.5) * ratio[0]).astype(int), ((columns + 0.5) * ratio[1]).astype(int)].astype(float)
@@ -146,8 +147,9 @@ def _inside(mask: np.ndarray, border: float) -> np.ndarray:
     """The mask without its rim; where that is all of it, the half that is farthest from the rim. The image's edge is no rim."""
     if mask.all() or not mask.any():
         return mask
-    distance = distance_transform_edt(mask)
-    return distance > min(border, distance.max() / 2)
+    distance: np.ndarray = distance_transform_edt(mask)
+    inside: np.ndarray = distance > min(border, distance.max() / 2)
+    return inside
 
 
 def _drawn(count: int, config: QueryConfig, rng: np.random.Generator) -> np.ndarray:

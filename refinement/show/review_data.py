@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import alone
@@ -88,7 +88,7 @@ def _read(path: Path) -> dict[str, Mark]:
             for row in ([unquoted(cell) for cell in cells] for cells in filter(None, table)):
                 if fault := _fault(row, header, marks):
                     raise UserError(_malformed(path, table.line_num, fault))
-                marks[row[0]] = Mark(*row)
+                marks[row[0]] = Mark(row[0], cast(Verdict, row[1]), *row[2:])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not readable as a table ({error}); mend it, or move it away to start anew") from error
     return marks

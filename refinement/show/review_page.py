@@ -87,7 +87,7 @@ class ReviewPage:
     @property
     def about(self) -> str:
         """What the page says of the sequence at hand, in Markdown."""
-        return self._about.content
+        return str(self._about.content)
 
     @property
     def frame(self) -> int:

@@ -81,12 +81,14 @@ def detect(source: Source) -> bool:
     if path is None:
         return False
     with _opened(path) as file:
-        return {_SCENE, _PEOPLE} <= file.keys()
+        return _SCENE in file and _PEOPLE in file
 
 
 def read(source: Source, warnings: list[str]) -> Recording:
     """The clip in the file. Raises `UserError` if it holds something else than MegaHunter writes."""
     path = source.only(*FILES)
+    if path is None:
+        raise UserError(f"{source.path}: no file, or several, of {' or '.join(FILES)}; give one of them")
     with _opened(path) as file:
         return _recording(path, file, warnings)
 
