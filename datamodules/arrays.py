@@ -63,7 +63,7 @@ def open_arrays(path: Path) -> dict[str, Entry]:
 
 def describe(entries: Mapping[str, Entry]) -> str:
     """Keys with shapes on one line, for errors."""
-    return ", ".join(f"{name} {entry.shape if entry.shape else entry.kind}" for name, entry in entries.items()) or "nothing"
+    return ", ".join(f"{one_line(name)} {entry.shape if entry.shape else entry.kind}" for name, entry in entries.items()) or "nothing"
 
 
 def _entries(content: Any) -> dict[str, Entry]:

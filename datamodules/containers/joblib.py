@@ -39,7 +39,9 @@ class _Wrapper(Unfinished):
             raise ValueError("an array of joblib's without a dtype")
         shape = checked_shape(state.get("shape"))
         if kind.dtype.hasobject:
-            array = Machine(machine.stream, _NAMES).run()
+            within = Machine(machine.stream, _NAMES, room=machine.room)
+            array = within.run()
+            machine.room = within.room
             if not isinstance(array, np.ndarray) or array.shape != shape:
                 raise ValueError("objects that are no array")
             return array

@@ -19,7 +19,7 @@ _LAST_CHARACTER = 0x10FFFF
 def plain_dtype(code: object) -> np.dtype:
     """The dtype of numbers, truth values, text, bytes or times that a code means. Raises `ValueError` for any other, objects included."""
     if not isinstance(code, str) or not (_PLAIN.fullmatch(code) or _TIME.fullmatch(code)):
-        raise ValueError(f"the dtype {str(code)[:40]!r}; numbers, text and times are read")
+        raise ValueError(f"the dtype {code[:40] if isinstance(code, str) else type(code).__name__!r}; numbers, text and times are read")
     return np.dtype(code)
 
 
@@ -37,8 +37,11 @@ def record_dtype(names: Sequence[str], formats: Sequence[np.dtype], offsets: Seq
 
 def checked_shape(shape: object) -> tuple[int, ...]:
     """A shape of Python ints. Raises `ValueError` if it is none, or has negative or too many dimensions."""
-    if not isinstance(shape, tuple | list) or not all(type(n) is int and n >= 0 for n in shape) or len(shape) > _MOST_DIMENSIONS:
-        raise ValueError(f"the shape {str(shape)[:80]}")
+    # what is no shape is not shown: it can be as large as it likes
+    if not isinstance(shape, tuple | list) or len(shape) > _MOST_DIMENSIONS or not all(type(n) is int for n in shape):
+        raise ValueError(f"a {type(shape).__name__} in place of a shape")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"the shape {str(tuple(shape))[:80]}")
     if math.prod(n for n in shape if n) > 2**62:  # also where another dimension is 0: numpy multiplies in 64 bits
         raise ValueError(f"the shape {str(shape)[:80]}")
     return tuple(shape)

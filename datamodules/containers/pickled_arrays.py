@@ -11,7 +11,7 @@ import numpy as np
 
 from pose_priors.datamodules.containers.named import Named, Unfinished
 from pose_priors.datamodules.containers.npy import array_of, checked_shape, plain_dtype, record_dtype
-from pose_priors.datamodules.containers.unpickling import KEYS, Machine
+from pose_priors.datamodules.containers.unpickling import Machine, is_key
 
 _FACTORIES: dict[str, Callable[[], Any]] = {f"builtins.{kind.__name__}": kind for kind in (dict, list, set, int, float)}
 _ORDERS = ("<", ">", "=", "|")
@@ -56,8 +56,8 @@ class PickledDtype(Unfinished):
     def _record(self, names: Any, fields: Any, itemsize: Any) -> np.dtype:
         if not (isinstance(names, tuple) and isinstance(fields, dict) and type(itemsize) is int and 0 < itemsize < 1 << 20):
             raise ValueError("the state of a dtype")
-        found = [fields[name] for name in names]
-        if not all(isinstance(name, str) for name in names) or not all(
+        found = [fields.get(name) for name in names if isinstance(name, str)]
+        if len(found) != len(names) or not all(
             isinstance(f, tuple) and isinstance(f[0], PickledDtype) and type(f[1]) is int and f[1] >= 0 for f in found
         ):
             raise ValueError("the state of a dtype")
@@ -180,7 +180,7 @@ def _byte_array(_: Machine, data: Any = b"", *__: Any) -> bytearray:
 
 
 def _members(items: Any) -> Any:
-    if not isinstance(items, list | tuple | set | frozenset) or not all(isinstance(item, KEYS) for item in items):
+    if not isinstance(items, list | tuple | set | frozenset) or not all(is_key(item) for item in items):
         raise ValueError("members of what is no set")
     return items
 

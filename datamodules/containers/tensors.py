@@ -94,7 +94,12 @@ def load_legacy(stream: io.BytesIO, nested: int = 0) -> Any:
     machine = _machine(stream, storages, nested)
     content = machine.run(unfinished=nested > 0)
     keys = Machine(stream, {}).run()
-    if not isinstance(keys, list) or set(keys) != storages.by_key.keys() or len(keys) != len(set(keys)):
+    if (
+        not isinstance(keys, list)
+        or not all(isinstance(key, str) for key in keys)
+        or set(keys) != storages.by_key.keys()
+        or len(keys) != len(set(keys))
+    ):
         raise ValueError("tensors without their numbers")
     for key in keys:
         storage = storages.by_key[key]

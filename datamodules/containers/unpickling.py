@@ -20,8 +20,8 @@ from pose_priors.datamodules.containers.named import Mark, Named, RefusedError, 
 
 _MOST_INT_BYTES = 64
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
-KEYS = (str, bytes, bool, int, float, complex, tuple, frozenset, np.generic, type(None))
-"""What may be a key of a dict or a member of a set: what is asked for its hash has none of its own making."""
+_SCALARS = (str, bytes, bool, int, float, complex, np.number, np.bool_, np.str_, np.bytes_, type(None))
+_MOST_IN_A_KEY = 32
 _MARK = Mark()
 
 
@@ -42,15 +42,16 @@ class Machine:
         self.nested = 0
         """How many pickles are around this one."""
         self._size = len(stream.getbuffer())
-        self._room = 4 * self._size + (1 << 20) if room is None else room
+        self.room = 4 * self._size + (1 << 20) if room is None else room
+        """Bytes that arrays may still take."""
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._blank: dict[int, tuple[np.ndarray, Callable[[Machine, np.ndarray, Any], None]]] = {}
 
     def take(self, num_bytes: int) -> None:
         """Takes bytes for an array. Raises `ValueError` if the file does not bring as many."""
-        self._room -= num_bytes
-        if self._room < 0:
+        self.room -= num_bytes
+        if self.room < 0:
             raise ValueError("arrays larger than the file that holds them")
 
     def blank(self, fill: Callable[[Machine, np.ndarray, Any], None]) -> np.ndarray:
@@ -145,6 +146,14 @@ class Machine:
             raise ValueError(f"the state of a {type(made).__name__}")
 
 
+def is_key(value: Any) -> bool:
+    """Whether it may be a key of a dict or a member of a set: what is asked for its hash is small and not nested, since Python goes
+    through tuples in tuples without a look at how deep they are."""
+    if isinstance(value, tuple | frozenset):
+        return len(value) <= _MOST_IN_A_KEY and all(isinstance(part, _SCALARS) for part in value)
+    return isinstance(value, _SCALARS)
+
+
 def _operations(stream: BytesIO) -> Iterator[tuple[str, Any]]:
     """Opcodes with their arguments, read as they are asked for: what is no pickle may lie between them."""
     while True:
@@ -162,7 +171,7 @@ def _set_items(machine: Machine, items: list[Any]) -> None:
     if not isinstance(target, dict) or len(items) % 2:
         raise ValueError("items of what is no dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if not isinstance(key, KEYS):
+        if not is_key(key):
             raise ValueError(f"a key that is a {type(key).__name__}")
         target[key] = value
 
@@ -174,7 +183,7 @@ def _extend(machine: Machine, items: list[Any]) -> None:
 
 
 def _add(machine: Machine, items: list[Any]) -> None:
-    if type(machine.top()) is not set or not all(isinstance(item, KEYS) for item in items):
+    if type(machine.top()) is not set or not all(is_key(item) for item in items):
         raise ValueError("members of what is no set")
     machine.top().update(items)
 

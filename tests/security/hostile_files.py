@@ -101,6 +101,14 @@ def tensor(count: int, offset: int, size: tuple[int, ...], stride: tuple[int, ..
     return called("torch._utils._rebuild_tensor_v2", storage(count), plain(offset), plain(size), plain(stride), plain(False), hooks)
 
 
+def deep_storages() -> bytes:
+    stream = io.BytesIO()
+    torch.save([torch.ones(2)], stream, _use_new_zipfile_serialization=False)
+    data = stream.getvalue()
+    keys = data.rindex(b"\x80\x02]q\x00X")  # the list of the storages' keys is the last pickle
+    return data[:keys] + b"\x80\x02])" + b"\x85" * 200_000 + b"a."
+
+
 def sparse(shape: tuple[int, int], indices: list[int], indptr: list[int]) -> bytes:
     state = {"_shape": shape, "data": np.ones(len(indices)), "indices": np.array(indices), "indptr": np.array(indptr)}
     return named("scipy.sparse._csc.csc_matrix") + b")\x81" + plain(state) + b"b"
@@ -166,6 +174,12 @@ def pickles(trace: Path) -> Iterator[tuple[str, bytes]]:
     yield "long_number.pkl", b"\x80\x02\x8b" + struct.pack("<i", 100_000) + b"\x7f" * 100_000 + b"."
     yield "many_digits.pkl", b"I" + b"9" * 4000 + b"\n."
     yield "deep.pkl", b"]" * 100_000 + b"a" * 99_999 + b"."
+    yield "deep_key.pkl", b"\x80\x02}" + b")" + b"\x85" * 200_000 + b"Ns."
+    yield "deep_member.pkl", b"\x80\x04\x8f(" + b")" + b"\x85" * 200_000 + b"\x90."
+    yield "deep_keys_of_storages.pt", deep_storages()
+    laughing = b"]q\x00" + b"".join(b"](" + b"h%c" % n * 30 + b"eq%c" % (n + 1) for n in range(40))
+    made = called("numpy._core.multiarray._reconstruct", named("numpy.ndarray"), plain((0,)), raw(b"b"))
+    yield "laughing_shape.pkl", whole(laughing + b"0" + made + many(plain(1), b"h\x28", dtype("f8"), plain(False), raw(b"")) + b"b")
     yield "itself.pkl", b"\x80\x02]q\x00h\x00a."
     yield "laughs.pkl", b"\x80\x02]q\x00" + b"".join(b"](" + b"h%c" % n * 30 + b"eq%c" % (n + 1) for n in range(40)) + b"."
     yield "same_array_often.pkl", whole(raw(b"A" * 100_000) + b"q\x010](" + array((12_500,), dtype("f8"), b"h\x01") * 2000 + b"e")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shlex
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from pose_priors.refinement.instances import (
 )
 from pose_priors.refinement.instances.__main__ import main
 from pose_priors.refinement.instances.archive import camera_masks
+from pose_priors.refinement.instances.combine import _write_script, combine
 from pose_priors.refinement.instances.query import QueryConfig
 from pose_priors.refinement.instances.trackers import TrackersConfig
 
@@ -479,3 +481,18 @@ def test_the_trackers_that_come_with_the_project_take_every_option() -> None:
     values = dict.fromkeys(("tracker", "temporal_stride", "spatial_downsample", "depth_estimator", "depth_cache_dir"), "1")
     words = config.trackers["mvtracker"].words({**values, "npz": "my {rrd} $(scene).npz", "rrd": "b"})
     assert "my {rrd} $(scene).npz" in words
+
+
+def test_a_name_that_looks_like_an_option_is_none_in_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pose_priors.refinement.show.record.merge_recordings", lambda *_: None)
+    _, script = combine({"a": tmp_path / "--web.rrd", "b c": tmp_path / "$(touch x).rrd"}, tmp_path, "-v")
+    assert "exec rerun ./-v.rrd " in script.read_text()
+    _write_script(script, [tmp_path / "--web.rrd", tmp_path / "$(touch x).rrd", tmp_path / "a.rrd"])
+    assert "exec rerun ./--web.rrd '$(touch x).rrd' a.rrd " in script.read_text()
+
+
+def test_members_that_are_no_arrays_stay_behind(npz: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(npz, "a") as archive:
+        archive.writestr("extra", pickle.dumps(Hostile(tmp_path / "ran")))
+    for path in split_npz_by_instances(npz, tmp_path / "out").values():
+        assert all(name.endswith(".npy") for name in members(path))
