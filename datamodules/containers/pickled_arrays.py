@@ -56,7 +56,7 @@ class PickledDtype(Unfinished):
     def _record(self, names: Any, fields: Any, itemsize: Any) -> np.dtype:
         if not (isinstance(names, tuple) and isinstance(fields, dict) and type(itemsize) is int and 0 < itemsize < 1 << 20):
             raise ValueError("the state of a dtype")
-        found = [fields.get(name) for name in names if isinstance(name, str)]
+        found: list[Any] = [fields.get(name) for name in names if isinstance(name, str)]
         if len(found) != len(names) or not all(
             isinstance(f, tuple) and isinstance(f[0], PickledDtype) and type(f[1]) is int and f[1] >= 0 for f in found
         ):
