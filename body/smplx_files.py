@@ -1,20 +1,12 @@
-"""The files of SMPL, SMPL-H and SMPL-X, read through the `smplx` package. The one module that imports it.
-
-`smplx` is free for non-commercial use only; nothing else in this project needs it.
-"""
+"""The files of SMPL, SMPL-H and SMPL-X, as the `smplx` package reads them, without it: it unpickles whatever a file holds."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import pickle
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import torch
@@ -23,22 +15,14 @@ from torch import Tensor
 from pose_priors.body.skeleton import NUM_JOINTS, SMPL_TO_SMPLX, SMPLH_TO_SMPLX
 from pose_priors.body.surface import Surface
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.arrays import open_arrays
+from pose_priors.datamodules.safe_pickle import load_pickle
 
 _SMPLX_INDEX = {"smpl": (*SMPL_TO_SMPLX, -1, -1), "smplh": SMPLH_TO_SMPLX, "smplx": tuple(range(NUM_JOINTS))}
 _NAME = re.compile(r"(smplx?|smplh)_(.*)", re.IGNORECASE)
 _SUFFIXES = (".npz", ".pkl")
 _GENDERS = ("neutral", "male", "female")
-_SPARSE = [f"scipy.sparse.{module}.{kind}_matrix" for kind in ("csc", "csr", "coo") for module in (kind, f"_{kind}")]
-_ALLOWED = {
-    *(f"{core}.multiarray.{name}" for core in ("numpy.core", "numpy._core") for name in ("_reconstruct", "scalar")),
-    *("numpy.ndarray", "numpy.dtype", "_codecs.encode", "collections.OrderedDict", "copy_reg._reconstructor", "copyreg._reconstructor"),
-    *(
-        f"{module}.{name}"
-        for module in ("builtins", "__builtin__")
-        for name in ("object", "set", "list", "dict", "int", "float", "bytearray")
-    ),
-    *_SPARSE,
-}
+_MOST_SHAPES, _FEW_SHAPES = 300, 10
 
 
 @dataclass(frozen=True)
@@ -66,7 +50,7 @@ def load_joint_model(path: Path, num_betas: int, kinds: Sequence[str] = ("smpl",
         num_betas: how many shape coefficients are wanted; fewer are given where the file has fewer.
         kinds: in a folder, which kinds to look for, the best first; neutral before male before female.
     Raises:
-        UserError: if there is no such file, smplx cannot read it, or its pickles name anything but arrays and plain containers.
+        UserError: if there is no such file, it is none of these models, or its pickles name anything but arrays and plain containers.
     """
     path = _model_file(Path(path).expanduser(), kinds)
     about = path.stat()
@@ -75,12 +59,12 @@ def load_joint_model(path: Path, num_betas: int, kinds: Sequence[str] = ("smpl",
 
 @lru_cache(maxsize=4)  # many sequences share a file that takes seconds to read; nobody writes to the tensors
 def _read_joint_model(path: Path, num_betas: int, *_version: int) -> JointModel:
-    model, regressor, index = _created(path, num_betas)
-    vertices = model.v_template.double()
+    model, index = _read(path, num_betas)
+    regressor, vertices = model["J_regressor"], model["v_template"]
     return JointModel(
         smplx_index=index,
-        template=(regressor @ vertices).detach(),
-        directions=torch.einsum("jv,vcb->jcb", regressor, model.shapedirs.double()).detach(),
+        template=regressor @ vertices,
+        directions=torch.einsum("jv,vcb->jcb", regressor, model["shapedirs"]),
         sole=float(vertices[:, 1].min()),
     )
 
@@ -90,38 +74,61 @@ def load_surface(path: Path, num_betas: int, kinds: Sequence[str] = ("smplx", "s
 
     Args, Raises: as of `load_joint_model`.
     """
-    model, regressor, index = _created(_model_file(Path(path).expanduser(), kinds), num_betas)
+    model, index = _read(_model_file(Path(path).expanduser(), kinds), num_betas)
     return Surface(
         smplx_index=index,
-        parents=(-1, *model.parents.tolist()[1:]),
-        template=model.v_template.float(),
-        shape_directions=model.shapedirs.float(),
-        pose_directions=model.posedirs.float(),
-        regressor=regressor.float(),
-        weights=model.lbs_weights.float(),
-        faces=model.faces.astype("uint32"),
+        parents=tuple(model["parents"].tolist()),
+        template=model["v_template"].float(),
+        shape_directions=model["shapedirs"].float(),
+        pose_directions=model["posedirs"].flatten(0, 1).T.float(),
+        regressor=model["J_regressor"].float(),
+        weights=model["weights"].float(),
+        faces=model["faces"].numpy().astype("uint32"),
     )
 
 
-def _created(path: Path, num_betas: int) -> tuple[Any, Tensor, tuple[int, ...]]:
-    """smplx's model, its joint regressor (N, V) in float64, and the SMPL-X joint of each joint."""
-    kind = _NAME.fullmatch(path.stem)[1].lower()
-    _refuse_unsafe(path)
-    import smplx  # here, because importing it costs a second that runs without a model file need not spend
-
-    options: dict[str, Any] = {"ext": path.suffix[1:], "num_betas": num_betas, "dtype": torch.float64}
-    if kind != "smpl":
-        options |= {"use_pca": False, "flat_hand_mean": True}
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints how many coefficients a file has
-            model = smplx.create(str(path), kind, **options)
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{path}: smplx cannot read it as {kind.upper()} ({reason})") from error
-    regressor, index = model.J_regressor.double(), _SMPLX_INDEX[kind]
-    if len(regressor) != len(index):
-        raise UserError(f"{path}: a model of {len(regressor)} joints; {kind.upper()} has {len(index)}")
-    return model, regressor, index
+def _read(path: Path, num_betas: int) -> tuple[dict[str, Tensor], tuple[int, ...]]:
+    """The arrays of a model by smplx's names, float32's values in float64 as in smplx, and the SMPL-X joint of each joint."""
+    match = _NAME.fullmatch(path.stem)
+    assert match is not None  # `_model_file` gives no others
+    kind = match[1].lower()
+    index = _SMPLX_INDEX[kind]
+    arrays = _arrays(path)
+    shapes: dict[str, tuple[str | int, ...]] = {
+        "v_template": ("vertices", 3),
+        "shapedirs": ("vertices", 3, "shapes"),
+        "posedirs": ("vertices", 3, 9 * (len(index) - 1)),
+        "J_regressor": (len(index), "vertices"),
+        "weights": ("vertices", len(index)),
+        "kintree_table": (2, len(index)),
+        "f": ("faces", 3),
+    }
+    sizes: dict[str, int] = {}
+    for name, shape in shapes.items():
+        found = arrays.get(name)
+        if found is None:
+            raise UserError(f"{path}: no {kind.upper()} model: no '{name}' in it; it holds {', '.join(list(arrays)[:12]) or 'nothing'}")
+        if name == "J_regressor" and found.ndim == 2 and len(found) != len(index):
+            raise UserError(f"{path}: a model of {len(found)} joints; {kind.upper()} has {len(index)}")
+        if found.dtype.kind not in "iuf" or found.ndim != len(shape) or not np.isfinite(found).all() or not found.size:
+            raise UserError(
+                f"{path}: no {kind.upper()} model: '{name}' is {found.dtype} of shape {found.shape}; {shape}, finite, is expected"
+            )
+        for size, wanted in zip(found.shape, shape, strict=True):
+            if size != (sizes.setdefault(wanted, size) if isinstance(wanted, str) else wanted):
+                raise UserError(f"{path}: no {kind.upper()} model: '{name}' has shape {found.shape}; {shape} is expected, with {sizes}")
+    parents, faces = (arrays[name].astype(np.int64) for name in ("kintree_table", "f"))
+    parents = parents[0]
+    parents[0] = -1
+    if (parents[1:] < 0).any() or (parents >= np.arange(len(parents))).any() or faces.min() < 0 or faces.max() >= sizes["vertices"]:
+        raise UserError(f"{path}: no {kind.upper()} model: joints without a parent before them, or faces without their corners")
+    # of a file with few directions, the first ten are of the shape and others of the face
+    most = _MOST_SHAPES if sizes["shapes"] >= _MOST_SHAPES else _FEW_SHAPES
+    model = {
+        name: torch.from_numpy(arrays[name].astype(np.float32).astype(np.float64)) for name in shapes if name not in ("kintree_table", "f")
+    }
+    model["shapedirs"] = model["shapedirs"][..., : min(num_betas, most)]
+    return model | {"parents": torch.from_numpy(parents), "faces": torch.from_numpy(faces)}, index
 
 
 def _model_file(path: Path, kinds: Sequence[str]) -> Path:
@@ -140,34 +147,18 @@ def _model_file(path: Path, kinds: Sequence[str]) -> Path:
     return path
 
 
-class _NamesOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if f"{module}.{name}" not in _ALLOWED:
-            raise UserError(f"{module}.{name}")
-        return super().find_class(module, name)
-
-
-def _refuse_unsafe(path: Path) -> None:
-    """smplx unpickles whatever a file holds, so what the file names is looked at before."""
+def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        if path.suffix == ".pkl":
-            with path.open("rb") as stream:
-                _NamesOnly(stream, encoding="latin1").load()
-            return
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                with archive.open(member) as stream:
-                    if _holds_objects(stream):
-                        _NamesOnly(stream, encoding="latin1").load()
+        content = load_pickle(path) if path.suffix == ".pkl" else {name: entry.load() for name, entry in open_arrays(path).items()}
     except UserError as error:
         advice = "; smplx's tools/clean_ch.py removes chumpy" if "chumpy" in str(error) else ""
-        raise UserError(f"{path}: refused to unpickle {error}; only arrays and plain containers are allowed{advice}") from None
-    except Exception as error:
-        raise UserError(f"{path}: not a readable body model ({' '.join(f'{type(error).__name__}: {error}'.split())})") from error
+        raise UserError(f"{error}{advice}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a readable body model (a {type(content).__name__}; named arrays are expected)")
+    arrays = {str(name): value.item() if _holds_one(value) else value for name, value in content.items()}
+    return {name: value for name, value in arrays.items() if isinstance(value, np.ndarray)}
 
 
-def _holds_objects(stream: IO[bytes]) -> bool:
-    """Whether an array member of an npz is pickled; leaves the stream at the pickle."""
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(stream)[2].hasobject
+def _holds_one(value: object) -> bool:
+    """Whether it is an array around one object, as `np.savez` wraps what is no array."""
+    return isinstance(value, np.ndarray) and value.dtype == object and value.shape == ()

@@ -1,23 +1,30 @@
-"""The arrays of a data file by name, whatever the container: `.npz`, `.npy`, `.pt` or `.pkl`. Nothing is loaded before it is asked for."""
+"""The arrays of a data file by name, whatever the container: `.npz`, `.npy`, `.pt` or `.pkl`. Nothing is loaded before it is asked for.
+
+A file is opened once: what was looked at is what is read.
+"""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.containers.npy import array_of, checked_size, read_header, sound
+from pose_priors.datamodules.containers.regular import one_line, open_regular
+from pose_priors.datamodules.containers.zips import Zip
 from pose_priors.datamodules.safe_pickle import load_pickle, load_torch, unpickle
 
 SUFFIXES = (".npz", ".npy", ".pt", ".pkl")
 UNNAMED = "array"
 """Name given to the only array of a file that has no names."""
+_MOST_HEADER = (1 << 16) + 16
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,13 @@ class Entry:
         shape: of the array; () for scalars and for anything that is no array.
         kind: what it holds, for error messages: the dtype, or the Python type of what is no array.
         load: returns the array, memory-mapped where the container allows it; raises `UserError` if it is damaged.
+        is_packed: whether it is compressed in the file.
     """
 
     shape: tuple[int, ...]
     kind: str
     load: Callable[[], np.ndarray]
+    is_packed: bool = False
 
 
 def open_arrays(path: Path) -> dict[str, Entry]:
@@ -41,23 +50,20 @@ def open_arrays(path: Path) -> dict[str, Entry]:
     Raises:
         UserError: if the file cannot be read, names a class that is not allowed, or has another suffix than those of `SUFFIXES`.
     """
-    try:
-        if path.suffix == ".npz":
-            return _open_npz(path)
-        if path.suffix == ".npy":
-            return _open_npy(path)
-        if path.suffix == ".pt":
-            return _entries(load_torch(path))
-        if path.suffix == ".pkl":
-            return _entries(load_pickle(path))
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read as {path.suffix} ({' '.join(str(error).split())})") from error
+    if path.suffix == ".npz":
+        return _open_npz(path)
+    if path.suffix == ".npy":
+        return _open_npy(path)
+    if path.suffix == ".pt":
+        return _entries(load_torch(path))
+    if path.suffix == ".pkl":
+        return _entries(load_pickle(path))
     raise UserError(f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}")
 
 
 def describe(entries: Mapping[str, Entry]) -> str:
     """Keys with shapes on one line, for errors."""
-    return ", ".join(f"{name} {entry.shape if entry.shape else entry.kind}" for name, entry in entries.items()) or "nothing"
+    return ", ".join(f"{one_line(name)} {entry.shape if entry.shape else entry.kind}" for name, entry in entries.items()) or "nothing"
 
 
 def _entries(content: Any) -> dict[str, Entry]:
@@ -71,55 +77,75 @@ def _entries(content: Any) -> dict[str, Entry]:
 def _entry(value: Any) -> Entry:
     if isinstance(value, torch.Tensor):
         tensor = value.detach()
-        return Entry(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), tensor.numpy)
+        name = str(tensor.dtype).removeprefix("torch.")
+        return Entry(tuple(tensor.shape), name, tensor.float().numpy if tensor.dtype == torch.bfloat16 else tensor.numpy)
     if isinstance(value, (np.ndarray, np.generic, bool, int, float, str)):
-        array = np.asarray(value)
+        array = np.asarray(value) if not isinstance(value, int) or abs(value) < 1 << 63 else np.asarray(float(value))
         return Entry(array.shape, array.dtype.name, lambda: array)
     return Entry((), type(value).__name__, lambda: np.asarray(np.nan))
 
 
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    return shape, dtype
+def read_npy(path: Path) -> Any:
+    """What a `.npy` file holds: its array, memory-mapped, or the object that is pickled in it.
+
+    Raises:
+        UserError: if it cannot be read, or its pickle names what is not allowed.
+    """
+    stream = open_regular(path)
+    try:
+        shape, fortran, dtype = read_header(stream)
+        if dtype.hasobject:
+            content = unpickle(stream, str(path))
+            return content.item() if isinstance(content, np.ndarray) and content.shape == () else content
+        here = stream.tell()
+        checked_size(dtype, shape, os.fstat(stream.fileno()).st_size - here, at_least=True)
+        if not np.prod(shape):
+            return np.zeros(shape, dtype)
+        return sound(np.memmap(stream, dtype, "r", here, shape, "F" if fortran else "C"))
+    except UserError:
+        raise
+    except Exception as error:  # numpy's own reader of headers
+        raise UserError(f"{path}: cannot be read as .npy ({one_line(error)})") from error
+    finally:
+        stream.close()
 
 
 def _open_npy(path: Path) -> dict[str, Entry]:
-    with path.open("rb") as stream:
-        shape, dtype = _header(stream)
-        if dtype.hasobject:
-            return _entries(unpickle(stream, str(path)))
-    return {UNNAMED: Entry(shape, dtype.name, _whole(path, UNNAMED, lambda: np.load(path, mmap_mode="r", allow_pickle=False)))}
-
-
-def _whole(path: Path, name: str, load: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:
-    """`load`, but damage that shows only when the values are read is a `UserError` too."""
-
-    def loaded() -> np.ndarray:
-        try:
-            return load()
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(f"{path}: '{name}' cannot be read ({error}); is the file complete?") from error
-
-    return loaded
+    content = read_npy(path)
+    return {UNNAMED: Entry(content.shape, content.dtype.name, lambda: content)} if isinstance(content, np.memmap) else _entries(content)
 
 
 def _open_npz(path: Path) -> dict[str, Entry]:
-    def load(member: str) -> np.ndarray:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
-            _, dtype = _header(stream)
-            if dtype.hasobject:
-                return np.asarray(unpickle(stream, f"{path}: {member}"))
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays[member.removesuffix(".npy")]
-
+    archive = Zip(path)
     entries = {}
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.namelist():
-            if member.endswith(".npy"):
-                with archive.open(member) as stream:
-                    shape, dtype = _header(stream)
-                name = member.removesuffix(".npy")
-                entries[name] = Entry(shape, dtype.name, _whole(path, name, lambda member=member: load(member)))
+    for member in archive.names:
+        if member.endswith(".npy"):
+            name = member.removesuffix(".npy")
+            try:
+                stream = BytesIO(archive.read(member, _MOST_HEADER))
+                shape, _, dtype = read_header(stream)
+                if not dtype.hasobject:
+                    checked_size(dtype, shape, archive.size(member) - stream.tell())
+            except ValueError as error:
+                raise UserError(f"{path}: '{name}' cannot be read ({one_line(error)}); is the file complete?") from error
+            entries[name] = Entry(shape, dtype.name, _loader(archive, member, stream.tell()), archive.is_packed(member))
     return entries
+
+
+def _loader(archive: Zip, member: str, start: int) -> Callable[[], np.ndarray]:
+    def load() -> np.ndarray:
+        data = archive.read(member)
+        shape, fortran, dtype = read_header(BytesIO(data[:start]))
+        if not dtype.hasobject:
+            try:
+                return array_of(memoryview(data)[start:], dtype, shape, fortran)
+            except ValueError as error:
+                raise UserError(f"{archive.origin}: '{member.removesuffix('.npy')}' cannot be read ({one_line(error)})") from error
+        content = unpickle(data[start:], f"{archive.origin}: {member}")
+        if isinstance(content, np.ndarray):
+            return content
+        alone = np.empty((), dtype=object)
+        alone[()] = content
+        return alone
+
+    return load

@@ -23,7 +23,7 @@ import train
 from pose_priors import load_prior
 from pose_priors.configs import command
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.batch.experiment import PriorPaths, RefinementExperiment
+from pose_priors.refinement.batch.experiment import PriorConfig, RefinementExperiment
 from pose_priors.refinement.batch.many import SequenceRefiner
 from pose_priors.refinement.formats import recognize
 
@@ -135,8 +135,8 @@ def test_without_an_entry_point_whoever_uses_a_checkpoint_allows_the_package(
     (arguments,) = commands("train")
     path = train.main([*arguments, "model.kind=my_package.mean_pose:MeanPoseConfig"])
     monkeypatch.setattr(evaluate, "_evaluate_priors", lambda priors, *_: priors)
-    config = RefinementExperiment(prior=PriorPaths(body=str(path)))
-    allowed = RefinementExperiment(prior=PriorPaths(body=str(path), allow=["my_package"]))
+    config = RefinementExperiment(prior=PriorConfig(body=str(path)))
+    allowed = RefinementExperiment(prior=PriorConfig(body=str(path), allow=["my_package"]))
 
     def in_a_new_process() -> None:
         for module in [module for module in sys.modules if module.startswith("my_package")]:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pose_priors.configs.base import UserError
-from pose_priors.configs.writing import alone, written_aside
+from pose_priors.configs.writing import alone
 from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.refinement.batch.digest import completed, completed_world, config_digest, outcome_digest
 from pose_priors.refinement.batch.experiment import RefinementExperiment
@@ -31,6 +31,7 @@ from pose_priors.refinement.given.priors import load_priors
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import Stage5Refiner, refine_into
 from pose_priors.refinement.result.found import RefinedSequence
+from pose_priors.refinement.result.tables import unquoted, write_table
 from pose_priors.refinement.result.world import to_world_space
 from pose_priors.refinement.result.write import METRICS
 from pose_priors.refinement.show.record import require_rerun, write_recordings
@@ -205,10 +206,7 @@ def write_summary(path: Path, outcomes: Sequence[SequenceOutcome]) -> None:
         with alone(path):
             rows = {row["sequence"]: row for row in _rows(path)}
             rows |= {outcome.sequence: _row(outcome) for outcome in outcomes}
-            with written_aside(path) as aside, aside.open("w", newline="") as stream:
-                table = csv.DictWriter(stream, _COLUMNS)
-                table.writeheader()
-                table.writerows(rows[name] for name in sorted(rows))
+            write_table(path, _COLUMNS, (rows[name] for name in sorted(rows)))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); give a folder that can be in output.path") from error
 
@@ -234,7 +232,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as stream:
         table = csv.DictReader(stream)
-        return list(table) if tuple(table.fieldnames or ()) == _COLUMNS else []
+        if tuple(table.fieldnames or ()) != _COLUMNS:
+            return []
+        return [{name: unquoted(cell or "") for name, cell in row.items() if name in _COLUMNS} for row in table]
 
 
 def _outcome(name: str, status: Literal["success", "skipped"], results: dict[str, Any], metrics: dict[str, Any]) -> SequenceOutcome:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.files import Arrays, listed, read_array, read_json
+from pose_priors.refinement.formats.files import Arrays, listed, read_array, read_json, whole_numbers
 
 _PERSON = re.compile(r"person_(\d+)")
 _JOINT_COUNTS = {22: 22, 24: 24, 45: 24, 55: 55}  # SMPL's 45 are its 24 and 21 points on the skin
@@ -104,10 +104,7 @@ def _frames(arrays: Arrays, metadata: dict[str, Any], num: int, frame_ids: np.nd
     listed_frames = arrays.get("frame_ids", "frames", "frame")
     for found in (listed_frames, metadata.get("frames"), metadata.get("frame_ids"), rows):
         if found is not None:
-            try:
-                frames = np.asarray(found).reshape(-1).astype(int)
-            except (ValueError, TypeError) as error:
-                raise UserError(f"{arrays.path}: the frames in it or in metadata.json are no numbers ({error})") from error
+            frames = whole_numbers(found, f"{arrays.path}: the frames in it or in metadata.json").reshape(-1)
             if len(frames) == num:
                 return frames
             if rows is None:
@@ -126,6 +123,8 @@ def _betas(arrays: Arrays) -> np.ndarray:
         return np.zeros(10)
     if betas.ndim == 0:
         raise UserError(f"{arrays.path}: 'betas' is a single number; (10,) is expected")
+    if betas.size == 0:
+        raise UserError(f"{arrays.path}: 'betas' has shape {betas.shape}; (10,) is expected")
     betas = betas.astype(float).reshape(-1, betas.shape[-1])
     finite = np.isfinite(betas).all(1)
     return np.median(betas[finite], 0) if finite.any() else np.zeros(betas.shape[1])
@@ -136,8 +135,10 @@ def _pose(arrays: Arrays) -> np.ndarray:
     if (rotmat := arrays.get("pred_rotmat", "rotmat")) is not None:
         if rotmat.ndim != 4 or rotmat.shape[1] not in _JOINT_COUNTS.values() or rotmat.shape[2:] != (3, 3):
             raise UserError(f"{arrays.path}: 'pred_rotmat' has shape {rotmat.shape}; (n, 24, 3, 3) is expected")
-        return _from_rotmat(rotmat)
+        return _from_rotmat(rotmat, f"{arrays.path}: 'pred_rotmat'")
     pose = arrays.get("poses", "pose", "theta")
+    if pose is not None and pose.ndim < 2:
+        raise UserError(f"{arrays.path}: 'poses' has shape {pose.shape}; (n, 23, 3), (n, 66), (n, 72) or (n, 165) is expected")
     if pose is not None and (pose.ndim != 3 or pose.shape[1] in (24, 55)):
         if (flat := pose.reshape(len(pose), -1)).shape[1] in (66, 72, 165):
             return flat.reshape(len(flat), -1, 3).astype(float)
@@ -147,7 +148,10 @@ def _pose(arrays: Arrays) -> np.ndarray:
     root = arrays.need("global_orient", "root_orient")
     if body is None:
         raise UserError(f"{arrays.path}: no pose; it holds {', '.join(arrays.names)}; known keys are poses, body_pose, pred_rotmat")
-    body, root = (_from_rotmat(part) if part.shape[-2:] == (3, 3) and part.ndim == 4 else part for part in (body, root))
+    if body.ndim < 2 or root.ndim < 2:
+        raise UserError(f"{arrays.path}: a pose of shapes {body.shape} and {root.shape}; (n, 21 | 23, 3) and (n, 3) are expected")
+    said = f"{arrays.path}: the pose"
+    body, root = (_from_rotmat(part, said) if part.shape[-2:] == (3, 3) and part.ndim == 4 else part for part in (body, root))
     num = len(root)
     body = body.reshape(len(body), -1, 3) if body.size % 3 == 0 and body.size else body
     if body.ndim != 3 or len(body) != num or body.shape[1] not in (_NUM_BODY - 1, _NUM_SMPL - 1) or root.size != 3 * num:
@@ -175,8 +179,10 @@ def _with_hands(arrays: Arrays, pose: np.ndarray) -> np.ndarray:
     return whole
 
 
-def _from_rotmat(rotmat: np.ndarray) -> np.ndarray:
+def _from_rotmat(rotmat: np.ndarray, source: str) -> np.ndarray:
     finite = np.isfinite(rotmat).all((-1, -2))
+    if (np.linalg.det(rotmat[finite].astype(float)) <= 0).any():
+        raise UserError(f"{source} holds matrices that are no rotations; are they mirrored, or zeros where nothing was found?")
     out = np.full(rotmat.shape[:-1], np.nan)
     if finite.any():
         out[finite] = Rotation.from_matrix(rotmat[finite].astype(float)).as_rotvec()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.files import Arrays, existing_file, existing_folder, read_json
+from pose_priors.refinement.formats.files import Arrays, existing_file, existing_folder, numbers, read_json, whole_numbers
 
 _W2C = ("poses", "w2c", "extrinsic", "extrinsics", "camera_w2c")
 _C2W = ("c2w", "cam2world", "cam_c2w", "pred_cam")
@@ -77,7 +77,7 @@ def read_cameras(stage1_dir: Path, warnings: list[str]) -> CameraTrack:
         raise UserError(f"{arrays.path}: 'confidence' has shape {confidence.shape} for {num_frames} poses; ({num_frames},) is expected")
     confidence = np.ones(num_frames) if confidence is None else np.nan_to_num(confidence.reshape(num_frames, -1).mean(1).astype(float))
     frame_ids = arrays.get("frame_ids")
-    frame_ids = np.arange(num_frames) if frame_ids is None else frame_ids.astype(int).reshape(-1)
+    frame_ids = np.arange(num_frames) if frame_ids is None else whole_numbers(frame_ids, f"{arrays.path}: 'frame_ids'").reshape(-1)
     if len(frame_ids) != num_frames or np.any(np.diff(frame_ids) != 1):
         raise UserError(f"{arrays.path}: 'frame_ids' must number the {num_frames} poses one after the other; found {frame_ids[:8]} ...")
     fps = arrays.scalar("fps") or metadata.get("fps")
@@ -167,14 +167,16 @@ def _intrinsics(arrays: Arrays, num_frames: int) -> np.ndarray:
     value = np.array(np.broadcast_to(value, (num_frames, 3, 3)))
     if not np.isfinite(value).all() or (value[:, [0, 1], [0, 1]] <= 0).any():
         raise UserError(f"{arrays.path}: intrinsics hold a focal length that is not positive; run stage 1 again")
+    if not np.allclose(value[:, 2], [0, 0, 1]) or not np.allclose(value[:, 1, 0], 0):
+        raise UserError(f"{arrays.path}: intrinsics are no upper triangles with 1 at the end; run stage 1 again")
     return value
 
 
 def _image_size(arrays: Arrays, metadata: dict[str, Any], intrinsics: np.ndarray, warnings: list[str]) -> tuple[int, int]:
     size = arrays.get("image_size")
     size = metadata.get("image_size") if size is None else size
-    if size is not None and np.size(size) == 2:
-        width, height = (int(v) for v in np.asarray(size).reshape(2))
+    if size is not None and (size := numbers(size, f"{arrays.path}: 'image_size' there or in metadata.json")).size == 2:
+        width, height = whole_numbers(np.rint(size), f"{arrays.path}: 'image_size'").reshape(2).tolist()
         if width > 0 and height > 0:
             return width, height
         raise UserError(f"{arrays.path}: image_size is {width} x {height}; width and height in pixels are expected")

@@ -73,7 +73,7 @@ class DepthMaps:
 
 def _plane(array: np.ndarray, path: Path) -> np.ndarray:
     squeezed = array.squeeze()
-    if squeezed.ndim != 2 or squeezed.dtype.kind not in "fiu":
+    if squeezed.ndim != 2 or squeezed.dtype.kind not in "fiu" or not squeezed.size:
         raise UserError(f"{path}: shape {array.shape} of {array.dtype}; a depth map (h, w) of numbers is expected")
     return thinned(squeezed)
 

@@ -12,8 +12,8 @@ import roma
 import torch
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.arrays import open_arrays
-from pose_priors.datamodules.safe_pickle import load_pickle, unpickle
+from pose_priors.datamodules.arrays import open_arrays, read_npy
+from pose_priors.datamodules.safe_pickle import load_pickle
 from pose_priors.refinement.formats.files import listed
 
 _PICKLES = (".pkl", ".pt", ".pth")
@@ -78,8 +78,6 @@ class Source:
                 self._read[file] = _load(file)
             except UserError as error:
                 self._read[file] = error
-            except (OSError, ValueError) as error:
-                self._read[file] = UserError(f"{file}: cannot be read ({' '.join(str(error).split())})")
         if isinstance(self._read[file], UserError):
             raise self._read[file]
         return self._read[file]
@@ -94,13 +92,7 @@ def _load(file: Path) -> Any:
     if file.suffix in _PICKLES:
         return load_pickle(file)
     if file.suffix == ".npy":
-        with file.open("rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            if not read(stream)[2].hasobject:
-                return np.load(file, allow_pickle=False)
-            content = unpickle(stream, str(file))
-        return content.item() if isinstance(content, np.ndarray) and content.shape == () else content
+        return read_npy(file)
     return {name: entry.load() for name, entry in open_arrays(file).items()}
 
 
@@ -145,8 +137,11 @@ class Fields:
         """
         value = self.raw(name)
         try:
-            value = value.detach().cpu().double().numpy() if isinstance(value, torch.Tensor) else np.asarray(value, float)
-        except (TypeError, ValueError) as error:
+            value = value.detach().cpu().double().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+            if value.dtype.kind in "SUVcmM":
+                raise ValueError("text, or what is no real number")
+            value = value.astype(float)
+        except (TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{self.source}: '{name}' is {described(value)}; numbers are expected") from error
         if shape and not self._fits(value.shape, shape):
             expected = ", ".join("any" if size is None else str(size) for size in shape)

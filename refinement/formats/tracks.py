@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.containers.regular import one_line
 from pose_priors.datamodules.safe_pickle import load_pickle
 from pose_priors.refinement.formats.files import Arrays, existing_folder, listed, numbered_files
 from pose_priors.refinement.formats.keypoints import format_of
@@ -81,8 +82,8 @@ def _guarded(problems: list[str], source: Path, read: Callable[..., None], *args
         read(*args)
     except UserError as error:
         problems.append(str(error))
-    except (ValueError, TypeError) as error:  # numbers that are none, rows of different lengths
-        problems.append(f"{source}: {' '.join(str(error).split())}")
+    except (ValueError, TypeError, OverflowError, LookupError, AttributeError) as error:  # numbers that are none, rows of different lengths
+        problems.append(f"{source}: {one_line(error)}")
 
 
 def _read_boxes(path: Path, frame_ids: np.ndarray, tracks: Tracks, problems: list[str]) -> None:
@@ -141,14 +142,14 @@ def _read_detections(path: Path, frame: int, tracks: Tracks, boxes_only: bool) -
 def _read_keypoint_file(path: Path, frame_ids: np.ndarray, tracks: Tracks) -> None:
     person = int(re.findall(r"\d+", path.stem)[-1])
     arrays = Arrays(path)
-    points, name, frames = arrays.need("keypoints"), arrays.get("format"), arrays.get("frame_ids", "frames")
+    points, name, frames = arrays.need("keypoints"), arrays.text("format"), arrays.get("frame_ids", "frames")
     if points.ndim != 3 or points.shape[2] < 2:
         raise UserError(f"{path}: 'keypoints' has shape {points.shape}; (T, K, 3) is expected")
     frames = frame_ids if frames is None else frames.reshape(-1)
     if len(frames) != len(points):
         raise UserError(f"{path}: 'keypoints' has {len(points)} rows for {len(frames)} frames; one for each camera is expected")
     for frame, row in zip(frames, points, strict=True):
-        tracks.add_keypoints(person, int(frame), row, None if name is None else str(name.reshape(-1)[0]), str(path))
+        tracks.add_keypoints(person, int(frame), row, name, str(path))
 
 
 def _drop_outside(tracks: Tracks, image_size: tuple[int, int], warnings: list[str]) -> None:

@@ -1,10 +1,8 @@
-"""The npz of a scene with the masks of its instances: read without running what its pickles name, copied without being read."""
+"""The npz of a scene with the masks of its instances: read without running what its pickles name, and copied as it was read."""
 
 from __future__ import annotations
 
-import shutil
 import zipfile
-import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import written_aside
 from pose_priors.datamodules.arrays import Entry, describe, open_arrays
+from pose_priors.datamodules.containers.regular import one_line
 from pose_priors.refinement.formats.files import existing_file, listed
 
 _PICKLED = ("object", "void")
@@ -24,7 +23,7 @@ class InstanceArchive:
     """A scene's npz, one key of which holds a pickled dict of masks by instance.
 
     Every pickle in the file is looked through when it is opened, also those that are only carried along: whoever reads the copies may not
-    be as careful.
+    be as careful. So members that are no arrays stay behind.
 
     Args:
         path: of the npz.
@@ -36,8 +35,6 @@ class InstanceArchive:
 
     def __init__(self, path: Path, mask_key: str) -> None:
         self.path, self.mask_key = existing_file(Path(path), f"the masks of instances as '{mask_key}'"), mask_key
-        if not zipfile.is_zipfile(self.path):
-            raise UserError(f"{path}: no npz, or not a whole one; an npz with the masks of instances is expected")
         self._entries = open_arrays_of_npz(self.path)
         if mask_key not in self._entries:
             raise UserError(f"{path}: no '{mask_key}'; it holds {describe(self._entries)}: give one of these with --mask-key")
@@ -79,7 +76,7 @@ class InstanceArchive:
         return next((self.value(name) for name in names if name in self._entries), None)
 
     def copy(self, target: Path, changes: Mapping[str, np.ndarray], only: Collection[str] | None = None) -> None:
-        """Writes an npz with some arrays exchanged or added, and the bytes of all others as they are.
+        """Writes an npz with some arrays exchanged or added, and all others as they were read.
 
         Args:
             target: appears whole or not at all.
@@ -88,28 +85,30 @@ class InstanceArchive:
         Raises:
             UserError: if it cannot be written, or the file is damaged.
         """
+        arrays = {name: entry.load for name, entry in self._entries.items() if name not in changes and (only is None or name in only)}
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with written_aside(target) as aside, zipfile.ZipFile(self.path) as given, zipfile.ZipFile(aside, "w") as made:
-                for member in given.infolist():
-                    name = member.filename.removesuffix(".npy")
-                    if name in changes or (only is not None and name not in only):
-                        continue
-                    about = zipfile.ZipInfo(member.filename, member.date_time)
-                    about.compress_type = member.compress_type
-                    with given.open(member) as source, made.open(about, "w", force_zip64=True) as stream:
-                        shutil.copyfileobj(source, stream)
+            with written_aside(target) as aside, zipfile.ZipFile(aside, "w") as made:
                 for name, array in changes.items():
-                    about = zipfile.ZipInfo(f"{name}.npy")
-                    about.compress_type = zipfile.ZIP_DEFLATED
-                    with made.open(about, "w", force_zip64=True) as stream:
-                        np.lib.format.write_array(stream, array, allow_pickle=array.dtype == object)
-        except (OSError, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(f"{target}: cannot be made from {self.path} ({error})") from error
+                    _write(made, name, array, packed=True)
+                for name, load in arrays.items():
+                    _write(made, name, load(), self._entries[name].is_packed)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{target}: cannot be made from {self.path} ({one_line(error)})") from error
+
+
+def _write(archive: zipfile.ZipFile, name: str, array: np.ndarray, packed: bool) -> None:
+    """An array as a member; objects are pickled anew, so nothing but what was read is in the pickle."""
+    about = zipfile.ZipInfo(f"{name}.npy")
+    about.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+    with archive.open(about, "w", force_zip64=True) as stream:
+        np.lib.format.write_array(stream, array, allow_pickle=array.dtype == object)
 
 
 def open_arrays_of_npz(path: Path) -> dict[str, Entry]:
     """The arrays of an npz by key, after its pickles were looked through. Raises `UserError` if one names what is not allowed."""
+    if path.suffix != ".npz":
+        raise UserError(f"{path}: an npz is expected, with the suffix .npz")
     entries = open_arrays(path)
     for entry in entries.values():
         if entry.kind.startswith(_PICKLED):

@@ -31,7 +31,8 @@ def combine(recordings: Mapping[str, Path], folder: Path, name: str) -> tuple[Pa
 
 
 def _write_script(path: Path, files: list[Path]) -> None:
-    opened = " ".join(shlex.quote(file.name) for file in files)
+    # behind ./ a name that begins with - is no option
+    opened = " ".join(shlex.quote(f"./{file.name}" if file.name.startswith("-") else file.name) for file in files)
     with written_aside(path) as aside:
         aside.write_text(f'#!/usr/bin/env bash\n# Arguments are passed on to rerun.\ncd "$(dirname "$0")" && exec rerun {opened} "$@"\n')
         aside.chmod(0o755)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +36,6 @@ _BATCH = 64  # frames whose pictures are held at once
 
 def require_rerun() -> None:
     """Raises `UserError` if rerun cannot be imported: better before the work than after it."""
-    os.environ.setdefault("RERUN_ANALYTICS", "0")
     try:
         import rerun  # noqa: F401
     except ImportError as error:

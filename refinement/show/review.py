@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
 from pose_priors.refinement.result.found import find_results
 from pose_priors.refinement.show.review_data import VERDICTS_FILE, Verdicts
+from pose_priors.refinement.show.review_guard import Guard
 from pose_priors.refinement.show.review_page import ReviewPage
 
 log = logging.getLogger("review")
@@ -19,6 +22,9 @@ log = logging.getLogger("review")
 
 def serve(results: Path, host: str, port: int, inputs: Path | None = None) -> tuple[Any, ReviewPage]:
     """Starts the page in threads of this process: viser's server, which stops when asked to, and what is on it.
+
+    Who looks at it must know `page.address`, which holds a secret of this process; other pages of a browser cannot reach it, and nobody can
+    ask for a public address of it.
 
     Args:
         results, inputs: as of `find_results`.
@@ -33,10 +39,41 @@ def serve(results: Path, host: str, port: int, inputs: Path | None = None) -> tu
         raise UserError(f"the review page needs viser, which cannot be imported ({error}); pip install viser") from error
     _check_address(host, port)
     logging.getLogger("websockets").setLevel(logging.WARNING)  # it tells of every reader who comes and goes
-    server = viser.ViserServer(host=host, port=port, label="Review", verbose=False)
-    page = ReviewPage(server, found, verdicts)
-    log.info("%d sequences at http://%s:%d; verdicts go to %s; Ctrl+C ends", len(found), host, server.get_port(), verdicts.path)
+    guard = Guard(host)
+    with _guarded(guard), redirect_stdout(io.StringIO()):  # it prints an address that opens nothing
+        server = viser.ViserServer(host=host, port=port, label="Review", verbose=False)
+    _withhold_sharing(server)
+    page = ReviewPage(server, found, verdicts, guard.address(server.get_port()))
+    log.info("%d sequences at %s ; verdicts go to %s; Ctrl+C ends", len(found), page.address, verdicts.path)
     return server, page
+
+
+@contextmanager
+def _guarded(guard: Guard) -> Iterator[None]:
+    """Within, servers of websockets are under guard: viser has no way of its own to look at a request before it answers."""
+    import websockets.asyncio.server as websockets
+
+    plain = websockets.serve
+
+    def serve(*arguments: Any, process_request: Any = None, **options: Any) -> Any:
+        guard.is_posted = True
+        return plain(*arguments, process_request=guard.before(process_request), **options)
+
+    websockets.serve = serve  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        websockets.serve = plain  # type: ignore[misc]
+    if not guard.is_posted:
+        raise UserError("the review page cannot be guarded with this version of viser; install the one that requirements.txt names")
+
+
+def _withhold_sharing(server: Any) -> None:
+    """Whoever looks at the page could ask viser for a public address of it."""
+    from viser import _messages
+
+    for message in (_messages.ShareUrlRequest, _messages.ShareUrlDisconnect):
+        server._websock_server.unregister_handler(message)
 
 
 def _check_address(host: str, port: int) -> None:
@@ -55,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("results", type=Path, help="a folder of sequences with 5_refinement in them, or of results by output.path")
     parser.add_argument("--input", type=Path, help="the sequences that were refined, where the results lie elsewhere")
     parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines look, and mark")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines look, and mark, that know the address in full")
     options = parser.parse_args(arguments)
     server, _ = serve(options.results, options.host, options.port, options.input)
     try:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from pose_priors.configs.base import UserError
-from pose_priors.configs.writing import alone, written_aside
+from pose_priors.configs.writing import alone
+from pose_priors.refinement.result.tables import unquoted, write_table
 
 VERDICTS_FILE = "review.csv"
 """Where verdicts are kept, beside the results that they are on."""
@@ -62,10 +63,7 @@ class Verdicts:
         try:
             with alone(self.path):
                 marks = _read(self.path) | {sequence: mark}
-                with written_aside(self.path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
-                    table = csv.DictWriter(stream, _COLUMNS)
-                    table.writeheader()
-                    table.writerows(asdict(marks[name]) for name in sorted(marks))
+                write_table(self.path, _COLUMNS, (asdict(marks[name]) for name in sorted(marks)))
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror or error}); the verdict is not kept") from error
         self._marks = marks
@@ -87,11 +85,10 @@ def _read(path: Path) -> dict[str, Mark]:
             if header not in (_COLUMNS, _NEEDED):
                 raise UserError(_malformed(path, 1, f"the columns are {', '.join(header) or 'none'}"))
             marks: dict[str, Mark] = {}
-            for row in filter(None, table):
+            for row in ([unquoted(cell) for cell in cells] for cells in filter(None, table)):
                 if fault := _fault(row, header, marks):
                     raise UserError(_malformed(path, table.line_num, fault))
-                sequence, verdict, *rest = row
-                marks[sequence] = Mark(sequence, cast(Verdict, verdict), *rest)  # `_fault` has looked at it
+                marks[row[0]] = Mark(row[0], cast(Verdict, row[1]), *row[2:])  # `_fault` has looked at it
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not readable as a table ({error}); mend it, or move it away to start anew") from error
     return marks

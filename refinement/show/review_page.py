@@ -29,9 +29,11 @@ class ReviewPage:
         server: of viser.
         results: the sequences, at least one; the first without a verdict is shown first.
         verdicts: on them, and where new ones go.
+        address: of the page, in full.
     """
 
-    def __init__(self, server: Any, results: Sequence[RefinedSequence], verdicts: Verdicts) -> None:
+    def __init__(self, server: Any, results: Sequence[RefinedSequence], verdicts: Verdicts, address: str = "") -> None:
+        self.address = address
         self._server, self._results, self._verdicts = server, list(results), verdicts
         self._drawing = Drawing(server)
         self._scene: ReviewScene | None = None

@@ -12,13 +12,16 @@ No keypoints, no masks of single people.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.containers.regular import one_line, open_regular
 from pose_priors.refinement.formats.assembly import camera_track, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS
@@ -32,6 +35,7 @@ NAME = "VideoMimic MegaHunter"
 FILES: tuple[str, ...] = ("megahunter_*.h5", "gravity_calibrated_megahunter.h5")
 BESIDE: tuple[str, ...] = ()
 _SCENE, _PEOPLE, _FRAMES = "our_pred_world_cameras_and_structure", "our_pred_humans_smplx_params", "person_frame_info_list"
+_LEAST_ROOM, _MOST_RATIO = 1 << 20, 500
 
 
 class PointDepth:
@@ -51,12 +55,16 @@ class PointDepth:
         """Depth (h, w) in metres, nan where people and what else moves is, and its weight (h, w), one; None for other frames."""
         if frame not in self._groups:
             return None
-        with h5py.File(self._path) as file:
-            group = file[_SCENE][self._groups[frame]]
-            if "pts3d" not in group:
-                return None
-            points = np.asarray(group["pts3d"], float)
-            moving = np.asarray(group["dynamic_msk"]) > 0 if "dynamic_msk" in group else np.zeros(points.shape[:2], bool)
+        with _opened(self._path) as file:
+            group = _own(_group(self._path, file, _SCENE), self._groups[frame])
+            found = _datasets(group, ("pts3d", "dynamic_msk"))
+        if "pts3d" not in found or isinstance(found["pts3d"], str):
+            return None
+        fields = Fields(found, f"{self._path}: {_SCENE}/{self._groups[frame]}")
+        points = fields.array("pts3d", "h", "w", 3)
+        moving = fields.array("dynamic_msk") > 0 if "dynamic_msk" in fields else np.zeros(points.shape[:2], bool)
+        if moving.size != points.shape[0] * points.shape[1]:
+            raise UserError(f"{fields.source}: 'dynamic_msk' has shape {moving.shape} beside points of shape {points.shape}")
         w2c = self._w2c[frame]
         depth = (points @ w2c[2, :3] + w2c[2, 3]).astype(np.float32)
         depth[~(np.isfinite(depth) & (depth > 0)) | moving.reshape(depth.shape)] = np.nan
@@ -73,27 +81,25 @@ def detect(source: Source) -> bool:
     if path is None:
         return False
     with _opened(path) as file:
-        return {_SCENE, _PEOPLE} <= set(file.keys())
+        return _SCENE in file and _PEOPLE in file
 
 
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than MegaHunter writes."""
     path = source.existing(source.only(*FILES), NAME)
     with _opened(path) as file:
-        try:
-            return _clip(path, file, warnings)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())}); is the file complete?") from error
+        return _clip(path, file, warnings)
 
 
 def _clip(path: Path, file: h5py.File, warnings: list[str]) -> UpstreamClip:
-    scene, people = _group(file, _SCENE), _group(file, _PEOPLE)
+    scene, people = _group(path, file, _SCENE), _group(path, file, _PEOPLE)
     frames, fps = _numbered(path, list(scene), warnings)
-    at = [Fields(_datasets(scene[name], ("cam2world", "intrinsic")), f"{path}: {_SCENE}/{name}") for name in frames.values()]
+    at = [Fields(_datasets(_own(scene, name), ("cam2world", "intrinsic")), f"{path}: {_SCENE}/{name}") for name in frames.values()]
     c2w = np.stack([fields.array("cam2world", 4, 4) for fields in at])
     intrinsics = np.stack([fields.array("intrinsic", 3, 3) for fields in at])
-    first = scene[next(iter(frames.values()))]
-    shape = next((first[name].shape for name in ("rgbimg", "pts3d", "depths") if name in first), None)
+    first = _own(scene, next(iter(frames.values())))
+    shapes = (_own(first, name).shape for name in ("rgbimg", "pts3d", "depths") if name in first)
+    shape = next((shape for shape in shapes if len(shape) >= 2), None)
     size = None if shape is None else (int(shape[1]), int(shape[0]))
     cameras = camera_track(
         f"{path}: 'cam2world'", c2w[:, :3, :3], c2w[:, :3, 3], intrinsics, inverted=True, fps=fps, image_size=size, first_frame=min(frames)
@@ -113,29 +119,49 @@ def _clip(path: Path, file: h5py.File, warnings: list[str]) -> UpstreamClip:
     )
 
 
-def _opened(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path)
-    except OSError as error:
-        raise UserError(f"{path}: not a readable HDF5 file ({' '.join(str(error).split())})") from error
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """The file; what HDF5 says of damage in it, now or later, becomes a `UserError`."""
+    with open_regular(path) as stream:
+        try:
+            with h5py.File(stream, "r") as file:
+                yield file
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
+            raise UserError(f"{path}: not a readable HDF5 file of MegaHunter's ({one_line(error)}); is the file complete?") from error
 
 
-def _group(file: h5py.File, name: str) -> h5py.Group:
-    if not isinstance(file.get(name), h5py.Group) or not len(file[name]):
-        raise UserError(f"{file.filename}: no groups in '{name}'; it holds {listed(list(file))}")
-    return file[name]
+def _own(group: h5py.Group, name: str) -> Any:
+    """What bears that name in a group, if it lies in this file. Raises `ValueError` for links, which may lead anywhere."""
+    if not isinstance(group, h5py.Group) or not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"'{name}' is missing, or a link to elsewhere")
+    return group[name]
+
+
+def _values(dataset: Any) -> np.ndarray:
+    """A dataset's numbers or text. Raises `ValueError` if they lie in another file, or are many more than the file has bytes for."""
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise ValueError("a dataset that is none, or lies in another file")
+    if dataset.nbytes > max(_LEAST_ROOM, _MOST_RATIO * dataset.id.get_storage_size()):
+        raise ValueError(f"a dataset of {dataset.nbytes:,} bytes that {dataset.id.get_storage_size():,} stand for")
+    return np.asarray(dataset)
+
+
+def _group(path: Path, file: h5py.File, name: str) -> h5py.Group:
+    if name not in file or not isinstance(group := _own(file, name), h5py.Group) or not len(group):
+        raise UserError(f"{path}: no groups in '{name}'; it holds {listed(list(file))}")
+    return group
 
 
 def _datasets(group: object, names: tuple[str, ...]) -> Mapping[str, np.ndarray | str]:
-    """The arrays of some names in a group; of one with none of them its names, for errors."""
+    """The arrays of some names in a group, and the names of all others for errors."""
     if not isinstance(group, h5py.Group):
         return {}
-    return {name: np.asarray(group[name]) for name in names if name in group} or dict.fromkeys(group, "")
+    return {name: _values(_own(group, name)) for name in names if name in group} or dict.fromkeys(group, "")
 
 
 def _numbered(path: Path, names: list[str], warnings: list[str]) -> tuple[dict[int, str], float]:
     """Frame number -> name of its group, consecutive; and the frames a second."""
-    found = {int(digits[-1]) - 1: name for name in names if (digits := re.findall(r"\d+", name))}
+    found = {int(digits[-1]) - 1: name for name in names if (digits := re.findall(r"[0-9]{1,18}", name))}
     if len(found) != len(names):
         raise UserError(f"{path}: {_SCENE} has the groups {listed(names)}; names that count the frames are expected")
     found = dict(sorted(found.items()))
@@ -150,12 +176,15 @@ def _numbered(path: Path, names: list[str], warnings: list[str]) -> tuple[dict[i
 
 
 def _body(path: Path, file: h5py.File, name: str, number: dict[str, int]) -> BodyTrack:
-    fields = Fields(_datasets(file[_PEOPLE][name], ("body_pose", "global_orient", "root_transl", "betas")), f"{path}: {_PEOPLE}/{name}")
+    fields = Fields(
+        _datasets(_own(_group(path, file, _PEOPLE), name), ("body_pose", "global_orient", "root_transl", "betas")),
+        f"{path}: {_PEOPLE}/{name}",
+    )
     body = fields.array("body_pose", "n", 23, 3, 3)
     pose = rotvecs(np.concatenate([fields.array("global_orient", "n", 1, 3, 3), body], 1), fields.source)
     pelvis = fields.array("root_transl", "n", 1, 3)[:, 0]
     betas = fields.array("betas")
-    names = _frame_names(file, name)
+    names = _frame_names(path, file, name)
     if len(names) != len(pose) or set(names) - number.keys():
         raise UserError(
             f"{path}: {_FRAMES}/{name} names {listed(names)} for {len(pose)} rows; one frame of {_SCENE} for each row is expected"
@@ -164,13 +193,15 @@ def _body(path: Path, file: h5py.File, name: str, number: dict[str, int]) -> Bod
     return BodyTrack(person_id(name, fields.source), fields.source, frames, pose, usual_betas(betas), pelvis, None, transl_is_pelvis=True)
 
 
-def _frame_names(file: h5py.File, person: str) -> list[str]:
+def _frame_names(path: Path, file: h5py.File, person: str) -> list[str]:
     """The frames of a person's rows: a list that VideoMimic stores as an attribute of the group, of the file, or as a dataset."""
-    group = file.get(_FRAMES)
     places = [(file.attrs, f"/{_FRAMES}/{person}"), (file.attrs, f"{_FRAMES}/{person}")]
+    group = _own(file, _FRAMES) if _FRAMES in file else None
     if group is not None:
-        places += [(group.attrs, person), (group, person)]
+        places.append((group.attrs, person))
     found = next((place[key] for place, key in places if key in place), None)
+    if found is None and isinstance(group, h5py.Group) and person in group:
+        found = _values(_own(group, person))
     if found is None:
-        raise UserError(f"{file.filename}: no '{_FRAMES}/{person}', so nothing says which frames its rows are of")
+        raise UserError(f"{path}: no '{_FRAMES}/{person}', so nothing says which frames its rows are of")
     return [value.decode() if isinstance(value, bytes) else str(value) for value in np.asarray(found).ravel().tolist()]

@@ -108,7 +108,7 @@ def torn(path: Path) -> None:
     [
         ({"transl": TRANSL[:, :2]}, r"'transl' has shape \(6, 2\)"),
         ({"betas": np.float64(0)}, "'betas' is a single number"),
-        ({"frame_ids": np.array(["a"] * NUM)}, "frames .* no numbers"),
+        ({"frame_ids": np.array(["a"] * NUM)}, "'frame_ids' holds no numbers but <U1"),
         (None, "cannot be read"),
     ],
     ids=["transl", "betas", "frames", "torn"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +119,10 @@ def test_masks_come_in_arrays_and_lists_of_arrays() -> None:
     for bad in (of_cameras[0, 0], "text", [], [of_cameras], [of_cameras[0], of_cameras[0, :3]], [of_cameras[0, 0], of_cameras[0, 0, :3]]):
         with pytest.raises(UserError, match=r"^here: "):
             camera_masks(bad, "here")
+
+
+def test_members_that_are_no_arrays_stay_behind(npz: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(npz, "a") as archive:
+        archive.writestr("extra", pickle.dumps(Hostile(tmp_path / "ran")))
+    for path in split_npz_by_instances(npz, tmp_path / "out").values():
+        assert all(name.endswith(".npy") for name in members(path))

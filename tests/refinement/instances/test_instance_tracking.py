@@ -18,6 +18,7 @@ from rerun.chunk import RrdReader
 from pose_priors.configs.base import UserError
 from pose_priors.configs.load import load_config
 from pose_priors.refinement.instances.__main__ import main
+from pose_priors.refinement.instances.combine import _write_script, combine
 from pose_priors.refinement.instances.trackers import TrackersConfig
 
 # Stands for a tracker: says what it was told, looks at the points, and leaves the recording that was made for it.
@@ -213,3 +214,11 @@ def test_the_trackers_that_come_with_the_project_take_every_option() -> None:
     values = dict.fromkeys(("tracker", "temporal_stride", "spatial_downsample", "depth_estimator", "depth_cache_dir"), "1")
     words = config.trackers["mvtracker"].words({**values, "npz": "my {rrd} $(scene).npz", "rrd": "b"})
     assert "my {rrd} $(scene).npz" in words
+
+
+def test_a_name_that_looks_like_an_option_is_none_in_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pose_priors.refinement.show.record.merge_recordings", lambda *_: None)
+    _, script = combine({"a": tmp_path / "--web.rrd", "b c": tmp_path / "$(touch x).rrd"}, tmp_path, "-v")
+    assert "exec rerun ./-v.rrd " in script.read_text()
+    _write_script(script, [tmp_path / "--web.rrd", tmp_path / "$(touch x).rrd", tmp_path / "a.rrd"])
+    assert "exec rerun ./--web.rrd '$(touch x).rrd' a.rrd " in script.read_text()

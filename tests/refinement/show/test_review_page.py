@@ -48,7 +48,7 @@ def served(results: Path) -> Iterator[tuple[str, ReviewPage]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server, page = serve(results, "127.0.0.1", port)
-    yield f"http://127.0.0.1:{server.get_port()}", page
+    yield page.address, page
     server.stop()
 
 

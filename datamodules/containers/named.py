@@ -1,0 +1,43 @@
+"""What a pickle may name, and what such names leave open until a state comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pose_priors.datamodules.containers.unpickling import Machine
+
+
+class RefusedError(Exception):
+    """A pickle names what is not allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a pickle may name.
+
+    Attributes:
+        name: module and name.
+        make: called with the machine and the pickle's arguments; None for what may be named but not called.
+    """
+
+    name: str
+    make: Callable[..., Any] | None = None
+
+
+class Mark:
+    """Where the items of a container begin on the stack; no value either."""
+
+    __slots__ = ()
+
+
+class Unfinished:
+    """What a function left open until its state comes; no value of a finished pickle."""
+
+    __slots__ = ()
+
+    def set_state(self, machine: Machine, state: Any) -> Any:
+        """Takes the state, and returns what stands in its place from then on."""
+        raise ValueError(f"the state of {type(self).__name__}")
