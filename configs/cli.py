@@ -15,6 +15,7 @@ from pose_priors.configs.base import UserError, one_line
 
 EXTRAS = {
     "pytorch_lightning": ("train", "refine"),
+    "lightning_fabric": ("train", "refine"),
     "yaml": ("train", "refine", "view"),
     "rich": ("train", "refine"),
     "scipy": ("train", "refine", "view"),
@@ -27,6 +28,7 @@ EXTRAS = {
     "PIL": ("refine", "view"),
     "rerun": ("view",),
     "viser": ("view",),
+    "websockets": ("view",),
     "submitit": ("slurm",),
     "smplx": ("smplx",),
 }

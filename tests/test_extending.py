@@ -117,7 +117,7 @@ def test_a_prior_of_another_package_is_trained_evaluated_and_used(package: Path)
     (scores,) = json.loads((package / "results" / "mean_pose" / "metrics.json").read_text()).values()
     assert scores["joints"] == list(prior.joints)
     assert scores["nll"] < 0  # a uniform distribution scores 0
-    with pytest.raises(UserError, match=r"model\.inital_scale: unknown key; did you mean initial_scale\? allowed here: kind, initial"):
+    with pytest.raises(UserError, match=r"model\.inital_scale=1: unknown key; did you mean initial_scale\? allowed here: kind, initial"):
         command._dispatch(["train", *arguments, "model.inital_scale=1"])
     with_prior = next(call for call in commands("refine") if any("best.ckpt" in word for word in call))
     command._dispatch(["refine", *with_prior])
@@ -149,7 +149,7 @@ def test_without_an_entry_point_whoever_uses_a_checkpoint_allows_the_package(
     (prior,) = evaluate.main(["--checkpoint", str(path), "--output", "x", "--allow", "my_package"]).values()
     assert type(prior).__name__ == "MeanPose"
     in_a_new_process()
-    assert type(SequenceRefiner(allowed).refiner.body_prior).__name__ == "MeanPose"
+    assert type(SequenceRefiner(allowed).refiner.priors.body).__name__ == "MeanPose"
 
 
 def test_a_term_of_another_package_pulls(package: Path) -> None:
@@ -225,4 +225,4 @@ def test_inside_the_project_the_same_files_and_a_few_lines_do(tmp_path: Path) ->
         check=False,
     )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
-    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 60
+    assert int(re.search(r"(\d+) passed", run.stdout)[1]) >= 60

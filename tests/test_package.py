@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pose_priors.priors import GaussianConfig
 from pose_priors.priors.checkpoint import describe
+from pose_priors.priors.gaussian import GaussianConfig
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("pytorch_lightning", "matplotlib", "smplx", "wandb", "viser", "rerun", "submitit", "sklearn", "yaml", "rich", "tensorboard")

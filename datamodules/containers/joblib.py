@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.datamodules.containers.named import Named, Unfinished
+from pose_priors.datamodules.containers.named import Named, Reading, Unfinished
 from pose_priors.datamodules.containers.npy import array_of, checked_shape, checked_size
 from pose_priors.datamodules.containers.pickled_arrays import PickledDtype
 from pose_priors.datamodules.containers.tensors import NAMES as _NAMES
@@ -33,7 +33,7 @@ class _Wrapper(Unfinished):
 
     __slots__ = ()
 
-    def set_state(self, machine: Machine, state: Any) -> np.ndarray:
+    def set_state(self, machine: Reading, state: Any) -> np.ndarray:
         """Takes what is said of the array, and returns it."""
         if type(state) is not dict or not isinstance(kind := state.get("dtype"), PickledDtype):
             raise ValueError("an array of joblib's without a dtype")

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from io import BytesIO
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from pose_priors.datamodules.containers.unpickling import Machine
+
+class Reading(Protocol):
+    """A pickle that is being read: what names and states may use of the machine that reads it.
+
+    Attributes:
+        stream: the whole pickle, at the place behind the operation.
+        room: bytes that may still be allotted.
+    """
+
+    stream: BytesIO
+    room: int
+
+    def take(self, size: int) -> None:
+        """Allots so many bytes. Raises `ValueError` if there is no room for them."""
 
 
 class RefusedError(Exception):
@@ -38,6 +51,6 @@ class Unfinished:
 
     __slots__ = ()
 
-    def set_state(self, machine: Machine, state: Any) -> Any:
+    def set_state(self, machine: Reading, state: Any) -> Any:
         """Takes the state, and returns what stands in its place from then on."""
         raise ValueError(f"the state of {type(self).__name__}")

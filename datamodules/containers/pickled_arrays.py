@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.datamodules.containers.named import Named, Unfinished
+from pose_priors.datamodules.containers.named import Named, Reading, Unfinished
 from pose_priors.datamodules.containers.npy import array_of, checked_shape, plain_dtype, record_dtype
 from pose_priors.datamodules.containers.unpickling import Machine, is_key
 
@@ -34,7 +34,7 @@ class PickledDtype(Unfinished):
             return plain_dtype(self._code)
         return self._dtype
 
-    def set_state(self, machine: Machine, state: Any) -> PickledDtype:
+    def set_state(self, machine: Reading, state: Any) -> PickledDtype:
         """Takes `(version, byte order, subarray, names, fields, item size, alignment, flags)` and perhaps what unit a time has."""
         if self._is_set or type(state) is not tuple or not 8 <= len(state) <= 9 or state[1] not in _ORDERS or state[2] is not None:
             raise ValueError("the state of a dtype")
@@ -72,7 +72,7 @@ class SparseMatrix(Unfinished):
     def __init__(self, kind: str) -> None:
         self._kind = kind
 
-    def set_state(self, machine: Machine, state: Any) -> np.ndarray:
+    def set_state(self, machine: Reading, state: Any) -> np.ndarray:
         """Takes the attributes of scipy's class, and returns the matrix written out."""
         if type(state) is not dict:
             raise ValueError("the state of a sparse matrix")
@@ -124,13 +124,13 @@ def _bytes_of(value: Any) -> bytes | bytearray:
     return value
 
 
-def _reconstruct(machine: Machine, kind: Any, shape: Any, *_: Any) -> np.ndarray:
+def _reconstruct(machine: Reading, kind: Any, shape: Any, *_: Any) -> np.ndarray:
     if not isinstance(kind, Named) or kind.name != "numpy.ndarray" or shape != (0,):
         raise ValueError("an array that is not numpy's own")
     return machine.blank(_fill)
 
 
-def _fill(machine: Machine, array: np.ndarray, state: Any) -> None:
+def _fill(machine: Reading, array: np.ndarray, state: Any) -> None:
     """Gives a blank array its state, in place: others may know it already."""
     if type(state) is not tuple or len(state) not in (4, 5):
         raise ValueError("the state of an array")
@@ -150,7 +150,7 @@ def _fill(machine: Machine, array: np.ndarray, state: Any) -> None:
     _set_array(array, shape, made.dtype, bool(fortran), made.tobytes("A"))
 
 
-def _from_buffer(machine: Machine, data: Any, kind: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
+def _from_buffer(machine: Reading, data: Any, kind: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
     if not isinstance(kind, PickledDtype) or kind.dtype.hasobject or order not in ("C", "F", "K"):
         raise ValueError("an array without a dtype")
     machine.take(len(data := _bytes_of(data)))
@@ -162,7 +162,7 @@ def _from_buffer(machine: Machine, data: Any, kind: Any, shape: Any, order: Any,
     return array
 
 
-def _scalar(machine: Machine, kind: Any, data: Any = b"") -> Any:
+def _scalar(machine: Reading, kind: Any, data: Any = b"") -> Any:
     if not isinstance(kind, PickledDtype) or kind.dtype.hasobject:
         raise ValueError("a scalar without a dtype")
     machine.take(len(data := _bytes_of(data)))
@@ -206,7 +206,7 @@ def _complex(_: Machine, real: Any, imaginary: Any) -> complex:
     return complex(real, imaginary)
 
 
-def _copied(machine: Machine, kind: Any, base: Any, state: Any) -> SparseMatrix:
+def _copied(machine: Reading, kind: Any, base: Any, state: Any) -> SparseMatrix:
     if not isinstance(kind, Named) or not kind.name.startswith("scipy.") or kind.make is None or state is not None:
         raise ValueError("an object without its class's help")
     made = kind.make(machine)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pose_priors.datamodules.containers import pickled_arrays
-from pose_priors.datamodules.containers.named import Named, Unfinished
+from pose_priors.datamodules.containers.named import Named, Reading, Unfinished
 from pose_priors.datamodules.containers.npy import checked_shape
 from pose_priors.datamodules.containers.unpickling import Machine
 from pose_priors.datamodules.containers.zips import Zip
@@ -115,7 +115,7 @@ def _machine(stream: io.BytesIO, storages: _Storages, nested: int = 0) -> Machin
     return machine
 
 
-def _from_bytes(machine: Machine, data: Any) -> _Storage:
+def _from_bytes(machine: Reading, data: Any) -> _Storage:
     if not isinstance(data, bytes) or machine.nested >= _MOST_NESTED:
         raise ValueError("a storage of what are no bytes")
     machine.take(len(data))
@@ -125,7 +125,7 @@ def _from_bytes(machine: Machine, data: Any) -> _Storage:
     return storage
 
 
-def _tensor(machine: Machine, storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any = False, *_: Any) -> torch.Tensor:
+def _tensor(machine: Reading, storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any = False, *_: Any) -> torch.Tensor:
     if not isinstance(storage, _Storage) or type(offset) is not int or offset < 0:
         raise ValueError("a tensor without numbers")
     shape, steps = checked_shape(size), checked_shape(stride)

@@ -32,6 +32,7 @@ DISTRIBUTION = {
     "PIL": "pillow",
     "rerun": "rerun-sdk",
     "pytorch_lightning": "pytorch-lightning",
+    "lightning_fabric": "pytorch-lightning",
 }
 
 

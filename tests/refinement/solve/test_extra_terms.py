@@ -69,7 +69,7 @@ def _refined(**fields: Any) -> RefinementOutput:
 def _depth(output: RefinementOutput) -> float:
     problem, _ = make_problem(frames=8)
     w2c = problem.cameras.w2c.float()
-    return float((w2c[:, 2:3, :3] @ output.state.joints[0, :, 0, :, None] + output.state.scale_alpha * w2c[:, 2:3, 3:]).mean())
+    return float((w2c[:, 2:3, :3] @ output.joints[0, :, 0, :, None] + output.scale_alpha * w2c[:, 2:3, 3:]).mean())
 
 
 def test_it_joins_the_sub_stages_that_are_named() -> None:
@@ -91,7 +91,7 @@ def test_it_pulls_and_is_logged() -> None:
     assert [name for name in STAGES if "pull" in losses[name]] == ["final"]
     assert losses["final"]["pull"][-1] < losses["final"]["pull"][0]
     assert abs(_depth(output) - 3.5) < abs(_depth(without) - 3.5) - 0.1
-    assert without.state.joints.shape == output.state.joints.shape
+    assert without.joints.shape == output.joints.shape
 
 
 def test_one_that_is_not_finite_is_treated_as_any_other() -> None:
@@ -99,7 +99,7 @@ def test_one_that_is_not_finite_is_treated_as_any_other() -> None:
     reports = output.metrics["sub_stages"]
     assert reports["smpl"]["failures"] > 0
     assert reports["final"]["failures"] == 0
-    assert torch.isfinite(output.state.joints).all()
+    assert torch.isfinite(output.joints).all()
 
 
 def test_ours_that_take_numbers_alone_are_there_by_name() -> None:
