@@ -24,6 +24,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import PARTS
 from pose_priors.configs.base import UserError
+from pose_priors.configs.exchange import finish_exchanges
 from pose_priors.configs.interruption import UntilKilled
 from pose_priors.priors import MotionPrior, Prior
 from pose_priors.refinement.given.load import load_problem
@@ -32,7 +33,7 @@ from pose_priors.refinement.given.priors import load_priors
 from pose_priors.refinement.given.problem import Problem, cast
 from pose_priors.refinement.padding import cropped, padded
 from pose_priors.refinement.result.summary import RefinementOutput, summarize
-from pose_priors.refinement.result.write import WRITING, write_result
+from pose_priors.refinement.result.write import write_result
 from pose_priors.refinement.resume import belongs, fingerprint
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
@@ -212,8 +213,7 @@ def refine_into(refiner: Stage5Refiner, load: Callable[[], Problem], output: Pat
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):  # better now than after the optimisation
             pass
-        for stale in output.glob(f"{WRITING}*"):  # of a run that was killed while it wrote
-            shutil.rmtree(stale)
+        finish_exchanges(output)  # of a run that was killed while it wrote
     except OSError as error:
         raise UserError(f"{output}: cannot be written to ({error.strerror}); give a folder that can be in output.path") from error
     refiner.checkpoint_dir = output
