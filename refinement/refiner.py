@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
 import tempfile
 import time
 import warnings
@@ -19,7 +20,6 @@ from pydantic import ValidationError
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import PARTS
@@ -27,6 +27,8 @@ from pose_priors.configs.base import UserError
 from pose_priors.configs.exchange import finish_exchanges
 from pose_priors.configs.interruption import UntilKilled
 from pose_priors.priors import MotionPrior, Prior
+from pose_priors.priors.training.guard import told
+from pose_priors.priors.training.saving import WholeCheckpoints
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.people import PeopleConfig
 from pose_priors.refinement.given.priors import load_priors
@@ -121,17 +123,16 @@ class Stage5Refiner:
         fixed = {
             "max_epochs": len(module.stages),
             "callbacks": callbacks,
-            "plugins": [LightningEnvironment()],  # one process, also in a job of Slurm that has several
+            # one process, also in a job of Slurm that has several
+            "plugins": [LightningEnvironment(), WholeCheckpoints()],
             "logger": self.logger or False,
             "log_every_n_steps": 1,
             "enable_checkpointing": unfinished is not None,
             "enable_model_summary": False,
             "reload_dataloaders_every_n_epochs": 1,
         }
-        try:
+        with told(f"trainer {options}: refused by Lightning's Trainer"):
             trainer = pl.Trainer(**options | fixed)
-        except (MisconfigurationException, TypeError, ValueError) as error:
-            raise UserError(f"trainer {options}: refused by Lightning's Trainer ({' '.join(str(error).split())})") from error
         resume = str(unfinished) if unfinished is not None and belongs(unfinished, module.fingerprint) else None
         if resume is not None:
             log.info("%s: goes on with the unfinished run that is kept there", resume)
@@ -141,12 +142,12 @@ class Stage5Refiner:
             warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
             try:
                 trainer.fit(module, ckpt_path=resume)
-            except SystemExit:  # how Lightning ends at an interrupt
-                if unfinished is not None:
-                    log.warning("interrupted; the same command goes on from the last sub-stage that ended")
-                raise
+            except SystemExit as error:  # how Lightning ends at an interrupt, after which it lets no other come
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                on = "; the same command goes on from the last sub-stage that ended" if unfinished is not None else ""
+                raise KeyboardInterrupt(f"interrupted{on}") from error
         if unfinished is not None:
-            shutil.rmtree(unfinished.parent)
+            shutil.rmtree(unfinished.parent, ignore_errors=True)  # another run of the same folder may have been faster
 
 
 def run_refinement(
