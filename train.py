@@ -87,13 +87,11 @@ def fit(config: ExperimentConfig, name: str, resume: str | None, started: str | 
             return _fit(config, name, folder, started)
         except KeyboardInterrupt as error:
             latest = folder.last if folder.has_saved else folder.resumed
-            raise KeyboardInterrupt(
-                "interrupted" + (_how_to_go_on(command, latest) if latest else " before its first checkpoint")
-            ) from error
+            raise KeyboardInterrupt(_how_to_go_on(command, latest) if latest else "nothing was saved yet: start it again") from error
         except UserError as error:
             if not folder.has_saved:
                 raise
-            raise UserError(f"{error}{_how_to_go_on(command, folder.last)}") from error
+            raise UserError(f"{error}; {_how_to_go_on(command, folder.last)}") from error
 
 
 def _fit(config: ExperimentConfig, name: str, folder: CheckpointFolder, started: str | None) -> Path:
@@ -163,7 +161,7 @@ def _outcome(trainer: pl.Trainer, folder: CheckpointFolder, best: BestCheckpoint
 
 def _how_to_go_on(command: str, checkpoint: Path) -> str:
     """The end of a line about a run that has ended early."""
-    return f"; to go on: {command} --resume {shlex.quote(str(checkpoint))}"
+    return f"to go on: {command} --resume {shlex.quote(str(checkpoint))}"
 
 
 def _directory(config: ExperimentConfig, name: str) -> Path:

@@ -144,8 +144,9 @@ class Stage5Refiner:
                 trainer.fit(module, ckpt_path=resume)
             except SystemExit as error:  # how Lightning ends at an interrupt, after which it lets no other come
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                on = "; the same command goes on from the last sub-stage that ended" if unfinished is not None else ""
-                raise KeyboardInterrupt(f"interrupted{on}") from error
+                if unfinished is None:
+                    raise KeyboardInterrupt from error
+                raise KeyboardInterrupt("the same command goes on from the last sub-stage that ended") from error
         if unfinished is not None:
             shutil.rmtree(unfinished.parent, ignore_errors=True)  # another run of the same folder may have been faster
 

@@ -17,12 +17,14 @@ PACKAGE = "pose_priors"
 ROOMS = ("body", "priors", "datamodules", "refinement", "configs", "figures", "benchmarks")
 
 # Each room, and the rooms that it may import from. `configs` is two: its base is below everything, what composes is above.
-_BASE = {"configs.base", "configs.writing", "configs.cli"}
+_BASE = {"configs.base", "configs.temporaries", "configs.writing", "configs.exchange", "configs.cli"}
 _JOBS = {"configs.slurm", "configs.launch", "configs.interruption"}
 _GIVEN = _BASE | {"body", "priors", "datamodules", "refinement.formats", "refinement.given"}
 MAY_IMPORT = {
     "configs.base": set(),
-    "configs.writing": {"configs.base"},
+    "configs.temporaries": set(),
+    "configs.writing": {"configs.base", "configs.temporaries"},
+    "configs.exchange": {"configs.base", "configs.temporaries", "configs.writing"},
     "configs.cli": {"configs.base"},
     "configs.slurm": {"configs.base"},
     "configs.launch": {"configs.base", "configs.cli", "configs.slurm"},

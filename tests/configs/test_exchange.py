@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from kills import CHANGES, killed_at
 
 from pose_priors.configs import exchange, temporaries
 from pose_priors.configs.base import UserError
@@ -20,33 +18,6 @@ from pose_priors.configs.temporaries import is_stale, machine, temporary_name
 from pose_priors.configs.writing import write_json, written_aside
 
 NAMES = ("person_001", "person_002", "metrics.json", "results.json")
-STEPS = ("replace", "link", "mkdir", "rmdir", "unlink")
-
-
-def kill_at(step: int, act: Callable[[], Any]) -> bool:
-    """Runs `act` in a child that SIGKILLs itself before the given one of its changes to the file system; whether it got there."""
-    pid = os.fork()
-    if not pid:
-        count = 0
-
-        def counted(change: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*given: Any, **options: Any) -> Any:
-                nonlocal count
-                count += 1
-                if count == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return change(*given, **options)
-
-            return call
-
-        for name in STEPS:
-            setattr(os, name, counted(getattr(os, name)))
-        exchange._swap = counted(exchange._swap)
-        try:
-            act()
-        finally:
-            os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
 
 def fill(folder: Path, text: str, names: tuple[str, ...] = NAMES) -> None:
@@ -83,7 +54,7 @@ def test_a_kill_at_any_step_leaves_all_of_the_old_or_all_of_the_new(tmp_path: Pa
     step, seen = 0, set()
     while True:
         target = made(tmp_path / f"{(step := step + 1)}" / "out")
-        killed = kill_at(step, lambda target=target: replace_result(target))
+        killed = killed_at(step, lambda target=target: replace_result(target), CHANGES)
         assert content(target) in (OLD, NEW), step
         seen.add(content(target) == NEW)
         if not killed:
@@ -106,7 +77,7 @@ def test_where_folders_cannot_be_exchanged_the_next_finishes_what_a_killed_one_b
     step = 0
     while True:
         target = made(tmp_path / f"{(step := step + 1)}" / "out")
-        killed = kill_at(step, lambda target=target: replace_result(target))
+        killed = killed_at(step, lambda target=target: replace_result(target), CHANGES)
         finish_exchanges(target)
         assert content(target) in (OLD, NEW), step
         if not killed:
@@ -186,7 +157,7 @@ def test_a_file_killed_at_any_step_is_old_or_new(tmp_path: Path) -> None:
     path, step = tmp_path / "a.json", 0
     while True:
         write_json(path, "old")
-        killed = kill_at(step := step + 1, lambda: write_json(path, "new"))
+        killed = killed_at(step := step + 1, lambda: write_json(path, "new"), CHANGES)
         assert path.read_text() in ('"old"\n', '"new"\n')
         if not killed:
             break

@@ -1,0 +1,1 @@
+"""Lets tests of all folders import what lies here."""
