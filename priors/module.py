@@ -182,8 +182,9 @@ class PriorModule(pl.LightningModule):
                     "or from a checkpoint after a whole epoch"
                 )
             # Lightning has asked for the loader before it had the checkpoint, and does not tell it any more
-            (loader,) = loaded["loops"]["fit_loop"]["state_dict"]["combined_loader"]
-            self.trainer.train_dataloader.load_state_dict(loader)
+            loader, (position,) = self.trainer.train_dataloader, loaded["loops"]["fit_loop"]["state_dict"]["combined_loader"]
+            assert loader is not None
+            loader.load_state_dict(position)
             states = loaded["random_states"] or []
             if len(states) == self.trainer.world_size:
                 set_random_state(states[self.global_rank], self.device)

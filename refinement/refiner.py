@@ -120,7 +120,7 @@ class Stage5Refiner:
             callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
             unfinished = folder / "last.ckpt"
         options = {"accelerator": "cpu", "devices": 1} | self.trainer
-        fixed = {
+        fixed: dict[str, Any] = {
             "max_epochs": len(module.stages),
             "callbacks": callbacks,
             # one process, also in a job of Slurm that has several
