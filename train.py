@@ -16,12 +16,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgressBar
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
-from pose_priors.configs.interruption import UntilKilled, slurm_step
+from pose_priors.configs.interruption import UntilKilled, is_first_process, slurm_step
 from pose_priors.configs.load import find_config
 from pose_priors.configs.schema import ExperimentConfig, load_experiment
 from pose_priors.configs.slurm import LAUNCHERS, layout, new_run
@@ -82,7 +81,7 @@ def fit(config: ExperimentConfig, name: str, resume: str | None, started: str | 
     directory = _directory(config, name)
     resume = _interrupted(directory, started) or resume
     folder = CheckpointFolder(directory, started or f"{name}-{os.getpid()}", None if resume is None else Path(resume))
-    with folder.owned() if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
+    with folder.owned() if is_first_process() else nullcontext():
         try:
             return _fit(config, name, folder, started)
         except KeyboardInterrupt as error:
