@@ -20,6 +20,7 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgr
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.fitting import WholeCheckpoints, told
 from pose_priors.configs.interruption import UntilKilled, is_first_process, slurm_step
 from pose_priors.configs.load import find_config
 from pose_priors.configs.schema import ExperimentConfig, load_experiment
@@ -29,9 +30,9 @@ from pose_priors.priors.checkpoint import read_checkpoint
 from pose_priors.priors.logging import make_logger
 from pose_priors.priors.module import PriorModule
 from pose_priors.priors.training.folder import BEST, LAST, CheckpointFolder
-from pose_priors.priors.training.guard import in_double, told
+from pose_priors.priors.training.precision import in_double
 from pose_priors.priors.training.resuming import check_same, resumable
-from pose_priors.priors.training.saving import BestCheckpoint, LastCheckpoint, Patience, WholeCheckpoints
+from pose_priors.priors.training.saving import BestCheckpoint, LastCheckpoint, Patience
 
 log = logging.getLogger("train")
 

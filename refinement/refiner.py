@@ -25,10 +25,9 @@ from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import PARTS
 from pose_priors.configs.base import UserError
 from pose_priors.configs.exchange import finish_exchanges
+from pose_priors.configs.fitting import WholeCheckpoints, told
 from pose_priors.configs.interruption import UntilKilled
 from pose_priors.priors import MotionPrior, Prior
-from pose_priors.priors.training.guard import told
-from pose_priors.priors.training.saving import WholeCheckpoints
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.people import PeopleConfig
 from pose_priors.refinement.given.priors import load_priors

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "configs.slurm": {"configs.base"},
     "configs.launch": {"configs.base", "configs.cli", "configs.slurm"},
     "configs.interruption": set(),
+    "configs.fitting": {"configs.base", "configs.writing"},
     "body": _BASE,
     "figures": {"body"},
     "priors": _BASE | {"body", "figures"},
@@ -39,7 +40,7 @@ MAY_IMPORT = {
     "refinement.solve": _BASE | {"body", "priors", "refinement.given.problem"},
     "refinement.result": _GIVEN | {"figures", "refinement.solve"},
     # the modules of the room itself: its doors for programs
-    "refinement": _GIVEN | {"refinement.solve", "refinement.result", "configs.interruption"},
+    "refinement": _GIVEN | {"refinement.solve", "refinement.result", "configs.interruption", "configs.fitting"},
     "refinement.show": _GIVEN | {"figures", "refinement.result"},
     "refinement.export": _GIVEN | {"refinement.result"},
     "refinement.instances": _BASE | {"body", "datamodules", "refinement.formats", "refinement.show"},

@@ -16,11 +16,12 @@ from kills import killed_at
 from test_train import run
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from pose_priors.configs import fitting
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import written_aside
 from pose_priors.priors import load_prior
 from pose_priors.priors.module import PriorModule
-from pose_priors.priors.training import saving, schedule
+from pose_priors.priors.training import schedule
 from pose_priors.priors.training.saving import LastCheckpoint
 from pose_priors.priors.training.schedule import replayed
 
@@ -394,7 +395,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = 0
 
-    class Full(saving.WholeCheckpoints):
+    class Full(fitting.WholeCheckpoints):
         def save_checkpoint(self, *given: Any, **options: Any) -> None:
             nonlocal written
             written += 1

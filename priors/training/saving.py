@@ -1,47 +1,21 @@
-"""When and how checkpoints are written, and when a run that gets no better ends."""
+"""When checkpoints are written, and when a run that gets no better ends."""
 
 from __future__ import annotations
 
-import io
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
-from pose_priors.configs.writing import written_aside
 from pose_priors.priors.training.folder import BEST, CheckpointFolder
 
 MONITOR = "val/loss"
 
 log = logging.getLogger(__name__)
-
-
-class WholeCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints that appear whole or not at all, whatever happens meanwhile.
-
-    Lightning's own writes them to the folder of temporaries and copies them over the old one if that is another disk.
-
-    Args:
-        before: called before each.
-    """
-
-    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
-        self._before = before
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Writes one; raises `UserError` if the disk is full."""
-        content = io.BytesIO()  # torch's own writer does not tell that a disk is full
-        torch.save(checkpoint, content)
-        self._before()
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(Path(path)) as aside:
-            aside.write_bytes(content.getbuffer())
 
 
 class BestCheckpoint(ModelCheckpoint):

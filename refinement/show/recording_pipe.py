@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import rerun as rr
+from typing import Any
 
 _CHUNK = 1 << 20
 
@@ -17,12 +14,12 @@ class Recorder:
     """Writes what a stream of rerun saves to a file, through a pipe that is read to its end whatever becomes of the file.
 
     Args:
-        stream: not yet saved anywhere.
+        stream: a `RecordingStream` of rerun, not yet saved anywhere.
         path: of the file.
         options: those of `RecordingStream.save`.
     """
 
-    def __init__(self, stream: rr.RecordingStream, path: Path, **options: Any) -> None:
+    def __init__(self, stream: Any, path: Path, **options: Any) -> None:
         self._stream = stream
         self._error: OSError | None = None
         self._end, entrance = os.pipe()

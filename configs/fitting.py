@@ -1,32 +1,22 @@
-"""The guard around Lightning: what it cannot do with its options, or with a checkpoint, is told in one line."""
+"""Fits by Lightning: what it cannot do is told in one line, and its checkpoints appear whole or not at all."""
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from pose_priors.configs.base import UserError
-
-_DOUBLE = (64, "64", "64-true")
-_PRECISIONS = (None, 32, "32", "32-true", *_DOUBLE, 16, "16", "16-mixed", "bf16", "bf16-mixed")
+from pose_priors.configs.writing import written_aside
 
 log = logging.getLogger(__name__)
-
-
-def in_double(options: Mapping[str, Any]) -> bool:
-    """Whether Lightning's Trainer is to compute in double precision. Raises `UserError` for a precision that priors cannot have."""
-    precision = options.get("precision")
-    if precision not in _PRECISIONS:
-        raise UserError(
-            f"trainer.precision={precision}: the rotations of a prior need float32 at least; allowed: 32-true, 64-true, and bf16-mixed or "
-            "16-mixed, which keep the rotations in float32"
-        )
-    return precision in _DOUBLE
 
 
 @contextmanager
@@ -51,3 +41,25 @@ def told(where: str, begun: Callable[[], bool] = lambda: False) -> Iterator[None
         raise UserError(
             f"{where}: {reason if isinstance(error, MisconfigurationException) else f'{type(error).__name__}: {reason}'}"
         ) from error
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints that appear whole or not at all, whatever happens meanwhile.
+
+    Lightning's own writes them to the folder of temporaries and copies them over the old one if that is another disk.
+
+    Args:
+        before: called before each.
+    """
+
+    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
+        self._before = before
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Writes one; raises `UserError` if the disk is full."""
+        content = io.BytesIO()  # torch's own writer does not tell that a disk is full
+        torch.save(checkpoint, content)
+        self._before()
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with written_aside(Path(path)) as aside:
+            aside.write_bytes(content.getbuffer())
