@@ -18,6 +18,7 @@ import torch
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.exchange import written_beside
 from pose_priors.configs.writing import write_json
 from pose_priors.datamodules.base import DataConfig, PoseDataModule, load_poses
 from pose_priors.datamodules.clips import Clip
@@ -91,10 +92,10 @@ def _evaluate_pose_priors(priors: dict[str, Prior], data: str | None, output: Pa
             named = f"{', '.join(still[:6])}{', ...' if len(still) > 6 else ''}"
             raise UserError(f"{path} scores {len(still)} joints that never move in these poses ({named}): give --data in which they do")
     metrics = {path: score(prior, poses) for path, prior in priors.items()}
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(output / "metrics.json", metrics)
-    plot(priors, poses, output)
-    plot_for_paper(priors, poses, output)
+    with written_beside(output) as new:
+        write_json(new / "metrics.json", metrics)
+        plot(priors, poses, new)
+        plot_for_paper(priors, poses, new)
     print_table(metrics, f"{len(poses)} poses; nats against normalised Haar measure over the joints scored")
     if len({tuple(m["joints"]) for m in metrics.values()}) > 1:
         log.warning("the checkpoints score different joints: their likelihoods cannot be compared")
@@ -103,12 +104,12 @@ def _evaluate_pose_priors(priors: dict[str, Prior], data: str | None, output: Pa
 
 def _evaluate_motion_priors(priors: dict[str, MotionCVAE], data: str | None, output: Path) -> dict[str, dict[str, Any]]:
     clips = {f"{number:03d} {clip.name}": clip.as_window() for number, clip in enumerate(_held_out_clips(priors, data))}
-    output.mkdir(parents=True, exist_ok=True)
     metrics = {}
-    for number, (path, prior) in enumerate(priors.items()):
-        metrics[path], curve = score_motions(prior, clips)
-        plot_motions(prior, clips, curve, output, f"{number}_{Path(path).parent.name}")
-    write_json(output / "metrics.json", metrics)
+    with written_beside(output) as new:
+        for number, (path, prior) in enumerate(priors.items()):
+            metrics[path], curve = score_motions(prior, clips)
+            plot_motions(prior, clips, curve, new, f"{number}_{Path(path).parent.name}")
+        write_json(new / "metrics.json", metrics)
     print_table(metrics, f"{len(clips)} clips; log-likelihoods in nats a transition")
     return metrics
 

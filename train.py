@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import signal
+import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
-from pytorch_lightning.plugins.environments import SLURMEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgressBar
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
-from pose_priors.configs.interruption import UntilKilled, slurm_step
-from pose_priors.configs.lightning import make_trainer
+from pose_priors.configs.fitting import WholeCheckpoints, make_trainer, told
+from pose_priors.configs.interruption import UntilKilled, is_first_process, slurm_step
 from pose_priors.configs.load import find_config
 from pose_priors.configs.schema import ExperimentConfig, load_experiment
 from pose_priors.configs.slurm import LAUNCHERS, layout, new_run
-from pose_priors.priors.base import TrainablePrior
 from pose_priors.priors.callbacks import AveragedWeights, RunName
-from pose_priors.priors.checkpoint import describe, read_checkpoint
+from pose_priors.priors.checkpoint import read_checkpoint
 from pose_priors.priors.logging import make_logger
 from pose_priors.priors.module import PriorModule
+from pose_priors.priors.training.folder import BEST, LAST, CheckpointFolder
+from pose_priors.priors.training.precision import in_double
+from pose_priors.priors.training.resuming import check_same, resumable
+from pose_priors.priors.training.saving import BestCheckpoint, LastCheckpoint, Patience
 
 log = logging.getLogger("train")
 
@@ -48,66 +55,112 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     options = parser.parse_args(arguments)
     config = load_experiment(options.config, options.override)
     name = find_config(options.config).stem
+    in_double(config.trainer)
     if options.resume:
-        read_checkpoint(options.resume)  # before the data take their time
+        resumable(options.resume, config.model_dump(mode="json"))  # before the data take their time
+    command = ["python", "train.py", "--config", options.config, *(["--override", *options.override] if options.override else [])]
     if options.launcher is None:
-        return fit(config, name, options.resume, slurm_step())
+        return fit(config, name, options.resume, slurm_step(), shlex.join(command))
     from pose_priors.configs.launch import launch, results_of  # brings submitit, which only jobs need
 
     started = new_run(name)
     nodes, tasks = layout(config.trainer, config.slurm)
-    call = (config, name, options.resume, started)
+    call = (config, name, options.resume, started, shlex.join([*command, "--launcher", options.launcher]))
     jobs = launch(options.launcher, config.slurm, started, fit, [call], num_nodes=nodes, tasks_per_node=tasks)
-    return results_of(jobs)[0] if options.launcher == "local" else _directory(config, name) / "best.ckpt"
+    return results_of(jobs)[0] if options.launcher == "local" else _directory(config, name) / BEST
 
 
-def fit(config: ExperimentConfig, name: str, resume: str | None, started: str | None) -> Path:
-    """Trains; if the run of the name `started` has been here before, goes on where it was."""
+def fit(config: ExperimentConfig, name: str, resume: str | None, started: str | None, command: str) -> Path:
+    """Trains; if the run of the name `started` has been here before, goes on where it was.
+
+    Args:
+        config, name: the experiment, and what it is called.
+        resume: a checkpoint to go on from, or None.
+        started: what Slurm calls the run, or None.
+        command: what the user called, for what is said of going on.
+    """
     directory = _directory(config, name)
     resume = _interrupted(directory, started) or resume
-    slurm = _in_slurm()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"logging.checkpoint_dir: {directory} cannot be written to ({error.strerror}); give another folder") from error
+    folder = CheckpointFolder(directory, started or f"{name}-{os.getpid()}", None if resume is None else Path(resume))
+    with folder.owned() if is_first_process() else nullcontext():
+        try:
+            return _fit(config, name, folder, started)
+        except KeyboardInterrupt as error:
+            latest = folder.last if folder.has_saved else folder.resumed
+            raise KeyboardInterrupt(_how_to_go_on(command, latest) if latest else "nothing was saved yet: start it again") from error
+        except UserError as error:
+            if not folder.has_saved:
+                raise
+            raise UserError(f"{error}; {_how_to_go_on(command, folder.last)}") from error
+
+
+def _fit(config: ExperimentConfig, name: str, folder: CheckpointFolder, started: str | None) -> Path:
+    experiment, slurm = config.model_dump(mode="json"), _in_slurm()
     pl.seed_everything(config.seed, verbose=False)
     data = config.build_data()
     data.setup()
     if len(data.train_dataloader()) == 1:
         log.warning("training.batch_size=%d is about all that there is to learn from: one step an epoch", config.training.batch_size)
     prior = config.build_prior(data)
-    if resume is not None:
-        _check_resumable(resume, config, prior, data.fingerprint)
+    if folder.resumed is not None:
+        check_same(folder.resumed, resumable(folder.resumed, experiment), prior, experiment, data.fingerprint)
     prior.fit_statistics(data.training_sample())
-    if config.trainer.get("precision") == "64-true":
+    if in_double(config.trainer):
         prior.double()  # before the averaged weights are copied from it
-    module = PriorModule(prior, config.training, config.model_dump(mode="json"), data.fingerprint, config.seed)
+    module = PriorModule(prior, config.training, experiment, data.fingerprint, config.seed)
     log.info("%s: %d parameters", name, sum(p.numel() for p in prior.parameters()))
 
-    best = ModelCheckpoint(directory, "best", monitor="val/loss", save_last=True, enable_version_counter=False)
+    best = BestCheckpoint(folder)
     callbacks: list[Callback] = [
         RunName(started),
         UntilKilled(),
         config.build_report(data),
-        EarlyStopping("val/loss", patience=config.training.patience),
+        Patience(config.training.patience),
         LearningRateMonitor(),
         best,
+        LastCheckpoint(folder, config.training.save_every_minutes),
     ]
     if config.trainer.get("enable_progress_bar", True):
         callbacks.append(RichProgressBar())
     if config.training.ema_decay:
         callbacks.insert(3, AveragedWeights(config.training.ema_decay))
+    logger = make_logger(config.logging, name)
     trainer = make_trainer(
-        {**_TRAINER, **slurm, **config.trainer},
+        {**_TRAINER, **config.trainer},
         max_epochs=config.training.max_epochs,
         gradient_clip_val=config.training.grad_clip_val,
         callbacks=callbacks,
-        logger=make_logger(config.logging, name),
+        logger=logger,
+        plugins=[*slurm, WholeCheckpoints(folder.prepare)],
     )
-    trainer.fit(module, data, ckpt_path=resume)
-    if trainer.is_global_zero and best.best_model_score is not None:
-        log.info("best checkpoint: %s (val/loss %.3f)", best.best_model_path, best.best_model_score)
-    return Path(best.best_model_path)
+    where = "trainer" if folder.resumed is None else f"--resume {folder.resumed} cannot be gone on from"
+    try:
+        with told(where, lambda: module.begun), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")  # it holds the lock, or is gone on in
+            trainer.fit(module, data, ckpt_path=folder.resumed)
+    except SystemExit as error:  # how Lightning ends at an interrupt, after which it lets no other come
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from error
+    return _outcome(trainer, folder, best, bool(config.trainer.get("fast_dev_run")))
+
+
+def _outcome(trainer: pl.Trainer, folder: CheckpointFolder, best: BestCheckpoint, unsaved: bool) -> Path:
+    """Says what the run has left, and returns the path of it."""
+    path = Path(best.best_model_path or folder.last)
+    if not trainer.is_global_zero:
+        return path
+    if unsaved:
+        log.warning("fast_dev_run: nothing is saved")
+    elif best.best_model_score is None:
+        log.warning("no validation has run: there is no %s of this run, and %s is how it ended", BEST, path)
+    else:
+        log.info("best checkpoint: %s (val/loss %.3f)", path, best.best_model_score)
+    return path
+
+
+def _how_to_go_on(command: str, checkpoint: Path) -> str:
+    """The end of a line about a run that has ended early."""
+    return f"to go on: {command} --resume {shlex.quote(str(checkpoint))}"
 
 
 def _directory(config: ExperimentConfig, name: str) -> Path:
@@ -116,7 +169,7 @@ def _directory(config: ExperimentConfig, name: str) -> Path:
 
 def _interrupted(directory: Path, started: str | None) -> str | None:
     """The last checkpoint of the run of that name, if it has left one."""
-    last = directory / "last.ckpt"
+    last = directory / LAST
     try:
         if started is None or not last.is_file() or read_checkpoint(last).get("run") != started:
             return None
@@ -126,29 +179,16 @@ def _interrupted(directory: Path, started: str | None) -> str | None:
     return str(last)
 
 
-def _in_slurm() -> dict[str, object]:
-    """The Trainer's options in a job of Slurm: whoever queues it again, it goes on from `last.ckpt`, not from a file of Lightning's."""
+def _in_slurm() -> list[SLURMEnvironment]:
+    """The Trainer's plugins in a job of Slurm: whoever queues it again, it goes on from `last.ckpt`, not from a file of Lightning's."""
     if not SLURMEnvironment.detect():
-        return {}
+        return []
     if slurm_step() is None and int(os.environ["SLURM_NTASKS"]) > 1:
         raise UserError(f"a job of {os.environ['SLURM_NTASKS']} tasks, of which only one was started: put srun before python")
     try:
-        return {"plugins": [SLURMEnvironment(auto_requeue=False)]}
+        return [SLURMEnvironment(auto_requeue=False)]
     except RuntimeError as error:  # without --ntasks-per-node it cannot tell who is where
         raise UserError(f"the job of Slurm: {' '.join(str(error).split())}") from error
-
-
-def _check_resumable(resume: str, config: ExperimentConfig, prior: TrainablePrior, fingerprint: str) -> None:
-    """Raises `UserError` if the checkpoint is of another model or other data."""
-    entry = read_checkpoint(resume)["prior"]
-    of_this_run = describe(prior, config.model_dump(mode="json"), fingerprint)
-    now, then = ({"model": e["experiment"]["model"], "joints": e["joints"], "data": e["data_fingerprint"]} for e in (of_this_run, entry))
-    for part in now:
-        if now[part] != then[part]:
-            a, b = then[part], now[part]
-            if isinstance(a, dict):
-                a, b = ({key: side.get(key) for key in b if a.get(key) != b[key]} for side in (a, b))
-            raise UserError(f"--resume {resume}: its {part} differs, {a}, from this run's, {b}: resume with the same config")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,11 @@ def slurm_step() -> str | None:
     return f"{os.environ.get('SLURM_CLUSTER_NAME', 'slurm')}-{job}.{step}"
 
 
+def is_first_process() -> bool:
+    """Whether this is the process, of all that make one fit, which writes; also before Lightning knows of the others."""
+    return all(int(os.environ.get(name) or 0) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
 class UntilKilled(pl.Callback):
     """Lets a fit in a job of Slurm go on after SIGTERM, until Slurm kills it.
 

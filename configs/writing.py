@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all. Folders: `configs.exchange`."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -10,16 +11,49 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pose_priors.configs.base import UserError
+from pose_priors.configs.temporaries import remove_stale, temporary_name
+
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` when the block ends, and is removed if the block fails."""
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    """A path beside `path` to write to; it takes the place of `path` when the block ends, and is removed if the block fails.
+
+    What a killed process has left there goes. Raises `UserError` if the disk is full.
+    """
+    remove_stale(path.parent)
+    aside = path.with_name(temporary_name(path.suffix))
     try:
-        yield aside
-        os.replace(aside, path)
+        with told_when_full(path):
+            yield aside
+            sync(aside)  # or a power failure leaves the new name without its content
+            os.replace(aside, path)
+            sync(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def told_when_full(path: Path) -> Iterator[None]:
+    """Turns what a full disk raises into a `UserError` that names what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        # numpy does not say why it could write only some of an array
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and "requested and" in str(error)):
+            reason = os.strerror(error.errno or errno.ENOSPC)
+            raise UserError(f"{path}: cannot be written ({reason}); what was there before is whole: make room, and run it again") from error
+        raise
+
+
+def sync(path: Path) -> None:
+    """Waits until a file's content, or the names in a folder, are on the disk, as far as the file system can tell."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.base import UserError
+from pose_priors.configs.temporaries import remove_stale, temporary_name
 from pose_priors.datamodules.formats import HandConvention, PoseSource
 from pose_priors.datamodules.splits import Segment
 
@@ -96,7 +96,8 @@ def open_poses(files: Sequence[Path], conversion: Conversion, cache_dir: Path | 
     if not (folder / "index.json").is_file():
         try:
             root.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=root))
+            remove_stale(root)
+            (aside := root / temporary_name()).mkdir()
             try:
                 _build(files, conversion, aside)
                 _publish(aside, folder)

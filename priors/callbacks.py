@@ -14,12 +14,14 @@ from pose_priors.body.limits import limit_violations
 from pose_priors.body.motion import MotionWindows
 from pose_priors.body.skeleton import PARTS
 from pose_priors.configs.base import UserError
+from pose_priors.figures import Figure
 from pose_priors.figures.drawing import draw_bars, draw_poses
-from pose_priors.priors.base import Prior
+from pose_priors.priors.base import Prior, TrainablePrior
 from pose_priors.priors.evaluation.scores import round_trip_deg
 from pose_priors.priors.hand_vae import HandVAE
 from pose_priors.priors.joint_flow import JointFlow
 from pose_priors.priors.logging import log_figure
+from pose_priors.priors.module import PriorModule
 from pose_priors.priors.motion.cvae import MotionCVAE
 from pose_priors.priors.motion.report import draw_samples
 from pose_priors.priors.motion.scores import contact_f1, one_step_errors
@@ -70,7 +72,8 @@ class SampleReport(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
-        prior: Prior = pl_module.prior
+        prior = _prior(pl_module)
+        assert isinstance(prior, Prior)
         poses = self.poses.to(pl_module.device)
         generator = torch.Generator(pl_module.device).manual_seed(0)
         try:
@@ -79,7 +82,7 @@ class SampleReport(Callback):
             raise UserError("the flow can no longer be inverted: lower training.learning_rate or training.grad_clip_val") from error
         values = sample_statistics(prior, samples, poses) | {"round_trip_deg": round_trip_deg(prior, poses)}
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, rank_zero_only=True)
-        if _draws_now(trainer, self.every_n_epochs):
+        if trainer.logger is not None and _draws_now(trainer, self.every_n_epochs):
             for name, figure in _figures(prior, samples, poses).items():
                 log_figure(trainer.logger, name, figure, trainer.global_step)
 
@@ -101,16 +104,22 @@ class MotionReport(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
-        prior: MotionCVAE = pl_module.prior
+        prior = _prior(pl_module)
+        assert isinstance(prior, MotionCVAE)
         values = one_step_errors(prior, self.clips) | contact_f1(prior, self.clips)
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, rank_zero_only=True)
-        if _draws_now(trainer, self.every_n_epochs) and (figure := draw_samples(prior)) is not None:
+        if trainer.logger is not None and _draws_now(trainer, self.every_n_epochs) and (figure := draw_samples(prior)) is not None:
             log_figure(trainer.logger, "samples", figure, trainer.global_step)
+
+
+def _prior(module: pl.LightningModule) -> TrainablePrior:
+    assert isinstance(module, PriorModule)
+    return module.prior
 
 
 def _draws_now(trainer: pl.Trainer, every_n_epochs: int) -> bool:
     epoch = trainer.current_epoch + 1
-    return trainer.logger is not None and (epoch == trainer.max_epochs or epoch % every_n_epochs == 0)
+    return epoch == trainer.max_epochs or epoch % every_n_epochs == 0
 
 
 def sample_statistics(prior: Prior, samples: Tensor, poses: Tensor) -> dict[str, float]:
@@ -128,8 +137,8 @@ def sample_statistics(prior: Prior, samples: Tensor, poses: Tensor) -> dict[str,
     return values
 
 
-def _figures(prior: Prior, samples: Tensor, poses: Tensor) -> dict[str, object]:
-    figures: dict[str, object] = {"samples": draw_poses(samples[:_NUM_DRAWN], part=prior.drawn_part)}
+def _figures(prior: Prior, samples: Tensor, poses: Tensor) -> dict[str, Figure]:
+    figures: dict[str, Figure] = {"samples": draw_poses(samples[:_NUM_DRAWN], part=prior.drawn_part)}
     if isinstance(prior, JointFlow):
         figures["joint_nll"] = draw_bars({"nll": -prior.joint_log_prob(poses).mean(0)}, prior.joints, "NLL [nats]")
     if isinstance(prior, HandVAE):

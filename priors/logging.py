@@ -10,6 +10,7 @@ from pydantic import Field
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from pose_priors.configs.base import Config
+from pose_priors.configs.writing import written_aside
 from pose_priors.figures import Figure
 
 
@@ -48,4 +49,5 @@ def log_figure(logger: Logger, name: str, figure: Figure, step: int) -> None:
     elif logger.log_dir is not None:
         path = Path(logger.log_dir) / "figures" / f"{name.replace('/', '_')}_{step:08d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        with written_aside(path) as aside:
+            figure.savefig(aside)

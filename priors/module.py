@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from math import ceil
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pydantic import Field
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, ReduceLROnPlateau, SequentialLR, StepLR
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from pose_priors.configs.base import Config, UserError
 from pose_priors.priors.base import TrainablePrior
 from pose_priors.priors.checkpoint import describe
 from pose_priors.priors.evaluation.scores import summarize
+from pose_priors.priors.training import schedule
+from pose_priors.priors.training.resuming import changes, random_state, set_random_state
 
-# A step schedule divides the learning rate by ten at each third of the epochs, a plateau schedule by two after a third of the patience.
-_STEPS, _STEP_FACTOR = 3, 0.1
-_PLATEAU_FACTOR = 0.5
 # Share of the defensive component on validation poses beyond which a flow has not learnt, or has lost, what the data look like.
 _COLLAPSED = 0.5
 
@@ -35,13 +36,15 @@ class TrainingConfig(Config):
     weight_decay: float = Field(0.0, ge=0)
     grad_clip_val: float | None = Field(1.0, gt=0)
     """Largest norm of the gradient."""
-    scheduler_type: Literal["step", "cosine", "plateau"] = "cosine"
+    scheduler_type: schedule.Kind = "cosine"
     warmup_steps: int = Field(0, ge=0)
     """Steps over which the learning rate rises from zero."""
     patience: int = Field(10, ge=1)
     """Epochs without a better validation loss after which training stops."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay per step of the averaged weights that are validated and saved; 0 for none."""
+    save_every_minutes: float = Field(10.0, ge=0)
+    """How often the run is saved within an epoch."""
 
 
 class PriorModule(pl.LightningModule):
@@ -62,6 +65,9 @@ class PriorModule(pl.LightningModule):
         self.experiment_config = experiment
         self.fingerprint = fingerprint
         self.seed = seed
+        self.begun = False
+        self._loaded: dict[str, Any] | None = None
+        self._history: list[dict[str, Any]] = []
         self._energies: list[Tensor] = []
         self._losses: list[dict[str, Tensor]] = []
 
@@ -76,8 +82,7 @@ class PriorModule(pl.LightningModule):
         values = self.prior.loss(batch)
         if not torch.isfinite(values["loss"]):
             raise UserError(
-                f"the loss is {values['loss'].item()} at step {self.global_step}: lower training.learning_rate or training.grad_clip_val, "
-                "and go on with --resume from last.ckpt, which holds the last whole epoch"
+                f"the loss is {values['loss'].item()} at step {self.global_step}: lower training.learning_rate or training.grad_clip_val"
             )
         self.log_dict({f"train/{name}": value.detach() for name, value in values.items()}, prog_bar=False, batch_size=len(batch))
         return values["loss"]
@@ -107,21 +112,118 @@ class PriorModule(pl.LightningModule):
                 100 * share,
             )
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         config = self.config
         optimizer = torch.optim.AdamW(self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         if config.scheduler_type == "plateau":
-            scheduler: LRScheduler = ReduceLROnPlateau(optimizer, factor=_PLATEAU_FACTOR, patience=max(1, config.patience // 3))
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss", "interval": "epoch"}}
-        total = int(self.trainer.estimated_stepping_batches)
-        if config.scheduler_type == "step":
-            scheduler = StepLR(optimizer, max(1, total // _STEPS), _STEP_FACTOR)
-        else:
-            scheduler = CosineAnnealingLR(optimizer, max(1, total - config.warmup_steps))
-        if config.warmup_steps:
-            rise = LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / config.warmup_steps))
-            scheduler = SequentialLR(optimizer, [rise, scheduler], [config.warmup_steps])
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {
+                    "scheduler": schedule.plateau(optimizer, config.patience),
+                    "monitor": "val/loss",
+                    "interval": "epoch",
+                    "frequency": self.trainer.check_val_every_n_epoch or 1,
+                },
+            }
+        scheduler = schedule.of_steps(optimizer, config.scheduler_type, int(self.trainer.estimated_stepping_batches), config.warmup_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
+
+    def on_train_epoch_end(self) -> None:
+        # Lightning would do it after the epoch's checkpoint, which would then lack it
+        (configured,) = self.trainer.lr_scheduler_configs
+        loss = self.trainer.callback_metrics.get("val/loss")
+        is_due = (self.current_epoch + 1) % configured.frequency == 0
+        if is_due and loss is not None and isinstance(configured.scheduler, ReduceLROnPlateau):
+            configured.scheduler.step(loss)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["prior"] = describe(self.prior, self.experiment_config, self.fingerprint)
+        checkpoint["schedule"] = self._span()
+        checkpoint["history"] = self._history
+        states: list[Any] = [random_state(self.device)]
+        if self.trainer.world_size > 1:
+            (mine,), states = states, [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(states, mine)
+        checkpoint["random_states"] = states
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if not self.config.ema_decay and "current_model_state" in checkpoint:
+            checkpoint["state_dict"] = checkpoint["current_model_state"]  # what was trained, not its average
+        self._loaded = {key: checkpoint.get(key) for key in ("prior", "schedule", "random_states", "lr_schedulers", "loops")}
+        self._history = list(checkpoint.get("history", []))
+        checkpoint["lr_schedulers"] = []  # when the length of this run is known, see `on_train_start`
+
+    def on_train_start(self) -> None:
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            self._go_on(loaded)
+        self.begun = True
+
+    def _span(self) -> dict[str, int]:
+        """Numbers of steps and batches in the run and in an epoch."""
+        batches = int(self.trainer.num_training_batches)
+        steps = ceil(batches / self.trainer.accumulate_grad_batches)
+        return {"steps": int(self.trainer.estimated_stepping_batches), "steps_an_epoch": steps, "batches_an_epoch": batches}
+
+    def _go_on(self, loaded: dict[str, Any]) -> None:
+        """Lets the settings of this run count from here on, whatever those of the checkpoint were."""
+        then = loaded["prior"]["experiment"]
+        changed = changes(then, self.experiment_config)
+        now, before = self._span(), loaded["schedule"] or {}
+        if self.trainer.fit_loop.restarted_mid_epoch:
+            if before.get("batches_an_epoch") != now["batches_an_epoch"]:
+                a, b = before.get("batches_an_epoch"), now["batches_an_epoch"]
+                where = "training.batch_size" if "training.batch_size" in changed else "trainer"
+                raise UserError(
+                    f"{where}: the checkpoint is in the middle of an epoch of {a} batches, which now would have {b}: go on with as many, "
+                    "or from a checkpoint after a whole epoch"
+                )
+            # Lightning has asked for the loader before it had the checkpoint, and does not tell it any more
+            loader, (position,) = self.trainer.train_dataloader, loaded["loops"]["fit_loop"]["state_dict"]["combined_loader"]
+            assert loader is not None
+            loader.load_state_dict(position)
+            states = loaded["random_states"] or []
+            if len(states) == self.trainer.world_size:
+                set_random_state(states[self.global_rank], self.device)
+            else:
+                torch.manual_seed(hash((self.seed, self.current_epoch, self.global_rank, self.global_step)) % 2**63)
+        self._set_schedule(then["training"], loaded["lr_schedulers"], before, now)
+        if changed:
+            self._history = [*self._history, {"step": self.global_step, "epoch": self.current_epoch, "changed": changed}]
+            if self.global_rank == 0:
+                told = ", ".join(f"{key} {a} -> {b}" for key, (a, b) in changed.items())
+                log.warning("goes on from step %d with %s", self.global_step, told)
+
+    def _set_schedule(self, then: dict[str, Any], states: list[Any], before: dict[str, int], now: dict[str, int]) -> None:
+        config = self.config
+        (configured,), (optimizer,) = self.trainer.lr_scheduler_configs, self.trainer.optimizers
+        scheduler, rate = configured.scheduler, None
+        same = all(then.get(key) == getattr(config, key) for key in ("learning_rate", "scheduler_type", "warmup_steps"))
+        if isinstance(scheduler, ReduceLROnPlateau):
+            if then["scheduler_type"] == "plateau":
+                patience = scheduler.patience
+                scheduler.load_state_dict(states[0])
+                scheduler.patience = patience
+                rate = optimizer.param_groups[0]["lr"] * (config.learning_rate / then["learning_rate"])
+            else:
+                rate = config.learning_rate
+        elif same and before == now:
+            scheduler.load_state_dict(states[0])
+        elif config.scheduler_type != "plateau":
+            position = self.global_step
+            if before and before["steps_an_epoch"] != now["steps_an_epoch"]:
+                position = self.current_epoch * now["steps_an_epoch"]
+            position = min(position, now["steps"])
+            rate, state = schedule.replayed(config.learning_rate, config.scheduler_type, now["steps"], config.warmup_steps, position)
+            scheduler.load_state_dict(state)
+        for group in optimizer.param_groups:
+            group["weight_decay"] = config.weight_decay
+            if rate is not None:
+                group["lr"] = rate
+                group.pop("initial_lr", None)
+                if config.scheduler_type != "plateau":
+                    group["initial_lr"] = config.learning_rate

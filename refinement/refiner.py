@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
 import tempfile
 import time
 import warnings
@@ -21,8 +22,9 @@ from pytorch_lightning.loggers import Logger
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import PARTS
 from pose_priors.configs.base import UserError
+from pose_priors.configs.exchange import finish_exchanges
+from pose_priors.configs.fitting import WholeCheckpoints, make_trainer
 from pose_priors.configs.interruption import UntilKilled
-from pose_priors.configs.lightning import make_trainer
 from pose_priors.configs.validation import Source, validate
 from pose_priors.priors import Prior
 from pose_priors.refinement.given.floor import with_floor
@@ -32,7 +34,7 @@ from pose_priors.refinement.given.priors import Priors
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.summary import summarize
-from pose_priors.refinement.result.write import WRITING, write_result
+from pose_priors.refinement.result.write import write_result
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.padding import padded
@@ -109,7 +111,8 @@ class Stage5Refiner:
         fixed: dict[str, Any] = {
             "max_epochs": len(module.stages),
             "callbacks": callbacks,
-            "plugins": [LightningEnvironment()],  # one process, also in a job of Slurm that has several
+            # one process, also in a job of Slurm that has several
+            "plugins": [LightningEnvironment(), WholeCheckpoints()],
             "logger": self.logger or False,
             "log_every_n_steps": 1,
             "enable_checkpointing": unfinished is not None,
@@ -126,12 +129,13 @@ class Stage5Refiner:
             warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
             try:
                 trainer.fit(module, ckpt_path=resume)
-            except SystemExit:  # how Lightning ends at an interrupt
-                if unfinished is not None:
-                    log.warning("interrupted; the same command goes on from the last sub-stage that ended")
-                raise
+            except SystemExit as error:  # how Lightning ends at an interrupt, after which it lets no other come
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                if unfinished is None:
+                    raise KeyboardInterrupt from error
+                raise KeyboardInterrupt("the same command goes on from the last sub-stage that ended") from error
         if unfinished is not None:
-            shutil.rmtree(unfinished.parent)
+            shutil.rmtree(unfinished.parent, ignore_errors=True)  # another run of the same folder may have been faster
 
 
 def run_refinement(
@@ -181,8 +185,7 @@ def refine_into(refiner: Stage5Refiner, load: Callable[[], Problem], output: Pat
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):  # better now than after the optimisation
             pass
-        for stale in output.glob(f"{WRITING}*"):  # of a run that was killed while it wrote
-            shutil.rmtree(stale)
+        finish_exchanges(output)  # of a run that was killed while it wrote
     except OSError as error:
         raise UserError(f"{output}: cannot be written to ({error.strerror}); give a folder that can be in output.path") from error
     refiner.checkpoint_dir = output

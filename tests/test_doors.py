@@ -17,20 +17,22 @@ PACKAGE = "pose_priors"
 ROOMS = ("body", "priors", "datamodules", "refinement", "configs", "figures", "benchmarks")
 
 # Each room, and the rooms that it may import from. `configs` is two: its base is below everything, what composes is above.
-_BASE = {"configs.base", "configs.plugins", "configs.writing", "configs.cli"}
+_BASE = {"configs.base", "configs.plugins", "configs.temporaries", "configs.writing", "configs.exchange", "configs.cli"}
 _JOBS = {"configs.slurm", "configs.launch", "configs.interruption"}
-_FIT = {"configs.validation", "configs.lightning", "configs.interruption"}
+_FIT = {"configs.validation", "configs.fitting", "configs.interruption"}
 _GIVEN = _BASE | {"body", "priors", "datamodules", "refinement.formats", "refinement.given"}
 MAY_IMPORT = {
     "configs.base": set(),
     "configs.plugins": {"configs.base"},
-    "configs.writing": {"configs.base"},
+    "configs.temporaries": set(),
+    "configs.writing": {"configs.base", "configs.temporaries"},
+    "configs.exchange": {"configs.base", "configs.temporaries", "configs.writing"},
     "configs.cli": {"configs.base"},
     "configs.slurm": {"configs.base"},
     "configs.launch": {"configs.base", "configs.cli", "configs.slurm"},
     "configs.interruption": set(),
     "configs.validation": {"configs.base"},
-    "configs.lightning": {"configs.base"},
+    "configs.fitting": {"configs.base", "configs.writing"},
     "body": _BASE,
     # a door of the room: files of strangers have one reader
     "body.smplx_files": _BASE | {"body", "datamodules.arrays", "datamodules.safe_pickle"},

@@ -7,20 +7,27 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Protocol
 
+import numpy as np
+
 
 class Reading(Protocol):
     """A pickle that is being read: what names and states may use of the machine that reads it.
 
     Attributes:
         stream: the whole pickle, at the place behind the operation.
-        room: bytes that may still be allotted.
+        room: bytes that arrays may still take.
+        nested: how many pickles are around this one.
     """
 
     stream: BytesIO
     room: int
+    nested: int
 
-    def take(self, size: int) -> None:
-        """Allots so many bytes. Raises `ValueError` if there is no room for them."""
+    def take(self, num_bytes: int) -> None:
+        """Takes bytes for an array. Raises `ValueError` if the file does not bring as many."""
+
+    def blank(self, fill: Callable[[Any, np.ndarray, Any], None]) -> np.ndarray:
+        """An array whose state comes later, once, and is then given to `fill`."""
 
 
 class RefusedError(Exception):

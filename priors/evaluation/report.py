@@ -10,7 +10,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from pose_priors.configs.writing import written_aside
 from pose_priors.figures.drawing import PAPER_DPI, draw_bars, draw_histograms, draw_poses
 from pose_priors.figures.priors import draw_joint_diagram, draw_real_against_corrupted, draw_sample_grid
 from pose_priors.priors.base import DensityPrior, Prior
@@ -94,10 +93,12 @@ def plot_for_paper(priors: dict[str, Prior], poses: torch.Tensor, output: Path) 
     some = torch.linspace(0, len(poses) - 1, _NUM_IN_GRID).long()
     samples = {names[path]: prior.sample(_NUM_IN_GRID, torch.Generator(poses.device).manual_seed(1)) for path, prior in priors.items()}
     rows = {"data": as_drawn(poses[some], samples.values())} | samples
-    _save(draw_sample_grid(rows, parts.pop() if len(parts) == 1 else "body"), output / "figure_samples.png")
+    draw_sample_grid(rows, parts.pop() if len(parts) == 1 else "body").savefig(output / "figure_samples.png", dpi=PAPER_DPI)
     spread = torch.linspace(0, len(poses) - 1, min(_NUM_ATTRIBUTED, len(poses))).long()
     means = {names[path]: (prior.joint_indices, nll_per_joint(prior, poses[spread], _NUM_DRAWS).mean(0)) for path, prior in priors.items()}
-    _save(draw_joint_diagram(means, "NLL of each joint given all others, mean over poses [nats]"), output / "figure_joint_nll.png")
+    draw_joint_diagram(means, "NLL of each joint given all others, mean over poses [nats]").savefig(
+        output / "figure_joint_nll.png", dpi=PAPER_DPI
+    )
     energies = {}
     for path, prior in priors.items():
         corrupted_by_kind = corruptions(poses.cpu(), prior.joint_indices)
@@ -107,9 +108,4 @@ def plot_for_paper(priors: dict[str, Prior], poses: torch.Tensor, output: Path) 
         )
     are_nll = all(isinstance(prior, DensityPrior) and prior.energy_is_nll for prior in priors.values())
     figure = draw_real_against_corrupted(energies, "NLL [nats]" if are_nll else "energy [nats]")
-    _save(figure, output / "figure_real_corrupted.png")
-
-
-def _save(figure: Any, path: Path) -> None:
-    with written_aside(path) as aside:
-        figure.savefig(aside, dpi=PAPER_DPI)
+    figure.savefig(output / "figure_real_corrupted.png", dpi=PAPER_DPI)

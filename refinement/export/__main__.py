@@ -10,6 +10,7 @@ from pose_priors.body.smplx_files import load_surface
 from pose_priors.body.surface import Surface
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.exchange import written_folder
 from pose_priors.refinement.export.amass import write_amass
 from pose_priors.refinement.export.bvh import write_bvh
 from pose_priors.refinement.export.gltf import write_glb
@@ -55,17 +56,18 @@ def export(exported: Exported, to: str, folder: Path, body_model: Path | None = 
     """
     surface = None if body_model is None else _surface(exported, body_model)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if to == "glb":
-            write_glb(folder / f"{exported.name}.glb", exported, surface)
-            return [folder / f"{exported.name}.glb"]
-        write, suffix = (write_amass, "npz") if to == "amass" else (write_bvh, "bvh")
-        paths = [folder / f"{exported.name}_person_{person.person:03d}.{suffix}" for person in exported.people]
-        for path, person in zip(paths, exported.people, strict=True):
-            write(path, person, exported.fps)
+        with written_folder(folder, lambda name: False) as new:
+            if to == "glb":
+                names = [f"{exported.name}.glb"]
+                write_glb(new / names[0], exported, surface)
+            else:
+                write, suffix = (write_amass, "npz") if to == "amass" else (write_bvh, "bvh")
+                names = [f"{exported.name}_person_{person.person:03d}.{suffix}" for person in exported.people]
+                for name, person in zip(names, exported.people, strict=True):
+                    write(new / name, person, exported.fps)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}); give a folder that can be by --output") from error
-    return paths
+    return [folder / name for name in names]
 
 
 def _surface(exported: Exported, path: Path) -> Surface:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pose_priors.configs.base import UserError
+from pose_priors.configs.exchange import finish_exchanges
 from pose_priors.refinement.formats.files import existing_folder, listed
 from pose_priors.refinement.formats.sequence import REFINED, InputSequence, is_sequence
 from pose_priors.refinement.result.write import RESULTS
@@ -64,7 +65,11 @@ def find_results(root: Path, inputs: Path | None = None) -> list[RefinedSequence
 
 def _refined(folder: Path) -> Path | None:
     """Where the result is, of a sequence's folder or of one of results."""
-    return next((path for path in (folder / REFINED, folder) if (path / RESULTS).is_file()), None)
+    for path in (folder / REFINED, folder):
+        finish_exchanges(path)
+        if (path / RESULTS).is_file():
+            return path
+    return None
 
 
 def _by_name(folder: Path) -> dict[str, list[Path]]:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from pose_priors.body.pinhole import to_world
 from pose_priors.configs.base import UserError
-from pose_priors.configs.writing import write_json, written_aside
+from pose_priors.configs.exchange import written_beside
+from pose_priors.configs.writing import write_json
 from pose_priors.figures.drawing import PAPER_DPI, draw_scene
 from pose_priors.figures.scenes import draw_paths
 from pose_priors.refinement.formats.bodies import read_bodies
@@ -67,12 +68,10 @@ def evaluate_scene(scene: Path, truth_path: Path, refined: Path | None, output: 
         metrics, f"{scene.name}: {len(before)} people, {truth.joints.shape[1]} frames; distances in mm unless the name says otherwise"
     )
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "metrics.json", metrics)
-        with written_aside(output / "scene.png") as aside:
-            draw_scene(_versions(before, after, truth), truth.ground_plane[:3]).savefig(aside, dpi=110)
-        with written_aside(output / "figure_paths.png") as aside:
-            draw_paths(_versions(before, after, truth), truth.ground_plane).savefig(aside, dpi=PAPER_DPI)
+        with written_beside(output) as new:
+            write_json(new / "metrics.json", metrics)
+            draw_scene(_versions(before, after, truth), truth.ground_plane[:3]).savefig(new / "scene.png", dpi=110)
+            draw_paths(_versions(before, after, truth), truth.ground_plane).savefig(new / "figure_paths.png", dpi=PAPER_DPI)
     return metrics
 
 

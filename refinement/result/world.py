@@ -9,9 +9,6 @@ with R, t of the camera to world, so that the world's joints project to where st
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +23,7 @@ from pose_priors.body.model import forward_kinematics
 from pose_priors.body.pinhole import to_world
 from pose_priors.body.smplx_files import load_joint_model
 from pose_priors.configs.base import UserError
+from pose_priors.configs.exchange import written_folder
 from pose_priors.refinement.formats.bodies import BodyTrack, read_bodies
 from pose_priors.refinement.formats.cameras import CameraTrack, read_cameras
 from pose_priors.refinement.formats.files import existing_folder
@@ -33,7 +31,6 @@ from pose_priors.refinement.formats.tools.multi_tram import read_clip
 from pose_priors.refinement.given.checks import check_cameras
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.skeletons import recover
-from pose_priors.refinement.result.write import WRITING
 
 METADATA = "metadata.json"
 _EVERYONE = "all_people_world.npz"
@@ -151,22 +148,13 @@ def _posed(body: BodyTrack, body_model: Path | None, warnings: list[str]) -> np.
 
 def _write(folder: Path, people: Mapping[int, WorldBody], cameras: CameraTrack, about: Mapping[str, Any]) -> None:
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        for stale in folder.parent.glob(f"{WRITING}*"):  # of a run that was killed while it wrote
-            shutil.rmtree(stale)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=WRITING) as aside:
-            new, old = Path(aside) / "new", Path(aside) / "old"
-            new.mkdir()
+        with written_folder(folder) as new:
             for person, body in people.items():
                 _write_person(world_file(new, person), body)
             np.savez(new / _EVERYONE, allow_pickle=False, **_together(people, cameras.frame_ids))
             c2w = np.linalg.inv(cameras.w2c)
             np.savez(new / "cameras_world.npz", c2w=c2w, intrinsics=cameras.intrinsics, frame_ids=cameras.frame_ids)
             (new / METADATA).write_text(json.dumps(about, indent=1, allow_nan=False) + "\n")
-            if folder.exists():
-                os.replace(folder, old)
-            os.replace(new, folder)
-            shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}); give a folder that can be in output.path") from error
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,12 @@ import torch
 from torch import Tensor
 
 from pose_priors.configs.base import UserError
+from pose_priors.configs.exchange import exchange, staged
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.output import RefinementOutput
 
 RESULTS, METRICS = "refinement_results.json", "optimization_metrics.json"
 """What came out, and how it went."""
-WRITING = ".writing-"
-"""How the names of folders begin in which a result is made."""
 RECORDING = ".rrd"
 """How the names of recordings of a result end, which lie beside it."""
 _NUM_BODY = 22
@@ -38,8 +35,8 @@ def person_file(folder: Path, person: int) -> Path:
 def write_result(output_dir: Path, problem: Problem, refined: RefinementOutput) -> None:
     """Writes `person_<id>/smpl_params_refined.npz`, `refinement_results.json` and `optimization_metrics.json`.
 
-    They are made in a folder beside the final ones and take their places only when all are complete; an earlier result stays until then,
-    other files in the folder are left alone. `refinement_results.json` goes first and comes last, so whoever finds it finds the rest.
+    They are made aside and take their places all at once, see `configs.exchange`; an earlier result, and recordings of it, stay until then,
+    other files in the folder are left alone.
 
     Args:
         output_dir: made if it does not exist.
@@ -53,11 +50,7 @@ def write_result(output_dir: Path, problem: Problem, refined: RefinementOutput) 
         if bad := [name for name, value in arrays.items() if not np.isfinite(value).all()]:
             raise UserError(f"person {person}: {', '.join(bad)} are not finite after the refinement; nothing is written to {output_dir}")
     try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output_dir, prefix=WRITING) as aside:
-            new, old = Path(aside) / "new", Path(aside) / "old"
-            new.mkdir()
-            old.mkdir()
+        with staged(output_dir) as (new, old):
             for person, arrays in people.items():
                 path = person_file(new, person)
                 path.parent.mkdir()
@@ -70,27 +63,11 @@ def write_result(output_dir: Path, problem: Problem, refined: RefinementOutput) 
 
 
 def _exchange(new: Path, old: Path, target: Path) -> None:
-    """Moves an earlier result out and the new one in; if that fails midway, the earlier one comes back. Recordings go with
-    the result that they show."""
-    leaving = sorted(target.glob(f"*{RECORDING}"))
-    leaving += [p for p in sorted(target.glob("person_*")) if p.is_dir()] + [target / METRICS, target / RESULTS]
-    coming = [*sorted(new.glob("person_*")), new / METRICS, new / RESULTS]
-    moved: list[tuple[Path, Path]] = []
+    exchange(new, old, target, _is_of_a_result)
 
-    def move(source: Path, destination: Path) -> None:
-        os.replace(source, destination)
-        moved.append((source, destination))
 
-    try:
-        for path in reversed(leaving):
-            if path.exists():
-                move(path, old / path.name)
-        for path in coming:
-            move(path, target / path.name)
-    except BaseException:
-        for source, destination in reversed(moved):
-            os.replace(destination, source)
-        raise
+def _is_of_a_result(name: str) -> bool:
+    return name in (RESULTS, METRICS) or name.startswith("person_") or name.endswith(RECORDING)
 
 
 def _arrays(problem: Problem, refined: RefinementOutput, p: int) -> dict[str, np.ndarray]:

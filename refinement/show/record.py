@@ -23,6 +23,7 @@ from pose_priors.refinement.show.recording_data import RecordingData, read_recor
 from pose_priors.refinement.show.recording_drawing import Drawing
 from pose_priors.refinement.show.recording_files import recording_files, replaced
 from pose_priors.refinement.show.recording_pictures import encoded
+from pose_priors.refinement.show.recording_pipe import Recorder
 from pose_priors.refinement.show.review_scene import ShownPerson
 
 if TYPE_CHECKING:
@@ -111,10 +112,10 @@ def _draw(paths: Sequence[Path], data: RecordingData, num_points: int) -> None:
     """One stream for each file, all open at once: pictures and depth maps are read once for all of them."""
     import rerun as rr
 
-    drawings = []
+    drawings, recorders = [], []
     for path, people in zip(paths, [*([person] for person in data.scene.people), data.scene.people], strict=True):
         stream = rr.RecordingStream("refinement", recording_id=path.stem)
-        stream.save(path, default_blueprint=_blueprint(data, people))
+        recorders.append(Recorder(stream, path, default_blueprint=_blueprint(data, people)))
         drawings.append(Drawing(rr, stream, data))
         drawings[-1].draw_still()
         for person in people:
@@ -128,7 +129,8 @@ def _draw(paths: Sequence[Path], data: RecordingData, num_points: int) -> None:
             drawing.draw_views(views, pictures)
     for drawing in drawings:
         drawing.draw_cameras(width)
-        drawing.stream.disconnect()  # writes the footer, without which a file is damaged
+    for recorder in recorders:
+        recorder.finish()
 
 
 def _blueprint(data: RecordingData, people: Sequence[ShownPerson]) -> rrb.Blueprint:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scenes import Clip
 
-import pose_priors.refinement.result.write
 from pose_priors.body.model import forward_kinematics
+from pose_priors.configs import exchange
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.problem import Problem
@@ -129,12 +129,16 @@ def test_a_new_result_replaces_the_old_one_and_nothing_else(tmp_path: Path, prob
     assert len(list(tmp_path.iterdir())) == 5
 
 
-@pytest.mark.parametrize("fail_at", [1, 3, 6])
-def test_a_failure_leaves_the_old_result_whole(tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch, fail_at: int) -> None:
+@pytest.mark.parametrize(("step", "fail_at"), [("_swap", 1), *(("replace", at) for at in (1, 2, 3, 6, 9))])
+def test_a_failure_leaves_the_old_result_whole(
+    tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch, step: str, fail_at: int
+) -> None:
+    tmp_path = tmp_path / "out"
     write_result(tmp_path, problem, refined(problem))
     before = files(tmp_path)
     calls = 0
-    replace_file = os.replace
+    where = exchange if step == "_swap" else os
+    replace_file = getattr(where, step)
 
     def failing(source: Path, destination: Path) -> None:
         nonlocal calls
@@ -143,11 +147,13 @@ def test_a_failure_leaves_the_old_result_whole(tmp_path: Path, problem: Problem,
             raise OSError(28, "No space left on device")
         replace_file(source, destination)
 
-    monkeypatch.setattr(pose_priors.refinement.result.write.os, "replace", failing)
+    monkeypatch.setattr(where, step, failing)
+    if step == "replace":
+        monkeypatch.setattr(exchange, "_exchange_folders", lambda *given: False)
     with pytest.raises(UserError, match=r"cannot be written .No space left"):
         write_result(tmp_path, problem, replace(refined(problem), scale_alpha=2.0, results={"status": "other"}, metrics={}))
     assert files(tmp_path) == before
-    assert not list(tmp_path.glob(".writing-*"))
+    assert not list(tmp_path.parent.rglob(".writing-*"))
 
 
 def test_what_is_not_finite_is_not_written(tmp_path: Path, problem: Problem) -> None:

@@ -17,8 +17,10 @@ from scenes import Clip
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import run
 from pose_priors.refinement.refiner import Stage5Refiner
+from pose_priors.refinement.show import record
 from pose_priors.refinement.show.record import main
 from pose_priors.refinement.show.recording_drawing import Drawing
+from pose_priors.refinement.show.recording_pipe import Recorder
 from refine import main as refine
 
 
@@ -58,6 +60,15 @@ def test_recordings_appear_together_or_not_at_all(own: Path, monkeypatch: pytest
         main([str(own)])
     assert {path.name: path.read_bytes() for path in (own / "5_refinement").glob("*.rrd")} == kept
     assert not list((own / "5_refinement").glob(".writing-*"))
+
+
+def test_a_full_disk_ends_a_recording(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main([str(own)])
+    kept = {path.name: path.read_bytes() for path in (own / "5_refinement").glob("*.rrd")}
+    monkeypatch.setattr(record, "Recorder", lambda stream, path, **options: Recorder(stream, Path("/dev/full"), **options))
+    with pytest.raises(UserError, match=r"5_refinement: cannot be written \(No space left on device\)"):
+        main([str(own)])
+    assert {path.name: path.read_bytes() for path in (own / "5_refinement").glob("*.rrd")} == kept
 
 
 def test_recordings_of_people_who_left_go(own: Path) -> None:

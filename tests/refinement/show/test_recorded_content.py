@@ -160,7 +160,7 @@ def test_shake_is_the_acceleration_of_the_joints(recorded: Clip, together: Rrd) 
 
 def test_implausible_joints_are_lighter_and_larger(own: Path) -> None:
     prior = GaussianConfig(kind="gaussian").build(range(1, 22))
-    prior.start(0.1 * torch.randn(200, NUM_JOINTS, 3, generator=torch.Generator().manual_seed(0)))
+    prior.fit_statistics(0.1 * torch.randn(200, NUM_JOINTS, 3, generator=torch.Generator().manual_seed(0)))
     path = own / "5_refinement" / "person_001" / "smpl_params_refined.npz"
     arrays = dict(np.load(path))
     arrays["body_pose"][:] = 0

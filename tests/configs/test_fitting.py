@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pose_priors.configs.base import UserError
-from pose_priors.configs.lightning import make_trainer
+from pose_priors.configs.fitting import make_trainer
 
 
 def test_options_and_what_the_program_says_both_count() -> None:

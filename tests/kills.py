@@ -1,0 +1,61 @@
+"""Processes that are killed before a given one of their changes to the file system."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import Any
+
+import torch
+
+from pose_priors.configs import exchange
+
+RENAMES = ("replace", "rename")
+CHANGES = (*RENAMES, "link", "mkdir", "rmdir", "unlink")
+
+
+def killed_at(number: int, act: Callable[[], Any], changes: Sequence[str] = RENAMES) -> bool:
+    """Runs `act` in a child that is killed before that one of its changes, counted from 1; False if it has fewer, and ended by itself."""
+    pid = os.fork()
+    if not pid:
+        torch.set_num_threads(1)  # the threads of OpenMP do not survive a fork
+        done = 0
+
+        def counted(change: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*given: Any, **options: Any) -> Any:
+                nonlocal done
+                done += 1
+                if done == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return change(*given, **options)
+
+            return call
+
+        for name in changes:
+            setattr(os, name, counted(getattr(os, name)))
+        exchange._swap = counted(exchange._swap)
+        status = 1
+        try:
+            act()
+            status = 0
+        finally:
+            os._exit(status)
+    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert ended in (0, -signal.SIGKILL)
+    return ended != 0
+
+
+def kills(act: Callable[[], Any], least: int) -> Iterator[bool]:
+    """Runs `act` again and again, killed before its first rename, its second, and so on, until it ends by itself; whether it was killed.
+
+    Args:
+        least: so many kills there must have been.
+    """
+    for number in count(1):
+        killed = killed_at(number, act)
+        yield killed
+        if not killed:
+            assert number > least
+            return

@@ -1,0 +1,430 @@
+"""Runs that end early and go on: nothing is lost, what has changed counts or is refused, and the rest is as if nothing had happened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from kills import killed_at
+from test_train import run
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from pose_priors.configs import fitting
+from pose_priors.configs.base import UserError
+from pose_priors.configs.writing import written_aside
+from pose_priors.priors import load_prior
+from pose_priors.priors.module import PriorModule
+from pose_priors.priors.training import schedule
+from pose_priors.priors.training.saving import LastCheckpoint
+from pose_priors.priors.training.schedule import replayed
+
+STEPS = 5
+"""An epoch's: 320 poses in batches of 64."""
+QUIET = "logging.figures_every_n_epochs=1000"
+EACH_STEP = "training.save_every_minutes=0"
+
+
+def read(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
+def assert_equal(a: Any, b: Any, where: str = "") -> None:
+    """Bit for bit, through dicts and lists."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_equal(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b), where
+        for i, pair in enumerate(zip(a, b, strict=True)):
+            assert_equal(*pair, f"{where}[{i}]")
+    else:
+        assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b, where
+
+
+STATE = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "random_states", "global_step")
+
+
+def assert_same_run(a: Path, b: Path, names: tuple[str, ...] = ("best", "last")) -> None:
+    for name in names:
+        whole, parts = read(a / "ckpt" / f"{name}.ckpt"), read(b / "ckpt" / f"{name}.ckpt")
+        for key in STATE:
+            if key in whole:
+                assert_equal(whole[key], parts[key], key)
+
+
+@pytest.mark.slow
+def test_a_run_killed_before_any_rename_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    options = ["training.ema_decay=0.9", "training.warmup_steps=3", QUIET, EACH_STEP]
+    torch.set_num_threads(1)
+    run("hand_vae", tmp_path / "whole", *options)
+    number = 0
+    while True:
+        folder = tmp_path / str(number := number + 1)
+        killed = killed_at(number, lambda folder=folder: run("hand_vae", folder, *options))
+        last = folder / "ckpt" / "last.ckpt"
+        for path in last.parent.glob("*.ckpt"):
+            load_prior(path)
+        run("hand_vae", folder, *options, resume=last if last.exists() else None)
+        assert_same_run(tmp_path / "whole", folder)
+        assert not list(last.parent.glob(".writing-*"))
+        if not killed:
+            break
+    pictures = 2  # of the last epoch
+    assert number == 2 * (STEPS - 1 + 2) + pictures + 1
+
+
+def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["training.ema_decay=0.9", QUIET, EACH_STEP]
+    run("motion_prior", tmp_path / "whole", *options)
+    step = PriorModule.training_step
+
+    def stopped(self: PriorModule, batch: Any, batch_idx: int) -> torch.Tensor:
+        if self.current_epoch == 1 and batch_idx == 1:
+            raise RuntimeError("stopped")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(PriorModule, "training_step", stopped)
+    with pytest.raises(RuntimeError, match="stopped"):
+        run("motion_prior", tmp_path / "parts", *options)
+    last = tmp_path / "parts" / "ckpt" / "last.ckpt"
+    kept = shutil.copy(last, tmp_path / "kept.ckpt")
+    seen: list[int] = []
+
+    def recorded(self: PriorModule, batch: Any, batch_idx: int) -> torch.Tensor:
+        seen.append(batch_idx)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(PriorModule, "training_step", recorded)
+    assert read(last)["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"] == 1
+    run("motion_prior", tmp_path / "parts", *options, resume=last)
+    assert seen[0] == 1
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    shutil.copy(kept, last)
+    with pytest.raises(UserError, match=r"training\.batch_size: the checkpoint is in the middle of an epoch"):
+        run("motion_prior", tmp_path / "parts", *options, "training.batch_size=100", resume=last)
+
+
+def test_a_plateau_schedule_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["training.scheduler_type=plateau", "training.learning_rate=0.5", "training.patience=4", QUIET]
+    monkeypatch.setattr(
+        schedule,
+        "plateau",
+        lambda optimizer, patience: ReduceLROnPlateau(optimizer, factor=0.5, patience=0, threshold=1e6, threshold_mode="abs"),
+    )
+    run("gaussian_prior", tmp_path / "whole", "training.max_epochs=5", *options)
+    run("gaussian_prior", tmp_path / "parts", "training.max_epochs=3", *options)
+    run("gaussian_prior", tmp_path / "parts", "training.max_epochs=5", *options, resume=tmp_path / "parts" / "ckpt" / "last.ckpt")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert read(tmp_path / "whole" / "ckpt" / "last.ckpt")["optimizer_states"][0]["param_groups"][0]["lr"] < 0.5
+
+
+def test_last_is_the_last_epoch_and_best_the_best(tmp_path: Path) -> None:
+    best = run("gaussian_prior", tmp_path, "training.learning_rate=0.5", "training.max_epochs=12", "training.patience=2", QUIET)
+    last = read(best.with_name("last.ckpt"))
+    assert last["global_step"] == (last["epoch"] + 1) * STEPS
+    assert read(best)["global_step"] == last["global_step"] - 2 * STEPS
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two epochs."""
+    folder = tmp_path_factory.mktemp("finished")
+    run("gaussian_prior", folder, "training.ema_decay=0.9", QUIET)
+    return folder / "ckpt"
+
+
+def go_on(finished: Path, folder: Path, *options: str) -> dict[str, Any]:
+    """The last checkpoint of a run that goes on in a copy of the folder."""
+    shutil.copytree(finished, folder / "ckpt")
+    last = folder / "ckpt" / "last.ckpt"
+    run("gaussian_prior", folder, "training.ema_decay=0.9", QUIET, "training.max_epochs=4", *options, resume=last)
+    return read(last)
+
+
+def rate(content: dict[str, Any]) -> float:
+    return content["optimizer_states"][0]["param_groups"][0]["lr"]
+
+
+BASE = 1e-3
+TOTAL = 4 * STEPS
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("training.max_epochs=3", ("learning_rate", "cosine", 3 * STEPS, 0)),
+        ("training.learning_rate=2e-4", (2e-4, "cosine", TOTAL, 0)),
+        ("training.scheduler_type=step", ("learning_rate", "step", TOTAL, 0)),
+        ("training.warmup_steps=12", ("learning_rate", "cosine", TOTAL, 12)),
+        ("training.batch_size=32", ("learning_rate", "cosine", 2 * TOTAL, 0)),
+    ],
+)
+def test_a_changed_schedule_is_that_of_a_run_that_had_it_from_the_start(
+    option: str, expected: tuple[Any, ...], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learning_rate = read(finished / "last.ckpt")["prior"]["experiment"]["training"]["learning_rate"]
+    expected = tuple(learning_rate if part == "learning_rate" else part for part in expected)
+    rates: list[float] = []
+    step = PriorModule.training_step
+
+    def recorded(self: PriorModule, batch: Any, batch_idx: int) -> torch.Tensor:
+        rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(PriorModule, "training_step", recorded)
+    content = go_on(finished, tmp_path, option)
+    position = expected[2] - len(rates)  # half of the new epochs are behind it, whatever they were made of
+    for number, found in enumerate(rates):
+        assert found == pytest.approx(replayed(*expected, position + number)[0], rel=1e-9, abs=1e-12), number
+    history = content["history"]
+    assert [entry["step"] for entry in history] == [2 * STEPS]
+    key, value = option.split("=")
+    assert str(history[0]["changed"][key][1]) in (value, str(float(value)) if value[0].isdigit() else value)
+    assert content["prior"]["experiment"]["training"][key.split(".")[1]] == history[0]["changed"][key][1]
+
+
+def test_a_changed_decay_average_and_gradient_count(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    step = PriorModule.training_step
+
+    def recorded(self: PriorModule, batch: Any, batch_idx: int) -> torch.Tensor:
+        seen["clip"] = self.trainer.gradient_clip_val
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(PriorModule, "training_step", recorded)
+    content = go_on(finished, tmp_path / "a", "training.weight_decay=0.3", "training.grad_clip_val=0.2", "training.ema_decay=0.5")
+    assert content["optimizer_states"][0]["param_groups"][0]["weight_decay"] == 0.3
+    assert seen["clip"] == 0.2
+    same = go_on(finished, tmp_path / "b", "training.weight_decay=0.3", "training.grad_clip_val=0.2")
+    assert not all(torch.equal(value, same["state_dict"][name]) for name, value in content["state_dict"].items())
+    assert_equal(content["current_model_state"], same["current_model_state"])
+
+
+def test_a_run_without_averaging_goes_on_with_what_was_trained(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start: dict[str, torch.Tensor] = {}
+    begin = PriorModule.on_train_start
+
+    def recorded(self: PriorModule) -> None:
+        begin(self)
+        start.update({name: value.clone() for name, value in self.state_dict().items()})
+
+    monkeypatch.setattr(PriorModule, "on_train_start", recorded)
+    content = go_on(finished, tmp_path, "training.ema_decay=0")
+    assert_equal(dict(start), dict(read(finished / "last.ckpt")["current_model_state"]))
+    assert "current_model_state" not in content
+
+
+def test_a_changed_patience_counts(tmp_path: Path) -> None:
+    options = ["training.learning_rate=0.5", "training.max_epochs=12", QUIET]
+    run("gaussian_prior", tmp_path, *options, "training.patience=1")
+    last = tmp_path / "ckpt" / "last.ckpt"
+    stopped = read(last)["epoch"]
+    assert stopped < 8
+    run("gaussian_prior", tmp_path, *options, "training.patience=1", resume=last)
+    assert read(last)["epoch"] == stopped
+    run("gaussian_prior", tmp_path, *options, "training.patience=3", resume=last)
+    assert read(last)["epoch"] >= stopped + 2
+
+
+def test_what_cannot_be_gone_on_with_is_refused(finished: Path, tmp_path: Path) -> None:
+    refused = {
+        "training.max_epochs=1": r"has 2 epochs behind it, training\.max_epochs=1 is fewer",
+        "seed=3": "seed=0 there, 3 here",
+        "data.num_poses=500": "its data differs",
+    }
+    for number, (option, message) in enumerate(refused.items()):
+        with pytest.raises(UserError, match=message) as caught:
+            go_on(finished, tmp_path / str(number), option)
+        assert "\n" not in str(caught.value)
+        assert "to go on" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda c: c.pop("optimizer_states"),
+        lambda c: c.pop("loops"),
+        lambda c: c.pop("callbacks"),
+        lambda c: c["loops"].pop("fit_loop"),
+        lambda c: c["loops"]["fit_loop"].update({"epoch_progress": 3}),
+        lambda c: c["loops"]["fit_loop"].update({"epoch_loop.batch_progress": {"a": 1}}),
+        lambda c: c.update(optimizer_states=[]),
+        lambda c: c["optimizer_states"][0].pop("state"),
+        lambda c: c.update(lr_schedulers=[]),
+        lambda c: c.update(lr_schedulers=[7]),
+        lambda c: c.update(global_step="three"),
+        lambda c: c["prior"].pop("data_fingerprint"),
+        lambda c: c["prior"].update(experiment=None),
+        lambda c: c["prior"]["experiment"].pop("training"),
+        lambda c: c["state_dict"].popitem(),
+        lambda c: c.update(averaging_state={}),
+        lambda c: c["callbacks"].update({key: {} for key in c["callbacks"]}),
+    ],
+)
+def test_a_checkpoint_with_missing_parts_is_one_line(damage: Callable[[dict[str, Any]], Any], finished: Path, tmp_path: Path) -> None:
+    content = read(finished / "last.ckpt")
+    damage(content)
+    torch.save(content, tmp_path / "broken.ckpt")
+    options = ["training.ema_decay=0.9", QUIET, "training.max_epochs=2"]  # nothing left to do, so that all has to be read
+    with pytest.raises(UserError, match=r"--resume .*broken\.ckpt") as caught:
+        run("gaussian_prior", tmp_path, *options, "training.max_epochs=3", resume=tmp_path / "broken.ckpt")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_copied_folder_knows_its_best(finished: Path, tmp_path: Path) -> None:
+    score = next(v for k, v in read(finished / "best.ckpt")["callbacks"].items() if k.startswith("ModelCheckpoint"))["best_model_score"]
+    before = (finished / "best.ckpt").read_bytes()
+    go_on(finished, tmp_path / "worse", "training.learning_rate=10.0", "training.patience=1")
+    assert (tmp_path / "worse" / "ckpt" / "best.ckpt").read_bytes() == before
+    elsewhere = run(
+        "gaussian_prior", tmp_path / "b", "training.ema_decay=0.9", QUIET, "training.max_epochs=4", "training.learning_rate=10.0",
+        resume=finished / "last.ckpt",
+    )  # fmt: skip
+    assert elsewhere == tmp_path / "b" / "ckpt" / "best.ckpt"
+    assert elsewhere.read_bytes() == before
+    state = next(v for k, v in read(elsewhere.with_name("last.ckpt"))["callbacks"].items() if k.startswith("ModelCheckpoint"))
+    assert torch.equal(state["best_model_score"], score)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(finished / "last.ckpt", alone)
+    best = run("gaussian_prior", tmp_path / "c", "training.ema_decay=0.9", QUIET, "training.max_epochs=3", resume=alone / "last.ckpt")
+    assert best.is_file()
+
+
+def test_a_short_run_keeps_the_best_of_an_earlier_one(finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(finished, tmp_path / "ckpt")
+    before = (finished / "best.ckpt").read_bytes()
+    run("gaussian_prior", tmp_path, "trainer.fast_dev_run=true", QUIET)
+    assert (tmp_path / "ckpt" / "best.ckpt").read_bytes() == before
+    assert "fast_dev_run: nothing is saved" in caplog.text
+    run("gaussian_prior", tmp_path, "training.max_epochs=1", QUIET)
+    (kept,) = (tmp_path / "ckpt" / "earlier").glob("*/best.ckpt")
+    assert kept.read_bytes() == before
+    assert str(kept.parent) in caplog.text
+
+
+@pytest.mark.parametrize("option", ["trainer.max_steps=3", "trainer.limit_val_batches=0", "trainer.check_val_every_n_epoch=5"])
+def test_without_a_validation_the_last_is_kept(option: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = run("gaussian_prior", tmp_path, option, QUIET)
+    assert path == tmp_path / "ckpt" / "last.ckpt"
+    load_prior(path)
+    assert "no validation has run" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("trainer.precision=bf16-true", r"trainer\.precision=bf16-true: .*allowed: 32-true"),
+        ("trainer.precision=8", r"trainer\.precision=8: "),
+        ("trainer.accelerator=tpu", "trainer.*torch_xla"),
+        ("trainer.accelerator=abacus", "trainer.*abacus"),
+        ("trainer.strategy=magic", "trainer.*magic"),
+        ("trainer.devices=-7", "trainer"),
+        ("trainer.max_epochs=3", "trainer.*max_epochs"),
+        ("trainer.val_check_interval=700", "trainer.*val_check_interval"),
+        ("trainer.limit_train_batches=-3", "trainer.*limit_train_batches"),
+    ],
+)
+def test_what_lightning_refuses_is_one_line(option: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        run("gaussian_prior", tmp_path, option, QUIET)
+    assert "\n" not in str(caught.value)
+
+
+def test_advice_about_a_loss_that_is_not_finite_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = PriorModule.training_step
+
+    def from_step(number: int) -> None:
+        def spoilt(self: PriorModule, batch: Any, batch_idx: int) -> torch.Tensor:
+            if self.global_step == number:
+                with torch.no_grad():
+                    next(self.parameters()).fill_(float("nan"))
+            return step(self, batch, batch_idx)
+
+        monkeypatch.setattr(PriorModule, "training_step", spoilt)
+
+    from_step(0)
+    with pytest.raises(UserError, match=r"at step 0: lower training\.learning_rate or training\.grad_clip_val$"):
+        run("gaussian_prior", tmp_path / "a", QUIET)
+    from_step(7)
+    with pytest.raises(UserError, match=r"at step 7: .*; to go on: python train\.py --config gaussian_prior .* --resume (\S+)$") as caught:
+        run("gaussian_prior", tmp_path / "b", QUIET)
+    last = Path(str(caught.value).split()[-1])
+    assert read(last)["global_step"] == STEPS
+    monkeypatch.setattr(PriorModule, "training_step", step)
+    run("gaussian_prior", tmp_path / "b", QUIET, "training.learning_rate=1e-4", resume=last)
+
+
+def test_weights_that_are_not_finite_do_not_replace_good_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = LastCheckpoint.on_train_batch_end
+
+    def spoilt(self: LastCheckpoint, trainer: Any, module: PriorModule, *given: Any) -> None:
+        if trainer.global_step == 3:
+            with torch.no_grad():
+                next(module.parameters()).fill_(float("nan"))
+        end(self, trainer, module, *given)
+
+    monkeypatch.setattr(LastCheckpoint, "on_train_batch_end", spoilt)
+    with pytest.raises(UserError, match="at step 3"):
+        run("gaussian_prior", tmp_path, QUIET, EACH_STEP)
+    assert read(tmp_path / "ckpt" / "last.ckpt")["global_step"] == 2
+
+
+def test_an_interrupt_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = PriorModule.training_step
+
+    def interrupted(self: PriorModule, batch: Any, batch_idx: int) -> torch.Tensor:
+        if self.global_step == 7:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(PriorModule, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=r"^to go on: python train\.py --config \S+ --override .* --resume (\S+)$"):
+        run("gaussian_prior", tmp_path, QUIET)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = 0
+
+    class Full(fitting.WholeCheckpoints):
+        def save_checkpoint(self, *given: Any, **options: Any) -> None:
+            nonlocal written
+            written += 1
+            if written == 4:
+                with written_aside(Path(given[1])):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().save_checkpoint(*given, **options)
+
+    monkeypatch.setattr("train.WholeCheckpoints", Full)
+    with pytest.raises(
+        UserError, match=r"best\.ckpt: cannot be written \(No space left on device\).*--resume|last\.ckpt: cannot be written"
+    ):
+        run("gaussian_prior", tmp_path, QUIET)
+    for name in ("best", "last"):
+        load_prior(tmp_path / "ckpt" / f"{name}.ckpt")
+    assert not list((tmp_path / "ckpt").glob(".writing-*"))
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = PriorModule.on_train_start
+    refusals: list[str] = []
+
+    def meanwhile(self: PriorModule) -> None:
+        started(self)
+        monkeypatch.setattr(PriorModule, "on_train_start", started)
+        with pytest.raises(UserError, match="another run writes its checkpoints there") as caught:
+            run("gaussian_prior", tmp_path, QUIET)
+        refusals.append(str(caught.value))
+
+    monkeypatch.setattr(PriorModule, "on_train_start", meanwhile)
+    run("gaussian_prior", tmp_path, QUIET)
+    assert len(refusals) == 1
