@@ -1,0 +1,130 @@
+"""Draws from priors times likelihoods, against closed forms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from prior_cases import make_poses
+from torch import Tensor
+
+from pose_priors.priors.gaussian import GaussianConfig
+from pose_priors.priors.mixture import MixtureConfig
+from pose_priors.priors.posterior import draw_posterior
+
+JOINTS = (16, 18)
+STD = 0.15
+NUM = 4000
+
+
+def _linear(matrix: Tensor, seen: Tensor, std: float) -> Callable[[Tensor], Tensor]:
+    """The likelihood of observations seen = A x + noise: A (K, D), seen (O, K)."""
+
+    def log_likelihood(poses: Tensor) -> Tensor:
+        assert poses.shape[1:] == (len(seen), 55, 3)
+        x = poses[:, :, list(JOINTS)].flatten(2)
+        return -(x @ matrix.to(x).T - seen.to(x)).square().sum(-1) / (2 * std**2)
+
+    return log_likelihood
+
+
+def _observations(matrix: Tensor, num: int = 2) -> Tensor:
+    x = make_poses(num, seed=9)[:, list(JOINTS)].flatten(1).double()
+    noise = torch.randn(num, len(matrix), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return x @ matrix.T + STD * noise
+
+
+def _check(drawn: Tensor, mean: Tensor, covariance: Tensor, scale: Tensor) -> None:
+    """The mean within 2 % of the prior's spread and what chance allows, the covariance within 10 %."""
+    found = drawn.double()
+    error = (found.mean(0) - mean).norm() / scale
+    assert error < 0.02 + 3 * (covariance.trace() / len(found)).sqrt() / scale * 0.5
+    assert torch.linalg.matrix_norm(torch.cov(found.T) - covariance) < 0.1 * torch.linalg.matrix_norm(covariance)
+
+
+MATRICES = {
+    "all": torch.eye(6, dtype=torch.float64),
+    "two sums": torch.tensor([[1.0, 0, 0, 1, 0, 0], [0, 1, -1, 0, 0, 2]], dtype=torch.float64),
+}
+
+
+@pytest.mark.parametrize("seen", MATRICES)
+def test_of_a_gaussian(seen: str) -> None:
+    matrix = MATRICES[seen]
+    prior = GaussianConfig(kind="gaussian", covariance="full").build(JOINTS)
+    prior.start(make_poses(600))
+    prior.eval().requires_grad_(False)
+    centre = prior.centre.double()
+    precision = prior._root()[0].double() / prior.scale.double()
+    precision = precision.T @ precision
+    observed = _observations(matrix)
+    drawn = draw_posterior(prior, _linear(matrix, observed, STD), len(observed), NUM, torch.Generator().manual_seed(0))
+    assert drawn.shape == (NUM, len(observed), 55, 3)
+    covariance = torch.linalg.inv(precision + matrix.T @ matrix / STD**2)
+    scale = torch.linalg.inv(precision).trace().sqrt()
+    for number, of_one in enumerate(observed):
+        mean = covariance @ (precision @ centre + matrix.T @ of_one / STD**2)
+        _check(drawn[:, number, list(JOINTS)].flatten(1), mean, covariance, scale)
+
+
+@pytest.mark.parametrize("seen", MATRICES)
+def test_of_a_mixture(seen: str) -> None:
+    matrix = MATRICES[seen]
+    prior = MixtureConfig(kind="mixture", num_components=[4], widths=[0.6, 1.0], covariance_floors=[1e-3]).build(JOINTS)
+    prior.start(make_poses(300))
+    prior.eval().requires_grad_(False)
+    kernels = prior.kernels
+    observed = _observations(matrix)
+    drawn = prior.posterior(_linear(matrix, observed, STD), len(observed), NUM, torch.Generator().manual_seed(0))
+    weights, means, covariances = [], [], []
+    for share, width in zip(kernels.log_share.softmax(-1)[0], kernels.widths, strict=True):
+        of_group = kernels.mean[kernels.group[0]]
+        means.append(of_group + math.sqrt(1 - width**2) * (kernels.centres - of_group))
+        covariances.append(width**2 * (kernels.root @ kernels.root.mT)[kernels.group[0]])
+        weights.append(share.expand(len(of_group)) / len(of_group))
+    weight, mean, covariance = (torch.cat(value).double() for value in (weights, means, covariances))
+    overall = weight @ mean
+    scale = (torch.einsum("n,nxx->", weight, covariance) + weight @ (mean - overall).square().sum(-1)).sqrt()
+    noise = STD**2 * torch.eye(len(matrix), dtype=torch.float64)
+    predicted = matrix @ covariance @ matrix.T + noise
+    gain = covariance @ matrix.T @ torch.linalg.inv(predicted)
+    within = covariance - gain @ matrix @ covariance
+    for number, of_one in enumerate(observed):
+        evidence = torch.distributions.MultivariateNormal(mean @ matrix.T, predicted).log_prob(of_one)
+        share = torch.softmax(evidence + weight.log(), -1)
+        of_kernels = mean + torch.einsum("nxk,nk->nx", gain, of_one - mean @ matrix.T)
+        average = share @ of_kernels
+        spread = of_kernels - average
+        expected = torch.einsum("n,nxy->xy", share, within + spread[:, :, None] * spread[:, None])
+        _check(drawn[:, number, list(JOINTS)].flatten(1), average, expected, scale)
+
+
+def test_without_a_likelihood_it_is_the_prior() -> None:
+    prior = MixtureConfig(kind="mixture", num_components=[2], widths=[0.7, 1.0]).build(JOINTS)
+    prior.start(make_poses(200))
+    prior.eval().requires_grad_(False)
+    drawn = prior.posterior(lambda poses: poses[..., 0, 0] * 0, 1, 2000, torch.Generator().manual_seed(0))[:, 0]
+    sampled = prior.sample(2000, torch.Generator().manual_seed(1))
+    for learnt in JOINTS:
+        torch.testing.assert_close(drawn[:, learnt].mean(0), sampled[:, learnt].mean(0), atol=0.05, rtol=0)
+        torch.testing.assert_close(drawn[:, learnt].std(0), sampled[:, learnt].std(0), atol=0.05, rtol=0)
+
+
+def test_few_samples_of_many_observations_are_canonical_and_repeatable() -> None:
+    prior = MixtureConfig(kind="mixture", num_components=[2], widths=[0.7, 1.0]).build(JOINTS)
+    prior.start(make_poses(200))
+    prior.eval().requires_grad_(False)
+    observed = _observations(MATRICES["all"], 4)
+    state = torch.get_rng_state()
+    one, again, other = (
+        prior.posterior(_linear(MATRICES["all"], observed, STD), 4, 3, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+    assert one.shape == (3, 4, 55, 3)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert one.norm(dim=-1).max() <= math.pi + 1e-5
+    error = (one[:, :, list(JOINTS)].flatten(2).mean(0) - observed.float()).norm(dim=-1)
+    assert (error < 6 * STD).all()
