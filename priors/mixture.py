@@ -23,6 +23,8 @@ from pose_priors.priors.posterior import LogLikelihood, draw_posterior
 
 # Poses that are scored at once; each keeps a megabyte for its gradient.
 _CHUNK = 256
+# Poses that are drawn at once.
+_NUM_DRAWN = 2048
 # Draws with a rotation beyond pi are drawn again so many times; what is left then is folded back.
 _MAX_ROUNDS = 20
 
@@ -86,10 +88,10 @@ class Mixture(DensityPrior):
 
     def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
         """`-log_prob`, or that of poses to which noise of so many radians about each axis was added: (*batch, 55, 3) -> (*batch,)."""
-        if noise == 0:
-            return -self.log_prob(pose)
-        variance = torch.full((3 * self.num_joints,), noise**2, dtype=torch.float64)
-        return -self._log_prob(pose, self._everything(variance))
+        if not 0 <= noise < math.inf:
+            raise ValueError(f"noise is a standard deviation in radians, at least 0; got {noise}")
+        variance = torch.full((3 * self.num_joints,), noise**2, dtype=torch.float64, device=self.joint_index.device)
+        return -self._log_prob(pose, self._everything(variance if noise else None))
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         if not self.training:
@@ -115,7 +117,7 @@ class Mixture(DensityPrior):
         """The pose whitened by the cell that explains it best, and back."""
         rotvec = self.select(pose)
         flat, observation = rotvec.flatten(1), self._everything()
-        cell = self.kernels.log_cells(flat, observation).argmax(-1)
+        cell = torch.cat([self.kernels.log_cells(chunk, observation).argmax(-1) for chunk in flat.split(_CHUNK)])
         whitening, mean = observation.whitening[cell], observation.mean[cell]
         white = torch.einsum("nab,nb->na", whitening, flat - mean)
         back = torch.linalg.solve_triangular(whitening, white.unsqueeze(-1), upper=False).squeeze(-1) + mean
@@ -177,17 +179,20 @@ class Mixture(DensityPrior):
                 what was not seen.
         Returns:
             (*batch, 55, 3), the chordal mean of rotations; joints that the prior does not know as they were seen.
+        Raises:
+            ValueError: if a `std` is negative or no number.
         """
         rows = pose.reshape(-1, *pose.shape[-2:])
         std = torch.as_tensor(std, dtype=torch.float64, device=pose.device)
+        if not (std >= 0).all():
+            raise ValueError("std holds standard deviations in radians, at least 0")
         of_joints = (std.unsqueeze(-1) if std.dim() == 1 else std).expand(pose.shape).reshape(rows.shape)
         flat = self.select(rows).flatten(1)
         result = rows.clone()
         for noise, at in _by_pattern(of_joints[:, self.joint_index].flatten(1)):
             columns = noise.isfinite().nonzero().squeeze(-1)
-            observation = self.kernels.observation(columns, noise[columns].square())
-            mean = [self._mean(chunk, observation) for chunk in flat[at][:, columns].split(_CHUNK)]
-            result = result.index_put((at[:, None], self.joint_index), torch.cat(mean).to(result))
+            mean = self._mean(flat[at][:, columns], self.kernels.observation(columns, noise[columns].square()))
+            result = result.index_put((at[:, None], self.joint_index), mean.to(result))
         return result.view(pose.shape)
 
     def posterior(
@@ -225,14 +230,18 @@ class Mixture(DensityPrior):
 
     def _mean(self, seen: Tensor, observation: Observation) -> Tensor:
         """The chordal mean of rotations given what is observed of them: (B, V) -> (B, J, 3)."""
-        log_share, means = self.kernels.posterior_means(seen, observation)
-        matrices = roma.rotvec_to_rotmat(means.unflatten(-1, (-1, 3)))
-        rotvec: Tensor = roma.rotmat_to_rotvec(roma.special_procrustes(torch.einsum("bc,bcjxy->bjxy", log_share.exp(), matrices)))
+        means = []
+        for chunk in seen.split(_CHUNK):
+            log_share, of_cells = self.kernels.posterior_means(chunk, observation)
+            matrices = roma.rotvec_to_rotmat(of_cells.unflatten(-1, (-1, 3)))
+            means.append(torch.einsum("bc,bcjxy->bjxy", log_share.exp(), matrices))
+        rotvec: Tensor = roma.rotmat_to_rotvec(roma.special_procrustes(torch.cat(means)))
         return rotvec
 
     def _draw(self, seen: Tensor, observation: Observation, generator: torch.Generator | None) -> Tensor:
         """Draws rotation vectors given what is observed of them: (B, V) -> (B, J, 3)."""
-        drawn = self.kernels.draw(seen, observation, generator).unflatten(-1, (-1, 3))
+        parts = [self.kernels.draw(rows, observation, generator) for rows in seen.split(_NUM_DRAWN)]
+        drawn = torch.cat(parts).unflatten(-1, (-1, 3))
         for _ in range(_MAX_ROUNDS):
             beyond = (torch.linalg.vector_norm(drawn, dim=-1) > math.pi).any(-1)
             if not beyond.any():

@@ -111,7 +111,9 @@ class KernelMixture(nn.Module):
     def draw(self, x: Tensor, observation: Observation, generator: torch.Generator | None) -> Tensor:
         """Draws all of x given what is observed without noise: (B, V) -> (B, D)."""
         centred = x - self.shift[observation.columns]
-        chosen = torch.multinomial(self.log_cells(x, observation).softmax(-1), 1, generator=generator).squeeze(-1)
+        # what is not observed at all is the same for all rows
+        share = self.log_cells(x if x.shape[1] else x[:1], observation).softmax(-1).expand(len(x), -1)
+        chosen = torch.multinomial(share, 1, generator=generator).squeeze(-1)
         noise = torch.randn(len(x), self.centres.shape[1], generator=generator, dtype=x.dtype, device=x.device)
         drawn = torch.empty_like(noise)
         for cell in chosen.unique().tolist():

@@ -251,6 +251,22 @@ def test_everything_is_finite_far_from_anything(angle: float) -> None:
         assert torch.isfinite(gradient).all()
 
 
+def test_no_poses_are_no_problem() -> None:
+    prior, none = copy.deepcopy(_prior()).float(), torch.zeros(0, 55, 3)
+    visible = torch.ones(0, 55, dtype=torch.bool)
+    assert prior.energy(none).shape == prior.energy(none, noise=0.1).shape == prior.log_prob_given(none, visible).shape == (0,)
+    assert prior.denoise(none, 0.1).shape == prior.complete(none, visible).shape == prior.sample(0).shape == (0, 55, 3)
+
+
+@pytest.mark.parametrize("std", [-0.1, math.nan])
+def test_noise_is_a_standard_deviation(std: float) -> None:
+    prior = _prior()
+    with pytest.raises(ValueError, match="radians"):
+        prior.energy(_seen(), noise=std)
+    with pytest.raises(ValueError, match="radians"):
+        prior.denoise(_seen(), std)
+
+
 def test_gradients_of_many_poses_are_those_of_few() -> None:
     prior, poses = copy.deepcopy(_prior()).float(), make_poses(600, seed=4)
     gradients = []
