@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -19,12 +19,12 @@ Precision = Callable[[Tensor], Tensor]
 """Rotation vectors (B, J, 3) -> (B, 3J, 3J), roughly the inverse covariance of a prior around them."""
 
 # Fewer particles would not tell how far a stage may go.
-_MIN_PARTICLES = 64
+_MIN_PARTICLES = 48
 # What a stage leaves of the effective number of particles.
-_EFFICIENCY = 0.5
+_EFFICIENCY = 0.4
 _MAX_STAGES = 200
 # Trajectories after each stage, and when all is seen; steps of each.
-_MOVES, _LAST_MOVES, _STEPS = 1, 12, 5
+_MOVES, _LAST_MOVES, _STEPS = 1, 10, 4
 _ACCEPTANCE = 0.8
 # Radians by which a likelihood's gradient is differenced for its curvature.
 _DIFFERENCE = 3e-3
@@ -46,7 +46,7 @@ def draw_posterior(
 ) -> Tensor:
     """Draws from p(pose) exp(log_likelihood(pose)) for many observations at once.
 
-    Draws of the prior meet the likelihood by and by, as fast as half of them survives each step, and move by preconditioned Hamiltonian
+    Draws of the prior meet the likelihood by and by, as fast as enough of them survive each step, and move by preconditioned Hamiltonian
     dynamics in between (Del Moral, Doucet and Jasra, "Sequential Monte Carlo samplers", JRSS B 68, 2006; Neal, "MCMC using Hamiltonian
     dynamics", 2011). They are right as far as the prior draws what it scores: a density whose `energy` is `-log_prob`.
 
@@ -61,24 +61,47 @@ def draw_posterior(
     blocks = math.ceil(_MIN_PARTICLES / num_samples)
     target = _Target(prior, log_likelihood, num_samples)
     drawn = prior.select(prior.sample(blocks * num_samples * num_observations, generator)).flatten(1)
-    at = drawn.view(blocks * num_samples, num_observations, -1)
     around = precision or _global_precision(prior, generator)
-    beta = torch.zeros_like(at[0, :, 0])
+    particles = target.at(drawn.view(blocks * num_samples, num_observations, -1))
+    beta = torch.zeros_like(particles.place[0, :, 0])
     step = torch.full_like(beta, 0.5)
-    seen = target.log_likelihood(at)
     for _ in range(_MAX_STAGES):
-        after = _next_temperature(beta, seen)
-        at = _resampled(at, (after - beta) * seen, generator)
+        after = _next_temperature(beta, particles.log_likelihood)
+        particles = _resampled(particles, (after - beta) * particles.log_likelihood, generator)
         beta = after
         is_last = bool((beta == 1).all())
-        whitening = _whitening(target, at, beta, around)
+        whitening = _whitening(target, particles, beta, around)
         for _ in range(_LAST_MOVES if is_last else _MOVES):
-            at, step = _moved(target, at, beta, whitening, step, generator)
+            particles, step = _moved(target, particles, beta, whitening, step, generator)
         if is_last:
             break
-        seen = target.log_likelihood(at)
-    at = at[::blocks]  # those that come of one ancestor stand side by side
-    return prior.expand(canonicalize(at.unflatten(-1, (-1, 3))))
+    place = particles.place[::blocks]  # those that come of one ancestor stand side by side
+    return prior.expand(canonicalize(place.unflatten(-1, (-1, 3))))
+
+
+@dataclass(frozen=True)
+class _Particles:
+    """Rotation vectors (P, O, 3J), and there, in nats, (P, O), with gradients (P, O, 3J): the prior and the likelihood. Minus infinity
+    where there is none."""
+
+    place: Tensor
+    log_prior: Tensor
+    prior_gradient: Tensor
+    log_likelihood: Tensor
+    likelihood_gradient: Tensor
+
+    def value(self, beta: Tensor) -> Tensor:
+        """(P, O), with a share `beta` (O,) of the likelihood."""
+        return self.log_prior + torch.where(beta > 0, beta * self.log_likelihood, torch.zeros_like(self.log_likelihood))
+
+    def gradient(self, beta: Tensor) -> Tensor:
+        return self.prior_gradient + beta.unsqueeze(-1) * self.likelihood_gradient
+
+    def mapped(self, function: Callable[..., Tensor], other: _Particles | None = None) -> _Particles:
+        """The same function of each field, and of that of other particles if there are any."""
+        names = [field.name for field in fields(self)]
+        others = [(getattr(other, name),) if other else () for name in names]
+        return _Particles(*[function(getattr(self, name), *extra) for name, extra in zip(names, others, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -89,30 +112,22 @@ class _Target:
     of_poses: LogLikelihood
     num_samples: int
 
-    def log_likelihood(self, at: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([self.of_poses(self._poses(block)).to(at) for block in at.split(self.num_samples)])
-
-    def likelihood_gradient(self, at: Tensor) -> Tensor:
-        return torch.cat([_gradient(lambda x: self.of_poses(self._poses(x)).to(x), block)[1] for block in at.split(self.num_samples)])
-
-    def value_and_gradient(self, at: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-densities (P, O) up to a constant, minus infinity where there is none, and gradients (P, O, 3J)."""
-
-        def prior(x: Tensor) -> Tensor:
+    def at(self, place: Tensor) -> _Particles:
+        def log_prior(x: Tensor) -> Tensor:
             # the density over rotation vectors, not rotations
             volume = log_abs_det_exp(x.unflatten(-1, (-1, 3))).sum(-1)
             return volume - self.prior.energy(self._poses(x))
 
-        def likelihood(x: Tensor) -> Tensor:
-            return beta * self.of_poses(self._poses(x)).to(x)
-
         # only the likelihood cares how many it is given at once
-        of_prior = [_gradient(prior, rows) for rows in at.flatten(0, 1).split(_CHUNK)]
-        value, gradient = (torch.cat(part).unflatten(0, at.shape[:2]) for part in zip(*of_prior, strict=True))
-        of_blocks = [_gradient(likelihood, block) for block in at.split(self.num_samples)]
-        values, gradients = (torch.cat(part) for part in zip(*of_blocks, strict=True))
-        return (value + values).nan_to_num(nan=-math.inf, posinf=-math.inf), (gradient + gradients).nan_to_num(0.0, 0.0, 0.0)
+        of_prior = [_gradient(log_prior, rows) for rows in place.flatten(0, 1).split(_CHUNK)]
+        prior, slope = (torch.cat(part).unflatten(0, place.shape[:2]) for part in zip(*of_prior, strict=True))
+        return _Particles(place, prior, slope, *self.likelihood_at(place))
+
+    def likelihood_at(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Nats (P, O) and gradients (P, O, 3J)."""
+        blocks = [_gradient(lambda x: self.of_poses(self._poses(x)).to(x), block) for block in place.split(self.num_samples)]
+        values, gradients = (torch.cat(part) for part in zip(*blocks, strict=True))
+        return values, gradients
 
     def _poses(self, at: Tensor) -> Tensor:
         return self.prior.expand(at.unflatten(-1, (-1, 3)))
@@ -123,7 +138,7 @@ def _gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor,
         point = at.detach().requires_grad_()
         value = function(point)
         (gradient,) = torch.autograd.grad(value.sum(), point)
-    return value.detach(), gradient
+    return value.detach().nan_to_num(nan=-math.inf, posinf=-math.inf), gradient.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _next_temperature(beta: Tensor, seen: Tensor) -> Tensor:
@@ -138,23 +153,23 @@ def _next_temperature(beta: Tensor, seen: Tensor) -> Tensor:
     return low
 
 
-def _resampled(at: Tensor, log_weight: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Particles (P, O, D) in proportion to their weights (P, O), at even places of the sum of weights (Kitagawa, JCGS 5, 1996)."""
-    num = len(at)
-    places = (torch.arange(num, device=at.device, dtype=torch.float64)[:, None] + _uniform(at[:1, :, 0], generator).double()) / num
+def _resampled(particles: _Particles, log_weight: Tensor, generator: torch.Generator | None) -> _Particles:
+    """Particles in proportion to their weights (P, O), at even places of the sum of weights (Kitagawa, JCGS 5, 1996)."""
+    num = len(log_weight)
+    even = torch.arange(num, device=log_weight.device, dtype=torch.float64)[:, None]
+    places = (even + _uniform(log_weight[:1], generator).double()) / num
     ends = log_weight.double().softmax(0).cumsum(0)
     chosen = torch.searchsorted(ends.T.contiguous(), places.T.contiguous()).T.clamp_max(num - 1)
-    return at.gather(0, chosen.unsqueeze(-1).expand_as(at))
+    return particles.mapped(lambda value: _taken(value, chosen))
 
 
-def _whitening(target: _Target, at: Tensor, beta: Tensor, around: Precision) -> Tensor:
+def _whitening(target: _Target, particles: _Particles, beta: Tensor, around: Precision) -> Tensor:
     """(O, D, D): what turns standard normal numbers into steps as wide as the posterior, around the most likely particle of each."""
-    best = _most_likely(target, at, beta)
+    best = _taken(particles.place, particles.value(beta).argmax(0, keepdim=True))[0]
     size = best.shape[-1]
     offsets = _DIFFERENCE * torch.cat([torch.eye(size), -torch.eye(size)]).to(best)
-    num = target.num_samples
-    padded = torch.cat([offsets, offsets.new_zeros(-len(offsets) % num, size)])
-    gradients = target.likelihood_gradient(best + padded[:, None])[: 2 * size].double()
+    padded = torch.cat([offsets, offsets.new_zeros(-len(offsets) % target.num_samples, size)])
+    gradients = target.likelihood_at(best + padded[:, None])[1][: 2 * size].double()
     curvature = -(gradients[:size] - gradients[size:]).movedim(1, 0) / (2 * _DIFFERENCE)
     values, vectors = torch.linalg.eigh((curvature + curvature.mT) / 2)
     curvature = (vectors * values.clamp_min(0).unsqueeze(-2)) @ vectors.mT
@@ -162,40 +177,34 @@ def _whitening(target: _Target, at: Tensor, beta: Tensor, around: Precision) -> 
     root = torch.linalg.cholesky(whole)
     eye = torch.eye(size, dtype=root.dtype, device=root.device).expand_as(root)
     whitening: Tensor = torch.linalg.solve_triangular(root, eye, upper=False)
-    return whitening.mT.to(at)
-
-
-def _most_likely(target: _Target, at: Tensor, beta: Tensor) -> Tensor:
-    """(O, D)"""
-    values, _ = target.value_and_gradient(at, beta)
-    return at.gather(0, values.argmax(0)[None, :, None].expand(1, -1, at.shape[-1]))[0]
+    return whitening.to(best)
 
 
 def _moved(
-    target: _Target, at: Tensor, beta: Tensor, whitening: Tensor, step: Tensor, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
+    target: _Target, start: _Particles, beta: Tensor, whitening: Tensor, step: Tensor, generator: torch.Generator | None
+) -> tuple[_Particles, Tensor]:
     """Particles after one trajectory each, and the steps (O,) that suit the next."""
-
-    def to_steps(gradient: Tensor) -> Tensor:
-        return torch.einsum("oab,poa->pob", whitening, gradient)
-
-    momentum = torch.randn(at.shape, generator=generator, dtype=at.dtype, device=at.device)
+    momentum = torch.randn(start.place.shape, generator=generator, dtype=step.dtype, device=step.device)
     # of random length, so that no direction comes round to where it was
-    length = (step * (0.7 + 0.6 * _uniform(at[..., 0], generator))).unsqueeze(-1)
-    value, gradient = target.value_and_gradient(at, beta)
-    before = value - momentum.square().sum(-1) / 2
-    place, after, is_inside = at, value, torch.ones_like(value, dtype=torch.bool)
+    length = (step * (0.7 + 0.6 * _uniform(start.log_prior, generator))).unsqueeze(-1)
+    before = start.value(beta) - momentum.square().sum(-1) / 2
+    at, is_inside = start, torch.ones_like(before, dtype=torch.bool)
     for _ in range(_STEPS):
-        momentum = momentum + 0.5 * length * to_steps(gradient)
-        place = place + torch.einsum("oab,pob->poa", whitening, length * momentum)
+        momentum = momentum + 0.5 * length * torch.einsum("oab,pob->poa", whitening, at.gradient(beta))
+        place = at.place + torch.einsum("oba,pob->poa", whitening, length * momentum)
         is_inside &= (torch.linalg.vector_norm(place.unflatten(-1, (-1, 3)), dim=-1) < _MAX_ANGLE).all(-1)
-        place = torch.where(is_inside.unsqueeze(-1), place, at)
-        after, gradient = target.value_and_gradient(place, beta)
-        momentum = momentum + 0.5 * length * to_steps(gradient)
-    gain = (after - momentum.square().sum(-1) / 2 - before).nan_to_num(nan=-math.inf)
+        at = target.at(torch.where(is_inside.unsqueeze(-1), place, start.place))
+        momentum = momentum + 0.5 * length * torch.einsum("oab,pob->poa", whitening, at.gradient(beta))
+    gain = (at.value(beta) - momentum.square().sum(-1) / 2 - before).nan_to_num(nan=-math.inf)
     accepted = is_inside & (_uniform(gain, generator).log() < gain)
     rate = (gain.clamp_max(0).exp() * is_inside).mean(0)
-    return torch.where(accepted.unsqueeze(-1), place, at), (step * (rate - _ACCEPTANCE).exp()).clamp(1e-3, 1.5)
+    moved = at.mapped(lambda after, value: torch.where(accepted if value.dim() == 2 else accepted.unsqueeze(-1), after, value), start)
+    return moved, (step * (rate - _ACCEPTANCE).exp()).clamp(1e-3, 1.5)
+
+
+def _taken(values: Tensor, chosen: Tensor) -> Tensor:
+    """(P, O, ...) -> (Q, O, ...), rows (Q, O) of each observation's own."""
+    return values.gather(0, chosen if values.dim() == 2 else chosen.unsqueeze(-1).expand(*chosen.shape, values.shape[-1]))
 
 
 def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -88,7 +88,7 @@ class KernelMixture(nn.Module):
             logits = observation.logits(centred, cell)
             if is_excluded is not None and self._spread(cell):
                 logits = logits.masked_fill(is_excluded[:, self._rows(cell)], -math.inf)
-            densities.append(torch.logsumexp(logits, -1))
+            densities.append(_log_sum(logits))
         return self._weighted(densities)
 
     def log_parts(self, x: Tensor, observation: Observation) -> Tensor:
@@ -199,3 +199,11 @@ class KernelMixture(nn.Module):
     def _apply(self, function: Any, recurse: bool = True) -> Any:
         self._forget()
         return super()._apply(function, recurse)  # type: ignore[no-untyped-call]
+
+
+def _log_sum(logits: Tensor) -> Tensor:
+    """`torch.logsumexp` over the last dimension, but for the gradient it keeps the exponentials, which are most of what a pose costs."""
+    if logits.shape[-1] == 1:
+        return logits.squeeze(-1)
+    peak = logits.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
+    return peak.squeeze(-1) + (logits - peak).exp().sum(-1).log()
