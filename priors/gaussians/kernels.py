@@ -83,13 +83,15 @@ class KernelMixture(nn.Module):
             (B, C).
         """
         centred = x - self.shift[observation.columns]
-        densities = []
-        for cell in range(observation.num_cells):
+        kernels, gaussians = ([cell for cell in range(observation.num_cells) if (self._spread(cell) > 0) is many] for many in (True, False))
+        densities = [observation.gaussians(centred, torch.tensor(gaussians, dtype=torch.long, device=x.device))]
+        for cell in kernels:
             logits = observation.logits(centred, cell)
-            if is_excluded is not None and self._spread(cell):
+            if is_excluded is not None:
                 logits = logits.masked_fill(is_excluded[:, self._rows(cell)], -math.inf)
-            densities.append(_log_sum(logits))
-        return self._weighted(densities)
+            densities.append(_log_sum(logits).unsqueeze(-1))
+        order = torch.tensor([*gaussians, *kernels], device=x.device).argsort()
+        return self._weighted(torch.cat(densities, -1)[:, order])
 
     def log_parts(self, x: Tensor, observation: Observation) -> Tensor:
         """Log-densities of what is observed of x, (B, V), under each clustering at each width alone: (B, M, W)."""
@@ -105,7 +107,7 @@ class KernelMixture(nn.Module):
             densities.append(torch.logsumexp(logits, -1))
             place = torch.softmax(logits, -1) @ self._places(cell)
             means.append(self._updated(place, centred, observation, cell))
-        return torch.log_softmax(self._weighted(densities), -1), torch.stack(means, 1) + self.shift
+        return torch.log_softmax(self._weighted(torch.stack(densities, -1)), -1), torch.stack(means, 1) + self.shift
 
     @torch.no_grad()
     def draw(self, x: Tensor, observation: Observation, generator: torch.Generator | None) -> Tensor:
@@ -166,9 +168,9 @@ class KernelMixture(nn.Module):
                 self._rows_kept.extend(group.argsort(stable=True).split((group - group.min()).bincount().tolist()))
         return self._rows_kept
 
-    def _weighted(self, densities: list[Tensor]) -> Tensor:
-        """Sums over the centres of each cell, C of (B,), as log of share times density: (B, C)."""
-        return torch.stack(densities, -1) - math.log(len(self.centres)) + self._log_share_of_cells()
+    def _weighted(self, densities: Tensor) -> Tensor:
+        """Log of sums over the centres of each cell, (B, C), as log of share times density."""
+        return densities - math.log(len(self.centres)) + self._log_share_of_cells()
 
     def _log_share_of_cells(self) -> Tensor:
         share = torch.log_softmax(self.log_share.flatten(), -1).view_as(self.log_share)
