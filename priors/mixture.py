@@ -17,6 +17,7 @@ from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, 
 from pose_priors.priors.base import DensityPrior, PriorConfigBase
 from pose_priors.priors.gaussians.kernels import KernelMixture
 from pose_priors.priors.gaussians.observation import Observation
+from pose_priors.priors.gaussians.quadratic import Quadratic
 from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
 from pose_priors.priors.networks.eager_gradient import EagerGradient
 from pose_priors.priors.posterior import LogLikelihood, draw_posterior
@@ -199,7 +200,18 @@ class Mixture(DensityPrior):
         self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draws poses given what was seen: from p(pose) exp(log_likelihood(pose)), see `priors.posterior.draw_posterior`."""
-        return draw_posterior(self, log_likelihood, num_observations, num_samples, generator, self._precision)
+        return draw_posterior(self, log_likelihood, num_observations, num_samples, generator, self._precision, self._draw_under)
+
+    def _draw_under(self, likelihood: Quadratic, num: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """(num, O, 3J) from the kernels times quadratic log-likelihoods, and the logarithms (O,) of their integrals."""
+        drawn, evidence = [], []
+        for number, top in enumerate(likelihood.top):
+            matrix, seen, variance = likelihood.rows(number)
+            rows, observation = seen.to(top).expand(num, -1), self.kernels.observation_of(matrix, variance)
+            drawn.append(self._draw(rows, observation, generator).flatten(1))
+            scale = (2 * math.pi * variance).log().sum() / 2
+            evidence.append(top + self.kernels.log_prob(rows[:1], observation)[0] + scale.to(top))
+        return torch.stack(drawn, 1), torch.stack(evidence)
 
     def _precision(self, rotvec: Tensor) -> Tensor:
         """The mean precision of the cells that explain poses: (B, J, 3) -> (B, 3J, 3J)."""

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from pose_priors.body.rotations import canonicalize, log_abs_det_exp
 from pose_priors.priors.base import Prior
+from pose_priors.priors.gaussians.quadratic import Bumps, Quadratic, curvature, fit_quadratic
 
 LogLikelihood = Callable[[Tensor], Tensor]
 """Poses (num_samples, num_observations, 55, 3) -> nats (num_samples, num_observations), each of its own pose alone; differentiable."""
 
 Precision = Callable[[Tensor], Tensor]
 """Rotation vectors (B, J, 3) -> (B, 3J, 3J), roughly the inverse covariance of a prior around them."""
+
+DrawUnder = Callable[[Quadratic, int, torch.Generator | None], tuple[Tensor, Tensor]]
+"""Draws of rotation vectors (num, O, 3J) from a prior times O quadratic log-likelihoods, and the logarithms (O,) of their integrals."""
 
 # Fewer particles would not tell how far a stage may go.
 _MIN_PARTICLES = 48
@@ -26,11 +30,14 @@ _MAX_STAGES = 200
 # Trajectories after each stage, and when all is seen; steps of each.
 _MOVES, _LAST_MOVES, _STEPS = 1, 10, 4
 _ACCEPTANCE = 0.8
-# Radians by which a likelihood's gradient is differenced for its curvature.
-_DIFFERENCE = 3e-3
+# Of a likelihood's curvature that draws begin under: what it hides beside its top is still to be found.
+_SHARE = 0.5
+# Draws of the prior from which modes of the likelihood are looked for, and the share of draws that begin at the prior all the same.
+_NUM_STARTS, _PRIOR_SHARE = 6, 0.2
+# Effective number of plausible draws of the prior from which on they need no help.
+_PLAUSIBLE = 16
 # A rotation has two vectors shorter than 2 pi, both of which are allowed: nothing happens at pi.
 _MAX_ANGLE = 2 * math.pi - 1e-3
-_NUM_FOR_COVARIANCE = 4096
 _BISECTIONS = 30
 # Poses that meet the prior at once.
 _CHUNK = 2048
@@ -43,6 +50,7 @@ def draw_posterior(
     num_samples: int,
     generator: torch.Generator | None = None,
     precision: Precision | None = None,
+    draw_under: DrawUnder | None = None,
 ) -> Tensor:
     """Draws from p(pose) exp(log_likelihood(pose)) for many observations at once.
 
@@ -55,14 +63,19 @@ def draw_posterior(
         num_observations, num_samples: at least 1.
         generator: draws; the same state gives the same poses.
         precision: of the prior around poses, that of all its samples by default.
+        draw_under: begins nearer to what was seen than draws of the prior are, where a prior can do so exactly.
     Returns:
         (num_samples, num_observations, 55, 3), canonical; joints not learnt as in the prior's samples.
     """
     blocks = math.ceil(_MIN_PARTICLES / num_samples)
-    target = _Target(prior, log_likelihood, num_samples)
     drawn = prior.select(prior.sample(blocks * num_samples * num_observations, generator)).flatten(1)
-    around = precision or _global_precision(prior, generator)
-    particles = target.at(drawn.view(blocks * num_samples, num_observations, -1))
+    around = precision or _global_precision(drawn)
+    place = drawn.view(blocks * num_samples, num_observations, -1)
+    target = _Target(prior, log_likelihood, num_samples, _flat(place))
+    if draw_under is not None:
+        start, place = _nearer(target, place, draw_under, generator)
+        target = replace(target, start=start)
+    particles = target.at(place)
     beta = torch.zeros_like(particles.place[0, :, 0])
     step = torch.full_like(beta, 0.5)
     for _ in range(_MAX_STAGES):
@@ -81,8 +94,8 @@ def draw_posterior(
 
 @dataclass(frozen=True)
 class _Particles:
-    """Rotation vectors (P, O, 3J), and there, in nats, (P, O), with gradients (P, O, 3J): the prior and the likelihood. Minus infinity
-    where there is none."""
+    """Rotation vectors (P, O, 3J), and there, in nats, (P, O), with gradients (P, O, 3J): what is begun with, the prior or that times a
+    quadratics, and what is still to be seen. Minus infinity where there is none."""
 
     place: Tensor
     log_prior: Tensor
@@ -111,6 +124,7 @@ class _Target:
     prior: Prior
     of_poses: LogLikelihood
     num_samples: int
+    start: Bumps
 
     def at(self, place: Tensor) -> _Particles:
         def log_prior(x: Tensor) -> Tensor:
@@ -121,16 +135,51 @@ class _Target:
         # only the likelihood cares how many it is given at once
         of_prior = [_gradient(log_prior, rows) for rows in place.flatten(0, 1).split(_CHUNK)]
         prior, slope = (torch.cat(part).unflatten(0, place.shape[:2]) for part in zip(*of_prior, strict=True))
-        return _Particles(place, prior, slope, *self.likelihood_at(place))
+        likelihood, of_likelihood = self.likelihood_at(place)
+        start, of_start = self.start.value_and_gradient(place)
+        return _Particles(place, prior + start, slope + of_start, likelihood - start, of_likelihood - of_start)
 
     def likelihood_at(self, place: Tensor) -> tuple[Tensor, Tensor]:
-        """Nats (P, O) and gradients (P, O, 3J)."""
-        blocks = [_gradient(lambda x: self.of_poses(self._poses(x)).to(x), block) for block in place.split(self.num_samples)]
-        values, gradients = (torch.cat(part) for part in zip(*blocks, strict=True))
+        """Nats (P, O) and gradients (P, O, 3J), of any number of places."""
+        padded = torch.cat([place, place[:1].expand(-len(place) % self.num_samples, -1, -1)])
+        blocks = [_gradient(lambda x: self.of_poses(self._poses(x)).to(x), block) for block in padded.split(self.num_samples)]
+        values, gradients = (torch.cat(part)[: len(place)] for part in zip(*blocks, strict=True))
         return values, gradients
 
     def _poses(self, at: Tensor) -> Tensor:
         return self.prior.expand(at.unflatten(-1, (-1, 3)))
+
+
+def _flat(place: Tensor) -> Bumps:
+    """Nothing seen, at places (P, O, D)."""
+    first = place[0]
+    return Bumps([Quadratic(torch.zeros_like(first), first.new_zeros(*first.shape, first.shape[-1]), first.new_zeros(len(first)))])
+
+
+def _nearer(target: _Target, place: Tensor, draw_under: DrawUnder, generator: torch.Generator | None) -> tuple[Bumps, Tensor]:
+    """What the likelihood looks like around its modes, and draws of the prior times that, instead of draws of the prior (P, O, D)."""
+    seen = target.likelihood_at(place)[0]
+    likely = (_next_temperature(torch.zeros_like(seen[0]), seen) * seen).softmax(0)
+    chosen = torch.multinomial(likely.T, min(_NUM_STARTS, len(place)), generator=generator).T
+    drawn = place.flatten(0, 1)
+    overall = _global_precision(drawn)(drawn[:1])[0]
+    parts, draws, evidence = [], [], []
+    for starts in _taken(place, chosen):
+        part = fit_quadratic(target.likelihood_at, starts, drawn.mean(0), overall, _SHARE)
+        of_part, of_evidence = draw_under(part, len(place), generator)
+        parts.append(part)
+        draws.append(of_part)
+        evidence.append(of_evidence)
+    # where draws of the prior are plausible already, they are the better beginning: they miss no mode
+    is_near = 1 / seen.double().softmax(0).square().sum(0) > _PLAUSIBLE
+    parts = [replace(part, top=part.top.masked_fill(is_near, -math.inf)) for part in parts]
+    of_parts = torch.stack(evidence).masked_fill(is_near, -math.inf)
+    of_prior = of_parts.logsumexp(0) + math.log(_PRIOR_SHARE / (1 - _PRIOR_SHARE))
+    flat = replace(_flat(place).parts[0], top=torch.where(is_near, torch.zeros_like(of_prior), of_prior))
+    share = torch.cat([of_parts, flat.top[None]]).softmax(0)
+    which = torch.multinomial(share.T, len(place), replacement=True, generator=generator).T
+    every = torch.stack([*draws, place])
+    return Bumps([*parts, flat]), every.gather(0, which[None, :, :, None].expand(1, -1, -1, place.shape[-1]))[0]
 
 
 def _gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,16 +215,11 @@ def _resampled(particles: _Particles, log_weight: Tensor, generator: torch.Gener
 def _whitening(target: _Target, particles: _Particles, beta: Tensor, around: Precision) -> Tensor:
     """(O, D, D): what turns standard normal numbers into steps as wide as the posterior, around the most likely particle of each."""
     best = _taken(particles.place, particles.value(beta).argmax(0, keepdim=True))[0]
-    size = best.shape[-1]
-    offsets = _DIFFERENCE * torch.cat([torch.eye(size), -torch.eye(size)]).to(best)
-    padded = torch.cat([offsets, offsets.new_zeros(-len(offsets) % target.num_samples, size)])
-    gradients = target.likelihood_at(best + padded[:, None])[1][: 2 * size].double()
-    curvature = -(gradients[:size] - gradients[size:]).movedim(1, 0) / (2 * _DIFFERENCE)
-    values, vectors = torch.linalg.eigh((curvature + curvature.mT) / 2)
-    curvature = (vectors * values.clamp_min(0).unsqueeze(-2)) @ vectors.mT
-    whole = around(best.unflatten(-1, (-1, 3))).double() + beta.double()[:, None, None] * curvature
+    seen = curvature(target.likelihood_at, best)
+    share = beta.double()[:, None, None]
+    whole = around(best.unflatten(-1, (-1, 3))).double() + share * seen + (1 - share) * target.start.precision_at(best).double()
     root = torch.linalg.cholesky(whole)
-    eye = torch.eye(size, dtype=root.dtype, device=root.device).expand_as(root)
+    eye = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device).expand_as(root)
     whitening: Tensor = torch.linalg.solve_triangular(root, eye, upper=False)
     return whitening.to(best)
 
@@ -211,9 +255,10 @@ def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
-def _global_precision(prior: Prior, generator: torch.Generator | None) -> Precision:
-    """That of all samples of a prior, whatever the pose."""
-    drawn = prior.select(prior.sample(_NUM_FOR_COVARIANCE, generator)).flatten(1).double()
-    covariance = torch.cov(drawn.T)
-    precision = torch.linalg.inv(covariance + 1e-6 * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device))
+def _global_precision(drawn: Tensor) -> Precision:
+    """That of samples (N, 3J) of a prior, whatever the pose."""
+    covariance = torch.cov(drawn.double().T)
+    # of few samples the covariance has no inverse: as much again of each variance alone as there are too few
+    covariance = covariance + torch.diag(covariance.diagonal() * len(covariance) / len(drawn) + 1e-6)
+    precision = torch.linalg.inv(covariance)
     return lambda rotvec: precision.expand(len(rotvec), -1, -1)

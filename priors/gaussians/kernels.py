@@ -82,7 +82,7 @@ class KernelMixture(nn.Module):
         Returns:
             (B, C).
         """
-        centred = x - self.shift[observation.columns]
+        centred = x - observation.matrix @ self.shift
         kernels, gaussians = ([cell for cell in range(observation.num_cells) if (self._spread(cell) > 0) is many] for many in (True, False))
         densities = [observation.gaussians(centred, torch.tensor(gaussians, dtype=torch.long, device=x.device))]
         for cell in kernels:
@@ -100,7 +100,7 @@ class KernelMixture(nn.Module):
 
     def posterior_means(self, x: Tensor, observation: Observation) -> tuple[Tensor, Tensor]:
         """What x is given what is observed of it, in each cell: log-probabilities (B, C) and means (B, C, D)."""
-        centred = x - self.shift[observation.columns]
+        centred = x - observation.matrix @ self.shift
         densities, means = [], []
         for cell in range(observation.num_cells):
             logits = observation.logits(centred, cell)
@@ -112,7 +112,7 @@ class KernelMixture(nn.Module):
     @torch.no_grad()
     def draw(self, x: Tensor, observation: Observation, generator: torch.Generator | None) -> Tensor:
         """Draws all of x given what is observed without noise: (B, V) -> (B, D)."""
-        centred = x - self.shift[observation.columns]
+        centred = x - observation.matrix @ self.shift
         # what is not observed at all is the same for all rows
         share = self.log_cells(x if x.shape[1] else x[:1], observation).softmax(-1).expand(len(x), -1)
         chosen = torch.multinomial(share, 1, generator=generator).squeeze(-1)
@@ -134,12 +134,17 @@ class KernelMixture(nn.Module):
         """
         key = (tuple(columns.tolist()), None if noise is None else tuple(noise.tolist()))
         if key not in self._kept:
-            widths = torch.tensor(self.widths, dtype=torch.float64, device=self.mean.device)
-            centres = [self.centres[rows] for rows in self._clusters()]
             if len(self._kept) >= _MAX_KEPT:
                 del self._kept[next(iter(self._kept))]
-            self._kept[key] = observe(columns, noise, self.mean, self.root, centres, widths)
+            rows = torch.eye(len(self.shift), dtype=torch.float64, device=columns.device)[columns]
+            self._kept[key] = self.observation_of(rows, noise)
         return self._kept[key]
+
+    def observation_of(self, matrix: Tensor, noise: Tensor | None = None) -> Observation:
+        """What follows from seeing V sums of the D numbers, by a matrix (V, D); `noise` as in `observation`."""
+        widths = torch.tensor(self.widths, dtype=torch.float64, device=self.mean.device)
+        centres = [self.centres[rows] for rows in self._clusters()]
+        return observe(matrix, noise, self.mean, self.root, centres, widths)
 
     def repeats(self, x: Tensor) -> Tensor:
         """Which centres are the row itself, (B, D) -> (B, N), so that training can leave them out."""
@@ -147,7 +152,7 @@ class KernelMixture(nn.Module):
 
     def _updated(self, place: Tensor, centred: Tensor, observation: Observation, cell: int) -> Tensor:
         """Means (B, D) of Gaussians of a cell, given what is observed (B, V)."""
-        return place + (centred - place[:, observation.columns]) @ observation.gain[cell].T
+        return place + (centred - place @ observation.matrix.T) @ observation.gain[cell].T
 
     def _places(self, cell: int) -> Tensor:
         """(n, D) where the kernels of a cell are; from width 1 on there is one, at the cluster's mean."""

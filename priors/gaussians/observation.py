@@ -1,4 +1,4 @@
-"""What follows for Gaussians and kernels from seeing some of their numbers, with or without noise."""
+"""What follows for Gaussians and kernels from seeing some of their numbers, or sums of these, with or without noise."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch import Tensor
 
 # Added to the covariance of what is not seen before its root is taken, relative to its diagonal: it may be nothing but rounding.
 _JITTER = 1e-9
+# Share of the largest variance that is nothing but rounding.
+_CERTAIN = 1e-12
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,8 @@ class Observation:
     """Of C cells, clusters at W widths: what whitens the V numbers seen, and what they tell of all D.
 
     Attributes:
-        columns: (V,) which numbers are seen.
-        mean: (C, V) of each cell's cluster.
+        matrix: (V, D) by which what is seen depends on x.
+        mean: (C, V) of what is seen, of each cell's cluster.
         whitening: (C, V, V) lower-triangular.
         constant: (C,) log-density in nats at a kernel's centre.
         centres: of each cell, (n, V) whitened; the cluster's mean alone where the width is 1 or more.
@@ -28,7 +30,7 @@ class Observation:
         covariance: (C, D, D) float64, of all numbers given those seen.
     """
 
-    columns: Tensor
+    matrix: Tensor
     mean: Tensor
     whitening: Tensor
     constant: Tensor
@@ -55,20 +57,19 @@ class Observation:
         return self.constant[cells] + repeats - white.square().sum(-1) / 2
 
     def posterior_root(self, cell: int) -> Tensor:
-        """(D, D) a root of the covariance given what is seen without noise; its rows are zero there."""
-        seen = torch.zeros(self.covariance.shape[-1], dtype=torch.bool, device=self.covariance.device)
-        seen[self.columns] = True
-        hidden = (~seen).nonzero().squeeze(-1)
-        covariance = self.covariance[cell][hidden][:, hidden]
+        """(D, D) a root of the covariance given what is seen; its rows are zero where that is all there is to know."""
+        covariance = self.covariance[cell]
+        open_ = (covariance.diagonal() > _CERTAIN * covariance.diagonal().max()).nonzero().squeeze(-1)
+        covariance = covariance[open_][:, open_]
         root = torch.zeros_like(self.covariance[cell])
-        root[hidden[:, None], hidden] = torch.linalg.cholesky(covariance + torch.diag(_JITTER * covariance.diagonal().abs() + 1e-30))
+        root[open_[:, None], open_] = torch.linalg.cholesky(covariance + torch.diag(_JITTER * covariance.diagonal()))
         return root.to(self.mean)
 
 
 @torch.no_grad()
-def observe(columns: Tensor, noise: Tensor | None, mean: Tensor, root: Tensor, centres: Sequence[Tensor], widths: Tensor) -> Observation:
+def observe(matrix: Tensor, noise: Tensor | None, mean: Tensor, root: Tensor, centres: Sequence[Tensor], widths: Tensor) -> Observation:
     """Args:
-    columns: (V,) which of D numbers are seen.
+    matrix: (V, D) by which what is seen depends on x.
     noise: (V,) variance of independent noise in them; None for none.
     mean, root: (G, D) and (G, D, D), mean and root of the covariance of each cluster.
     centres: of each cluster, (n, D).
@@ -77,21 +78,22 @@ def observe(columns: Tensor, noise: Tensor | None, mean: Tensor, root: Tensor, c
     dtype, root, mean = mean.dtype, root.double(), mean.double()
     clusters = root @ root.mT
     prior = (widths.square()[:, None, None] * clusters[:, None]).flatten(0, 1)
-    cross = prior[:, :, columns]
-    seen = cross[:, columns]
+    matrix = matrix.double()
+    cross = prior @ matrix.T
+    seen = matrix @ cross
     if noise is not None:
         seen = seen + torch.diag(noise.double())
     factor = torch.linalg.cholesky(seen)
-    eye = torch.eye(len(columns), dtype=factor.dtype, device=factor.device).expand_as(factor)
+    eye = torch.eye(len(matrix), dtype=factor.dtype, device=factor.device).expand_as(factor)
     whitening = torch.linalg.solve_triangular(factor, eye, upper=False)
     gain = cross @ whitening.mT @ whitening
     covariance = prior - gain @ cross.mT
-    constant = -factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) - len(columns) / 2 * math.log(2 * math.pi)
+    constant = -factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) - len(matrix) / 2 * math.log(2 * math.pi)
     whitened, repeats = [], []
     for number, white in enumerate(whitening):
         cluster, width = divmod(number, len(widths))
         spread = (1 - widths[width].square()).clamp_min(0).sqrt()
-        around = (centres[cluster].double() - mean[cluster])[:, columns]
+        around = (centres[cluster].double() - mean[cluster]) @ matrix.T
         if spread == 0:
             whitened.append(torch.zeros_like(around[:1]).to(dtype))
             repeats.append(math.log(len(around)))
@@ -99,8 +101,8 @@ def observe(columns: Tensor, noise: Tensor | None, mean: Tensor, root: Tensor, c
             whitened.append((spread * around @ white.T).to(dtype))
             repeats.append(0.0)
     return Observation(
-        columns=columns,
-        mean=mean[:, columns].repeat_interleave(len(widths), 0).to(dtype),
+        matrix=matrix.to(dtype),
+        mean=(mean @ matrix.T).repeat_interleave(len(widths), 0).to(dtype),
         whitening=whitening.to(dtype),
         constant=constant.to(dtype),
         centres=whitened,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+import roma
 import torch
 from prior_cases import make_poses
 from torch import Tensor
@@ -128,3 +129,33 @@ def test_few_samples_of_many_observations_are_canonical_and_repeatable() -> None
     assert one.norm(dim=-1).max() <= math.pi + 1e-5
     error = (one[:, :, list(JOINTS)].flatten(2).mean(0) - observed.float()).norm(dim=-1)
     assert (error < 6 * STD).all()
+
+
+def test_of_a_mixture_where_the_likelihood_bends() -> None:
+    """Where a hand ends is seen, by one coordinate and its height squared, which two sides explain: against 200,000 draws of the prior."""
+    prior = MixtureConfig(kind="mixture", num_components=[3], widths=[0.7, 1.0], covariance_floors=[1e-3]).build(JOINTS)
+    prior.start(make_poses(300, spread=0.5))
+    prior.eval().requires_grad_(False)
+    bone = torch.tensor([1.0, 0.0, 0.0])
+
+    def features(poses: Tensor) -> Tensor:
+        upper, lower = (roma.rotvec_to_rotmat(poses[..., joint, :]) for joint in JOINTS)
+        end = (upper @ (bone + lower @ bone).unsqueeze(-1)).squeeze(-1)
+        return torch.stack([end[..., 0], end[..., 1].square()], -1)
+
+    seen = torch.tensor([[1.4, 0.3], [1.0, 0.6]])
+
+    def log_likelihood(poses: Tensor) -> Tensor:
+        return -(features(poses) - seen).square().sum(-1) / (2 * 0.1**2)
+
+    drawn = prior.posterior(log_likelihood, 2, NUM, torch.Generator().manual_seed(0))
+    many = prior.sample(200_000, torch.Generator().manual_seed(1))
+    weight = log_likelihood(many[:, None].expand(-1, 2, -1, -1)).softmax(0).double()
+    for number in range(2):
+        x = many[:, list(JOINTS)].flatten(1).double()
+        mean = weight[:, number] @ x
+        covariance = torch.einsum("n,nx,ny->xy", weight[:, number], x - mean, x - mean)
+        found = drawn[:, number, list(JOINTS)].flatten(1).double()
+        assert 1 / weight[:, number].square().sum() > 2000
+        assert (found.mean(0) - mean).norm() < 0.08 * covariance.trace().sqrt()
+        assert torch.linalg.matrix_norm(torch.cov(found.T) - covariance) < 0.1 * torch.linalg.matrix_norm(covariance)
