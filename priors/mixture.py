@@ -161,7 +161,7 @@ class Mixture(DensityPrior):
         return self.log_prob(pose) - marginal.view(pose.shape[:-2])
 
     def complete_point(self, pose: Tensor, visible: Tensor) -> Tensor:
-        """The chordal mean of the hidden joints' rotations given the visible ones; arguments and shapes as `complete`."""
+        """The chordal mean over cells of the hidden joints' rotations given the visible ones; arguments and shapes as `complete`."""
         flat = self.select(pose).flatten(1)
         mean = torch.empty_like(flat)
         for pattern, at in _by_pattern(visible[:, self.joint_index]):
@@ -179,7 +179,7 @@ class Mixture(DensityPrior):
             std: of the noise in radians: a number, (55,) by joint, (55, 3) by axis, or (*batch, 55, 3); 0 for what is certain, infinite for
                 what was not seen.
         Returns:
-            (*batch, 55, 3), the chordal mean of rotations; joints that the prior does not know as they were seen.
+            (*batch, 55, 3), the chordal mean of what each cell expects; joints that the prior does not know as they were seen.
         Raises:
             ValueError: if a `std` is negative or no number.
         """
@@ -241,7 +241,7 @@ class Mixture(DensityPrior):
         return defend(haar, (self.broad.log_prob(rotvec) * counts).sum(-1), self.config.defensive_weight)
 
     def _mean(self, seen: Tensor, observation: Observation) -> Tensor:
-        """The chordal mean of rotations given what is observed of them: (B, V) -> (B, J, 3)."""
+        """The chordal mean over cells of the rotations that each expects given what is observed of them: (B, V) -> (B, J, 3)."""
         means = []
         for chunk in seen.split(_CHUNK):
             log_share, of_cells = self.kernels.posterior_means(chunk, observation)

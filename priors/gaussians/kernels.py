@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pose_priors.priors.gaussians.observation import Observation, observe
 
 # Observations whose factors are kept: an optimiser asks for one noise, or for a few, again and again.
-_MAX_KEPT = 4
+_MAX_KEPT = 3
 
 
 class KernelMixture(nn.Module):
