@@ -159,3 +159,26 @@ def test_of_a_mixture_where_the_likelihood_bends() -> None:
         assert 1 / weight[:, number].square().sum() > 2000
         assert (found.mean(0) - mean).norm() < 0.08 * covariance.trace().sqrt()
         assert torch.linalg.matrix_norm(torch.cov(found.T) - covariance) < 0.1 * torch.linalg.matrix_norm(covariance)
+
+
+def test_of_many_joints_seen_sharply() -> None:
+    """Where draws of the prior are hopeless: the mean and spread of a posterior over 30 numbers that is known."""
+    joints, std, num = (1, 2, 4, 5, 12, 15, 16, 17, 18, 19), 0.1, 100
+    prior = MixtureConfig(kind="mixture", num_components=[4], widths=[0.5, 1.0], covariance_floors=[1e-3]).build(joints)
+    prior.start(torch.cat([make_poses(150, seed=number, spread=0.1, shift=0.1 * number) for number in range(4)]))
+    prior.eval().requires_grad_(False)
+    truth = make_poses(2, seed=9, spread=0.1, shift=0.1)
+    seen = truth + std * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+
+    def log_likelihood(poses: Tensor) -> Tensor:
+        return -(poses - seen)[..., list(joints), :].square().sum((-1, -2)) / (2 * std**2)
+
+    drawn = prior.posterior(log_likelihood, 2, num, torch.Generator().manual_seed(0))[:, :, list(joints)].flatten(2)
+    observation = prior.kernels.observation(torch.arange(30), torch.full((30,), std**2, dtype=torch.float64))
+    log_share, means = prior.kernels.posterior_means(seen[:, list(joints)].flatten(1), observation)
+    expected = torch.einsum("bc,bcx->bx", log_share.exp(), means)
+    for number in range(2):
+        covariance = torch.einsum("c,cxy->xy", log_share[number].exp().double(), observation.covariance)
+        error = (drawn[:, number].mean(0) - expected[number]).norm() / covariance.trace().sqrt()
+        assert error < 3 / math.sqrt(num)
+        assert 0.8 < torch.cov(drawn[:, number].T).trace() / covariance.trace() < 1.3
