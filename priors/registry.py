@@ -12,9 +12,10 @@ from pose_priors.priors.gaussian import GaussianConfig
 from pose_priors.priors.global_flow import GlobalFlowConfig
 from pose_priors.priors.hand_vae import HandVAEConfig
 from pose_priors.priors.joint_flow import JointFlowConfig
+from pose_priors.priors.mixture import MixtureConfig
 from pose_priors.priors.motion.cvae import MotionCVAEConfig
 
-_OfPoses = GaussianConfig | JointFlowConfig | GlobalFlowConfig | EnsembleConfig | FlowMatchingConfig | HandVAEConfig
+_OfPoses = GaussianConfig | JointFlowConfig | GlobalFlowConfig | EnsembleConfig | FlowMatchingConfig | HandVAEConfig | MixtureConfig
 
 PriorConfig = Annotated[_OfPoses, Field(discriminator="kind")]
 """The configs of all pose priors, told apart by `kind`."""

@@ -31,6 +31,7 @@ TINY = {
     "global_flow": ["model.hidden=16", "model.K=2"],
     "ensemble": ["model.num_members=2", "model.member.hidden=16", "model.member.K=2"],
     "flow_matching": ["model.hidden=16", "model.num_blocks=1", "model.num_steps=2"],
+    "mixture": ["model.num_components=[2,3]", "model.covariance_floors=[1e-4]", "model.max_centres=200"],
     "hand_vae": ["model.hidden=16", "model.n_layers=1", "model.z_dim=4"],
     "motion_prior": ["model.hidden=64", "model.num_layers=1", "model.latent_dim=4", "model.critic_hidden=16", "training.batch_size=256"],
 }

@@ -31,6 +31,9 @@ _SMALL = {
     "num_steps": 3,
     "num_draws": 4,
     "num_networks": 2,
+    "num_components": [3, 2],
+    "widths": [0.6, 1.0],
+    "covariance_floors": [1e-4],
 }
 
 

@@ -1,0 +1,91 @@
+"""A likelihood as a quadratic function of what it is of: where a posterior is looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Radians by which gradients are differenced, and steps towards the most likely pose.
+_DIFFERENCE, _NUM_STEPS, _LONGEST = 3e-3, 10, 2.0
+# Curvature, relative to the largest, below which a direction counts as not seen.
+_FLAT = 1e-7
+
+Likelihood = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Places (Q, O, D) -> log-likelihoods of O observations there, (Q, O), and gradients (Q, O, D)."""
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """top - (x - centre)' precision (x - centre) / 2 in nats, for each of O observations: centre (O, D), precision (O, D, D), top (O,)."""
+
+    centre: Tensor
+    precision: Tensor
+    top: Tensor
+
+    def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(P, O, D) -> (P, O), (P, O, D)."""
+        off = x - self.centre
+        gradient = -torch.einsum("oab,pob->poa", self.precision, off)
+        return self.top + (gradient * off).sum(-1) / 2, gradient
+
+    def rows(self, observation: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of one observation as V sums of x seen with noise: matrix (V, D), their values (V,), variances (V,)."""
+        values, vectors = torch.linalg.eigh(self.precision[observation].double())
+        seen = values > _FLAT * values.max().clamp_min(1e-30)
+        matrix = vectors[:, seen].T
+        return matrix, matrix @ self.centre[observation].double(), 1 / values[seen]
+
+
+@dataclass(frozen=True)
+class Bumps:
+    """The logarithm of a sum of exponentials of quadratics: roughly a likelihood that has several modes."""
+
+    parts: Sequence[Quadratic]
+
+    def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(P, O, D) -> (P, O), (P, O, D)."""
+        values, gradients = (torch.stack(part) for part in zip(*[part.value_and_gradient(x) for part in self.parts], strict=True))
+        return values.logsumexp(0), (values.softmax(0).unsqueeze(-1) * gradients).sum(0)
+
+    def precision_at(self, x: Tensor) -> Tensor:
+        """(O, D) -> (O, D, D)."""
+        values = torch.stack([part.value_and_gradient(x[None])[0][0] for part in self.parts])
+        return torch.einsum("ko,koab->oab", values.softmax(0), torch.stack([part.precision for part in self.parts]))
+
+
+def curvature(likelihood: Likelihood, place: Tensor) -> Tensor:
+    """Minus the second derivatives of log-likelihoods at places (O, D), without what is convex: (O, D, D) float64."""
+    size = place.shape[-1]
+    offsets = _DIFFERENCE * torch.cat([torch.eye(size), -torch.eye(size)]).to(place)
+    gradients = likelihood(place + offsets[:, None])[1].double()
+    found = (gradients[size:] - gradients[:size]).movedim(1, 0) / (2 * _DIFFERENCE)
+    values, vectors = torch.linalg.eigh((found + found.mT) / 2)
+    positive: Tensor = (vectors * values.clamp_min(0).unsqueeze(-2)) @ vectors.mT
+    return positive
+
+
+def fit_quadratic(likelihood: Likelihood, place: Tensor, mean: Tensor, precision: Tensor, share: float) -> Quadratic:
+    """The likelihoods around the most likely places under a normal prior, by Newton's method.
+
+    Args:
+        likelihood: of the observations.
+        place: (O, D) where to begin.
+        mean, precision: (D,) and (D, D) of the prior.
+        share: of the curvature that is taken, less than 1 for a wider function.
+    """
+    at, mean, precision = place.double(), mean.double(), precision.double()
+    for step in range(_NUM_STEPS + 1):
+        value, slope = (found[0].double() for found in likelihood(at.to(place)[None]))
+        bend = curvature(likelihood, at.to(place))
+        if step < _NUM_STEPS:
+            move = torch.linalg.solve(bend + precision, slope - (at - mean) @ precision)
+            at = at + move * (_LONGEST / torch.linalg.vector_norm(move, dim=-1, keepdim=True)).clamp_max(1)
+    # where the quadratic has its top; along what is not seen there is none
+    values, vectors = torch.linalg.eigh(bend)
+    inverse = torch.where(values > _FLAT * values.amax(-1, keepdim=True), 1 / values.clamp_min(1e-30), torch.zeros_like(values))
+    ahead = torch.einsum("oab,ob,ocb,oc->oa", vectors, inverse, vectors, slope)
+    top = value + (ahead * slope).sum(-1) / 2
+    return Quadratic((at + ahead).to(place), (share * bend).to(place), top.to(place))

@@ -1,0 +1,273 @@
+"""The mixture prior: Gaussians and shrunken kernels around training poses, fitted in a minute, exact wherever a likelihood is Gaussian."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import roma
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from pose_priors.body.rotations import canonicalize, haar_correction
+from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
+from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.gaussians.kernels import KernelMixture
+from pose_priors.priors.gaussians.observation import Observation
+from pose_priors.priors.gaussians.quadratic import Quadratic
+from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
+from pose_priors.priors.networks.eager_gradient import eagerly
+from pose_priors.priors.posterior import LogLikelihood, draw_posterior
+
+# Poses that are scored at once; each keeps a megabyte for its gradient.
+_CHUNK = 256
+# Poses that are drawn at once.
+_NUM_DRAWN = 2048
+# Draws with a rotation beyond pi are drawn again so many times; what is left then is folded back.
+_MAX_ROUNDS = 20
+
+
+class MixtureConfig(PriorConfigBase):
+    """How the mixture is built."""
+
+    kind: Literal["mixture"]
+    num_components: list[int] = Field(default_factory=lambda: [8, 4, 8, 16], min_length=1)
+    """Gaussians of each clustering of the poses."""
+    widths: list[float] = Field(default_factory=lambda: [0.5, 0.65, 0.8, 1.0, 1.5, 2.5], min_length=1)
+    """Of kernels, relative to their cluster; from 1 on a cluster is one Gaussian. Held-out poses decide how much each counts."""
+    covariance_floors: list[float] = Field(default_factory=lambda: [1e-4, 1e-5, 1e-3], min_length=1)
+    """Added to variances in rad^2; held-out poses choose one."""
+    covariance_strength: float = Field(100.0, ge=0)
+    """Of the prior that draws the covariances of clusters towards each other, in poses."""
+    max_centres: int = Field(10_000, ge=2)
+    """Training poses that are kept."""
+    defensive_weight: float = Field(0.01, gt=0, lt=1)
+    """Share of the defensive component in the density."""
+
+    @field_validator("num_components", "widths", "covariance_floors")
+    @classmethod
+    def _check(cls, values: list[float]) -> list[float]:
+        if min(values) <= 0:
+            raise ValueError("must be above 0")
+        return values
+
+    def build(self, joint_indices: Sequence[int]) -> Mixture:
+        return Mixture(self, joint_indices)
+
+
+class Mixture(DensityPrior):
+    """p(pose) by several clusterings of training poses, each a Gaussian mixture and kernel density estimates, over rotation vectors.
+
+    Everything is fitted before training begins; what is left to it are the shares and a shift that all poses have in common. While it
+    trains, a pose does not see the kernel around itself. As a density over rotations it is restricted to angles <= pi; what little mass
+    lies beyond is not folded back, so it integrates to just under one, and draws from there are drawn again.
+    """
+
+    joint_index: Tensor
+
+    def __init__(self, config: MixtureConfig, joint_indices: Sequence[int]) -> None:
+        super().__init__(joint_indices)
+        self.config = config
+        self.kernels = KernelMixture(3 * self.num_joints, len(config.num_components), config.widths)
+        self.defensive = AngularCentralGaussian(self.num_joints)
+
+    @torch.no_grad()
+    def fit_statistics(self, poses: Tensor) -> None:
+        super().fit_statistics(poses)
+        rotvec = self.select(poses)
+        self.defensive.fit(rotvec)
+        config = self.config
+        kept = torch.linspace(0, len(rotvec) - 1, min(len(rotvec), config.max_centres)).round().long()
+        candidates = Candidates(config.num_components, config.covariance_floors, config.covariance_strength)
+        fit_kernels(self.kernels, rotvec[kept.to(rotvec.device)].flatten(1), candidates)
+
+    def log_prob(self, pose: Tensor) -> Tensor:
+        return self._log_prob(pose, self._everything())
+
+    def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
+        """`-log_prob`, or that of poses to which noise of so many radians about each axis was added: (*batch, 55, 3) -> (*batch,)."""
+        if not 0 <= noise < math.inf:
+            raise ValueError(f"noise is a standard deviation in radians, at least 0; got {noise}")
+        variance = torch.full((3 * self.num_joints,), noise**2, dtype=torch.float64, device=self.joint_index.device)
+        return -self._log_prob(pose, self._everything(variance if noise else None))
+
+    def loss(self, pose: Tensor) -> dict[str, Tensor]:
+        if not self.training:
+            return super().loss(pose)
+        rotvec = self.select(pose)
+        flat = rotvec.flatten(1)
+        kernels = self.kernels.log_prob(flat, self._everything(), self.kernels.repeats(flat))
+        nll = -self._defended(kernels, rotvec).mean()
+        return {"loss": nll, "nll": nll}
+
+    @torch.no_grad()
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:
+        """Draws poses, (num_samples, 55, 3), canonical; some from the defensive component only if `defensive`."""
+        nothing = self.kernels.shift.new_zeros(num_samples, 0)
+        observation = self.kernels.observation(self.joint_index.new_zeros(0))
+        drawn = self._draw(nothing, observation, generator)
+        if defensive:
+            coin = torch.rand(num_samples, 1, 1, generator=generator, device=drawn.device)
+            drawn = torch.where(coin < self.config.defensive_weight, self.defensive.sample(num_samples, generator), drawn)
+        return self.expand(drawn)
+
+    def reconstruct(self, pose: Tensor) -> Tensor:
+        """The pose whitened by the cell that explains it best, and back."""
+        rotvec = self.select(pose)
+        flat, observation = rotvec.flatten(1), self._everything()
+        cell = torch.cat([self.kernels.log_cells(chunk, observation).argmax(-1) for chunk in flat.split(_CHUNK)])
+        whitening, mean = observation.whitening[cell], observation.mean[cell]
+        white = torch.einsum("nab,nb->na", whitening, flat - mean)
+        back = torch.linalg.solve_triangular(whitening, white.unsqueeze(-1), upper=False).squeeze(-1) + mean
+        return self.expand(back.view_as(rotvec))
+
+    @property
+    def completes(self) -> bool:
+        return True
+
+    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Exact draws from the conditional density of the hidden joints, without the defensive component."""
+        flat = self.select(pose).flatten(1)
+        drawn = torch.empty_like(flat)
+        for pattern, at in _by_pattern(visible):
+            columns = _columns(pattern)
+            drawn[at] = self._draw(flat[at][:, columns], self.kernels.observation(columns), generator).flatten(1)
+        return self.expand(drawn.unflatten(-1, (-1, 3)))
+
+    @property
+    def has_conditional_density(self) -> bool:
+        return True
+
+    def log_prob_given(self, pose: Tensor, visible: Tensor) -> Tensor:
+        """Log-density of the hidden joints given the visible ones, in nats against normalised Haar measure: exactly that of `log_prob`.
+
+        Args:
+            pose: (*batch, 55, 3).
+            visible: (*batch, 55) bool.
+        Returns:
+            (*batch,).
+        """
+        rotvec = self.select(pose).reshape(-1, self.num_joints, 3)
+        of_joints = visible[..., self.joint_index].expand(*pose.shape[:-2], -1).reshape(-1, self.num_joints)
+        marginal = torch.zeros_like(rotvec[:, 0, 0])
+        for pattern, at in _by_pattern(of_joints):
+            columns = _columns(pattern)
+            score = partial(self.kernels.log_prob, observation=self.kernels.observation(columns))
+            seen = torch.cat([score(chunk) for chunk in rotvec.flatten(1)[at][:, columns].split(_CHUNK)])
+            marginal = marginal.index_put((at,), self._defended(seen, rotvec[at], pattern))
+        return self.log_prob(pose) - marginal.view(pose.shape[:-2])
+
+    def complete_point(self, pose: Tensor, visible: Tensor) -> Tensor:
+        """The chordal mean over cells of the hidden joints' rotations given the visible ones; arguments and shapes as `complete`."""
+        flat = self.select(pose).flatten(1)
+        mean = torch.empty_like(flat)
+        for pattern, at in _by_pattern(visible[:, self.joint_index]):
+            columns = _columns(pattern)
+            mean[at] = self._mean(flat[at][:, columns], self.kernels.observation(columns)).flatten(1)
+        hidden = torch.zeros_like(visible)
+        hidden[:, self.joint_index] = ~visible[:, self.joint_index]
+        return torch.where(hidden.unsqueeze(-1), self.expand(mean.unflatten(-1, (-1, 3))).to(pose), pose)
+
+    def denoise(self, pose: Tensor, std: float | Tensor) -> Tensor:
+        """The posterior mean of rotations that were seen with normal noise about each axis, in one pass; differentiable by the pose.
+
+        Args:
+            pose: (*batch, 55, 3) what was seen.
+            std: of the noise in radians: a number, (55,) by joint, (55, 3) by axis, or (*batch, 55, 3); 0 for what is certain, infinite for
+                what was not seen.
+        Returns:
+            (*batch, 55, 3), the chordal mean of what each cell expects; joints that the prior does not know as they were seen.
+        Raises:
+            ValueError: if a `std` is negative or no number.
+        """
+        rows = pose.reshape(-1, *pose.shape[-2:])
+        std = torch.as_tensor(std, dtype=torch.float64, device=pose.device)
+        if not (std >= 0).all():
+            raise ValueError("std holds standard deviations in radians, at least 0")
+        of_joints = (std.unsqueeze(-1) if std.dim() == 1 else std).expand(pose.shape).reshape(rows.shape)
+        flat = self.select(rows).flatten(1)
+        result = rows.clone()
+        for noise, at in _by_pattern(of_joints[:, self.joint_index].flatten(1)):
+            columns = noise.isfinite().nonzero().squeeze(-1)
+            mean = self._mean(flat[at][:, columns], self.kernels.observation(columns, noise[columns].square()))
+            result = result.index_put((at[:, None], self.joint_index), mean.to(result))
+        return result.view(pose.shape)
+
+    def posterior(
+        self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draws poses given what was seen: from p(pose) exp(log_likelihood(pose)), see `priors.posterior.draw_posterior`."""
+        return draw_posterior(self, log_likelihood, num_observations, num_samples, generator, self._precision, self._draw_under)
+
+    def _draw_under(self, likelihood: Quadratic, num: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """(num, O, 3J) from the kernels times quadratic log-likelihoods, and the logarithms (O,) of their integrals."""
+        drawn, evidence = [], []
+        for number, top in enumerate(likelihood.top):
+            matrix, seen, variance = likelihood.rows(number)
+            rows, observation = seen.to(top).expand(num, -1), self.kernels.observation_of(matrix, variance)
+            drawn.append(self._draw(rows, observation, generator).flatten(1))
+            scale = (2 * math.pi * variance).log().sum() / 2
+            evidence.append(top + self.kernels.log_prob(rows[:1], observation)[0] + scale.to(top))
+        return torch.stack(drawn, 1), torch.stack(evidence)
+
+    def _precision(self, rotvec: Tensor) -> Tensor:
+        """The mean precision of the cells that explain poses: (B, J, 3) -> (B, 3J, 3J)."""
+        observation = self._everything()
+        share = self.kernels.log_cells(canonicalize(rotvec).flatten(1), observation).softmax(-1)
+        return torch.einsum("bc,cxy->bxy", share, observation.whitening.mT @ observation.whitening)
+
+    def _everything(self, noise: Tensor | None = None) -> Observation:
+        return self.kernels.observation(torch.arange(3 * self.num_joints, device=self.joint_index.device), noise)
+
+    def _log_prob(self, pose: Tensor, observation: Observation) -> Tensor:
+        rotvec = self.select(pose)
+        rows = rotvec.reshape(-1, 3 * self.num_joints)
+        of_rows = partial(self.kernels.log_prob, observation=observation)
+        # what a pose leaves for its gradient is a megabyte: of many the gradient is taken at once, chunk by chunk
+        frozen = not any(parameter.requires_grad for parameter in self.parameters())
+        at_once = torch.is_grad_enabled() and len(rows) > _CHUNK and frozen
+        score: Callable[[Tensor], Tensor] = (lambda chunk: eagerly(of_rows, chunk)) if at_once else of_rows
+        chunks = [score(chunk) for chunk in rows.split(_CHUNK)]
+        return self._defended(torch.cat(chunks).view(rotvec.shape[:-2]), rotvec)
+
+    def _defended(self, kernels: Tensor, rotvec: Tensor, joints: Tensor | None = None) -> Tensor:
+        """From log-densities over rotation vectors to those of the prior: (*batch,), (*batch, J, 3) -> (*batch,); of some of the J joints
+        alone where they are given, (J,) bool."""
+        counts = torch.ones_like(self.joint_index, dtype=torch.bool) if joints is None else joints
+        haar = kernels + (haar_correction(rotvec) * counts).sum(-1)
+        return defend(haar, (self.defensive.log_prob(rotvec) * counts).sum(-1), self.config.defensive_weight)
+
+    def _mean(self, seen: Tensor, observation: Observation) -> Tensor:
+        """The chordal mean over cells of the rotations that each expects given what is observed of them: (B, V) -> (B, J, 3)."""
+        means = []
+        for chunk in seen.split(_CHUNK):
+            log_share, of_cells = self.kernels.posterior_means(chunk, observation)
+            matrices = roma.rotvec_to_rotmat(of_cells.unflatten(-1, (-1, 3)))
+            means.append(torch.einsum("bc,bcjxy->bjxy", log_share.exp(), matrices))
+        rotvec: Tensor = roma.rotmat_to_rotvec(roma.special_procrustes(torch.cat(means)))
+        return rotvec
+
+    def _draw(self, seen: Tensor, observation: Observation, generator: torch.Generator | None) -> Tensor:
+        """Draws rotation vectors given what is observed of them: (B, V) -> (B, J, 3)."""
+        parts = [self.kernels.draw(rows, observation, generator) for rows in seen.split(_NUM_DRAWN)]
+        drawn = torch.cat(parts).unflatten(-1, (-1, 3))
+        for _ in range(_MAX_ROUNDS):
+            beyond = (torch.linalg.vector_norm(drawn, dim=-1) > math.pi).any(-1)
+            if not beyond.any():
+                break
+            drawn[beyond] = self.kernels.draw(seen[beyond], observation, generator).unflatten(-1, (-1, 3))
+        return canonicalize(drawn)
+
+
+def _columns(visible: Tensor) -> Tensor:
+    """The numbers of rotation vectors of joints, (J,) bool, that are visible."""
+    return visible.repeat_interleave(3).nonzero().squeeze(-1)
+
+
+def _by_pattern(values: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Each distinct row of (B, ...), and where it stands."""
+    patterns, which = values.unique(dim=0, return_inverse=True)
+    return [(pattern, (which == number).nonzero().squeeze(-1)) for number, pattern in enumerate(patterns)]
