@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pose_priors.body.rotations import canonicalize, haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
-from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.gaussians.kernels import KernelMixture
 from pose_priors.priors.gaussians.observation import Observation
 from pose_priors.priors.gaussians.quadratic import Quadratic
@@ -58,7 +58,7 @@ class MixtureConfig(PriorConfigBase):
         return Mixture(self, joint_indices)
 
 
-class Mixture(DensityPrior):
+class Mixture(MaximumLikelihoodPrior):
     """p(pose) by several clusterings of training poses, each a Gaussian mixture and kernel density estimates, over rotation vectors.
 
     Everything is fitted before training begins; what is left to it are the shares and a shift that all poses have in common. While it
