@@ -25,11 +25,11 @@ from pose_priors.configs.interruption import UntilKilled, is_first_process, slur
 from pose_priors.configs.load import find_config
 from pose_priors.configs.schema import ExperimentConfig, load_experiment
 from pose_priors.configs.slurm import LAUNCHERS, layout, new_run
-from pose_priors.priors.callbacks import AveragedWeights, RunName
 from pose_priors.priors.checkpoint import read_checkpoint
-from pose_priors.priors.logging import make_logger
 from pose_priors.priors.module import PriorModule
+from pose_priors.priors.training.callbacks import AveragedWeights, RunName
 from pose_priors.priors.training.folder import BEST, LAST, CheckpointFolder
+from pose_priors.priors.training.logging import make_logger
 from pose_priors.priors.training.precision import in_double
 from pose_priors.priors.training.resuming import check_same, resumable
 from pose_priors.priors.training.saving import BestCheckpoint, LastCheckpoint, Patience

@@ -17,11 +17,11 @@ from pose_priors.datamodules.base import DataConfig, PoseDataModule
 from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModule
 from pose_priors.priors import KINDS, AnyPriorConfig, MotionCVAE, MotionCVAEConfig, PriorConfig, TrainablePrior
 from pose_priors.priors.base import PriorConfigBase
-from pose_priors.priors.callbacks import MotionReport, SampleReport
 from pose_priors.priors.foreign import PRIORS
-from pose_priors.priors.logging import LoggingConfig
 from pose_priors.priors.module import TrainingConfig
 from pose_priors.priors.motion.negatives import num_source_frames
+from pose_priors.priors.training.callbacks import MotionReport, SampleReport
+from pose_priors.priors.training.logging import LoggingConfig
 
 
 class ExperimentConfig(Config):

@@ -35,3 +35,14 @@ def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     yield lay
     for module in [module for module in sys.modules if module.split(".")[0] in names]:
         del sys.modules[module]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoints of a run of two epochs, not to be written to."""
+    from resume_cases import QUIET
+    from test_train import run
+
+    folder = tmp_path_factory.mktemp("finished")
+    run("gaussian_prior", folder, "training.ema_decay=0.9", QUIET)
+    return folder / "ckpt"

@@ -59,7 +59,7 @@ MAY_IMPORT = {
 DOORS = {
     "nflows": "priors.networks.flows",
     "matplotlib": "figures",
-    "wandb": "priors.logging",
+    "wandb": "priors.training.logging",
     "rerun": "refinement.show.record",
     "viser": "refinement.show.review",
     "submitit": "configs.launch",
@@ -77,6 +77,7 @@ def _name(path: Path) -> str:
 MODULES = {_name(path): path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))}
 SCRIPTS = {path.stem: path for path in sorted(ROOT.glob("*.py")) if path.stem != PACKAGE}
 EVERYTHING = MODULES | SCRIPTS
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 every_module = pytest.mark.parametrize("module", MODULES)
 every_file = pytest.mark.parametrize("module", EVERYTHING)
@@ -163,7 +164,7 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 
 
 def test_no_room_is_crowded() -> None:
-    sizes = Counter(path.parent.relative_to(ROOT) for path in MODULES.values())
+    sizes = Counter(path.parent.relative_to(ROOT) for path in [*MODULES.values(), *TESTS])
     assert {str(room): size for room, size in sizes.items() if size > MAX_MODULES} == {}
 
 
@@ -196,6 +197,11 @@ def test_pickles_are_read_by_restricted_readers_only(module: str) -> None:
         if called in ("np.load", "numpy.load"):
             assert keywords.get("allow_pickle", "False") == "False", f"{module}:{node.lineno}"
         assert called not in ("pickle.load", "pickle.loads", "joblib.load", "yaml.unsafe_load", "yaml.full_load"), f"{module}:{node.lineno}"
+
+
+def test_tests_fit_a_few_screens_too() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in TESTS}
+    assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
 
 
 @every_file

@@ -20,11 +20,11 @@ from pose_priors.priors.base import Prior, TrainablePrior
 from pose_priors.priors.evaluation.scores import round_trip_deg
 from pose_priors.priors.hand_vae import HandVAE
 from pose_priors.priors.joint_flow import JointFlow
-from pose_priors.priors.logging import log_figure
 from pose_priors.priors.module import PriorModule
 from pose_priors.priors.motion.cvae import MotionCVAE
 from pose_priors.priors.motion.report import draw_samples
 from pose_priors.priors.motion.scores import contact_f1, one_step_errors
+from pose_priors.priors.training.logging import log_figure
 
 _NUM_DRAWN = 12
 _NUM_WATCHED = 32  # clips
