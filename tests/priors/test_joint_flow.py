@@ -145,15 +145,3 @@ def test_what_a_factor_sees_of_its_context_is_standardised() -> None:
     std = seen.std(1)
     assert std.max() < 1.001
     assert (std > 0.999).float().mean() > 0.3
-
-
-def test_a_state_from_before_contexts_were_standardised_is_read_as_it_was() -> None:
-    prior = _shaken(context="correlated")
-    state = {name: value for name, value in prior.state_dict().items() if not name.startswith("seen_")}
-    assert len(state) == len(prior.state_dict()) - 2
-    again = _config(context="correlated").build(JOINTS).double()
-    again.load_state_dict(state)
-    prior.context_mean.zero_()
-    prior.context_std.fill_(1)
-    poses = make_poses(10, seed=5).double()
-    assert torch.equal(again.eval().log_prob(poses), prior.log_prob(poses))

@@ -161,7 +161,7 @@ def test_truth_of_other_people_is_left_aside(source: Clip, tmp_path: Path, caplo
 
 
 def test_a_mode_that_does_not_exist_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"input\.mode: .*'joint' or 'per_person'"):
+    with pytest.raises(UserError, match=r"input\.mode=apart: .*'joint' or 'per_person'"):
         run(f"input.path={tmp_path}", "input.mode=apart")
     with pytest.raises(UserError, match=r"input\.mode=per_person compares results of stage 5"):
         run(f"input.path={tmp_path}", "input.mode=per_person", "stages=[4]")

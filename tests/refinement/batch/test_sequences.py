@@ -78,8 +78,8 @@ def test_patterns_and_ranges(results: Path, overrides: list[str], expected: list
         (["input.start_idx=2", "input.end_idx=2"], r"end_idx=2.*larger than start_idx=2"),
         (["input.start_idx=-1"], r"input\.start_idx"),
         (["input.person_ids=[]"], r"input\.person_ids"),
-        (["stages=[1,5]"], r"stages: .*\[4\], \[5\] or \[4, 5\].*pipeline\.py"),
-        (["stages=[]"], r"stages: "),
+        (["stages=[1,5]"], r"stages=\[1,5\]: .*\[4\], \[5\] or \[4, 5\].*pipeline\.py"),
+        (["stages=[]"], r"stages=\[\]: "),
     ],
 )
 def test_what_selects_nothing_is_said_in_one_line(results: Path, overrides: list[str], said: str) -> None:
