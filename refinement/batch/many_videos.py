@@ -75,7 +75,8 @@ def failures(outcomes: Sequence[StageOutcome]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for outcome in outcomes:
         if outcome.status in ("failed", "missed"):
-            found.setdefault(outcome.video, f"stage {outcome.stage} ({NAMES[outcome.stage]}): {outcome.reason}")
+            said = outcome.stage <= 3 or outcome.status == "missed"  # by the reason itself
+            found.setdefault(outcome.video, outcome.reason if said else f"stage {outcome.stage} ({NAMES[outcome.stage]}): {outcome.reason}")
     return found
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pose_priors.configs.base import UserError
+from pose_priors.configs.slurm import environment_of_others
 from pose_priors.refinement.batch.stage_outputs import NAMES
 
 log = logging.getLogger("refine")
@@ -41,7 +42,12 @@ def running(
         stream.flush()
         try:
             process = subprocess.Popen(
-                [*(_SHIELD if in_job else ()), *words], stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, pass_fds=held
+                [*(_SHIELD if in_job else ()), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                pass_fds=held,
+                env=environment_of_others() if in_job else None,
             )
         except OSError as error:
             raise UserError(f"stage{stage}.command: {words[0]} cannot be started ({error.strerror})") from error

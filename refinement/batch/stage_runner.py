@@ -131,7 +131,8 @@ class StageRunner:
             if needed not in self.chosen:
                 require_output(needed, folder, self.stage)
             elif completed(folder, needed, self._digest(video, needed)) is None:
-                raise _MissedError(f"stage {needed} ({NAMES[needed]}), which it needs, is not complete")
+                this = f"stage {self.stage} ({NAMES[self.stage]})"
+                raise _MissedError(f"{this} needs stage {needed} ({NAMES[needed]}), which is not complete")
 
     def _refine(self, video: Video) -> StageOutcome:
         began = time.perf_counter()
