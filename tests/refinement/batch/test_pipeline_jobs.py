@@ -39,7 +39,6 @@ def test_twelve_videos_in_processes_killed_and_started_again(tmp_path: Path, gpu
         "cpus_per_task": 1,
         "group_size": 12,
         "log_dir": str(tmp_path / "jobs"),
-        "stage1": {"group_size": 6},
         "stage2": {"setup": setup},
     }
     write_config(tmp_path, slurm=slurm)
@@ -86,11 +85,11 @@ def test_an_array_for_each_stage_with_what_it_needs(tmp_path: Path, monkeypatch:
     pipeline.main([*arguments(tmp_path, "--launcher", "slurm", "--skip-stages", "5"), "--override", "slurm.stage1.mem_gb=16"])
     scripts = [(tmp_path / f"{number}.sh").read_text() for number in (1, 2, 3, 4)]
     assert not (tmp_path / "5.sh").exists()
-    assert "#SBATCH --mem=16384MB" in scripts[0]
-    assert "--array=0-1%16" in scripts[0]
+    assert "#SBATCH --mem=16GB" in scripts[0]
+    assert "--array=0-1%2" in scripts[0]
     assert "dependency" not in scripts[0]
     assert all(f"#SBATCH --dependency=afterany:{number}" in scripts[number] for number in (1, 2, 3))
-    for wanted in ("--time=120", "--mem=65536MB", "--gpus-per-node=2", "--array=0-2%16", "--partition=gpu", "\nmodule load cuda/11.8\n"):
+    for wanted in ("--time=120", "--mem=64GB", "--gpus-per-node=2", "--array=0-2%3", "--partition=gpu", "\nmodule load cuda/11.8\n"):
         assert wanted in scripts[2]
     assert "HF_HOME" not in scripts[2]
     assert "\nexport HF_HOME=/scratch/hf\n" in scripts[1]
