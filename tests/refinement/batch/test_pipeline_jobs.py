@@ -32,6 +32,7 @@ def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
 
 
+@pytest.mark.slow
 def test_twelve_videos_in_processes_killed_and_started_again(tmp_path: Path, gpus: None) -> None:
     names = make_videos(tmp_path / "videos", 12)
     setup = ["echo a word of the module system", f"export TORCH_HOME={tmp_path}/torch"]
