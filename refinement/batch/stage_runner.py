@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.batch.commands import PipelineConfig
+from pose_priors.refinement.batch.commands import PipelineConfig, StageCommand
 from pose_priors.refinement.batch.lists import places_of, write_list
 from pose_priors.refinement.batch.many import SequenceRefiner
 from pose_priors.refinement.batch.programs import check_end, running
@@ -68,15 +68,19 @@ class StageRunner:
         logs: the folder for what a program prints that handles many videos.
         in_job: whether this is a job, which is warned by signals before it ends.
     Raises:
-        UserError: if the stage has no command, or a prior cannot be loaded.
+        UserError: if the stage has no command, a prior cannot be loaded, or the folder not be made.
     """
 
     def __init__(self, config: PipelineConfig, stage: int, chosen: Sequence[int], logs: Path, *, in_job: bool = False) -> None:
         self.config, self.stage, self.chosen, self.logs, self.in_job = config, stage, chosen, logs, in_job
         if stage <= 3:
-            self._check_command()
+            self.command = required_command(config, stage)
         else:
             self.refiner = SequenceRefiner(config.model_copy(update={"stages": [stage]}))
+        try:
+            logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{logs}: cannot be made ({error.strerror}); give an output folder that can be written to") from error
 
     def one(self, video: Video) -> StageOutcome:
         """The stage of one video. Raises `UserError` if it fails, or a stage that it needs is not complete."""
@@ -106,20 +110,6 @@ class StageRunner:
                 yield self._failure(video, error)
         for i in range(0, len(ready), _MOST_IN_A_LIST):
             yield from self._listed(ready[i : i + _MOST_IN_A_LIST])
-
-    def _check_command(self) -> None:
-        self.command = self.config.stage_command(self.stage)
-        if self.command.command is None and self.command.command_many is None:
-            raise UserError(
-                f"stage{self.stage}.command is not given; it is the program of stage {self.stage} ({NAMES[self.stage]}). "
-                "Without one, leave the stage out"
-            )
-        wanted = self.config.wanted
-        if wanted.max_frames is not None and self.command.max_frames is None:
-            most = wanted.max_frames
-            log.warning("stage%d.max_frames is not given: it works on all frames, stages 4 and 5 on the first %d", self.stage, most)
-        if wanted.person_ids is not None and self.command.person_ids is None and self.stage == 3:
-            log.warning("stage3.person_ids is not given: it works on all people, stages 4 and 5 on those of input.person_ids")
 
     def _digest(self, video: Video, stage: int | None = None) -> str:
         number = stage or self.stage
@@ -231,3 +221,18 @@ class StageRunner:
     def _failure(self, video: Video, error: UserError) -> StageOutcome:
         log.error("error: %s: %s", video.name, error)
         return StageOutcome(video.name, self.stage, "missed" if isinstance(error, _MissedError) else "failed", reason=str(error))
+
+
+def required_command(config: PipelineConfig, stage: int) -> StageCommand:
+    """The program of stage 1, 2 or 3; logs which wishes it cannot be told. Raises `UserError` if there is none."""
+    command, wanted = config.stage_command(stage), config.wanted
+    if command.command is None and command.command_many is None:
+        raise UserError(
+            f"stage{stage}.command is not given; it is the program of stage {stage} ({NAMES[stage]}). Without one, leave the stage out"
+        )
+    if wanted.max_frames is not None and command.max_frames is None:
+        most = wanted.max_frames
+        log.warning("stage%d.max_frames is not given: it works on all frames, stages 4 and 5 on the first %d", stage, most)
+    if wanted.person_ids is not None and command.person_ids is None and stage == 3:
+        log.warning("stage3.person_ids is not given: it works on all people, stages 4 and 5 on those of input.person_ids")
+    return command
