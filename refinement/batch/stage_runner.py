@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pose_priors.configs.base import UserError
+from pose_priors.refinement.batch.around import is_wanted, run_around
 from pose_priors.refinement.batch.commands import PipelineConfig, StageCommand
 from pose_priors.refinement.batch.lists import places_of, write_list
 from pose_priors.refinement.batch.many import SequenceRefiner
@@ -30,6 +31,8 @@ from pose_priors.refinement.batch.stage_outputs import (
 )
 from pose_priors.refinement.batch.videos import Video
 from pose_priors.refinement.formats.files import listed as listed_names
+from pose_priors.refinement.result.found import RefinedSequence
+from pose_priors.refinement.show.record import write_recordings
 
 log = logging.getLogger("refine")
 
@@ -73,10 +76,13 @@ class StageRunner:
 
     def __init__(self, config: PipelineConfig, stage: int, chosen: Sequence[int], logs: Path, *, in_job: bool = False) -> None:
         self.config, self.stage, self.chosen, self.logs, self.in_job = config, stage, chosen, logs, in_job
+        self.what = f"stage {stage} ({NAMES[stage]})"
+        self.around = stage == 5 and is_wanted(config)
         if stage <= 3:
             self.command = required_command(config, stage)
-        else:
-            self.refiner = SequenceRefiner(config.model_copy(update={"stages": [stage]}))
+        else:  # what others make of a result is recorded with it
+            record = config.record and not self.around
+            self.refiner = SequenceRefiner(config.model_copy(update={"stages": [stage], "record": record}))
         try:
             logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -121,12 +127,16 @@ class StageRunner:
             if needed not in self.chosen:
                 require_output(needed, folder, self.stage)
             elif completed(folder, needed, self._digest(video, needed)) is None:
-                this = f"stage {self.stage} ({NAMES[self.stage]})"
-                raise _MissedError(f"{this} needs stage {needed} ({NAMES[needed]}), which is not complete")
+                raise _MissedError(f"{self.what} needs stage {needed} ({NAMES[needed]}), which is not complete")
 
     def _refine(self, video: Video) -> StageOutcome:
         began = time.perf_counter()
         outcome = self.refiner(video.sequence)
+        if self.around:
+            run_around(self.config, video, in_job=self.in_job)
+            if self.config.record:
+                result = RefinedSequence(video.name, video.sequence.output, (video.root,))
+                write_recordings(result, prior=self.refiner.refiner.priors.body, body_model=self.refiner.options.body_model)
         status: Literal["done", "skipped"] = "skipped" if outcome.status == "skipped" else "done"
         seconds = time.perf_counter() - began if status == "done" else outcome.seconds
         return StageOutcome(video.name, self.stage, status, seconds, results=outcome.results)
@@ -150,9 +160,9 @@ class StageRunner:
         begin(folder)
         words = self.command.words(places_of(video, self.stage), self.config.wanted)
         began = time.perf_counter()
-        with running(self.stage, words, printed, held=[lock], in_job=self.in_job) as process:
+        with running(self.what, f"stage{self.stage}", words, printed, held=[lock], in_job=self.in_job) as process:
             process.wait()
-        check_end(self.stage, process.returncode, printed)
+        check_end(self.what, process.returncode, printed)
         seconds = time.perf_counter() - began
         complete(folder, self.stage, digest, seconds)
         return StageOutcome(video.name, self.stage, "done", seconds)
@@ -181,14 +191,14 @@ class StageRunner:
         words = self.command.words({"list": str(listed)}, self.config.wanted)
         waiting, began = dict(todo), time.perf_counter()
         try:
-            with running(self.stage, words, printed, held=locks, in_job=self.in_job) as process:
+            with running(self.what, f"stage{self.stage}", words, printed, held=locks, in_job=self.in_job) as process:
                 while process.poll() is None:
                     time.sleep(_POLL_S)
                     for outcome in self._marked(waiting, began):
                         began = time.perf_counter()
                         yield outcome
             yield from self._marked(waiting, began)
-            check_end(self.stage, process.returncode, printed)
+            check_end(self.what, process.returncode, printed)
         except UserError as error:
             log.error("error: %s: %s", listed_names([video.name for video in waiting]), error)
             yield from (StageOutcome(video.name, self.stage, "failed", reason=str(error)) for video in waiting)
