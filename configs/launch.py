@@ -21,17 +21,14 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError, environment_variables
 from submitit.helpers import TorchDistributedEnvironment
 
-import pose_priors
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import set_up_console
-from pose_priors.configs.slurm import Launcher, SlurmConfig
+from pose_priors.configs.slurm import IMPORT_ROOT, Launcher, SlurmConfig
 
 log = logging.getLogger("launch")
 
 Job = submitit.Job
 
-# the folder on `sys.path` in which this very package is found, in a checkout or installed
-_IMPORT_ROOT = Path(pose_priors.__file__).resolve().parents[pose_priors.__file__.endswith("__init__.py")]
 _POLL_S = 0.5
 # The warning before the time limit: so many seconds, and at most this share of the limit, so that a short job has time to work too.
 _WARNING_S, _WARNING_SHARE = 90, 0.25
@@ -87,16 +84,17 @@ def launch(
     missing = [command for command in ("sbatch", "srun") if launcher == "slurm" and shutil.which(command) is None]
     if missing:
         raise UserError(f"--launcher slurm: no {missing[0]} on PATH; run this where jobs are submitted, or use --launcher local")
+    environment = _environment(config)
+    around = _after_setup(config.setup, environment) if launcher == "local" and config.setup else environment
     folder = Path(config.log_dir).absolute() / run
     try:
         folder.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"slurm.log_dir={config.log_dir}: cannot be written to ({error.strerror}); give another folder") from error
-    environment = _environment(config)
     executor = _executor(launcher, config, folder, run, num_nodes, tasks_per_node, environment, after)
     tasks = [Call(_importable(function), arguments) for arguments in calls]
     try:
-        with environment_variables(**environment):
+        with environment_variables(**around):
             if launcher == "local":
                 jobs = _start(executor, tasks, config.array_parallelism, after)
             else:
@@ -154,7 +152,7 @@ def _executor(
         slurm_partition=config.partition,
         slurm_array_parallelism=config.array_parallelism,
         slurm_signal_delay_s=int(min(_WARNING_S, 60 * config.time_min * _WARNING_SHARE)),
-        slurm_setup=[f"export {name}={shlex.quote(value)}" for name, value in environment.items()],
+        slurm_setup=[*(f"export {name}={shlex.quote(value)}" for name, value in environment.items()), *_complete(config.setup)],
         # since Slurm 22.05 a step does not inherit the CPUs of its job
         slurm_srun_args=[f"--cpus-per-task={config.cpus_per_task}"],
         slurm_additional_parameters=options,
@@ -164,8 +162,25 @@ def _executor(
 
 def _environment(config: SlurmConfig) -> dict[str, str]:
     """What has to be known before a job's Python starts: where the project is, and how many threads there may be."""
-    path = [str(_IMPORT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    path = [str(IMPORT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": str(config.cpus_per_task), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def _complete(setup: Sequence[str]) -> list[str]:
+    """Lines of a setup, after which the project is still found."""
+    return [*setup, f'export PYTHONPATH={shlex.quote(str(IMPORT_ROOT))}"${{PYTHONPATH:+:$PYTHONPATH}}"'] if setup else []
+
+
+def _after_setup(setup: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """What the environment of a job is after the lines of its setup. Raises `UserError` if one of them fails."""
+    # what they print goes to standard error, so that the environment is alone on standard output
+    script = "\n".join(["set -e", "{ :", *_complete(setup), "} >&2", "env -0"])
+    done = subprocess.run(["bash", "-c", script], env=os.environ | environment, capture_output=True, check=False)
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise UserError(f"slurm.setup: ends with exit code {done.returncode}: {''.join(last) or 'without a word'}")
+    entries = (entry.partition("=") for entry in os.fsdecode(done.stdout).split("\0"))
+    return {name: value for name, found, value in entries if found}
 
 
 def _importable(function: Callable[..., Any]) -> Callable[..., Any]:

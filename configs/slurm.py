@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import Field
 
+import pose_priors
 from pose_priors.configs.base import Config, UserError
 
 Launcher = Literal["slurm", "local"]
 LAUNCHERS = get_args(Launcher)
+
+
+# the folder on `sys.path` in which this very package is found, in a checkout or installed
+IMPORT_ROOT = Path(pose_priors.__file__).resolve().parents[pose_priors.__file__.endswith("__init__.py")]
 
 
 class SlurmConfig(Config):
@@ -35,8 +42,18 @@ class SlurmConfig(Config):
     """How many tasks of an array may run at once."""
     log_dir: str = "logs"
     """Each launch gets a folder in it. It has to be on a disk that all nodes see."""
+    setup: list[str] = Field(default_factory=list)
+    """Lines of bash before Python starts, which its programs inherit: `module load cuda/11.8`, `export TORCH_HOME=/scratch/torch`, ..."""
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Passed on to sbatch: `account: my_lab`, `qos: long`, `constraint: a100`, ..."""
+
+
+def environment_of_others() -> dict[str, str]:
+    """The environment of this process as programs of others expect it: in a job, without the path on which the project is found, whose
+    modules could stand before theirs."""
+    path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != str(IMPORT_ROOT)]
+    others = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return others | ({"PYTHONPATH": os.pathsep.join(path)} if path else {})
 
 
 def new_run(name: str) -> str:

@@ -23,8 +23,8 @@ _OWN_TAGS = (None, "!", "tag:yaml.org,2002:str")
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 as PyYAML reads it, without what surprises in configs and what only an attacker writes.
 
-    `1e-3` is a number (as in YAML 1.2); dates and times of day stay text; a key given twice, a tag (`!!binary`, `!!python/...`), nesting
-    beyond `MOST_LEVELS` and aliases that stand for more than `_MOST_VALUES` values are errors.
+    `1e-3` is a number and `010` is text, not eight (as in YAML 1.2); dates and times of day stay text; a key given twice, a tag
+    (`!!binary`, `!!python/...`), nesting beyond `MOST_LEVELS` and aliases that stand for more than `_MOST_VALUES` values are errors.
     """
 
     def __init__(self, text: str) -> None:
@@ -70,7 +70,7 @@ _Loader.yaml_implicit_resolvers = {
 # as PyYAML has them, less numbers to the base 60 (2:30:00 is a time), and with exponents that have neither point nor sign
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:int",
-    re.compile(r"^[-+]?(0b[01][01_]*|0[0-7_]+|0x[0-9a-fA-F][0-9a-fA-F_]*|0|[1-9][0-9_]*)$"),
+    re.compile(r"^[-+]?(0b[01][01_]*|0x[0-9a-fA-F][0-9a-fA-F_]*|0|[1-9][0-9_]*)$"),
     list("-+0123456789"),
 )
 _Loader.add_implicit_resolver(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import importlib.util
 import json
 import re
 import shlex
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 import train
+from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser
 from pose_priors.configs.load import load_config
 from pose_priors.configs.loggers import flattened
@@ -88,17 +90,20 @@ def try_command(here: str) -> int:
     return len(commands)
 
 
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # what is around it is no package
+        return False
+
+
 def try_import(here: str) -> int:
     names = [text for text in quoted(here) if text.startswith("pose_priors.")]
     for name in names:
-        parts, inside = name.split("."), []
-        while importlib.util.find_spec(".".join(parts[:1])) and parts:
-            try:
-                found = importlib.import_module(".".join(parts))
-                break
-            except ModuleNotFoundError:
-                inside.insert(0, parts.pop())
-        for part in inside:
+        parts = name.split(".")
+        known = next(n for n in range(len(parts), 0, -1) if _is_module(".".join(parts[:n])))
+        found: Any = importlib.import_module(".".join(parts[:known]))
+        for part in parts[known:]:
             found = getattr(found, part)
     return len(names)
 
@@ -186,3 +191,19 @@ def test_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([\w.]+)(?:#[\w-]+)?\)", PAGE.read_text())
     assert links
     assert all((PAGE.parent / link).is_file() for link in links)
+
+
+@pytest.mark.parametrize(
+    ("way", "here"),
+    [
+        ("import", "`pose_priors.priors.gaussian.Gausian`"),
+        ("command", "`python train.py --config joint_flow --overide a=1`"),
+        ("command", "`python train.py --config joint_flow --override model.hiden=1`"),
+        ("key", "`joint_flow model.hidden=127`"),
+        ("key", "`joint_flow model.hiden`"),
+        ("file", "`configs/no_such.yaml`"),
+    ],
+)
+def test_a_row_that_is_wrong_is_found(way: str, here: str) -> None:
+    with pytest.raises((UserError, AttributeError, AssertionError)):
+        WAYS[way](here)

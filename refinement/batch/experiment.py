@@ -42,6 +42,8 @@ class InputConfig(PersonSelection):
     """Whether a sequence is skipped whose result is complete and was made from the same input and configuration."""
     fps: float | None = Field(None, gt=0)
     """Frames a second; null for what stage 1 says."""
+    max_frames: int | None = Field(None, ge=1)
+    """Only the first so many frames are used; null for all."""
     keypoint_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the keypoints of each person and frame that is dropped, to see how much rests on them."""
     seed: int = Field(0, ge=0, lt=2**32)
@@ -117,15 +119,15 @@ class RefinementExperiment(Config):
     """Passed on to Lightning's Trainer: `accelerator`, `devices`, `enable_progress_bar`, ..."""
     slurm: SlurmConfig = SlurmConfig()
 
-    def load_options(self, max_frames: int | None = None) -> LoadOptions:
-        """How each sequence is read; of these, only so many frames."""
+    def load_options(self) -> LoadOptions:
+        """How each sequence is read."""
         return LoadOptions(
             fps=self.input.fps,
             body_model=None if self.body_model.path is None else Path(self.body_model.path),
             ground_plane_init=self.refinement.ground_plane_init,
             keypoint_dropout=self.input.keypoint_dropout,
             seed=self.input.seed,
-            max_frames=max_frames,
+            max_frames=self.input.max_frames,
             who=self.input,
         )
 

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import csv
 import logging
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.loggers import ConfigLog, finished
@@ -22,6 +17,7 @@ from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.refinement.batch.digest import completed, completed_world, config_digest, outcome_digest
 from pose_priors.refinement.batch.experiment import RefinementExperiment
 from pose_priors.refinement.batch.per_person import print_comparison, refine_apart
+from pose_priors.refinement.batch.progress import progress_bar
 from pose_priors.refinement.formats.files import read_json
 from pose_priors.refinement.formats.sequence import InputSequence
 from pose_priors.refinement.given.load import load_problem, load_sequence
@@ -70,20 +66,19 @@ class SequenceRefiner:
 
     Args:
         config: which sequences it asks for does not matter here.
-        max_frames: only the first so many frames of each are used; None for all.
     Raises:
         UserError: if a prior cannot be loaded.
     """
 
-    def __init__(self, config: RefinementExperiment, max_frames: int | None = None) -> None:
-        self.config, self.options = config, config.load_options(max_frames)
+    def __init__(self, config: RefinementExperiment) -> None:
+        self.config, self.options = config, config.load_options()
         if 5 in config.stages:
             if config.record:
                 require_rerun()
             priors = load_priors(config.prior.body, config.prior.hands, config.motion_prior.path, config.prior.allow)
             watched = [ConfigLog(config.model_dump(mode="json"))]
             self.refiner = Stage5Refiner(config.refinement, priors=priors, trainer=config.trainer, callbacks=watched)
-        self.digest = config_digest(config) + (f" first {max_frames}" if max_frames is not None else "")
+        self.digest = config_digest(config)
 
     def __call__(self, sequence: InputSequence) -> SequenceOutcome:
         """The outcome of one sequence, never a failed one. Raises `UserError` on bad input."""
@@ -188,7 +183,7 @@ def refine_many(config: RefinementExperiment, sequences: Sequence[InputSequence]
     shown = config.trainer.get("enable_progress_bar", True)
     refine = SequenceRefiner(config.model_copy(update={"trainer": config.trainer | {"enable_progress_bar": False}}))
     outcomes = []
-    with _progress(disable=not shown) as progress:
+    with progress_bar(disable=not shown) as progress:
         task = progress.add_task("", total=len(sequences))
         for sequence in sequences:
             progress.update(task, description=sequence.name)
@@ -260,21 +255,6 @@ def _guarded(refine: SequenceRefiner, sequence: InputSequence) -> SequenceOutcom
     except Exception as error:
         log.exception("%s: a defect of this program, not of the input; the other sequences go on", sequence.name)
         return SequenceOutcome(sequence.name, "failed", " ".join(f"a defect of this program, {type(error).__name__}: {error}".split()))
-
-
-@contextmanager
-def _progress(disable: bool) -> Iterator[Progress]:
-    """A bar over sequences. What is logged meanwhile goes above it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    streams = [h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler) and h.stream is sys.stderr]
-    with Progress(*columns, console=Console(stderr=True), disable=disable) as progress:
-        before = [handler.setStream(sys.stderr) for handler in streams]  # the bar has put itself before it
-        try:
-            yield progress
-        finally:
-            for handler, stream in zip(streams, before, strict=True):
-                if stream is not None:
-                    handler.setStream(stream)
 
 
 def _load(sequence: InputSequence, options: LoadOptions, who: PersonSelection) -> Problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pose_priors.configs.base import Config, UserError
 from pose_priors.refinement.formats.bodies import BodyTrack
@@ -16,11 +16,22 @@ class PersonSelection(Config):
     """Who is refined; by default everybody."""
 
     person_ids: list[int] | None = Field(None, min_length=1)
-    """The tracker's ids of the people to refine; null for all."""
+    """The tracker's ids of the people to refine, also as text, as in the names of its files: `001 003`; null for all."""
     top_k: int | None = Field(None, ge=1)
     """Of these, only so many who are seen on the most frames; null for all."""
     multihuman: bool = True
     """With false only the one who is seen on the most frames."""
+
+    @field_validator("person_ids", mode="before")
+    @classmethod
+    def _read_ids(cls, given: object) -> object:
+        if isinstance(given, str):
+            given = given.replace(",", " ").split()
+        if isinstance(given, int) and not isinstance(given, bool):
+            given = [given]
+        if not isinstance(given, list):
+            return given
+        return [int(one) if isinstance(one, str) and one.isascii() and one.isdigit() else one for one in given]
 
     def choose(self, bodies: Mapping[int, BodyTrack]) -> list[int]:
         """The ids to refine, ascending; of equally long tracks the lower id is chosen. Raises `UserError` if there is no such person."""

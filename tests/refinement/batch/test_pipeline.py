@@ -15,7 +15,9 @@ import pipeline
 from pipeline import MultiTRAMPipeline
 from pose_priors.configs.base import UserError
 from pose_priors.configs.load import load_config
-from pose_priors.refinement.batch.commands import PipelineConfig, StageCommand, run_command
+from pose_priors.refinement.batch.commands import PipelineConfig, StageCommand
+from pose_priors.refinement.batch.stage_runner import StageRunner
+from pose_priors.refinement.batch.videos import Video
 
 STAGE_FOLDERS = {1: "1_camera_estimation", 2: "2_tracking", 3: "3_pose_estimation"}
 SHORT = {"trainer": {"enable_progress_bar": False}, "refinement": {"max_total_iterations": 2}}
@@ -116,6 +118,12 @@ def test_a_missing_output_is_named_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
+def run_stage_1(command: StageCommand, tmp_path: Path) -> None:
+    (tmp_path / "video.mp4").touch()
+    video = Video("out", tmp_path / "video.mp4", tmp_path / "out")
+    StageRunner(PipelineConfig(stage1=command), 1, [1], tmp_path / "logs").one(video)
+
+
 def python(code: str) -> StageCommand:
     return StageCommand(command=f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} {{output}}")
 
@@ -135,16 +143,16 @@ def python(code: str) -> StageCommand:
 )
 def test_a_stage_that_fails_says_how(command: StageCommand, said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said) as error:
-        run_command(1, command, tmp_path / "video.mp4", tmp_path / "out", None)
+        run_stage_1(command, tmp_path)
     assert "\n" not in str(error.value)
 
 
 def test_what_a_stage_prints_is_there_while_it_runs(tmp_path: Path) -> None:
     """The program sees its own words in the log before it ends."""
-    log = tmp_path / "logs" / "stage1.log"
+    log = tmp_path / "out" / "logs" / "stage1.log"
     code = f"import pathlib, sys; print('half way', flush=True); sys.exit(0 if 'half way' in pathlib.Path({str(log)!r}).read_text() else 1)"
     with pytest.raises(UserError, match="ended well"):
-        run_command(1, python(code), tmp_path / "video.mp4", tmp_path, None)
+        run_stage_1(python(code), tmp_path)
 
 
 @pytest.mark.parametrize(
