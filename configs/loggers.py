@@ -20,7 +20,7 @@ LoggerKind = Literal["tensorboard", "wandb", "csv"]
 
 # settings that say where a run is and how it is shown, not what it is
 _NOT_IN_NAMES = ("logging.", "trainer.", "slurm.", "output.")
-_MOST_CHARACTERS = 100
+_MOST_CHARACTERS = 200  # of a label, so that it fits into the name of a folder
 _STRANGE = re.compile(r"[^\w.,+=-]+")
 _VERSION = re.compile(r"version_(\d+)")
 

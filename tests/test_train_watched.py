@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +13,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-from wandb.proto.wandb_internal_pb2 import Record
+from wandb_files import contents
 
 import evaluate
 import train
@@ -60,39 +56,13 @@ def test_tensorboard_compares_runs_by_configuration_and_best_score(tmp_path: Pat
     assert [name.rpartition("max_epochs=2-")[2] for name in names] == ["hidden=8-K=1", "hidden=16-K=1"]
 
 
-def records(path: Path) -> Iterator[Record]:
-    """What an offline run of Weights & Biases has kept: a log of LevelDB's."""
-    data, at, part = path.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        if 32768 - at % 32768 < 7:
-            at += 32768 - at % 32768
-            continue
-        size, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
-        part += data[at + 7 : at + 7 + size]
-        at += 7 + size
-        if kind in (1, 4):  # whole, or the last piece
-            yield Record.FromString(part)
-            part = b""
-
-
 def test_weights_and_biases_know_the_configuration_and_the_best_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     for rate in ("1e-3", "2e-2"):
         run(tmp_path, "gaussian_prior", "logging.logger=wandb", "logging.offline=true", f"training.learning_rate={rate}")
     found = {}
     for path in (tmp_path / "logs").rglob("*.wandb"):
-        until = time.monotonic() + 20
-        while not any(record.HasField("exit") for record in records(path)) and time.monotonic() < until:
-            time.sleep(0.1)  # written by a process of its own
-        config: dict[str, Any] = {}
-        values: dict[str, Any] = {}
-        for record in records(path):
-            if record.HasField("run"):
-                name = record.run.display_name
-            for item in (*record.config.update, *record.run.config.update):
-                config[item.key or ".".join(item.nested_key)] = json.loads(item.value_json)
-            for item in record.history.item:
-                values[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+        name, config, values = contents(path)
         assert config["model.kind"] == "gaussian"
         found[config["training.learning_rate"]] = values["best/nll"]
         assert name.endswith(f"learning_rate={'1e-3' if config['training.learning_rate'] == 1e-3 else '2e-2'}")
