@@ -52,7 +52,9 @@ MAY_IMPORT = {
     "refinement.instances": _BASE | {"body", "datamodules", "refinement.formats", "refinement.show"},
     # a command is above its room, as a script is: it loads its configuration
     "refinement.instances.__main__": {"configs.base", "configs.cli", "configs", "refinement.instances"},
-    "refinement.batch": _GIVEN | _JOBS | {"configs.loggers"} | {"refinement", "refinement.solve", "refinement.result", "refinement.show"},
+    "refinement.batch": _GIVEN
+    | _JOBS
+    | {"configs.loggers", "refinement", "refinement.solve", "refinement.result", "refinement.show", "refinement.export"},
     "configs": _BASE | _JOBS | _FIT | {"configs.loggers", "body", "priors", "datamodules", "refinement"},
     "benchmarks": _BASE | {"body", "priors", "datamodules", "refinement", "figures"},
 }

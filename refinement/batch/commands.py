@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
@@ -55,18 +56,8 @@ class StageCommand(Config):
     @field_validator("command", "command_many", "max_frames", "person_ids")
     @classmethod
     def _check_words(cls, text: str | None, field: ValidationInfo) -> str | None:
-        if text is None:
-            return None
-        try:
-            words = shlex.split(text)
-        except ValueError as error:
-            raise ValueError(f"cannot be split into words ({error})") from error
-        if not words:
-            raise ValueError("is empty; null leaves it out")
         allowed = _PLACES[str(field.field_name)]
-        if unknown := [place for place in _PLACE.findall(text) if place not in (*allowed, *_ON_WISH)]:
-            raise ValueError(f"{{{unknown[0]}}} stands for nothing; allowed: {', '.join(f'{{{place}}}' for place in allowed)}")
-        return text
+        return None if text is None else _checked(text, allowed, _ON_WISH)
 
     @model_validator(mode="after")
     def _check_places(self) -> StageCommand:
@@ -104,6 +95,35 @@ class StageCommand(Config):
         )
 
 
+class ProgramCommand(Config):
+    """How a program is called that works on what stage 5 has refined; its words are read as those of a stage's."""
+
+    places: ClassVar[tuple[str, ...]]
+    command: str | None = None
+
+    @field_validator("command")
+    @classmethod
+    def _check_words(cls, text: str | None) -> str | None:
+        return None if text is None else _checked(text, cls.places)
+
+    def words(self, places: Mapping[str, str]) -> list[str]:
+        """The program and its arguments."""
+        return [_PLACE.sub(lambda match: places[match[1]], word) for word in shlex.split(self.command or "")]
+
+
+class BackgroundCommand(ProgramCommand):
+    """Makes a mesh of the scene: `{video}`, `{stage1}` and `{refined}` (the folder of stage 5) to files in `{output}`."""
+
+    places = ("video", "stage1", "refined", "output")
+
+
+class RetargetingCommand(ProgramCommand):
+    """Carries the motion of one person to a robot: `{motion}`, an npz in AMASS's layout, and `{floor}`, of the person with the id
+    `{person}`, to files in `{output}`."""
+
+    places = ("motion", "floor", "person", "output")
+
+
 class PipelineInput(InputConfig):
     """Which videos, and what of them."""
 
@@ -133,6 +153,8 @@ class PipelineConfig(RefinementExperiment):
     stage1: StageCommand = StageCommand()
     stage2: StageCommand = StageCommand()
     stage3: StageCommand = StageCommand()
+    background: BackgroundCommand = BackgroundCommand()
+    retargeting: RetargetingCommand = RetargetingCommand()
     input: PipelineInput = PipelineInput()
     slurm: PipelineSlurm = PipelineSlurm()
 
@@ -155,3 +177,15 @@ class PipelineConfig(RefinementExperiment):
         """What of each video is wanted."""
         ids = self.input.person_ids
         return Wanted(self.input.max_frames, None if ids is None else tuple(ids))
+
+
+def _checked(text: str, allowed: Sequence[str], also: Sequence[str] = ()) -> str:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"cannot be split into words ({error})") from error
+    if not words:
+        raise ValueError("is empty; null leaves it out")
+    if unknown := [place for place in _PLACE.findall(text) if place not in (*allowed, *also)]:
+        raise ValueError(f"{{{unknown[0]}}} stands for nothing; allowed: {', '.join(f'{{{place}}}' for place in allowed)}")
+    return text

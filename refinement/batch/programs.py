@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.slurm import environment_of_others
-from pose_priors.refinement.batch.stage_outputs import NAMES
 
 log = logging.getLogger("refine")
 
@@ -23,11 +22,13 @@ _SHIELD = ("bash", "-c", 'trap "" TERM USR2; exec "$0" "$@"')
 
 @contextmanager
 def running(
-    stage: int, words: Sequence[str], printed: Path, *, held: Sequence[int] = (), in_job: bool = False
+    what: str, key: str, words: Sequence[str], printed: Path, *, held: Sequence[int] = (), in_job: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The program of a stage, until it has ended; it is killed where the block raises.
+    """A program, until it has ended; it is killed where the block raises.
 
     Args:
+        what: it does, as the user knows it: `stage 1 (camera estimation)`.
+        key: of the configuration, that holds its command.
         words: the program and its arguments.
         printed: the file that gets what it prints.
         held: descriptors that it inherits.
@@ -36,7 +37,7 @@ def running(
         UserError: if it cannot be started.
     """
     printed.parent.mkdir(parents=True, exist_ok=True)
-    log.info("stage %d (%s): %s, prints to %s", stage, NAMES[stage], shlex.join(words), printed)
+    log.info("%s: %s, prints to %s", what, shlex.join(words), printed)
     with printed.open("wb") as stream:
         stream.write(f"$ {shlex.join(words)}\n".encode())
         stream.flush()
@@ -50,7 +51,7 @@ def running(
                 env=environment_of_others() if in_job else None,
             )
         except OSError as error:
-            raise UserError(f"stage{stage}.command: {words[0]} cannot be started ({error.strerror})") from error
+            raise UserError(f"{key}.command: {words[0]} cannot be started ({error.strerror})") from error
     try:
         yield process
         process.wait()
@@ -60,11 +61,11 @@ def running(
         raise
 
 
-def check_end(stage: int, code: int, printed: Path) -> None:
+def check_end(what: str, code: int, printed: Path) -> None:
     """Raises `UserError` if a program has not ended well."""
     if code:
         how = f"exit code {code}" if code > 0 else f"signal {_signal_name(-code)}"
-        raise UserError(f"stage {stage} ({NAMES[stage]}) failed with {how}; its last words: {_last_line(printed)!r}; all are in {printed}")
+        raise UserError(f"{what} failed with {how}; its last words: {_last_line(printed)!r}; all are in {printed}")
 
 
 def _signal_name(number: int) -> str:

@@ -64,8 +64,9 @@ def stage_digest(video: Video, stage: int, command: StageCommand, wanted: Wanted
     return outcome_digest(hashlib.sha256(json.dumps(call).encode()).hexdigest(), files)
 
 
-def completed(folder: Path, stage: int, digest: str) -> dict[str, Any] | None:
-    """What the stamp of an output says that bears that digest and is all there: `seconds`, None where unknown, and `files`; else None."""
+def completed(folder: Path, stage: int | None, digest: str) -> dict[str, Any] | None:
+    """What the stamp of an output says that bears that digest and is all there: `seconds`, None where unknown, and `files`; else None.
+    `stage` is None for what is made after the last of them."""
     stamp = _stamp(folder)
     if stamp.get("digest") != digest:
         return None
@@ -73,7 +74,7 @@ def completed(folder: Path, stage: int, digest: str) -> dict[str, Any] | None:
     if any(sizes.get(name) != size for name, size in stamp["files"].items()):
         return None
     with suppress(UserError):
-        require_output(stage, folder)
+        _require(stage, folder)
         return stamp
     return None
 
@@ -89,9 +90,9 @@ def begin(folder: Path) -> None:
         mark.unlink()
 
 
-def complete(folder: Path, stage: int, digest: str, seconds: float | None) -> None:
+def complete(folder: Path, stage: int | None, digest: str, seconds: float | None) -> None:
     """Stamps the output of a stage that has ended well. Raises `UserError` if it lacks what the stage must leave."""
-    require_output(stage, folder)
+    _require(stage, folder)
     sizes = {name: path.stat().st_size for name, path in _files(folder).items()}
     write_json(folder / _STAMP, {"digest": digest, "seconds": seconds, "files": sizes})
     done_mark(folder, digest).unlink(missing_ok=True)
@@ -117,6 +118,13 @@ def held(video: Video, stage: int) -> Iterator[int]:
         except OSError:
             pass
         yield lock.fileno()
+
+
+def _require(stage: int | None, folder: Path) -> None:
+    if stage is not None:
+        require_output(stage, folder)
+    elif not _files(folder):
+        raise UserError(f"{folder}: its program ended well but left no file; does its command write to {{output}}?")
 
 
 def _stamp(folder: Path) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.batch.commands import PipelineConfig
+from pose_priors.refinement.batch.around import is_wanted, run_around
+from pose_priors.refinement.batch.commands import PipelineConfig, StageCommand
 from pose_priors.refinement.batch.lists import places_of, write_list
 from pose_priors.refinement.batch.many import SequenceRefiner
 from pose_priors.refinement.batch.programs import check_end, running
@@ -30,6 +31,8 @@ from pose_priors.refinement.batch.stage_outputs import (
 )
 from pose_priors.refinement.batch.videos import Video
 from pose_priors.refinement.formats.files import listed as listed_names
+from pose_priors.refinement.result.found import RefinedSequence
+from pose_priors.refinement.show.record import write_recordings
 
 log = logging.getLogger("refine")
 
@@ -68,15 +71,22 @@ class StageRunner:
         logs: the folder for what a program prints that handles many videos.
         in_job: whether this is a job, which is warned by signals before it ends.
     Raises:
-        UserError: if the stage has no command, or a prior cannot be loaded.
+        UserError: if the stage has no command, a prior cannot be loaded, or the folder not be made.
     """
 
     def __init__(self, config: PipelineConfig, stage: int, chosen: Sequence[int], logs: Path, *, in_job: bool = False) -> None:
         self.config, self.stage, self.chosen, self.logs, self.in_job = config, stage, chosen, logs, in_job
+        self.what = f"stage {stage} ({NAMES[stage]})"
+        self.around = stage == 5 and is_wanted(config)
         if stage <= 3:
-            self._check_command()
-        else:
-            self.refiner = SequenceRefiner(config.model_copy(update={"stages": [stage]}))
+            self.command = required_command(config, stage)
+        else:  # what others make of a result is recorded with it
+            record = config.record and not self.around
+            self.refiner = SequenceRefiner(config.model_copy(update={"stages": [stage], "record": record}))
+        try:
+            logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{logs}: cannot be made ({error.strerror}); give an output folder that can be written to") from error
 
     def one(self, video: Video) -> StageOutcome:
         """The stage of one video. Raises `UserError` if it fails, or a stage that it needs is not complete."""
@@ -107,20 +117,6 @@ class StageRunner:
         for i in range(0, len(ready), _MOST_IN_A_LIST):
             yield from self._listed(ready[i : i + _MOST_IN_A_LIST])
 
-    def _check_command(self) -> None:
-        self.command = self.config.stage_command(self.stage)
-        if self.command.command is None and self.command.command_many is None:
-            raise UserError(
-                f"stage{self.stage}.command is not given; it is the program of stage {self.stage} ({NAMES[self.stage]}). "
-                "Without one, leave the stage out"
-            )
-        wanted = self.config.wanted
-        if wanted.max_frames is not None and self.command.max_frames is None:
-            most = wanted.max_frames
-            log.warning("stage%d.max_frames is not given: it works on all frames, stages 4 and 5 on the first %d", self.stage, most)
-        if wanted.person_ids is not None and self.command.person_ids is None and self.stage == 3:
-            log.warning("stage3.person_ids is not given: it works on all people, stages 4 and 5 on those of input.person_ids")
-
     def _digest(self, video: Video, stage: int | None = None) -> str:
         number = stage or self.stage
         return stage_digest(video, number, self.config.stage_command(number), self.config.wanted)
@@ -131,12 +127,16 @@ class StageRunner:
             if needed not in self.chosen:
                 require_output(needed, folder, self.stage)
             elif completed(folder, needed, self._digest(video, needed)) is None:
-                this = f"stage {self.stage} ({NAMES[self.stage]})"
-                raise _MissedError(f"{this} needs stage {needed} ({NAMES[needed]}), which is not complete")
+                raise _MissedError(f"{self.what} needs stage {needed} ({NAMES[needed]}), which is not complete")
 
     def _refine(self, video: Video) -> StageOutcome:
         began = time.perf_counter()
         outcome = self.refiner(video.sequence)
+        if self.around:
+            run_around(self.config, video, in_job=self.in_job)
+            if self.config.record:
+                result = RefinedSequence(video.name, video.sequence.output, (video.root,))
+                write_recordings(result, prior=self.refiner.refiner.priors.body, body_model=self.refiner.options.body_model)
         status: Literal["done", "skipped"] = "skipped" if outcome.status == "skipped" else "done"
         seconds = time.perf_counter() - began if status == "done" else outcome.seconds
         return StageOutcome(video.name, self.stage, status, seconds, results=outcome.results)
@@ -160,9 +160,9 @@ class StageRunner:
         begin(folder)
         words = self.command.words(places_of(video, self.stage), self.config.wanted)
         began = time.perf_counter()
-        with running(self.stage, words, printed, held=[lock], in_job=self.in_job) as process:
+        with running(self.what, f"stage{self.stage}", words, printed, held=[lock], in_job=self.in_job) as process:
             process.wait()
-        check_end(self.stage, process.returncode, printed)
+        check_end(self.what, process.returncode, printed)
         seconds = time.perf_counter() - began
         complete(folder, self.stage, digest, seconds)
         return StageOutcome(video.name, self.stage, "done", seconds)
@@ -191,14 +191,14 @@ class StageRunner:
         words = self.command.words({"list": str(listed)}, self.config.wanted)
         waiting, began = dict(todo), time.perf_counter()
         try:
-            with running(self.stage, words, printed, held=locks, in_job=self.in_job) as process:
+            with running(self.what, f"stage{self.stage}", words, printed, held=locks, in_job=self.in_job) as process:
                 while process.poll() is None:
                     time.sleep(_POLL_S)
                     for outcome in self._marked(waiting, began):
                         began = time.perf_counter()
                         yield outcome
             yield from self._marked(waiting, began)
-            check_end(self.stage, process.returncode, printed)
+            check_end(self.what, process.returncode, printed)
         except UserError as error:
             log.error("error: %s: %s", listed_names([video.name for video in waiting]), error)
             yield from (StageOutcome(video.name, self.stage, "failed", reason=str(error)) for video in waiting)
@@ -231,3 +231,18 @@ class StageRunner:
     def _failure(self, video: Video, error: UserError) -> StageOutcome:
         log.error("error: %s: %s", video.name, error)
         return StageOutcome(video.name, self.stage, "missed" if isinstance(error, _MissedError) else "failed", reason=str(error))
+
+
+def required_command(config: PipelineConfig, stage: int) -> StageCommand:
+    """The program of stage 1, 2 or 3; logs which wishes it cannot be told. Raises `UserError` if there is none."""
+    command, wanted = config.stage_command(stage), config.wanted
+    if command.command is None and command.command_many is None:
+        raise UserError(
+            f"stage{stage}.command is not given; it is the program of stage {stage} ({NAMES[stage]}). Without one, leave the stage out"
+        )
+    if wanted.max_frames is not None and command.max_frames is None:
+        most = wanted.max_frames
+        log.warning("stage%d.max_frames is not given: it works on all frames, stages 4 and 5 on the first %d", stage, most)
+    if wanted.person_ids is not None and command.person_ids is None and stage == 3:
+        log.warning("stage3.person_ids is not given: it works on all people, stages 4 and 5 on those of input.person_ids")
+    return command

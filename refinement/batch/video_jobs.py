@@ -12,7 +12,7 @@ from pose_priors.refinement.batch.commands import PipelineConfig
 from pose_priors.refinement.batch.gpu_use import gpu_use_logged
 from pose_priors.refinement.batch.many_videos import failures, process_videos
 from pose_priors.refinement.batch.stage_outputs import check_stages
-from pose_priors.refinement.batch.stage_runner import StageOutcome
+from pose_priors.refinement.batch.stage_runner import StageOutcome, required_command
 from pose_priors.refinement.batch.videos import Video
 
 
@@ -24,13 +24,17 @@ def launch_videos(
     Args:
         output: the folder of all results.
     Raises:
-        UserError: if `skip_existing` is false, since a job that is queued again would do all again; or for what `launch` refuses.
+        UserError: if a stage has no command; if `skip_existing` is false, since a job that is queued again would do all again; or for
+            what `launch` refuses.
     """
     if not config.input.skip_existing:
         raise UserError(
             f"--launcher {launcher} with input.skip_existing=false: a job that is queued again would do again what is complete; "
             "remove the folders of the stages that are to be made anew"
         )
+    for stage in check_stages(stages):
+        if stage <= 3:
+            required_command(config, stage)
     submitted: list[list[Job[list[StageOutcome]]]] = []
     for stage in check_stages(stages):
         given = config.slurm.of_stage(stage)

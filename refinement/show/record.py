@@ -22,6 +22,7 @@ from pose_priors.refinement.show import recording_style as style
 from pose_priors.refinement.show.recording_data import RecordingData, read_recording_data
 from pose_priors.refinement.show.recording_drawing import Drawing
 from pose_priors.refinement.show.recording_files import recording_files, replaced
+from pose_priors.refinement.show.recording_models import Model, find_models
 from pose_priors.refinement.show.recording_pictures import encoded
 from pose_priors.refinement.show.recording_pipe import Recorder
 from pose_priors.refinement.show.review_scene import ShownPerson
@@ -70,7 +71,7 @@ def write_recordings(
         log.warning("%s: %s; how it was before, and depth, are left out", data.name, data.scene.missing)
     folder, people = output or result.refined, [person.person for person in data.scene.people]
     with replaced(folder, data.name, people) as paths:
-        _draw(paths, data, num_points)
+        _draw(paths, data, find_models(result.refined), num_points)
     return recording_files(folder, data.name, people)
 
 
@@ -108,7 +109,7 @@ def merge_recordings(files_by_name: Mapping[str, Path], output: Path, applicatio
         ChunkStore.from_chunks(chunks).write_rrd(aside, application_id=application_id, recording_id=application_id)
 
 
-def _draw(paths: Sequence[Path], data: RecordingData, num_points: int) -> None:
+def _draw(paths: Sequence[Path], data: RecordingData, models: Sequence[Model], num_points: int) -> None:
     """One stream for each file, all open at once: pictures and depth maps are read once for all of them."""
     import rerun as rr
 
@@ -118,6 +119,8 @@ def _draw(paths: Sequence[Path], data: RecordingData, num_points: int) -> None:
         recorders.append(Recorder(stream, path, default_blueprint=_blueprint(data, people)))
         drawings.append(Drawing(rr, stream, data))
         drawings[-1].draw_still()
+        shown = {None, *(person.person for person in people)}
+        drawings[-1].draw_models([model for model in models if model.person in shown])
         for person in people:
             drawings[-1].draw_person(person)
     width = data.cameras.image_size[0]

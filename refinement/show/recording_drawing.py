@@ -13,6 +13,7 @@ from pose_priors.refinement.result.metrics import FEET, Track
 from pose_priors.refinement.show import recording_shapes as shapes
 from pose_priors.refinement.show import recording_style as style
 from pose_priors.refinement.show.recording_data import RecordingData, View
+from pose_priors.refinement.show.recording_models import Model
 from pose_priors.refinement.show.review_scene import ShownPerson
 
 _CLOUD_POINTS = 20000
@@ -55,6 +56,12 @@ class Drawing:
             self.stream.log(f"losses/{term}/{stage}", rr.SeriesLines(names=f"{stage} {term}"), static=True)
             times = [rr.TimeColumn("iteration", sequence=iterations)]
             self.stream.send_columns(f"losses/{term}/{stage}", times, rr.Scalars.columns(scalars=values))
+
+    def draw_models(self, models: Sequence[Model]) -> None:
+        """Meshes of others; those that move are shown as they stand in their file."""
+        for model in models:
+            place = self.rr.Transform3D(translation=model.T_world_model[:3, 3], mat3x3=model.T_world_model[:3, :3])
+            self.stream.log(model.entity, place, self.rr.Asset3D(path=model.path), static=True)
 
     def draw_person(self, person: ShownPerson) -> None:
         """Before and after, contacts, skin, and how much they shake."""

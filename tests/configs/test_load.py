@@ -26,7 +26,7 @@ def test_numbers_with_an_exponent(tmp_path: Path, text: str, value: float) -> No
         assert config.training.learning_rate == value
 
 
-@pytest.mark.parametrize("text", ["1e", "e5", "1e-3x", "v1e3", "'1e-3'"])
+@pytest.mark.parametrize("text", ["1e", "e5", "1e-3x", "v1e3", "'1e-3'", "010", "007"])
 def test_what_only_looks_like_a_number_stays_text(tmp_path: Path, text: str) -> None:
     assert isinstance(load(tmp_path, BASE + f"data: {{path: {text}}}\n").data.path, str)
 

@@ -64,7 +64,7 @@ def write_builtin_scene(folder: Path, seed: int, *, hands: bool = False) -> tupl
     scene = builtin_scene(seed)
     stages, about = degraded(scene, seed), _truth(scene)
     if hands:
-        about["hand_pose"] = true_hands(*scene.seen.shape, seed)
+        about["hand_pose"] = true_hands(len(scene.seen), scene.seen.shape[1], seed)
         stages = with_hands(stages, about["hand_pose"], seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)

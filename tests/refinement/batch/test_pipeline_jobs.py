@@ -32,6 +32,7 @@ def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
 
 
+@pytest.mark.slow
 def test_twelve_videos_in_processes_killed_and_started_again(tmp_path: Path, gpus: None) -> None:
     names = make_videos(tmp_path / "videos", 12)
     setup = ["echo a word of the module system", f"export TORCH_HOME={tmp_path}/torch"]
@@ -67,6 +68,10 @@ def test_jobs_that_fail_name_the_videos(tmp_path: Path) -> None:
         pipeline.main(arguments(tmp_path, "--launcher", "local", "--skip-stages", "2", "3", "4", "5"))
     assert "\n" not in str(error.value)
     assert table(tmp_path)["clip_00"]["stage1"] == "done"
+    jobs = sorted((tmp_path / "jobs").iterdir())
+    with pytest.raises(UserError, match=r"stage2\.command is not given"):
+        pipeline.main(arguments(tmp_path, "--launcher", "local", "--override", "stage2.command=null"))
+    assert sorted((tmp_path / "jobs").iterdir()) == jobs
     with pytest.raises(UserError, match="skip_existing=false: a job that is queued again would do again"):
         pipeline.main(arguments(tmp_path, "--launcher", "local", "--no-skip-existing"))
     with pytest.raises(UserError, match=r"slurm\.setup: ends with exit code 1: bash: .*no_such_module"):

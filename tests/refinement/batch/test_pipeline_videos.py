@@ -156,6 +156,15 @@ def test_what_cannot_be_meant_is_refused(more: list[str], said: str, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_that_cannot_be_made_is_told_before_the_work(tmp_path: Path) -> None:
+    make_videos(tmp_path / "videos", 2)
+    write_config(tmp_path)
+    (tmp_path / "out").touch()
+    with pytest.raises(UserError, match=r"out/logs: cannot be made \(Not a directory\)"):
+        pipeline.main(arguments(tmp_path))
+    assert said(tmp_path) == []
+
+
 @pytest.mark.parametrize("override", ["input.pattern=zzz", "input.start_idx=7", "input.end_idx=7"])
 def test_one_video_has_nothing_to_choose_from(override: str, tmp_path: Path) -> None:
     write_config(tmp_path)

@@ -20,6 +20,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.configs.load import load_config
 from pose_priors.refinement.batch.digest import completed, config_digest, outcome_digest
 from pose_priors.refinement.batch.experiment import RefinementExperiment
+from pose_priors.refinement.batch.many import SequenceRefiner
 from pose_priors.refinement.batch.sequences import find_sequences, select_sequences, summary_path
 from pose_priors.refinement.formats.sequence import InputSequence
 from pose_priors.refinement.formats.tools.multi_tram import read_clip
@@ -116,6 +117,19 @@ def test_a_path_without_sequences_says_what_is_there(tmp_path: Path) -> None:
 
 
 # ---- people ----
+
+
+@pytest.mark.parametrize("given", ["[1,10]", "['001','010']", "[001,010]", "001 010", "'1,10'"])
+def test_people_are_named_as_the_tracker_does(given: str) -> None:
+    assert config(f"input.person_ids={given}").input.person_ids == [1, 10]
+    assert config("input.person_ids=010").input.person_ids == config("input.person_ids=10").input.person_ids == [10]
+
+
+def test_only_the_first_frames_are_read(clip: Callable[[str], Clip], tmp_path: Path) -> None:
+    given = config(f"input.path={clip('released').folder}", f"output.path={tmp_path}", "stages=[4]", "input.max_frames=5")
+    (sequence,) = select_sequences(given)
+    assert SequenceRefiner(given)(sequence).frames == 5
+    assert config_digest(given) != config_digest(config("input.max_frames=6"))
 
 
 def test_the_longest_track_and_named_people_are_kept(clip: Callable[[str], Clip]) -> None:
