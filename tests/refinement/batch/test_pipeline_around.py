@@ -72,6 +72,9 @@ def test_a_retargeter_gets_each_motion_and_its_result_is_recorded(config: Path, 
     assert called.split() == ["background", "person_001", "person_002"]
     runner.run_stages("none.mp4", [5])
     assert (tmp_path / "called.log").read_text() == called
+    # another result is another motion
+    MultiTRAMPipeline(config, tmp_path / "out", ["refinement.max_total_iterations=3"]).run_stages("none.mp4", [5])
+    assert (tmp_path / "called.log").read_text() == called * 2
 
 
 def test_a_program_that_fails_is_named(config: Path, tmp_path: Path) -> None:
