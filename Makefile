@@ -7,7 +7,7 @@ INDEX_cpu := --index-url https://download.pytorch.org/whl/cpu
 INDEX_cuda := --index-url https://download.pytorch.org/whl/cu130
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
 # about a minute of training on two cores
-DEMO_DATA := data.num_poses=10000 training.batch_size=128
+DEMO_DATA := data.path=built_in data.num_poses=10000 training.batch_size=128
 RUN := OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python
 ROOMS := body priors datamodules refinement configs figures benchmarks train evaluate refine pipeline
 

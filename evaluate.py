@@ -56,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         return evaluate_scene(options["scene"], options["gt"], options.get("refined"), options.get("output"))
     device, allow = options.get("device", "cpu"), options.get("allow", ())
     loaded = {path: load_prior(path, device, allow=allow) for path in options["checkpoint"]}
+    for path, prior in loaded.items():
+        if prior.trained_on:
+            log.info("%s: trained on %s", path, prior.trained_on)
     return _evaluate_priors(loaded, options.get("data"), options["output"], device)
 
 

@@ -35,6 +35,10 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_DOORS[name]), name)
 
 
+def _is_package(spec: ModuleSpec) -> bool:
+    return spec.submodule_search_locations is not None
+
+
 class _SameModule:
     """Loads a module of a checkout under its name without `pose_priors.`: the very same module, so that there is one class of each."""
 
@@ -63,11 +67,8 @@ class _WithoutPrefix(MetaPathFinder):
         if not inner or os.path.dirname(getattr(sys.modules.get(room), "__file__", None) or "") != os.path.join(_HERE, room):
             return None
         found = importlib.util.find_spec(f"pose_priors.{name}")
-        return (
-            None
-            if found is None
-            else ModuleSpec(name, _SameModule(), origin=found.origin, is_package=found.submodule_search_locations is not None)
-        )  # type: ignore[arg-type]
+        loader: Any = _SameModule()
+        return None if found is None else ModuleSpec(name, loader, origin=found.origin, is_package=_is_package(found))
 
 
 if os.path.basename(__file__) != "__init__.py" and not any(isinstance(finder, _WithoutPrefix) for finder in sys.meta_path):

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     config = load_config(RefinementExperiment, options.config, options.override)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     if config.input.path is None:
-        root, truth = write_builtin_scene(_BUILTIN, config.input.seed)
+        root, truth = write_builtin_scene(_BUILTIN, config.input.seed, hands=config.prior.hands is not None)
         log.info("no input.path: the built-in sequence, written to %s; its truth is in %s", root, truth)
         config = config.model_copy(update={"input": config.input.model_copy(update={"path": str(root)})})
     sequences = select_sequences(config)

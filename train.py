@@ -23,13 +23,15 @@ from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.fitting import WholeCheckpoints, make_trainer, told
 from pose_priors.configs.interruption import UntilKilled, is_first_process, slurm_step
 from pose_priors.configs.load import find_config
+from pose_priors.configs.loggers import ConfigLog, finished
 from pose_priors.configs.schema import ExperimentConfig, load_experiment
 from pose_priors.configs.slurm import LAUNCHERS, layout, new_run
+from pose_priors.datamodules.motion_data import MotionDataConfig
+from pose_priors.datamodules.working_folder import located
 from pose_priors.priors.checkpoint import read_checkpoint
 from pose_priors.priors.module import PriorModule
 from pose_priors.priors.training.callbacks import AveragedWeights, RunName
 from pose_priors.priors.training.folder import BEST, LAST, CheckpointFolder
-from pose_priors.priors.training.logging import make_logger
 from pose_priors.priors.training.precision import in_double
 from pose_priors.priors.training.resuming import check_same, resumable
 from pose_priors.priors.training.saving import BestCheckpoint, LastCheckpoint, Patience
@@ -53,24 +55,32 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     parser.add_argument("--resume", metavar="CKPT", help="go on from this checkpoint, usually checkpoints/NAME/last.ckpt")
     parser.add_argument("--launcher", choices=LAUNCHERS, help="train in a job of a Slurm cluster, or in processes beside this one")
     options = parser.parse_args(arguments)
-    config = load_experiment(options.config, options.override)
+    config = _with_data(load_experiment(options.config, options.override))
     name = find_config(options.config).stem
     in_double(config.trainer)
     if options.resume:
         resumable(options.resume, config.model_dump(mode="json"))  # before the data take their time
     command = ["python", "train.py", "--config", options.config, *(["--override", *options.override] if options.override else [])]
     if options.launcher is None:
-        return fit(config, name, options.resume, slurm_step(), shlex.join(command))
+        return fit(config, name, options.resume, slurm_step(), shlex.join(command), options.override)
     from pose_priors.configs.launch import launch, results_of  # brings submitit, which only jobs need
 
     started = new_run(name)
     nodes, tasks = layout(config.trainer, config.slurm)
-    call = (config, name, options.resume, started, shlex.join([*command, "--launcher", options.launcher]))
+    call = (config, name, options.resume, started, shlex.join([*command, "--launcher", options.launcher]), options.override)
     jobs = launch(options.launcher, config.slurm, started, fit, [call], num_nodes=nodes, tasks_per_node=tasks)
     return results_of(jobs)[0] if options.launcher == "local" else _directory(config, name) / BEST
 
 
-def fit(config: ExperimentConfig, name: str, resume: str | None, started: str | None, command: str) -> Path:
+def fit(
+    config: ExperimentConfig,
+    name: str,
+    resume: str | None = None,
+    started: str | None = None,
+    command: str = "the same call",
+    overrides: Sequence[str] = (),
+    callbacks: Sequence[Callback] = (),
+) -> Path:
     """Trains; if the run of the name `started` has been here before, goes on where it was.
 
     Args:
@@ -78,13 +88,16 @@ def fit(config: ExperimentConfig, name: str, resume: str | None, started: str | 
         resume: a checkpoint to go on from, or None.
         started: what Slurm calls the run, or None.
         command: what the user called, for what is said of going on.
+        overrides: `key=value` that tell the run from others of its name, for the name of its logs.
+        callbacks: of the caller's own, which Lightning calls after ours.
     """
+    config = _with_data(config)
     directory = _directory(config, name)
     resume = _interrupted(directory, started) or resume
     folder = CheckpointFolder(directory, started or f"{name}-{os.getpid()}", None if resume is None else Path(resume))
     with folder.owned() if is_first_process() else nullcontext():
         try:
-            return _fit(config, name, folder, started)
+            return _fit(config, name, folder, started, overrides, callbacks)
         except KeyboardInterrupt as error:
             latest = folder.last if folder.has_saved else folder.resumed
             raise KeyboardInterrupt(_how_to_go_on(command, latest) if latest else "nothing was saved yet: start it again") from error
@@ -94,7 +107,17 @@ def fit(config: ExperimentConfig, name: str, resume: str | None, started: str | 
             raise UserError(f"{error}; {_how_to_go_on(command, folder.last)}") from error
 
 
-def _fit(config: ExperimentConfig, name: str, folder: CheckpointFolder, started: str | None) -> Path:
+def _with_data(config: ExperimentConfig) -> ExperimentConfig:
+    """The experiment with the data that it has if it names none, which are told in one line."""
+    data, line = located(config.data, Path(), "motions" if isinstance(config.data, MotionDataConfig) else "poses")
+    if line is not None and is_first_process():
+        log.warning("%s", line)
+    return config.model_copy(update={"data": data})
+
+
+def _fit(
+    config: ExperimentConfig, name: str, folder: CheckpointFolder, started: str | None, overrides: Sequence[str], own: Sequence[Callback]
+) -> Path:
     experiment, slurm = config.model_dump(mode="json"), _in_slurm()
     pl.seed_everything(config.seed, verbose=False)
     data = config.build_data()
@@ -113,6 +136,7 @@ def _fit(config: ExperimentConfig, name: str, folder: CheckpointFolder, started:
     best = BestCheckpoint(folder)
     callbacks: list[Callback] = [
         RunName(started),
+        ConfigLog(experiment),
         UntilKilled(),
         config.build_report(data),
         Patience(config.training.patience),
@@ -122,25 +146,26 @@ def _fit(config: ExperimentConfig, name: str, folder: CheckpointFolder, started:
     ]
     if config.trainer.get("enable_progress_bar", True):
         callbacks.append(RichProgressBar())
+    callbacks.extend(own)
     if config.training.ema_decay:
-        callbacks.insert(3, AveragedWeights(config.training.ema_decay))
-    logger = make_logger(config.logging, name)
-    trainer = make_trainer(
-        {**_TRAINER, **config.trainer},
-        max_epochs=config.training.max_epochs,
-        gradient_clip_val=config.training.grad_clip_val,
-        callbacks=callbacks,
-        logger=logger,
-        plugins=[*slurm, WholeCheckpoints(folder.prepare)],
-    )
-    where = "trainer" if folder.resumed is None else f"--resume {folder.resumed} cannot be gone on from"
-    try:
-        with told(where, lambda: module.begun), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")  # it holds the lock, or is gone on in
-            trainer.fit(module, data, ckpt_path=folder.resumed)
-    except SystemExit as error:  # how Lightning ends at an interrupt, after which it lets no other come
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt from error
+        callbacks.insert(4, AveragedWeights(config.training.ema_decay))
+    with finished(run_logger(config.logging, name, overrides)) as logger:
+        trainer = make_trainer(
+            {**_TRAINER, **config.trainer},
+            max_epochs=config.training.max_epochs,
+            gradient_clip_val=config.training.grad_clip_val,
+            callbacks=callbacks,
+            logger=logger,
+            plugins=[*slurm, WholeCheckpoints(folder.prepare)],
+        )
+        where = "trainer" if folder.resumed is None else f"--resume {folder.resumed} cannot be gone on from"
+        try:
+            with told(where, lambda: module.begun), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")  # it holds the lock, or is gone on in
+                trainer.fit(module, data, ckpt_path=folder.resumed)
+        except SystemExit as error:  # how Lightning ends at an interrupt, after which it lets no other come
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from error
     return _outcome(trainer, folder, best, bool(config.trainer.get("fast_dev_run")))
 
 

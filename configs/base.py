@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+BUILT_IN = "built_in"
+"""The name of the source of poses, and of that of motions, which are synthetic and need no files."""
 _MOST_CHARACTERS = 4000  # of a message: a list of all that is allowed fits, a file that was quoted by mistake does not
 
 

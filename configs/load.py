@@ -13,6 +13,8 @@ from pose_priors.configs.yaml_text import MOST_LEVELS, parse_yaml, read_yaml
 CONFIG_DIR = Path(__file__).parent
 
 # Two spellings of one field, both in use: the second is the one that is kept.
+SECTION_ALIASES = {"stage5": "refinement"}
+"""Two names of one section: the second is the one that is kept."""
 ALIASES = {"data.batch_size": "training.batch_size", "training.gradient_clip_val": "training.grad_clip_val"}
 
 
@@ -60,7 +62,20 @@ def _exists(name: str) -> bool:
         return False
 
 
+def _canonical(key: str) -> str:
+    """A dotted key by the names that are kept."""
+    section, dot, rest = key.partition(".")
+    key = f"{SECTION_ALIASES.get(section, section)}{dot}{rest}"
+    return ALIASES.get(key, key)
+
+
 def _merge_aliases(tree: dict[str, Any], source: str) -> None:
+    for alias, canonical in SECTION_ALIASES.items():
+        if alias not in tree:
+            continue
+        if tree.get(canonical):
+            raise UserError(f"{source}: {alias} and {canonical} are one section: give one of them")
+        tree[canonical] = tree.pop(alias) or {}
     for alias, canonical in ALIASES.items():
         (section, key), (to_section, to_key) = alias.split("."), canonical.split(".")
         given = tree.get(section)
@@ -89,7 +104,7 @@ def _apply(tree: dict[str, Any], override: str) -> Iterator[str]:
             section, name = alias.split(".")
             if section == key and name in value:
                 yield from _set(tree, canonical, value.pop(name), override)
-    yield from _set(tree, ALIASES.get(key, key), value, override)
+    yield from _set(tree, _canonical(key), value, override)
 
 
 def _set(tree: dict[str, Any], key: str, value: Any, override: str) -> Iterator[str]:

@@ -36,7 +36,7 @@ class DataConfig(SplitConfig):
     """Where the poses come from and how they are split.
 
     `path`, or `train`, is the pool; `val` and `test`, where they are given, are used as they are, and what is not given is cut out of the
-    pool. Without any of them the built-in synthetic poses are the pool.
+    pool. `path=built_in`, or none of them, are the built-in synthetic poses.
 
     Args:
         path, train, val, test: a file, a folder or a glob each.

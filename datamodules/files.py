@@ -26,7 +26,7 @@ def find_files(pattern: str) -> list[Path]:
         UserError: if there is none; it says what was looked for.
     """
     if not pattern.strip():
-        raise UserError("a path without a name; give a file, a folder or a glob, or null for the built-in source")
+        raise UserError("a path without a name; give a file, a folder or a glob, or built_in for the built-in source")
     try:
         path = Path(pattern).expanduser()
     except RuntimeError as error:  # a user that this machine does not know

@@ -31,7 +31,7 @@ class MotionDataConfig(SplitConfig):
     """Where motions come from, how they are read and how they are split.
 
     `path`, or `train`, is the pool; `val` and `test`, where they are given, are used as they are, and what is not given is cut out of the
-    pool, whole clips at a time. Without any of them the built-in motions are the pool.
+    pool, whole clips at a time. `path=built_in`, or none of them, are the built-in motions.
 
     Args:
         path, train, val, test: a file, a folder or a glob each, of AMASS's layout: poses, translations and a frame rate.

@@ -21,7 +21,7 @@ class PosedBodies:
     Attributes:
         global_orient: (P, T, 3).
         transl: (P, T, 3) metres, smplx's: the pelvis less J0.
-        joints: (P, T, 24, 3) metres.
+        joints: (P, T, 24, 3) metres, or of SMPL-X's 55.
     """
 
     global_orient: np.ndarray
@@ -47,6 +47,7 @@ class Stages:
         body_pose: (P, T, 23, 3).
         camera: of stage 3.
         world: of stage 4.
+        hand_pose: (P, T, 30, 3) of bodies with SMPL-X's joints, left and right hand; None of others.
     """
 
     w2c: np.ndarray
@@ -61,6 +62,7 @@ class Stages:
     body_pose: np.ndarray
     camera: PosedBodies
     world: PosedBodies
+    hand_pose: np.ndarray | None = None
 
 
 def boxes_around(pixels: np.ndarray, margin: float) -> np.ndarray:
@@ -89,7 +91,7 @@ def write_stages(folder: Path, stages: Stages) -> None:
     np.savez(paths[2] / "tracks.npz", **frames, **boxes)
     for person, at in rows.items():
         for stage, kind, bodies in ((3, "camera", stages.camera), (4, "world", stages.world)):
-            _write_person(paths[stage] / f"person_{person:03d}", kind, bodies, stages.body_pose, person, at)
+            _write_person(paths[stage] / f"person_{person:03d}", kind, bodies, stages, person, at)
 
 
 def _write_detections(folder: Path, stages: Stages, t: int) -> None:
@@ -103,11 +105,14 @@ def _write_detections(folder: Path, stages: Stages, t: int) -> None:
         pickle.dump(found, stream)
 
 
-def _write_person(folder: Path, kind: str, bodies: PosedBodies, body_pose: np.ndarray, person: int, rows: np.ndarray) -> None:
+def _write_person(folder: Path, kind: str, bodies: PosedBodies, stages: Stages, person: int, rows: np.ndarray) -> None:
     folder.mkdir()
     p = person - 1
     parameters = {"global_orient": bodies.global_orient[p, rows], "transl": bodies.transl[p, rows]}
-    np.savez(folder / f"smpl_params_{kind}.npz", poses=body_pose[p, rows], betas=np.zeros(10), **parameters)
+    if stages.hand_pose is not None:
+        hands = stages.hand_pose[p, rows]
+        parameters |= {"left_hand_pose": hands[:, :15], "right_hand_pose": hands[:, 15:]}
+    np.savez(folder / f"smpl_params_{kind}.npz", poses=stages.body_pose[p, rows], betas=np.zeros(10), **parameters)
     if kind == "camera":
         np.save(folder / "joints_camera.npy", bodies.joints[p, rows])
         about = {"track_id": person, "start_frame": int(rows[0]), "end_frame": int(rows[-1]), "num_frames": len(rows)}

@@ -29,6 +29,12 @@ class PriorConfigBase(Config, ABC):
 class TrainablePrior(nn.Module, ABC):
     """What `PriorModule` trains: an energy over what the data module's batches hold, poses or windows of motions."""
 
+    trained_on: str = ""
+    """What a checkpoint says that it was trained on, in words."""
+
+    def extra_repr(self) -> str:
+        return f"trained on: {self.trained_on}" if self.trained_on else ""
+
     def fit_statistics(self, data: Any) -> None:
         """Sets whatever depends on the data before training; every rank calls it with the same data."""
 

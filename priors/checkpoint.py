@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pose_priors import __version__
 from pose_priors.body.skeleton import JOINT_NAMES
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import BUILT_IN, UserError
 from pose_priors.configs.plugins import PluginError
 from pose_priors.priors.base import Prior, PriorConfigBase, TrainablePrior
 from pose_priors.priors.foreign import PRIORS
@@ -70,7 +70,8 @@ def _checked(content: Any, path: str | Path) -> dict[str, Any]:
 
 
 def load_prior(path: str | Path, device: str | torch.device = "cpu", *, allow: str | Collection[str] = ()) -> TrainablePrior:
-    """The prior in a checkpoint, frozen and in evaluation mode: a `Prior` over poses, or a `MotionCVAE` over motions.
+    """The prior in a checkpoint, frozen and in evaluation mode: a `Prior` over poses, or a `MotionCVAE` over motions. Its
+    `repr` begins with the data that it was trained on.
 
     Args:
         path: a checkpoint written by `train.py`, such as `checkpoints/joint_flow/best.ckpt`, or one of HuMoR's, such as
@@ -98,11 +99,18 @@ def _described(content: dict[str, Any], path: str | Path, allow: str | Collectio
         weights = {name.removeprefix(_PREFIX): value for name, value in content["state_dict"].items() if name.startswith(_PREFIX)}
         prior.load_state_dict(weights)
         prior.check_finite()
+        prior.trained_on = _data_of(entry["experiment"].get("data") or {})
         return prior
     except PluginError as error:
         raise UserError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError, UserError) as error:
         raise UserError(f"{path}: the checkpoint does not fit its own description ({_in_one_line(error)}); train it again") from error
+
+
+def _data_of(data: dict[str, Any]) -> str:
+    """The data of an experiment in words: the files, or that they are synthetic."""
+    pool = data["path"] if data.get("path") is not None else data.get("train")
+    return "synthetic data of the built-in source" if pool in (None, BUILT_IN) else str(pool)
 
 
 def build_prior(model: dict[str, Any], joints: list[str], allow: Collection[str] = ()) -> TrainablePrior:

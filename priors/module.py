@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from math import ceil
+from math import ceil, isfinite
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,6 +19,7 @@ from pose_priors.priors.base import TrainablePrior
 from pose_priors.priors.checkpoint import describe
 from pose_priors.priors.evaluation.scores import summarize
 from pose_priors.priors.training import schedule
+from pose_priors.priors.training.logging import BEST_SCORES
 from pose_priors.priors.training.resuming import changes, random_state, set_random_state
 
 # Share of the defensive component on validation poses beyond which a flow has not learnt, or has lost, what the data look like.
@@ -68,6 +69,7 @@ class PriorModule(pl.LightningModule):
         self.begun = False
         self._loaded: dict[str, Any] | None = None
         self._history: list[dict[str, Any]] = []
+        self._best: dict[str, float] = {}
         self._energies: list[Tensor] = []
         self._losses: list[dict[str, Tensor]] = []
 
@@ -105,6 +107,10 @@ class PriorModule(pl.LightningModule):
         scores = {name: value for name, value in summarize(self.prior, energies).items() if isinstance(value, float)}
         for name, value in {**scores, **losses}.items():
             self.log(f"val/{name}", value, prog_bar=name == "loss", sync_dist=True)  # the same on every rank
+        if not self.trainer.sanity_checking:
+            now = {name: value for name, value in {**scores, **losses}.items() if name in BEST_SCORES and isfinite(value)}
+            self._best |= {name: min(value, self._best.get(name, value)) for name, value in now.items()}
+            self.log_dict({f"best/{name}": value for name, value in self._best.items()}, sync_dist=True)
         share = losses.get("broad_share")
         if share is not None and share > _COLLAPSED:
             log.warning(
@@ -144,6 +150,7 @@ class PriorModule(pl.LightningModule):
         checkpoint["prior"] = describe(self.prior, self.experiment_config, self.fingerprint)
         checkpoint["schedule"] = self._span()
         checkpoint["history"] = self._history
+        checkpoint["best_scores"] = dict(self._best)
         states: list[Any] = [random_state(self.device)]
         if self.trainer.world_size > 1:
             (mine,), states = states, [None] * self.trainer.world_size
@@ -155,6 +162,7 @@ class PriorModule(pl.LightningModule):
             checkpoint["state_dict"] = checkpoint["current_model_state"]  # what was trained, not its average
         self._loaded = {key: checkpoint.get(key) for key in ("prior", "schedule", "random_states", "lr_schedulers", "loops")}
         self._history = list(checkpoint.get("history", []))
+        self._best = dict(checkpoint.get("best_scores", {}))
         checkpoint["lr_schedulers"] = []  # when the length of this run is known, see `on_train_start`
 
     def on_train_start(self) -> None:

@@ -62,6 +62,7 @@ class Stage5Refiner:
         priors: of poses and motions.
         trainer: passed on to Lightning's Trainer: `accelerator`, `devices`, ...
         logger: of Lightning, or None.
+        callbacks: of the caller's own; a sub-stage is an epoch, an iteration a step, and the module is a `RefinementModule`.
         checkpoint_dir: an unfinished run is kept in `.unfinished` in it after each sub-stage, and found again there; None to keep nothing.
 
     Logger and checkpoint folder are those of the next clip, and may be changed between clips.
@@ -74,10 +75,12 @@ class Stage5Refiner:
         priors: Priors | None = None,
         trainer: Mapping[str, Any] | None = None,
         logger: Logger | None = None,
+        callbacks: Sequence[Callback] = (),
         checkpoint_dir: Path | None = None,
     ) -> None:
         self.config, self.priors = config or RefinementConfig(), priors or Priors()
         self.trainer, self.logger, self.checkpoint_dir = dict(trainer or {}), logger, checkpoint_dir
+        self.callbacks = tuple(callbacks)
 
     def refine(self, given: RefinementInput) -> RefinementOutput:
         """Refines one clip.
@@ -101,6 +104,7 @@ class Stage5Refiner:
         callbacks: list[Callback] = [UntilKilled()]
         if self.trainer.get("enable_progress_bar", True):
             callbacks.append(SubStageBar())
+        callbacks.extend(self.callbacks)
         unfinished = None
         if self.checkpoint_dir is not None:
             module.fingerprint = fingerprint(module.problem, self.config, (self.priors.body, self.priors.hands, self.priors.motion))
@@ -150,24 +154,28 @@ def run_refinement(
     options: LoadOptions | None = None,
     trainer: Mapping[str, Any] | None = None,
     logger: Logger | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> dict[str, Any]:
     """Refines the clip in the folders of stages 1 to 4 and writes the folder of stage 5.
 
     Args:
-        stage4_output_dir: None where there is none.
+        stage4_output_dir: None, or a folder that does not exist, where there is none: people start from stage 3 then.
         config: a `RefinementConfig` or its fields.
         priors: what `load_priors` gives, or None.
         options: what can be said of the clip beside its files; how the floor is found is said by `config`.
-        trainer, logger: see `Stage5Refiner`.
+        trainer, logger, callbacks: see `Stage5Refiner`.
     Returns:
         The content of `refinement_results.json`.
     Raises:
         UserError: on bad input, an unknown field, or a folder that cannot be written to.
     """
     settings = config if isinstance(config, RefinementConfig) else validate(RefinementConfig, config or {}, Source("config of stage 5"))
-    refiner = Stage5Refiner(settings, priors=priors, trainer=trainer, logger=logger)
+    refiner = Stage5Refiner(settings, priors=priors, trainer=trainer, logger=logger, callbacks=callbacks)
     folders = (Path(stage1_output_dir), Path(stage2_output_dir), Path(stage3_output_dir))
     world = None if stage4_output_dir is None else Path(stage4_output_dir)
+    if world is not None and not world.exists():
+        log.info("%s: no such folder; the people start from stage 3", world)
+        world = None
     given = replace(options or LoadOptions(), ground_plane_init=settings.ground_plane_init)
     return refine_into(refiner, lambda: load_problem(*folders, world, given), Path(stage5_output_dir)).results
 

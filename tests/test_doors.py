@@ -33,11 +33,12 @@ MAY_IMPORT = {
     "configs.interruption": set(),
     "configs.validation": {"configs.base"},
     "configs.fitting": {"configs.base", "configs.writing"},
+    "configs.loggers": set(),
     "body": _BASE,
     # a door of the room: files of strangers have one reader
     "body.smplx_files": _BASE | {"body", "datamodules.arrays", "datamodules.safe_pickle"},
     "figures": {"body"},
-    "priors": _BASE | {"body", "figures"},
+    "priors": _BASE | {"configs.loggers", "body", "figures"},
     "datamodules": _BASE | {"body"},
     # the refinement tells the way of the data: from what tools wrote to what is shown of it
     "refinement.formats": _BASE | {"body", "datamodules"},
@@ -45,21 +46,23 @@ MAY_IMPORT = {
     "refinement.solve": _BASE | {"body", "priors", "refinement.given.problem"},
     "refinement.result": _GIVEN | {"figures", "refinement.solve"},
     # the modules of the room itself: its doors for programs
-    "refinement": _GIVEN | {"refinement.solve", "refinement.result"} | _FIT,
+    "refinement": _GIVEN | {"refinement.solve", "refinement.result"} | _FIT | {"configs.loggers"},
     "refinement.show": _GIVEN | {"figures", "refinement.result"},
     "refinement.export": _GIVEN | {"refinement.result"},
     "refinement.instances": _BASE | {"body", "datamodules", "refinement.formats", "refinement.show"},
     # a command is above its room, as a script is: it loads its configuration
     "refinement.instances.__main__": {"configs.base", "configs.cli", "configs", "refinement.instances"},
-    "refinement.batch": _GIVEN | _JOBS | {"refinement", "refinement.solve", "refinement.result", "refinement.show", "refinement.export"},
-    "configs": _BASE | _JOBS | _FIT | {"body", "priors", "datamodules", "refinement"},
+    "refinement.batch": _GIVEN
+    | _JOBS
+    | {"configs.loggers", "refinement", "refinement.solve", "refinement.result", "refinement.show", "refinement.export"},
+    "configs": _BASE | _JOBS | _FIT | {"configs.loggers", "body", "priors", "datamodules", "refinement"},
     "benchmarks": _BASE | {"body", "priors", "datamodules", "refinement", "figures"},
 }
 # What comes from outside through one door.
 DOORS = {
     "nflows": "priors.networks.flows",
     "matplotlib": "figures",
-    "wandb": "priors.training.logging",
+    "wandb": ("configs.loggers", "priors.training.logging"),
     "rerun": "refinement.show.record",
     "viser": "refinement.show.review",
     "submitit": "configs.launch",

@@ -42,7 +42,14 @@ EDITS = [text for language, text in _BLOCK.findall(PAGE) if language == "diff"]
 COMMANDS = [line for language, text in _BLOCK.findall(PAGE) if language == "bash" for line in text.splitlines()]
 FEW = [f"refinement.{stage}_iterations=2" for stage in ("root_fitting", "smpl_fitting", "motion_prior", "environmental", "scale", "final")]
 SMALL = {
-    "train": ["--override", "data.num_poses=400", "training.max_epochs=1", "logging.logger=csv", "trainer.enable_progress_bar=false"],
+    "train": [
+        "--override",
+        "data.path=built_in",
+        "data.num_poses=400",
+        "training.max_epochs=1",
+        "logging.logger=csv",
+        "trainer.enable_progress_bar=false",
+    ],
     "refine": ["--override", *FEW, "trainer.enable_progress_bar=false"],
     "evaluate": [],
 }

@@ -23,7 +23,7 @@ SHORT = [
 
 
 def training(folder: Path, *overrides: str) -> list[str]:
-    small = ["data.num_poses=410", "training.max_epochs=2", "logging.logger=csv", "trainer.enable_progress_bar=false"]
+    small = ["data.path=built_in", "data.num_poses=410", "training.max_epochs=2", "logging.logger=csv", "trainer.enable_progress_bar=false"]
     small += ["model.hidden=16", "model.K=2", "trainer.accelerator=cpu", "slurm.cpus_per_task=1"]
     places = {"logging.checkpoint_dir": "checkpoints", "logging.log_dir": "curves", "slurm.log_dir": "logs"}
     return ["--config", "global_flow", "--override", *small, *(f"{key}={folder / name}" for key, name in places.items()), *overrides]

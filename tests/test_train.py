@@ -28,6 +28,7 @@ SMALL = ["training.batch_size=64", "training.max_epochs=2", "logging.logger=csv"
 TINY = {
     "gaussian_prior": [],
     "joint_flow": ["model.hidden=8", "model.K=2"],
+    "joint_flow_517k": ["model.hidden=8", "model.K=2"],
     "global_flow": ["model.hidden=16", "model.K=2"],
     "ensemble": ["model.num_members=2", "model.member.hidden=16", "model.member.K=2"],
     "flow_matching": ["model.hidden=16", "model.num_blocks=1", "model.num_steps=2"],
@@ -39,7 +40,15 @@ TINY = {
 
 def run(name: str, folder: Path, *overrides: str, resume: Path | None = None) -> Path:
     num_data = "data.num_clips=24" if name == "motion_prior" else "data.num_poses=400"
-    small = [*SMALL, num_data, *TINY[name], f"logging.log_dir={folder / 'logs'}", f"logging.checkpoint_dir={folder / 'ckpt'}", *overrides]
+    small = [
+        *SMALL,
+        "data.path=built_in",
+        num_data,
+        *TINY[name],
+        f"logging.log_dir={folder / 'logs'}",
+        f"logging.checkpoint_dir={folder / 'ckpt'}",
+        *overrides,
+    ]
     return train.main(["--config", name, "--override", *small, *(["--resume", str(resume)] if resume else [])])
 
 
@@ -116,7 +125,14 @@ def test_a_run_of_another_model_is_not_resumed(tmp_path: Path) -> None:
 
 def test_two_processes_train_one_model(tmp_path: Path) -> None:
     options = ["trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu", f"logging.checkpoint_dir={tmp_path / 'ckpt'}"]
-    options += [*SMALL, "data.num_poses=400", *TINY["global_flow"], f"logging.log_dir={tmp_path / 'logs'}", "training.max_epochs=2"]
+    options += [
+        *SMALL,
+        "data.path=built_in",
+        "data.num_poses=400",
+        *TINY["global_flow"],
+        f"logging.log_dir={tmp_path / 'logs'}",
+        "training.max_epochs=2",
+    ]
     command = [sys.executable, "train.py", "--config", "global_flow", "--override", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=Path(train.__file__).parent, capture_output=True, text=True, check=False, env=environment)
@@ -192,7 +208,7 @@ def test_checkpoints_go_to_a_folder_of_the_configs_name(tmp_path: Path, monkeypa
     mine = tmp_path / "my_gaussian.yaml"
     mine.write_text((CONFIG_DIR / "gaussian_prior.yaml").read_text())
     monkeypatch.chdir(tmp_path)
-    best = train.main(["--config", str(mine), "--override", *SMALL, "data.num_poses=400", "training.max_epochs=1"])
+    best = train.main(["--config", str(mine), "--override", *SMALL, "data.path=built_in", "data.num_poses=400", "training.max_epochs=1"])
     assert best.resolve() == tmp_path / "checkpoints" / "my_gaussian" / "best.ckpt"
 
 

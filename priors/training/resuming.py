@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pose_priors.configs.base import UserError
+from pose_priors.configs.loggers import flattened
 from pose_priors.priors.base import TrainablePrior
 from pose_priors.priors.checkpoint import describe, read_checkpoint
 
@@ -65,7 +66,7 @@ def check_same(path: str | Path, content: Mapping[str, Any], prior: TrainablePri
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
     """What differs between two configurations as plain dicts, by dotted path: [before, now]."""
-    a, b = (_flat({k: v for k, v in tree.items() if k not in _UNRELATED}) for tree in (before, now))
+    a, b = (flattened({k: v for k, v in tree.items() if k not in _UNRELATED}) for tree in (before, now))
     return {key: [a.get(key), b.get(key)] for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)}
 
 
@@ -87,10 +88,3 @@ def _epochs_done(content: Mapping[str, Any], path: str | Path) -> int:
         return int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"--resume {path}: does not say how many epochs are behind it; last.ckpt of a run does") from error
-
-
-def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
-    return flat

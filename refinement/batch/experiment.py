@@ -6,12 +6,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
+from pytorch_lightning.loggers import Logger
 
 from pose_priors.configs.base import Config
+from pose_priors.configs.loggers import LoggerKind, flattened, make_logger
 from pose_priors.configs.slurm import SlurmConfig
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.people import PersonSelection
+from pose_priors.refinement.solve import terms
 from pose_priors.refinement.solve.config import RefinementConfig
+
+_DESCRIPTIONS = {
+    f"terms/{term.name}": f"{term.__name__}, unweighted, nats per person and frame. {(term.__doc__ or '').splitlines()[0]}"
+    for term in (getattr(terms, name) for name in terms.__all__)
+    if hasattr(term, "name")
+} | {"loss": "what the sub-stage minimises: its terms times their weights"}
 
 
 class InputConfig(PersonSelection):
@@ -83,9 +92,13 @@ class MotionPriorConfig(Config):
 class RefinementLoggingConfig(Config):
     """How a refinement is watched."""
 
-    logger: Literal["tensorboard", "csv"] | None = None
+    logger: LoggerKind | None = None
     """Where the terms are logged beside `optimization_metrics.json`."""
     log_dir: str = "lightning_logs"
+    project: str = "pose-priors"
+    """Weights & Biases' project."""
+    offline: bool = False
+    """Weights & Biases without network or account."""
 
 
 class RefinementExperiment(Config):
@@ -116,6 +129,22 @@ class RefinementExperiment(Config):
             seed=self.input.seed,
             max_frames=self.input.max_frames,
             who=self.input,
+        )
+
+    def make_logger(self, name: str) -> Logger | None:
+        """The logger of one clip; runs are told apart by what is not as it is by default."""
+        if self.logging.logger is None:
+            return None
+        usual = flattened(RefinementExperiment().model_dump(mode="json"))
+        given = flattened(self.model_dump(mode="json", include={"refinement", "prior", "motion_prior"}))
+        return make_logger(
+            self.logging.logger,
+            self.logging.log_dir,
+            name,
+            [f"{key}={value}" for key, value in given.items() if value != usual[key]],
+            project=self.logging.project,
+            offline=self.logging.offline,
+            descriptions=_DESCRIPTIONS,
         )
 
     @field_validator("stages")

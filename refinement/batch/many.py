@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
-
 from pose_priors.configs.base import UserError
+from pose_priors.configs.loggers import ConfigLog, finished
 from pose_priors.configs.writing import alone
 from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.refinement.batch.digest import completed, completed_world, config_digest, outcome_digest
@@ -77,7 +76,8 @@ class SequenceRefiner:
             if config.record:
                 require_rerun()
             priors = load_priors(config.prior.body, config.prior.hands, config.motion_prior.path, config.prior.allow)
-            self.refiner = Stage5Refiner(config.refinement, priors=priors, trainer=config.trainer)
+            watched = [ConfigLog(config.model_dump(mode="json"))]
+            self.refiner = Stage5Refiner(config.refinement, priors=priors, trainer=config.trainer, callbacks=watched)
         self.digest = config_digest(config)
 
     def __call__(self, sequence: InputSequence) -> SequenceOutcome:
@@ -140,8 +140,8 @@ class SequenceRefiner:
     def _together(self, sequence: InputSequence, load: Callable[[], Problem], digest: str) -> SequenceOutcome:
         """All people in one problem."""
         output = sequence.output
-        self.refiner.logger = _logger(self.config, sequence.name)
-        found = refine_into(self.refiner, load, output, digest)
+        with finished(self.config.make_logger(sequence.name)) as self.refiner.logger:
+            found = refine_into(self.refiner, load, output, digest)
         results = found.results
         if results["status"] != "success":
             raise UserError(f"{output}: the loss of a sub-stage was not finite; optimization_metrics.json there says which")
@@ -153,8 +153,8 @@ class SequenceRefiner:
         """Each person alone, and how that differs from all together."""
 
         def refine(person: int, problem: Problem, folder: Path, digest: str) -> dict[str, Any]:
-            self.refiner.logger = _logger(self.config, f"{sequence.name}_person_{person:03d}")
-            return refine_into(self.refiner, lambda: problem, folder, digest).results
+            with finished(self.config.make_logger(f"{sequence.name}_person_{person:03d}")) as self.refiner.logger:
+                return refine_into(self.refiner, lambda: problem, folder, digest).results
 
         truth = sequence.path.with_name(f"{sequence.name}_gt.npz")
         found = refine_apart(
@@ -264,8 +264,3 @@ def _load(sequence: InputSequence, options: LoadOptions, who: PersonSelection) -
         return load_sequence(sequence.path, options, sequence.format)
     world = sequence.world if sequence.world.is_dir() else None
     return load_problem(sequence.stage(1), sequence.stage(2), sequence.stage(3), world, options)
-
-
-def _logger(config: RefinementExperiment, name: str) -> Logger | None:
-    kinds = {"tensorboard": TensorBoardLogger, "csv": CSVLogger}
-    return kinds[config.logging.logger](config.logging.log_dir, name=name) if config.logging.logger else None

@@ -1,5 +1,6 @@
 """Files that hold the masks of many instances: taken apart, each tracked on its own by a program of others, and put together again."""
 
+from pose_priors.refinement.instances.combine import combine_rrd_files_python, combine_tracking_results, create_viewing_script
 from pose_priors.refinement.instances.query import create_query_npz, query_points
 from pose_priors.refinement.instances.split import (
     create_single_instance_npz,
@@ -9,8 +10,11 @@ from pose_priors.refinement.instances.split import (
 )
 
 __all__ = [
+    "combine_rrd_files_python",
+    "combine_tracking_results",
     "create_query_npz",
     "create_single_instance_npz",
+    "create_viewing_script",
     "get_mask_instance_ids",
     "query_points",
     "split_npz_by_instances",

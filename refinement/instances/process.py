@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.instances.archive import InstanceArchive
-from pose_priors.refinement.instances.combine import combine
+from pose_priors.refinement.instances.combine import combine_tracking_results
 from pose_priors.refinement.instances.query import QueryConfig, create_query_npz
 from pose_priors.refinement.instances.split import MASK_KEY, instance_paths, split_npz_by_instances, verify_instance_npz
 from pose_priors.refinement.instances.trackers import TrackerConfig, run_tracker
@@ -111,7 +111,7 @@ def _combined(found: Tracked, output_dir: Path, name: str) -> Tracked:
         return found
     combined = None
     try:
-        combined, _ = combine(found.tracking_rrds, output_dir, name)
+        combined, _ = combine_tracking_results(found.tracking_rrds, output_dir, name)
         log.info("%d recordings in one: %s", len(found.tracking_rrds), combined)
     except UserError as error:
         log.error("%s.rrd failed: %s", name, error)

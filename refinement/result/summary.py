@@ -26,13 +26,13 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
     Args:
         seconds: wall time that it took.
     """
-    problem, scene, bound = module.problem, module.scene(), module.config.alpha_change_threshold
+    problem, scene, bound = module.problem, module.scene(), module.variables.alpha_bound
     alpha, delta = float(scene.alpha), float(module.variables.delta().detach())
     warnings = list(problem.warnings)
-    if abs(delta) > _STUCK * bound:
+    if bound is not None and abs(delta) > _STUCK * bound:
         warnings.append(
             f"the scale is stuck at its bound ({delta:+.3f}): the scale at the start is probably wrong, "
-            f"or alpha_change_threshold ({bound}) too small"
+            f"or alpha_change_threshold ({bound}) too small; optimize_delta_alpha=false leaves the scale free"
         )
     moves_scale = any("scale" in stage.free for stage in module.stages)
     if module.motion is not None and moves_scale and not module.motion.scale_is_observable:

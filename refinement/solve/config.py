@@ -52,9 +52,10 @@ class RefinementConfig(Config):
     """Terms beside those above, ours or another package's."""
 
     optimize_delta_alpha: bool = True
-    """Whether the scale may change by a fraction `delta` of its initial value; with false it keeps that value."""
+    """Whether the scale moves by a bounded fraction `delta` of its initial value, as where the cameras' unit is nearly right; with
+    false the whole scale is free. Without `enable_scale_optimization` it keeps its value."""
     alpha_change_threshold: float = Field(0.05, gt=0, lt=1)
-    """Bound of |delta|."""
+    """Bound of |delta|, where there is one."""
     motion_prior_chunk_size: int = Field(10, ge=1)
     """Frames of a chunk of transitions for the motion prior. Chunks of all people run side by side, each from its own first state, as many
     at once as memory allows: the result does not depend on it."""

@@ -85,9 +85,10 @@ class RefinementModule(pl.LightningModule):
         self.noise = estimate_noise(problem)
         self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
         self.motion = None if motion_prior is None else ClipMotionPrior(problem, motion_prior, config.humor_horizon_max)
-        self.variables = Variables(problem, self.noise, config.alpha_change_threshold, _free_joints(problem, hand_prior is not None))
-        held = config.model_copy(update={"optimize_delta_alpha": False}) if problem.scale_known else config
-        self.stages = with_extra_terms(make_stages(held, self.noise, body_prior, hand_prior, self.motion), config.extra_terms)
+        bound = config.alpha_change_threshold if config.optimize_delta_alpha else None
+        self.variables = Variables(problem, self.noise, bound, _free_joints(problem, hand_prior is not None))
+        stages = make_stages(config, self.noise, body_prior, hand_prior, self.motion, scale_moves=not problem.scale_known)
+        self.stages = with_extra_terms(stages, config.extra_terms)
         self.reports: dict[str, StageReport] = {}
         self.total_iterations = 0
         self.fingerprint = ""

@@ -67,11 +67,14 @@ def make_stages(
     body_prior: Prior | None = None,
     hand_prior: Prior | None = None,
     motion: ClipMotionPrior | None = None,
+    *,
+    scale_moves: bool = True,
 ) -> list[SubStage]:
     """The sub-stages that are enabled and have iterations, in order.
 
     Args:
         motion: a motion prior on the problem's clip; without it smoothness takes its place.
+        scale_moves: whether the scale may change where it is optimised.
     """
     on_floor, to_scale = config.enable_environmental_constraints, config.enable_scale_optimization
     data, smooth = data_terms(noise), (Smoothness(),)
@@ -80,7 +83,7 @@ def make_stages(
     ground = (FootSkating(), ContactHeight(), Penetration(), SceneFloor()) if on_floor else ()
     scale = scale_terms(config, motion) if to_scale else ()
     plane = ("plane",) if on_floor and config.optimize_ground_plane else ()
-    alpha = ("scale",) if to_scale and config.optimize_delta_alpha else ()
+    alpha = ("scale",) if to_scale and scale_moves else ()
     everything, all_variables = (*data, *body, *moving, *ground, *scale), (*BODY, *plane, *alpha)
     iterations = iterations_of(config)
 

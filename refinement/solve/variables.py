@@ -37,7 +37,7 @@ class Variables(nn.Module):
     Args:
         problem: what is given.
         noise: of the input, for the filter.
-        alpha_bound: largest |delta| of alpha = alpha0 (1 + delta).
+        alpha_bound: largest |delta| of alpha = alpha0 (1 + delta); None for any alpha above 0.
         free_joints: joints whose rotations may change.
     """
 
@@ -57,7 +57,7 @@ class Variables(nn.Module):
     basis: Tensor
     filter: Tensor
 
-    def __init__(self, problem: Problem, noise: NoiseLevels, alpha_bound: float, free_joints: Sequence[int]) -> None:
+    def __init__(self, problem: Problem, noise: NoiseLevels, alpha_bound: float | None, free_joints: Sequence[int]) -> None:
         super().__init__()
         start, bodies = problem.start, problem.bodies
         people, frames = problem.visible.shape
@@ -99,6 +99,8 @@ class Variables(nn.Module):
 
     def delta(self) -> Tensor:
         """() the change of scale as a fraction of alpha0, within the bound."""
+        if self.alpha_bound is None:
+            return torch.expm1(self.scale[0] * _SCALE_STEP)
         return self.alpha_bound * torch.tanh(self.scale[0] * (_SCALE_STEP / self.alpha_bound))
 
     def forward(self, problem: Problem) -> Scene:

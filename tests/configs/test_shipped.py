@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -26,7 +28,7 @@ def test_every_config_that_is_shipped_is_valid(name: str) -> None:
     if name in PRIORS:
         assert load_experiment(str(CONFIG_DIR / f"{name}.yaml")) == load_experiment(name)
         return
-    schema = {"pipeline": PipelineConfig, "trackers": TrackersConfig}.get(name, RefinementExperiment)
+    schema = {"pipeline": PipelineConfig, "vggt": PipelineConfig, "trackers": TrackersConfig}.get(name, RefinementExperiment)
     config = load_config(schema, name)
     assert load_config(schema, str(CONFIG_DIR / f"{name}.yaml")) == config
 
@@ -69,3 +71,33 @@ def test_a_kind_of_neither_sort_lists_all_kinds(override: str) -> None:
         assert "\n" not in message
         if "=3" not in override.replace("{hidden: 3}", ""):
             assert all(kind in message for kind in ("gaussian", "joint_flow", "hand_vae", "motion_cvae"))
+
+
+def test_stage_5_has_two_names() -> None:
+    from pose_priors.refinement.batch.commands import PipelineConfig
+    from pose_priors.refinement.batch.experiment import RefinementExperiment
+    from pose_priors.refinement.solve.config import RefinementConfig
+
+    assert load_config(PipelineConfig, "vggt").refinement == RefinementConfig()
+    assert load_config(PipelineConfig, "vggt", ["stage5.lambda_depth=2.0"]).refinement.lambda_depth == 2.0
+    assert load_config(RefinementExperiment, "refinement", ["stage5.scale_iterations=3"]).refinement.scale_iterations == 3
+    with pytest.raises(
+        UserError, match=r"^--override stage5\.lambda_dept=2: refinement\.lambda_dept: unknown key; did you mean lambda_depth"
+    ):
+        load_config(PipelineConfig, "vggt", ["stage5.lambda_dept=2"])
+
+
+def test_a_section_is_given_under_one_name(tmp_path: Path) -> None:
+    from pose_priors.refinement.batch.experiment import RefinementExperiment
+
+    both = tmp_path / "both.yaml"
+    both.write_text("stage5: {lambda_depth: 2.0}\nrefinement: {lambda_data: 1.0}\n")
+    with pytest.raises(UserError, match="stage5 and refinement are one section"):
+        load_config(RefinementExperiment, str(both))
+    both.write_text("stage5:\n")
+    assert load_config(RefinementExperiment, str(both)) == RefinementExperiment()
+
+
+def test_the_small_joint_flow_has_half_a_million_parameters() -> None:
+    prior = load_experiment("joint_flow_517k").model.build(range(1, 55))
+    assert sum(parameter.numel() for parameter in prior.parameters()) == 516_672

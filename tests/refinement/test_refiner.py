@@ -65,6 +65,14 @@ def test_a_scale_out_of_reach_is_told() -> None:
     assert any("stuck at its bound" in warning for warning in output.results["warnings"])
 
 
+def test_the_whole_scale_is_found_where_it_is_free() -> None:
+    problem, truth = make_problem(frames=12, alpha=1.0, alpha0=1.15)
+    output = refine(problem, config=RefinementConfig(optimize_delta_alpha=False))
+    assert output.scale_alpha == pytest.approx(truth.alpha, rel=0.01)
+    assert output.scale_delta == pytest.approx(output.scale_alpha / 1.15 - 1, abs=1e-6)
+    assert not any("bound" in warning for warning in output.results["warnings"])
+
+
 def test_the_same_input_gives_the_same_bits() -> None:
     problem, _ = make_problem(frames=12)
     first, second = refine(problem), refine(problem)

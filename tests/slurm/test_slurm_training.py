@@ -36,7 +36,7 @@ def scores(folder: Path, column: str) -> list[float]:
 
 def test_two_tasks_train_as_one_and_draw_each_row_once(cluster: Cluster, tmp_path: Path) -> None:
     # 328 poses to learn from, 4 batches of 82 from one task or of 41 from each of two; 41 to validate on, one more on one task
-    options = [*FLOW, "data.num_poses=410", "training.max_epochs=3"]
+    options = [*FLOW, "data.path=built_in", "data.num_poses=410", "training.max_epochs=3"]
     ways = {
         "one": ([], ["training.batch_size=82"]),
         "two": (
@@ -77,7 +77,14 @@ def submit(cluster: Cluster, folder: Path, *overrides: str) -> str:
     return cluster.submitted(cluster.run(*script, "--override", *FLOW, *folders(folder), *overrides))
 
 
-LONG = ["data.num_poses=2500", "training.batch_size=16", "training.max_epochs=12", "training.patience=12", "training.ema_decay=0.9"]
+LONG = [
+    "data.path=built_in",
+    "data.num_poses=2500",
+    "training.batch_size=16",
+    "training.max_epochs=12",
+    "training.patience=12",
+    "training.ema_decay=0.9",
+]
 
 
 def warn(cluster: Cluster, job: str) -> None:

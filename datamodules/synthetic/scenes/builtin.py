@@ -26,6 +26,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import written_aside
 from pose_priors.datamodules.stage_folders import STAGES, write_stages
 from pose_priors.datamodules.synthetic.scenes.degradation import TrueScene, degraded
+from pose_priors.datamodules.synthetic.scenes.hands import true_hands, with_hands
 from pose_priors.datamodules.synthetic.scenes.walk import walk_on_arc
 
 _NUM_FRAMES = 84
@@ -45,29 +46,35 @@ _ROOT_OFFSET = np.array([0.0, -0.22, 0.03])  # about SMPL's J0, for a person of 
 _SMPL_JOINTS = [*range(22), index_of("left_middle1"), index_of("right_middle1")]
 
 
-def write_builtin_scene(folder: Path, seed: int) -> tuple[Path, Path]:
+def write_builtin_scene(folder: Path, seed: int, *, hands: bool = False) -> tuple[Path, Path]:
     """Writes the folders of stages 1 to 4, and beside `folder` its truth; others in `folder`, such as stage 5, are left alone.
 
     Args:
         folder: of the sequence.
         seed: of the people and of everything that is wrong with what is seen of them.
+        hands: whether the people have SMPL-X's hands; the rest of the sequence does not depend on it.
     Returns:
         the folder, and `<folder>_gt.npz` with `joints` (P, T, 24, 3) in metres and stage 1's axes, `pelvis`, `global_orient`, `body_pose`,
-        `visible` (P, T), `alpha`, `ground_plane` (4,), `w2c` (T, 4, 4) metric, `intrinsics` and `fps`.
+        `visible` (P, T), `alpha`, `ground_plane` (4,), `w2c` (T, 4, 4) metric, `intrinsics` and `fps`;
+        with hands `hand_pose` (P, T, 30, 3), left then right.
     Raises:
         UserError: if the folder cannot be written to.
     """
     truth = folder.with_name(f"{folder.name}_gt.npz")
     scene = builtin_scene(seed)
+    stages, about = degraded(scene, seed), _truth(scene)
+    if hands:
+        about["hand_pose"] = true_hands(len(scene.seen), scene.seen.shape[1], seed)
+        stages = with_hands(stages, about["hand_pose"], seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as aside:
-            write_stages(Path(aside), degraded(scene, seed))
+            write_stages(Path(aside), stages)
             for name in STAGES.values():
                 shutil.rmtree(folder / name, ignore_errors=True)
                 os.replace(Path(aside) / name, folder / name)
         with written_aside(truth) as aside:
-            np.savez_compressed(aside, **_truth(scene))
+            np.savez_compressed(aside, **about)
     except OSError as error:
         raise UserError(f"{folder}: the built-in sequence cannot be written there ({error.strerror or error})") from error
     return folder, truth

@@ -124,3 +124,26 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         write_builtin_scene(tmp_path / "file" / "built_in", 0)
+
+
+def test_hands_are_added_and_change_nothing_else(tmp_path: Path, written: tuple[Path, Path]) -> None:
+    folder, truth = write_builtin_scene(tmp_path / "hands", 0, hands=True)
+    with np.load(truth) as known, np.load(written[1]) as usual:
+        hands = known["hand_pose"]
+        assert set(known.files) == {*usual.files, "hand_pose"}
+    assert hands.shape == (2, 84, 30, 3)
+    assert np.abs(np.diff(hands, axis=1)).max() < 0.15  # radians a frame
+    for stage, kind in ((3, "camera"), (4, "world")):
+        name = Path(STAGES[stage]) / "person_001" / f"smpl_params_{kind}.npz"
+        with np.load(folder / name) as with_hands, np.load(written[0] / name) as without:
+            assert all(np.array_equal(with_hands[key], without[key]) for key in without.files)
+            found = np.concatenate([with_hands["left_hand_pose"], with_hands["right_hand_pose"]], 1)
+            seen = slice(None)
+            assert 0.1 < np.abs(found - hands[0, seen]).mean() < 0.3
+    joints, usual_joints = (np.load(path / STAGES[3] / "person_001" / "joints_camera.npy") for path in (folder, written[0]))
+    assert joints.shape == (84, 55, 3)
+    np.testing.assert_allclose(joints[:, :22], usual_joints[:, :22], atol=1e-9)
+    np.testing.assert_allclose(joints[:, [28, 43]], usual_joints[:, 22:], atol=1e-9)
+    for stage in (1, 2):
+        for path in (written[0] / STAGES[stage]).rglob("*.npy"):
+            assert path.read_bytes() == (folder / path.relative_to(written[0])).read_bytes()

@@ -17,8 +17,8 @@ from rerun.chunk import RrdReader
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.load import load_config
+from pose_priors.refinement.instances import combine_rrd_files_python, combine_tracking_results, create_viewing_script
 from pose_priors.refinement.instances.__main__ import main
-from pose_priors.refinement.instances.combine import _write_script, combine
 from pose_priors.refinement.instances.trackers import TrackersConfig
 
 # Stands for a tracker: says what it was told, looks at the points, and leaves the recording that was made for it.
@@ -218,7 +218,15 @@ def test_the_trackers_that_come_with_the_project_take_every_option() -> None:
 
 def test_a_name_that_looks_like_an_option_is_none_in_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pose_priors.refinement.show.record.merge_recordings", lambda *_: None)
-    _, script = combine({"a": tmp_path / "--web.rrd", "b c": tmp_path / "$(touch x).rrd"}, tmp_path, "-v")
+    _, script = combine_tracking_results({"a": tmp_path / "--web.rrd", "b c": tmp_path / "$(touch x).rrd"}, tmp_path, "-v")
     assert "exec rerun ./-v.rrd " in script.read_text()
-    _write_script(script, [tmp_path / "--web.rrd", tmp_path / "$(touch x).rrd", tmp_path / "a.rrd"])
+    assert create_viewing_script([tmp_path / "--web.rrd", tmp_path / "$(touch x).rrd", tmp_path / "a.rrd"], script) == script
     assert "exec rerun ./--web.rrd '$(touch x).rrd' a.rrd " in script.read_text()
+
+
+def test_recordings_are_merged_by_hand(tracker: Path, tmp_path: Path) -> None:
+    files = sorted((tracker / "recordings").glob("*.rrd"))[:2]
+    combined = combine_rrd_files_python(files, tmp_path / "scene_mvtracker_combined.rrd")
+    paths = {chunk.entity_path.split("/")[1] for chunk in RrdReader(combined).stream()}
+    assert {path.stem for path in files} <= paths
+    assert not combined.match("*_instance_*.rrd")  # what opens the instances does not open them once more
