@@ -32,6 +32,7 @@ from pose_priors.priors.checkpoint import read_checkpoint
 from pose_priors.priors.module import PriorModule
 from pose_priors.priors.training.callbacks import AveragedWeights, RunName
 from pose_priors.priors.training.folder import BEST, LAST, CheckpointFolder
+from pose_priors.priors.training.logging import run_logger
 from pose_priors.priors.training.precision import in_double
 from pose_priors.priors.training.resuming import check_same, resumable
 from pose_priors.priors.training.saving import BestCheckpoint, LastCheckpoint, Patience
