@@ -46,6 +46,12 @@ class BodyTrack:
     joints: np.ndarray | None
     transl_is_pelvis: bool = False
 
+    @property
+    def pelvis_depth(self) -> np.ndarray:
+        """(n,) z of the pelvis, to a few centimetres where there are no joints."""
+        depth: np.ndarray = (self.transl if self.joints is None else self.joints[:, 0])[:, 2]
+        return depth
+
     def rows(self, keep: np.ndarray) -> BodyTrack:
         """Some of the rows, by mask or index."""
         joints = None if self.joints is None else self.joints[keep]
@@ -53,7 +59,7 @@ class BodyTrack:
 
 
 def read_bodies(
-    folder: Path, kind: str, frame_ids: np.ndarray, warnings: list[str], rows_of: dict[int, np.ndarray]
+    folder: Path, kind: str, frame_ids: np.ndarray, warnings: list[str], rows_of: dict[int, np.ndarray], shift: int = 0
 ) -> tuple[dict[int, BodyTrack], dict[int, np.ndarray]]:
     """The people below a stage's folder, by their id; those that cannot be read are left out with a warning.
 
@@ -63,6 +69,7 @@ def read_bodies(
         frame_ids: the frames of the cameras; rows of others are left out.
         warnings: takes a line for each fault that was mended.
         rows_of: person -> the frames of its rows where the folder does not say (stage 4 has the rows of stage 3).
+        shift: by how much the folder's frames are numbered higher than the cameras'.
     Returns:
         the people, and the frame of each row of their files before any was left out.
     """
@@ -71,14 +78,14 @@ def read_bodies(
         if (match := _PERSON.fullmatch(path.name)) and path.is_dir():
             person = int(match[1])
             try:
-                raw = _read_person(path, person, kind, frame_ids, rows_of.get(person))
+                raw = _read_person(path, person, kind, frame_ids, rows_of.get(person), shift)
                 people[person], rows[person] = mended(raw, frame_ids, warnings), raw.frames
             except UserError as error:
                 warnings.append(f"person {person} of {folder.name} is left out: {error}")
     return dict(sorted(people.items())), rows
 
 
-def _read_person(path: Path, person: int, kind: str, frame_ids: np.ndarray, rows: np.ndarray | None) -> BodyTrack:
+def _read_person(path: Path, person: int, kind: str, frame_ids: np.ndarray, rows: np.ndarray | None, shift: int) -> BodyTrack:
     file = path / f"smpl_params_{kind}.npz"
     if not file.is_file():
         raise UserError(f"{file}: no such file")
@@ -89,7 +96,7 @@ def _read_person(path: Path, person: int, kind: str, frame_ids: np.ndarray, rows
     if transl.size != 3 * num or transl.shape[-1] != 3:
         raise UserError(f"{file}: 'transl' has shape {transl.shape} beside a pose of {num} rows; ({num}, 3) is expected")
     transl = transl.reshape(-1, 3)
-    frames = _frames(arrays, read_json(path / "metadata.json"), num, frame_ids, rows)
+    frames = _frames(arrays, read_json(path / "metadata.json"), num, frame_ids, rows, shift)
     joints_file = path / f"joints_{kind}.npy"
     joints = read_array(joints_file) if joints_file.is_file() else None
     if joints is not None:
@@ -99,19 +106,19 @@ def _read_person(path: Path, person: int, kind: str, frame_ids: np.ndarray, rows
     return BodyTrack(person, str(file), frames, pose, _betas(arrays), transl.astype(float), joints)
 
 
-def _frames(arrays: Arrays, metadata: dict[str, Any], num: int, frame_ids: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+def _frames(arrays: Arrays, metadata: dict[str, Any], num: int, frame_ids: np.ndarray, rows: np.ndarray | None, shift: int) -> np.ndarray:
     """The frame of each row: from the file, from its metadata, from stage 3's rows, or one for each camera."""
     listed_frames = arrays.get("frame_ids", "frames", "frame")
     for found in (listed_frames, metadata.get("frames"), metadata.get("frame_ids"), rows):
         if found is not None:
             frames = whole_numbers(found, f"{arrays.path}: the frames in it or in metadata.json").reshape(-1)
             if len(frames) == num:
-                return frames
+                return frames if found is rows else frames - shift
             if rows is None:
                 raise UserError(f"{arrays.path}: {num} rows, but {len(frames)} frames are named in the file or its metadata.json")
     first, last = metadata.get("start_frame"), metadata.get("end_frame")
     if isinstance(first, int) and isinstance(last, int) and last - first + 1 == num:
-        return np.arange(num) + first
+        return np.arange(num) + first - shift
     if num == len(frame_ids):
         return frame_ids.copy()
     raise UserError(f"{arrays.path}: {num} rows, and neither 'frame_ids' nor metadata.json says which frames they are of")

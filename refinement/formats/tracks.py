@@ -48,23 +48,33 @@ class Tracks:
         self.keypoints.setdefault(person, {})[frame] = points
 
 
-def read_tracks(stage2_dir: Path, frame_ids: np.ndarray, image_size: tuple[int, int], warnings: list[str]) -> Tracks:
+def read_tracks(stage2_dir: Path, frame_ids: np.ndarray, image_size: tuple[int, int], warnings: list[str], shift: int = 0) -> Tracks:
     """The boxes and keypoints of a stage 2 folder; where `keypoints_2d/` and the detections both have keypoints, the former are used.
 
+    Args:
+        frame_ids: of the cameras.
+        image_size: width and height in pixels; boxes outside are left out.
+        warnings: takes a line for each kind of fault.
+        shift: by how much the folder's frames are numbered higher than the cameras'.
     Raises:
         UserError: if the folder is missing, or holds neither boxes nor keypoints that can be read.
     """
     existing_folder(stage2_dir, "tracking (stage 2)")
     tracks = Tracks()
+    numbers = frame_ids + shift  # of the files, until all are read
     path = stage2_dir / "tracks.npz"
     problems: list[str] = []
     if path.is_file():
-        _guarded(problems, path, _read_boxes, path, frame_ids, tracks, problems)
+        _guarded(problems, path, _read_boxes, path, numbers, tracks, problems)
     safe = sorted((stage2_dir / "keypoints_2d").glob("person_*.npz"))
     for file in safe:
-        _guarded(problems, file, _read_keypoint_file, file, frame_ids, tracks)
+        _guarded(problems, file, _read_keypoint_file, file, numbers, tracks)
     for frame, file in numbered_files(stage2_dir / "detections", (".pkl",)).items():
         _guarded(problems, file, _read_detections, file, frame, tracks, bool(safe))
+    for named in (*tracks.boxes.values(), *tracks.keypoints.values()) if shift else ():
+        moved = {frame - shift: value for frame, value in named.items()}
+        named.clear()
+        named.update(moved)
     if problems:
         warnings.append(f"{len(problems)} files or people of stage 2 were left out: {listed(problems, 2)}")
     if not tracks.boxes and not tracks.keypoints:

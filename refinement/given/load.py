@@ -19,7 +19,7 @@ from pose_priors.refinement.formats.cameras import USUAL_FPS
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.keypoints import Correspondence, correspondences, observed, placement_error
 from pose_priors.refinement.formats.tools.multi_tram import read_clip
-from pose_priors.refinement.given.checks import MIN_CONFIDENCE, check_cameras
+from pose_priors.refinement.given.checks import MIN_CONFIDENCE, check_cameras, check_grid, check_masks
 from pose_priors.refinement.given.floor import floor_candidates, ground_plane, ransac_plane, soles, thinned, up_direction
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
@@ -28,6 +28,7 @@ from pose_priors.refinement.given.scale import combined, from_bodies, from_floor
 from pose_priors.refinement.given.sizing import sized
 from pose_priors.refinement.given.skeletons import assemble, recover
 from pose_priors.refinement.given.start import carried_into_cameras, checked_start, scaled, world_start
+from pose_priors.refinement.given.units import in_metres
 
 _ROUNDS = 3
 _FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the plane
@@ -69,7 +70,8 @@ def load_sequence(path: Path, options: LoadOptions | None = None, format: str | 
 
 def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> Problem:
     """What `load_problem` and `load_sequence` share, once the files are read."""
-    proven = check_cameras(clip)
+    clip = check_grid(check_masks(in_metres(clip, warnings), warnings), warnings)
+    clip, proven = check_cameras(clip, warnings)
     if not clip.camera_bodies:
         # whoever has no camera bodies is a body of the world, and turns about the pelvis, which its skeleton tells
         clip = carried_into_cameras(clip, _bodies(clip.world_bodies, options.body_model, []))
