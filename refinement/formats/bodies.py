@@ -15,6 +15,7 @@ from pose_priors.refinement.formats.files import Arrays, listed, read_array, rea
 
 _PERSON = re.compile(r"person_(\d+)")
 _JOINT_COUNTS = {22: 22, 24: 24, 45: 24, 55: 55}  # SMPL's 45 are its 24 and 21 points on the skin
+_MOST_BETA = 100.0  # standard deviations; the largest that fits of people have are about ten
 _NUM_BODY, _NUM_SMPL, _NUM_SMPLX = 22, 24, 55
 TEMPLATE_ROOT = {22: (0.003, -0.351, 0.012), 24: (-0.002, -0.223, 0.028), 55: (0.003, -0.351, 0.012)}
 """smplx's J0 in metres of the neutral templates, by the number of joints (24: SMPL and SMPL-H, else SMPL-X), for poses that come with
@@ -134,7 +135,7 @@ def _betas(arrays: Arrays) -> np.ndarray:
         raise UserError(f"{arrays.path}: 'betas' has shape {betas.shape}; (10,) is expected")
     betas = betas.astype(float).reshape(-1, betas.shape[-1])
     finite = np.isfinite(betas).all(1)
-    return np.median(betas[finite], 0) if finite.any() else np.zeros(betas.shape[1])
+    return np.median(betas[finite], 0) if finite.any() else np.full(betas.shape[1], np.nan)
 
 
 def _pose(arrays: Arrays) -> np.ndarray:
@@ -225,7 +226,11 @@ def mended(body: BodyTrack, frame_ids: np.ndarray, warnings: list[str]) -> BodyT
     if wide.any():
         warnings.append(f"{said} {int(wide.sum())} rotation vectors longer than pi were shortened to the same rotations")
     pose = Rotation.from_rotvec(body.pose.reshape(-1, 3)).as_rotvec().reshape(body.pose.shape) if wide.any() else body.pose
-    return replace(body, pose=pose)
+    betas = body.betas
+    if not (np.abs(betas) < _MOST_BETA).all():
+        warnings.append(f"{said} betas {listed(betas.round(1).tolist(), 3)} are no shape; the mean shape is taken")
+        betas = np.zeros_like(betas)
+    return replace(body, pose=pose, betas=betas)
 
 
 def with_joints(pose: np.ndarray, num_joints: int) -> np.ndarray:

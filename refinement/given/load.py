@@ -13,6 +13,7 @@ from pose_priors.body.layout import layout
 from pose_priors.body.pinhole import project, to_world
 from pose_priors.body.smplx_files import load_joint_model
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 from pose_priors.refinement.formats import read_upstream
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS
@@ -92,6 +93,9 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     depth = DepthSamples(depth.depth, depth.confidence, np.concatenate([depth.scene, clip.cloud]))
     found = _scale_and_floor(clip, bodies, placed, start.seen & tells_scale[:, None], depth, options, warnings)
     estimate, alive = world_start(start, cameras.w2c, found.alpha, found.plane)
+    fps = options.fps or cameras.fps or USUAL_FPS
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise UserError(f"{cameras.source}: {fps:g} frames a second; {MIN_FPS:g} to {MAX_FPS:g} are expected there or in input.fps")
     if options.fps is None and cameras.fps is None:
         warnings.append(f"{cameras.source}: no file says how many frames a second; {USUAL_FPS:g} are assumed, else give input.fps")
     scale_known = clip.alpha is not None and not keypoints[..., 2].any() and not depth.confidence.any()
@@ -102,7 +106,7 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     return Problem(
         person_ids=people,
         frame_ids=tuple(cameras.frame_ids.tolist()),
-        fps=options.fps or cameras.fps or USUAL_FPS,
+        fps=fps,
         alive=torch.from_numpy(alive),
         visible=torch.from_numpy(start.seen),
         cameras=Cameras(

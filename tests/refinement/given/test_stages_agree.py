@@ -14,6 +14,7 @@ from scenes import Clip, make_clip
 
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.given.load import load_problem
+from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.given.units import stature
 
@@ -84,6 +85,21 @@ def test_who_is_nobodys_size_is_left_out(clip: MakeClip) -> None:
     np.save(files[1], np.load(files[1]) / 9)
     with pytest.raises(UserError, match=r"person 1 is .* m tall, 0\.3 to 2\.6 m are expected"):
         load_problem(*spoilt.stages)
+
+
+@pytest.mark.parametrize("beta", [np.nan, np.inf, 1e30])
+def test_betas_that_are_no_shape_are_the_mean_shapes(clip: MakeClip, beta: float) -> None:
+    spoilt = clip()
+    spoilt.rewrite("3_pose_estimation/person_001/smpl_params_camera.npz", betas=np.full(10, beta))
+    problem = load_problem(*spoilt.stages)
+    assert not problem.bodies.betas.any()
+    assert ["person_001" in line and "no shape; the mean shape is taken" in line for line in problem.warnings] == [True]
+
+
+@pytest.mark.parametrize("fps", [0.01, 1e9])
+def test_a_rate_that_no_clip_has_is_refused(clip: MakeClip, fps: float) -> None:
+    with pytest.raises(UserError, match="frames a second; 1 to 1000 are expected"):
+        load_problem(*clip().stages, LoadOptions(fps=fps))
 
 
 def test_a_stature_is_that_of_the_bones_whatever_the_pose(clips: dict[str, Clip]) -> None:
