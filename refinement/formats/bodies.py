@@ -15,6 +15,7 @@ from pose_priors.refinement.formats.files import Arrays, listed, read_array, rea
 
 _PERSON = re.compile(r"person_(\d+)")
 _JOINT_COUNTS = {22: 22, 24: 24, 45: 24, 55: 55}  # SMPL's 45 are its 24 and 21 points on the skin
+_MOST = 1e9  # millimetres or radians; what is beyond says as little as what is not finite
 _MOST_BETA = 100.0  # standard deviations; the largest that fits of people have are about ten
 _NUM_BODY, _NUM_SMPL, _NUM_SMPLX = 22, 24, 55
 TEMPLATE_ROOT = {22: (0.003, -0.351, 0.012), 24: (-0.002, -0.223, 0.028), 55: (0.003, -0.351, 0.012)}
@@ -161,8 +162,8 @@ def _pose(arrays: Arrays) -> np.ndarray:
     said = f"{arrays.path}: the pose"
     body, root = (_from_rotmat(part, said) if part.shape[-2:] == (3, 3) and part.ndim == 4 else part for part in (body, root))
     num = len(root)
-    body = body.reshape(len(body), -1, 3) if body.size % 3 == 0 and body.size else body
-    if body.ndim != 3 or len(body) != num or body.shape[1] not in (_NUM_BODY - 1, _NUM_SMPL - 1) or root.size != 3 * num:
+    body = body.reshape(len(body), -1, 3) if body.size and body[0].size % 3 == 0 else body
+    if len(body) != num or body.shape[1:] not in ((_NUM_BODY - 1, 3), (_NUM_SMPL - 1, 3)) or root.size != 3 * num:
         raise UserError(
             f"{arrays.path}: the body's pose has shape {body.shape} beside 'global_orient' {root.shape}; (n, 21 | 23, 3) and (n, 3) "
             "are expected"
@@ -207,9 +208,8 @@ def mended(body: BodyTrack, frame_ids: np.ndarray, warnings: list[str]) -> BodyT
     inside = np.isin(body.frames, frame_ids)
     if not inside.all():
         warnings.append(f"{said} rows of frames without a camera were left out: {listed(body.frames[~inside].tolist())}")
-    finite = np.isfinite(body.pose).all((1, 2)) & np.isfinite(body.transl).all(1)
-    if body.joints is not None:
-        finite &= np.isfinite(body.joints).all((1, 2))
+    parts = (body.pose, body.transl) if body.joints is None else (body.pose, body.transl, body.joints)
+    finite = np.all([(np.abs(part) < _MOST).all(tuple(range(1, part.ndim))) for part in parts], 0)
     if not finite.all():
         warnings.append(f"{said} rows that are not finite were left out: frames {listed(body.frames[~finite].tolist())}")
     body = body.rows(inside & finite)

@@ -16,6 +16,7 @@ from pose_priors.datamodules.safe_pickle import load_pickle
 from pose_priors.refinement.formats.files import Arrays, existing_folder, listed, numbered_files
 from pose_priors.refinement.formats.keypoints import format_of
 
+_MOST_PX = 1e6  # from the image's corner; beyond, it is no place in an image
 _TRACK = re.compile(r"track_(\d+)_frames")
 
 
@@ -42,7 +43,7 @@ class Tracks:
         points = points[:, :3].astype(float)
         if points.shape[1] == 2:
             points = np.concatenate([points, np.ones((len(points), 1))], 1)
-        bad = ~np.isfinite(points).all(1)
+        bad = ~(np.abs(points) < _MOST_PX).all(1)
         points[bad] = 0
         points[:, 2] = points[:, 2].clip(0, 1)
         self.keypoints.setdefault(person, {})[frame] = points
@@ -168,7 +169,7 @@ def _drop_outside(tracks: Tracks, image_size: tuple[int, int], warnings: list[st
     outside = []
     for person, boxes in tracks.boxes.items():
         for frame, (x0, y0, x1, y1) in list(boxes.items()):
-            if x1 <= max(x0, 0) or y1 <= max(y0, 0) or x0 >= width or y0 >= height:
+            if x1 <= max(x0, 0) or y1 <= max(y0, 0) or x0 >= width or y0 >= height or max(-x0, -y0, x1, y1) > _MOST_PX:
                 outside.append(f"person {person} frame {frame}")
                 del boxes[frame]
     if outside:
