@@ -113,8 +113,8 @@ def test_no_scene_is_a_traceback_and_no_problem_is_not_finite(whole: Path, tmp_p
     def check(data: st.DataObject) -> None:
         shutil.rmtree(scene, ignore_errors=True)
         shutil.copytree(whole, scene)
-        for _ in range(data.draw(st.integers(1, 2))):
-            spoil(scene / data.draw(st.sampled_from(files)), data)
+        for file in data.draw(st.lists(st.sampled_from(files), min_size=1, max_size=2, unique=True)):
+            spoil(scene / file, data)
         try:
             problem = load_problem(*(scene / name for name in STAGES.values()))
         except UserError as error:
