@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -70,6 +71,15 @@ def usual_betas(betas: np.ndarray) -> np.ndarray:
     return np.median(rows[finite], 0) if finite.any() else np.full(betas.shape[-1], np.nan)
 
 
+@contextmanager
+def left_out(person: object, warnings: list[str]) -> Iterator[None]:
+    """What cannot be read within costs this person alone; a line in `warnings` says why."""
+    try:
+        yield
+    except UserError as error:
+        warnings.append(f"person {person} is left out: {error}")
+
+
 def people_of(bodies: Iterable[BodyTrack], frame_ids: np.ndarray, source: str, warnings: list[str]) -> dict[int, BodyTrack]:
     """The people by their ids, ascending, each with its rows in order; those without a usable row are left out with a warning.
 
@@ -85,7 +95,8 @@ def people_of(bodies: Iterable[BodyTrack], frame_ids: np.ndarray, source: str, w
         except UserError as error:
             warnings.append(f"person {body.person} is left out: {error}")
     if not people:
-        raise UserError(f"{source}: holds nobody who is seen on a frame")
+        lost = next((line for line in warnings if " is left out: " in line), None)
+        raise UserError(f"{source}: holds nobody who is seen on a frame{'' if lost is None else f'; {lost}'}")
     return dict(sorted(people.items()))
 
 
