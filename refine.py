@@ -17,7 +17,8 @@ from pose_priors.configs.load import load_config
 from pose_priors.configs.slurm import LAUNCHERS, Launcher, layout, new_run
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
 from pose_priors.refinement.batch.experiment import RefinementExperiment
-from pose_priors.refinement.batch.many import SequenceOutcome, SequenceRefiner, refine_many
+from pose_priors.refinement.batch.many import SequenceRefiner, refine_many
+from pose_priors.refinement.batch.outcomes import SequenceOutcome
 from pose_priors.refinement.batch.sequences import select_sequences, summary_path
 from pose_priors.refinement.formats.sequence import InputSequence
 

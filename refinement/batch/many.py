@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.loggers import ConfigLog, finished
-from pose_priors.configs.writing import alone
 from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.refinement.batch.digest import completed, completed_world, config_digest, outcome_digest
 from pose_priors.refinement.batch.experiment import RefinementExperiment
+from pose_priors.refinement.batch.outcomes import SequenceOutcome, write_summary
 from pose_priors.refinement.batch.per_person import print_comparison, refine_apart
 from pose_priors.refinement.batch.progress import progress_bar
 from pose_priors.refinement.formats.files import read_json
@@ -27,38 +26,12 @@ from pose_priors.refinement.given.priors import load_priors
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import Stage5Refiner, refine_into
 from pose_priors.refinement.result.found import RefinedSequence
-from pose_priors.refinement.result.tables import unquoted, write_table
 from pose_priors.refinement.result.world import to_world_space
 from pose_priors.refinement.result.write import METRICS
 from pose_priors.refinement.show.record import require_rerun, write_recordings
 from pose_priors.refinement.show.recording_files import recording_files
 
 log = logging.getLogger("refine")
-
-
-@dataclass(frozen=True)
-class SequenceOutcome:
-    """What became of one sequence.
-
-    Attributes:
-        status: `success`; `skipped` where a complete result was there already, whose numbers these are; `failed`.
-        reason: of a failure, one line.
-        frames, people: of the clip; None where unknown, as are the others.
-        iterations: of all sub-stages.
-        seconds: wall time of the optimisation.
-        scale: alpha, metric = alpha * stage 1.
-        results: content of `refinement_results.json`, or of stage 4's `metadata.json` where no stage 5 was asked for.
-    """
-
-    sequence: str
-    status: Literal["success", "skipped", "failed"]
-    reason: str = ""
-    frames: int | None = None
-    people: int | None = None
-    iterations: int | None = None
-    seconds: float | None = None
-    scale: float | None = None
-    results: dict[str, Any] = field(default_factory=dict)
 
 
 class SequenceRefiner:
@@ -192,45 +165,6 @@ def refine_many(config: RefinementExperiment, sequences: Sequence[InputSequence]
                 write_summary(summary, outcomes[-1:])
             progress.advance(task)
     return outcomes
-
-
-def write_summary(path: Path, outcomes: Sequence[SequenceOutcome]) -> None:
-    """A table of one row per sequence, ordered by name: `sequence, frames, people, iterations, seconds, scale, status`. Rows of other
-    sequences that the file has already are kept. Raises `UserError` if it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with alone(path):
-            rows = {row["sequence"]: row for row in _rows(path)}
-            rows |= {outcome.sequence: _row(outcome) for outcome in outcomes}
-            write_table(path, _COLUMNS, (rows[name] for name in sorted(rows)))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); give a folder that can be in output.path") from error
-
-
-_COLUMNS = ("sequence", "frames", "people", "iterations", "seconds", "scale", "status")
-
-
-def _row(outcome: SequenceOutcome) -> dict[str, Any]:
-    return {
-        "sequence": outcome.sequence,
-        "frames": outcome.frames,
-        "people": outcome.people,
-        "iterations": outcome.iterations,
-        "seconds": None if outcome.seconds is None else f"{outcome.seconds:.2f}",
-        "scale": None if outcome.scale is None else f"{outcome.scale:.6f}",
-        "status": f"failed: {outcome.reason}" if outcome.status == "failed" else outcome.status,
-    }
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Of an earlier summary; none where it is another table."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as stream:
-        table = csv.DictReader(stream)
-        if tuple(table.fieldnames or ()) != _COLUMNS:
-            return []
-        return [{name: unquoted(cell or "") for name, cell in row.items() if name in _COLUMNS} for row in table]
 
 
 def _outcome(name: str, status: Literal["success", "skipped"], results: dict[str, Any], metrics: dict[str, Any]) -> SequenceOutcome:

@@ -11,10 +11,12 @@ from pose_priors.body.surface import Surface
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.exchange import written_folder
+from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 from pose_priors.refinement.export.amass import write_amass
 from pose_priors.refinement.export.bvh import write_bvh
 from pose_priors.refinement.export.gltf import write_glb
 from pose_priors.refinement.export.people import Exported, read_people
+from pose_priors.refinement.export.rate import BLENDER_TARGET, resampled, whole_rate
 from pose_priors.refinement.result.found import find_results
 
 log = logging.getLogger("export")
@@ -29,10 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     parser.add_argument("results", nargs="+", type=Path, help="folders of stage 5, of sequences that have one, or of many of these")
     parser.add_argument("--format", required=True, choices=FORMATS, help="amass: SMPL-X npz of each person; glb: all people; bvh: of each")
     parser.add_argument("--output", type=Path, help="a folder for the files; `exports` in each folder of stage 5 if not given")
+    parser.add_argument("--fps", type=float, help="frames a second of the files, between the clip's frames; those of the clip if not given")
     parser.add_argument("--body-model", type=Path, help="a file or folder in smplx's format, whose surface goes into the glb")
     options = parser.parse_args(arguments)
     if options.body_model is not None and options.format != "glb":
         raise UserError(f"--body-model: {options.format} holds no surface; it goes with --format glb")
+    if options.fps is not None and not MIN_FPS <= options.fps <= MAX_FPS:
+        raise UserError(f"--fps: {options.fps:g}; {MIN_FPS:g} to {MAX_FPS:g} frames a second are expected")
     found = [result for folder in options.results for result in find_results(folder)]
     names = [result.name for result in found]
     if options.output is not None and (twice := sorted({name for name in names if names.count(name) > 1})):
@@ -40,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     written = []
     for result in found:
         exported = read_people(result.name, result.refined)
+        if options.fps is not None:
+            exported = resampled(exported, options.fps)
+        if options.format == "amass":
+            _tell_of_rate(exported)
         written += export(exported, options.format, options.output or result.refined / "exports", options.body_model)
     for path in written:
         log.info("%s", path)
@@ -68,6 +77,20 @@ def export(exported: Exported, to: str, folder: Path, body_model: Path | None = 
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}); give a folder that can be by --output") from error
     return [folder / name for name in names]
+
+
+def _tell_of_rate(exported: Exported) -> None:
+    fps = whole_rate(exported.fps)
+    if fps != exported.fps:
+        log.warning("%s: %.6g frames a second are written as %g, which the SMPL-X Blender add-on takes", exported.name, exported.fps, fps)
+    if fps % BLENDER_TARGET:
+        log.warning(
+            "%s: %g frames a second; set Target framerate to %d in the SMPL-X Blender add-on, or export with --fps %d",
+            exported.name,
+            fps,
+            int(fps),
+            BLENDER_TARGET,
+        )
 
 
 def _surface(exported: Exported, path: Path) -> Surface:

@@ -12,12 +12,13 @@ from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.writing import written_aside
 from pose_priors.refinement.export.people import AnimatedSkeleton
+from pose_priors.refinement.export.rate import whole_rate
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT
 
 
 def write_amass(path: Path, person: AnimatedSkeleton, fps: float) -> None:
     """One person as an npz that the SMPL-X Blender add-on opens: `poses` (T, 165) and its parts, `trans` (smplx's transl, not the pelvis),
-    `betas`, `gender`, rates; z up, metres, radians, the zero pose of a hand is the flat hand.
+    `betas`, `gender`, the rate, a whole one where it stands for that; z up, metres, radians, the zero pose of a hand is the flat hand.
 
     A file is one uninterrupted life, `frame_ids` says which frames of the clip; on frames that are not `visible` poses are the
     refinement's guess. Bodies of SMPL keep their poses and places: the joints that they lack are at rest, and since their betas mean
@@ -39,8 +40,8 @@ def write_amass(path: Path, person: AnimatedSkeleton, fps: float) -> None:
             allow_pickle=False,
             gender="neutral",
             surface_model_type="smplx",
-            mocap_frame_rate=np.float64(fps),
-            mocap_framerate=np.float64(fps),
+            mocap_frame_rate=np.float64(whole_rate(fps)),
+            mocap_framerate=np.float64(whole_rate(fps)),
             mocap_time_length=np.float64(len(pose) / fps),
             betas=betas.astype(np.float32),
             num_betas=np.int64(len(betas)),

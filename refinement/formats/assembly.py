@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -64,10 +65,19 @@ def still_cameras(num_frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def usual_betas(betas: np.ndarray) -> np.ndarray:
-    """(B,) the median over the rows of betas (n, B) or of (B,)."""
+    """(B,) the median over the rows of betas (n, B), or of (B,), that are finite; nan where none is."""
     rows = betas.reshape(-1, betas.shape[-1])
     finite = np.isfinite(rows).all(1)
-    return np.median(rows[finite], 0) if finite.any() else np.zeros(betas.shape[-1])
+    return np.median(rows[finite], 0) if finite.any() else np.full(betas.shape[-1], np.nan)
+
+
+@contextmanager
+def left_out(person: object, warnings: list[str]) -> Iterator[None]:
+    """What cannot be read within costs this person alone; a line in `warnings` says why."""
+    try:
+        yield
+    except UserError as error:
+        warnings.append(f"person {person} is left out: {error}")
 
 
 def people_of(bodies: Iterable[BodyTrack], frame_ids: np.ndarray, source: str, warnings: list[str]) -> dict[int, BodyTrack]:
@@ -85,7 +95,8 @@ def people_of(bodies: Iterable[BodyTrack], frame_ids: np.ndarray, source: str, w
         except UserError as error:
             warnings.append(f"person {body.person} is left out: {error}")
     if not people:
-        raise UserError(f"{source}: holds nobody who is seen on a frame")
+        lost = next((line for line in warnings if " is left out: " in line), None)
+        raise UserError(f"{source}: holds nobody who is seen on a frame{'' if lost is None else f'; {lost}'}")
     return dict(sorted(people.items()))
 
 

@@ -15,6 +15,8 @@ from pose_priors.refinement.formats.files import Arrays, listed, read_array, rea
 
 _PERSON = re.compile(r"person_(\d+)")
 _JOINT_COUNTS = {22: 22, 24: 24, 45: 24, 55: 55}  # SMPL's 45 are its 24 and 21 points on the skin
+_MOST = 1e9  # millimetres or radians; what is beyond says as little as what is not finite
+_MOST_BETA = 100.0  # standard deviations; the largest that fits of people have are about ten
 _NUM_BODY, _NUM_SMPL, _NUM_SMPLX = 22, 24, 55
 TEMPLATE_ROOT = {22: (0.003, -0.351, 0.012), 24: (-0.002, -0.223, 0.028), 55: (0.003, -0.351, 0.012)}
 """smplx's J0 in metres of the neutral templates, by the number of joints (24: SMPL and SMPL-H, else SMPL-X), for poses that come with
@@ -46,6 +48,12 @@ class BodyTrack:
     joints: np.ndarray | None
     transl_is_pelvis: bool = False
 
+    @property
+    def pelvis_depth(self) -> np.ndarray:
+        """(n,) z of the pelvis, to a few centimetres where there are no joints."""
+        depth: np.ndarray = (self.transl if self.joints is None else self.joints[:, 0])[:, 2]
+        return depth
+
     def rows(self, keep: np.ndarray) -> BodyTrack:
         """Some of the rows, by mask or index."""
         joints = None if self.joints is None else self.joints[keep]
@@ -53,7 +61,7 @@ class BodyTrack:
 
 
 def read_bodies(
-    folder: Path, kind: str, frame_ids: np.ndarray, warnings: list[str], rows_of: dict[int, np.ndarray]
+    folder: Path, kind: str, frame_ids: np.ndarray, warnings: list[str], rows_of: dict[int, np.ndarray], shift: int = 0
 ) -> tuple[dict[int, BodyTrack], dict[int, np.ndarray]]:
     """The people below a stage's folder, by their id; those that cannot be read are left out with a warning.
 
@@ -63,6 +71,7 @@ def read_bodies(
         frame_ids: the frames of the cameras; rows of others are left out.
         warnings: takes a line for each fault that was mended.
         rows_of: person -> the frames of its rows where the folder does not say (stage 4 has the rows of stage 3).
+        shift: by how much the folder's frames are numbered higher than the cameras'.
     Returns:
         the people, and the frame of each row of their files before any was left out.
     """
@@ -71,14 +80,14 @@ def read_bodies(
         if (match := _PERSON.fullmatch(path.name)) and path.is_dir():
             person = int(match[1])
             try:
-                raw = _read_person(path, person, kind, frame_ids, rows_of.get(person))
+                raw = _read_person(path, person, kind, frame_ids, rows_of.get(person), shift)
                 people[person], rows[person] = mended(raw, frame_ids, warnings), raw.frames
             except UserError as error:
                 warnings.append(f"person {person} of {folder.name} is left out: {error}")
     return dict(sorted(people.items())), rows
 
 
-def _read_person(path: Path, person: int, kind: str, frame_ids: np.ndarray, rows: np.ndarray | None) -> BodyTrack:
+def _read_person(path: Path, person: int, kind: str, frame_ids: np.ndarray, rows: np.ndarray | None, shift: int) -> BodyTrack:
     file = path / f"smpl_params_{kind}.npz"
     if not file.is_file():
         raise UserError(f"{file}: no such file")
@@ -89,7 +98,7 @@ def _read_person(path: Path, person: int, kind: str, frame_ids: np.ndarray, rows
     if transl.size != 3 * num or transl.shape[-1] != 3:
         raise UserError(f"{file}: 'transl' has shape {transl.shape} beside a pose of {num} rows; ({num}, 3) is expected")
     transl = transl.reshape(-1, 3)
-    frames = _frames(arrays, read_json(path / "metadata.json"), num, frame_ids, rows)
+    frames = _frames(arrays, read_json(path / "metadata.json"), num, frame_ids, rows, shift)
     joints_file = path / f"joints_{kind}.npy"
     joints = read_array(joints_file) if joints_file.is_file() else None
     if joints is not None:
@@ -99,19 +108,19 @@ def _read_person(path: Path, person: int, kind: str, frame_ids: np.ndarray, rows
     return BodyTrack(person, str(file), frames, pose, _betas(arrays), transl.astype(float), joints)
 
 
-def _frames(arrays: Arrays, metadata: dict[str, Any], num: int, frame_ids: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+def _frames(arrays: Arrays, metadata: dict[str, Any], num: int, frame_ids: np.ndarray, rows: np.ndarray | None, shift: int) -> np.ndarray:
     """The frame of each row: from the file, from its metadata, from stage 3's rows, or one for each camera."""
     listed_frames = arrays.get("frame_ids", "frames", "frame")
     for found in (listed_frames, metadata.get("frames"), metadata.get("frame_ids"), rows):
         if found is not None:
             frames = whole_numbers(found, f"{arrays.path}: the frames in it or in metadata.json").reshape(-1)
             if len(frames) == num:
-                return frames
+                return frames if found is rows else frames - shift
             if rows is None:
                 raise UserError(f"{arrays.path}: {num} rows, but {len(frames)} frames are named in the file or its metadata.json")
     first, last = metadata.get("start_frame"), metadata.get("end_frame")
     if isinstance(first, int) and isinstance(last, int) and last - first + 1 == num:
-        return np.arange(num) + first
+        return np.arange(num) + first - shift
     if num == len(frame_ids):
         return frame_ids.copy()
     raise UserError(f"{arrays.path}: {num} rows, and neither 'frame_ids' nor metadata.json says which frames they are of")
@@ -127,7 +136,7 @@ def _betas(arrays: Arrays) -> np.ndarray:
         raise UserError(f"{arrays.path}: 'betas' has shape {betas.shape}; (10,) is expected")
     betas = betas.astype(float).reshape(-1, betas.shape[-1])
     finite = np.isfinite(betas).all(1)
-    return np.median(betas[finite], 0) if finite.any() else np.zeros(betas.shape[1])
+    return np.median(betas[finite], 0) if finite.any() else np.full(betas.shape[1], np.nan)
 
 
 def _pose(arrays: Arrays) -> np.ndarray:
@@ -153,8 +162,8 @@ def _pose(arrays: Arrays) -> np.ndarray:
     said = f"{arrays.path}: the pose"
     body, root = (_from_rotmat(part, said) if part.shape[-2:] == (3, 3) and part.ndim == 4 else part for part in (body, root))
     num = len(root)
-    body = body.reshape(len(body), -1, 3) if body.size % 3 == 0 and body.size else body
-    if body.ndim != 3 or len(body) != num or body.shape[1] not in (_NUM_BODY - 1, _NUM_SMPL - 1) or root.size != 3 * num:
+    body = body.reshape(len(body), -1, 3) if body.size and body[0].size % 3 == 0 else body
+    if len(body) != num or body.shape[1:] not in ((_NUM_BODY - 1, 3), (_NUM_SMPL - 1, 3)) or root.size != 3 * num:
         raise UserError(
             f"{arrays.path}: the body's pose has shape {body.shape} beside 'global_orient' {root.shape}; (n, 21 | 23, 3) and (n, 3) "
             "are expected"
@@ -199,9 +208,8 @@ def mended(body: BodyTrack, frame_ids: np.ndarray, warnings: list[str]) -> BodyT
     inside = np.isin(body.frames, frame_ids)
     if not inside.all():
         warnings.append(f"{said} rows of frames without a camera were left out: {listed(body.frames[~inside].tolist())}")
-    finite = np.isfinite(body.pose).all((1, 2)) & np.isfinite(body.transl).all(1)
-    if body.joints is not None:
-        finite &= np.isfinite(body.joints).all((1, 2))
+    parts = (body.pose, body.transl) if body.joints is None else (body.pose, body.transl, body.joints)
+    finite = np.all([(np.abs(part) < _MOST).all(tuple(range(1, part.ndim))) for part in parts], 0)
     if not finite.all():
         warnings.append(f"{said} rows that are not finite were left out: frames {listed(body.frames[~finite].tolist())}")
     body = body.rows(inside & finite)
@@ -218,7 +226,11 @@ def mended(body: BodyTrack, frame_ids: np.ndarray, warnings: list[str]) -> BodyT
     if wide.any():
         warnings.append(f"{said} {int(wide.sum())} rotation vectors longer than pi were shortened to the same rotations")
     pose = Rotation.from_rotvec(body.pose.reshape(-1, 3)).as_rotvec().reshape(body.pose.shape) if wide.any() else body.pose
-    return replace(body, pose=pose)
+    betas = body.betas
+    if not (np.abs(betas) < _MOST_BETA).all():
+        warnings.append(f"{said} betas {listed(betas.round(1).tolist(), 3)} are no shape; the mean shape is taken")
+        betas = np.zeros_like(betas)
+    return replace(body, pose=pose, betas=betas)
 
 
 def with_joints(pose: np.ndarray, num_joints: int) -> np.ndarray:

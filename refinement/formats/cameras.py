@@ -34,6 +34,7 @@ class CameraTrack:
         confidence: (T,) in [0, 1].
         frame_ids: (T,) consecutive frame numbers.
         fps: frames a second, None where no file says.
+        numbered: whether a file says the frame numbers; else they count from 0.
     """
 
     source: str
@@ -43,6 +44,7 @@ class CameraTrack:
     confidence: np.ndarray
     frame_ids: np.ndarray
     fps: float | None
+    numbered: bool = True
 
     def first(self, num_frames: int | None) -> CameraTrack:
         """The first frames alone."""
@@ -76,8 +78,8 @@ def read_cameras(stage1_dir: Path, warnings: list[str]) -> CameraTrack:
     if confidence is not None and (confidence.ndim == 0 or len(confidence) != num_frames):
         raise UserError(f"{arrays.path}: 'confidence' has shape {confidence.shape} for {num_frames} poses; ({num_frames},) is expected")
     confidence = np.ones(num_frames) if confidence is None else np.nan_to_num(confidence.reshape(num_frames, -1).mean(1).astype(float))
-    frame_ids = arrays.get("frame_ids")
-    frame_ids = np.arange(num_frames) if frame_ids is None else whole_numbers(frame_ids, f"{arrays.path}: 'frame_ids'").reshape(-1)
+    named = arrays.get("frame_ids")
+    frame_ids = np.arange(num_frames) if named is None else whole_numbers(named, f"{arrays.path}: 'frame_ids'").reshape(-1)
     if len(frame_ids) != num_frames or np.any(np.diff(frame_ids) != 1):
         raise UserError(f"{arrays.path}: 'frame_ids' must number the {num_frames} poses one after the other; found {frame_ids[:8]} ...")
     fps = arrays.scalar("fps") or metadata.get("fps")
@@ -91,6 +93,7 @@ def read_cameras(stage1_dir: Path, warnings: list[str]) -> CameraTrack:
         confidence=confidence.clip(0, 1),
         frame_ids=frame_ids,
         fps=None if fps is None else float(fps),
+        numbered=named is not None,
     )
 
 

@@ -1,4 +1,5 @@
-"""Depth maps of stage 1, read one frame at a time: z-depth in stage 1's unit, on any grid that covers the image."""
+"""Depth maps of stage 1, read one frame at a time: z-depth in stage 1's unit, on any grid that covers the image; `.npy`, or PNG of 16 bits,
+which has whole numbers alone and is taken to be in thousandths of the unit."""
 
 from __future__ import annotations
 
@@ -7,9 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.containers.regular import one_line
 from pose_priors.refinement.formats.files import listed, numbered_files, read_array
+from pose_priors.refinement.formats.pictures import read_png
 
-_SUFFIXES = (".npy",)
+_PNG_UNIT = 1e-3
+_FARTHEST = 1e6  # a kilometre in millimetres: beyond is what tools write for the sky, or no depth at all
 _MAX_WIDTH = 640  # finer maps are thinned out: a joint is a region of many pixels, and clips have many frames
 
 
@@ -19,22 +23,27 @@ class DepthMaps:
     Args:
         stage1_dir: folder that holds `depth_maps/` and perhaps `depth_uncertainty/`.
         frame_ids: the frames of the cameras.
-        warnings: takes a line if maps and cameras differ in number; `close` adds the files that could not be read.
+        warnings: takes a line if maps and cameras differ in number, or are pictures; `close` adds the files that could not be read.
+        shift: by how much the files are numbered higher than the cameras.
     """
 
-    def __init__(self, stage1_dir: Path, frame_ids: np.ndarray, warnings: list[str]) -> None:
+    def __init__(self, stage1_dir: Path, frame_ids: np.ndarray, warnings: list[str], shift: int = 0) -> None:
         self._folder = stage1_dir / "depth_maps"
-        self._maps = numbered_files(self._folder, _SUFFIXES)
-        self._sigmas = numbered_files(stage1_dir / "depth_uncertainty", _SUFFIXES)
+        self._maps = {frame - shift: path for frame, path in depth_files(self._folder).items()}
+        self._sigmas = {frame - shift: path for frame, path in numbered_files(stage1_dir / "depth_uncertainty", (".npy",)).items()}
         self._unread: dict[str, None] = {}  # in order, each once however often it is asked for
         self._warnings = warnings
         missing = sorted(set(frame_ids.tolist()) - self._maps.keys())
         if not self._maps:
-            warnings.append(f"{self._folder}: no depth maps; the scale rests on the bodies and the cameras alone")
+            warnings.append(
+                f"{self._folder}: no depth maps{_passed_over(self._folder)}; the scale rests on the bodies and the cameras alone"
+            )
         elif missing:
             warnings.append(
                 f"{self._folder}: {len(self._maps)} depth maps for {len(frame_ids)} cameras; no depth on frames {listed(missing)}"
             )
+        if any(path.suffix == ".png" for path in self._maps.values()):
+            warnings.append(f"{self._folder}: depth in .png is taken to be in thousandths of the cameras' unit (millimetres)")
 
     def read(self, frame: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Depth (h, w) float32, nan where there is none, and its weight (h, w) in [0, 1]; None if the frame has no readable map.
@@ -44,11 +53,10 @@ class DepthMaps:
         if frame not in self._maps:
             return None
         try:
-            depth = _plane(read_array(self._maps[frame]), self._maps[frame]).astype(np.float32)
+            depth = _depth(self._maps[frame])
         except UserError as error:
             self._unread[str(error)] = None
             return None
-        depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
         return depth, self._weight(frame, depth.shape)
 
     def close(self) -> None:
@@ -69,6 +77,39 @@ class DepthMaps:
                 return (1 - np.nan_to_num(sigma.astype(np.float32), nan=1.0)).clip(0, 1)
             self._unread[f"{self._sigmas[frame]}: shape {sigma.shape}, but the depth map has {shape}"] = None
         return weight
+
+
+def depth_files(folder: Path) -> dict[int, Path]:
+    """The depth maps in a folder by their numbers; pictures, which may be there to be looked at, only where there are no arrays."""
+    return numbered_files(folder, (".npy",)) or numbered_files(folder, (".png",))
+
+
+def _passed_over(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return f" (.npy, or .png of 16 bits; it holds {one_line(listed(names, 2))})" if names else ""
+
+
+def _depth(path: Path) -> np.ndarray:
+    """(h, w) float32, nan where there is no depth. Raises `UserError` if there is none anywhere."""
+    if path.suffix == ".png":
+        depth = _plane(_picture(path), path).astype(np.float32) * np.float32(_PNG_UNIT)
+    else:
+        values = _plane(read_array(path), path).astype(float)
+        depth = np.where(np.abs(values) < _FARTHEST, values, np.nan).astype(np.float32)
+    depth[~(depth > 0)] = np.nan
+    if not np.isfinite(depth).any():
+        raise UserError(f"{path}: no depth between 0 and {_FARTHEST:g} in it")
+    return depth
+
+
+def _picture(path: Path) -> np.ndarray:
+    try:
+        values = read_png(path)
+    except Exception as error:  # whatever a damaged picture makes the decoder raise, it costs this map only
+        raise UserError(f"{path}: cannot be read as PNG ({one_line(error)})") from error
+    if values.dtype.itemsize < 2:
+        raise UserError(f"{path}: a picture of 8 bits, which shows depth and does not hold it; 16 bits or .npy are expected")
+    return values
 
 
 def _plane(array: np.ndarray, path: Path) -> np.ndarray:

@@ -1,51 +1,69 @@
-"""Person masks of stage 2, read one at a time: `.png` or `.npy`, person and frame in the name in either order, any grid."""
+"""Person masks of stage 2, read one at a time: `.png` or `.npy`, of one person or of all by their numbers, any grid."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from pose_priors.datamodules.containers.regular import one_line, open_regular
+from pose_priors.datamodules.containers.regular import one_line
 from pose_priors.refinement.formats.files import listed, read_array
+from pose_priors.refinement.formats.pictures import read_png
 
-_MOST_PIXELS = 1 << 27
 _NAMES = (
     re.compile(r"frame_(?P<frame>[0-9]{1,18})_person_(?P<person>[0-9]{1,18})"),
     re.compile(r"person_(?P<person>[0-9]{1,18})_frame_(?P<frame>[0-9]{1,18})"),
 )
+_OF_ALL = re.compile(r"(?:frame_|mask_)?(?P<frame>[0-9]{1,18})")
+_SUFFIXES = (".png", ".npy")
+
+
+def mask_frames(folder: Path) -> set[int]:
+    """The frames that the masks in a folder are of, by their names."""
+    alone, together = _files(folder)
+    return {frame for _, frame in alone} | together.keys()
 
 
 class Masks:
-    """The masks below a stage 2 folder, by person and frame."""
+    """The masks below a stage 2 folder, by person and frame. Where a frame has none of a person alone, that of all people is used, in
+    which each has their number.
 
-    def __init__(self, stage2_dir: Path, warnings: list[str]) -> None:
+    Args:
+        stage2_dir: folder that holds `masks/`.
+        warnings: takes a line if there are none; `close` adds those that could not be read.
+        shift: by how much its frames are numbered higher than the cameras'.
+    """
+
+    def __init__(self, stage2_dir: Path, warnings: list[str], shift: int = 0) -> None:
         self._folder = stage2_dir / "masks"
-        self._files: dict[tuple[int, int], Path] = {}
+        alone, together = _files(self._folder)
+        self._files = {(person, frame - shift): path for (person, frame), path in alone.items()}
+        self._together = {frame - shift: path for frame, path in together.items()}
         self._unread: dict[str, None] = {}  # in order, each once however often it is asked for
         self._warnings = warnings
-        for path in sorted(self._folder.iterdir()) if self._folder.is_dir() else []:
-            match = next((m for name in _NAMES if (m := name.fullmatch(path.stem))), None)
-            if match and path.suffix in (".png", ".npy"):
-                self._files[int(match["person"]), int(match["frame"])] = path
-        if not self._files:
-            warnings.append(f"{self._folder}: no masks named frame_<t>_person_<id> or person_<id>_frame_<t>; boxes take their place")
+        if not self._files and not self._together:
+            warnings.append(
+                f"{self._folder}: no masks named frame_<t>_person_<id>, person_<id>_frame_<t> or frame_<t>; boxes take their place"
+            )
 
     def read(self, person: int, frame: int) -> np.ndarray | None:
         """(h, w) bool, true on the person; None where there is no readable mask."""
-        path = self._files.get((person, frame))
+        path = self._files.get((person, frame), self._together.get(frame))
         if path is None:
             return None
         try:
-            mask = read_array(path).squeeze() if path.suffix == ".npy" else _picture(path)
+            mask = read_array(path).squeeze() if path.suffix == ".npy" else read_png(path)
         except Exception as error:  # whatever a damaged picture makes the decoder raise, it costs this mask only
             self._unread[f"{path} ({one_line(error)})"] = None
             return None
-        if mask.ndim != 2:
+        if mask.ndim != 2 or not mask.size:
             self._unread[f"{path} (shape {mask.shape})"] = None
             return None
+        if (person, frame) not in self._files:
+            of_person: np.ndarray = mask == person
+            return of_person
         # smoothed rims are half on the person; numbers of people are small and on them wholly
         return mask > (127 if mask.dtype == np.uint8 and mask.max(initial=0) > 127 else 0)
 
@@ -56,10 +74,14 @@ class Masks:
             self._unread = {}
 
 
-def _picture(path: Path) -> np.ndarray:
-    """The brightness of a PNG (h, w) uint8, or where its palette's first colour is not; raises what the decoder raises."""
-    with open_regular(path) as stream, Image.open(stream, formats=("PNG",)) as image:
-        if image.width * image.height > _MOST_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels; at most {_MOST_PIXELS:,} are read")
-        # of a picture with a palette, as DAVIS and SAM 2 write them, the index says who it is and the colour nothing
-        return np.asarray(image) > 0 if image.mode == "P" else np.asarray(image.convert("L"))
+def _files(folder: Path) -> tuple[Mapping[tuple[int, int], Path], Mapping[int, Path]]:
+    """Masks of one person by person and frame, and of all people by frame."""
+    alone, together = dict[tuple[int, int], Path](), dict[int, Path]()
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix not in _SUFFIXES:
+            continue
+        if match := next((m for name in _NAMES if (m := name.fullmatch(path.stem))), None):
+            alone[int(match["person"]), int(match["frame"])] = path
+        elif match := _OF_ALL.fullmatch(path.stem):
+            together[int(match["frame"])] = path
+    return alone, together

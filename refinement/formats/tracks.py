@@ -16,6 +16,7 @@ from pose_priors.datamodules.safe_pickle import load_pickle
 from pose_priors.refinement.formats.files import Arrays, existing_folder, listed, numbered_files
 from pose_priors.refinement.formats.keypoints import format_of
 
+_MOST_PX = 1e6  # from the image's corner; beyond, it is no place in an image
 _TRACK = re.compile(r"track_(\d+)_frames")
 
 
@@ -42,29 +43,39 @@ class Tracks:
         points = points[:, :3].astype(float)
         if points.shape[1] == 2:
             points = np.concatenate([points, np.ones((len(points), 1))], 1)
-        bad = ~np.isfinite(points).all(1)
+        bad = ~(np.abs(points) < _MOST_PX).all(1)
         points[bad] = 0
         points[:, 2] = points[:, 2].clip(0, 1)
         self.keypoints.setdefault(person, {})[frame] = points
 
 
-def read_tracks(stage2_dir: Path, frame_ids: np.ndarray, image_size: tuple[int, int], warnings: list[str]) -> Tracks:
+def read_tracks(stage2_dir: Path, frame_ids: np.ndarray, image_size: tuple[int, int], warnings: list[str], shift: int = 0) -> Tracks:
     """The boxes and keypoints of a stage 2 folder; where `keypoints_2d/` and the detections both have keypoints, the former are used.
 
+    Args:
+        frame_ids: of the cameras.
+        image_size: width and height in pixels; boxes outside are left out.
+        warnings: takes a line for each kind of fault.
+        shift: by how much the folder's frames are numbered higher than the cameras'.
     Raises:
         UserError: if the folder is missing, or holds neither boxes nor keypoints that can be read.
     """
     existing_folder(stage2_dir, "tracking (stage 2)")
     tracks = Tracks()
+    numbers = frame_ids + shift  # of the files, until all are read
     path = stage2_dir / "tracks.npz"
     problems: list[str] = []
     if path.is_file():
-        _guarded(problems, path, _read_boxes, path, frame_ids, tracks, problems)
+        _guarded(problems, path, _read_boxes, path, numbers, tracks, problems)
     safe = sorted((stage2_dir / "keypoints_2d").glob("person_*.npz"))
     for file in safe:
-        _guarded(problems, file, _read_keypoint_file, file, frame_ids, tracks)
+        _guarded(problems, file, _read_keypoint_file, file, numbers, tracks)
     for frame, file in numbered_files(stage2_dir / "detections", (".pkl",)).items():
         _guarded(problems, file, _read_detections, file, frame, tracks, bool(safe))
+    for named in (*tracks.boxes.values(), *tracks.keypoints.values()) if shift else ():
+        moved = {frame - shift: value for frame, value in named.items()}
+        named.clear()
+        named.update(moved)
     if problems:
         warnings.append(f"{len(problems)} files or people of stage 2 were left out: {listed(problems, 2)}")
     if not tracks.boxes and not tracks.keypoints:
@@ -158,7 +169,7 @@ def _drop_outside(tracks: Tracks, image_size: tuple[int, int], warnings: list[st
     outside = []
     for person, boxes in tracks.boxes.items():
         for frame, (x0, y0, x1, y1) in list(boxes.items()):
-            if x1 <= max(x0, 0) or y1 <= max(y0, 0) or x0 >= width or y0 >= height:
+            if x1 <= max(x0, 0) or y1 <= max(y0, 0) or x0 >= width or y0 >= height or max(-x0, -y0, x1, y1) > _MOST_PX:
                 outside.append(f"person {person} frame {frame}")
                 del boxes[frame]
     if outside:

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pose_priors.body.pinhole import pixel_centres, project, to_camera, to_world, unproject
+from pose_priors.body.pinhole import project, to_camera
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.clip import UpstreamClip
+from pose_priors.refinement.formats.clip import MaskSource, NoPictures, UpstreamClip
 from pose_priors.refinement.formats.keypoints import Correspondence
-from pose_priors.refinement.given.sampling import person_region
+from pose_priors.refinement.given.parallax import Rescaled, best_ratio, scene_errors
 
 FLIP_YZ = np.diag([1.0, -1.0, -1.0, 1.0])
 """From OpenGL's camera axes (y up, z backward) to OpenCV's, and back."""
 
-_PAIRS, _GRID = 6, 32
-_LANDED = 0.1
+_LOOKS = 6
+_INSIDE = 0.3
 _MAX_RESIDUAL = 0.15  # a projected body that is off by more than this share of the person's height belongs to another camera or person
 MIN_CONFIDENCE = 0.3
 """Of a keypoint that is believed by itself."""
 
 
-def check_cameras(clip: UpstreamClip) -> bool:
+def check_cameras(clip: UpstreamClip, warnings: list[str]) -> tuple[UpstreamClip, bool]:
     """Carries points of the still scene from one camera into another and compares their depth with the depth map there.
 
-    A camera that stands still says nothing; neither does a clip without depth maps.
+    A camera that stands still says nothing; neither does a clip without depth maps. Depth in another unit than the cameras' is brought into
+    theirs, with a line in `warnings`.
 
     Returns:
-        whether the depth maps prove that the poses are world to camera.
+        the clip, and whether the depth maps prove that the poses are world to camera.
     Raises:
         UserError: if the poses contradict the depth maps and fit once they are inverted, flipped, or both.
     """
@@ -41,49 +42,84 @@ def check_cameras(clip: UpstreamClip) -> bool:
         "camera to world in OpenGL axes: store their inverse, multiplied by diag(1, -1, -1, 1) from the left": FLIP_YZ @ np.linalg.inv(w2c),
     }
     errors = scene_errors(clip, list(candidates.values()))
+    if (found := best_ratio(clip, errors)) is not None:
+        clip = replace(clip, depth=Rescaled(clip.depth, found.ratio))
+        warnings.append(
+            f"{clip.cameras.source}: the depth maps contradict the camera's path by {_percent(errors[0])} of the depth, and by "
+            f"{_percent(found.error)} in a unit of {found.ratio:.4g} of the path's; they are taken in that"
+        )
+        errors = scene_errors(clip, list(candidates.values()))
     best = int(np.argmin(errors))
     # a right reading leaves the noise of the depth maps, a wrong one parallax; what is not clearly parallax is no proof
     if np.isfinite(errors).any() and best and errors[0] > 2 * errors[best] + 0.01:
-        shown = f"{100 * errors[0]:.1f} %" if np.isfinite(errors[0]) else "more than any"
         raise UserError(
-            f"{clip.cameras.source} contradict the depth maps by {shown} of the depth, and by {100 * errors[best]:.1f} % once read "
-            f"otherwise; they are likely {list(candidates)[best]}"
+            f"{clip.cameras.source} contradict the depth maps by {_percent(errors[0])} of the depth, and by {_percent(errors[best])} once "
+            f"read otherwise; they are likely {list(candidates)[best]}"
         )
-    return bool(errors[1] > 2 * errors[0] + 0.01)
+    return clip, bool(errors[1] > 2 * errors[0] + 0.01)
 
 
-def scene_errors(clip: UpstreamClip, candidates: list[np.ndarray]) -> np.ndarray:
-    """Median relative depth error of still points carried between pairs of frames, for each reading of the cameras; inf where none."""
-    cameras = clip.cameras
-    frames = np.unique(np.linspace(0, len(cameras.frame_ids) - 1, _PAIRS + 1).round().astype(int))
-    maps = [(t, found[0]) for t in frames.tolist() if (found := clip.depth.read(int(cameras.frame_ids[t])))]
-    residuals: list[list[np.ndarray]] = [[] for _ in candidates]
-    landed, tried = np.zeros(len(candidates)), 0
-    for (a, depth_a), (b, depth_b) in pairwise(maps):
-        still_a, still_b = _still(clip, a, depth_a), _still(clip, b, depth_b)
-        rows, columns, centres = pixel_centres(depth_a.shape, cameras.image_size, max(1, depth_a.shape[1] // _GRID))
-        keep = still_a[rows, columns]
-        points = unproject(centres[keep], depth_a[rows, columns][keep].astype(float), cameras.intrinsics[a])
-        tried += len(points)
-        for i, w2c in enumerate(candidates):
-            there = to_camera(to_world(points, w2c[a]), w2c[b])
-            pixels = project(there, cameras.intrinsics[b]) * [depth_b.shape[1], depth_b.shape[0]] / np.array(cameras.image_size)
-            cell = np.floor(np.nan_to_num(pixels, nan=-1)).astype(int)
-            inside = (cell >= 0).all(1) & (cell < [depth_b.shape[1], depth_b.shape[0]]).all(1)
-            inside[inside] &= still_b[cell[inside, 1], cell[inside, 0]]
-            expected = depth_b[cell[inside, 1], cell[inside, 0]]
-            residuals[i].append(np.abs(there[inside, 2] - expected) / expected)
-            landed[i] += inside.sum()
-    enough = landed > _LANDED * max(tried, 1)
-    return np.array([np.median(np.concatenate(r)) if ok else np.inf for r, ok in zip(residuals, enough, strict=True)])
-
-
-def _still(clip: UpstreamClip, t: int, depth: np.ndarray) -> np.ndarray:
-    """(h, w) bool: where there is depth and nobody."""
-    still: np.ndarray = np.isfinite(depth)
+def check_masks(clip: UpstreamClip, warnings: list[str]) -> UpstreamClip:
+    """The clip without the masks of people whose masks are empty, or lie outside their boxes, on all frames that are looked at; `warnings`
+    takes a line for each. Boxes take their place."""
+    wrong = set()
     for person in clip.camera_bodies:
-        still &= ~person_region(clip, person, int(clip.cameras.frame_ids[t]), depth.shape)
-    return still
+        boxes = clip.tracks.boxes.get(person, {})
+        frames = sorted(boxes.keys() & set(clip.cameras.frame_ids.tolist()))
+        looked = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, _LOOKS).round().astype(int))] if frames else []
+        masks = {frame: mask for frame in looked if (mask := clip.masks.read(person, frame)) is not None}
+        if not masks:
+            continue
+        inside = [_share_inside(mask, boxes[frame], clip.cameras.image_size) for frame, mask in masks.items() if mask.any()]
+        if not inside or max(inside) < _INSIDE:
+            wrong.add(person)
+            fault = f"lie outside their boxes (at most {max(inside):.0%} inside)" if inside else "are empty where there are boxes"
+            warnings.append(
+                f"{clip.camera_bodies[person].source}: the masks of person {person} {fault}, on {len(masks)} frames of {len(masks)}; boxes "
+                "take their place; are they of this clip, and is the person's number its id?"
+            )
+    return replace(clip, masks=_Without(clip.masks, frozenset(wrong))) if wrong else clip
+
+
+@dataclass(frozen=True)
+class _Without:
+    """Masks, but for those of some people."""
+
+    masks: MaskSource
+    people: frozenset[int]
+
+    def read(self, person: int, frame: int) -> np.ndarray | None:
+        return None if person in self.people else self.masks.read(person, frame)
+
+    def close(self) -> None:
+        self.masks.close()
+
+
+def _share_inside(mask: np.ndarray, box: np.ndarray, image_size: tuple[int, int]) -> float:
+    """Of a mask that is not empty, the share that lies in a box (4,) of corners."""
+    rows, columns = np.nonzero(mask)
+    x, y = (columns + 0.5) * image_size[0] / mask.shape[1], (rows + 0.5) * image_size[1] / mask.shape[0]
+    return float(((x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])).mean())
+
+
+def check_grid(clip: UpstreamClip, warnings: list[str]) -> UpstreamClip:
+    """The clip without its depth maps, told in `warnings`, if they stand upright where the image lies, or the other way round.
+
+    A grid of any other shape covers the image.
+    """
+    width, height = clip.cameras.image_size
+    found = next((depth for frame in clip.cameras.frame_ids[:_LOOKS].tolist() if (depth := clip.depth.read(frame)) is not None), None)
+    if found is None or (found[0].shape[1] - found[0].shape[0]) * (width - height) >= 0:
+        return clip
+    warnings.append(
+        f"{clip.cameras.source}: the image has {width} x {height} pixels, the depth maps {found[0].shape[1]} x {found[0].shape[0]}, which "
+        "are left aside; is one of them turned, or image_size [height, width]?"
+    )
+    return replace(clip, depth=NoPictures())
+
+
+def _percent(error: float) -> str:
+    return f"{100 * error:.1f} %" if np.isfinite(error) else "more than any"
 
 
 def pixel_residuals(

@@ -13,13 +13,14 @@ from pose_priors.body.layout import layout
 from pose_priors.body.pinhole import project, to_world
 from pose_priors.body.smplx_files import load_joint_model
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 from pose_priors.refinement.formats import read_upstream
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.keypoints import Correspondence, correspondences, observed, placement_error
 from pose_priors.refinement.formats.tools.multi_tram import read_clip
-from pose_priors.refinement.given.checks import MIN_CONFIDENCE, check_cameras
+from pose_priors.refinement.given.checks import MIN_CONFIDENCE, check_cameras, check_grid, check_masks
 from pose_priors.refinement.given.floor import floor_candidates, ground_plane, ransac_plane, soles, thinned, up_direction
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
@@ -28,6 +29,7 @@ from pose_priors.refinement.given.scale import combined, from_bodies, from_floor
 from pose_priors.refinement.given.sizing import sized
 from pose_priors.refinement.given.skeletons import assemble, recover
 from pose_priors.refinement.given.start import carried_into_cameras, checked_start, scaled, world_start
+from pose_priors.refinement.given.units import in_metres
 
 _ROUNDS = 3
 _FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the plane
@@ -69,7 +71,8 @@ def load_sequence(path: Path, options: LoadOptions | None = None, format: str | 
 
 def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> Problem:
     """What `load_problem` and `load_sequence` share, once the files are read."""
-    proven = check_cameras(clip)
+    clip = check_grid(check_masks(in_metres(clip, warnings), warnings), warnings)
+    clip, proven = check_cameras(clip, warnings)
     if not clip.camera_bodies:
         # whoever has no camera bodies is a body of the world, and turns about the pelvis, which its skeleton tells
         clip = carried_into_cameras(clip, _bodies(clip.world_bodies, options.body_model, []))
@@ -90,6 +93,9 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     depth = DepthSamples(depth.depth, depth.confidence, np.concatenate([depth.scene, clip.cloud]))
     found = _scale_and_floor(clip, bodies, placed, start.seen & tells_scale[:, None], depth, options, warnings)
     estimate, alive = world_start(start, cameras.w2c, found.alpha, found.plane)
+    fps = options.fps or cameras.fps or USUAL_FPS
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise UserError(f"{cameras.source}: {fps:g} frames a second; {MIN_FPS:g} to {MAX_FPS:g} are expected there or in input.fps")
     if options.fps is None and cameras.fps is None:
         warnings.append(f"{cameras.source}: no file says how many frames a second; {USUAL_FPS:g} are assumed, else give input.fps")
     scale_known = clip.alpha is not None and not keypoints[..., 2].any() and not depth.confidence.any()
@@ -100,7 +106,7 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     return Problem(
         person_ids=people,
         frame_ids=tuple(cameras.frame_ids.tolist()),
-        fps=options.fps or cameras.fps or USUAL_FPS,
+        fps=fps,
         alive=torch.from_numpy(alive),
         visible=torch.from_numpy(start.seen),
         cameras=Cameras(

@@ -10,6 +10,7 @@ import torch
 from pose_priors.priors.base import Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.output import RefinementOutput
+from pose_priors.refinement.result.plausible import doubts
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
@@ -41,6 +42,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
             "which depth alone decides"
         )
     warnings += [f"sub-stage {name}: the loss was not finite {r.failures} times" for name, r in module.reports.items() if r.failures]
+    warnings += doubts(problem, scene.joints.detach().cpu().double().numpy(), alpha)
     betas = problem.bodies.betas.clone()
     num_betas = problem.bodies.shape_directions.shape[-1]
     if num_betas:

@@ -31,6 +31,7 @@ from pose_priors.refinement.formats.tools.multi_tram import read_clip
 from pose_priors.refinement.given.checks import check_cameras
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.skeletons import recover
+from pose_priors.refinement.given.units import in_metres
 
 METADATA = "metadata.json"
 _EVERYONE = "all_people_world.npz"
@@ -121,7 +122,7 @@ def _read(
 ) -> tuple[CameraTrack, dict[int, BodyTrack]]:
     if stage2_dir is not None:
         clip = read_clip(stage1_dir, Path(stage2_dir), stage3_dir, None, max_frames, warnings)
-        check_cameras(clip)
+        clip, _ = check_cameras(in_metres(clip, warnings), warnings)
         return clip.cameras, clip.camera_bodies
     cameras = read_cameras(stage1_dir, warnings)
     existing_folder(stage3_dir, "pose estimation (stage 3)")

@@ -45,16 +45,25 @@ class PointDepth:
         path: the file.
         groups: frame -> the name of its group.
         w2c: (T, 4, 4) cameras of the frames in order.
+        warnings: `close` adds the frames that could not be read.
     """
 
-    def __init__(self, path: Path, groups: dict[int, str], w2c: np.ndarray) -> None:
-        self._path, self._groups = path, groups
+    def __init__(self, path: Path, groups: dict[int, str], w2c: np.ndarray, warnings: list[str]) -> None:
+        self._path, self._groups, self._warnings = path, groups, warnings
+        self._unread: dict[str, None] = {}  # in order, each once however often it is asked for
         self._w2c = dict(zip(groups, w2c, strict=True))
 
     def read(self, frame: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Depth (h, w) in metres, nan where people and what else moves is, and its weight (h, w), one; None for other frames."""
         if frame not in self._groups:
             return None
+        try:
+            return self._depth(frame)
+        except UserError as error:
+            self._unread[str(error)] = None
+            return None
+
+    def _depth(self, frame: int) -> tuple[np.ndarray, np.ndarray] | None:
         with _opened(self._path) as file:
             group = _own(_group(self._path, file, _SCENE), self._groups[frame])
             found = _datasets(group, ("pts3d", "dynamic_msk"))
@@ -72,7 +81,10 @@ class PointDepth:
         return depth, np.ones_like(depth)
 
     def close(self) -> None:
-        """The file is opened anew for each frame, and none is left out unsaid."""
+        """Says which frames could not be read."""
+        if self._unread:
+            self._warnings.append(f"{len(self._unread)} frames of points could not be used: {listed([*self._unread], 2)}")
+            self._unread = {}
 
 
 def detect(source: Source) -> bool:
@@ -111,7 +123,7 @@ def _clip(path: Path, file: h5py.File, warnings: list[str]) -> UpstreamClip:
     )
     return UpstreamClip(
         cameras=cameras,
-        depth=PointDepth(path, frames, cameras.w2c),
+        depth=PointDepth(path, frames, cameras.w2c, warnings),
         tracks=Tracks(),
         camera_bodies={},
         world_bodies=people_of(bodies, cameras.frame_ids, str(path), warnings),

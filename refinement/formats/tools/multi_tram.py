@@ -20,6 +20,7 @@ from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.depth import DepthMaps
 from pose_priors.refinement.formats.files import existing_folder
 from pose_priors.refinement.formats.masks import Masks
+from pose_priors.refinement.formats.numbering import matched
 from pose_priors.refinement.formats.point_cloud import read_points
 from pose_priors.refinement.formats.source import Source
 from pose_priors.refinement.formats.tracks import read_tracks
@@ -50,10 +51,10 @@ def read_clip(
     Raises:
         UserError: if a folder, file or key is missing that nothing can replace, or no person is left.
     """
-    cameras = read_cameras(stage1_dir, warnings)
     faults: list[str] = []
     existing_folder(stage3_dir, "pose estimation (stage 3)")
-    bodies, rows = read_bodies(stage3_dir, "camera", cameras.frame_ids, faults, {})
+    cameras, shifts = matched(read_cameras(stage1_dir, warnings), stage1_dir, stage2_dir, stage3_dir, warnings)
+    bodies, rows = read_bodies(stage3_dir, "camera", cameras.frame_ids, faults, {}, shifts.bodies)
     if not bodies:
         raise UserError(f"{stage3_dir}: no person could be read; {faults[0] if faults else 'there are no folders person_<id>'}")
     warnings += faults
@@ -61,16 +62,16 @@ def read_clip(
     if stage4_dir is not None:
         existing_folder(stage4_dir, "world space (stage 4)")
         # stage 4 is stage 3 in other axes, faults included: what it lacks is rebuilt from there, so only lost people are news
-        world, _ = read_bodies(stage4_dir, "world", cameras.frame_ids, faults := [], rows)
+        world, _ = read_bodies(stage4_dir, "world", cameras.frame_ids, faults := [], rows, shifts.bodies)
         warnings += [line for line in faults if line.startswith("person")]
-    tracks = read_tracks(stage2_dir, cameras.frame_ids, cameras.image_size, warnings)
-    depth = DepthMaps(stage1_dir, cameras.frame_ids, warnings)
+    tracks = read_tracks(stage2_dir, cameras.frame_ids, cameras.image_size, warnings, shifts.tracks)
+    depth = DepthMaps(stage1_dir, cameras.frame_ids, warnings, shifts.depth)
     whole = UpstreamClip(
         cameras=cameras,
         depth=depth,
         cloud=_cloud(stage1_dir, warnings),
         tracks=tracks,
-        masks=Masks(stage2_dir, warnings),
+        masks=Masks(stage2_dir, warnings, shifts.masks),
         camera_bodies=bodies,
         world_bodies=world,
     )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, usual_betas
+from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, left_out, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.files import numbered_files
@@ -55,7 +55,10 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     files = numbered_files(source.path / "hps", (".npy",))
     if not files:
         raise UserError(f"{source.path / 'hps'}: no hps_track_<k>.npy in it")
-    bodies = [_body(source, path, _id_of(k, ids)) for k, path in files.items()]
+    bodies = []
+    for k, path in files.items():
+        with left_out(_id_of(k, ids), warnings):
+            bodies.append(_body(source, path, _id_of(k, ids)))
     warnings.append(
         f"{file}: TRAM's cameras are metric, so the scale starts at 1; it writes no depth maps, keypoints or masks of single people"
     )

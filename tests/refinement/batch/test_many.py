@@ -20,7 +20,8 @@ import pose_priors.refinement.batch.many
 from pose_priors.configs.base import UserError
 from pose_priors.configs.load import load_config
 from pose_priors.refinement.batch.experiment import RefinementExperiment
-from pose_priors.refinement.batch.many import SequenceOutcome, refine_many, write_summary
+from pose_priors.refinement.batch.many import refine_many
+from pose_priors.refinement.batch.outcomes import SequenceOutcome, write_summary
 from pose_priors.refinement.batch.sequences import select_sequences
 from pose_priors.refinement.given.priors import Priors
 from refine import main

@@ -1,0 +1,36 @@
+"""One bad person or map in a tool's result costs that alone, and is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+from upstream_truth import make_truth
+from upstream_world_writers import write_megahunter
+from upstream_writers import write_tram
+
+from pose_priors.refinement.given.load import load_sequence
+
+
+def test_points_of_one_frame(tmp_path: Path) -> None:
+    path = write_megahunter(tmp_path / "walk", make_truth())
+    with h5py.File(path, "a") as file:
+        group = next(iter(file["our_pred_world_cameras_and_structure"].values()))
+        del group["pts3d"]
+        group["pts3d"] = np.zeros((3, 4))
+    problem = load_sequence(path)
+    assert len(problem.observations.floor_points) > 100
+    told = [line for line in problem.warnings if "1 frames of points could not be used" in line]
+    assert len(told) == 1
+    assert "'pts3d' has shape (3, 4)" in told[0]
+
+
+def test_one_of_trams_tracks(tmp_path: Path) -> None:
+    folder = write_tram(tmp_path / "walk", make_truth())
+    people = load_sequence(folder).person_ids
+    file = sorted((folder / "hps").glob("*.npy"))[0]
+    file.write_bytes(file.read_bytes()[:100])
+    problem = load_sequence(folder)
+    assert len(problem.person_ids) == len(people) - 1
+    assert sum("is left out" in line and file.name in line for line in problem.warnings) == 1

@@ -1,0 +1,72 @@
+"""Depth of a still scene before a camera that moves much: the unit of either is told by the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from pose_priors.body.pinhole import pixel_centres, unproject
+from pose_priors.refinement.formats.cameras import CameraTrack
+from pose_priors.refinement.formats.clip import UpstreamClip
+from pose_priors.refinement.formats.tracks import Tracks
+from pose_priors.refinement.given.parallax import Rescaled, best_ratio, scene_errors
+
+SIZE, GRID, FRAMES = (640, 360), (45, 80), 13
+INTRINSICS = np.array([[400.0, 0, 320], [0, 400, 180], [0, 0, 1]])
+
+
+@dataclass
+class Ground:
+    """Depth of a floor 1.5 m below a camera that looks down on it from ever closer, with noise."""
+
+    w2c: np.ndarray
+    noise: float = 0.01
+
+    def read(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        _, _, centres = pixel_centres(GRID, SIZE, 1)
+        rays = unproject(centres, np.ones(len(centres)), INTRINSICS) @ self.w2c[frame, :3, :3]
+        eye = -self.w2c[frame, :3, :3].T @ self.w2c[frame, :3, 3]
+        depth = (1.5 - eye[1]) / np.where(rays[:, 1] > 0.05, rays[:, 1], np.nan)
+        noise = np.random.default_rng(frame).normal(1, self.noise, depth.shape)
+        return (depth * noise).reshape(GRID).astype(np.float32), np.ones(GRID, np.float32)
+
+    def close(self) -> None:
+        """Nothing to say."""
+
+
+def clip_of(noise: float = 0.01) -> UpstreamClip:
+    tilt = np.deg2rad(35)
+    w2c = np.tile(np.eye(4), (FRAMES, 1, 1))
+    w2c[:, :3, :3] = [[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]]
+    centres = np.linspace([0, 0, 0], [0.8, 0.3, 2.4], FRAMES)
+    w2c[:, :3, 3] = -np.einsum("tij,tj->ti", w2c[:, :3, :3], centres)
+    confidence, frames = np.ones(FRAMES), np.arange(FRAMES)
+    cameras = CameraTrack("cameras.npz", w2c, np.tile(INTRINSICS, (FRAMES, 1, 1)), SIZE, confidence, frames, 30.0)
+    return UpstreamClip(cameras, Tracks(), {}, Ground(w2c, noise))
+
+
+def found_in(clip: UpstreamClip) -> float | None:
+    found = best_ratio(clip, scene_errors(clip, [clip.cameras.w2c, np.linalg.inv(clip.cameras.w2c)]))
+    return None if found is None else found.ratio
+
+
+@pytest.mark.parametrize(
+    ("ratio", "tolerance"), [(1000, 0), (100, 0), (0.01, 0), (0.001, 0), (5, 0), (256 / 1000, 0), (7, 0.05), (0.3, 0.05)]
+)
+def test_the_ratio_of_units_is_found_and_an_ordinary_one_exactly(ratio: float, tolerance: float) -> None:
+    clip = clip_of(0.003)
+    assert found_in(replace(clip, depth=Rescaled(clip.depth, ratio))) == pytest.approx(1 / ratio, rel=tolerance or 1e-9)
+
+
+@pytest.mark.parametrize("ratio", [1, 0.8, 1.25])
+def test_a_path_and_a_depth_that_nearly_fit_are_left_as_they_are(ratio: float) -> None:
+    clip = clip_of(0.05)
+    assert found_in(replace(clip, depth=Rescaled(clip.depth, ratio))) is None
+
+
+def test_a_camera_that_stands_still_tells_nothing() -> None:
+    clip = clip_of()
+    still = replace(clip.cameras, w2c=np.tile(clip.cameras.w2c[:1], (FRAMES, 1, 1)))
+    assert found_in(replace(clip, cameras=still)) is None
