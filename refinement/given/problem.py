@@ -135,6 +135,7 @@ class Problem:
         visible: (P, T) bool, frames on which stage 3 saw the person.
         warnings: one line for each fault that was found in the input and mended.
         scale_known: whether alpha0 is kept: the tool that made the cameras is metric, and nothing that was seen could tell better.
+        floor_known: whether the floor is one to hold people to; else it is a guess that only says which way is up.
         padding: frames at the end that were added to reach a shared length, see `solve.padding`; nobody is alive on them.
     """
 
@@ -149,6 +150,7 @@ class Problem:
     start: Estimate
     warnings: tuple[str, ...] = field(default=())
     scale_known: bool = False
+    floor_known: bool = True
     padding: int = 0
 
     @property

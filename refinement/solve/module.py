@@ -35,6 +35,7 @@ _HISTORY = 20
 _MAX_EVALUATIONS = 26
 # A sub-stage has converged when the loss changed by less than the threshold, on average over so many iterations.
 _WINDOW = 5
+_SURE_CONTACT = 0.5
 # After this many returns from a loss that is not finite a sub-stage is given up.
 _MAX_FAILURES = 5
 
@@ -87,6 +88,7 @@ class RefinementModule(pl.LightningModule):
         self.motion = None if motion_prior is None else ClipMotionPrior(problem, motion_prior, config.humor_horizon_max)
         self.variables = Variables(problem, self.noise, config.alpha_change_threshold, _free_joints(problem, hand_prior is not None))
         held = config.model_copy(update={"optimize_delta_alpha": False}) if problem.scale_known else config
+        held = held if problem.floor_known else held.model_copy(update={"enable_environmental_constraints": False})
         self.stages = with_extra_terms(make_stages(held, self.noise, body_prior, hand_prior, self.motion), config.extra_terms)
         self.reports: dict[str, StageReport] = {}
         self.total_iterations = 0
@@ -130,8 +132,10 @@ class RefinementModule(pl.LightningModule):
         if stage.find_contacts:
             self.variables.contacts.copy_(detect_contacts(scene, self.problem, self.motion))
         self.variables.facing.copy_(facing_joints(scene, self.problem))
+        # with no contact and no point of the scene's floor nothing says where it is, and feet above it may not push it away
+        floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
         for name, parameter in self.variables.named_parameters():
-            parameter.requires_grad_(name in stage.free)
+            parameter.requires_grad_(name in stage.free and (name != "plane" or floor_seen))
         optimizer = self._lbfgs.optimizer
         optimizer.state.clear()
         optimizer.param_groups[0]["lr"] = 1.0
