@@ -24,6 +24,7 @@ from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.objective import NotFiniteError, Objective
 from pose_priors.refinement.solve.occlusion import facing_joints
+from pose_priors.refinement.solve.presmoothing import presmooth
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.stages import SubStage, make_stages
 from pose_priors.refinement.solve.variables import Variables
@@ -89,7 +90,9 @@ class RefinementModule(pl.LightningModule):
         self.variables = Variables(problem, self.noise, config.alpha_change_threshold, _free_joints(problem, hand_prior is not None))
         held = config.model_copy(update={"optimize_delta_alpha": False}) if problem.scale_known else config
         held = held if problem.floor_known else held.model_copy(update={"enable_environmental_constraints": False})
-        self.stages = with_extra_terms(make_stages(held, self.noise, body_prior, hand_prior, self.motion), config.extra_terms)
+        self.stages = with_extra_terms(make_stages(held, self.noise, body_prior, hand_prior, self.motion, problem.fps), config.extra_terms)
+        if self.stages:
+            presmooth(self.variables, problem.fps, problem.num_frames)
         self.reports: dict[str, StageReport] = {}
         self.total_iterations = 0
         self.fingerprint = ""

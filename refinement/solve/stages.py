@@ -12,6 +12,7 @@ from pose_priors.priors.base import Prior
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import NoiseLevels
+from pose_priors.refinement.solve.rates import USUAL_FPS, beyond_usual
 from pose_priors.refinement.solve.terms import (
     ContactHeight,
     DepthConsistency,
@@ -67,14 +68,17 @@ def make_stages(
     body_prior: Prior | None = None,
     hand_prior: Prior | None = None,
     motion: ClipMotionPrior | None = None,
+    fps: float = USUAL_FPS,
 ) -> list[SubStage]:
     """The sub-stages that are enabled and have iterations, in order.
 
     Args:
         motion: a motion prior on the problem's clip; without it smoothness takes its place.
+        fps: frames a second; at high rates the first sub-stages take wider accelerations for granted, as wide as noise makes them there.
     """
     on_floor, to_scale = config.enable_environmental_constraints, config.enable_scale_optimization
     data, smooth = data_terms(noise), (Smoothness(),)
+    rough = (Smoothness(acceleration=Smoothness().acceleration * beyond_usual(fps)),)
     body = (ShapePrior(), *pose_terms(body_prior, hand_prior))
     moving = (*smooth, *motion_terms(config, motion))
     ground = (FootSkating(), ContactHeight(), Penetration(), SceneFloor()) if on_floor else ()
@@ -88,8 +92,8 @@ def make_stages(
         return SubStage(name, weighted(terms, config), free, iterations[name], find_contacts)
 
     stages = (
-        stage("root", (*data, *smooth), ROOT),
-        stage("smpl", (*data, *body, *smooth), BODY),
+        stage("root", (*data, *rough), ROOT),
+        stage("smpl", (*data, *body, *rough), BODY),
         stage("motion", (*data, *body, *moving), BODY),
         stage("environmental", (*data, *body, *moving, *ground), (*BODY, *plane), find_contacts=on_floor),
         stage("scale", everything, all_variables, find_contacts=on_floor),

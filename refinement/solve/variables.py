@@ -21,13 +21,14 @@ from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Bodies, Problem
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.noise import NoiseLevels
+from pose_priors.refinement.solve.rates import beyond_usual
 from pose_priors.refinement.solve.scene import Scene, camera_centres
 
 # Steps of the variables that have no time: shape in betas or log-size, the scale as a fraction of alpha0, the floor in radians and metres.
 _BETA_STEP, _SIZE_STEP, _SCALE_STEP, _ANGLE_STEP, _OFFSET_STEP = 0.1, 0.003, 0.003, 0.005, 0.005
 # Frames up to which a clip is filtered by products with the cosine basis, which take as long as Fourier transforms at about 400.
 _LONGEST_BY_PRODUCTS = 300
-# What the filter assumes: a bias of stage 3 of 0.1 rad, joints that accelerate by 2 m/s^2.
+# What the filter assumes: a bias of stage 3 of 0.1 rad, joints that accelerate by 2 m/s^2 up to 30 frames a second, and by more beyond.
 _BIAS_RAD, _ACCELERATION = 0.1, 2.0
 
 
@@ -137,6 +138,15 @@ class Variables(nn.Module):
             facing=self.facing,
         )
 
+    @torch.no_grad()
+    def set_increments(self, moved: Tensor) -> None:
+        """Moves pelvis and free joints by (P, T, 1 + F, 3): metres, then radians in each joint's own frame, the root first."""
+        inverse = torch.where(self.filter > 0, 1 / self.filter, 0)[..., None]
+        increments = _filtered(moved, inverse, self.basis)
+        self.pelvis.copy_(increments[:, :, 0])
+        self.global_orient.copy_(increments[:, :, 1:2])
+        self.body_pose.copy_(increments[:, :, 2:])
+
     def shape_change(self) -> Tensor:
         """(P, B) change of betas, or (P, 1) log of the change in size."""
         step = _BETA_STEP if self.num_betas else _SIZE_STEP
@@ -212,7 +222,7 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
     frames = problem.num_frames
     depth = to_camera(start.pelvis[:, :, None], problem.cameras.w2c, start.alpha0)[..., 2]
     metres = noise.keypoint_px * float(depth[problem.visible].median() / problem.cameras.intrinsics[:frames, 0, 0].median())
-    acceleration = _ACCELERATION / problem.fps**2
+    acceleration = _ACCELERATION * beyond_usual(problem.fps) / problem.fps**2
     omega = 2 * torch.pi * torch.fft.rfftfreq(2 * frames, device=rest.device, dtype=rest.dtype)
     roughness = (2 - 2 * torch.cos(omega)).square()[:, None]
 
