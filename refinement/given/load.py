@@ -25,7 +25,7 @@ from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.planes import ransac_plane, scene_planes
 from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
 from pose_priors.refinement.given.sampling import DepthSamples, sample_depth
-from pose_priors.refinement.given.scale import combined, from_bodies, from_floor, place_by_keypoints
+from pose_priors.refinement.given.scale import combined, depth_biases, from_bodies, from_floor, place_by_keypoints, stands_at
 from pose_priors.refinement.given.sizing import sized
 from pose_priors.refinement.given.skeletons import assemble, recover
 from pose_priors.refinement.given.start import carried_into_cameras, checked_start, scaled, world_start
@@ -119,6 +119,7 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
             keypoint_error=placement_error(clip.tracks.format_name),
             joint_depth=torch.from_numpy(depth.depth),
             joint_depth_confidence=torch.from_numpy(np.where(found.consistent, depth.confidence * trust[:, None], 0)),
+            depth_bias=torch.from_numpy(found.depth_bias),
             floor_points=torch.from_numpy(thinned(found.floor_points).copy()),
         ),
         start=estimate,
@@ -177,13 +178,14 @@ def _pixels(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence,
 @dataclass(frozen=True)
 class _ScaleAndFloor:
     """alpha; the floor (4,), metric; samples (P, T, J) bool that belong to their joint; floor points (M, 3) in stage 1's unit; whether the
-    floor is one to hold people to."""
+    floor is one to hold people to; by how much the depth maps show each person (P,) too far away, in the logarithm."""
 
     alpha: float
     plane: np.ndarray
     consistent: np.ndarray
     floor_points: np.ndarray
     floor_known: bool
+    depth_bias: np.ndarray
 
 
 def _scale_and_floor(
@@ -229,7 +231,10 @@ def _scale_and_floor(
     floor = ground_plane(options.ground_plane_init, feet, points, up, _FLOOR_INLIER, options.seed)
     warnings += [f"{source}: floor: {doubt}; nothing is held to the floor" for doubt in upright.doubts]
     warnings += _elsewhere(world, skin, seen, floor, tuple(clip.camera_bodies), upright)
-    return _ScaleAndFloor(alpha, floor, by_bodies.consistent, points / alpha, upright.known)
+    alone = stands_at(placed, upright.on_floor & standing(world, up), heights, w2c, floor / [1, 1, 1, alpha])
+    consistent = by_bodies.consistent
+    biases = depth_biases(placed[..., 2], depth.depth, consistent, bodies.thickness.numpy(), alone if plane is not None else alone * np.nan)
+    return _ScaleAndFloor(alpha, floor, consistent, points / alpha, upright.known, biases)
 
 
 def _elsewhere(

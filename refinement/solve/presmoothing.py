@@ -32,8 +32,8 @@ def presmooth(variables: Variables, fps: float, frames: int) -> None:
         return
     width = beyond_usual(fps) ** _POWER
     steps = range(-round(_REACH * width), round(_REACH * width) + 1)
-    weights = torch.exp(-0.5 * (torch.tensor(steps) / width) ** 2)
-    weights = (weights / weights.sum()).tolist()
+    gaussian = torch.exp(-0.5 * (torch.tensor(steps) / width) ** 2)
+    weights = (gaussian / gaussian.sum()).tolist()
     quat = variables.start_quat[:, :, variables.free]
     shift, turn = torch.zeros_like(variables.start_pelvis), torch.zeros_like(quat[..., :3])
     at = torch.arange(shift.shape[1], device=shift.device)

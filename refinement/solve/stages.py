@@ -37,8 +37,8 @@ from pose_priors.refinement.solve.weights import weighted
 # image are 0.06 rad in every joint, 2.5 % of the depth, and 1 % of it across the view.
 _BIAS_RAD, _BIAS_DEPTH, _BIAS_LATERAL = 6.0, 2.5, 1.0
 
-ROOT = ("global_orient", "pelvis")
-"""Variables that move a person as a whole."""
+ROOT = ("global_orient", "pelvis", "depth_bias")
+"""Variables that move a person as a whole, and what its depth maps are off by."""
 BODY = (*ROOT, "body_pose", "shape")
 """All variables of a person."""
 
