@@ -21,15 +21,17 @@ from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.keypoints import Correspondence, correspondences, observed, placement_error
 from pose_priors.refinement.formats.tools.multi_tram import read_clip
 from pose_priors.refinement.given.checks import MIN_CONFIDENCE, check_cameras, check_grid, check_masks
-from pose_priors.refinement.given.floor import floor_candidates, ground_plane, ransac_plane, soles, thinned, up_direction
+from pose_priors.refinement.given.floor import floor_candidates, ground_plane, skin_depths, soles, thinned
 from pose_priors.refinement.given.options import LoadOptions
+from pose_priors.refinement.given.planes import ransac_plane, scene_planes
 from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
 from pose_priors.refinement.given.sampling import DepthSamples, sample_depth
-from pose_priors.refinement.given.scale import combined, from_bodies, from_floor, place_by_keypoints
+from pose_priors.refinement.given.scale import combined, depth_biases, from_bodies, from_floor, place_by_keypoints, stands_at
 from pose_priors.refinement.given.sizing import sized
 from pose_priors.refinement.given.skeletons import assemble, recover
 from pose_priors.refinement.given.start import carried_into_cameras, checked_start, scaled, world_start
 from pose_priors.refinement.given.units import in_metres
+from pose_priors.refinement.given.upright import Upright, find_up, standing
 
 _ROUNDS = 3
 _FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the plane
@@ -123,11 +125,13 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
             keypoint_error=placement_error(clip.tracks.format_name),
             joint_depth=torch.from_numpy(depth.depth),
             joint_depth_confidence=torch.from_numpy(np.where(found.consistent, depth.confidence * trust[:, None], 0)),
+            depth_bias=torch.from_numpy(found.depth_bias),
             floor_points=torch.from_numpy(thinned(found.floor_points).copy()),
         ),
         start=estimate,
         warnings=tuple(warnings),
         scale_known=scale_known,
+        floor_known=found.floor_known,
     )
 
 
@@ -179,12 +183,15 @@ def _pixels(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence,
 
 @dataclass(frozen=True)
 class _ScaleAndFloor:
-    """alpha; the floor (4,), metric; samples (P, T, J) bool that belong to their joint; floor points (M, 3) in stage 1's unit."""
+    """alpha; the floor (4,), metric; samples (P, T, J) bool that belong to their joint; floor points (M, 3) in stage 1's unit; whether the
+    floor is one to hold people to; by how much the depth maps show each person (P,) too far away, in the logarithm."""
 
     alpha: float
     plane: np.ndarray
     consistent: np.ndarray
     floor_points: np.ndarray
+    floor_known: bool
+    depth_bias: np.ndarray
 
 
 def _scale_and_floor(
@@ -209,14 +216,18 @@ def _scale_and_floor(
     elif not np.isfinite(alpha):
         warnings.append(f"{source}: no depth inside any person's mask; stage 1 is taken to be metric")
         alpha = 1.0
+    skin = skin_depths(heights, bodies.thickness.numpy())
+    planes = [(plane / [1, 1, 1, alpha], share) for plane, share in scene_planes(depth.scene * alpha, _FLOOR_INLIER, options.seed)]
     for _ in range(_ROUNDS):
         world = to_world(placed, scaled(w2c, alpha))
-        up = up_direction(world, seen) if clip.up is None else clip.up
-        feet = soles(world, heights, up, seen)
+        upright = find_up(world, skin, seen, scaled(w2c, alpha), [(plane * [1, 1, 1, alpha], share) for plane, share in planes], clip.up)
+        up = upright.up
+        feet = soles(world, skin, up, upright.on_floor)
         points = floor_candidates(depth.scene * alpha, feet, up, _FLOOR_BAND)
         plane = ransac_plane(points, up, _FLOOR_INLIER, options.seed)
         if clip.alpha is None and plane is not None and np.isfinite(by_bodies.alpha):
-            by_floor = from_floor(placed, seen, heights, w2c, plane / [1, 1, 1, alpha])
+            on_feet = upright.on_floor & standing(world, up)
+            by_floor = from_floor(placed, on_feet, heights, w2c, plane / [1, 1, 1, alpha])
             alpha = combined([(by_bodies.alpha, by_bodies.error), by_floor])
     if np.isfinite(by_floor[0]) and abs(np.log(by_floor[0] / by_bodies.alpha)) > _DISAGREEMENT:
         warnings.append(
@@ -224,4 +235,21 @@ def _scale_and_floor(
             "the scale is uncertain"
         )
     floor = ground_plane(options.ground_plane_init, feet, points, up, _FLOOR_INLIER, options.seed)
-    return _ScaleAndFloor(alpha, floor, by_bodies.consistent, points / alpha)
+    warnings += [f"{source}: floor: {doubt}; nothing is held to the floor" for doubt in upright.doubts]
+    warnings += _elsewhere(world, skin, seen, floor, tuple(clip.camera_bodies), upright)
+    alone = stands_at(placed, upright.on_floor & standing(world, up), heights, w2c, floor / [1, 1, 1, alpha])
+    consistent = by_bodies.consistent
+    biases = depth_biases(placed[..., 2], depth.depth, consistent, bodies.thickness.numpy(), alone if plane is not None else alone * np.nan)
+    return _ScaleAndFloor(alpha, floor, consistent, points / alpha, upright.known, biases)
+
+
+def _elsewhere(
+    joints: np.ndarray, skin: np.ndarray, seen: np.ndarray, floor: np.ndarray, people: tuple[int, ...], by: Upright
+) -> list[str]:
+    """A line for each person who is mostly not at the floor's height."""
+    lowest = (joints @ floor[:3] + floor[3] - skin[:, None]).min(-1)
+    return [
+        f"floor: person {person} is {np.median(lowest[p][seen[p]]):+.2f} m from the floor that others touch, on a step or a stage"
+        for p, person in enumerate(people)
+        if seen[p].any() and by.on_floor[p].sum() < seen[p].sum() / 2
+    ]

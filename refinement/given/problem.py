@@ -86,6 +86,7 @@ class Observations:
         keypoint_error: how far it may lie from there even so, as a share of the body's height in the image.
         joint_depth: (P, T, J) z-depth in stage 1's unit, read from the depth map at the projected joint inside the person's own mask.
         joint_depth_confidence: (P, T, J) in [0, 1]; 0 where hidden, outside the mask, or without depth.
+        depth_bias: (P,), or (1,) for all: by how much the depth maps seem to show a person too far away, in the logarithm, by the floor.
         floor_points: (M, 3) points of the scene in the stage 1 world and unit that may belong to the floor; M may be 0.
     """
 
@@ -96,6 +97,7 @@ class Observations:
     joint_depth_confidence: Tensor
     floor_points: Tensor
     keypoint_error: float = 0.0
+    depth_bias: Tensor = field(default_factory=lambda: torch.zeros(1))
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class Problem:
         visible: (P, T) bool, frames on which stage 3 saw the person.
         warnings: one line for each fault that was found in the input and mended.
         scale_known: whether alpha0 is kept: the tool that made the cameras is metric, and nothing that was seen could tell better.
+        floor_known: whether the floor is one to hold people to; else it is a guess that only says which way is up.
         padding: frames at the end that were added to reach a shared length, see `solve.padding`; nobody is alive on them.
     """
 
@@ -149,6 +152,7 @@ class Problem:
     start: Estimate
     warnings: tuple[str, ...] = field(default=())
     scale_known: bool = False
+    floor_known: bool = True
     padding: int = 0
 
     @property

@@ -131,6 +131,28 @@ def from_floor(joints: np.ndarray, seen: np.ndarray, heights: np.ndarray, w2c: n
     return alpha, float(np.hypot(foot_error, np.std(people) / alpha / np.sqrt(len(people))))
 
 
+def depth_biases(
+    depth_body: np.ndarray, depth_map: np.ndarray, consistent: np.ndarray, thickness: np.ndarray, by_floor: np.ndarray
+) -> np.ndarray:
+    """(P,) by how much the depth maps show each person too far away, in the logarithm: by the floor under its feet; 0 where that is silent.
+
+    A body that is too large is too far away by its keypoints and too far below the camera, both by as much: sizes cancel.
+
+    Args:
+        depth_body, depth_map, thickness: as in `from_bodies`; consistent: (P, T, J) bool, the samples that count.
+        by_floor: (P,) the scale at which each person stands on the floor, nan where none does.
+    """
+    ratio = (depth_body - np.nan_to_num(thickness)[:, None]) / np.where(consistent, depth_map, 1)
+    by_depth = np.array([np.median(ratio[p][consistent[p]]) if consistent[p].any() else np.nan for p in range(len(ratio))])
+    found = np.log(by_floor / by_depth)
+    return np.where(np.isfinite(found), found, 0.0)
+
+
+def stands_at(joints: np.ndarray, seen: np.ndarray, heights: np.ndarray, w2c: np.ndarray, plane: np.ndarray) -> np.ndarray:
+    """(P,) the scale at which each person alone stands on the floor, nan for those who do not; arguments as in `from_floor`."""
+    return np.array([from_floor(joints, seen & (np.arange(len(seen)) == p)[:, None], heights, w2c, plane)[0] for p in range(len(seen))])
+
+
 def combined(estimates: list[tuple[float, float]]) -> float:
     """The mean of positive estimates in the logarithm, weighted by their inverse variances; nan where all are.
 

@@ -11,6 +11,7 @@ from pose_priors.priors.base import Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.plausible import doubts
+from pose_priors.refinement.result.quality import quality
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
@@ -62,6 +63,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
             "scale_alpha": alpha,
         },
         "per_person_likelihoods": likelihoods(scene, problem, module.body_prior, module.motion),
+        "quality": quality(module, scene, contacts),
         "warnings": warnings,
     }
     metrics = {

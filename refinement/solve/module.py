@@ -24,6 +24,7 @@ from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.objective import NotFiniteError, Objective
 from pose_priors.refinement.solve.occlusion import facing_joints
+from pose_priors.refinement.solve.presmoothing import presmooth
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.stages import SubStage, make_stages
 from pose_priors.refinement.solve.variables import Variables
@@ -35,6 +36,7 @@ _HISTORY = 20
 _MAX_EVALUATIONS = 26
 # A sub-stage has converged when the loss changed by less than the threshold, on average over so many iterations.
 _WINDOW = 5
+_SURE_CONTACT = 0.5
 # After this many returns from a loss that is not finite a sub-stage is given up.
 _MAX_FAILURES = 5
 
@@ -87,8 +89,12 @@ class RefinementModule(pl.LightningModule):
         self.motion = None if motion_prior is None else ClipMotionPrior(problem, motion_prior, config.humor_horizon_max)
         bound = config.alpha_change_threshold if config.optimize_delta_alpha else None
         self.variables = Variables(problem, self.noise, bound, _free_joints(problem, hand_prior is not None))
-        stages = make_stages(config, self.noise, body_prior, hand_prior, self.motion, scale_moves=not problem.scale_known)
+        held = config if problem.floor_known else config.model_copy(update={"enable_environmental_constraints": False})
+        moves = not problem.scale_known
+        stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion, problem.fps, scale_moves=moves)
         self.stages = with_extra_terms(stages, config.extra_terms)
+        if self.stages:
+            presmooth(self.variables, problem.fps, problem.num_frames)
         self.reports: dict[str, StageReport] = {}
         self.total_iterations = 0
         self.fingerprint = ""
@@ -131,8 +137,10 @@ class RefinementModule(pl.LightningModule):
         if stage.find_contacts:
             self.variables.contacts.copy_(detect_contacts(scene, self.problem, self.motion))
         self.variables.facing.copy_(facing_joints(scene, self.problem))
+        # with no contact and no point of the scene's floor nothing says where it is, and feet above it may not push it away
+        floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
         for name, parameter in self.variables.named_parameters():
-            parameter.requires_grad_(name in stage.free)
+            parameter.requires_grad_(name in stage.free and (name != "plane" or floor_seen))
         optimizer = self._lbfgs.optimizer
         optimizer.state.clear()
         optimizer.param_groups[0]["lr"] = 1.0

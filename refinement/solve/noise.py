@@ -26,6 +26,7 @@ _MEDIAN_ABS_NORMAL = 0.6745
 # What cannot be told from rounding or from motion itself: a tenth of a pixel, a twentieth of a degree, a thousandth of a depth.
 _FLOOR_PX, _FLOOR_RAD, _FLOOR_DEPTH = 0.1, 0.001, 0.001
 _USUAL_PX, _USUAL_RAD, _USUAL_DEPTH = 3.0, 0.01, 0.005
+_EXPLAINED_BIAS = 0.025
 # Stage 3's reprojection error as a fraction of the body's height in the image: the least that can be told, and what is usual.
 _FLOOR_BIAS, _USUAL_BIAS = 0.0005, 0.013
 
@@ -71,6 +72,13 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
     ratio = torch.where(seen.joint_depth_confidence > 0, seen.joint_depth, torch.ones_like(seen.joint_depth)).log()
     depth = _sensible(white_noise(ratio, seen.joint_depth_confidence > 0), _FLOOR_DEPTH, _USUAL_DEPTH)
     return NoiseLevels(keypoint, body, hands, depth, _slow_bias(problem, keypoint))
+
+
+def depth_bias_width(problem: Problem) -> Tensor:
+    """(P,) standard deviation of what a person's depths are off by, all together, in the logarithm: what depth and floor disagree by beyond
+    what feet that do not stand flat explain; 0 where they agree, and the depths count as they are."""
+    found = problem.observations.depth_bias.abs().expand(len(problem.visible))
+    return torch.where(found > _EXPLAINED_BIAS, found, 0)
 
 
 def _rotation_level(problem: Problem, joints: Sequence[int]) -> float:

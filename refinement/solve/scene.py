@@ -30,6 +30,7 @@ class Scene:
         camera_joints: (P, T, J, 3) metres, in the frame's camera.
         shape: (P, B) change of betas; or (P, 1) log of the change in size where betas do not move the joints.
         rest_joints: (P, J, 3) metres, at that shape.
+        depth_bias: (P,) by how much the depth maps show each person too far away, in the logarithm.
         alpha: () metric = alpha * stage 1.
         growth: () of people with the scale: alpha as a multiple of its start where they belong to the cameras' unit, 1 elsewhere. Terms in
             metres measure in lengths that grow with it, else they would shrink the world.
@@ -48,6 +49,7 @@ class Scene:
     camera_joints: Tensor
     shape: Tensor
     rest_joints: Tensor
+    depth_bias: Tensor
     alpha: Tensor
     growth: Tensor
     normal: Tensor

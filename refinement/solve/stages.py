@@ -12,6 +12,7 @@ from pose_priors.priors.base import Prior
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import NoiseLevels
+from pose_priors.refinement.solve.rates import USUAL_FPS, beyond_usual
 from pose_priors.refinement.solve.terms import (
     ContactHeight,
     DepthConsistency,
@@ -36,8 +37,8 @@ from pose_priors.refinement.solve.weights import weighted
 # image are 0.06 rad in every joint, 2.5 % of the depth, and 1 % of it across the view.
 _BIAS_RAD, _BIAS_DEPTH, _BIAS_LATERAL = 6.0, 2.5, 1.0
 
-ROOT = ("global_orient", "pelvis")
-"""Variables that move a person as a whole."""
+ROOT = ("global_orient", "pelvis", "depth_bias")
+"""Variables that move a person as a whole, and what its depth maps are off by."""
 BODY = (*ROOT, "body_pose", "shape")
 """All variables of a person."""
 
@@ -67,6 +68,7 @@ def make_stages(
     body_prior: Prior | None = None,
     hand_prior: Prior | None = None,
     motion: ClipMotionPrior | None = None,
+    fps: float = USUAL_FPS,
     *,
     scale_moves: bool = True,
 ) -> list[SubStage]:
@@ -74,10 +76,12 @@ def make_stages(
 
     Args:
         motion: a motion prior on the problem's clip; without it smoothness takes its place.
+        fps: frames a second; at high rates the first sub-stages take wider accelerations for granted, as wide as noise makes them there.
         scale_moves: whether the scale may change where it is optimised.
     """
     on_floor, to_scale = config.enable_environmental_constraints, config.enable_scale_optimization
     data, smooth = data_terms(noise), (Smoothness(),)
+    rough = (Smoothness(acceleration=Smoothness().acceleration * beyond_usual(fps)),)
     body = (ShapePrior(), *pose_terms(body_prior, hand_prior))
     moving = (*smooth, *motion_terms(config, motion))
     ground = (FootSkating(), ContactHeight(), Penetration(), SceneFloor()) if on_floor else ()
@@ -91,8 +95,8 @@ def make_stages(
         return SubStage(name, weighted(terms, config), free, iterations[name], find_contacts)
 
     stages = (
-        stage("root", (*data, *smooth), ROOT),
-        stage("smpl", (*data, *body, *smooth), BODY),
+        stage("root", (*data, *rough), ROOT),
+        stage("smpl", (*data, *body, *rough), BODY),
         stage("motion", (*data, *body, *moving), BODY),
         stage("environmental", (*data, *body, *moving, *ground), (*BODY, *plane), find_contacts=on_floor),
         stage("scale", everything, all_variables, find_contacts=on_floor),

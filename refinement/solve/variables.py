@@ -20,14 +20,16 @@ from pose_priors.body.model import joints_and_arms
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Bodies, Problem
 from pose_priors.refinement.solve.contacts import contact_joints
-from pose_priors.refinement.solve.noise import NoiseLevels
+from pose_priors.refinement.solve.noise import NoiseLevels, depth_bias_width
+from pose_priors.refinement.solve.rates import beyond_usual
 from pose_priors.refinement.solve.scene import Scene, camera_centres
 
-# Steps of the variables that have no time: shape in betas or log-size, the scale as a fraction of alpha0, the floor in radians and metres.
-_BETA_STEP, _SIZE_STEP, _SCALE_STEP, _ANGLE_STEP, _OFFSET_STEP = 0.1, 0.003, 0.003, 0.005, 0.005
+# Steps of the variables that have no time: shape in betas or log-size, the scale as a fraction of alpha0, the floor in radians and metres,
+# the bias of depth maps as a fraction of the depth.
+_BETA_STEP, _SIZE_STEP, _SCALE_STEP, _ANGLE_STEP, _OFFSET_STEP, _BIAS_STEP = 0.1, 0.003, 0.003, 0.005, 0.005, 0.003
 # Frames up to which a clip is filtered by products with the cosine basis, which take as long as Fourier transforms at about 400.
 _LONGEST_BY_PRODUCTS = 300
-# What the filter assumes: a bias of stage 3 of 0.1 rad, joints that accelerate by 2 m/s^2.
+# What the filter assumes: a bias of stage 3 of 0.1 rad, joints that accelerate by 2 m/s^2 up to 30 frames a second, and by more beyond.
 _BIAS_RAD, _ACCELERATION = 0.1, 2.0
 
 
@@ -48,6 +50,7 @@ class Variables(nn.Module):
     rest: Tensor
     shape_directions: Tensor
     growth: Tensor
+    bias_step: Tensor
     centres: Tensor
     centre: Tensor
     start_plane: Tensor
@@ -75,6 +78,7 @@ class Variables(nn.Module):
         self.shape = zeros(people, self.num_betas or 1)
         self.scale = zeros(1)
         self.plane = zeros(3)
+        self.depth_bias = zeros(people)
 
         def keep(name: str, value: Tensor, persistent: bool = False) -> None:
             self.register_buffer(name, value.clone().contiguous(), persistent)
@@ -87,6 +91,7 @@ class Variables(nn.Module):
         keep("rest", bodies.rest_joints)
         keep("shape_directions", bodies.shape_directions)
         keep("growth", _growth(bodies))
+        keep("bias_step", depth_bias_width(problem).clamp_max(_BIAS_STEP))
         centres = camera_centres(problem.cameras)
         keep("centres", centres)
         keep("centre", centres[problem.visible.any(0)].mean(0))
@@ -130,6 +135,7 @@ class Variables(nn.Module):
             camera_joints=to_camera(joints, problem.cameras.w2c, alpha),
             shape=self.shape_change(),
             rest_joints=rest,
+            depth_bias=self.depth_bias * self.bias_step,
             alpha=alpha,
             growth=growth,
             normal=normal,
@@ -138,6 +144,15 @@ class Variables(nn.Module):
             contacts=self.contacts,
             facing=self.facing,
         )
+
+    @torch.no_grad()
+    def set_increments(self, moved: Tensor) -> None:
+        """Moves pelvis and free joints by (P, T, 1 + F, 3): metres, then radians in each joint's own frame, the root first."""
+        inverse = torch.where(self.filter > 0, 1 / self.filter, 0)[..., None]
+        increments = _filtered(moved, inverse, self.basis)
+        self.pelvis.copy_(increments[:, :, 0])
+        self.global_orient.copy_(increments[:, :, 1:2])
+        self.body_pose.copy_(increments[:, :, 2:])
 
     def shape_change(self) -> Tensor:
         """(P, B) change of betas, or (P, 1) log of the change in size."""
@@ -214,7 +229,7 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
     frames = problem.num_frames
     depth = to_camera(start.pelvis[:, :, None], problem.cameras.w2c, start.alpha0)[..., 2]
     metres = noise.keypoint_px * float(depth[problem.visible].median() / problem.cameras.intrinsics[:frames, 0, 0].median())
-    acceleration = _ACCELERATION / problem.fps**2
+    acceleration = _ACCELERATION * beyond_usual(problem.fps) / problem.fps**2
     omega = 2 * torch.pi * torch.fft.rfftfreq(2 * frames, device=rest.device, dtype=rest.dtype)
     roughness = (2 - 2 * torch.cos(omega)).square()[:, None]
 

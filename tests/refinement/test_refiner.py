@@ -162,3 +162,24 @@ def test_a_trainer_that_lightning_refuses_is_one_line(options: dict[str, str]) -
 def test_an_unknown_field_is_named() -> None:
     with pytest.raises(UserError, match=r"stage 5: lambda_dpth: unknown key; did you mean lambda_depth\? allowed here: .*lambda_data"):
         run_refinement("4", "1", "2", "3", "5", config={"lambda_dpth": 1.0})
+
+
+def test_a_floor_that_nobody_touches_and_no_point_shows_stays_where_it_is() -> None:
+    problem, _ = make_problem(frames=12)
+    seen, start = problem.observations, problem.start
+    nothing = {name: torch.zeros_like(getattr(seen, name)) for name in ("keypoint_confidence", "joint_depth_confidence")}
+    gliding = start.pelvis + 0.05 * torch.arange(12)[:, None] * torch.tensor([0.0, 0.0, 1.0])  # 1.5 m/s, soles 5 cm below the floor
+    start = dataclasses.replace(start, pelvis=gliding, ground_plane=start.ground_plane - torch.tensor([0.0, 0.0, 0.0, 0.05]))
+    output = refine(
+        dataclasses.replace(problem, observations=dataclasses.replace(seen, floor_points=seen.floor_points[:0], **nothing), start=start)
+    )
+    assert not (output.contacts > 0.5).any()
+    assert torch.allclose(output.ground_plane.double(), start.ground_plane, atol=1e-6)
+
+
+def test_a_floor_that_is_not_known_holds_nobody() -> None:
+    problem, _ = make_problem(frames=12)
+    output = refine(dataclasses.replace(problem, floor_known=False))
+    for report in output.metrics["sub_stages"].values():
+        assert {"skate", "contact", "penetration", "scene_floor"}.isdisjoint(report["losses"])
+    assert torch.allclose(output.ground_plane.double() / output.scale_alpha * problem.start.alpha0, problem.start.ground_plane, atol=1e-2)

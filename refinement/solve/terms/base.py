@@ -32,11 +32,6 @@ def per_person_frame(values: Tensor, weights: Tensor, count: float) -> Tensor:
 
 @once
 def num_visible(problem: Problem) -> float:
-    """People and frames that were seen, at least 1."""
+    """People and frames that were seen, at least 1: what all sums are over, so that what one person feels does not change with who else is
+    hidden, and for how long."""
     return float(problem.visible.sum().clamp_min(1))
-
-
-@once
-def num_alive(problem: Problem) -> float:
-    """People and frames of their lives, at least 1."""
-    return float(problem.alive.sum().clamp_min(1))

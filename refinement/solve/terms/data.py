@@ -55,21 +55,21 @@ class StayNearPose(Term):
     hand_noise_rad: float
     """Of the fingers, which are noisier than the body."""
     bias_rad: float
-    drift: float = 0.12
-    """Change of the bias from frame to frame, as a fraction of it."""
+    drift: float = 0.66
+    """Standard deviation of what the bias changes by in a second, as a fraction of it: 0.12 from frame to frame at 30 a second."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        variance = scene.turn.new_full((scene.turn.shape[2],), self._variance_of_change(self.noise_rad))
-        variance[list(problem.bodies.hand_joints)] = self._variance_of_change(self.hand_noise_rad)
+        variance = scene.turn.new_full((scene.turn.shape[2],), self._variance_of_change(self.noise_rad, problem.fps))
+        variance[list(problem.bodies.hand_joints)] = self._variance_of_change(self.hand_noise_rad, problem.fps)
         both = problem.visible[:, 1:] & problem.visible[:, :-1]
         place = 0.5 / self.bias_rad**2 * squared_norm(scene.turn)
         change = squared_norm(differences(scene.turn)) * (0.5 / variance)
         count = num_visible(problem)
         return per_person_frame(place, problem.visible, count) + per_person_frame(change, both, count)
 
-    def _variance_of_change(self, noise_rad: float) -> float:
-        """Radians squared, from frame to frame."""
-        return 2 * noise_rad**2 + (self.drift * self.bias_rad) ** 2
+    def _variance_of_change(self, noise_rad: float, fps: float) -> float:
+        """Radians squared, from frame to frame; a bias that wanders changes with the square root of the time."""
+        return 2 * noise_rad**2 + (self.drift * self.bias_rad) ** 2 / fps
 
 
 class StayNearRoot(Term):

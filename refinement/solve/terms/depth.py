@@ -8,14 +8,20 @@ import torch
 from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.noise import depth_bias_width
 from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame
 from pose_priors.refinement.solve.terms.kernels import geman_mcclure
 
+_LEAST_WIDTH = 1e-6  # of a bias that is 0, and may be divided by
+
 
 class DepthConsistency(Term):
-    """Each joint stands its body's thickness behind the skin that the depth map shows inside the person's mask."""
+    """Each joint stands its body's thickness behind the skin that the depth map shows inside the person's mask.
+
+    Depth maps err by person more than by pixel: all readings of one share a bias, as wide as depth and floor disagree.
+    """
 
     name: ClassVar[str] = "depth"
     sigma_ratio: float
@@ -26,11 +32,14 @@ class DepthConsistency(Term):
     """Error in sigmas at which the kernel has reached half of its bound: an arm before the trunk, the edge of a mask."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        reading, expected = _reading(problem), _expected(problem)
+        reading, skin = _reading(problem), _behind_skin(problem)
         variance = (self.sigma_ratio * reading).square() + self.sigma_thickness**2
-        residual = expected - scene.camera_joints[..., 2] / scene.growth
+        residual = reading * torch.exp(-scene.depth_bias)[:, None, None] + skin - scene.camera_joints[..., 2] / scene.growth
         values = geman_mcclure(residual * residual / variance, self.bound**2)
-        return per_person_frame(values, _trust(problem) * scene.facing, num_visible(problem))
+        width = depth_bias_width(problem).clamp_min(_LEAST_WIDTH)
+        count = num_visible(problem)
+        biases = per_person_frame(0.5 * (scene.depth_bias / width).square()[:, None], _has_depth(problem), count)
+        return biases + per_person_frame(values, _trust(problem) * scene.facing, count)
 
 
 @once
@@ -48,6 +57,12 @@ def _reading(problem: Problem) -> Tensor:
 
 
 @once
-def _expected(problem: Problem) -> Tensor:
-    """(P, T, J) metres at which the joints stand behind what is read."""
-    return _reading(problem) + torch.nan_to_num(problem.bodies.thickness)[:, None]
+def _behind_skin(problem: Problem) -> Tensor:
+    """(P, 1, J) metres at which the joints stand behind what is read."""
+    return torch.nan_to_num(problem.bodies.thickness)[:, None]
+
+
+@once
+def _has_depth(problem: Problem) -> Tensor:
+    """(P, T) bool, people and frames with a reading."""
+    return (_trust(problem) > 0).any(-1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.scene import Scene, at_joints
-from pose_priors.refinement.solve.terms.base import Term, num_alive, per_person_frame
+from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame
 from pose_priors.refinement.solve.terms.kernels import differences, geman_mcclure, squared_norm
 
 
@@ -28,7 +28,7 @@ class FootSkating(Term):
         square = squared_norm(differences(feet)) * (problem.fps / (self.sigma * scene.growth)) ** 2
         both = torch.minimum(scene.contacts[:, 1:], scene.contacts[:, :-1])
         alive = problem.alive[:, 1:] & problem.alive[:, :-1]
-        return per_person_frame(both * geman_mcclure(square, self.bound**2), alive, num_alive(problem))
+        return per_person_frame(both * geman_mcclure(square, self.bound**2), alive, num_visible(problem))
 
 
 class ContactHeight(Term):
@@ -42,7 +42,7 @@ class ContactHeight(Term):
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         joints = contact_joints(problem.bodies)
         residual = (scene.heights(joints) / scene.growth - problem.bodies.height[:, None, joints]) / self.sigma
-        return per_person_frame(scene.contacts * geman_mcclure(residual * residual, self.bound**2), problem.alive, num_alive(problem))
+        return per_person_frame(scene.contacts * geman_mcclure(residual * residual, self.bound**2), problem.alive, num_visible(problem))
 
 
 class Penetration(Term):
@@ -55,7 +55,7 @@ class Penetration(Term):
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         joints = contact_joints(problem.bodies)
         depth = torch.relu(problem.bodies.height[:, None, joints] - scene.heights(joints) / scene.growth) / self.sigma
-        return per_person_frame(0.5 * depth * depth, problem.alive, num_alive(problem))
+        return per_person_frame(0.5 * depth * depth, problem.alive, num_visible(problem))
 
 
 class SceneFloor(Term):

@@ -13,7 +13,7 @@ from pose_priors.priors.base import Prior
 from pose_priors.refinement.given.problem import Bodies, Problem
 from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import Scene, at_joints
-from pose_priors.refinement.solve.terms.base import Term, num_alive, per_person_frame
+from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame
 from pose_priors.refinement.solve.terms.kernels import squared_norm
 
 
@@ -46,7 +46,7 @@ class PosePrior(Term):
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         if self.prior is None:
             body = at_joints(scene.rotvec, _body(problem.bodies))
-            return per_person_frame(0.5 / self.sigma**2 * squared_norm(body), problem.alive, num_alive(problem))
+            return per_person_frame(0.5 / self.sigma**2 * squared_norm(body), problem.alive, num_visible(problem))
         pose = smplx_pose(scene, problem)
         every = max(1, round(problem.fps / self.rate))
         scored = problem.alive & (torch.arange(pose.shape[1], device=pose.device) % every == every // 2)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.scene import Scene, camera_centres
-from pose_priors.refinement.solve.terms.base import Term, num_alive, per_person_frame
+from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame
 from pose_priors.refinement.solve.terms.kernels import differences, squared_norm, student_t
 
 
@@ -37,7 +37,7 @@ class Smoothness(Term):
             return points.sum() * 0
         alive = problem.alive[:, 2:] & problem.alive[:, 1:-1] & problem.alive[:, :-2]
         square = squared_norm(differences(points, order=2)) * (problem.fps**2 / self.acceleration) ** 2
-        return per_person_frame(student_t(square, self.freedom, 3), alive, num_alive(problem))
+        return per_person_frame(student_t(square, self.freedom, 3), alive, num_visible(problem))
 
 
 class MultiPersonScale(Smoothness):

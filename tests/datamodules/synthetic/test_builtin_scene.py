@@ -13,8 +13,8 @@ from pose_priors.configs.base import UserError
 from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.datamodules.synthetic.scenes.builtin import builtin_scene, write_builtin_scene
 from pose_priors.datamodules.synthetic.scenes.degradation import degraded, posed, rendered
-from pose_priors.refinement.given.floor import ransac_plane
 from pose_priors.refinement.given.load import load_problem
+from pose_priors.refinement.given.planes import ransac_plane
 
 FEET = [10, 11]
 

@@ -4,20 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import roma
 import torch
 from problems import make_problem
 from scipy.spatial.transform import Rotation
 
-from pose_priors.refinement.given.floor import (
-    floor_candidates,
-    ground_plane,
-    level_plane,
-    median_plane,
-    ransac_plane,
-    soles,
-    up_direction,
-    with_floor,
-)
+from pose_priors.refinement.given.floor import floor_candidates, ground_plane, skin_depths, soles, with_floor
+from pose_priors.refinement.given.planes import level_plane, median_plane, ransac_plane
 
 TURN = Rotation.from_euler("xz", [170, 8], degrees=True).as_matrix()
 UP = TURN @ [0, 1, 0]
@@ -32,23 +25,6 @@ def scene(noise: float = 0.01, outliers: int = 0, seed: int = 0) -> np.ndarray:
 
 def off(plane: np.ndarray) -> tuple[float, float]:
     return float(np.degrees(np.arccos(min(1.0, plane[:3] @ UP)))), float(abs(plane[3] - PLANE[3]))
-
-
-def people(lying: int = 0) -> np.ndarray:
-    """(1, T, 22, 3): head above feet, leaning about in all directions; some lie."""
-    lean = Rotation.from_euler("xz", np.random.default_rng(2).normal(0, 8, (40, 2)), degrees=True).as_matrix()
-    lean[:lying] = Rotation.from_euler("x", 90, degrees=True).as_matrix()
-    joints = np.zeros((40, 22, 3))
-    joints[:, 15, 1] = 1.5
-    joints[:, [7, 8], 1] = 0.06
-    return ((joints @ lean.transpose(0, 2, 1)) @ TURN.T)[None]
-
-
-@pytest.mark.parametrize("lying", [0, 8])
-def test_up_is_where_heads_are(lying: int) -> None:
-    up = up_direction(people(lying), np.ones((1, 40), bool))
-    assert np.degrees(np.arccos(up @ UP)) < 3
-    assert np.linalg.norm(up) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("outliers", [0, 400])
@@ -94,7 +70,10 @@ def test_methods_agree_with_their_definitions() -> None:
 
 
 def test_candidates_and_soles() -> None:
-    joints, seen = people(), np.ones((1, 40), bool)
+    lean = Rotation.from_euler("xz", np.random.default_rng(2).normal(0, 8, (40, 2)), degrees=True).as_matrix()
+    joints, seen = np.zeros((1, 40, 22, 3)), np.ones((1, 40), bool)
+    joints[0, :, 15, 1], joints[0, :, [7, 8], 1] = 1.5, 0.06
+    joints = joints @ lean.transpose(0, 2, 1) @ TURN.T
     seen[0, :10] = False
     heights = np.full((1, 22), np.nan)
     heights[0, [7, 8, 10, 11]] = [0.06, 0.06, 0.0, 0.0]
@@ -122,3 +101,20 @@ def test_a_floor_that_is_given_is_kept_and_its_points_are_thinned() -> None:
         found = with_floor(replace(problem, observations=replace(problem.observations, floor_points=points)))
         assert len(found.observations.floor_points) == kept
         assert torch.equal(found.start.ground_plane, problem.start.ground_plane)
+
+
+def test_a_body_ends_at_its_soles_and_where_it_has_none_at_its_skin() -> None:
+    nan = float("nan")
+    found = skin_depths(np.array([[nan, nan, 0.06]]), np.array([[0.1, nan, 0.04]]))
+    np.testing.assert_array_equal(found, [[0.1, 0.0, 0.06]])
+
+
+def test_a_problem_whose_people_and_cameras_contradict_each_other_has_no_floor_to_hold_on_to() -> None:
+    problem, _ = make_problem(people=1, noise=0.0)
+    start, about = problem.start, roma.rotvec_to_rotmat(torch.tensor([0.0, 0.0, 1.9], dtype=torch.float64))
+    laid = roma.rotmat_to_rotvec(about @ roma.rotvec_to_rotmat(start.global_orient))
+    bare = replace(start, global_orient=laid, ground_plane=torch.full((4,), float("nan"), dtype=torch.float64))
+    found = with_floor(replace(problem, start=bare))
+    assert not found.floor_known
+    assert "up is" in found.warnings[-1]
+    assert with_floor(problem).floor_known

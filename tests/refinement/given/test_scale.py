@@ -7,7 +7,15 @@ from scipy.spatial.transform import Rotation
 
 from pose_priors.body.pinhole import project, to_camera, to_world, unproject
 from pose_priors.refinement.given.robust import spread, weighted_median
-from pose_priors.refinement.given.scale import camera_heights, combined, from_bodies, from_floor, place_by_keypoints
+from pose_priors.refinement.given.scale import (
+    camera_heights,
+    combined,
+    depth_biases,
+    from_bodies,
+    from_floor,
+    place_by_keypoints,
+    stands_at,
+)
 
 K = np.array([[600.0, 0, 320], [0, 610.0, 180], [0, 0, 1]])
 RNG = np.random.default_rng(0)
@@ -95,6 +103,21 @@ def test_the_floor_gives_the_scale_without_depth_of_bodies() -> None:
     assert 0 < error < 0.05
     np.testing.assert_allclose(camera_heights(w2c, np.array([0, -1, 0, 1.4])), 1.4)
     assert np.isnan(from_floor(joints, np.zeros((2, 6), bool), heights, w2c, np.array([0, -1, 0, 1.4]))[0])
+
+
+def test_a_bias_of_depth_is_told_by_the_floor_whatever_the_size() -> None:
+    heights = np.full((2, 22), np.nan)
+    heights[:, [7, 8, 10, 11]] = [0.08, 0.08, 0.02, 0.02]
+    joints = np.full((2, 6, 22, 3), [0.0, 0.5, 5.0])
+    joints[..., [7, 8, 10, 11], :] = [[0.1, 1.32, 5], [-0.1, 1.2, 5], [0.1, 1.38, 5.1], [-0.1, 1.25, 5.1]]
+    thickness, seen, w2c = np.zeros((2, 22)), np.ones((2, 6), bool), np.tile(np.eye(4), (6, 1, 1))
+    depth = joints[..., 2] * np.array([1.05, 0.95])[:, None, None]
+    for size in (1.0, 1.1):
+        by_floor = stands_at(joints * size, seen, heights * size, w2c, np.array([0, -1, 0, 1.4]))
+        found = depth_biases(joints[..., 2] * size, depth, np.ones(depth.shape, bool), thickness, by_floor)
+        np.testing.assert_allclose(found, np.log([1.05, 0.95]), atol=1e-6)
+    none = depth_biases(joints[..., 2], depth, np.ones(depth.shape, bool), thickness, np.array([np.nan, 1.0]))
+    assert none[0] == 0
 
 
 def test_combined_is_the_inverse_variance_mean() -> None:

@@ -63,7 +63,7 @@ def test_later_stages_know_nothing_of_one_that_is_off() -> None:
 def test_what_is_not_to_move_does_not() -> None:
     stages = make_stages(RefinementConfig(optimize_ground_plane=False), NOISE, scale_moves=False)
     assert not {"scale", "plane"} & {name for stage in stages for name in stage.free}
-    assert stages[0].free == ("global_orient", "pelvis")
+    assert stages[0].free == ("global_orient", "pelvis", "depth_bias")
 
 
 @pytest.mark.parametrize(

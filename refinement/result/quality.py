@@ -1,0 +1,161 @@
+"""What every witness says of a refinement once it is done, and a verdict: good, check or poor, with reasons.
+
+Each number compares what came out with one thing that was seen, in units of what that is known to: keypoints and depths in their own noise,
+sizes with stage 3, the scale of one person or of one part of the clip with that of the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pose_priors.body.pinhole import to_camera
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.contacts import contact_joints
+from pose_priors.refinement.solve.module import RefinementModule
+from pose_priors.refinement.solve.scene import Scene, mean_of_joints, project
+
+_MEDIAN_ABS_NORMAL = 0.6745
+_SURE = 0.5
+# Beyond which a witness asks for a look, and beyond which it says that something is wrong.
+_KEYPOINTS, _SIZE, _DRIFT, _BIAS, _TILT = (2.0, 4.0), (0.02, 0.06), (0.05, 0.15), (0.025, 0.15), (3.0, 10.0)
+_VERDICTS = ("good", "check", "poor")
+_THIRD, _LEAST_POINTS = 3, 6
+# Of a keypoint's noise: bodies that are nearer to them were projected into them. Where there is no noise to speak of, in pixels, all are.
+_PROJECTED, _NOISY_PX = 0.3, 0.3
+_ACCELERATION, _TOUCHES = (20.0, 60.0), 0.1  # m/s^2, median over joints; and the share of frames on which a person touches the floor
+
+
+@torch.no_grad()
+def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[str, Any]:
+    """`verdict`, `reasons`, the witnesses of the clip, and `people`: the witnesses of each by id; numbers that nothing tells are NaN.
+
+    Args:
+        module: done.
+        scene: as it stands.
+        contacts: (P, T, F) in [0, 1].
+    """
+    problem, found = module.problem, _Reasons()
+    people = {str(person): _person(module, scene, contacts, p, found) for p, person in enumerate(problem.person_ids)}
+    start, plane = problem.start.ground_plane[:3], scene.normal
+    tilt = math.degrees(math.acos(min(1.0, float(start @ plane / torch.linalg.vector_norm(start)))))
+    found.beyond(tilt, _TILT, f"the floor has tilted by {tilt:.1f} degrees from where it started")
+    if not problem.floor_known:
+        found.add(2, "no witness agrees on where the floor is, so nothing was held to it")
+    drift = _drift(to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0), problem)
+    found.beyond(drift, _DRIFT, f"the scale by depths changes by {100 * drift:.1f} % along the clip")
+    return {
+        "verdict": _VERDICTS[found.worst],
+        "reasons": found.lines,
+        "floor_tilt_deg": tilt,
+        "floor_points": len(problem.observations.floor_points),
+        "scale_drift": drift,
+        "at_limit": [name for name, report in module.reports.items() if not report.converged],
+        "people": people,
+    }
+
+
+class _Reasons:
+    """Lines, and the worst of what they say."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.worst = 0
+
+    def add(self, level: int, line: str) -> None:
+        self.lines.append(line)
+        self.worst = max(self.worst, level)
+
+    def beyond(self, value: float, limits: tuple[float, float], line: str) -> None:
+        if abs(value) > limits[0]:
+            self.add(2 if abs(value) > limits[1] else 1, line)
+
+
+def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, found: _Reasons) -> dict[str, float]:
+    problem, noise, name = module.problem, module.noise, f"person {module.problem.person_ids[p]}"
+    alive, joints = problem.alive[p], contact_joints(problem.bodies)
+    start = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
+    before, after = (_keypoint_px(joints_in_camera, problem, p) for joints_in_camera in (start, scene.camera_joints))
+    misfit = after / noise.keypoint_px
+    found.beyond(misfit, _KEYPOINTS, f"{name} misses the keypoints by {misfit:.1f} times their noise")
+    size = float((scene.rest_joints[p] / scene.growth).norm() / problem.bodies.rest_joints[p].norm()) - 1
+    found.beyond(size, _SIZE, f"{name} has become {100 * size:+.1f} % larger than stage 3 says")
+    bias = float(scene.depth_bias[p])
+    found.beyond(bias, _BIAS, f"the depth maps show {name} {100 * bias:+.1f} % too far away, by the floor")
+    if noise.keypoint_px > _NOISY_PX and before < _PROJECTED * noise.keypoint_px:
+        found.add(1, f"the keypoints of {name} are its body projected, and say nothing that the body does not")
+    acceleration = _acceleration(scene.joints, problem, p)
+    found.beyond(acceleration, _ACCELERATION, f"{name} still jerks by {acceleration:.0f} m/s^2, as people do before a camera that is off")
+    touches = float((contacts[p].amax(-1) > _SURE)[alive].float().mean())
+    if problem.floor_known and touches < _TOUCHES:
+        found.add(1, f"{name} touches the floor on {100 * touches:.0f} % of the frames")
+    lowest = (scene.heights(joints)[p] - problem.bodies.height[p, joints]).amin(-1)[alive]
+    return {
+        "contact_share": touches,
+        "keypoint_px_before": before,
+        "keypoint_px": after,
+        "keypoint_misfit": misfit,
+        "size_change": size,
+        "depth_bias": bias,
+        "scale_alpha": float(_scales(scene.camera_joints, scene.growth, problem)[p].nanmedian()),
+        "height_above_floor": float(lowest.median()) if len(lowest) else math.nan,
+        "acceleration_before": _acceleration(problem.start.joints(problem.bodies), problem, p),
+        "acceleration": acceleration,
+    }
+
+
+def _acceleration(joints: Tensor, problem: Problem, p: int) -> float:
+    """Median over a person's joints and frames, in m/s^2; nan for lives of fewer than three frames."""
+    alive = problem.alive[p]
+    within = alive[2:] & alive[1:-1] & alive[:-2]
+    if not within.any():
+        return math.nan
+    return float(torch.linalg.vector_norm(torch.diff(joints[p], n=2, dim=0), dim=-1)[within].median() * problem.fps**2)
+
+
+def _keypoint_px(camera_joints: Tensor, problem: Problem, p: int) -> float:
+    """Robust standard deviation of a person's keypoints about its joints."""
+    seen = problem.observations
+    used = (seen.keypoint_confidence[p] > 0) & problem.visible[p, :, None]
+    if not used.any():
+        return math.nan
+    pixels = project(mean_of_joints(camera_joints, seen.keypoint_joints), problem.cameras)[p]
+    return float((pixels - seen.keypoints[p])[used].abs().median() / _MEDIAN_ABS_NORMAL)
+
+
+def _scales(camera_joints: Tensor, growth: Tensor | float, problem: Problem) -> Tensor:
+    """(P, T) metric = scale * stage 1 by the depths of one person on one frame, nan where there are none."""
+    seen = problem.observations
+    front = camera_joints[..., 2] - problem.bodies.thickness[:, None] * growth
+    used = (seen.joint_depth_confidence > 0) & problem.visible[..., None] & torch.isfinite(front)
+    found: Tensor = torch.where(used, front / torch.where(used, seen.joint_depth, 1), math.nan).nanmedian(-1).values
+    return found
+
+
+def _drift(start: Tensor, problem: Problem) -> float:
+    """By how much the scale differs between the first and the last third of the clip, a mean over people; nan where nothing tells.
+
+    What came out cannot tell, since people follow their depths. Bodies of the start (P, T, J, 3) can, at the distance at which they are as
+    large in the image as their keypoints.
+    """
+    seen = problem.observations
+    used = (seen.keypoint_confidence > 0) & problem.visible[..., None]
+    drawn = _extent(project(mean_of_joints(start, seen.keypoint_joints), problem.cameras), used)
+    nearer = (drawn / _extent(seen.keypoints, used))[..., None, None]
+    scales = _scales(start * torch.where(used.sum(-1)[..., None, None] >= _LEAST_POINTS, nearer, math.nan), 1.0, problem)
+    scales = scales[:, : problem.num_frames]
+    third = max(1, problem.num_frames // _THIRD)
+    change = scales[:, -third:].nanmedian(1).values / scales[:, :third].nanmedian(1).values - 1
+    return float(change.nanmean())
+
+
+def _extent(pixels: Tensor, used: Tensor) -> Tensor:
+    """(P, T) root mean square distance of the pixels (P, T, K, 2) in use from their mean."""
+    weight = used[..., None].to(pixels.dtype)
+    count = weight.sum(2).clamp_min(1)
+    at = torch.where(used[..., None], pixels, 0)
+    mean = at.sum(2) / count
+    return ((at - mean[:, :, None]).square() * weight).sum((2, 3)).div(count[..., 0]).sqrt()

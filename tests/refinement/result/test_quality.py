@@ -1,0 +1,77 @@
+"""What the witnesses say of a refinement: nothing of ordinary scenes, and the reason where one of them is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import torch
+from problems import make_problem
+
+from pose_priors.body.pinhole import to_camera
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.scene import project
+
+SHORT = RefinementConfig(motion_prior_iterations=0, environmental_iterations=30, scale_iterations=10, final_iterations=5)
+
+
+def quality(problem: Problem) -> dict[str, Any]:
+    found = Stage5Refiner(SHORT, trainer={"enable_progress_bar": False}).refine(RefinementInput(problem)).results["quality"]
+    assert isinstance(found, dict)
+    return found
+
+
+def seen_as(problem: Problem, **changes: torch.Tensor) -> Problem:
+    return dataclasses.replace(problem, observations=dataclasses.replace(problem.observations, **changes))
+
+
+def test_ordinary_scenes_are_good() -> None:
+    for noise in (0.0, 1.0):
+        problem, truth = make_problem(frames=24, noise=noise)
+        found = quality(problem)
+        assert (found["verdict"], found["reasons"]) == ("good", [])
+        assert found["people"].keys() == {"1", "2"}
+        for person in found["people"].values():
+            assert person["contact_share"] > 0.9
+            assert abs(person["scale_alpha"] / truth.alpha - 1) < 0.01
+            assert abs(person["height_above_floor"]) < 0.02
+            assert person["keypoint_misfit"] < 1.5
+        json.dumps(found)
+
+
+def test_depths_that_the_floor_contradicts_are_named() -> None:
+    problem, _ = make_problem(frames=24)
+    bias = torch.tensor([0.05, -0.05], dtype=torch.float64)
+    depth = problem.observations.joint_depth * bias.exp()[:, None, None]
+    found = quality(seen_as(problem, joint_depth=depth, depth_bias=bias))
+    assert found["verdict"] == "check"
+    assert any(line.startswith("the depth maps show person 1 +") for line in found["reasons"])
+
+
+def test_a_scale_that_drifts_is_named() -> None:
+    problem, _ = make_problem(frames=24)
+    drifting = problem.observations.joint_depth * torch.linspace(1.0, 0.85, 24, dtype=torch.float64)[:, None]
+    found = quality(seen_as(problem, joint_depth=drifting))
+    assert 0.05 < found["scale_drift"] < 0.2
+    assert any("along the clip" in line for line in found["reasons"])
+
+
+def test_keypoints_that_are_bodies_projected_are_named() -> None:
+    problem, _ = make_problem(frames=24)
+    there = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
+    found = quality(seen_as(problem, keypoints=project(there, problem.cameras)))
+    assert any("its body projected" in line for line in found["reasons"])
+
+
+def test_a_floor_in_doubt_is_poor_and_one_that_is_not_touched_to_be_checked() -> None:
+    problem, _ = make_problem(frames=24)
+    found = quality(dataclasses.replace(problem, floor_known=False))
+    assert found["verdict"] == "poor"
+    assert "where the floor is" in found["reasons"][0]
+    sunk = problem.start.ground_plane + torch.tensor([0.0, 0.0, 0.0, 0.6], dtype=torch.float64)
+    lower = seen_as(problem, floor_points=problem.observations.floor_points - 0.6 * problem.start.ground_plane[:3] / problem.start.alpha0)
+    found = quality(dataclasses.replace(lower, start=dataclasses.replace(problem.start, ground_plane=sunk)))
+    assert "person 1 touches the floor on 0 % of the frames" in found["reasons"]
