@@ -13,6 +13,7 @@ import yaml
 from pose_priors.body.rotations import geodesic_angle, mirror_pose
 from pose_priors.body.skeleton import JOINT_NAMES, PARTS
 from pose_priors.configs.base import UserError
+from pose_priors.priors.default_pose import default_pose
 from pose_priors.priors.hand_vae import HandVAE, HandVAEConfig
 from pose_priors.priors.networks.hands import rotmat_from_6d
 
@@ -165,7 +166,7 @@ def test_shapes_and_fill(hands: str) -> None:
     assert sample.shape == (5, 55, 3)
     assert prior.sample(0).shape == (0, 55, 3)
     assert sample.norm(dim=-1).max() <= math.pi + 1e-5
-    torch.testing.assert_close(sample[:, :25], poses.median(0).values[:25].expand(5, 25, 3))
+    torch.testing.assert_close(sample[:, :25], default_pose(poses, BOTH)[:25].expand(5, 25, 3))
 
 
 def test_chunks_do_not_change_the_bound(trained: HandVAE, monkeypatch: pytest.MonkeyPatch) -> None:
