@@ -5,6 +5,8 @@ TORCH ?=
 VENV := .venv
 INDEX_cpu := --index-url https://download.pytorch.org/whl/cpu
 INDEX_cuda := --index-url https://download.pytorch.org/whl/cu130
+# where the lock is for, by content; elsewhere by version
+TESTED := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),--require-hashes --no-deps -r requirements.lock,-r requirements.txt)
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
 # about a minute of training on two cores
 DEMO_DATA := data.path=built_in data.num_poses=10000 training.batch_size=128
@@ -17,10 +19,10 @@ ROOMS := body priors datamodules refinement configs figures benchmarks train eva
 setup: $(VENV)/.installed$(TORCH)
 
 # torch first: with it there, nothing else pulls in another build. Then what was tested, then this checkout as the package.
-$(VENV)/.installed$(TORCH): requirements.txt pyproject.toml
+$(VENV)/.installed$(TORCH): requirements.txt requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(INDEX_$(TORCH)) $$(grep '^torch==' requirements.txt)
-	$(PIP) -r requirements.txt
+	$(PIP) $(TESTED)
 	$(PIP) --no-deps --no-build-isolation --editable .
 	rm -f $(VENV)/.installed*
 	touch $@

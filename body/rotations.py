@@ -17,22 +17,62 @@ from pose_priors.body.skeleton import MIRROR
 LOG_HAAR_VOLUME = math.log(8 * math.pi**2)
 """Log of the volume of SO(3) under the metric in which rotation vectors are normal coordinates, hence log(8 pi^2)."""
 
+_TINY_SQUARE = 1e-12
+"""Squared angle below which a series of second order stands for functions of rotation vectors; what it leaves out is a sixth of that."""
+
 
 def canonicalize(rotvec: Tensor) -> Tensor:
     """The same rotations with angle <= pi: the whole vector is rescaled, never a component wrapped.
 
+    Longer vectors are reduced in double precision. What double precision tells apart of an angle a is about 1e-16 a, whatever the type of
+    the input: 1e-7 rad at 1e9 rad. From 1e16 rad on nothing is left of a turn, and what comes back is a rotation about the same axis by an
+    angle that is as good as any other.
+
     Args:
-        rotvec: (..., 3) rotation vectors of any length.
+        rotvec: (..., 3) rotation vectors of any finite length.
     Returns:
-        (..., 3). Vectors that are canonical already come back bit for bit.
+        (..., 3). Vectors that are canonical already come back bit for bit; those that hold NaN or inf come back with NaN or inf.
     """
-    angle = torch.linalg.vector_norm(rotvec, dim=-1, keepdim=True)
-    turns = torch.round(angle / (2 * math.pi))
-    wrapped = (turns > 0) | (angle > math.pi)
-    # just above pi the division may still round to half a turn, which `round` takes down to zero turns
-    turns = torch.where(wrapped, turns.clamp_min(1), turns)
-    safe = torch.where(wrapped, angle, torch.ones_like(angle))
-    return torch.where(wrapped, rotvec * (1 - 2 * math.pi * turns / safe), rotvec)
+    wrapped = torch.linalg.vector_norm(rotvec.detach(), dim=-1, keepdim=True) > math.pi
+    # a constant elsewhere, so that no derivative of any order meets the norm of zero
+    vector = torch.where(wrapped, rotvec, torch.ones_like(rotvec)).double()
+    if rotvec.dtype == torch.float64:  # the only type whose squares double precision may not hold
+        scale = vector.detach().abs().amax(-1, keepdim=True)
+        angle = scale * torch.linalg.vector_norm(vector / scale, dim=-1, keepdim=True)
+    else:
+        angle = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    # fmod is exact, where a product of the number of turns would be off by more than a turn
+    rest = torch.fmod(angle.detach(), 2 * math.pi)
+    rest = torch.where(rest > math.pi, rest - 2 * math.pi, rest)
+    # of the same value, and the derivative of the angle; added up they would lose the rest
+    rest = rest + (angle - angle.detach())
+    return torch.where(wrapped, (vector * (rest / angle)).to(rotvec.dtype), rotvec)
+
+
+def to_unitquat(rotvec: Tensor) -> Tensor:
+    """`roma.rotvec_to_unitquat`, (..., 3) -> (..., 4), with second derivatives that are right at 0 too, where those of a norm are NaN."""
+    tiny, safe, square = _apart_from_zero(rotvec)
+    series = torch.cat([rotvec * (0.5 - square / 48), 1 - square / 8], -1)
+    return torch.where(tiny, series, roma.rotvec_to_unitquat(safe))
+
+
+def to_rotmat(rotvec: Tensor) -> Tensor:
+    """`roma.rotvec_to_rotmat`, (..., 3) -> (..., 3, 3), with second derivatives that are right at 0 too."""
+    tiny, safe, square = _apart_from_zero(rotvec)
+    x, y, z = rotvec.unbind(-1)
+    zero = torch.zeros_like(x)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    outer = rotvec.unsqueeze(-1) * rotvec.unsqueeze(-2)
+    eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
+    series = eye + skew + (outer - square.unsqueeze(-1) * eye) / 2
+    return torch.where(tiny.unsqueeze(-1), series, roma.rotvec_to_rotmat(safe))
+
+
+def _apart_from_zero(rotvec: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which rotations are so small that a series of second order is exact, (..., 1); the vectors with these replaced; their squares."""
+    square = rotvec.square().sum(-1, keepdim=True)
+    tiny = square < _TINY_SQUARE
+    return tiny, torch.where(tiny, torch.ones_like(rotvec), rotvec), square
 
 
 def log_abs_det_exp(rotvec: Tensor) -> Tensor:
@@ -70,7 +110,14 @@ def geodesic_angle(a: Tensor, b: Tensor) -> Tensor:
         a, b: (..., 3, 3) rotation matrices that broadcast.
     Returns:
         (...) in [0, pi].
+    Raises:
+        ValueError: on any other shape, as that of rotation vectors.
     """
+    for value in (a, b):
+        if value.shape[-2:] != (3, 3):
+            raise ValueError(
+                f"geodesic_angle takes rotation matrices (..., 3, 3), got {tuple(value.shape)}; of rotation vectors, to_rotmat makes them"
+            )
     relative = a.transpose(-1, -2) @ b
     vee = torch.stack(
         [
@@ -105,7 +152,7 @@ def mean_rotation(rotvec: Tensor) -> Tensor:
     Returns:
         (..., 3), the mean over the first dimension. Where several rotations are as close, such as to opposite headings, one of them.
     """
-    mean: Tensor = roma.rotmat_to_rotvec(roma.special_procrustes(roma.rotvec_to_rotmat(rotvec).mean(0)))
+    mean: Tensor = roma.rotmat_to_rotvec(roma.special_procrustes(roma.rotvec_to_rotmat(canonicalize(rotvec)).mean(0)))
     return mean
 
 
@@ -133,12 +180,11 @@ def matrix_features(rotvec: Tensor) -> Tensor:
     "On the Continuity of Rotation Representations in Neural Networks", CVPR 2019).
 
     Args:
-        rotvec: (..., 3) of any angle.
+        rotvec: (..., 3), angle <= pi.
     Returns:
         (..., 6), row by row; zero for the identity.
     """
-    rotmat: Tensor = roma.rotvec_to_rotmat(rotvec)
-    return (rotmat[..., :2] - torch.eye(3, 2).to(rotvec)).flatten(-2)
+    return (to_rotmat(rotvec)[..., :2] - torch.eye(3, 2).to(rotvec)).flatten(-2)
 
 
 def mirror_pose(pose: Tensor) -> Tensor:

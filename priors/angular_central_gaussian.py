@@ -8,12 +8,15 @@ import roma
 import torch
 from torch import Tensor, nn
 
-from pose_priors.body.rotations import canonicalize
+from pose_priors.body.rotations import canonicalize, to_unitquat
+from pose_priors.priors.networks.precision import without_autocast
 
 _MAX_ITERATIONS = 200
 _TOLERANCE = 1e-7
 # Added to the scatter so that a joint that moves about one axis alone keeps a proper density; the square of half an angle of 1 degree.
 _FLOOR = 7.6e-5
+# Nats below the larger of two log-densities at which the smaller adds nothing to their sum, in double precision either.
+_NEGLIGIBLE = 40.0
 
 
 class AngularCentralGaussian(nn.Module):
@@ -56,11 +59,12 @@ class AngularCentralGaussian(nn.Module):
 
     def log_prob(self, rotvec: Tensor) -> Tensor:
         """Log-density in nats against normalised Haar measure: (*batch, J, 3) of any angle -> (*batch, J)."""
-        quat = roma.rotvec_to_unitquat(canonicalize(rotvec))
-        scatter = self.scatter.double()
-        log_det = torch.linalg.slogdet(scatter).logabsdet
-        log_prob: Tensor = (-0.5 * log_det).to(quat) - 2 * _quadratic(quat, torch.linalg.inv(scatter).to(quat)).log()
-        return log_prob
+        with without_autocast(rotvec):
+            quat = to_unitquat(canonicalize(rotvec))
+            scatter = self.scatter.double()
+            log_det = torch.linalg.slogdet(scatter).logabsdet
+            log_prob: Tensor = (-0.5 * log_det).to(quat) - 2 * _quadratic(quat, torch.linalg.inv(scatter).to(quat)).log()
+            return log_prob
 
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """(num_samples, J, 3) canonical rotation vectors."""
@@ -85,7 +89,10 @@ def defend(log_density: Tensor, log_defensive: Tensor, weight: float) -> Tensor:
         log_density, log_defensive: (...) nats against the same measure.
         weight: in (0, 1).
     """
-    return torch.logaddexp(log_density + math.log1p(-weight), log_defensive + math.log(weight))
+    parts = log_density + math.log1p(-weight), log_defensive + math.log(weight)
+    # what is further below counts for nothing, and would overflow in second derivatives
+    least = torch.maximum(*parts).detach() - _NEGLIGIBLE
+    return torch.logaddexp(*(torch.maximum(part, least) for part in parts))
 
 
 def defensive_share(log_density: Tensor, log_defensive: Tensor, weight: float) -> Tensor:

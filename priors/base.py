@@ -13,6 +13,7 @@ from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARTS
 from pose_priors.configs.base import Config
 from pose_priors.priors.default_pose import default_pose
+from pose_priors.priors.networks.precision import widened
 
 
 class PriorConfigBase(Config, ABC):
@@ -100,7 +101,14 @@ class Prior(TrainablePrior):
         """
         if pose.shape[-2:] != (NUM_JOINTS, 3):
             raise ValueError(f"a pose is (*batch, {NUM_JOINTS}, 3) rotation vectors in SMPL-X order; got {tuple(pose.shape)}")
-        return canonicalize(pose.index_select(-2, self.joint_index).to(self.default_pose.dtype))
+        return self._canonical(pose.index_select(-2, self.joint_index))
+
+    def _canonical(self, rotvec: Tensor) -> Tensor:
+        """Rotation vectors (..., 3), canonical, in the prior's own precision; reduced before a wider type is cast, and after a narrower."""
+        dtype = self.default_pose.dtype
+        if torch.finfo(rotvec.dtype).eps < torch.finfo(dtype).eps:
+            return canonicalize(rotvec).to(dtype)
+        return canonicalize(widened(rotvec, dtype))
 
     def expand(self, rotvec: Tensor) -> Tensor:
         """The inverse of `select`: (*batch, J, 3) -> (*batch, 55, 3), canonical, with `default_pose` for the joints not learnt."""
@@ -149,10 +157,11 @@ class Prior(TrainablePrior):
         """Draws the joints that are not visible given those that are.
 
         Args:
-            pose: (B, 55, 3); what it holds at hidden joints does not matter.
-            visible: (B, 55) bool.
+            pose: (*batch, 55, 3); what it holds at hidden joints that the prior knows does not matter, NaN neither.
+            visible: (*batch, 55) bool; batches broadcast.
         Returns:
-            (B, 55, 3), equal to `pose` where visible and at the joints that the prior does not know.
+            (*batch, 55, 3), equal to `pose` where visible and at the joints that the prior does not know; but `default_pose` where such a
+            joint is hidden and NaN or inf.
         Raises:
             ValueError: if the prior was not trained for that.
         """
@@ -161,12 +170,15 @@ class Prior(TrainablePrior):
                 f"this {type(self).__name__} was not trained to complete poses; give model.use_conditioning=true to flow matching, or to a "
                 "global flow with model.condition=visible_joints"
             )
-        drawn = self._drawn_given(
-            torch.where(visible.unsqueeze(-1), pose, self.default_pose.to(pose)), visible[:, self.joint_index], generator
-        )
-        unknown = torch.ones_like(visible)
-        unknown[:, self.joint_index] = False
-        return torch.where((visible | unknown).unsqueeze(-1), pose, drawn)
+        batch = torch.broadcast_shapes(pose.shape[:-2], visible.shape[:-1])
+        pose, visible = (value.expand(*batch, *value.shape[len(value.shape) - size :]) for value, size in ((pose, 2), (visible, 1)))
+        rows, seen = pose.reshape(-1, *pose.shape[-2:]), visible.reshape(-1, visible.shape[-1])
+        rows = torch.where(seen.unsqueeze(-1) | rows.isfinite().all(-1, keepdim=True), rows, self.default_pose.to(rows))
+        given = torch.where(seen.unsqueeze(-1), rows, self.default_pose.to(rows))
+        drawn = self._drawn_given(given, seen[:, self.joint_index], generator)
+        kept = seen.clone()
+        kept[:, [i for i in range(NUM_JOINTS) if i not in self.joint_indices]] = True
+        return torch.where(kept.unsqueeze(-1), rows, drawn).view(pose.shape)
 
     def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
         """(B, 55, 3), and which of the J joints are visible, (B, J) -> (B, 55, 3)."""

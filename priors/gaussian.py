@@ -13,6 +13,7 @@ from pose_priors.body.rotations import haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.networks.flows import standard_normal_log_prob
+from pose_priors.priors.networks.precision import without_autocast
 from pose_priors.priors.standardize import MIN_STD
 
 Covariance = Literal["diagonal", "joint", "full"]
@@ -112,7 +113,8 @@ class Gaussian(MaximumLikelihoodPrior):
 
     def _whiten(self, rotvec: Tensor) -> Tensor:
         """(*batch, J, 3) -> standard normal (*batch, blocks, size)."""
-        return torch.einsum("gab,...gb->...ga", self._root(), self._blocks(rotvec)) - self.shift
+        with without_autocast(rotvec):
+            return torch.einsum("gab,...gb->...ga", self._root(), self._blocks(rotvec)) - self.shift
 
     def _colour(self, noise: Tensor) -> Tensor:
         """The inverse: (*batch, blocks, size) -> (*batch, J, 3)."""

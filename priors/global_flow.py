@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pose_priors.body.rotations import NUM_MATRIX_FEATURES, canonicalize, haar_correction, matrix_features
+from pose_priors.body.rotations import NUM_MATRIX_FEATURES, haar_correction, matrix_features
 from pose_priors.configs.base import UserError
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
@@ -187,7 +187,7 @@ class GlobalFlow(MaximumLikelihoodPrior):
             return None
         pose = pose.reshape(-1, *pose.shape[-2:])
         if self._condition == "global_orient":
-            return matrix_features(canonicalize(pose[:, :1].to(self.default_pose.dtype))).flatten(1)
+            return matrix_features(self._canonical(pose[:, :1])).flatten(1)
         rotvec = self.select(pose)
         seen = rotvec.new_zeros(rotvec.shape[:-1]) if visible is None else visible.to(rotvec)
         return torch.cat([(matrix_features(rotvec) * seen.unsqueeze(-1)).flatten(1), seen], -1)

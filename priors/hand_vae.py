@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from pose_priors.body.rotations import geodesic_angle
+from pose_priors.body.rotations import geodesic_angle, to_rotmat
 from pose_priors.body.skeleton import JOINT_NAMES, PARTS
 from pose_priors.configs.base import UserError
 from pose_priors.priors.base import Prior, PriorConfigBase
@@ -112,7 +112,7 @@ class HandVAE(Prior):
         self.mean.copy_(features.mean(0))
         self.std.copy_(features.std(0, correction=0).clamp_min(_MIN_STD))
         # for small angles 4 sin^2(t/2) is t^2, of which each of three axes has a third
-        variance = 4 / 3 * half_angle_sine_squared(roma.rotvec_to_rotmat(rotvec), self._rotations(self.mean)).mean(0)
+        variance = 4 / 3 * half_angle_sine_squared(to_rotmat(rotvec), self._rotations(self.mean)).mean(0)
         self.density.set_scale(_START_SCALE_RATIO * variance.sqrt())
 
     def set_total_steps(self, total_steps: int) -> None:
@@ -127,7 +127,7 @@ class HandVAE(Prior):
         geodesic error per joint (of the sample in training, at the posterior mean in evaluation).
         """
         rotvec = self._split(pose)
-        rotation, posterior = roma.rotvec_to_rotmat(rotvec), self._posterior(rotvec)
+        rotation, posterior = to_rotmat(rotvec), self._posterior(rotvec)
         beta = torch.full_like(self.mean[0], self.config.beta)
         if self.training:
             self.num_steps += 1
@@ -155,7 +155,7 @@ class HandVAE(Prior):
         """
         rotvec = self._split(pose)
         posterior = self._posterior(rotvec)
-        reconstruction = -self.density.log_prob(roma.rotvec_to_rotmat(rotvec), self._mode(posterior.mean))
+        reconstruction = -self.density.log_prob(to_rotmat(rotvec), self._mode(posterior.mean))
         return reconstruction.sum((-2, -1)) + kl_divergence(posterior, self._latent_prior()).sum((-2, -1))
 
     @torch.no_grad()
@@ -172,7 +172,7 @@ class HandVAE(Prior):
         num_samples = num_samples or self.config.num_importance_samples
         bounds = []
         for rotvec in self._split(pose.reshape(-1, *pose.shape[-2:])).split(max(1, _CHUNK_ROWS // (num_samples * self.num_units))):
-            rotation, posterior = roma.rotvec_to_rotmat(rotvec), self._posterior(rotvec)
+            rotation, posterior = to_rotmat(rotvec), self._posterior(rotvec)
             z = _draw(posterior, (num_samples,), generator)
             log_ratio = (self._latent_prior().log_prob(z) - posterior.log_prob(z)).sum(-1)
             log_weight = self.density.log_prob(rotation, self._mode(z)).sum(-1) + log_ratio
@@ -182,7 +182,7 @@ class HandVAE(Prior):
     def encode(self, pose: Tensor) -> Normal:
         """The approximate posterior of the latent code, with `mean` and `stddev` (*batch, latent_dim)."""
         posterior = self._posterior(self._split(pose))
-        return Normal(posterior.mean.flatten(-2), posterior.stddev.flatten(-2))
+        return _normal(posterior.mean.flatten(-2), posterior.stddev.flatten(-2))
 
     def decode(self, z: Tensor) -> Tensor:
         """The decoder's mode: (*batch, latent_dim) -> (*batch, 55, 3), canonical, with `default_pose` for the other joints."""
@@ -220,25 +220,28 @@ class HandVAE(Prior):
     def _features(self, rotvec: Tensor) -> Tensor:
         if self.config.type == "standard":
             return rotvec.flatten(-2)
-        columns: Tensor = roma.rotvec_to_rotmat(rotvec)[..., :2].transpose(-1, -2)
-        return columns.flatten(-3)
+        return to_rotmat(rotvec)[..., :2].transpose(-1, -2).flatten(-3)
 
     def _rotations(self, features: Tensor) -> Tensor:
         if self.config.type == "so3":
             return rotmat_from_6d(features.unflatten(-1, (-1, 6)))
-        rotmat: Tensor = roma.rotvec_to_rotmat(features.unflatten(-1, (-1, 3)))
-        return rotmat
+        return to_rotmat(features.unflatten(-1, (-1, 3)))
 
     def _posterior(self, rotvec: Tensor) -> Normal:
         # both compressions are the identity near the data; without them the energy of poses far from it grows into the tens of thousands
         mean, raw = self.encoder(compress((self._features(rotvec) - self.mean) / self.std)).chunk(2, -1)
-        return Normal(compress(mean), (_LOG_STD_RANGE * torch.tanh(raw / _LOG_STD_RANGE)).exp())
+        return _normal(compress(mean), (_LOG_STD_RANGE * torch.tanh(raw / _LOG_STD_RANGE)).exp())
 
     def _mode(self, z: Tensor) -> Tensor:
         return self._rotations(self.mean + self.std * self.decoder(z))
 
     def _latent_prior(self) -> Normal:
-        return Normal(torch.zeros_like(self.mean[0]), torch.ones_like(self.mean[0]))
+        return _normal(torch.zeros_like(self.mean[0]), torch.ones_like(self.mean[0]))
+
+
+def _normal(mean: Tensor, std: Tensor) -> Normal:
+    """A normal distribution that takes NaN for what it is: one hand that holds it must not stop a batch."""
+    return Normal(mean, std, validate_args=False)
 
 
 def _draw(distribution: Normal, sample_shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:

@@ -110,7 +110,7 @@ class JointFlow(MaximumLikelihoodPrior):
         rotvec = rotvec.reshape(-1, self.num_joints, 3)
         noise, log_det = self._forward(rotvec)
         flow = standard_normal_log_prob(noise) + log_det + haar_correction(rotvec)
-        return flow.view(*batch, -1), self.defensive.log_prob(rotvec).view(*batch, -1)
+        return flow.view(*batch, self.num_joints), self.defensive.log_prob(rotvec).view(*batch, self.num_joints)
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:

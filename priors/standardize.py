@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pose_priors.priors.networks.precision import without_autocast
+
 # Spread in radians below which a direction counts as not moving; about a third of a degree.
 MIN_STD = 5e-3
 
@@ -38,7 +40,8 @@ class Whitening(nn.Module):
     def forward(self, rotvec: Tensor) -> tuple[Tensor, Tensor]:
         """(*batch, J, 3) -> the whitened vectors and the log-determinant per joint, (J,)."""
         factor = self.factor.double()
-        white = torch.einsum("jab,...jb->...ja", torch.linalg.inv(factor).to(rotvec), rotvec - self.mean.to(rotvec))
+        with without_autocast(rotvec):
+            white = torch.einsum("jab,...jb->...ja", torch.linalg.inv(factor).to(rotvec), rotvec - self.mean.to(rotvec))
         return white, -torch.linalg.slogdet(factor).logabsdet.to(rotvec)
 
     def inverse(self, white: Tensor, joints: Tensor | None = None) -> Tensor:

@@ -15,23 +15,46 @@ def eagerly(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     Only x has a gradient, so whatever else the function depends on must be frozen. There are no second derivatives: asking for them
     raises RuntimeError.
     """
-    values: Tensor = _EagerGradient.apply(x, function)  # type: ignore[no-untyped-call]
+    values: Tensor = _EagerGradient.apply(x, function)[0]  # type: ignore[no-untyped-call]
     return values
 
 
 class _EagerGradient(torch.autograd.Function):
     """See `eagerly`."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.enable_grad():
-            point = x.detach().requires_grad_()
-            values = function(point)
-            ctx.save_for_backward(*torch.autograd.grad(values.sum(), point))
-        return values.detach()
+    generate_vmap_rule = True
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        if torch.is_grad_enabled():
-            raise RuntimeError("there are no second derivatives of so many poses at once, whose gradient is taken eagerly; give fewer")
-        return grad.unsqueeze(-1) * ctx.saved_tensors[0], None
+    def forward(x: Tensor, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            values, pull = torch.func.vjp(function, x.detach())[:2]
+            (gradient,) = pull(torch.ones_like(values))
+        return values.detach(), gradient.detach()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        product: Tensor = _Once.apply(grad, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
+        return product, None
+
+
+class _Once(torch.autograd.Function):
+    """Gradients of rows times those of what comes after."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(after: Tensor, gradient: Tensor) -> Tensor:
+        return after.unsqueeze(-1) * gradient
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Nothing is kept, for nothing is differentiated."""
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        raise RuntimeError("there are no second derivatives of so many poses at once, whose gradient is taken eagerly; give fewer")

@@ -11,6 +11,7 @@ from nflows.transforms import ActNorm, CompositeTransform, LULinear, Transform
 from nflows.transforms.coupling import AffineCouplingTransform, PiecewiseRationalQuadraticCouplingTransform
 from torch import Tensor, nn
 
+from pose_priors.priors.networks.precision import within_range, without_autocast
 from pose_priors.priors.networks.splines import inverse_rational_quadratic_spline, rational_quadratic_spline
 
 CouplingKind = Literal["affine", "spline"]
@@ -81,7 +82,7 @@ class ConditionerMLP(nn.Module):
             step = inner(nn.functional.silu(hidden), *extra)
             hidden = hidden + outer(self.dropout(nn.functional.silu(step)), *extra)
         outputs: Tensor = self.last(nn.functional.silu(hidden), *extra)
-        return outputs
+        return outputs.to(inputs.dtype)  # wide again, whatever autocast does inside
 
 
 class _AffineCoupling(AffineCouplingTransform):  # type: ignore[misc]
@@ -137,6 +138,36 @@ class _ActNorm(ActNorm):  # type: ignore[misc]
         self.initialized.fill_(True)
 
 
+class _Mixing(LULinear):  # type: ignore[misc]
+    """nflows' linear map, in its own precision whatever autocast asks for: it moves features, and weighs nothing."""
+
+    def forward(self, inputs: Tensor, context: object = None) -> tuple[Tensor, Tensor]:
+        with without_autocast(inputs):
+            moved: tuple[Tensor, Tensor] = super().forward(inputs, context)
+            return moved
+
+    def inverse(self, inputs: Tensor, context: object = None) -> tuple[Tensor, Tensor]:
+        """(N, D) -> the inputs of `forward`, and the log-determinants of this map (N,)."""
+        with without_autocast(inputs):
+            moved: tuple[Tensor, Tensor] = super().inverse(inputs, context)
+            return moved
+
+
+class _Flow(CompositeTransform):  # type: ignore[misc]
+    """nflows' composition; out of training it leaves float16, see `within_range`."""
+
+    @within_range
+    def forward(self, inputs: Tensor, context: object = None) -> tuple[Tensor, Tensor]:
+        passed: tuple[Tensor, Tensor] = super().forward(inputs, context)
+        return passed
+
+    @within_range
+    def inverse(self, inputs: Tensor, context: object = None) -> tuple[Tensor, Tensor]:
+        """(N, D) -> the inputs of `forward`, and the log-determinants of this map (N,)."""
+        passed: tuple[Tensor, Tensor] = super().inverse(inputs, context)
+        return passed
+
+
 def actnorm(num_features: int) -> Transform:
     """Activation normalisation (Kingma and Dhariwal, NeurIPS 2018); initialised by the first batch that it sees in training mode."""
     return _ActNorm(num_features)
@@ -144,12 +175,12 @@ def actnorm(num_features: int) -> Transform:
 
 def mixing(num_features: int) -> Transform:
     """A learnt invertible linear map in LU form, the identity at first."""
-    return LULinear(num_features, identity_init=True)
+    return _Mixing(num_features, identity_init=True)
 
 
 def compose(transforms: Sequence[Transform]) -> Transform:
     """The transforms one after another, from data to noise."""
-    return CompositeTransform(list(transforms))
+    return _Flow(list(transforms))
 
 
 def standard_normal_log_prob(noise: Tensor) -> Tensor:

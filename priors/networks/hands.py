@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pose_priors.priors.networks.precision import within_range
+
 
 class LinearSkipMLP(nn.Module):
     """A linear map plus a pre-norm residual network that starts at zero, so that principal components are in reach from the first step."""
@@ -21,12 +23,13 @@ class LinearSkipMLP(nn.Module):
         nn.init.zeros_(last.weight)
         self.head = nn.Sequential(nn.LayerNorm(hidden), nn.SiLU(), last)
 
+    @within_range
     def forward(self, x: Tensor) -> Tensor:
         h = self.embed(x)
         for block in self.blocks:
             h = h + block(h)
         outputs: Tensor = self.skip(x) + self.head(h)
-        return outputs
+        return outputs.to(x.dtype)
 
 
 def rotmat_from_6d(columns: Tensor) -> Tensor:

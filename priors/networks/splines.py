@@ -42,7 +42,7 @@ def rational_quadratic_spline(inputs: Tensor, parameters: Tensor, num_bins: int,
     Returns:
         (D, N) and the logarithms of the slopes, (D, N).
     """
-    outputs, log_slope = _Spline.apply(inputs, parameters, num_bins, bound, scale)  # type: ignore[no-untyped-call]
+    outputs, log_slope, *_ = _Spline.apply(inputs, parameters, num_bins, bound, scale)  # type: ignore[no-untyped-call]
     return outputs, log_slope
 
 
@@ -110,23 +110,51 @@ def _evaluate(inputs: Tensor, parameters: Tensor, num_bins: int, bound: float, s
 
 
 class _Spline(torch.autograd.Function):
-    """Forward and, by the chain rule through the one bin that each input is in, backward."""
+    """Forward and, by the chain rule through the one bin that each input is in, backward; what the latter needs comes out beside."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, parameters: Tensor, num_bins: int, bound: float, scale: float) -> tuple[Tensor, Tensor]:
-        outputs, log_slope, *parts = _evaluate(inputs, parameters, num_bins, bound, scale)
-        ctx.save_for_backward(inputs, parameters, *parts)
-        ctx.shape = (num_bins, bound, scale)
-        return outputs, log_slope
+    def forward(inputs: Tensor, parameters: Tensor, num_bins: int, bound: float, scale: float) -> tuple[Tensor, ...]:
+        return _evaluate(inputs, parameters, num_bins, bound, scale)
 
     @staticmethod
-    def backward(ctx: Any, grad_outputs: Tensor, grad_log_slope: Tensor) -> tuple[Tensor | None, ...]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.shape = inputs[2:]
+        parts = output[2:]
+        ctx.num_parts = len(parts)
+        ctx.mark_non_differentiable(*parts)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs[:2], *parts)
+        ctx.save_for_forward(*inputs[:2])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        """Rows are independent, so those of all members of a batch stand side by side."""
+        size = info.batch_size
+        rows = [
+            (value.unsqueeze(-1).expand(*value.shape, size) if dim is None else value.movedim(dim, -1)).flatten(-2)
+            for value, dim in zip(args[:2], in_dims[:2], strict=True)
+        ]
+        outputs = [value.unflatten(-1, (-1, size)) for value in _Spline.apply(*rows, *args[2:])]  # type: ignore[no-untyped-call]
+        return tuple(outputs), tuple(value.dim() - 1 for value in outputs)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        inputs, parameters = ctx.saved_tensors[:2]
+        given = tuple(
+            torch.zeros_like(value) if tangent is None else tangent
+            for value, tangent in zip((inputs, parameters), tangents[:2], strict=True)
+        )
+        moved = torch.func.jvp(lambda *values: _evaluate(*values, *ctx.shape)[:2], (inputs, parameters), given)[1]
+        return *moved, *[None] * ctx.num_parts
+
+    @staticmethod
+    def backward(ctx: Any, grad_outputs: Tensor | None, grad_log_slope: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         inputs, parameters, shares, passed, index, inside, slopes, share, *rest = ctx.saved_tensors
+        grad_outputs, grad_log_slope = (torch.zeros_like(inputs) if grad is None else grad for grad in (grad_outputs, grad_log_slope))
         num_bins, bound, scale = ctx.shape
-        if torch.is_grad_enabled():  # the gradient is to be differentiated again
-            again = _evaluate(inputs, parameters, *ctx.shape)[:2]
-            grads = torch.autograd.grad(again, (inputs, parameters), (grad_outputs, grad_log_slope), create_graph=True, allow_unused=True)
-            return *grads, None, None, None
+        if torch.is_grad_enabled():  # the gradient may be differentiated again, or is that of a transformed function
+            pull = torch.func.vjp(lambda *values: _evaluate(*values, *ctx.shape)[:2], inputs, parameters)[1]
+            return *pull((grad_outputs, grad_log_slope)), None, None, None
         left, bottom, width, height, slope_logits, slope, mixed, denominator, risen, numerator = rest
         first, second = slopes.unbind(1)
         by_output, by_log = grad_outputs * inside, grad_log_slope * inside

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pose_priors.priors.networks.precision import within_range
+
 _NUM_FREQUENCIES = 16
 _MAX_FREQUENCY = 64.0
 # Features that move less are taken for as wide as that, so that paths do not get too stiff for a few steps.
@@ -58,6 +60,7 @@ class VelocityField(nn.Module):
         self.mean.copy_(x.mean(0))
         self.spread.copy_(x.std(0).clamp_min(_MIN_SPREAD))
 
+    @within_range
     def forward(self, x: Tensor, time: Tensor, condition: Tensor | None = None) -> Tensor:
         """(*batch, D), (*batch) in [0, 1], (*batch, G), by default zeros -> (*batch, D)."""
         embedding = self._time_embedding(time)
@@ -69,6 +72,7 @@ class VelocityField(nn.Module):
         correction: Tensor = self.last(nn.functional.silu(hidden))
         return gaussian_velocity + correction
 
+    @within_range
     def slopes(self, x: Tensor, time: Tensor, condition: Tensor | None = None) -> Tensor:
         """The exact diagonal of the velocities' Jacobian, whose sum is the divergence: (N, D), (N,), (N, G) -> (N, D).
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import roma
@@ -20,6 +21,8 @@ from pose_priors.body.rotations import (
     log_abs_det_exp,
     matrix_features,
     mirror_pose,
+    to_rotmat,
+    to_unitquat,
 )
 from pose_priors.body.skeleton import MIRROR, NUM_JOINTS
 
@@ -165,3 +168,59 @@ def test_matrix_features_are_the_columns_row_by_row_and_zero_at_rest() -> None:
     torch.testing.assert_close(matrix_features(rotvec), by_hand)
     assert (matrix_features(torch.zeros(2, 3)) == 0).all()
     assert matrix_features(rotvec).shape[-1] == NUM_MATRIX_FEATURES
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_canonicalize_takes_rotations_of_any_length(generator: torch.Generator, dtype: torch.dtype) -> None:
+    end = min(300.0, math.log10(torch.finfo(dtype).max) - 0.1)
+    angles = 10 ** torch.linspace(-1, end, 500, dtype=torch.float64)
+    rotvec = (_axes(len(angles), generator) * angles[:, None]).to(dtype).requires_grad_()
+    canonical = canonicalize(rotvec)
+    assert canonical.dtype == dtype
+    assert (canonical.detach().double().norm(dim=-1) <= math.pi * (1 + 4 * torch.finfo(dtype).eps)).all()
+    (gradient,) = torch.autograd.grad(canonical.sum(), rotvec)
+    assert gradient.isfinite().all()
+
+
+def test_canonicalize_is_right_as_far_as_double_precision_goes(generator: torch.Generator) -> None:
+    """Against numbers of turns that are taken off in 60 digits."""
+    from decimal import Decimal, getcontext
+
+    getcontext().prec = 60
+    pi = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
+    for dtype, exponents in ((torch.float32, (1, 5, 7, 9)), (torch.float64, (1, 5, 9))):
+        for exponent in exponents:
+            rotvec = (_axes(1, generator)[0] * 10.0**exponent).to(dtype)
+            parts = [Decimal(value) for value in rotvec.tolist()]
+            angle = sum(value * value for value in parts).sqrt()
+            rest = angle - (angle / (2 * pi)).to_integral_value() * 2 * pi
+            expected = torch.tensor([float(value / angle * rest) for value in parts], dtype=torch.float64)
+            error = (canonicalize(rotvec).double() - expected).norm()
+            assert error < 4 * torch.finfo(dtype).eps + 4e-16 * 10**exponent
+
+
+def test_canonicalize_leaves_what_is_not_finite_in_its_row() -> None:
+    rotvec = torch.tensor([[math.nan, 0, 0], [math.inf, 1, 0], [0, 4, 0], [0, 1, 0]], requires_grad=True)
+    canonical = canonicalize(rotvec)
+    assert canonical.isfinite().all(-1).tolist() == [False, False, True, True]
+    (gradient,) = torch.autograd.grad(canonical.sum(), rotvec)
+    assert gradient[2:].isfinite().all()
+
+
+@pytest.mark.parametrize("function", [to_unitquat, to_rotmat, matrix_features, log_abs_det_exp, canonicalize])
+def test_second_derivatives_are_right_at_zero_and_beyond(function: Callable[[Tensor], Tensor]) -> None:
+    rotvec = torch.tensor([[0, 0, 0], [1e-9, 0, 0], [0.3, -0.2, 0.1], [2.0, 2.0, 0.5], [4.0, 1.0, 9.0]], dtype=torch.float64)
+    rotvec = rotvec[:4] if function is log_abs_det_exp else rotvec
+    assert torch.autograd.gradcheck(function, rotvec.clone().requires_grad_())
+    assert torch.autograd.gradgradcheck(function, rotvec.clone().requires_grad_())
+
+
+def test_conversions_are_those_of_roma(generator: torch.Generator) -> None:
+    rotvec = _axes(200, generator).float() * torch.cat([torch.zeros(1), torch.logspace(-9, 0.49, 199)])[:, None]
+    torch.testing.assert_close(to_rotmat(rotvec), roma.rotvec_to_rotmat(rotvec), rtol=0, atol=1e-7)
+    torch.testing.assert_close(to_unitquat(rotvec), roma.rotvec_to_unitquat(rotvec), rtol=0, atol=1e-7)
+
+
+def test_geodesic_angle_refuses_rotation_vectors() -> None:
+    with pytest.raises(ValueError, match=r"\(\.\.\., 3, 3\), got \(55, 3\); of rotation vectors"):
+        geodesic_angle(torch.zeros(55, 3), torch.zeros(55, 3))

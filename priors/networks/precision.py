@@ -1,0 +1,69 @@
+"""What is computed in which precision: rotations and densities in the prior's own, networks in what autocast asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+
+class _Module(Protocol):
+    training: bool
+
+
+_M = TypeVar("_M", bound=_Module)
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def without_autocast(value: Tensor) -> AbstractContextManager[Any]:
+    """A context in which nothing is cast on the device of a tensor."""
+    return torch.autocast(value.device.type, enabled=False)
+
+
+def within_range(forward: Callable[Concatenate[_M, Tensor, _P], _R]) -> Callable[Concatenate[_M, Tensor, _P], _R]:
+    """Of a network's pass: out of training it is not cast to float16, whose range gradients of energies exceed. In training, whose losses
+    are scaled for that, it is."""
+
+    @wraps(forward)
+    def passed(self: _M, inputs: Tensor, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        device = inputs.device.type
+        if self.training or not torch.is_autocast_enabled(device) or torch.get_autocast_dtype(device) != torch.float16:
+            return forward(self, inputs, *args, **kwargs)
+        with without_autocast(inputs):
+            return forward(self, inputs, *args, **kwargs)
+
+    return passed
+
+
+def widened(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor in another type. The gradient of one in float16 stops at the ends of its range instead of overflowing."""
+    if value.dtype != torch.float16 or dtype == torch.float16:
+        return value.to(dtype)
+    wide: Tensor = _Widened.apply(value, dtype)  # type: ignore[no-untyped-call]
+    return wide
+
+
+class _Widened(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, dtype: torch.dtype) -> Tensor:
+        return value.to(dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, torch.dtype], output: Tensor) -> None:
+        ctx.dtype = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        end = torch.finfo(torch.float16).max
+        return gradient.clamp(-end, end).to(torch.float16), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return tangent.to(ctx.dtype)
