@@ -25,10 +25,7 @@ from pose_priors.datamodules.clips import Clip
 from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModule, load_clips
 from pose_priors.priors import MotionCVAE, Prior
 from pose_priors.priors.checkpoint import load_prior, read_checkpoint
-from pose_priors.priors.evaluation.report import plot, plot_for_paper, print_table, score
 from pose_priors.priors.motion.negatives import num_source_frames
-from pose_priors.priors.motion.report import plot_motions, score_motions
-from pose_priors.refinement.result.report import evaluate_scene
 
 log = logging.getLogger("evaluate")
 
@@ -52,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     scene.add_argument("--refined", type=Path, help="the folder of stage 5; 5_refinement in the sequence if not given")
     parser.add_argument("--output", type=Path, help="a folder for metrics.json and the pictures; sequences can do without")
     options = vars(parser.parse_args(arguments))
+    # each way brings what it needs alone: neither scikit-learn for a sequence, nor the refinement for priors
     if _kind(options) == "scene":
+        from pose_priors.refinement.result.report import evaluate_scene
+
         return evaluate_scene(options["scene"], options["gt"], options.get("refined"), options.get("output"))
     device, allow = options.get("device", "cpu"), options.get("allow", ())
     loaded = {path: load_prior(path, device, allow=allow) for path in options["checkpoint"]}
@@ -88,6 +88,8 @@ def _evaluate_priors(priors: dict[str, Any], data: str | None, output: Path, dev
 
 
 def _evaluate_pose_priors(priors: dict[str, Prior], data: str | None, output: Path, device: str) -> dict[str, dict[str, Any]]:
+    from pose_priors.priors.evaluation.report import plot, plot_for_paper, print_table, score
+
     poses = _held_out_poses(list(priors), data).to(device)
     for path, prior in priors.items():
         still = [name for name, i in zip(prior.joints, prior.joint_indices, strict=True) if (poses[:, i] == poses[:1, i]).all()]
@@ -106,6 +108,9 @@ def _evaluate_pose_priors(priors: dict[str, Prior], data: str | None, output: Pa
 
 
 def _evaluate_motion_priors(priors: dict[str, MotionCVAE], data: str | None, output: Path) -> dict[str, dict[str, Any]]:
+    from pose_priors.priors.evaluation.report import print_table
+    from pose_priors.priors.motion.report import plot_motions, score_motions
+
     clips = {f"{number:03d} {clip.name}": clip.as_window() for number, clip in enumerate(_held_out_clips(priors, data))}
     metrics = {}
     with written_beside(output) as new:

@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[int, dict[str, Any]]:
 
 def _parser() -> Parser:
     parser = Parser(description=__doc__)
-    parser.add_argument("--config", required=True, help="the name of a file in configs/, or a path")
+    parser.add_argument("--config", required=True, help="the name of a YAML that comes with pose-priors, or a path")
     parser.add_argument("--video", help="the video, or whatever the commands of the stages take for one")
     parser.add_argument("--output", help="the folder of the sequence; it gets a folder for each stage")
     parser.add_argument("--video-base-dir", help="many videos: a folder of name.mp4 or name/cam01/00001.jpg")

@@ -6,9 +6,15 @@ The package `pose_priors`: its rooms are the folders beside this file in a check
 
 from __future__ import annotations
 
+import os
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+# With this a module is a package: in a checkout, this file and the rooms beside it are what `pose_priors/__init__.py` and the folders
+# beside that are in a wheel, whatever else is installed. It comes first, for threads that import at the same time.
+__path__ = [_HERE]
+
 import importlib
 import importlib.util
-import os
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -22,10 +28,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["UserError", "__version__", "load_prior"]
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
-# With this a module is a package: in a checkout, this file and the rooms beside it are what `pose_priors/__init__.py` and the folders
-# beside that are in a wheel, whatever else is installed.
-__path__ = [_HERE]
 _DOORS = {"load_prior": "pose_priors.priors.checkpoint", "UserError": "pose_priors.configs.base"}
 
 
@@ -37,6 +39,10 @@ def __getattr__(name: str) -> Any:
 
 def _is_package(spec: ModuleSpec) -> bool:
     return spec.submodule_search_locations is not None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 class _SameModule:

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     """Refines, and returns the content of `refinement_results.json` by the sequence's name; nothing with `--launcher slurm`, which does not
     wait. Exits with code 1 if some of many failed."""
     parser = Parser(description=__doc__)
-    parser.add_argument("--config", required=True, help="the name of a file in configs/, or a path")
+    parser.add_argument("--config", required=True, help="the name of a YAML that comes with pose-priors, or a path")
     parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="input.path=results/my_video ...")
     parser.add_argument("--launcher", choices=LAUNCHERS, help="refine in jobs of a Slurm cluster, or in processes beside this one")
     options = parser.parse_args(arguments)

@@ -51,7 +51,7 @@ _TRAINER = {
 def main(arguments: Sequence[str] | None = None) -> Path:
     """Trains, and returns the path of the best checkpoint; with `--launcher slurm`, the path that it will have."""
     parser = Parser(description=__doc__)
-    parser.add_argument("--config", required=True, help="the name of a file in configs/, or a path")
+    parser.add_argument("--config", required=True, help="the name of a YAML that comes with pose-priors, or a path")
     parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="training.learning_rate=1e-4 ...")
     parser.add_argument("--resume", metavar="CKPT", help="go on from this checkpoint, usually checkpoints/NAME/last.ckpt")
     parser.add_argument("--launcher", choices=LAUNCHERS, help="train in a job of a Slurm cluster, or in processes beside this one")

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import smplx
 import torch
 from torch import Tensor
 
@@ -43,6 +42,8 @@ def full_body(batch: int) -> torch.nn.Module:
         "dynamic_lmk_faces_idx": np.zeros((79, 17), np.int64),
         "dynamic_lmk_bary_coords": np.zeros((79, 17, 3)),
     }
+    import smplx  # which only this comparison needs
+
     hands = {f"hands_{what}{side}": np.zeros((45, 45) if what == "components" else 45) for what in ("components", "mean") for side in "lr"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "SMPLX_NEUTRAL.npz"

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import run
+from pose_priors.configs.cli import Parser, run
 from pose_priors.refinement.batch.sequences import find_sequences
 
 _ROOT = Path(__file__).parents[1]
@@ -66,7 +66,7 @@ def differing(one: Path, other: Path) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=Path, required=True, help="a folder of sequences")
     parser.add_argument("--output", type=Path, required=True, help="an empty folder for the results")
     parser.add_argument("--threads", type=int, default=1)

@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from pose_priors.configs.cli import run
+from pose_priors.configs.cli import Parser, run
 from pose_priors.priors import MotionPrior
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.options import LoadOptions
@@ -73,7 +73,7 @@ def errors(folder: Path, prior: MotionPrior | None) -> dict[int, list[float]]:
 
 def main(arguments: Sequence[str] | None = None) -> dict[int, np.ndarray]:
     """Prints the table, and returns for each number of people the errors in percent (scenes, 4)."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--motion-prior", required=True, metavar="CKPT")
     parser.add_argument("--scenes", required=True, nargs="+", type=Path, metavar="DIR")
     options = parser.parse_args(arguments)

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import run
+from pose_priors.configs.cli import Parser, run
 from pose_priors.priors import Prior, load_prior
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.options import LoadOptions
@@ -93,7 +93,7 @@ class Case:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=Path, nargs="+", required=True, help="folders of sequences")
     parser.add_argument("--only", nargs="+", default=[*_PARTS, "priors"], metavar="NAME", help=f"{', '.join(_PARTS)}, priors")
     parser.add_argument("--priors", type=Path, nargs="*", default=[], help="checkpoints of body priors")

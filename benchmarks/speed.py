@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from pose_priors.benchmarks.full_body import full_body, joints_of
 from pose_priors.benchmarks.joint_flow_loop import JointFlowLoop, training_step
 from pose_priors.body.model import forward_kinematics
-from pose_priors.configs.cli import run
+from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.writing import write_json
 from pose_priors.datamodules.loader import PoseLoader
 from pose_priors.datamodules.synthetic import synthetic_poses
@@ -252,7 +252,7 @@ def _table(rows: Sequence[Row], threads: int) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """Measures, prints and writes the table; returns its rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="a folder for speed.md and speed.json")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7, help="calls of each of a pair")

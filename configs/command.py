@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
+import pose_priors
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import run, set_up_console
 
@@ -38,6 +40,9 @@ def main() -> None:
 
 def _dispatch(arguments: Sequence[str]) -> None:
     name, *rest = arguments or ["--help"]
+    if name in ("-V", "--version"):
+        print(f"pose-priors {pose_priors.__version__}")
+        return
     if name in ("-h", "--help"):
         print(f"usage: pose-priors COMMAND ...\n\ncommands: {', '.join(_COMMANDS)}, benchmark\n\neach says more with --help")
         return
@@ -49,9 +54,15 @@ def _dispatch(arguments: Sequence[str]) -> None:
         name, *rest = rest
         commands, words = _BENCHMARKS, f"benchmark {name}"
     if name not in commands:
-        also = ", benchmark" if commands is _COMMANDS else ""
-        raise UserError(f"pose-priors {words}: no such command; there are: {', '.join(commands)}{also}")
+        kind, known = ("command", [*commands, "benchmark"]) if commands is _COMMANDS else ("benchmark", [*commands])
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UserError(f"pose-priors {words}: no such {kind}; {hint}there are: {', '.join(known)}")
     sys.argv = [f"pose-priors {words}", *rest]  # what usage and --help call the program
     script = importlib.import_module(commands[name])
     set_up_console()  # once more: Lightning sets its own level when it is imported
     script.main(rest)
+
+
+if __name__ == "__main__":
+    main()

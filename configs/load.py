@@ -32,7 +32,10 @@ def find_config(name: str) -> Path:
         except OSError:  # a name that no file can have
             continue
     found = "no regular file" if _exists(name) else "no such file"
-    raise UserError(f"--config {quoted(name)}: {found} and no configs/{quoted(name)}.yaml; there are: {', '.join(available_configs())}")
+    here = Path("configs") / f"{name}.yaml"
+    hint = f"did you mean --config {quoted(str(here))}? " if _exists(str(here)) else ""
+    with_project = ", ".join(available_configs())
+    raise UserError(f"--config {quoted(name)}: {found}, and pose-priors brings none of that name; {hint}it brings: {with_project}")
 
 
 def load_config(schema: type[AnyConfig], name: str, overrides: Sequence[str] = ()) -> AnyConfig:

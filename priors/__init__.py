@@ -1,14 +1,21 @@
 """Priors: energies over SMPL-X poses, and over motions, that can be trained, compared, sampled and used as regularisers.
 
-`load_prior(path)` is the door for programs outside. A new prior is one file, one line in `priors.registry`, and one YAML.
+`load_prior(path)` is the door for programs outside. A new prior is one file, one line in `priors.registry`, and one YAML. Nothing is
+imported before a name is asked for.
 """
 
 from __future__ import annotations
 
-from pose_priors.priors.base import DensityPrior, Likelihood, MotionPrior, Prior, TrainablePrior
-from pose_priors.priors.checkpoint import load_prior
-from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
-from pose_priors.priors.registry import KINDS, AnyPriorConfig, PriorConfig
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import pose_priors  # noqa: F401  (whoever imports this room without its prefix, in a checkout, gets the same modules)
+
+if TYPE_CHECKING:
+    from pose_priors.priors.base import DensityPrior, Likelihood, MotionPrior, Prior, TrainablePrior
+    from pose_priors.priors.checkpoint import load_prior
+    from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
+    from pose_priors.priors.registry import KINDS, AnyPriorConfig, PriorConfig
 
 __all__ = [
     "KINDS",
@@ -23,3 +30,20 @@ __all__ = [
     "TrainablePrior",
     "load_prior",
 ]
+_DOORS = {
+    "base": ("DensityPrior", "Likelihood", "MotionPrior", "Prior", "TrainablePrior"),
+    "checkpoint": ("load_prior",),
+    "motion.cvae": ("MotionCVAE", "MotionCVAEConfig"),
+    "registry": ("KINDS", "AnyPriorConfig", "PriorConfig"),
+}
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _DOORS.items():
+        if name in names:
+            return getattr(importlib.import_module(f"pose_priors.priors.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pose_priors.configs.cli import EXTRAS
 from pose_priors.priors.checkpoint import describe
 from pose_priors.priors.gaussian import GaussianConfig
 
@@ -128,6 +129,55 @@ assert pose_priors.priors.joint_flow.__spec__.name == "pose_priors.priors.joint_
     assert done.returncode == 0, done.stderr
     shown = subprocess.run([sys.executable, "-m", "refinement.export", "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
+
+
+COMMANDS = {
+    "train": ["train", "evaluate", "benchmark priors", "benchmark same_results"],
+    "refine": ["refine", "pipeline", "export", "evaluate", "benchmark refinement_ablation", "benchmark many_sequences", "benchmark speed"],
+    "view": ["record", "review", "instances"],
+}
+
+
+@pytest.mark.parametrize("extra", COMMANDS)
+def test_an_extra_alone_brings_what_its_commands_import(extra: str, installed: Path, project: Path) -> None:
+    hidden = [library for library, extras in EXTRAS.items() if extra not in extras]
+    code = f"""
+import builtins
+whole = builtins.__import__
+def ours(name, globals=None, *more):
+    if name.split(".")[0] in {hidden} and (globals or {{}}).get("__name__", "").startswith("pose_priors"):
+        raise ModuleNotFoundError(name)
+    return whole(name, globals, *more)
+builtins.__import__ = ours
+from pose_priors.configs import command
+for words in {COMMANDS[extra]}:
+    try:
+        command._dispatch([*words.split(), "--help"])
+    except SystemExit as end:
+        assert end.code == 0, words
+"""
+    shown = run(code, installed, project)
+    for words in COMMANDS[extra]:
+        assert f"usage: pose-priors {words} " in shown
+
+
+def test_threads_may_import_at_once(installed: Path, project: Path) -> None:
+    code = """
+import importlib, threading
+names = ["pose_priors.priors.checkpoint", "pose_priors.priors", "pose_priors.refinement.given.problem", "pose_priors.priors.registry"] * 2
+barrier, failures = threading.Barrier(len(names)), []
+def load(name):
+    barrier.wait()
+    try:
+        getattr(importlib.import_module(name), "load_prior", None)
+    except BaseException as error:
+        failures.append(repr(error))
+threads = [threading.Thread(target=load, args=(name,)) for name in names]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(failures)
+"""
+    assert run(code, installed, project) == "[]\n"
 
 
 def test_what_was_tested_lies_within_the_ranges() -> None:

@@ -31,7 +31,7 @@ log = logging.getLogger("benchmark")
 
 def main(arguments: Sequence[str] | None = None) -> list[ResultTable]:
     """Runs the tasks, and returns the tables that it prints and writes."""
-    parser = Parser(prog="python -m benchmarks.priors", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="a folder for tables.md and metrics.json")
     parser.add_argument("--checkpoints", nargs="*", default=[], metavar="CKPT", help="trained priors; without any, the baselines alone")
     parser.add_argument("--data", help="a folder with train, val and test files, or poses to split; without it, the built-in poses")

@@ -1,4 +1,4 @@
-"""Refined people for other tools: `python -m refinement.export results/my_video --format glb`."""
+"""Refined people for other tools: `pose-priors export results/my_video --format glb`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORMATS = ("amass", "glb", "bvh")
 
 def main(arguments: Sequence[str] | None = None) -> list[Path]:
     """Writes the files; returns their paths."""
-    parser = Parser(prog="python -m refinement.export", description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("results", nargs="+", type=Path, help="folders of stage 5, of sequences that have one, or of many of these")
     parser.add_argument("--format", required=True, choices=FORMATS, help="amass: SMPL-X npz of each person; glb: all people; bvh: of each")
     parser.add_argument("--output", type=Path, help="a folder for the files; `exports` in each folder of stage 5 if not given")

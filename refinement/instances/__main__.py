@@ -1,4 +1,4 @@
-"""Tracks each instance of an npz of masks on its own: `python -m refinement.instances --npz masks.npz --output-dir results/tracking`."""
+"""Tracks each instance of an npz of masks on its own: `pose-priors instances --npz masks.npz --output-dir results/tracking`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> Tracked:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m refinement.instances", description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--npz", type=Path, required=True, help="the scene with the masks of all instances")
     parser.add_argument("--mask-key", default=MASK_KEY, help="where in it the masks are (default: %(default)s)")
     parser.add_argument(

@@ -41,7 +41,9 @@ def require_rerun() -> None:
     try:
         import rerun  # noqa: F401
     except ImportError as error:
-        raise UserError(f"a recording needs rerun, which cannot be imported ({error}); pip install rerun-sdk, or leave it out") from error
+        raise UserError(
+            f"a recording needs rerun, which cannot be imported ({error}); pip install 'pose-priors[view]', or leave it out"
+        ) from error
 
 
 def write_recordings(

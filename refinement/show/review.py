@@ -1,4 +1,4 @@
-"""Looks through refined sequences in a browser and marks them good or bad: `python -m refinement.review results`."""
+"""Looks through refined sequences in a browser and marks them good or bad: `pose-priors review results`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _check_address(host: str, port: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serves until it is interrupted."""
-    parser = Parser(prog="python -m refinement.review", description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("results", type=Path, help="a folder of sequences with 5_refinement in them, or of results by output.path")
     parser.add_argument("--input", type=Path, help="the sequences that were refined, where the results lie elsewhere")
     parser.add_argument("--port", type=int, default=8080)

@@ -123,7 +123,7 @@ def test_files_that_are_no_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match=r"pointer\.yaml: a pointer of Git LFS.*git lfs pull"):
         read_yaml(tmp_path / "pointer.yaml")
     for name in ("fifo.yaml", "folder.yaml"):
-        with pytest.raises(UserError, match=r"no regular file and no configs/.*there are: .*joint_flow"):
+        with pytest.raises(UserError, match=r"no regular file, and pose-priors brings none of that name; it brings: .*joint_flow"):
             find_config(str(tmp_path / name))
     for name in ("x" * 5000, "a\0b", "", "/dev/zero", "..", "a\nb"):
         with pytest.raises(UserError, match="there are: ") as caught:

@@ -15,9 +15,8 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from pose_priors.configs.base import UserError
@@ -30,6 +29,9 @@ from pose_priors.refinement.formats.depth import thinned
 from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.formats.source import Fields, Source, rotvecs
 from pose_priors.refinement.formats.tracks import Tracks
+
+if TYPE_CHECKING:
+    import h5py
 
 NAME = "VideoMimic MegaHunter"
 FILES: tuple[str, ...] = ("megahunter_*.h5", "gravity_calibrated_megahunter.h5")
@@ -134,6 +136,8 @@ def _clip(path: Path, file: h5py.File, warnings: list[str]) -> UpstreamClip:
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     """The file; what HDF5 says of damage in it, now or later, becomes a `UserError`."""
+    import h5py  # which only readers of this tool need
+
     with open_regular(path) as stream:
         try:
             with h5py.File(stream, "r") as file:
@@ -144,6 +148,8 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 def _own(group: h5py.Group, name: str) -> Any:
     """What bears that name in a group, if it lies in this file. Raises `ValueError` for links, which may lead anywhere."""
+    import h5py  # which only readers of this tool need
+
     if not isinstance(group, h5py.Group) or not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"'{name}' is missing, or a link to elsewhere")
     return group[name]
@@ -151,6 +157,8 @@ def _own(group: h5py.Group, name: str) -> Any:
 
 def _values(dataset: Any) -> np.ndarray:
     """A dataset's numbers or text. Raises `ValueError` if they lie in another file, or are many more than the file has bytes for."""
+    import h5py  # which only readers of this tool need
+
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise ValueError("a dataset that is none, or lies in another file")
     if dataset.nbytes > max(_LEAST_ROOM, _MOST_RATIO * dataset.id.get_storage_size()):
@@ -159,6 +167,8 @@ def _values(dataset: Any) -> np.ndarray:
 
 
 def _group(path: Path, file: h5py.File, name: str) -> h5py.Group:
+    import h5py  # which only readers of this tool need
+
     if name not in file or not isinstance(group := _own(file, name), h5py.Group) or not len(group):
         raise UserError(f"{path}: no groups in '{name}'; it holds {listed(list(file))}")
     return group
@@ -166,6 +176,8 @@ def _group(path: Path, file: h5py.File, name: str) -> h5py.Group:
 
 def _datasets(group: object, names: tuple[str, ...]) -> Mapping[str, np.ndarray | str]:
     """The arrays of some names in a group, and the names of all others for errors."""
+    import h5py  # which only readers of this tool need
+
     if not isinstance(group, h5py.Group):
         return {}
     return {name: _values(_own(group, name)) for name in names if name in group} or dict.fromkeys(group, "")
@@ -207,6 +219,8 @@ def _body(path: Path, file: h5py.File, name: str, number: dict[str, int]) -> Bod
 
 def _frame_names(path: Path, file: h5py.File, person: str) -> list[str]:
     """The frames of a person's rows: a list that VideoMimic stores as an attribute of the group, of the file, or as a dataset."""
+    import h5py  # which only readers of this tool need
+
     places = [(file.attrs, f"/{_FRAMES}/{person}"), (file.attrs, f"{_FRAMES}/{person}")]
     group = _own(file, _FRAMES) if _FRAMES in file else None
     if group is not None:
