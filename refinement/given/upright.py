@@ -81,7 +81,7 @@ def find_up(
     planes: list[tuple[np.ndarray, float]],
     given: np.ndarray | None,
 ) -> Upright:
-    """Up, by the vote of planes, cameras and people; a direction that is given stands.
+    """Up, by the vote of planes, cameras and people; a direction that is given stands, but is in doubt where all of them contradict it.
 
     Args:
         joints: (P, T, J, 3) metres, in the world.
@@ -96,6 +96,10 @@ def find_up(
     if given is not None:
         floors = [floor for floor in floors if _degrees(floor.plane[:3] @ given) < _STANDING]
         best = max(floors, key=lambda floor: floor.support, default=None)
+        away = [float(_degrees(up @ given)) for up in (by_people, by_cameras)]
+        if best is None and min(away) > _CLASH:
+            doubt = f"the files' up is {away[0]:.0f} degrees from that of the people and {away[1]:.0f} from that of the cameras"
+            return Upright(given, seen, known=False, doubts=(doubt,))
         return Upright(given, seen if best is None else best.touched)
     directions = body_directions(joints)[seen]
 
