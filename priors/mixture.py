@@ -20,6 +20,7 @@ from pose_priors.priors.gaussians.observation import Observation
 from pose_priors.priors.gaussians.quadratic import Quadratic
 from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
 from pose_priors.priors.networks.eager_gradient import eagerly
+from pose_priors.priors.networks.precision import without_autocast
 from pose_priors.priors.posterior import LogLikelihood, draw_posterior
 
 # Poses that are scored at once; each keeps a megabyte for its gradient.
@@ -230,8 +231,9 @@ class Mixture(MaximumLikelihoodPrior):
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
         at_once = torch.is_grad_enabled() and len(rows) > _CHUNK and frozen
         score: Callable[[Tensor], Tensor] = (lambda chunk: eagerly(of_rows, chunk)) if at_once else of_rows
-        chunks = [score(chunk) for chunk in rows.split(_CHUNK)]
-        return self._defended(torch.cat(chunks).view(rotvec.shape[:-2]), rotvec)
+        with without_autocast(rotvec):
+            chunks = [score(chunk) for chunk in rows.split(_CHUNK)]
+            return self._defended(torch.cat(chunks).view(rotvec.shape[:-2]), rotvec)
 
     def _defended(self, kernels: Tensor, rotvec: Tensor, joints: Tensor | None = None) -> Tensor:
         """From log-densities over rotation vectors to those of the prior: (*batch,), (*batch, J, 3) -> (*batch,); of some of the J joints

@@ -15,7 +15,17 @@ from pose_priors.priors.joint_flow import JointFlowConfig
 from pose_priors.priors.mixture import MixtureConfig
 from pose_priors.priors.motion.cvae import MotionCVAEConfig
 
-_OfPoses = GaussianConfig | JointFlowConfig | GlobalFlowConfig | EnsembleConfig | FlowMatchingConfig | HandVAEConfig | MixtureConfig
+# fmt: off
+_OfPoses = (
+    GaussianConfig
+    | JointFlowConfig
+    | GlobalFlowConfig
+    | EnsembleConfig
+    | FlowMatchingConfig
+    | HandVAEConfig
+    | MixtureConfig
+)
+# fmt: on
 
 PriorConfig = Annotated[_OfPoses, Field(discriminator="kind")]
 """The configs of all pose priors, told apart by `kind`."""

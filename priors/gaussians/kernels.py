@@ -115,13 +115,15 @@ class KernelMixture(nn.Module):
         centred = x - observation.matrix @ self.shift
         # what is not observed at all is the same for all rows
         share = self.log_cells(x if x.shape[1] else x[:1], observation).softmax(-1).expand(len(x), -1)
-        chosen = torch.multinomial(share, 1, generator=generator).squeeze(-1)
+        # drawn before rows are grouped, so that a row that is not finite changes no other
+        of_cell, of_place = torch.rand((2, len(x), 1), generator=generator, dtype=x.dtype, device=x.device)
+        chosen = _picked(share, of_cell)
         noise = torch.randn(len(x), self.centres.shape[1], generator=generator, dtype=x.dtype, device=x.device)
         drawn = torch.empty_like(noise)
         for cell in chosen.unique().tolist():
             at = (chosen == cell).nonzero().squeeze(-1)
             share = torch.softmax(observation.logits(centred[at], cell), -1)
-            place = self._places(cell)[torch.multinomial(share, 1, generator=generator).squeeze(-1)]
+            place = self._places(cell)[_picked(share, of_place[at])]
             drawn[at] = self._updated(place, centred[at], observation, cell) + noise[at] @ observation.posterior_root(cell).T
         return drawn + self.shift
 
@@ -214,3 +216,10 @@ def _log_sum(logits: Tensor) -> Tensor:
         return logits.squeeze(-1)
     peak = logits.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
     return peak.squeeze(-1) + (logits - peak).exp().sum(-1).log()
+
+
+def _picked(share: Tensor, uniform: Tensor) -> Tensor:
+    """(B,) one of K with probabilities (B, K), by numbers in [0, 1), (B, 1); anything where these are not finite."""
+    cumulated = share.cumsum(-1)
+    found: Tensor = torch.searchsorted(cumulated, uniform * cumulated[:, -1:], right=True).squeeze(-1)
+    return found.clamp_max(share.shape[-1] - 1)
