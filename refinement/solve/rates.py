@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-USUAL_FPS = 30.0
+from pose_priors.body.motion_state import FPS
+
+USUAL_FPS = FPS
 """Up to which the sub-stages find their way from noise as it is."""
 
 

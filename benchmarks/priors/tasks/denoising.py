@@ -13,6 +13,7 @@ from pose_priors.benchmarks.priors.fitting import remaining_errors
 from pose_priors.benchmarks.priors.noise import noisy_joints, noisy_rotations
 from pose_priors.benchmarks.priors.skeleton import Skeleton, degrees
 from pose_priors.benchmarks.priors.tables import ResultTable
+from pose_priors.body.motion_state import FPS
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.motion_data import load_clips
 from pose_priors.datamodules.synthetic import synthetic_motions
@@ -25,7 +26,7 @@ _NUM_MOTIONS, _NUM_VALIDATION_MOTIONS, _NUM_FRAMES = 4, 2, 60
 # a prior of poses takes the frames of a motion for independent, which they are far from
 _MOTION_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
 _MAX_MOTION_STEPS = 40
-_FPS = 30.0
+
 _SEED = 19
 
 
@@ -82,7 +83,7 @@ def _motions(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Ske
         f"deviation of {1000 * expected:.1f} mm is that of {len(val)} validation motions, by which the weight is chosen too, of "
         f"{_MOTION_WEIGHTS}. Motions are {'those of ' + data.motions if data.motions else 'built-in'}."
     )
-    title = f"Denoising of motions: mm per joint, {len(test)} motions of {_NUM_FRAMES} frames at {_FPS:.0f} a second"
+    title = f"Denoising of motions: mm per joint, {len(test)} motions of {_NUM_FRAMES} frames at {FPS:.0f} a second"
     return _table("motions", title, rows, note, told)
 
 
@@ -93,12 +94,12 @@ def motions(data: BenchmarkData) -> Tensor:
     """
     num = _NUM_VALIDATION_MOTIONS + _NUM_MOTIONS
     if data.motions is None:
-        clips = [motion.pose for motion in synthetic_motions(num, _FPS, _SEED)]
+        clips = [motion.pose for motion in synthetic_motions(num, FPS, _SEED)]
     else:
         clips = [clip.pose for clip in load_clips(data.motions)]
     pieces = [piece for clip in clips for piece in clip.split(_NUM_FRAMES) if len(piece) == _NUM_FRAMES]
     if len(pieces) < num:
-        raise UserError(f"--motions: '{data.motions}' has {len(pieces)} pieces of {_NUM_FRAMES} frames at {_FPS:.0f} a second; give {num}")
+        raise UserError(f"--motions: '{data.motions}' has {len(pieces)} pieces of {_NUM_FRAMES} frames at {FPS:.0f} a second; give {num}")
     picked = spread(torch.stack(pieces).double(), num)
     filled = data.default_pose.expand(*picked.shape[:2], -1, -1).clone()
     filled[..., : picked.shape[-2], :] = picked
