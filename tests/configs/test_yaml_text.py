@@ -126,7 +126,7 @@ def test_files_that_are_no_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with pytest.raises(UserError, match=r"no regular file, and pose-priors brings none of that name; it brings: .*joint_flow"):
             find_config(str(tmp_path / name))
     for name in ("x" * 5000, "a\0b", "", "/dev/zero", "..", "a\nb"):
-        with pytest.raises(UserError, match="there are: ") as caught:
+        with pytest.raises(UserError, match="it brings: ") as caught:
             find_config(name)
         assert str(caught.value).isprintable()
     # a folder of that name beside the user does not hide the config
