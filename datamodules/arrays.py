@@ -17,7 +17,7 @@ import torch
 
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.containers.npy import array_of, checked_size, read_header, sound
-from pose_priors.datamodules.containers.regular import one_line, open_regular
+from pose_priors.datamodules.containers.regular import open_regular, reason_of
 from pose_priors.datamodules.containers.zips import Zip
 from pose_priors.datamodules.safe_pickle import load_pickle, load_torch, unpickle
 
@@ -63,7 +63,7 @@ def open_arrays(path: Path) -> dict[str, Entry]:
 
 def describe(entries: Mapping[str, Entry]) -> str:
     """Keys with shapes on one line, for errors."""
-    return ", ".join(f"{one_line(name)} {entry.shape if entry.shape else entry.kind}" for name, entry in entries.items()) or "nothing"
+    return ", ".join(f"{reason_of(name)} {entry.shape if entry.shape else entry.kind}" for name, entry in entries.items()) or "nothing"
 
 
 def _entries(content: Any) -> dict[str, Entry]:
@@ -105,7 +105,7 @@ def read_npy(path: Path) -> Any:
     except UserError:
         raise
     except Exception as error:  # numpy's own reader of headers
-        raise UserError(f"{path}: cannot be read as .npy ({one_line(error)})") from error
+        raise UserError(f"{path}: cannot be read as .npy ({reason_of(error)})") from error
     finally:
         stream.close()
 
@@ -127,7 +127,7 @@ def _open_npz(path: Path) -> dict[str, Entry]:
                 if not dtype.hasobject:
                     checked_size(dtype, shape, archive.size(member) - stream.tell())
             except ValueError as error:
-                raise UserError(f"{path}: '{name}' cannot be read ({one_line(error)}); is the file complete?") from error
+                raise UserError(f"{path}: '{name}' cannot be read ({reason_of(error)}); is the file complete?") from error
             entries[name] = Entry(shape, dtype.name, _loader(archive, member, stream.tell()), archive.is_packed(member))
     return entries
 
@@ -140,7 +140,7 @@ def _loader(archive: Zip, member: str, start: int) -> Callable[[], np.ndarray]:
             try:
                 return array_of(memoryview(data)[start:], dtype, shape, fortran)
             except ValueError as error:
-                raise UserError(f"{archive.origin}: '{member.removesuffix('.npy')}' cannot be read ({one_line(error)})") from error
+                raise UserError(f"{archive.origin}: '{member.removesuffix('.npy')}' cannot be read ({reason_of(error)})") from error
         content = unpickle(data[start:], f"{archive.origin}: {member}")
         if isinstance(content, np.ndarray):
             return content

@@ -12,7 +12,7 @@ from typing import IO, Any
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.containers.joblib import NAMES, decompressed
 from pose_priors.datamodules.containers.named import RefusedError
-from pose_priors.datamodules.containers.regular import one_line, read_regular
+from pose_priors.datamodules.containers.regular import read_regular, reason_of
 from pose_priors.datamodules.containers.tensors import MAGIC, load_legacy, load_zip
 from pose_priors.datamodules.containers.unpickling import Machine
 from pose_priors.datamodules.containers.zips import STARTS, Zip
@@ -46,7 +46,7 @@ def load_pickle(path: str | Path) -> Any:
     try:
         data = decompressed(data)
     except Exception as error:  # three libraries, each with errors of its own
-        raise UserError(f"{path}: not a readable compressed pickle ({one_line(error)})") from error
+        raise UserError(f"{path}: not a readable compressed pickle ({reason_of(error)})") from error
     if _is_legacy(data):
         return _guarded(lambda: load_legacy(io.BytesIO(data)), str(path), "torch file")
     return unpickle(data, str(path))
@@ -90,4 +90,4 @@ def _guarded(read: Any, origin: str, kind: str) -> Any:
             f"{origin}: refused to unpickle {error}; only numpy arrays, torch tensors and plain containers are allowed: save an .npz"
         ) from None
     except Exception as error:  # whatever bytes that are no pickle make of themselves
-        raise UserError(f"{origin}: not a readable {kind} ({type(error).__name__}: {one_line(error)})") from error
+        raise UserError(f"{origin}: not a readable {kind} ({type(error).__name__}: {reason_of(error)})") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import one_line, read_regular
+from pose_priors.datamodules.containers.regular import read_regular, reason_of
 
 _MOST_BYTES = 256 << 20
 _MOST_DEPTH = 64
@@ -28,7 +28,7 @@ def load_json(path: Path) -> Any:
     except RecursionError:
         raise UserError(f"{path}: not readable JSON (nested more than {_MOST_DEPTH} deep)") from None
     except ValueError as error:
-        raise UserError(f"{path}: not readable JSON ({one_line(error)})") from error
+        raise UserError(f"{path}: not readable JSON ({reason_of(error)})") from error
     return content
 
 

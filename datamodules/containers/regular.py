@@ -62,7 +62,7 @@ def size_of(stream: BinaryIO | io.BytesIO) -> int:
     return size
 
 
-def one_line(error: object) -> str:
+def reason_of(error: object) -> str:
     """What an error says, on one line of moderate length, without control characters."""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
     return text if len(text) <= 300 else f"{text[:297]}..."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import MOST_BYTES, one_line, open_regular, size_of
+from pose_priors.datamodules.containers.regular import MOST_BYTES, open_regular, reason_of, size_of
 
 STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 """A zip's first bytes. Whoever looks for the end alone takes a file of another kind with a zip behind it for a zip."""
@@ -39,7 +39,7 @@ class Zip:
             self._members = self._checked(size_of(self._stream))
         except Exception as error:  # zipfile raises what struct, codecs and seeking raise
             self._stream.close()
-            raise UserError(f"{self.origin}: not a readable zip file, or not a whole one ({one_line(error)})") from error
+            raise UserError(f"{self.origin}: not a readable zip file, or not a whole one ({reason_of(error)})") from error
 
     def __del__(self) -> None:
         if hasattr(self, "_stream"):
@@ -72,7 +72,7 @@ class Zip:
                     raise EOFError("its size is a lie")
         except Exception as error:
             raise UserError(
-                f"{self.origin}: '{name.removesuffix('.npy')}' cannot be read ({one_line(error)}); is the file complete?"
+                f"{self.origin}: '{name.removesuffix('.npy')}' cannot be read ({reason_of(error)}); is the file complete?"
             ) from error
         return data
 

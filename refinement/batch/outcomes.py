@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import alone
-from pose_priors.datamodules.containers.regular import one_line, read_regular
+from pose_priors.datamodules.containers.regular import read_regular, reason_of
 from pose_priors.refinement.result.tables import unquoted, write_table
 
 log = logging.getLogger("refine")
@@ -90,7 +90,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
             else:
                 rows.append({name: unquoted(row[name]) for name in _COLUMNS})
     except csv.Error as error:
-        fault = one_line(error)
+        fault = reason_of(error)
     if fault:
         aside = path.with_name(f"{path.name}.damaged")
         shutil.copyfile(path, aside)

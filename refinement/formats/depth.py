@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import one_line
+from pose_priors.datamodules.containers.regular import reason_of
 from pose_priors.refinement.formats.files import listed, numbered_files, read_array
 from pose_priors.refinement.formats.pictures import read_png
 
@@ -86,7 +86,7 @@ def depth_files(folder: Path) -> dict[int, Path]:
 
 def _passed_over(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return f" (.npy, or .png of 16 bits; it holds {one_line(listed(names, 2))})" if names else ""
+    return f" (.npy, or .png of 16 bits; it holds {reason_of(listed(names, 2))})" if names else ""
 
 
 def _depth(path: Path) -> np.ndarray:
@@ -106,7 +106,7 @@ def _picture(path: Path) -> np.ndarray:
     try:
         values = read_png(path)
     except Exception as error:  # whatever a damaged picture makes the decoder raise, it costs this map only
-        raise UserError(f"{path}: cannot be read as PNG ({one_line(error)})") from error
+        raise UserError(f"{path}: cannot be read as PNG ({reason_of(error)})") from error
     if values.dtype.itemsize < 2:
         raise UserError(f"{path}: a picture of 8 bits, which shows depth and does not hold it; 16 bits or .npy are expected")
     return values

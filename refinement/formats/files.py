@@ -12,7 +12,7 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import UNNAMED, Entry, describe, open_arrays
 from pose_priors.datamodules.containers.json_files import load_json
-from pose_priors.datamodules.containers.regular import one_line
+from pose_priors.datamodules.containers.regular import reason_of
 
 _MOST_DIGITS = 18
 _MOST_WHOLE = 2**53
@@ -68,7 +68,7 @@ def numbers(value: Any, source: str) -> np.ndarray:
         if array.dtype == object:
             array = array.astype(float)
     except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(f"{source} holds no numbers ({one_line(error)})") from error
+        raise UserError(f"{source} holds no numbers ({reason_of(error)})") from error
     if array.dtype.kind not in "biuf":
         raise UserError(f"{source} holds no numbers but {array.dtype}")
     return array.astype(float) if array.dtype.itemsize > 8 else array

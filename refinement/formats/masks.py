@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_priors.datamodules.containers.regular import one_line
+from pose_priors.datamodules.containers.regular import reason_of
 from pose_priors.refinement.formats.files import listed, read_array
 from pose_priors.refinement.formats.pictures import read_png
 
@@ -56,7 +56,7 @@ class Masks:
         try:
             mask = read_array(path).squeeze() if path.suffix == ".npy" else read_png(path)
         except Exception as error:  # whatever a damaged picture makes the decoder raise, it costs this mask only
-            self._unread[f"{path} ({one_line(error)})"] = None
+            self._unread[f"{path} ({reason_of(error)})"] = None
             return None
         if mask.ndim != 2 or not mask.size:
             self._unread[f"{path} (shape {mask.shape})"] = None

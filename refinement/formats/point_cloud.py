@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import one_line, open_regular
+from pose_priors.datamodules.containers.regular import open_regular, reason_of
 
 _TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),
@@ -50,7 +50,7 @@ def read_points(path: Path) -> np.ndarray:
                 columns = {name: values[name] for name in table.names or ()}
             points = np.stack([columns[axis].astype(float) for axis in "xyz"], 1)
         except Exception as error:  # what numpy's readers make of text that is no table
-            raise UserError(f"{path}: not a readable PLY point cloud ({one_line(error)})") from error
+            raise UserError(f"{path}: not a readable PLY point cloud ({reason_of(error)})") from error
     if len(points) != count:
         raise UserError(f"{path}: cut short, {len(points)} of {count} points")
     finite: np.ndarray = points[np.isfinite(points).all(1)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import one_line
+from pose_priors.datamodules.containers.regular import reason_of
 from pose_priors.datamodules.safe_pickle import load_pickle
 from pose_priors.refinement.formats.files import Arrays, existing_folder, listed, numbered_files
 from pose_priors.refinement.formats.keypoints import format_of
@@ -94,7 +94,7 @@ def _guarded(problems: list[str], source: Path, read: Callable[..., None], *args
     except UserError as error:
         problems.append(str(error))
     except (ValueError, TypeError, OverflowError, LookupError, AttributeError) as error:  # numbers that are none, rows of different lengths
-        problems.append(f"{source}: {one_line(error)}")
+        problems.append(f"{source}: {reason_of(error)}")
 
 
 def _read_boxes(path: Path, frame_ids: np.ndarray, tracks: Tracks, problems: list[str]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import written_aside
 from pose_priors.datamodules.arrays import Entry, describe, open_arrays
-from pose_priors.datamodules.containers.regular import one_line
+from pose_priors.datamodules.containers.regular import reason_of
 from pose_priors.refinement.formats.files import existing_file, listed
 
 _PICKLED = ("object", "void")
@@ -94,7 +94,7 @@ class InstanceArchive:
                 for name, load in arrays.items():
                     _write(made, name, load(), self._entries[name].is_packed)
         except (OSError, ValueError) as error:
-            raise UserError(f"{target}: cannot be made from {self.path} ({one_line(error)})") from error
+            raise UserError(f"{target}: cannot be made from {self.path} ({reason_of(error)})") from error
 
 
 def _write(archive: zipfile.ZipFile, name: str, array: np.ndarray, packed: bool) -> None:

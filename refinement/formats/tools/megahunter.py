@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import one_line, open_regular
+from pose_priors.datamodules.containers.regular import open_regular, reason_of
 from pose_priors.refinement.formats.assembly import camera_track, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS
@@ -143,7 +143,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             with h5py.File(stream, "r") as file:
                 yield file
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
-            raise UserError(f"{path}: not a readable HDF5 file of MegaHunter's ({one_line(error)}); is the file complete?") from error
+            raise UserError(f"{path}: not a readable HDF5 file of MegaHunter's ({reason_of(error)}); is the file complete?") from error
 
 
 def _own(group: h5py.Group, name: str) -> Any:
