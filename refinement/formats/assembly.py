@@ -72,12 +72,18 @@ def usual_betas(betas: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def left_out(person: object, warnings: list[str]) -> Iterator[None]:
-    """What cannot be read within costs this person alone; a line in `warnings` says why."""
+def left_out(person: object, warnings: list[str], part: str = "") -> Iterator[None]:
+    """What cannot be read within costs this person alone, or a part of what is known of them; a line in `warnings` says why."""
     try:
         yield
     except UserError as error:
-        warnings.append(f"person {person} is left out: {error}")
+        warnings.append(f"{f'{part} of person' if part else 'person'} {person} is left out: {error}")
+
+
+def nobody(source: object, warnings: list[str]) -> UserError:
+    """What to say of a clip of which nobody is left, with the first of those who were left out."""
+    lost = next((line for line in warnings if " is left out: " in line), None)
+    return UserError(f"{source}: holds nobody who is seen on a frame{'' if lost is None else f'; {lost}'}")
 
 
 def people_of(bodies: Iterable[BodyTrack], frame_ids: np.ndarray, source: str, warnings: list[str]) -> dict[int, BodyTrack]:
@@ -90,13 +96,10 @@ def people_of(bodies: Iterable[BodyTrack], frame_ids: np.ndarray, source: str, w
     for body in bodies:
         if body.person in people:
             raise UserError(f"{source}: two people have the id {body.person}; ids must be different")
-        try:
+        with left_out(body.person, warnings):
             people[body.person] = mended(body, frame_ids, warnings)
-        except UserError as error:
-            warnings.append(f"person {body.person} is left out: {error}")
     if not people:
-        lost = next((line for line in warnings if " is left out: " in line), None)
-        raise UserError(f"{source}: holds nobody who is seen on a frame{'' if lost is None else f'; {lost}'}")
+        raise nobody(source, warnings)
     return dict(sorted(people.items()))
 
 

@@ -152,6 +152,13 @@ class Fields:
             )
         return value
 
+    def frames(self, name: str, *shape: int | str | None) -> np.ndarray:
+        """Numbers of frames, int64. Raises `UserError` as `array` does, or if one is no whole number from 0 to 2^31."""
+        value = self.array(name, *shape)
+        if not ((value >= 0) & (value < 2**31) & (value == np.rint(value))).all():
+            raise UserError(f"{self.source}: '{name}' holds what is no number of a frame; whole numbers from 0 on are expected")
+        return value.astype(np.int64)
+
     def _fits(self, found: tuple[int, ...], shape: tuple[int | str | None, ...]) -> bool:
         if len(found) != len(shape):
             return False

@@ -105,7 +105,7 @@ def _id_of(rank: int, ids: list[int] | None) -> int:
 
 def _body(source: Source, path: Path, person: int) -> BodyTrack:
     fields = Fields(source.load(path), str(path))
-    frames = fields.array("frame", "n").astype(int)
+    frames = fields.frames("frame", "n")
     pose = rotvecs(fields.array("pred_rotmat", "n", 24, 3, 3), f"{path}: 'pred_rotmat'")
     transl = fields.array("pred_trans", "n", 1, 3)[:, 0] if fields.array("pred_trans").ndim == 3 else fields.array("pred_trans", "n", 3)
     return BodyTrack(person, str(path), frames, pose, usual_betas(fields.array("pred_shape", "n", None)), transl, None)
