@@ -37,7 +37,8 @@ from pose_priors.priors.motion.density import NUM_PARTS, ChangeDensity, Critic, 
 from pose_priors.priors.motion.initial_state import InitialStatePrior
 from pose_priors.priors.motion.negatives import central, negative_motions
 from pose_priors.priors.motion.networks import MLP
-from pose_priors.priors.motion.transition import Transition, constant_velocity
+from pose_priors.priors.motion.transition import Transition, constant_velocity, in_precision
+from pose_priors.priors.networks.precision import without_autocast
 
 _NUM_CONTACTS = len(CONTACT_JOINTS)
 _LOG_VARIANCE = (-10.0, 6.0)
@@ -124,7 +125,7 @@ class MotionCVAE(MotionPrior):
         """Sets the scales of the networks' inputs and outputs from training motions, and how many of the residuals are independent."""
         states = windows.states()
         before, after = states[:, :-1].flatten(0, 1), states[:, 1:].flatten(0, 1)
-        own, residual = self._observed(before, after)
+        own, _, residual = self._observed(before, after)
         if not self.is_humor:
             self.leg.copy_(leg_length(windows.rest).mean())
             self.state_mean.copy_(own.mean(0))
@@ -138,11 +139,11 @@ class MotionCVAE(MotionPrior):
 
     def transition(self, before: Tensor, after: Tensor) -> Transition:
         """Runs prior and encoder on transitions between states (N, 339) of one world."""
-        own, residual = self._observed(before, after)
+        own, local, residual = self._observed(before, after)
         inputs = self._normalized(own)
         if self.training and self.config.input_noise:
             inputs = inputs + self.config.input_noise * torch.randn_like(inputs)
-        posterior = self.encoder(torch.cat([inputs, self._normalized(to_local(after, before))], 1))
+        posterior = self.encoder(torch.cat([inputs, self._normalized(local)], 1))
         return Transition(own, residual, inputs, self._moments(posterior), self._moments(self.prior_net(inputs)))
 
     def decode(self, inputs: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,7 +169,7 @@ class MotionCVAE(MotionPrior):
         loss = values["loss"]
         if self.config.rollout_weight:
             some = slice(0, max(1, len(states) // 2))  # half of the windows: it costs as much as the step itself
-            with torch.no_grad():
+            with torch.no_grad(), without_autocast(states):
                 own = self._on_bones(to_world(self._changed(found.before, predicted), before), bones_of(before))
                 own = own.unflatten(0, states[:, 1:].shape[:2])
             again = self.transition(own[some, :-1].flatten(0, 1), states[some, 2:].flatten(0, 1))
@@ -216,9 +217,8 @@ class MotionCVAE(MotionPrior):
         return cast(Tensor, self.critic(found.inputs, residual, weighted))
 
     def pair_log_prob(self, before: Tensor, after: Tensor, by: Likelihood = "contrast") -> Tensor:
-        """See the base class: the critic's log-likelihood ratio; the bound through the encoder's mean, counted as often as residuals are
-        independent; or that part of the bound which touching joints have. Of `variant: humor`, log p(z | before) at the encoder's mean.
-        """
+        """See the base class: the critic's ratio; the bound through the encoder's mean, counted as often as residuals are independent; or
+        that part of it which touching joints have. Of `variant: humor`, log p(z | before) at the encoder's mean."""
         found = self.transition(before, after)
         if self.is_humor:
             return log_normal(found.posterior[0], found.prior)
@@ -268,20 +268,21 @@ class MotionCVAE(MotionPrior):
         return self.rollout(self.seeds[rows], num_frames - 1, generator)[0]
 
     def energy(self, windows: MotionWindows) -> Tensor:
-        """Minus the mean log-likelihood of the transitions in each window: (B,)."""
-        return -self.transition_log_prob(central(windows, self.config.window + 2).states()).mean(-1)
+        """Minus the mean log-likelihood of the transitions in each window: (B,). Finite, with finite gradient, for any rotations."""
+        windows = in_precision(central(windows, self.config.window + 2), self.state_mean.dtype)
+        return -self.transition_log_prob(windows.states()).mean(-1)
 
     def _expected(self, own: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the decoder says of states in their own frames, by the prior's mean or with noise."""
-        inputs = self._normalized(own)
-        mean, log_variance = self._moments(self.prior_net(inputs))
+        mean, log_variance = self._moments(self.prior_net(inputs := self._normalized(own)))
         return self.decode(inputs, mean if noise is None else mean + noise * (log_variance / 2).exp())
 
-    def _observed(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-        """`before` in its own frame, and the change to `after` less what goes on at the same velocity."""
-        own = to_local(before, before)
-        change = change_between(own, to_local(after, before))
-        return own, change if self.is_humor else change - constant_velocity(own)
+    def _observed(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both in the frame of `before`, and the change less what goes on at the same velocity."""
+        with without_autocast(before):
+            own, local = to_local(before, before), to_local(after, before)
+            change = change_between(own, local)
+            return own, local, change if self.is_humor else change - constant_velocity(own)
 
     def _on_bones(self, states: Tensor, bones: Tensor) -> Tensor:
         """Predicted states with bones (N, 21, 3) of their true lengths. HuMoR feeds its velocities back as they are."""

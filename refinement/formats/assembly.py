@@ -66,6 +66,7 @@ def still_cameras(num_frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 def usual_betas(betas: np.ndarray) -> np.ndarray:
     """(B,) the median over the rows of betas (n, B), or of (B,), that are finite; nan where none is."""
+    betas = np.atleast_1d(betas)
     rows = betas.reshape(-1, betas.shape[-1])
     finite = np.isfinite(rows).all(1)
     return np.median(rows[finite], 0) if finite.any() else np.full(betas.shape[-1], np.nan)

@@ -45,7 +45,7 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     for key in people.content:
         with left_out(key, warnings):
             person, about = person_id(key, people.source), people.within(key)
-            frames = about.frames("frames", "n")
+            frames = about.whole("frames", "n")
             smplx = about.within("smplx_world" if in_world else "smplx_cam")
             smplx.sizes["n"] = len(frames)
             transl = smplx.array("trans", "n", 3)
@@ -74,7 +74,7 @@ def _cameras(fields: Fields, in_world: bool) -> CameraTrack:
     camera = fields.within("camera_world" if in_world else "camera")
     names = ("Rcw", "Tcw") if in_world else ("pred_cam_R", "pred_cam_T")
     rotation, translation = camera.array(names[0], "T", 3, 3), camera.array(names[1], "T", 3)
-    intrinsics = intrinsics_of(float(camera.array("img_focal").ravel()[0]), camera.array("img_center", 2))
+    intrinsics = intrinsics_of(camera.number("img_focal"), camera.array("img_center", 2))
     return camera_track(f"{camera.source}: {', '.join(names)}", rotation, translation, intrinsics, inverted=not in_world)
 
 

@@ -54,7 +54,7 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     for key, value in source.load(file).items():
         with left_out(key, warnings):
             person, fields = person_id(key, str(file)), Fields(value, f"{file}: person {key}")
-            frames = fields.frames("frame_ids", "n")
+            frames = fields.whole("frame_ids", "n")
             pose, world = fields.array("pose", "n", 72).reshape(-1, 24, 3), fields.array("pose_world", "n", 72)
             transl, world_transl = fields.array("trans", "n", 3), fields.array("trans_world", "n", 3)
             bodies.append(BodyTrack(person, fields.source, frames, pose, usual_betas(fields.array("betas", "n", None)), transl, None))
@@ -114,7 +114,7 @@ def _observed(source: Source, readings: dict[int, Reading], warnings: list[str])
     for key, value in Fields(source.load(file), str(file)).content.items():
         with left_out(key, warnings, "what was seen"):
             person, fields = person_id(key, str(file)), Fields(value, f"{file}: person {key}")
-            frames, points = fields.frames("frame_id", "n"), fields.array("keypoints", "n", 17, 3)
+            frames, points = fields.whole("frame_id", "n"), fields.array("keypoints", "n", 17, 3)
             detected[person] = frames, points
     for person, (frames, points) in detected.items():
         for frame, row in zip(frames.tolist(), points, strict=True):
@@ -124,9 +124,10 @@ def _observed(source: Source, readings: dict[int, Reading], warnings: list[str])
             middle = reading.camera_pelvis[of] + Rotation.from_rotvec(reading.camera_orient[of]).apply(
                 rest_joints()[[1, 2]].mean(0).numpy()
             )
-            sure = (points[at][:, _HIPS, 2] >= _SURE).all(1) & (middle[:, 2] > 0)
+            hips = points[at][:, _HIPS]
+            sure = (hips[..., 2] >= _SURE).all(1) & np.isfinite(hips).all((1, 2)) & (middle[:, 2] > 0)
             rays.append(middle[sure, :2] / middle[sure, 2:])
-            pixels.append(points[at[sure]][:, _HIPS, :2].mean(1))
+            pixels.append(hips[sure, :, :2].mean(1))
     if not rays or not len(seen := np.concatenate(rays)):
         warnings.append(f"{file}: nobody's hips are seen, so an image of {_USUAL_SIZE[0]} x {_USUAL_SIZE[1]} is assumed")
         return tracks, _USUAL_SIZE
