@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import pose_priors  # noqa: F401  (whoever imports this room without its prefix, in a checkout, gets the same modules)
 
 if TYPE_CHECKING:
-    from pose_priors.priors.base import DensityPrior, Likelihood, MotionPrior, Prior, TrainablePrior
+    from pose_priors.priors.base import DensityPrior, Prior, TrainablePrior
     from pose_priors.priors.checkpoint import load_prior
+    from pose_priors.priors.motion.base import Criterion, MotionPrior
     from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
     from pose_priors.priors.registry import KINDS, AnyPriorConfig, PriorConfig
 
 __all__ = [
     "KINDS",
     "AnyPriorConfig",
+    "Criterion",
     "DensityPrior",
-    "Likelihood",
     "MotionCVAE",
     "MotionCVAEConfig",
     "MotionPrior",
@@ -31,8 +32,9 @@ __all__ = [
     "load_prior",
 ]
 _DOORS = {
-    "base": ("DensityPrior", "Likelihood", "MotionPrior", "Prior", "TrainablePrior"),
+    "base": ("DensityPrior", "Prior", "TrainablePrior"),
     "checkpoint": ("load_prior",),
+    "motion.base": ("Criterion", "MotionPrior"),
     "motion.cvae": ("MotionCVAE", "MotionCVAEConfig"),
     "registry": ("KINDS", "AnyPriorConfig", "PriorConfig"),
 }

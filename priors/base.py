@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -135,7 +135,10 @@ class Prior(TrainablePrior):
 
     @abstractmethod
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draws poses, (num_samples, 55, 3), canonical. The same generator state gives the same poses."""
+        """Draws poses, (num_samples, 55, 3), canonical. The same generator state gives the same poses.
+
+        Densities that a broad component defends take `defensive=True`, and give it its share of the draws; otherwise it gets none, and
+        draws are those of what was learnt."""
 
     @abstractmethod
     def reconstruct(self, pose: Tensor) -> Tensor:
@@ -153,12 +156,13 @@ class Prior(TrainablePrior):
         return False
 
     @torch.no_grad()
-    def complete(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def complete(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:
         """Draws the joints that are not visible given those that are.
 
         Args:
             pose: (*batch, 55, 3); what it holds at hidden joints that the prior knows does not matter, NaN neither.
             visible: (*batch, 55) bool; batches broadcast.
+            defensive: whether the broad component that defends the density gets its share of the draws.
         Returns:
             (*batch, 55, 3), equal to `pose` where visible and at the joints that the prior does not know; but `default_pose` where such a
             joint is hidden and NaN or inf.
@@ -175,12 +179,12 @@ class Prior(TrainablePrior):
         rows, seen = pose.reshape(-1, *pose.shape[-2:]), visible.reshape(-1, visible.shape[-1])
         rows = torch.where(seen.unsqueeze(-1) | rows.isfinite().all(-1, keepdim=True), rows, self.default_pose.to(rows))
         given = torch.where(seen.unsqueeze(-1), rows, self.default_pose.to(rows))
-        drawn = self._drawn_given(given, seen[:, self.joint_index], generator)
+        drawn = self._drawn_given(given, seen[:, self.joint_index], generator, defensive)
         kept = seen.clone()
         kept[:, [i for i in range(NUM_JOINTS) if i not in self.joint_indices]] = True
         return torch.where(kept.unsqueeze(-1), rows, drawn).view(pose.shape)
 
-    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None, defensive: bool) -> Tensor:
         """(B, 55, 3), and which of the J joints are visible, (B, J) -> (B, 55, 3)."""
         raise NotImplementedError
 
@@ -194,7 +198,7 @@ class DensityPrior(Prior):
 
     @property
     def energy_is_nll(self) -> bool:
-        """Whether `energy` is exactly `-log_prob`, and not just a bound on it."""
+        """Whether `energy` is exactly `-log_prob`, and not something cheaper beside it."""
         return False
 
     @abstractmethod
@@ -241,45 +245,3 @@ class MaximumLikelihoodPrior(DensityPrior):
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         nll = -self.log_prob(pose).mean()
         return {"loss": nll, "nll": nll}
-
-
-Likelihood = Literal["contrast", "evidence", "stance"]
-"""What of a transition is judged: all of it, against motions that are nearly right, where the prior has learnt these; the evidence alone,
-which is fit to lead an optimiser; or only how joints move that may touch the floor, which tells how long a path is. The same for a prior
-that makes no difference."""
-
-
-class MotionPrior(TrainablePrior):
-    """How bodies go on from one frame to the next. States are those of `body.motion_state`: (339,), z up, 30 frames a second.
-
-    Attributes:
-        leg: () metres from hip to ankle of the bodies that it knows; 0 if it knows bodies of all sizes.
-    """
-
-    leg: Tensor
-
-    @abstractmethod
-    def pair_log_prob(self, before: Tensor, after: Tensor, by: Likelihood = "contrast") -> Tensor:
-        """Log-likelihoods (N,) in nats, up to a constant, of transitions between states (N, 339) of one world, by one `Likelihood`."""
-
-    def transition_log_prob(self, states: Tensor, by: Likelihood = "contrast") -> Tensor:
-        """The same of each transition of motions, in one call: states (..., T, 339) -> (..., T - 1)."""
-        before, after = states[..., :-1, :], states[..., 1:, :]
-        log_prob: Tensor = self.pair_log_prob(before.flatten(0, -2), after.flatten(0, -2), by).unflatten(0, before.shape[:-1])
-        return log_prob
-
-    @abstractmethod
-    def contact_probabilities(self, states: Tensor) -> Tensor:
-        """(..., T - 1, 9) that `CONTACT_JOINTS` touch after each transition of states (..., T, 339)."""
-
-    @abstractmethod
-    def rollout(self, state: Tensor, num_steps: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """How motions go on.
-
-        Args:
-            state: (N, 339) first states.
-            num_steps: of 1/30 second.
-            generator: draws each step; None follows the prior's mean.
-        Returns:
-            states (N, num_steps + 1, 339) and probabilities of contact (N, num_steps, 9).
-        """

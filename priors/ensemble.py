@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
-from pose_priors.priors.global_flow import GlobalFlowConfig
-from pose_priors.priors.joint_flow import JointFlowConfig
+from pose_priors.priors.global_flow import GlobalFlow, GlobalFlowConfig
+from pose_priors.priors.joint_flow import JointFlow, JointFlowConfig
 
 
 class EnsembleConfig(PriorConfigBase):
@@ -47,8 +47,8 @@ class Ensemble(MaximumLikelihoodPrior):
         self.members = nn.ModuleList(config.member.build(joint_indices) for _ in range(config.num_members))
 
     @property
-    def _members(self) -> list[MaximumLikelihoodPrior]:
-        return [cast(MaximumLikelihoodPrior, member) for member in self.members]
+    def _members(self) -> list[JointFlow | GlobalFlow]:
+        return [cast(JointFlow | GlobalFlow, member) for member in self.members]
 
     @torch.no_grad()
     def fit_statistics(self, poses: Tensor) -> None:
@@ -66,13 +66,14 @@ class Ensemble(MaximumLikelihoodPrior):
         return values if self.training else values | super().loss(pose)
 
     @torch.no_grad()
-    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:
+        """Draws poses, (num_samples, 55, 3), canonical; some from the members' defensive components only if `defensive`."""
         poses = self.default_pose.expand(num_samples, -1, 3).clone()
         drawn_by = torch.randint(len(self.members), (num_samples,), generator=generator, device=poses.device)
         for number, member in enumerate(self._members):
             rows = (drawn_by == number).nonzero().squeeze(-1)
             if len(rows):
-                poses[rows] = member.sample(len(rows), generator)
+                poses[rows] = member.sample(len(rows), generator, defensive)
         return poses
 
     def reconstruct(self, pose: Tensor) -> Tensor:

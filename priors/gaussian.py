@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pose_priors.body.rotations import haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
+from pose_priors.priors.conditioning.drawing import drawn_within_pi
 from pose_priors.priors.networks.flows import standard_normal_log_prob
 from pose_priors.priors.networks.precision import without_autocast
 from pose_priors.priors.standardize import MIN_STD
@@ -36,8 +37,8 @@ class Gaussian(MaximumLikelihoodPrior):
     """A Gaussian over rotation vectors, with a diagonal, per-joint or full covariance.
 
     It starts at the moments of the training data and is trained by maximum likelihood from there. As a density over rotations it is the
-    Gaussian restricted to angles <= pi; what little mass lies beyond is not folded back, so the density integrates to just under one. A
-    defensive component bounds its energy.
+    Gaussian restricted to angles <= pi; what little mass lies beyond is not folded back, so the density integrates to just under one, and
+    draws from there are drawn again. A defensive component bounds its energy.
     """
 
     scale: Tensor
@@ -99,14 +100,20 @@ class Gaussian(MaximumLikelihoodPrior):
         return of_joints + by_joint
 
     @torch.no_grad()
-    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        drawn = self._colour(
-            torch.randn(num_samples, *self.shift.shape, generator=generator, dtype=self.shift.dtype, device=self.shift.device)
-        )
-        defensive = self.defensive.sample(num_samples, generator)
-        draws = 1 if self.config.covariance == "full" else self.num_joints
-        coin = torch.rand(num_samples, draws, 1, generator=generator, device=drawn.device)
-        return self.expand(torch.where(coin < self.config.defensive_weight, defensive, drawn))
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:
+        """Draws poses, (num_samples, 55, 3), canonical; some from the defensive component only if `defensive`."""
+        of, num_coins = self.shift, 1 if self.config.covariance == "full" else self.num_joints
+        share = self.config.defensive_weight if defensive else 0.0
+
+        def noise() -> tuple[Tensor, Tensor, Tensor]:
+            normal = torch.randn(num_samples, *of.shape, generator=generator, dtype=of.dtype, device=of.device)
+            broad = self.defensive.sample(num_samples, generator)
+            return normal, broad, torch.rand(num_samples, num_coins, 1, generator=generator, device=of.device)
+
+        def pose_of(_: Tensor, normal: Tensor, broad: Tensor, coin: Tensor) -> Tensor:
+            return torch.where(coin < share, broad, self._colour(normal))
+
+        return self.expand(drawn_within_pi(noise, pose_of))
 
     def reconstruct(self, pose: Tensor) -> Tensor:
         return self.expand(self._colour(self._whiten(self.select(pose))))

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from pose_priors.body.rotations import NUM_MATRIX_FEATURES, haar_correction, matrix_features
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
-from pose_priors.priors.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
+from pose_priors.priors.conditioning.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
+from pose_priors.priors.conditioning.drawing import drawn_within_pi
 from pose_priors.priors.networks.flows import CouplingKind, TailCompression, compose, coupling, standard_normal_log_prob
 from pose_priors.priors.networks.grouped import GroupContext, GroupedConditioner
 from pose_priors.priors.standardize import Whitening
@@ -113,12 +114,16 @@ class JointFlow(MaximumLikelihoodPrior):
         return flow.view(*batch, self.num_joints), self.defensive.log_prob(rotvec).view(*batch, self.num_joints)
 
     @torch.no_grad()
-    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        device = self.default_pose.device
-        noise = torch.randn(num_samples, self.num_joints, 3, generator=generator, dtype=self.default_pose.dtype, device=device)
-        defensive = self.defensive.sample(num_samples, generator)
-        coin = torch.rand(num_samples, self.num_joints, 1, generator=generator, device=device)
-        return self.expand(self._inverse(noise, defensive, coin < self.config.defensive_weight))
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:
+        """Draws poses, (num_samples, 55, 3), canonical; some joints from their defensive components only if `defensive`."""
+        of, share = self.default_pose, self.config.defensive_weight if defensive else 0.0
+
+        def noise() -> tuple[Tensor, Tensor, Tensor]:
+            normal = torch.randn(num_samples, self.num_joints, 3, generator=generator, dtype=of.dtype, device=of.device)
+            broad = self.defensive.sample(num_samples, generator)
+            return normal, broad, torch.rand(num_samples, self.num_joints, 1, generator=generator, device=of.device)
+
+        return self.expand(drawn_within_pi(noise, lambda _, normal, broad, coin: self._inverse(normal, broad, coin < share)))
 
     def reconstruct(self, pose: Tensor) -> Tensor:
         noise, _ = self._forward(self.select(pose))

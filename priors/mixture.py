@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from pose_priors.body.rotations import canonicalize, haar_correction
-from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
+from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.gaussians.kernels import KernelMixture
 from pose_priors.priors.gaussians.observation import Observation
@@ -129,14 +129,23 @@ class Mixture(MaximumLikelihoodPrior):
     def completes(self) -> bool:
         return True
 
-    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Exact draws from the conditional density of the hidden joints, without the defensive component."""
-        flat = self.select(pose).flatten(1)
-        drawn = torch.empty_like(flat)
+    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None, defensive: bool) -> Tensor:
+        """Exact draws from the conditional density of the hidden joints, by what is seen also of the defensive component's share of it."""
+        rotvec = self.select(pose)
+        flat = rotvec.flatten(1)
+        drawn, share = torch.empty_like(flat), torch.zeros_like(flat[:, 0])
         for pattern, at in _by_pattern(visible):
             columns = _columns(pattern)
-            drawn[at] = self._draw(flat[at][:, columns], self.kernels.observation(columns), generator).flatten(1)
-        return self.expand(drawn.unflatten(-1, (-1, 3)))
+            observation = self.kernels.observation(columns)
+            drawn[at] = self._draw(flat[at][:, columns], observation, generator).flatten(1)
+            if defensive:
+                haar, broad = self._densities(self.kernels.log_prob(flat[at][:, columns], observation), rotvec[at], pattern)
+                share[at] = defensive_share(haar, broad, self.config.defensive_weight)
+        result = drawn.unflatten(-1, (-1, 3))
+        if defensive:
+            coin = torch.rand(len(flat), 1, 1, generator=generator, device=flat.device)
+            result = torch.where(coin < share[:, None, None], self.defensive.sample(len(flat), generator), result)
+        return self.expand(result)
 
     @property
     def has_conditional_density(self) -> bool:
@@ -238,9 +247,12 @@ class Mixture(MaximumLikelihoodPrior):
     def _defended(self, kernels: Tensor, rotvec: Tensor, joints: Tensor | None = None) -> Tensor:
         """From log-densities over rotation vectors to those of the prior: (*batch,), (*batch, J, 3) -> (*batch,); of some of the J joints
         alone where they are given, (J,) bool."""
+        return defend(*self._densities(kernels, rotvec, joints), self.config.defensive_weight)
+
+    def _densities(self, kernels: Tensor, rotvec: Tensor, joints: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Log-densities of the kernels and of the defensive component against Haar measure; arguments and shapes as `_defended`."""
         counts = torch.ones_like(self.joint_index, dtype=torch.bool) if joints is None else joints
-        haar = kernels + (haar_correction(rotvec) * counts).sum(-1)
-        return defend(haar, (self.defensive.log_prob(rotvec) * counts).sum(-1), self.config.defensive_weight)
+        return kernels + (haar_correction(rotvec) * counts).sum(-1), (self.defensive.log_prob(rotvec) * counts).sum(-1)
 
     def _mean(self, seen: Tensor, observation: Observation) -> Tensor:
         """The chordal mean over cells of the rotations that each expects given what is observed of them: (B, V) -> (B, J, 3)."""
