@@ -13,7 +13,9 @@ from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARTS
 from pose_priors.configs.base import Config
 from pose_priors.priors.default_pose import default_pose
+from pose_priors.priors.denoising.contract import PoseDenoiser, checked_noise, told
 from pose_priors.priors.networks.precision import widened
+from pose_priors.priors.posterior import LogLikelihood, draw_posterior
 
 
 class PriorConfigBase(Config, ABC):
@@ -75,6 +77,7 @@ class Prior(TrainablePrior):
         self.joint_indices = tuple(int(i) for i in joint_indices)
         self.register_buffer("joint_index", torch.tensor(self.joint_indices, dtype=torch.long), persistent=False)
         self.register_buffer("default_pose", torch.zeros(NUM_JOINTS, 3))
+        self.denoiser: PoseDenoiser | None = None
 
     @property
     def joints(self) -> tuple[str, ...]:
@@ -124,10 +127,57 @@ class Prior(TrainablePrior):
             poses: (N, 55, 3) canonical training poses, a representative part if there are many.
         """
         self.default_pose.copy_(default_pose(poses, self.joint_indices))
+        if self.denoiser is not None:
+            self.denoiser.fit_statistics(poses)
 
     @abstractmethod
-    def energy(self, pose: Tensor) -> Tensor:
-        """Implausibility in nats: (*batch, 55, 3) -> (*batch,). Finite, with finite gradient, for any rotations."""
+    def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
+        """Implausibility in nats: (*batch, 55, 3) -> (*batch,). Finite, with finite gradient, for any rotations.
+
+        With `noise`, of the prior smoothed by normal noise of so many radians about each axis: an optimiser goes from coarse to fine.
+        Raises `ValueError` if the prior has not learnt it, see `smoothed_energy`."""
+
+    def smoothed_energy(self, pose: Tensor, noise: float) -> Tensor:
+        """What `energy` is for noise above 0: by the denoiser where a kind has no closed form, `ValueError` without one."""
+        return self._asked_denoiser().energy(pose, noise)
+
+    def denoise(self, pose: Tensor, std: float | Tensor) -> Tensor:
+        """The posterior mean of rotations that were seen with normal noise about each axis, in one pass; differentiable by the pose.
+
+        Args:
+            pose: (*batch, 55, 3) what was seen.
+            std: of the noise in radians: a number, (55,) by joint, (55, 3) by axis, or (*batch, 55, 3); 0 for what is certain, infinite for
+                what was not seen.
+        Returns:
+            (*batch, 55, 3), chordal means; joints that the prior does not know as they were seen.
+        Raises:
+            ValueError: if a `std` is negative or no number, or the prior was trained without a denoiser.
+        """
+        result = self._asked_denoiser().denoise(pose.reshape(-1, *pose.shape[-2:]), told(std, pose))
+        return result.view(pose.shape)
+
+    def posterior(
+        self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draws poses given what was seen: from exp(log_likelihood(pose) - energy(pose)), see `priors.posterior.draw_posterior`.
+
+        Where the denoiser has a mixture, its posterior draws lead to them."""
+        guide = None if self.denoiser is None else self.denoiser.guide
+        if guide is None:
+            return draw_posterior(self, log_likelihood, num_observations, num_samples, generator)
+        return guide(log_likelihood, num_observations, num_samples, generator, self.energy)
+
+    def _asked_denoiser(self) -> PoseDenoiser:
+        if self.denoiser is None:
+            raise ValueError(f"this {type(self).__name__} was trained without a denoiser; give model.denoiser={{}} and train it again")
+        return self.denoiser
+
+    def _with_denoising(self, values: dict[str, Tensor], pose: Tensor) -> dict[str, Tensor]:
+        """A loss beside that of the denoiser, where there is one: held-out poses choose by the first alone."""
+        if self.denoiser is None:
+            return values
+        denoising: Tensor = self.denoiser.loss(pose)
+        return values | {"loss": values["loss"] + denoising if self.training else values["loss"], "denoising": denoising.detach()}
 
     @abstractmethod
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
@@ -239,9 +289,9 @@ class MaximumLikelihoodPrior(DensityPrior):
     def energy_is_nll(self) -> bool:
         return True
 
-    def energy(self, pose: Tensor) -> Tensor:
-        return -self.log_prob(pose)
+    def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
+        return self.smoothed_energy(pose, noise) if checked_noise(noise) else -self.log_prob(pose)
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         nll = -self.log_prob(pose).mean()
-        return {"loss": nll, "nll": nll}
+        return self._with_denoising({"loss": nll, "nll": nll}, pose)

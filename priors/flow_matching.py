@@ -16,6 +16,8 @@ from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, 
 from pose_priors.priors.base import DensityPrior, PriorConfigBase
 from pose_priors.priors.conditioning.drawing import drawn_within_pi
 from pose_priors.priors.conditioning.visibility import draw_visible
+from pose_priors.priors.denoising.contract import checked_noise
+from pose_priors.priors.denoising.denoiser import DenoiserConfig
 from pose_priors.priors.networks.eager_gradient import eagerly
 from pose_priors.priors.networks.flows import TailCompression, standard_normal_log_prob
 from pose_priors.priors.networks.velocity import VelocityField, integrate, nodes_from_data, times_to_data
@@ -49,6 +51,8 @@ class FlowMatchingConfig(PriorConfigBase):
     """Passes of a network that the energy takes."""
     defensive_weight: float = Field(0.01, gt=0, lt=1)
     """Share of the defensive component in the density."""
+    denoiser: DenoiserConfig | None = None
+    """What `denoise` and energies under noise are learnt by, trained beside the density; null for none."""
 
     def build(self, joint_indices: Sequence[int]) -> FlowMatching:
         return FlowMatching(self, joint_indices)
@@ -75,6 +79,7 @@ class FlowMatching(DensityPrior):
     def __init__(self, config: FlowMatchingConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
+        self.denoiser = None if config.denoiser is None else config.denoiser.build(self.joint_indices)
         self.num_features = 3 * self.num_joints
         self.whitening = Whitening(self.num_joints)
         self.compression = TailCompression()
@@ -110,26 +115,28 @@ class FlowMatching(DensityPrior):
         given = None if visible is None else visible.to(x)
         return self._mean([network(x, time, given) for network in self._fields], visible)
 
-    def energy(self, pose: Tensor) -> Tensor:
+    def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
         """The denoising energy in nats, in `num_draws` passes of a network: (*batch, 55, 3) -> (*batch,). No bound on `-log_prob`.
 
         It is the integral over noise levels of how far the network misses the pose, with few draws of noise that are always the same. On
         average over poses it lies above `-log_prob`, of single poses also below. Each draw asks one of the networks, in turn. Their mean
-        would take as many times the passes; that they disagree raises the energy.
+        would take as many times the passes; that they disagree raises the energy. With `noise`, see the base class.
         """
+        if checked_noise(noise):
+            return self.smoothed_energy(pose, noise)
         rotvec = self.select(pose)
         x, log_det = self._features(rotvec)
-        # x_t = t (x + noise / sqrt(SNR)); over all noise, -log p(x) <= E[-log p(x | x_t at the last time) + 1/2 int |x - x_hat|^2 dSNR], where
-        # x - x_hat = (1 - t) (x - noise - v); over log SNR, half the integrand is t^2 |x - noise - v|^2 / 2.
+        # x_t = t (x + noise / sqrt(SNR)), and over all noise -log p(x) <= -E log p(x | x_t at the last time) + 1/2 int |x - x_hat|^2 dSNR;
+        # there x - x_hat = (1 - t) (x - noise - v); over log SNR, half the integrand is t^2 |x - noise - v|^2 / 2.
         first, last = (2 * math.log(t / (1 - t)) for t in (_FIRST_TIME, _LAST_TIME))
         width = (last - first) / self.config.num_draws
         energy = torch.full_like(x[..., 0], 0.5 * self.num_features * (1 + math.log(2 * math.pi) - last))
         # what the passes leave for the gradient is a megabyte a pose: of many poses the gradient is taken at once, pass by pass
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
         at_once = torch.is_grad_enabled() and x[..., 0].numel() > _MAX_KEPT and frozen
-        for number, noise in enumerate(self.noise):
+        for number, drawn in enumerate(self.noise):
             time = torch.sigmoid(0.5 * (first + (number + 0.5) * width * torch.ones_like(x[..., 0])))
-            of_draw = partial(_squared_residual, self.networks[number % len(self.networks)], noise=noise, time=time)
+            of_draw = partial(_squared_residual, self.networks[number % len(self.networks)], noise=drawn, time=time)
             residual = eagerly(of_draw, x) if at_once else of_draw(x)
             energy = energy + 0.5 * width * time.square() * residual
         return -defend(log_det.sum(-1) - energy, self.defensive.log_prob(rotvec).sum(-1), self.config.defensive_weight)
@@ -166,9 +173,11 @@ class FlowMatching(DensityPrior):
         x, _ = self._features(self.select(pose))
         if not self.training:
             # held-out poses meet the same noise each time, so that epochs can be compared
-            return {"loss": self._velocity_error(self.velocity, x, torch.Generator(x.device).manual_seed(0), None)}
+            held_out = self._velocity_error(self.velocity, x, torch.Generator(x.device).manual_seed(0), None)
+            return self._with_denoising({"loss": held_out}, pose)
         visible = draw_visible(len(x), self.joint_indices, x.device) if self.completes else None
-        return {"loss": torch.stack([self._velocity_error(network, x, None, visible) for network in self._fields]).mean()}
+        loss = torch.stack([self._velocity_error(network, x, None, visible) for network in self._fields]).mean()
+        return self._with_denoising({"loss": loss}, pose)
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:

@@ -15,6 +15,7 @@ from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, 
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.conditioning.drawing import drawn_within_pi
 from pose_priors.priors.conditioning.visibility import draw_visible
+from pose_priors.priors.denoising.denoiser import DenoiserConfig
 from pose_priors.priors.networks.flows import (
     ConditionerMLP,
     CouplingKind,
@@ -48,6 +49,8 @@ class GlobalFlowConfig(PriorConfigBase):
     dropout: float = Field(0.1, ge=0, lt=1)
     defensive_weight: float = Field(0.05, gt=0, lt=1)
     """Share of the defensive component in the density."""
+    denoiser: DenoiserConfig | None = None
+    """What `denoise` and energies under noise are learnt by, trained beside the density; null for none."""
 
     def build(self, joint_indices: Sequence[int]) -> GlobalFlow:
         return GlobalFlow(self, joint_indices)
@@ -64,6 +67,7 @@ class GlobalFlow(MaximumLikelihoodPrior):
     def __init__(self, config: GlobalFlowConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
+        self.denoiser = None if config.denoiser is None else config.denoiser.build(self.joint_indices)
         self._condition = config.condition if config.use_conditioning else None
         if self._condition == "global_orient" and 0 in self.joint_indices:
             raise UserError(
@@ -127,7 +131,7 @@ class GlobalFlow(MaximumLikelihoodPrior):
         unconditional = hidden.all(-1)
         if unconditional.any():
             values["nll"] = -log_prob[unconditional].mean().detach()
-        return values
+        return self._with_denoising(values, pose)
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:

@@ -14,6 +14,7 @@ from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, 
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.conditioning.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
 from pose_priors.priors.conditioning.drawing import drawn_within_pi
+from pose_priors.priors.denoising.denoiser import DenoiserConfig
 from pose_priors.priors.networks.flows import CouplingKind, TailCompression, compose, coupling, standard_normal_log_prob
 from pose_priors.priors.networks.grouped import GroupContext, GroupedConditioner
 from pose_priors.priors.standardize import Whitening
@@ -40,6 +41,8 @@ class JointFlowConfig(PriorConfigBase):
     dropout: float = Field(0.1, ge=0, lt=1)
     defensive_weight: float = Field(0.01, gt=0, lt=1)
     """Share of the defensive component in each joint's density."""
+    denoiser: DenoiserConfig | None = None
+    """What `denoise` and energies under noise are learnt by, trained beside the density; null for none."""
 
     def build(self, joint_indices: Sequence[int]) -> JointFlow:
         return JointFlow(self, joint_indices)
@@ -60,6 +63,7 @@ class JointFlow(MaximumLikelihoodPrior):
     def __init__(self, config: JointFlowConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
+        self.denoiser = None if config.denoiser is None else config.denoiser.build(self.joint_indices)
         width = max_context(config.context, self.joint_indices, config.num_context)
         self.register_buffer("context", torch.full((self.num_joints, width), NO_JOINT, dtype=torch.long))
         self.register_buffer("context_mean", torch.zeros(self.num_joints, NUM_MATRIX_FEATURES))
@@ -102,7 +106,8 @@ class JointFlow(MaximumLikelihoodPrior):
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         flow, defensive = self._log_densities(pose)
         nll = -defend(flow, defensive, self.config.defensive_weight).sum(-1).mean()
-        return {"loss": nll, "nll": nll, "broad_share": defensive_share(flow, defensive, self.config.defensive_weight).mean()}
+        share = defensive_share(flow, defensive, self.config.defensive_weight).mean()
+        return self._with_denoising({"loss": nll, "nll": nll, "broad_share": share}, pose)
 
     def _log_densities(self, pose: Tensor) -> tuple[Tensor, Tensor]:
         """Log-densities of the flow and of the defensive component, (*batch, J) each."""

@@ -15,13 +15,14 @@ from torch import Tensor
 from pose_priors.body.rotations import canonicalize, haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
+from pose_priors.priors.denoising.contract import told
 from pose_priors.priors.gaussians.kernels import KernelMixture
 from pose_priors.priors.gaussians.observation import Observation
 from pose_priors.priors.gaussians.quadratic import Quadratic
 from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
 from pose_priors.priors.networks.eager_gradient import eagerly
 from pose_priors.priors.networks.precision import without_autocast
-from pose_priors.priors.posterior import LogLikelihood, draw_posterior
+from pose_priors.priors.posterior import Energy, LogLikelihood, draw_posterior
 
 # Poses that are scored at once; each keeps a megabyte for its gradient.
 _CHUNK = 256
@@ -88,12 +89,10 @@ class Mixture(MaximumLikelihoodPrior):
     def log_prob(self, pose: Tensor) -> Tensor:
         return self._log_prob(pose, self._everything())
 
-    def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
-        """`-log_prob`, or that of poses to which noise of so many radians about each axis was added: (*batch, 55, 3) -> (*batch,)."""
-        if not 0 <= noise < math.inf:
-            raise ValueError(f"noise is a standard deviation in radians, at least 0; got {noise}")
+    def smoothed_energy(self, pose: Tensor, noise: float) -> Tensor:
+        """In closed form: `-log_prob` of poses to which noise was added, as rotation vectors."""
         variance = torch.full((3 * self.num_joints,), noise**2, dtype=torch.float64, device=self.joint_index.device)
-        return -self._log_prob(pose, self._everything(variance if noise else None))
+        return -self._log_prob(pose, self._everything(variance))
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         if not self.training:
@@ -182,22 +181,9 @@ class Mixture(MaximumLikelihoodPrior):
         return torch.where(hidden.unsqueeze(-1), self.expand(mean.unflatten(-1, (-1, 3))).to(pose), pose)
 
     def denoise(self, pose: Tensor, std: float | Tensor) -> Tensor:
-        """The posterior mean of rotations that were seen with normal noise about each axis, in one pass; differentiable by the pose.
-
-        Args:
-            pose: (*batch, 55, 3) what was seen.
-            std: of the noise in radians: a number, (55,) by joint, (55, 3) by axis, or (*batch, 55, 3); 0 for what is certain, infinite for
-                what was not seen.
-        Returns:
-            (*batch, 55, 3), the chordal mean of what each cell expects; joints that the prior does not know as they were seen.
-        Raises:
-            ValueError: if a `std` is negative or no number.
-        """
+        """See the base class; in closed form: the chordal mean of what each cell expects."""
         rows = pose.reshape(-1, *pose.shape[-2:])
-        std = torch.as_tensor(std, dtype=torch.float64, device=pose.device)
-        if not (std >= 0).all():
-            raise ValueError("std holds standard deviations in radians, at least 0")
-        of_joints = (std.unsqueeze(-1) if std.dim() == 1 else std).expand(pose.shape).reshape(rows.shape)
+        of_joints = told(std, pose).expand(rows.shape)
         flat = self.select(rows).flatten(1)
         result = rows.clone()
         for noise, at in _by_pattern(of_joints[:, self.joint_index].flatten(1)):
@@ -210,7 +196,19 @@ class Mixture(MaximumLikelihoodPrior):
         self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draws poses given what was seen: from p(pose) exp(log_likelihood(pose)), see `priors.posterior.draw_posterior`."""
-        return draw_posterior(self, log_likelihood, num_observations, num_samples, generator, self._precision, self._draw_under)
+        return self.posterior_of(log_likelihood, num_observations, num_samples, generator)
+
+    def posterior_of(
+        self,
+        log_likelihood: LogLikelihood,
+        num_observations: int,
+        num_samples: int,
+        generator: torch.Generator | None = None,
+        meant: Energy | None = None,
+    ) -> Tensor:
+        """The same of another prior, whose energy is `meant`: draws of the mixture given what was seen lead to them."""
+        guides = self._precision, self._draw_under
+        return draw_posterior(self, log_likelihood, num_observations, num_samples, generator, *guides, meant)
 
     def _draw_under(self, likelihood: Quadratic, num: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """(num, O, 3J) from the kernels times quadratic log-likelihoods, and the logarithms (O,) of their integrals."""

@@ -16,7 +16,11 @@ Criterion = Literal["contrast", "surrogate", "stance"]
 these; the *surrogate* of the evidence alone, which is fit to lead an optimiser; or only how joints move that may touch the floor,
 their *stance*, which tells how long a path is. The same for a prior that makes no difference. None of them is a log-density."""
 
-CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
+
+def check_criterion(by: str) -> None:
+    """Raises `ValueError` if there is no such `Criterion`."""
+    if by not in get_args(Criterion):
+        raise ValueError(f"no criterion {by!r} of transitions; there are {', '.join(get_args(Criterion))}")
 
 
 class MotionPrior(TrainablePrior):

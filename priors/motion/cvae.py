@@ -32,7 +32,7 @@ from pose_priors.body.motion_state import (
     with_bones,
 )
 from pose_priors.configs.base import Config
-from pose_priors.priors.motion.base import CRITERIA, Criterion, MotionPrior
+from pose_priors.priors.motion.base import Criterion, MotionPrior, check_criterion
 from pose_priors.priors.motion.density import NUM_PARTS, ChangeDensity, Critic, Moments, divergence, log_normal, participation_ratio
 from pose_priors.priors.motion.initial_state import InitialStatePrior
 from pose_priors.priors.motion.negatives import central, negative_motions
@@ -217,12 +217,9 @@ class MotionCVAE(MotionPrior):
         return cast(Tensor, self.critic(found.inputs, residual, weighted))
 
     def pair_plausibility(self, before: Tensor, after: Tensor, by: Criterion = "contrast") -> Tensor:
-        """See the base class: the logit of the critic, real against negative; a surrogate of the evidence, its bound with the encoder's
-        mean for a sample, counted as often as residuals are independent, which makes it no bound; or the part that touching joints have.
-        Of `variant: humor`, log p(z | before) at the encoder's mean.
-        """
-        if by not in CRITERIA:
-            raise ValueError(f"no criterion {by!r} of transitions; there are {', '.join(CRITERIA)}")
+        """See the base class: the critic's logit; the parts of `bound` at the encoder's mean, counted as often as residuals are independent;
+        or the part of touching joints. Of `variant: humor`, log p(z | before) at the encoder's mean."""
+        check_criterion(by)
         found = self.transition(before, after)
         if self.is_humor:
             return log_normal(found.posterior[0], found.prior)
