@@ -217,8 +217,8 @@ class MotionCVAE(MotionPrior):
         return cast(Tensor, self.critic(found.inputs, residual, weighted))
 
     def pair_plausibility(self, before: Tensor, after: Tensor, by: Criterion = "contrast") -> Tensor:
-        """See the base class: the critic's logit; the parts of `bound` at the encoder's mean, counted as often as residuals are independent;
-        or the part of touching joints. Of `variant: humor`, log p(z | before) at the encoder's mean."""
+        """See the base class: the critic's logit; the parts of `bound` at the encoder's mean, weighted by how many residuals are
+        independent; or the part of touching joints. Of `variant: humor`, log p(z | before) at the encoder's mean."""
         check_criterion(by)
         found = self.transition(before, after)
         if self.is_humor:
