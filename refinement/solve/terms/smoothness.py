@@ -68,7 +68,8 @@ def growth_of(scene: Scene, problem: Problem) -> Tensor:
     """(P, 1, 1, 1) how many times as large as at the start each person is: accelerations are measured in lengths that grow with people,
     else being smaller, and nearer, would seem more likely."""
     now, start = (torch.linalg.vector_norm(rest, dim=(1, 2)) for rest in (scene.rest_joints, problem.bodies.rest_joints))
-    return (now / start)[:, None, None, None]
+    growth: Tensor = now / start
+    return growth[:, None, None, None]
 
 
 def of_free_joints(values: Tensor, scene: Scene) -> Tensor:
