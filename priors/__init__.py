@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pose_priors.priors.checkpoint import load_prior
     from pose_priors.priors.motion.base import Criterion, MotionPrior
     from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
+    from pose_priors.priors.motion.flow.prior import MotionFlow, MotionFlowConfig
     from pose_priors.priors.registry import KINDS, AnyPriorConfig, PriorConfig
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "DensityPrior",
     "MotionCVAE",
     "MotionCVAEConfig",
+    "MotionFlow",
+    "MotionFlowConfig",
     "MotionPrior",
     "Prior",
     "PriorConfig",
@@ -36,6 +39,7 @@ _DOORS = {
     "checkpoint": ("load_prior",),
     "motion.base": ("Criterion", "MotionPrior"),
     "motion.cvae": ("MotionCVAE", "MotionCVAEConfig"),
+    "motion.flow.prior": ("MotionFlow", "MotionFlowConfig"),
     "registry": ("KINDS", "AnyPriorConfig", "PriorConfig"),
 }
 

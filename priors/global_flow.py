@@ -16,6 +16,7 @@ from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.conditioning.drawing import drawn_within_pi
 from pose_priors.priors.conditioning.visibility import draw_visible
 from pose_priors.priors.denoising.denoiser import DenoiserConfig
+from pose_priors.priors.networks.dropout import Dropout
 from pose_priors.priors.networks.flows import (
     ConditionerMLP,
     CouplingKind,
@@ -107,7 +108,7 @@ class GlobalFlow(MaximumLikelihoodPrior):
         was_training = self.training
         self.train()
         for module in self.modules():
-            if isinstance(module, nn.Dropout):
+            if isinstance(module, Dropout):
                 module.eval()
         first = poses[:: max(1, len(poses) // _NUM_START)]
         self._flow_log_prob(self.select(first), self._context(first, None))

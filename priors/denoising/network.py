@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pose_priors.body.rotations import NUM_MATRIX_FEATURES, canonicalize, matrix_features
 from pose_priors.priors.gaussians.normal import posterior_of_normal
+from pose_priors.priors.networks.dropout import Dropout
 from pose_priors.priors.networks.precision import without_autocast
 
 # Added to the data's variances in rad^2, so that joints that hardly move have a precision: about half a degree.
@@ -49,7 +50,7 @@ class NoiseToldNetwork(nn.Module):
             for _ in range(num_blocks)
         )
         self.last = nn.Linear(hidden, size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         with torch.no_grad():
             self.last.weight.mul_(0.01)
             self.last.bias.zero_()

@@ -64,6 +64,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
         },
         "per_person_likelihoods": likelihoods(scene, problem, module.body_prior, module.motion),
         "quality": quality(module, scene, contacts),
+        "told": list(problem.told),
         "warnings": warnings,
     }
     metrics = {
