@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pose_priors.priors.base import DensityPrior, Likelihood, MotionPrior, Prior, TrainablePrior
     from pose_priors.priors.checkpoint import load_prior
     from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
+    from pose_priors.priors.motion.flow.prior import MotionFlow, MotionFlowConfig
     from pose_priors.priors.registry import KINDS, AnyPriorConfig, PriorConfig
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "Likelihood",
     "MotionCVAE",
     "MotionCVAEConfig",
+    "MotionFlow",
+    "MotionFlowConfig",
     "MotionPrior",
     "Prior",
     "PriorConfig",
@@ -34,6 +37,7 @@ _DOORS = {
     "base": ("DensityPrior", "Likelihood", "MotionPrior", "Prior", "TrainablePrior"),
     "checkpoint": ("load_prior",),
     "motion.cvae": ("MotionCVAE", "MotionCVAEConfig"),
+    "motion.flow.prior": ("MotionFlow", "MotionFlowConfig"),
     "registry": ("KINDS", "AnyPriorConfig", "PriorConfig"),
 }
 

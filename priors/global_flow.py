@@ -13,6 +13,7 @@ from pose_priors.body.rotations import NUM_MATRIX_FEATURES, haar_correction, mat
 from pose_priors.configs.base import UserError
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
+from pose_priors.priors.networks.dropout import Dropout
 from pose_priors.priors.networks.flows import (
     ConditionerMLP,
     CouplingKind,
@@ -102,7 +103,7 @@ class GlobalFlow(MaximumLikelihoodPrior):
         was_training = self.training
         self.train()
         for module in self.modules():
-            if isinstance(module, nn.Dropout):
+            if isinstance(module, Dropout):
                 module.eval()
         first = poses[:: max(1, len(poses) // _NUM_START)]
         self._flow_log_prob(self.select(first), self._context(first, None))
