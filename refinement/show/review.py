@@ -13,11 +13,11 @@ from typing import Any
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
 from pose_priors.refinement.result.found import find_results, selected
+from pose_priors.refinement.show.page.controls import MAX_STEP, Start
+from pose_priors.refinement.show.page.guard import Guard
+from pose_priors.refinement.show.page.page import ReviewPage
+from pose_priors.refinement.show.page.verdicts import VERDICTS_FILE, Verdicts
 from pose_priors.refinement.show.points import add_filters, filter_of
-from pose_priors.refinement.show.review_controls import MAX_STEP, Start
-from pose_priors.refinement.show.review_data import VERDICTS_FILE, Verdicts
-from pose_priors.refinement.show.review_guard import Guard
-from pose_priors.refinement.show.review_page import ReviewPage
 
 log = logging.getLogger("review")
 

@@ -20,9 +20,9 @@ from pose_priors.refinement.result.found import find_results, selected
 from pose_priors.refinement.result.metrics import Track
 from pose_priors.refinement.result.write import write_result
 from pose_priors.refinement.show.camera_path import CameraPath
+from pose_priors.refinement.show.page.drawing import contact_points, dashed, view_of
+from pose_priors.refinement.show.page.verdicts import Verdicts
 from pose_priors.refinement.show.review import main
-from pose_priors.refinement.show.review_data import Verdicts
-from pose_priors.refinement.show.review_drawing import contact_points, dashed, view_of
 from pose_priors.refinement.show.review_scene import ReviewScene, ShownPerson, load_scene
 
 HEADER = "sequence,verdict,time,note\n"

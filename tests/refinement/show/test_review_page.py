@@ -16,8 +16,8 @@ from PIL import Image
 from review_results import make_results
 from scenes import Clip
 
+from pose_priors.refinement.show.page.page import ReviewPage
 from pose_priors.refinement.show.review import serve
-from pose_priors.refinement.show.review_page import ReviewPage
 
 viser = pytest.importorskip("viser", reason="viser, which serves the page, is not installed")
 

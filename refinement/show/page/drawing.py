@@ -10,9 +10,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pose_priors.refinement.result.metrics import FEET
+from pose_priors.refinement.show.page.models import DrawnModels
 from pose_priors.refinement.show.points import EVERY_POINT, PointFilter
 from pose_priors.refinement.show.recording_models import Model
-from pose_priors.refinement.show.review_models import DrawnModels
 from pose_priors.refinement.show.review_scene import ReviewScene, ShownPerson
 from pose_priors.refinement.show.robots.shown import ShownRobot
 

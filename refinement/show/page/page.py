@@ -11,13 +11,13 @@ from typing import Any
 
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.result.found import RefinedSequence, selected
+from pose_priors.refinement.show.page.controls import Controls, Start
+from pose_priors.refinement.show.page.drawing import LEGEND, Drawing
+from pose_priors.refinement.show.page.markup import BEHAVIOUR, plain
+from pose_priors.refinement.show.page.verdicts import Verdict, Verdicts
+from pose_priors.refinement.show.page.views import CAMERA, FREE, PERSON, Eye
 from pose_priors.refinement.show.recording_models import Model, find_models
-from pose_priors.refinement.show.review_controls import Controls, Start
-from pose_priors.refinement.show.review_data import Verdict, Verdicts
-from pose_priors.refinement.show.review_drawing import LEGEND, Drawing
-from pose_priors.refinement.show.review_markup import BEHAVIOUR, plain
 from pose_priors.refinement.show.review_scene import ReviewScene, load_scene
-from pose_priors.refinement.show.review_views import CAMERA, FREE, PERSON, Eye
 from pose_priors.refinement.show.robots.shown import ShownRobot, find_robots
 
 log = logging.getLogger("review")

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pose_priors.refinement.show.page.drawing import Shown
+from pose_priors.refinement.show.page.views import FREE
 from pose_priors.refinement.show.points import EVERY_POINT, PointFilter
-from pose_priors.refinement.show.review_drawing import Shown
 from pose_priors.refinement.show.review_scene import ReviewScene
-from pose_priors.refinement.show.review_views import FREE
 
 MAX_STEP = 16
 """Every how many rows and columns of a depth map there is a point, at most."""
