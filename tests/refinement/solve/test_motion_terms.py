@@ -33,11 +33,14 @@ from pose_priors.refinement.solve.terms.motion import MotionTerm
 # --- the likelihood
 
 
-def by_hand(prior: MotionPrior, view: MotionView, states: Tensor, by: Likelihood, every: int = 2) -> float:
-    """Minus the mean over one in so many valid transitions, one by one."""
+def by_hand(prior: MotionPrior, view: MotionView, states: Tensor, by: Likelihood, problem: Problem, every: int = 2) -> float:
+    """Minus each person's mean over one in so many valid transitions, one by one, for all frames of its life."""
     found = prior.transition_log_prob(states, by)
-    values = [float(found[p, t]) for p in range(len(found)) for t in range(0, found.shape[1], every) if view.valid[p, t]]
-    return -sum(values) / len(values)
+    total = 0.0
+    for p in range(len(found)):
+        values = [float(found[p, t]) for t in range(0, found.shape[1], every) if view.valid[p, t]]
+        total -= float(problem.alive[p].sum()) * sum(values) / len(values)
+    return total / float(problem.visible.sum())
 
 
 def test_the_term_is_the_mean_over_people_and_transitions(prior: MotionCVAE, people: Problem) -> None:
@@ -46,7 +49,7 @@ def test_the_term_is_the_mean_over_people_and_transitions(prior: MotionCVAE, peo
     scene = scene_of(people, 1.0)
     states = view.states(scene)
     for every in (1, 2, 3):
-        evidence, stance, contrast = (by_hand(prior, view, states, by, every) for by in ("evidence", "stance", "contrast"))
+        evidence, stance, contrast = (by_hand(prior, view, states, by, people, every) for by in ("evidence", "stance", "contrast"))
         assert min(abs(evidence - contrast), abs(stance - contrast), abs(stance - evidence)) > 1e-3
         assert float(MotionLikelihood(prior=prior, view=view, every=every)(scene, people)) == pytest.approx(evidence, rel=1e-9)
         assert float(MotionScale(prior=prior, view=view, every=every)(scene, people)) == pytest.approx(stance, rel=1e-9)
@@ -149,7 +152,7 @@ def test_its_slope_in_alpha_is_that_of_people_carried_with_the_cameras(
 
     def carried(alpha: float) -> float:
         joints = scene.joints + (alpha - float(scene.alpha)) * centres[:, None]
-        return by_hand(chosen, view, view.states(dataclasses.replace(scene, joints=joints)), "stance")
+        return by_hand(chosen, view, view.states(dataclasses.replace(scene, joints=joints)), "stance", people)
 
     step = 1e-6
     slope = (carried(float(scene.alpha) + step) - carried(float(scene.alpha) - step)) / (2 * step)
@@ -189,7 +192,7 @@ def test_sizes_feel_bodies_that_stay_as_they_are_in_the_images(
         rays = scene.camera_joints * factor[:, None, None, None]
         joints = rays @ c2w[:, :3, :3].transpose(1, 2) + scene.alpha * c2w[:, None, :3, 3]
         moved = dataclasses.replace(scene, joints=joints, rest_joints=scene.rest_joints * factor[:, None, None])
-        return by_hand(chosen, view, view.states(moved), "stance")
+        return by_hand(chosen, view, view.states(moved), "stance", people)
 
     for person in range(3):
         slope = (larger(person, 1e-3) - larger(person, -1e-3)) / 2e-3
