@@ -16,7 +16,7 @@ from pose_priors.body.layout import layout
 from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import run
-from pose_priors.refinement.result.found import find_results, selected
+from pose_priors.refinement.result.found import find_results
 from pose_priors.refinement.result.metrics import Track
 from pose_priors.refinement.result.write import write_result
 from pose_priors.refinement.show.camera_path import CameraPath
@@ -65,32 +65,6 @@ def test_results_that_lie_elsewhere_know_their_input_when_told(results: Path, tm
     assert [result.source() for result in find_results(tmp_path, results)] == [results / "stand", results / "walk"]
     (alone,) = find_results(tmp_path / "walk", results / "stand")
     assert (alone.name, alone.source()) == ("walk", results / "stand")
-
-
-def test_results_are_chosen_by_their_names_and_numbers(results: Path) -> None:
-    found = find_results(results)
-    assert [result.name for result in selected(found, "and")] == ["stand"]
-    assert [result.name for result in selected(found, "*a*", 1)] == ["walk"]
-    assert [result.name for result in selected(found, None, 0, 1)] == ["stand"]
-    with pytest.raises(UserError, match="pattern run: no sequence has such a name; there are stand, walk"):
-        selected(found, "run")
-    with pytest.raises(UserError, match=r"start-idx\.\.end-idx 2\.\.: holds none of the 2 sequences"):
-        selected(found, None, 2)
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        ([], "one folder of results is expected, by itself or as --results-root-dir"),
-        (["--bg-pc-downsample-factor", "40"], "--bg-pc-downsample-factor 40: 1 to 16 is expected"),
-        (["--pattern", "run"], "pattern run: no sequence has such a name"),
-        (["--start-idx", "5"], r"start-idx\.\.end-idx 5\.\.: holds none"),
-        (["--confidence-threshold", "7"], "--conf-thr 7: a share from 0 to 1"),
-    ],
-)
-def test_flags_that_show_nothing_are_refused_before_the_page(results: Path, flags: list[str], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        main(["--results-root-dir", str(results), *flags] if flags else [])
 
 
 def test_the_result_of_a_file_finds_it_beside_its_folder(results: Path, tmp_path: Path) -> None:
