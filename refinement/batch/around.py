@@ -23,6 +23,7 @@ from pose_priors.refinement.formats.witnesses.beside import Witness
 from pose_priors.refinement.result.people import read_person
 from pose_priors.refinement.result.write import RESULTS
 from pose_priors.refinement.show.recording_models import BACKGROUND, FLOOR, RETARGETING
+from pose_priors.refinement.show.robots.shown import URDF
 
 log = logging.getLogger("refine")
 
@@ -64,7 +65,8 @@ def run_around(config: PipelineConfig, video: Video, *, in_job: bool = False) ->
     if config.retargeting.command is not None:
         exported, floor = read_people(video.name, refined), refined / RETARGETING / FLOOR
         floor.parent.mkdir(exist_ok=True)
-        write_json(floor, _floor(refined, exported.people[0].person))
+        robot = {} if config.retargeting.urdf is None else {URDF: str(Path(config.retargeting.urdf).expanduser().resolve())}
+        write_json(floor, _floor(refined, exported.people[0].person) | robot)
         for person in exported.people:
             folder = refined / RETARGETING / f"person_{person.person:03d}"
             given = folder.parent / f".given_{person.person:03d}"

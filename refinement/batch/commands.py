@@ -136,6 +136,8 @@ class RetargetingCommand(ProgramCommand):
     `{person}`, to files in `{output}`."""
 
     places = ("motion", "floor", "person", "output")
+    urdf: str | None = None
+    """The robot's description, with which its motion (a pkl or npz in `{output}`) is shown in the recording and on the review page."""
 
 
 class PipelineInput(InputConfig):
