@@ -32,7 +32,7 @@ from pose_priors.body.motion_state import (
     with_bones,
 )
 from pose_priors.configs.base import Config
-from pose_priors.priors.base import Likelihood, MotionPrior
+from pose_priors.priors.motion.base import Criterion, MotionPrior, check_criterion
 from pose_priors.priors.motion.density import NUM_PARTS, ChangeDensity, Critic, Moments, divergence, log_normal, participation_ratio
 from pose_priors.priors.motion.initial_state import InitialStatePrior
 from pose_priors.priors.motion.negatives import central, negative_motions
@@ -152,8 +152,9 @@ class MotionCVAE(MotionPrior):
         return out[:, :CHANGE_DIM] * self.density.std, out[:, CHANGE_DIM:]
 
     def bound(self, found: Transition, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The parts (N, 3) of a bound of the evidence, which is their sum: log p(after | z, before) of joints that may touch and of the
-        rest, and minus the divergence of q from p; then the residual (N, 207) and the contacts' logits (N, 9) that z decodes to."""
+        """The parts (N, 3) of a bound of the evidence, which is their sum if z is a draw of q, and no bound if z is its mean: log p(after |
+        z, before) of joints that may touch and of the rest, and minus the divergence of q from p; then the residual (N, 207) and the
+        contacts' logits (N, 9) that z decodes to."""
         predicted_residual, logits = self.decode(found.inputs, z)
         velocity = found.before[:, STATE["joints_vel"]] + found.residual[:, CHANGE["joints_vel"]]
         touching, rest = self.density(found.residual, predicted_residual, velocity, logits)
@@ -216,9 +217,10 @@ class MotionCVAE(MotionPrior):
         residual, weighted = found.residual / self.density.std, self.independent * (parts - self.parts_mean)
         return cast(Tensor, self.critic(found.inputs, residual, weighted))
 
-    def pair_log_prob(self, before: Tensor, after: Tensor, by: Likelihood = "contrast") -> Tensor:
-        """See the base class: the critic's ratio; the bound through the encoder's mean, counted as often as residuals are independent; or
-        that part of it which touching joints have. Of `variant: humor`, log p(z | before) at the encoder's mean."""
+    def pair_plausibility(self, before: Tensor, after: Tensor, by: Criterion = "contrast") -> Tensor:
+        """See the base class: the critic's logit; the parts of `bound` at the encoder's mean, weighted by how many residuals are
+        independent; or the part of touching joints. Of `variant: humor`, log p(z | before) at the encoder's mean."""
+        check_criterion(by)
         found = self.transition(before, after)
         if self.is_humor:
             return log_normal(found.posterior[0], found.prior)
@@ -250,8 +252,7 @@ class MotionCVAE(MotionPrior):
                 shape = (len(state), self.config.latent_dim)
                 noise = torch.randn(shape, generator=generator, device=state.device, dtype=state.dtype)
             state, logits = self.step(state, noise)
-            state = self._on_bones(state, bones)
-            states.append(state)
+            states.append(state := self._on_bones(state, bones))
             contacts.append(torch.sigmoid(logits))
         return torch.stack(states, 1), torch.stack(contacts, 1)
 
@@ -268,9 +269,9 @@ class MotionCVAE(MotionPrior):
         return self.rollout(self.seeds[rows], num_frames - 1, generator)[0]
 
     def energy(self, windows: MotionWindows) -> Tensor:
-        """Minus the mean log-likelihood of the transitions in each window: (B,). Finite, with finite gradient, for any rotations."""
+        """Minus the mean plausibility of the transitions in each window, by the critic if there is one: (B,). Finite for any rotations."""
         windows = in_precision(central(windows, self.config.window + 2), self.state_mean.dtype)
-        return -self.transition_log_prob(windows.states()).mean(-1)
+        return -self.transition_plausibility(windows.states()).mean(-1)
 
     def _expected(self, own: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the decoder says of states in their own frames, by the prior's mean or with noise."""
@@ -281,8 +282,7 @@ class MotionCVAE(MotionPrior):
         """Both in the frame of `before`, and the change less what goes on at the same velocity."""
         with without_autocast(before):
             own, local = to_local(before, before), to_local(after, before)
-            change = change_between(own, local)
-            return own, local, change if self.is_humor else change - constant_velocity(own)
+            return own, local, change_between(own, local) - (0 if self.is_humor else constant_velocity(own))
 
     def _on_bones(self, states: Tensor, bones: Tensor) -> Tensor:
         """Predicted states with bones (N, 21, 3) of their true lengths. HuMoR feeds its velocities back as they are."""
