@@ -15,13 +15,13 @@ from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.priors.motion.flow.view import Motion, Noise
 
 # shares of what is seen: all exactly, joints with noise, rotations with noise, nothing
-_SEEN = (0.30, 0.33, 0.20, 0.17)
+_SEEN = (0.40, 0.30, 0.18, 0.12)
 # shares of what is hidden of that: nothing, a run of frames, frames here and there, limbs, limbs in a run of frames
-_HIDDEN = (0.30, 0.34, 0.12, 0.14, 0.10)
+_HIDDEN = (0.22, 0.34, 0.08, 0.26, 0.10)
 _JOINT_M, _ROTATION, _PELVIS_M = (0.004, 0.15), (0.008, 0.4), (0.002, 0.10)
 _RUN = (3, 50)  # frames, at most what is left of a window but five on each side
 _SHARE = (0.03, 0.4)
-_ROOT_SEEN = 0.5  # of those whose joints are seen with noise: root rotation, and the pelvis, exactly
+_ROOT_SEEN = 0.6  # of those whose joints are seen with noise: root rotation, and the pelvis, exactly
 _FLOWING = 0.3
 _CONTACTS_SEEN = 0.05
 
@@ -35,14 +35,14 @@ def _named(*ends: str, side: str = "") -> list[bool]:
 
 _LIMBS = torch.tensor(
     [
-        *(_named(*_LEG, side=side) for side in ("", "", "left", "right")),
+        *(_named(*_LEG, side=side) for side in ("", "", "", "left", "right")),
         *(_named(*_ARM, side=side) for side in ("", "left", "right")),
         _named(*_ARM, "head", "neck", "spine1", "spine2", "spine3"),
         [joint > 0 for joint in range(NUM_JOINTS)],
         [joint == 0 for joint in range(NUM_JOINTS)],
     ]
 )
-"""(L, 22) sets of joints that are hidden together: legs twice as often, and all but the root, and the root alone."""
+"""(L, 22) sets of joints that are hidden together: legs three times as often, and all but the root, and the root alone."""
 
 
 @dataclass(frozen=True)

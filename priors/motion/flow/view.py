@@ -21,7 +21,9 @@ from pose_priors.body.motion import MotionWindows, posed_joints
 from pose_priors.body.motion_state import CONTACT_JOINTS, NUM_JOINTS, joints_of, make_states, rotations
 from pose_priors.body.skeleton import index_of
 
-_SIZES = (2, 1, *[6] * NUM_JOINTS, *[3] * (NUM_JOINTS - 1), len(CONTACT_JOINTS))
+RUNS = ((1, 2), (1, 1), (NUM_JOINTS, 6), (NUM_JOINTS - 1, 3), (1, len(CONTACT_JOINTS)))
+"""Numbers of groups that follow each other and are alike, and the features of each."""
+_SIZES = [size for count, size in RUNS for _ in range(count)]
 NUM_FEATURES, NUM_GROUPS = sum(_SIZES), len(_SIZES)
 GROUP_OF = torch.repeat_interleave(torch.arange(NUM_GROUPS), torch.tensor(_SIZES))
 """(F,) for each feature its group: those that are seen or not seen together, with one noise."""
