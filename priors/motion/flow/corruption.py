@@ -24,6 +24,7 @@ _SHARE = (0.03, 0.4)
 _ROOT_SEEN = 0.6  # of those whose joints are seen with noise: root rotation, and the pelvis, exactly
 _FLOWING = 0.3
 _CONTACTS_SEEN = 0.05
+_FROM_PELVIS = 0.15  # whose place in the world is not known
 
 _LEG = ("hip", "knee", "ankle", "foot")
 _ARM = ("collar", "shoulder", "elbow", "wrist")
@@ -97,13 +98,15 @@ def corrupt(motion: Motion, generator: torch.Generator | None = None) -> Corrupt
     by_rotation, by_joint = (value.masked_fill(hidden, torch.inf) for value in (by_rotation, by_joint))
     contacts = torch.where(uniform() < _CONTACTS_SEEN, 0.0, infinite)[:, None].masked_fill(hidden.all(-1), torch.inf)
 
+    path = torch.where(uniform(1) < _FROM_PELVIS, infinite, 0.0).expand(-1, num_frames)
+
     time = torch.where(uniform() < 0.5, uniform(), torch.sigmoid(normal())).clamp(0.01, 0.99)
     flowing = (seen[:, 0, 0] == 3) | (uniform() < _FLOWING)
     level = torch.where(flowing, (1 - time) / time, infinite)
     turned = torch.where(by_rotation.isfinite(), by_rotation, 0.0)[..., None] * normal(num_frames, NUM_JOINTS, 3)
     moved = torch.where(by_joint.isfinite(), by_joint, 0.0)[..., None] * normal(num_frames, NUM_JOINTS, 3)
     noisy = Motion(rotations @ roma.rotvec_to_rotmat(turned), motion.joints + moved, motion.contacts)
-    return Corrupted(noisy, Noise(by_rotation, by_joint, contacts), level)
+    return Corrupted(noisy, Noise(by_rotation, by_joint, contacts, path), level)
 
 
 def _hidden(kind: Tensor, uniform: Callable[..., Tensor], num_frames: int, device: torch.device) -> Tensor:

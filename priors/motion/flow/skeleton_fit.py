@@ -43,8 +43,11 @@ def fit_skeleton(
     Returns:
         (N, 22, 3, 3) and (N, 22, 3).
     """
-    parts = zip(*(value.split(_AT_ONCE) for value in (rotations, joints, rotation_std, joint_std, bones)), strict=True)
-    fitted = [_fitted(*part, num_steps) for part in parts]
+    everything = (rotations, joints, rotation_std, joint_std, bones)
+    fitted = [
+        _fitted(one, two, three, four, five, num_steps)
+        for one, two, three, four, five in zip(*(value.split(_AT_ONCE) for value in everything), strict=True)
+    ]
     return torch.cat([found for found, _ in fitted]).to(rotations), torch.cat([places for _, places in fitted]).to(joints)
 
 
