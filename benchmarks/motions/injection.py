@@ -84,8 +84,8 @@ def swaps(pose: np.ndarray, trans: np.ndarray, fps: float, rng: np.random.Genera
 
 
 def floating(pose: np.ndarray, trans: np.ndarray, fps: float, rng: np.random.Generator) -> Faulty:
-    """A stretch of a fifth to a half of the clip that is 6 to 30 cm above the floor, with a tenth to half a second to get there and back."""
-    marked, share = _stretch(len(pose), fps, rng, (0.2, 0.5), (0.1, 0.5))
+    """A stretch of a fifth to a half of the clip that is 6 to 30 cm above the floor, with a tenth to half a second there and back."""
+    _, share = _stretch(len(pose), fps, rng, (0.2, 0.5), (0.1, 0.5))
     trans = trans.copy()
     height = share * rng.uniform(0.06, 0.3)
     trans[:, 2] += height
@@ -94,7 +94,7 @@ def floating(pose: np.ndarray, trans: np.ndarray, fps: float, rng: np.random.Gen
 
 def sliding(pose: np.ndarray, trans: np.ndarray, fps: float, rng: np.random.Generator) -> Faulty:
     """A stretch of a fifth to a half of the clip on which the body glides in one direction by 0.3 to 1 m/s."""
-    marked, share = _stretch(len(pose), fps, rng, (0.2, 0.5), (0.05, 0.2))
+    _, share = _stretch(len(pose), fps, rng, (0.2, 0.5), (0.05, 0.2))
     speed = share * rng.uniform(0.3, 1.0)
     angle = rng.uniform(0, 2 * np.pi)
     moved = np.cumsum(speed) / fps

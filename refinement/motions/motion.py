@@ -55,18 +55,18 @@ class Motion:
         """(T, 22, 3) metres."""
         rotvec = torch.from_numpy(rotvec_of(self.quat))
         joints, _ = forward_kinematics(rotvec, torch.from_numpy(self.rest), PARENTS[:NUM_JOINTS])
-        return joints.numpy() - self.rest[0] + self.pelvis[:, None]
+        placed: np.ndarray = joints.numpy() - self.rest[0] + self.pelvis[:, None]
+        return placed
 
     @cached_property
     def soles(self) -> np.ndarray:
         """(T, 4, 3) metres, the soles under `SOLES` as if the foot were flat."""
-        return self.joints[:, list(SOLES)] - np.array([0, 0, 1.0]) * (HEIGHTS * self.stature)[:, None]
+        under: np.ndarray = self.joints[:, list(SOLES)] - np.array([0, 0, 1.0]) * (HEIGHTS * self.stature)[:, None]
+        return under
 
     def changed(self, quat: np.ndarray | None = None, pelvis: np.ndarray | None = None) -> Motion:
         """The motion with other rotations or another path."""
-        return replace(
-            self, quat=self.quat if quat is None else continuous(quat), pelvis=self.pelvis if pelvis is None else pelvis
-        )
+        return replace(self, quat=self.quat if quat is None else continuous(quat), pelvis=self.pelvis if pelvis is None else pelvis)
 
 
 def continuous(quat: np.ndarray) -> np.ndarray:

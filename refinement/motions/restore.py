@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from pose_priors.body.skeleton import MIRROR
 from pose_priors.refinement.motions.faults.frozen import frozen
 from pose_priors.refinement.motions.faults.jitter import jitter
 from pose_priors.refinement.motions.faults.pops import pops
-from pose_priors.refinement.motions.faults.support import find_support, floating, sliding
+from pose_priors.refinement.motions.faults.support import Support, find_support, floating, sliding
 from pose_priors.refinement.motions.faults.swaps import KINDS, LIMBS, Swaps, swapped, swaps
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
 from pose_priors.refinement.motions.repair.fill import filled
@@ -21,9 +23,6 @@ from pose_priors.refinement.motions.signals import closed, odd, widened, without
 FAULTS = ("missing", "frozen", "swapped", "pop", "jitter", "floating", "sliding")
 """The kinds of faults, in the order in which they are looked for and taken out."""
 
-_LEAST_S = {"jitter": 0.2, "floating": 0.15, "sliding": 0.3}
-_LEAST_JITTERING = 3  # joints, or the path
-
 
 @dataclass(frozen=True)
 class Restored:
@@ -33,51 +32,97 @@ class Restored:
         motion: without the faults.
         joints: fault -> (T, 22) scores, 1 where it is taken out.
         path: fault -> (T,) scores of the path.
-        marked: fault -> (T,) bool, the frames on which it was taken out.
+        marked: fault -> (T,) bool, the frames that have it.
+        moved: fault -> (T,) metres by which taking it out moved the joint that it moved most.
     """
 
     motion: Motion
     joints: dict[str, np.ndarray]
     path: dict[str, np.ndarray]
     marked: dict[str, np.ndarray]
+    moved: dict[str, np.ndarray]
 
     def of_frames(self, fault: str) -> np.ndarray:
         """(T,) the most of one fault in each frame."""
-        return np.maximum(self.joints[fault].max(1), self.path[fault])
+        most: np.ndarray = np.maximum(self.joints[fault].max(1), self.path[fault])
+        return most
 
 
 def restore(motion: Motion) -> Restored:
     """Finds the faults of a motion and takes them out. Frames and joints without one keep their numbers, but that a path which was too
     short or glided goes on from where its mended part ends."""
-    num = len(motion)
-    joints = {name: np.zeros((num, NUM_JOINTS)) for name in FAULTS}
-    path = {name: np.zeros(num) for name in FAULTS}
-    marked = {name: np.zeros(num, dtype=bool) for name in FAULTS}
-
-    def found(fault: str, of_joints: np.ndarray, of_path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        joints[fault], path[fault] = of_joints, of_path
-        marked[fault] = (of_joints > 1).any(1) | (of_path > 1)
-        return of_joints > 1, of_path > 1
-
+    work = _Work(motion)
     lost = np.where(motion.known, 0.0, 1e3)
-    motion = filled(motion, *found("missing", np.repeat(lost[:, None], NUM_JOINTS, 1), lost))
-    copies = frozen(motion)
-    motion = filled(motion, *found("frozen", np.repeat(copies[:, None], NUM_JOINTS, 1), copies))
-    sides = swaps(motion)
-    found("swapped", *_by_joint(sides, num))
-    motion = _unswapped(motion, sides)
-    motion = filled(motion, *found("pop", *pops(motion)))
-    noisy = _lasting(*found("jitter", *jitter(motion)), motion.fps)
-    marked["jitter"] = noisy[0].any(1) | noisy[1]
-    motion = denoised(motion, *noisy)
-    doubted = widened(marked["missing"] | marked["frozen"], 2)
+    work.mend("missing", filled, np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
+    copies = frozen(work.motion)
+    work.mend("frozen", filled, np.repeat(copies[:, None], NUM_JOINTS, 1), copies)
+    sides = swaps(work.motion)
+    work.mend("swapped", lambda before, *_: _unswapped(before, sides), *_by_joint(sides, len(motion)))
+    work.mend("pop", filled, *pops(work.motion))
+    work.mend("jitter", denoised, *jitter(work.motion), _lasting)
+    doubted = widened(work.marked["missing"] | work.marked["frozen"], 2)
     for fault, of_path, repair in (("floating", floating, grounded), ("sliding", sliding, unslid)):
-        support = find_support(motion, doubted)
-        path[fault] = of_path(motion, support)
-        least = round(_LEAST_S[fault] * motion.fps)
-        marked[fault] = without_short(closed(path[fault] > 1, least), least)
-        motion = repair(motion, support, marked[fault])
-    return Restored(motion, joints, path, marked)
+        support = find_support(work.motion, doubted)
+        scores = np.where(doubted, 0, of_path(work.motion, support))  # what was made up shows how it was made
+        work.mend(fault, partial(_of_path, repair, support), np.zeros((len(motion), NUM_JOINTS)), scores, _lasting_path)
+    return Restored(work.motion, work.joints, work.path, work.marked, work.moved)
+
+
+_Marks = tuple[np.ndarray, np.ndarray]
+_LEAST_S = {"jitter": 0.2, "floating": 0.15, "sliding": 0.3}
+_LEAST_JITTERING = 3  # joints, or the path
+
+
+class _Work:
+    """A motion while its faults are taken out, and what was found so far."""
+
+    def __init__(self, motion: Motion) -> None:
+        num = len(motion)
+        self.motion = motion
+        self.joints = {name: np.zeros((num, NUM_JOINTS)) for name in FAULTS}
+        self.path = {name: np.zeros(num) for name in FAULTS}
+        self.marked = {name: np.zeros(num, dtype=bool) for name in FAULTS}
+        self.moved = {name: np.zeros(num) for name in FAULTS}
+
+    def mend(
+        self,
+        fault: str,
+        repair: Callable[[Motion, np.ndarray, np.ndarray], Motion],
+        joints: np.ndarray,
+        path: np.ndarray,
+        choose: Callable[[str, np.ndarray, np.ndarray, float], _Marks] | None = None,
+    ) -> None:
+        """Takes out one fault where its scores are above 1, or where `choose` says of these marks."""
+        marks = joints > 1, path > 1
+        if choose is not None:
+            marks = choose(fault, *marks, self.motion.fps)
+        self.joints[fault], self.path[fault] = joints, path
+        self.marked[fault] = marks[0].any(1) | marks[1]
+        if not self.marked[fault].any():
+            return
+        before, self.motion = self.motion, repair(self.motion, *marks)
+        if self.motion is not before:
+            self.moved[fault] = np.linalg.norm(self.motion.joints - before.joints, axis=-1).max(1)
+
+
+def _of_path(
+    repair: Callable[[Motion, Support, np.ndarray], Motion], support: Support, motion: Motion, _: np.ndarray, path: np.ndarray
+) -> Motion:
+    return repair(motion, support, path)
+
+
+def _lasting_path(fault: str, joints: np.ndarray, path: np.ndarray, fps: float) -> _Marks:
+    """Marks of the path that last."""
+    least = round(_LEAST_S[fault] * fps)
+    return joints, without_short(closed(path, least), least)
+
+
+def _lasting(fault: str, joints: np.ndarray, path: np.ndarray, fps: float) -> _Marks:
+    """Marks of noise that are no chance: of some time, and of several joints or the path; noise of a body is smoothed on all of it."""
+    several = (joints.sum(1) >= _LEAST_JITTERING) | path
+    least = odd(_LEAST_S[fault], fps)
+    whole = widened(without_short(closed(several, least), least), 1)
+    return np.repeat(whole[:, None], NUM_JOINTS, 1), whole
 
 
 def _by_joint(sides: dict[str, Swaps], num: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,11 +139,3 @@ def _unswapped(motion: Motion, sides: dict[str, Swaps]) -> Motion:
         for kind in range(1, len(KINDS)):
             quat = np.where((found.kind == kind)[:, None, None], swapped(quat, limbs, kind), quat)
     return motion if quat is motion.quat else motion.changed(quat)
-
-
-def _lasting(joints: np.ndarray, path: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Marks of noise that are no chance: of some time, and of several joints or the path; noise of a body is smoothed on all of it."""
-    several = (joints.sum(1) >= _LEAST_JITTERING) | path
-    least = odd(_LEAST_S["jitter"], fps)
-    whole = widened(without_short(closed(several, least), least), 1)
-    return np.repeat(whole[:, None], NUM_JOINTS, 1), whole

@@ -45,7 +45,7 @@ def closed(marked: np.ndarray, gap: int) -> np.ndarray:
     """Marked frames (T,), and gaps of at most so many frames between two of them."""
     out = marked.copy()
     for begin, end in runs(~marked):
-        if 0 < begin and end < len(marked) and end - begin <= gap:
+        if begin > 0 and end < len(marked) and end - begin <= gap:
             out[begin:end] = True
     return out
 

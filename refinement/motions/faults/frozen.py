@@ -47,4 +47,5 @@ def frozen(motion: Motion) -> np.ndarray:
 def body_steps(motion: Motion) -> np.ndarray:
     """(T - 1,) how far the body goes in each step: the largest angle of its joints in radians, or its path in metres."""
     turned = angles(motion.quat[1:], motion.quat[:-1]).max(1)
-    return np.maximum(turned, np.linalg.norm(np.diff(motion.pelvis, axis=0), axis=-1))
+    steps: np.ndarray = np.maximum(turned, np.linalg.norm(np.diff(motion.pelvis, axis=0), axis=-1))
+    return steps

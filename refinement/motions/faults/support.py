@@ -13,6 +13,7 @@ from pose_priors.refinement.motions.signals import closed, odd, rolling_mean, ro
 
 _GRAVITY = 9.81
 _SOFT_M = 0.012  # a sole that is so much higher than the lowest one carries a third of its weight
+_SLOWER_S = 0.02  # metres of height that a metre a second counts for
 _OFF_FLOOR_M = 0.05  # higher, nobody stands on tiptoe
 _SMOOTH_S = 0.05
 _STEADY = 0.3  # metres a second that a sole which carries rises or falls by
@@ -53,8 +54,9 @@ def find_support(motion: Motion, doubted: np.ndarray) -> Support:
     """
     soles = motion.soles
     height = soles[..., 2].min(1)
-    weight = weights_of(soles[..., 2])
     velocity = velocities(soles, motion.fps)
+    # of two soles near the floor, that which moves less: the other has just left it, or is about to come down
+    weight = weights_of(soles[..., 2] + _SLOWER_S * np.linalg.norm(velocity, axis=-1))
     flies = _flies(motion, height)
     stands = ~flies & ~doubted & ((weight * np.abs(velocity[..., 2])).sum(1) < _STEADY)
     slip = (weight[..., None] * velocity[..., :2]).sum(1)

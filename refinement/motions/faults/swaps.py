@@ -8,7 +8,7 @@ import numpy as np
 
 from pose_priors.body.skeleton import MIRROR, index_of
 from pose_priors.refinement.motions.motion import Motion, angles
-from pose_priors.refinement.motions.signals import runs
+from pose_priors.refinement.motions.signals import odd, rolling_median, runs
 
 LIMBS = {
     "legs": tuple(index_of(f"left_{name}") for name in ("hip", "knee", "ankle", "foot")),
@@ -22,6 +22,7 @@ KINDS = ("as it is", "mirrored", "copied")
 _SWITCH = 0.15  # radians that a change from one kind to another costs, beyond the step that it makes
 _SECOND = 0.1  # radians a second that limbs are not as they are, so that of two stretches the longer one is right
 _MOST = 1.5  # radians that one joint's step may count for
+_USUAL_S, _USUAL = 0.5, 1.0  # and so many times the median step of so many seconds
 _THRESHOLD = 0.35  # radians of steps that a stretch saves
 
 
@@ -65,7 +66,9 @@ def _of_limbs(motion: Motion, left: tuple[int, ...]) -> Swaps:
     seen = np.stack([swapped(quat, name, kind)[:, both] for kind in range(len(KINDS))])
     # (K, K, T - 1): the step from each kind to each
     step = np.stack([[np.minimum(angles(a[:-1], b[1:]), _MOST).sum(-1) for b in seen] for a in seen])
-    step += _SWITCH * (1 - np.eye(len(KINDS)))[..., None]
+    # noise makes steps too, and a way that changes sides at will would avoid the half of them
+    usual = rolling_median(step[0, 0], odd(_USUAL_S, motion.fps))
+    step += (_SWITCH + _USUAL * usual) * (1 - np.eye(len(KINDS)))[..., None]
     own = _SECOND / motion.fps * (np.arange(len(KINDS)) > 0)
     cost, before = own.copy(), np.zeros((num, len(KINDS)), dtype=int)
     for frame in range(1, num):
@@ -81,5 +84,6 @@ def _of_limbs(motion: Motion, left: tuple[int, ...]) -> Swaps:
         steps = slice(max(begin - 1, 0), min(end, num - 1))
         frames = np.arange(steps.start, steps.stop)
         as_it_is, found = step[0, 0, frames].sum(), step[kind[frames], kind[frames + 1], frames].sum()
-        score[begin:end] = (as_it_is - found - own[kind[begin:end]].sum()) / _THRESHOLD
+        saved = as_it_is - found - own[kind[begin:end]].sum()
+        score[begin:end] = saved / (_THRESHOLD + _USUAL * usual[frames].mean())
     return Swaps(score, np.where(score > 1, kind, 0))

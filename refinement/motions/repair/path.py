@@ -13,6 +13,7 @@ _EXPLAINED = 0.8  # of what soles glide by: if a path that is too short explains
 _LACKS = (0.05, 3.0)  # shares of its length that a path may lack
 _ONE_WAY = 0.96  # of the glides of a stretch: a body that was measured badly glides now here, now there
 _MOST_OF_PATH = 0.5
+_STANDS = 0.4  # of the frames of a stretch: where less, its glides are guesses
 _FLOAT_S = 0.12
 
 
@@ -20,7 +21,8 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     """The path on marked frames moved against what carries, so that it stands; later frames keep their steps.
 
     A stretch whose soles glide against the way of the path, in proportion to its speed, has a path that is too short and is drawn out.
-    In flight the speed between the frames before and behind is taken. A stretch whose soles glide now here, now there stays as it is: no path stops them.
+    In flight the speed between the frames before and behind is taken.
+    A stretch whose soles glide now here, now there stays as it is: no path stops them.
 
     Args:
         marked: (T,) bool.
@@ -33,6 +35,8 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     add = np.zeros((len(motion), 2))
     for begin, end in runs(marked):
         part = slice(begin, end)
+        if support.stands[part].mean() < _STANDS:
+            continue
         lacks, explained = _proportion(speed[part], glide[part])
         steady = np.linalg.norm(glide[part].mean(0)) / max(np.linalg.norm(glide[part], axis=-1).mean(), 1e-9)
         if explained > _EXPLAINED and _LACKS[0] < lacks < _LACKS[1]:
