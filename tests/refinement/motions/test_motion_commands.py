@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import yaml
 from kills import kills
-from walking_files import WALKER_FPS, walker, write_motion
 from scipy.spatial.transform import Rotation
+from walking_files import WALKER_FPS, walker, write_motion
 
 from clean import main as clean
 from pose_priors.benchmarks.motions.injection import INJECTIONS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from walking_files import WALKER_FPS, walker
 from sklearn.metrics import roc_auc_score
+from walking_files import WALKER_FPS, walker
 
 from pose_priors.benchmarks.motions.injection import INJECTIONS
 from pose_priors.body.builtin import rest_joints
