@@ -20,10 +20,13 @@ from pose_priors.priors.checkpoint import describe
 from pose_priors.priors.evaluation.scores import summarize
 from pose_priors.priors.training import schedule
 from pose_priors.priors.training.logging import BEST_SCORES
+from pose_priors.priors.training.precision import MatmulPrecision
 from pose_priors.priors.training.resuming import changes, random_state, set_random_state
 
 # Share of the defensive component on validation poses beyond which a flow has not learnt, or has lost, what the data look like.
 _COLLAPSED = 0.5
+# Steps on a GPU after which the loss is looked at.
+_STEPS_A_CHECK = 16
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,8 @@ class TrainingConfig(Config):
     """Steps over which the learning rate rises from zero."""
     patience: int = Field(10, ge=1)
     """Epochs without a better validation loss after which training stops."""
+    matmul_precision: MatmulPrecision = "auto"
+    """How products of float32 matrices are taken: `auto` loses nothing on a CPU and is TensorFloat-32 on a GPU; `highest` is float32."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay per step of the averaged weights that are validated and saved; 0 for none."""
     save_every_minutes: float = Field(10.0, ge=0)
@@ -57,6 +62,9 @@ class PriorModule(pl.LightningModule):
         experiment: the whole configuration as a plain dict, for the checkpoint.
         fingerprint: names the content of the training data, for the checkpoint.
         seed: of the randomness in training.
+
+    Attributes:
+        best_scores: of the validation scores in `BEST_SCORES`, the least so far.
     """
 
     def __init__(self, prior: TrainablePrior, config: TrainingConfig, experiment: dict[str, Any], fingerprint: str, seed: int) -> None:
@@ -69,7 +77,7 @@ class PriorModule(pl.LightningModule):
         self.begun = False
         self._loaded: dict[str, Any] | None = None
         self._history: list[dict[str, Any]] = []
-        self._best: dict[str, float] = {}
+        self.best_scores: dict[str, float] = {}
         self._energies: list[Tensor] = []
         self._losses: list[dict[str, Tensor]] = []
 
@@ -82,7 +90,8 @@ class PriorModule(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         values = self.prior.loss(batch)
-        if not torch.isfinite(values["loss"]):
+        # what is not finite stays so: on a GPU, which would have to wait for the answer, it is enough to ask now and then
+        if (values["loss"].device.type == "cpu" or batch_idx % _STEPS_A_CHECK == 0) and not torch.isfinite(values["loss"]):
             raise UserError(
                 f"the loss is {values['loss'].item()} at step {self.global_step}: lower training.learning_rate or training.grad_clip_val"
             )
@@ -109,8 +118,8 @@ class PriorModule(pl.LightningModule):
             self.log(f"val/{name}", value, prog_bar=name == "loss", sync_dist=True)  # the same on every rank
         if not self.trainer.sanity_checking:
             now = {name: value for name, value in {**scores, **losses}.items() if name in BEST_SCORES and isfinite(value)}
-            self._best |= {name: min(value, self._best.get(name, value)) for name, value in now.items()}
-            self.log_dict({f"best/{name}": value for name, value in self._best.items()}, sync_dist=True)
+            self.best_scores |= {name: min(value, self.best_scores.get(name, value)) for name, value in now.items()}
+            self.log_dict({f"best/{name}": value for name, value in self.best_scores.items()}, sync_dist=True)
         share = losses.get("broad_share")
         if share is not None and share > _COLLAPSED:
             log.warning(
@@ -120,7 +129,9 @@ class PriorModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         config = self.config
-        optimizer = torch.optim.AdamW(self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        # one kernel for all weights; under autocast Lightning would not clip gradients before it
+        fused = str(self.trainer.precision) in ("32-true", "64-true")
+        optimizer = torch.optim.AdamW(self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused)
         if config.scheduler_type == "plateau":
             return {
                 "optimizer": optimizer,
@@ -150,7 +161,7 @@ class PriorModule(pl.LightningModule):
         checkpoint["prior"] = describe(self.prior, self.experiment_config, self.fingerprint)
         checkpoint["schedule"] = self._span()
         checkpoint["history"] = self._history
-        checkpoint["best_scores"] = dict(self._best)
+        checkpoint["best_scores"] = dict(self.best_scores)
         states: list[Any] = [random_state(self.device)]
         if self.trainer.world_size > 1:
             (mine,), states = states, [None] * self.trainer.world_size
@@ -162,7 +173,7 @@ class PriorModule(pl.LightningModule):
             checkpoint["state_dict"] = checkpoint["current_model_state"]  # what was trained, not its average
         self._loaded = {key: checkpoint.get(key) for key in ("prior", "schedule", "random_states", "lr_schedulers", "loops")}
         self._history = list(checkpoint.get("history", []))
-        self._best = dict(checkpoint.get("best_scores", {}))
+        self.best_scores = dict(checkpoint.get("best_scores", {}))
         checkpoint["lr_schedulers"] = []  # when the length of this run is known, see `on_train_start`
 
     def on_train_start(self) -> None:

@@ -41,22 +41,28 @@ class AveragedWeights(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        def update(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
-            n = float(num_averaged)
+        def update(averaged: list[Tensor], current: list[Tensor], _: Tensor | int) -> None:
+            assert self._average_model is not None
+            n = int(self._average_model.n_averaged)  # on the processor, where asking for it waits for nothing
             torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
 
         # buffers hold indices and counts: they are copied, never averaged
-        super().__init__(use_buffers=False, multi_avg_fn=update)
+        super().__init__(device="cpu", use_buffers=False, multi_avg_fn=update)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Lightning makes the averages before it moves the module, and would fetch all weights from a GPU in every step
+        assert self._average_model is not None
+        self._average_model.module.to(pl_module.device)
 
 
 class RunName(Callback):
-    """Names in each checkpoint the run that it is of, None for one that nobody will start again."""
+    """Names in each checkpoint the run that it is of, None for one that nobody will start again, and the command that was called."""
 
-    def __init__(self, name: str | None) -> None:
-        self.name = name
+    def __init__(self, name: str | None, command: str) -> None:
+        self.name, self.command = name, command
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["run"] = self.name
+        checkpoint["run"], checkpoint["command"] = self.name, self.command
 
 
 class SampleReport(Callback):
