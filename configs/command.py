@@ -17,6 +17,8 @@ _COMMANDS = {
     "evaluate": "pose_priors.evaluate",
     "refine": "pose_priors.refine",
     "pipeline": "pose_priors.pipeline",
+    "clean": "pose_priors.clean",
+    "score": "pose_priors.score",
     "describe": "pose_priors.priors.evaluation.card",
     "record": "pose_priors.refinement.show.record",
     "review": "pose_priors.refinement.show.review",

@@ -114,8 +114,8 @@ def cameras_from_odometry(
             return turned, levels[0].apply(translation) + offset / alpha, alpha
         if abs(alpha) * spread < _PATH_M:
             warnings.append(
-                f"{source}: by how the people move, the camera's path is shorter than {_PATH_M} m, so it tells no scale; its turns alone "
-                "are taken"
+                f"{source}: by how the people move, the camera's path is shorter than {_PATH_M} m and tells no scale; "
+                "its turns alone are taken"
             )
         else:
             warnings.append(
