@@ -70,7 +70,7 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     if path is None:
         rotation, translation = cameras_from_readings([*readings.values()], num_frames, USUAL_FPS, str(file), warnings)
     else:
-        rotation, translation, alpha = cameras_from_odometry([*readings.values()], *path, str(odometry), warnings)
+        rotation, translation, alpha = cameras_from_odometry([*readings.values()], *path, USUAL_FPS, str(odometry), warnings)
     intrinsics = intrinsics_of(float(np.hypot(*size)), np.array(size) / 2)
     cameras = camera_track(str(odometry if path else file), rotation, translation, intrinsics, inverted=True, image_size=size)
     if len(bodies) > 1:
