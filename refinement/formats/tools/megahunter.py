@@ -112,7 +112,7 @@ def _clip(path: Path, file: h5py.File, warnings: list[str]) -> UpstreamClip:
     c2w = np.stack([fields.array("cam2world", 4, 4) for fields in at])
     intrinsics = np.stack([fields.array("intrinsic", 3, 3) for fields in at])
     first = _own(scene, next(iter(frames.values())))
-    shapes = (getattr(_own(first, name), "shape", ()) for name in ("rgbimg", "pts3d", "depths") if name in first)
+    shapes: Iterator[tuple[int, ...]] = (getattr(_own(first, name), "shape", ()) for name in ("rgbimg", "pts3d", "depths") if name in first)
     shape = next((shape for shape in shapes if len(shape) >= 2), None)
     size = None if shape is None else (int(shape[1]), int(shape[0]))
     cameras = camera_track(
