@@ -138,7 +138,10 @@ assert pose_priors.priors.joint_flow.__spec__.name == "pose_priors.priors.joint_
 
 COMMANDS = {
     "train": ["train", "evaluate", "benchmark priors", "benchmark same_results"],
-    "refine": ["refine", "pipeline", "export", "evaluate", "benchmark refinement_ablation", "benchmark many_sequences", "benchmark speed"],
+    "refine": [
+        *("refine", "pipeline", "clean", "score", "export", "evaluate"),
+        *("benchmark refinement_ablation", "benchmark many_sequences", "benchmark speed"),
+    ],
     "view": ["record", "review", "instances"],
 }
 
