@@ -30,6 +30,7 @@ from pose_priors.refinement.given.scale import combined, depth_biases, from_bodi
 from pose_priors.refinement.given.sizing import sized
 from pose_priors.refinement.given.skeletons import assemble, recover
 from pose_priors.refinement.given.start import carried_into_cameras, checked_start, scaled, world_start
+from pose_priors.refinement.given.still.mended import against_still_scene
 from pose_priors.refinement.given.units import in_metres
 from pose_priors.refinement.given.upright import Upright, find_up, standing
 from pose_priors.refinement.given.witnesses import contact_log_odds, with_gravity
@@ -76,6 +77,9 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     """What `load_problem` and `load_sequence` share, once the files are read."""
     clip = check_grid(check_masks(in_metres(clip, warnings), warnings), warnings)
     clip, proven = check_cameras(clip, warnings)
+    broken = list[str]()
+    if clip.camera_bodies:
+        clip = against_still_scene(clip, broken)
     told, cut = list[str](), options.max_frames is not None
     clip = with_gravity(clip, options.gravity, warnings, told, cut=cut)
     if not clip.camera_bodies:
@@ -135,7 +139,8 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
             contact_log_odds=contacts,
         ),
         start=estimate,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *broken),
+        broken=tuple(broken),
         told=tuple(told),
         scale_known=scale_known,
         floor_known=found.floor_known,

@@ -139,6 +139,7 @@ class Problem:
         alive: (P, T) bool, from a person's first to last seen frame.
         visible: (P, T) bool, frames on which stage 3 saw the person.
         warnings: one line for each fault that was found in the input and mended.
+        broken: those of them that say which assumption does not hold of this clip, so that its outcome wants a look.
         told: one line for each file beside the stages that has a say.
         scale_known: whether alpha0 is kept: the tool that made the cameras is metric, and nothing that was seen could tell better.
         floor_known: whether the floor is one to hold people to; else it is a guess that only says which way is up.
@@ -155,6 +156,7 @@ class Problem:
     observations: Observations
     start: Estimate
     warnings: tuple[str, ...] = field(default=())
+    broken: tuple[str, ...] = field(default=())
     told: tuple[str, ...] = field(default=())
     scale_known: bool = False
     floor_known: bool = True
