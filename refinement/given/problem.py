@@ -52,6 +52,7 @@ class Bodies:
         thickness: (P, J) metres from a joint forward to the skin that a camera sees; nan where not known.
         root_offset: (P, 3) metres, smplx's J0 at the betas given: `transl = pelvis - root_offset`. Rest joints start at the pelvis.
         root_shape_directions: (P, 3, B) metres per unit of beta, how J0 moves with shape.
+        size_width: (P,), or (1,) for all: by how much less sure than usual each size is, a standard deviation in the logarithm.
     """
 
     parents: tuple[int, ...]
@@ -63,6 +64,7 @@ class Bodies:
     thickness: Tensor
     root_offset: Tensor = field(default_factory=lambda: torch.zeros(1, 3))
     root_shape_directions: Tensor = field(default_factory=lambda: torch.zeros(1, 3, 0))
+    size_width: Tensor = field(default_factory=lambda: torch.zeros(1))
 
     @property
     def body_joints(self) -> tuple[int, ...]:
