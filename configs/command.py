@@ -33,6 +33,7 @@ _BENCHMARKS = {
     "motion_scale": "pose_priors.benchmarks.motion_scale",
     "many_sequences": "pose_priors.benchmarks.many_sequences",
     "same_results": "pose_priors.benchmarks.same_results",
+    "any_rotation": "pose_priors.benchmarks.any_rotation",
 }
 
 
