@@ -31,7 +31,10 @@ ANKLE_HEIGHT = 0.039
 BALL_HEIGHT = 0.010
 """Height of the ball of the foot above the sole, as a fraction of stature."""
 
-_KNEE_HEIGHT, _HIP_HEIGHT, _PELVIS_HEIGHT, _SHOULDER_HEIGHT = 0.285, 0.530, 0.570, 0.818
+HIP_HEIGHT = 0.530
+"""Height of the hip joint above the sole, as a fraction of stature."""
+
+_KNEE_HEIGHT, _PELVIS_HEIGHT, _SHOULDER_HEIGHT = 0.285, 0.570, 0.818
 _UPPER_ARM, _FOREARM, _HAND, _FOOT = 0.186, 0.146, 0.108, 0.152
 _INTERPUPILLARY_M = 0.063
 
@@ -46,7 +49,7 @@ _MIDLINE = {
     "jaw": (0, 0.912, 0.006),
 }
 _LEFT = {
-    "hip": (0.050, _HIP_HEIGHT, 0),
+    "hip": (0.050, HIP_HEIGHT, 0),
     "knee": (0.050, _KNEE_HEIGHT, 0.002),
     "ankle": (0.050, ANKLE_HEIGHT, -0.010),
     # the ball of the foot: the ankle stands a quarter of the foot's length from the heel, the ball at 0.72 of it

@@ -29,6 +29,12 @@ class _Trained(SampledCompletion):
     def sample(self, num: int, generator: torch.Generator) -> Tensor:
         return self._prior.sample(num, generator).double()
 
+    def denoise(self, pose: Tensor, std: float) -> Tensor | None:
+        try:
+            return self._prior.denoise(pose.float(), std).double()
+        except ValueError:  # it was trained without a denoiser
+            return None
+
     def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
         if not self._prior.completes:
             return super().complete(pose, hidden, num, generator)
@@ -48,7 +54,7 @@ class _Trained(SampledCompletion):
 
 
 class _TrainedDensity(_Trained, DensityCandidate):
-    """One with a density. Its energy is cheap enough to optimise; where it is not the negative log-density, it is a bound on that."""
+    """One with a density. Its energy is cheap enough to optimise, and not always the negative log-density."""
 
     def __init__(self, name: str, prior: DensityPrior) -> None:
         super().__init__(name, prior)

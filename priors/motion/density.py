@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from pose_priors.body.motion_state import CHANGE, CHANGE_DIM, CONTACT_JOINTS, STATE_DIM
+from pose_priors.priors.networks.precision import within_range
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 # Scale of the residuals in standard deviations of the changes: where it starts, and how small it may become.
@@ -19,7 +20,7 @@ _LOG_NORM = math.lgamma((_FREEDOM + 1) / 2) - math.lgamma(_FREEDOM / 2) - 0.5 * 
 _STANCE_START, _STANCE_BOUNDS = 0.05, (0.015, 0.15)  # m/s, of joints that touch
 _OUTLIER = 4.0  # standard deviations
 NUM_PARTS = 3
-"""Parts of the evidence: joints that may touch, the rest, and the divergence."""
+"""Parts of the surrogate: joints that may touch, the rest, and the divergence."""
 _VELOCITIES = CHANGE["joints_vel"]
 _TOUCHING = list(CONTACT_JOINTS)
 
@@ -65,8 +66,8 @@ class ChangeDensity(nn.Module):
 
 
 class Critic(nn.Module):
-    """A log-likelihood ratio of real transitions against negatives, by noise-contrastive estimation (Gutmann & Hyvärinen,
-    "Noise-contrastive estimation", AISTATS 2010), given the parts of another likelihood.
+    """The logit of real transitions against negatives, a log-likelihood ratio as far as it is right, by noise-contrastive estimation
+    (Gutmann & Hyvärinen, "Noise-contrastive estimation", AISTATS 2010), given the parts of another likelihood.
 
     Args:
         width: of its first hidden layer; the second has half of it.
@@ -85,16 +86,17 @@ class Critic(nn.Module):
             nn.Linear(width // 2, 1),
         )
 
+    @within_range
     def forward(self, inputs: Tensor, residual: Tensor, parts: Tensor) -> Tensor:
-        """(N,) nats.
+        """(N,) nats, of the inputs' type whatever autocast does inside.
 
         Args:
             inputs: (N, 339) normalised states.
             residual: (N, 207) in standard deviations, compressed by asinh, for it has heavy tails.
-            parts: (N, 3) of the evidence, about zero and of the order of one.
+            parts: (N, 3) of the surrogate, about zero and of the order of one.
         """
         ratio: Tensor = self.net(torch.cat([inputs, residual.asinh(), parts], 1))[:, 0]
-        return ratio
+        return ratio.to(inputs.dtype)
 
 
 def participation_ratio(residual: Tensor) -> Tensor:

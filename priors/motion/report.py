@@ -34,7 +34,7 @@ def score_motions(prior: MotionCVAE, clips: Mapping[str, MotionWindows]) -> tupl
     """All scores of a motion prior on clips by their names, see `motion.scores`, and the curve (C, S) over `SCALES`."""
     motions = list(clips.values())
     curve = scale_curve(prior, motions)
-    scores: dict[str, Any] = {"log_prob": float(torch.cat(transition_scores(prior, motions)).mean())}
+    scores: dict[str, Any] = {"plausibility": float(torch.cat(transition_scores(prior, motions)).mean())}
     scores |= one_step_errors(prior, motions) | rollout_errors(prior, motions) | contact_f1(prior, motions) | negative_auroc(prior, motions)
     scores |= scale_scores(curve, motions)
     peaks = {name: round(float(scale), 3) for name, scale in zip(clips, SCALES[curve.argmax(1)], strict=True)}

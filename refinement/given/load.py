@@ -18,6 +18,7 @@ from pose_priors.refinement.formats import read_upstream
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS
 from pose_priors.refinement.formats.clip import UpstreamClip
+from pose_priors.refinement.formats.jumps import without_jumps
 from pose_priors.refinement.formats.keypoints import Correspondence, correspondences, observed, placement_error
 from pose_priors.refinement.formats.tools.multi_tram import read_clip
 from pose_priors.refinement.given.checks import MIN_CONFIDENCE, check_cameras, check_grid, check_masks
@@ -86,6 +87,7 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     if not clip.camera_bodies:
         # whoever has no camera bodies is a body of the world, and turns about the pelvis, which its skeleton tells
         clip = carried_into_cameras(clip, _bodies(clip.world_bodies, options.body_model, []))
+    clip = without_jumps(clip, options.fps, warnings)
     everybody = clip.camera_bodies.keys()
     clip = options.who.of(clip)
     cameras, people = clip.cameras, tuple(clip.camera_bodies)
