@@ -18,7 +18,7 @@ import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.fitting import WholeCheckpoints, make_trainer, told
 from pose_priors.configs.interruption import UntilKilled, is_first_process, slurm_step
@@ -225,7 +225,7 @@ def _in_slurm() -> list[SLURMEnvironment]:
     try:
         return [SLURMEnvironment(auto_requeue=False)]
     except RuntimeError as error:  # without --ntasks-per-node it cannot tell who is where
-        raise UserError(f"the job of Slurm: {' '.join(str(error).split())}") from error
+        raise UserError(f"the job of Slurm: {reason_of(error)}") from error
 
 
 if __name__ == "__main__":

@@ -24,8 +24,9 @@ import numpy as np
 import torch
 
 from pose_priors.body.hands import mean_hands
+from pose_priors.body.pose_vectors import POSE_VECTORS
 from pose_priors.body.rotations import canonicalize
-from pose_priors.body.skeleton import NUM_JOINTS, PARTS, POSE53_TO_SMPLX, SMPL_TO_SMPLX, SMPLH_TO_SMPLX
+from pose_priors.body.skeleton import NUM_JOINTS, PARTS
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import UNNAMED, Entry, describe, open_arrays
 from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
@@ -36,18 +37,6 @@ _ROOT, _BODY, _JAW, _EYES = PARTS["root"], PARTS["body"], PARTS["jaw"], PARTS["e
 _LEFT, _RIGHT = PARTS["left_hand"], PARTS["right_hand"]
 _HANDS = (*_LEFT, *_RIGHT)
 
-# numbers a row -> what it is, and the SMPL-X joints that its leading joints fill; joints after those are dropped
-_WHOLE: dict[int, tuple[str, tuple[int, ...]]] = {
-    45: ("right hand", _RIGHT),
-    63: ("body", _BODY),
-    66: ("root and body", SMPL_TO_SMPLX),
-    69: ("SMPL body", _BODY),
-    72: ("SMPL", SMPL_TO_SMPLX),
-    90: ("both hands", _HANDS),
-    156: ("SMPL-H", SMPLH_TO_SMPLX),
-    159: ("53 joints", POSE53_TO_SMPLX),
-    165: ("SMPL-X", tuple(range(NUM_JOINTS))),
-}
 _SIGN = {182: ("sign language", (*_ROOT, *_BODY, *_LEFT, *_RIGHT, *_JAW))}
 
 # the names that a field goes by, and what it may hold
@@ -165,9 +154,9 @@ def _row_length(entry: Entry) -> int:
 
 def _recognize(path: Path, entries: Mapping[str, Entry]) -> tuple[str, dict[str, tuple[Entry, tuple[int, ...]]]]:
     """The name of the layout, and for each array that holds joints the joints that it fills."""
-    whole = [(name, _SIGN if name == "smplx" else _WHOLE) for name in ("poses", "pose", "smplx") if name in entries]
+    whole = [(name, _SIGN if name == "smplx" else POSE_VECTORS) for name in ("poses", "pose", "smplx") if name in entries]
     if len(entries) == 1:
-        whole = [(name, _WHOLE | _SIGN) for name in entries]
+        whole = [(name, POSE_VECTORS | _SIGN) for name in entries]
     for name, layouts in whole:
         if found := layouts.get(_row_length(entries[name])):
             label = found[0] if name == UNNAMED or name == "smplx" else f"{found[0]} ({name})"
@@ -185,7 +174,7 @@ def _recognize(path: Path, entries: Mapping[str, Entry]) -> tuple[str, dict[str,
     if not any(set(joints) & {*_BODY, *_HANDS} for _, joints in columns.values()):
         raise UserError(
             f"{path}: unknown layout, it holds {describe(entries)}; known are poses (T, 72 | 156 | 165), global_orient with body_pose and "
-            f"hands, smplx (T, 182), and single arrays of {', '.join(map(str, _WHOLE))} numbers a row or (N, J, 3)"
+            f"hands, smplx (T, 182), and single arrays of {', '.join(map(str, POSE_VECTORS))} numbers a row or (N, J, 3)"
         )
     return " + ".join(columns), columns
 

@@ -60,9 +60,3 @@ def size_of(stream: BinaryIO | io.BytesIO) -> int:
     size = stream.seek(0, io.SEEK_END)
     stream.seek(here)
     return size
-
-
-def reason_of(error: object) -> str:
-    """What an error says, on one line of moderate length, without control characters."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
-    return text if len(text) <= 300 else f"{text[:297]}..."

@@ -16,6 +16,7 @@ _FLOOR_M, _MOST_FLOOR = 0.03, 6.0
 _STRIDE, _MOST_STRIDE = 0.06, 4.0
 _CLEAR_SPEED = 0.25  # metres a second that a sole moves beneath the pelvis, for its stride to be told
 _CLEAR_FRAMES = 10
+_FLOOR_SHARE = 0.3  # of the frames lie below: a clip may float for more than half of it, and hardly sinks
 _KNOWN_ORIGIN_M = 0.5  # a file whose floor is farther from its origin has its origin elsewhere
 
 
@@ -35,7 +36,7 @@ def find_size(motion: Motion) -> tuple[float, float]:
     moved = velocities(pelvis[:, :2], motion.fps)
     clear = np.linalg.norm(back, axis=-1) > _CLEAR_SPEED
     scale = _STATURES / SMPL_STATURE
-    floors = np.median(height - scale[:, None] * reach, axis=1)
+    floors = np.quantile(height - scale[:, None] * reach, _FLOOR_SHARE, axis=1)
     cost = (np.log(scale) / _SPREAD) ** 2
     if np.abs(floors).min() < _KNOWN_ORIGIN_M:
         cost = cost + np.minimum((floors / _FLOOR_M) ** 2, _MOST_FLOOR)
