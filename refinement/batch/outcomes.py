@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.writing import alone
-from pose_priors.datamodules.containers.regular import read_regular, reason_of
+from pose_priors.datamodules.containers.regular import read_regular
 from pose_priors.refinement.result.tables import unquoted, write_table
 from pose_priors.refinement.result.told import told_by
 

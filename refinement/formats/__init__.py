@@ -12,9 +12,8 @@ from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.plugins import Door, PluginError
-from pose_priors.datamodules.containers.regular import reason_of
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Source, described
 from pose_priors.refinement.formats.tools import glamr, gvhmr, megahunter, multi_tram, phalp, prompthmr, slahmr, tram, wham

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import open_regular, reason_of
+from pose_priors.configs.base import UserError, reason_of
+from pose_priors.datamodules.containers.regular import open_regular
 from pose_priors.refinement.formats.assembly import camera_track, left_out, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS
