@@ -17,6 +17,7 @@ _COMMANDS = {
     "evaluate": "pose_priors.evaluate",
     "refine": "pose_priors.refine",
     "pipeline": "pose_priors.pipeline",
+    "body": "pose_priors.body.__main__",
     "record": "pose_priors.refinement.show.record",
     "review": "pose_priors.refinement.show.review",
     "export": "pose_priors.refinement.export.__main__",

@@ -1,4 +1,5 @@
-"""The arrays of a data file by name, whatever the container: `.npz`, `.npy`, `.pt` or `.pkl`. Nothing is loaded before it is asked for.
+"""The arrays of a data file by name, whatever the container: `.npz`, `.npy`, `.pt` or `.pkl`; of recorded skeletons, `.bvh` and `.amc`, the
+poses that they are on SMPL-X's joints. Nothing is loaded before it is asked for.
 
 A file is opened once: what was looked at is what is read.
 """
@@ -16,12 +17,13 @@ import numpy as np
 import torch
 
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.capture.as_poses import READERS, recorded_poses
 from pose_priors.datamodules.containers.npy import array_of, checked_size, read_header, sound
 from pose_priors.datamodules.containers.regular import open_regular, reason_of
 from pose_priors.datamodules.containers.zips import Zip
 from pose_priors.datamodules.safe_pickle import load_pickle, load_torch, unpickle
 
-SUFFIXES = (".npz", ".npy", ".pt", ".pkl")
+SUFFIXES = (".npz", ".npy", ".pt", ".pkl", *READERS)
 UNNAMED = "array"
 """Name given to the only array of a file that has no names."""
 _MOST_HEADER = (1 << 16) + 16
@@ -58,6 +60,8 @@ def open_arrays(path: Path) -> dict[str, Entry]:
         return _entries(load_torch(path))
     if path.suffix == ".pkl":
         return _entries(load_pickle(path))
+    if path.suffix in READERS:
+        return _entries(recorded_poses(path))
     raise UserError(f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}")
 
 
