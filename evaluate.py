@@ -23,9 +23,9 @@ from pose_priors.configs.writing import write_json
 from pose_priors.datamodules.base import DataConfig, PoseDataModule, load_poses
 from pose_priors.datamodules.clips import Clip
 from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModule, load_clips
-from pose_priors.priors import MotionCVAE, Prior
+from pose_priors.priors import MotionCVAE, MotionFlow, Prior
 from pose_priors.priors.checkpoint import load_prior, read_checkpoint
-from pose_priors.priors.motion.negatives import num_source_frames
+from pose_priors.priors.motion.kinds import AnyMotionPrior, window_frames
 
 log = logging.getLogger("evaluate")
 
@@ -77,7 +77,7 @@ def _kind(options: dict[str, Any]) -> str:
 
 
 def _evaluate_priors(priors: dict[str, Any], data: str | None, output: Path, device: str) -> dict[str, dict[str, Any]]:
-    of_motions = {path: prior for path, prior in priors.items() if isinstance(prior, MotionCVAE)}
+    of_motions = {path: prior for path, prior in priors.items() if isinstance(prior, MotionCVAE | MotionFlow)}
     of_poses = {path: prior for path, prior in priors.items() if isinstance(prior, Prior)}
     if of_motions and of_poses:
         motion, pose = next(iter(of_motions)), next(iter(of_poses))
@@ -107,18 +107,23 @@ def _evaluate_pose_priors(priors: dict[str, Prior], data: str | None, output: Pa
     return metrics
 
 
-def _evaluate_motion_priors(priors: dict[str, MotionCVAE], data: str | None, output: Path) -> dict[str, dict[str, Any]]:
+def _evaluate_motion_priors(priors: dict[str, AnyMotionPrior], data: str | None, output: Path) -> dict[str, dict[str, Any]]:
     from pose_priors.priors.evaluation.report import print_table
-    from pose_priors.priors.motion.report import plot_motions, score_motions
+    from pose_priors.priors.motion.report import plot_samples, plot_scales, score_clips, score_motions
 
     clips = {f"{number:03d} {clip.name}": clip.as_window() for number, clip in enumerate(_held_out_clips(priors, data))}
     metrics = {}
     with written_beside(output) as new:
         for number, (path, prior) in enumerate(priors.items()):
-            metrics[path], curve = score_motions(prior, clips)
-            plot_motions(prior, clips, curve, new, f"{number}_{Path(path).parent.name}")
+            named = f"{number}_{Path(path).parent.name}"
+            if isinstance(prior, MotionFlow):
+                metrics[path] = score_clips(prior, clips)
+            else:
+                metrics[path], curve = score_motions(prior, clips)
+                plot_scales(clips, curve, new, named)
+            plot_samples(prior, new, named)
         write_json(new / "metrics.json", metrics)
-    print_table(metrics, f"{len(clips)} clips; log-likelihoods in nats a transition")
+    print_table(metrics, f"{len(clips)} clips; log-likelihoods in nats a transition, energies in nats a frame")
     return metrics
 
 
@@ -133,7 +138,7 @@ def _held_out_poses(checkpoints: Sequence[str], data: str | None) -> torch.Tenso
     return torch.from_numpy(module.test_poses[:])
 
 
-def _held_out_clips(priors: dict[str, MotionCVAE], data: str | None) -> list[Clip]:
+def _held_out_clips(priors: dict[str, AnyMotionPrior], data: str | None) -> list[Clip]:
     """As `_held_out_poses`, of motions."""
     path, prior = next(iter(priors.items()))
     try:
@@ -145,7 +150,7 @@ def _held_out_clips(priors: dict[str, MotionCVAE], data: str | None) -> list[Cli
     trained_on = MotionDataConfig.model_validate(experiment["data"])
     if data is not None:
         return load_clips(data, trained_on)
-    module = MotionDataModule(trained_on, 1, experiment["seed"], num_source_frames(prior.config.window + 2))
+    module = MotionDataModule(trained_on, 1, experiment["seed"], window_frames(prior.config))
     _set_up(module, list(priors))
     return module.test_clips
 

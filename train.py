@@ -33,7 +33,7 @@ from pose_priors.priors.module import PriorModule
 from pose_priors.priors.training.callbacks import AveragedWeights, RunName
 from pose_priors.priors.training.folder import BEST, LAST, CheckpointFolder
 from pose_priors.priors.training.logging import run_logger
-from pose_priors.priors.training.precision import in_double
+from pose_priors.priors.training.precision import in_double, matmul_precision
 from pose_priors.priors.training.resuming import check_same, resumable
 from pose_priors.priors.training.saving import BestCheckpoint, LastCheckpoint, Patience
 
@@ -161,7 +161,8 @@ def _fit(
         )
         where = "trainer" if folder.resumed is None else f"--resume {folder.resumed} cannot be gone on from"
         try:
-            with told(where, lambda: module.begun), warnings.catch_warnings():
+            on_gpu = trainer.strategy.root_device.type == "cuda"
+            with told(where, lambda: module.begun), warnings.catch_warnings(), matmul_precision(config.training.matmul_precision, on_gpu):
                 warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")  # it holds the lock, or is gone on in
                 trainer.fit(module, data, ckpt_path=folder.resumed)
         except SystemExit as error:  # how Lightning ends at an interrupt, after which it lets no other come

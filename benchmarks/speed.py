@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from pose_priors.benchmarks.full_body import full_body, joints_of
 from pose_priors.benchmarks.joint_flow_loop import JointFlowLoop, training_step
+from pose_priors.benchmarks.training_speed import measure_training
 from pose_priors.body.model import forward_kinematics
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.writing import write_json
@@ -257,8 +258,11 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7, help="calls of each of a pair")
     parser.add_argument("--poses", type=int, default=_POSES, help="rows that the loaders draw from")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="instead: how fast each prior trains there, on one device")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    if options.device is not None:
+        return measure_training(options.device, options.output, options.repeats)
     poses, repeats = synthetic_poses(max(4096, min(options.poses, 8192)), seed=0), options.repeats
     with tempfile.TemporaryDirectory() as folder:
         root, _ = write_builtin_scene(Path(folder) / "scene", 0)

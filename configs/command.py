@@ -27,6 +27,7 @@ _BENCHMARKS = {
     "priors": "pose_priors.benchmarks.priors.__main__",
     "speed": "pose_priors.benchmarks.speed",
     "refinement_ablation": "pose_priors.benchmarks.refinement_ablation",
+    "refinement_stress": "pose_priors.benchmarks.refinement_stress.__main__",
     "motion_scale": "pose_priors.benchmarks.motion_scale",
     "many_sequences": "pose_priors.benchmarks.many_sequences",
     "same_results": "pose_priors.benchmarks.same_results",

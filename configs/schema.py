@@ -15,11 +15,11 @@ from pose_priors.configs.slurm import SlurmConfig
 from pose_priors.configs.validation import Source, kinds_allowed, validate
 from pose_priors.datamodules.base import DataConfig, PoseDataModule
 from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModule
-from pose_priors.priors import KINDS, AnyPriorConfig, MotionCVAE, MotionCVAEConfig, PriorConfig, TrainablePrior
+from pose_priors.priors import KINDS, AnyPriorConfig, PriorConfig, TrainablePrior
 from pose_priors.priors.base import PriorConfigBase
 from pose_priors.priors.foreign import PRIORS
 from pose_priors.priors.module import TrainingConfig
-from pose_priors.priors.motion.negatives import num_source_frames
+from pose_priors.priors.motion.kinds import AnyMotionPrior, MotionPriorConfig, window_frames
 from pose_priors.priors.training.callbacks import MotionReport, SampleReport
 from pose_priors.priors.training.logging import LoggingConfig
 
@@ -53,14 +53,14 @@ class MotionExperimentConfig(ExperimentConfig):
     """As `ExperimentConfig`, for a prior of motions."""
 
     # what trains an experiment hands the parts of one on to each other and never mixes those of two
-    model: MotionCVAEConfig  # type: ignore[assignment]
+    model: MotionPriorConfig  # type: ignore[assignment]
     data: MotionDataConfig = MotionDataConfig()  # type: ignore[assignment]
 
     def build_data(self) -> MotionDataModule:  # type: ignore[override]
-        """The data module, before its `setup`. Its windows are as long as the prior's wrong motions ask for."""
-        return MotionDataModule(self.data, self.training.batch_size, self.seed, num_source_frames(self.model.window + 2))
+        """The data module, before its `setup`. Its windows are as long as the prior asks for."""
+        return MotionDataModule(self.data, self.training.batch_size, self.seed, window_frames(self.model))
 
-    def build_prior(self, data: MotionDataModule) -> MotionCVAE:  # type: ignore[override]
+    def build_prior(self, data: MotionDataModule) -> AnyMotionPrior:  # type: ignore[override]
         """The prior, before its `start`."""
         return self.model.build()
 

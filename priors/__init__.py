@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any
 import pose_priors  # noqa: F401  (whoever imports this room without its prefix, in a checkout, gets the same modules)
 
 if TYPE_CHECKING:
-    from pose_priors.priors.base import DensityPrior, Likelihood, MotionPrior, Prior, TrainablePrior
+    from pose_priors.priors.base import DensityPrior, Prior, TrainablePrior
     from pose_priors.priors.checkpoint import load_prior
+    from pose_priors.priors.motion.base import Criterion, MotionPrior
     from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
+    from pose_priors.priors.motion.flow.prior import MotionFlow, MotionFlowConfig
     from pose_priors.priors.registry import KINDS, AnyPriorConfig, PriorConfig
 
 __all__ = [
     "KINDS",
     "AnyPriorConfig",
+    "Criterion",
     "DensityPrior",
-    "Likelihood",
     "MotionCVAE",
     "MotionCVAEConfig",
+    "MotionFlow",
+    "MotionFlowConfig",
     "MotionPrior",
     "Prior",
     "PriorConfig",
@@ -31,9 +35,11 @@ __all__ = [
     "load_prior",
 ]
 _DOORS = {
-    "base": ("DensityPrior", "Likelihood", "MotionPrior", "Prior", "TrainablePrior"),
+    "base": ("DensityPrior", "Prior", "TrainablePrior"),
     "checkpoint": ("load_prior",),
+    "motion.base": ("Criterion", "MotionPrior"),
     "motion.cvae": ("MotionCVAE", "MotionCVAEConfig"),
+    "motion.flow.prior": ("MotionFlow", "MotionFlowConfig"),
     "registry": ("KINDS", "AnyPriorConfig", "PriorConfig"),
 }
 

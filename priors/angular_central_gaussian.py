@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_priors.body.rotations import canonicalize, to_unitquat
+from pose_priors.priors.networks.derived import Derived
 from pose_priors.priors.networks.precision import without_autocast
 
 _MAX_ITERATIONS = 200
@@ -36,6 +37,7 @@ class AngularCentralGaussian(nn.Module):
     def __init__(self, num_joints: int) -> None:
         super().__init__()
         self.register_buffer("scatter", torch.eye(4).expand(num_joints, 4, 4).clone())
+        self._precision = Derived(_precision_and_normaliser)
 
     @torch.no_grad()
     def fit(self, rotvec: Tensor) -> None:
@@ -61,9 +63,8 @@ class AngularCentralGaussian(nn.Module):
         """Log-density in nats against normalised Haar measure: (*batch, J, 3) of any angle -> (*batch, J)."""
         with without_autocast(rotvec):
             quat = to_unitquat(canonicalize(rotvec))
-            scatter = self.scatter.double()
-            log_det = torch.linalg.slogdet(scatter).logabsdet
-            log_prob: Tensor = (-0.5 * log_det).to(quat) - 2 * _quadratic(quat, torch.linalg.inv(scatter).to(quat)).log()
+            precision, log_normaliser = self._precision.of(self.scatter)
+            log_prob: Tensor = log_normaliser.to(quat) - 2 * _quadratic(quat, precision.to(quat)).log()
             return log_prob
 
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
@@ -73,6 +74,11 @@ class AngularCentralGaussian(nn.Module):
         quat = torch.einsum("jab,njb->nja", root, noise)
         rotvec: Tensor = roma.unitquat_to_rotvec(quat / torch.linalg.vector_norm(quat, dim=-1, keepdim=True))
         return rotvec
+
+
+def _precision_and_normaliser(scatter: Tensor) -> tuple[Tensor, ...]:
+    """(J, 4, 4) -> its inverses, and the logarithms of the densities' normalisers, (J,)."""
+    return torch.linalg.inv(scatter), -0.5 * torch.linalg.slogdet(scatter).logabsdet
 
 
 def _quadratic(quat: Tensor, precision: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,9 @@ from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARTS
 from pose_priors.configs.base import Config
 from pose_priors.priors.default_pose import default_pose
+from pose_priors.priors.denoising.contract import PoseDenoiser, checked_noise, told
 from pose_priors.priors.networks.precision import widened
+from pose_priors.priors.posterior import LogLikelihood, draw_posterior
 
 
 class PriorConfigBase(Config, ABC):
@@ -75,6 +77,7 @@ class Prior(TrainablePrior):
         self.joint_indices = tuple(int(i) for i in joint_indices)
         self.register_buffer("joint_index", torch.tensor(self.joint_indices, dtype=torch.long), persistent=False)
         self.register_buffer("default_pose", torch.zeros(NUM_JOINTS, 3))
+        self.denoiser: PoseDenoiser | None = None
 
     @property
     def joints(self) -> tuple[str, ...]:
@@ -124,10 +127,57 @@ class Prior(TrainablePrior):
             poses: (N, 55, 3) canonical training poses, a representative part if there are many.
         """
         self.default_pose.copy_(default_pose(poses, self.joint_indices))
+        if self.denoiser is not None:
+            self.denoiser.fit_statistics(poses)
 
     @abstractmethod
-    def energy(self, pose: Tensor) -> Tensor:
-        """Implausibility in nats: (*batch, 55, 3) -> (*batch,). Finite, with finite gradient, for any rotations."""
+    def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
+        """Implausibility in nats: (*batch, 55, 3) -> (*batch,). Finite, with finite gradient, for any rotations.
+
+        With `noise`, of the prior smoothed by normal noise of so many radians about each axis: an optimiser goes from coarse to fine.
+        Raises `ValueError` if the prior has not learnt it, see `smoothed_energy`."""
+
+    def smoothed_energy(self, pose: Tensor, noise: float) -> Tensor:
+        """What `energy` is for noise above 0: by the denoiser where a kind has no closed form, `ValueError` without one."""
+        return self._asked_denoiser().energy(pose, noise)
+
+    def denoise(self, pose: Tensor, std: float | Tensor) -> Tensor:
+        """The posterior mean of rotations that were seen with normal noise about each axis, in one pass; differentiable by the pose.
+
+        Args:
+            pose: (*batch, 55, 3) what was seen.
+            std: of the noise in radians: a number, (55,) by joint, (55, 3) by axis, or (*batch, 55, 3); 0 for what is certain, infinite for
+                what was not seen.
+        Returns:
+            (*batch, 55, 3), chordal means; joints that the prior does not know as they were seen.
+        Raises:
+            ValueError: if a `std` is negative or no number, or the prior was trained without a denoiser.
+        """
+        result = self._asked_denoiser().denoise(pose.reshape(-1, *pose.shape[-2:]), told(std, pose))
+        return result.view(pose.shape)
+
+    def posterior(
+        self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draws poses given what was seen: from exp(log_likelihood(pose) - energy(pose)), see `priors.posterior.draw_posterior`.
+
+        Where the denoiser has a mixture, its posterior draws lead to them."""
+        guide = None if self.denoiser is None else self.denoiser.guide
+        if guide is None:
+            return draw_posterior(self, log_likelihood, num_observations, num_samples, generator)
+        return guide(log_likelihood, num_observations, num_samples, generator, self.energy)
+
+    def _asked_denoiser(self) -> PoseDenoiser:
+        if self.denoiser is None:
+            raise ValueError(f"this {type(self).__name__} was trained without a denoiser; give model.denoiser={{}} and train it again")
+        return self.denoiser
+
+    def _with_denoising(self, values: dict[str, Tensor], pose: Tensor) -> dict[str, Tensor]:
+        """A loss beside that of the denoiser, where there is one: held-out poses choose by the first alone."""
+        if self.denoiser is None:
+            return values
+        denoising: Tensor = self.denoiser.loss(pose)
+        return values | {"loss": values["loss"] + denoising if self.training else values["loss"], "denoising": denoising.detach()}
 
     @abstractmethod
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
@@ -135,7 +185,10 @@ class Prior(TrainablePrior):
 
     @abstractmethod
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draws poses, (num_samples, 55, 3), canonical. The same generator state gives the same poses."""
+        """Draws poses, (num_samples, 55, 3), canonical. The same generator state gives the same poses.
+
+        Densities that a broad component defends take `defensive=True`, and give it its share of the draws; otherwise it gets none, and
+        draws are those of what was learnt."""
 
     @abstractmethod
     def reconstruct(self, pose: Tensor) -> Tensor:
@@ -153,12 +206,13 @@ class Prior(TrainablePrior):
         return False
 
     @torch.no_grad()
-    def complete(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def complete(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:
         """Draws the joints that are not visible given those that are.
 
         Args:
             pose: (*batch, 55, 3); what it holds at hidden joints that the prior knows does not matter, NaN neither.
             visible: (*batch, 55) bool; batches broadcast.
+            defensive: whether the broad component that defends the density gets its share of the draws.
         Returns:
             (*batch, 55, 3), equal to `pose` where visible and at the joints that the prior does not know; but `default_pose` where such a
             joint is hidden and NaN or inf.
@@ -175,12 +229,12 @@ class Prior(TrainablePrior):
         rows, seen = pose.reshape(-1, *pose.shape[-2:]), visible.reshape(-1, visible.shape[-1])
         rows = torch.where(seen.unsqueeze(-1) | rows.isfinite().all(-1, keepdim=True), rows, self.default_pose.to(rows))
         given = torch.where(seen.unsqueeze(-1), rows, self.default_pose.to(rows))
-        drawn = self._drawn_given(given, seen[:, self.joint_index], generator)
+        drawn = self._drawn_given(given, seen[:, self.joint_index], generator, defensive)
         kept = seen.clone()
         kept[:, [i for i in range(NUM_JOINTS) if i not in self.joint_indices]] = True
         return torch.where(kept.unsqueeze(-1), rows, drawn).view(pose.shape)
 
-    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None, defensive: bool) -> Tensor:
         """(B, 55, 3), and which of the J joints are visible, (B, J) -> (B, 55, 3)."""
         raise NotImplementedError
 
@@ -194,7 +248,7 @@ class DensityPrior(Prior):
 
     @property
     def energy_is_nll(self) -> bool:
-        """Whether `energy` is exactly `-log_prob`, and not just a bound on it."""
+        """Whether `energy` is exactly `-log_prob`, and not something cheaper beside it."""
         return False
 
     @abstractmethod
@@ -235,51 +289,9 @@ class MaximumLikelihoodPrior(DensityPrior):
     def energy_is_nll(self) -> bool:
         return True
 
-    def energy(self, pose: Tensor) -> Tensor:
-        return -self.log_prob(pose)
+    def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
+        return self.smoothed_energy(pose, noise) if checked_noise(noise) else -self.log_prob(pose)
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         nll = -self.log_prob(pose).mean()
-        return {"loss": nll, "nll": nll}
-
-
-Likelihood = Literal["contrast", "evidence", "stance"]
-"""What of a transition is judged: all of it, against motions that are nearly right, where the prior has learnt these; the evidence alone,
-which is fit to lead an optimiser; or only how joints move that may touch the floor, which tells how long a path is. The same for a prior
-that makes no difference."""
-
-
-class MotionPrior(TrainablePrior):
-    """How bodies go on from one frame to the next. States are those of `body.motion_state`: (339,), z up, 30 frames a second.
-
-    Attributes:
-        leg: () metres from hip to ankle of the bodies that it knows; 0 if it knows bodies of all sizes.
-    """
-
-    leg: Tensor
-
-    @abstractmethod
-    def pair_log_prob(self, before: Tensor, after: Tensor, by: Likelihood = "contrast") -> Tensor:
-        """Log-likelihoods (N,) in nats, up to a constant, of transitions between states (N, 339) of one world, by one `Likelihood`."""
-
-    def transition_log_prob(self, states: Tensor, by: Likelihood = "contrast") -> Tensor:
-        """The same of each transition of motions, in one call: states (..., T, 339) -> (..., T - 1)."""
-        before, after = states[..., :-1, :], states[..., 1:, :]
-        log_prob: Tensor = self.pair_log_prob(before.flatten(0, -2), after.flatten(0, -2), by).unflatten(0, before.shape[:-1])
-        return log_prob
-
-    @abstractmethod
-    def contact_probabilities(self, states: Tensor) -> Tensor:
-        """(..., T - 1, 9) that `CONTACT_JOINTS` touch after each transition of states (..., T, 339)."""
-
-    @abstractmethod
-    def rollout(self, state: Tensor, num_steps: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """How motions go on.
-
-        Args:
-            state: (N, 339) first states.
-            num_steps: of 1/30 second.
-            generator: draws each step; None follows the prior's mean.
-        Returns:
-            states (N, num_steps + 1, 339) and probabilities of contact (N, num_steps, 9).
-        """
+        return self._with_denoising({"loss": nll, "nll": nll}, pose)

@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
-from pose_priors.priors.global_flow import GlobalFlowConfig
-from pose_priors.priors.joint_flow import JointFlowConfig
+from pose_priors.priors.denoising.denoiser import DenoiserConfig
+from pose_priors.priors.global_flow import GlobalFlow, GlobalFlowConfig
+from pose_priors.priors.joint_flow import JointFlow, JointFlowConfig
 
 
 class EnsembleConfig(PriorConfigBase):
@@ -22,11 +23,15 @@ class EnsembleConfig(PriorConfigBase):
     member: Annotated[JointFlowConfig | GlobalFlowConfig, Field(discriminator="kind")]
     """What each member is."""
     num_members: int = Field(4, ge=2)
+    denoiser: DenoiserConfig | None = None
+    """What `denoise` and energies under noise are learnt by, trained beside the density; null for none."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if isinstance(self.member, GlobalFlowConfig) and self.member.use_conditioning and self.member.condition == "visible_joints":
             raise ValueError("an ensemble completes nothing; give member.use_conditioning=false, or model.kind=global_flow")
+        if self.member.denoiser is not None:
+            raise ValueError("members have no denoisers of their own; give model.denoiser, not model.member.denoiser")
         return self
 
     def build(self, joint_indices: Sequence[int]) -> Ensemble:
@@ -44,11 +49,12 @@ class Ensemble(MaximumLikelihoodPrior):
     def __init__(self, config: EnsembleConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
+        self.denoiser = None if config.denoiser is None else config.denoiser.build(self.joint_indices)
         self.members = nn.ModuleList(config.member.build(joint_indices) for _ in range(config.num_members))
 
     @property
-    def _members(self) -> list[MaximumLikelihoodPrior]:
-        return [cast(MaximumLikelihoodPrior, member) for member in self.members]
+    def _members(self) -> list[JointFlow | GlobalFlow]:
+        return [cast(JointFlow | GlobalFlow, member) for member in self.members]
 
     @torch.no_grad()
     def fit_statistics(self, poses: Tensor) -> None:
@@ -63,16 +69,17 @@ class Ensemble(MaximumLikelihoodPrior):
         """The mean of what the members minimise in training, the mixture's own negative log-likelihood in evaluation mode."""
         of_members = [member.loss(pose) for member in self._members]
         values = {name: torch.stack([loss[name] for loss in of_members]).mean() for name in of_members[0]}
-        return values if self.training else values | super().loss(pose)
+        return self._with_denoising(values, pose) if self.training else values | super().loss(pose)
 
     @torch.no_grad()
-    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:
+        """Draws poses, (num_samples, 55, 3), canonical; some from the members' defensive components only if `defensive`."""
         poses = self.default_pose.expand(num_samples, -1, 3).clone()
         drawn_by = torch.randint(len(self.members), (num_samples,), generator=generator, device=poses.device)
         for number, member in enumerate(self._members):
             rows = (drawn_by == number).nonzero().squeeze(-1)
             if len(rows):
-                poses[rows] = member.sample(len(rows), generator)
+                poses[rows] = member.sample(len(rows), generator, defensive)
         return poses
 
     def reconstruct(self, pose: Tensor) -> Tensor:

@@ -14,13 +14,16 @@ from torch import Tensor, nn
 from pose_priors.body.rotations import haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
 from pose_priors.priors.base import DensityPrior, PriorConfigBase
+from pose_priors.priors.conditioning.drawing import drawn_within_pi
+from pose_priors.priors.conditioning.visibility import draw_visible
+from pose_priors.priors.denoising.contract import checked_noise
+from pose_priors.priors.denoising.denoiser import DenoiserConfig
 from pose_priors.priors.networks.eager_gradient import eagerly
 from pose_priors.priors.networks.flows import TailCompression, standard_normal_log_prob
 from pose_priors.priors.networks.velocity import VelocityField, integrate, nodes_from_data, times_to_data
 from pose_priors.priors.standardize import Whitening
-from pose_priors.priors.visibility import draw_visible
 
-# The bound is an integral over the log of the signal-to-noise ratio, between times at which nothing but noise is left (what lies before
+# The energy is an integral over the log of the signal-to-noise ratio, between times at which nothing but noise is left (what lies before
 # is worth 0.05 nats) and at which noise is a fiftieth of the data's spread.
 _FIRST_TIME, _LAST_TIME = 0.05, 0.98
 # Derivatives of hidden units that are held at once, so many times the networks' width.
@@ -48,6 +51,8 @@ class FlowMatchingConfig(PriorConfigBase):
     """Passes of a network that the energy takes."""
     defensive_weight: float = Field(0.01, gt=0, lt=1)
     """Share of the defensive component in the density."""
+    denoiser: DenoiserConfig | None = None
+    """What `denoise` and energies under noise are learnt by, trained beside the density; null for none."""
 
     def build(self, joint_indices: Sequence[int]) -> FlowMatching:
         return FlowMatching(self, joint_indices)
@@ -58,9 +63,11 @@ class FlowMatching(DensityPrior):
 
     The velocity is regressed on straight paths x_t = (1 - t) noise + t pose between the standard normal and whitened, tail-compressed
     rotation vectors. `sample` and `log_prob` follow its paths, dozens of network passes a pose, and of Jacobians too for the density.
-    Optimisers need something cheaper: `energy` is the variational bound on the negative log-likelihood of the same network read as a
-    denoiser (Kingma et al., "Variational diffusion models", NeurIPS 2021), estimated with noise that is drawn once and kept, so that it
-    is a smooth function of the pose. Both are defended by a broad angular central Gaussian per joint.
+    Optimisers need something cheaper: `energy` is a denoising energy, the terms of the variational bound on the negative log-likelihood
+    of the same network read as a denoiser (Kingma et al., "Variational diffusion models", NeurIPS 2021), with noise that is drawn once
+    and kept, so that it is a smooth function of the pose. The mean of those terms over all noise would bound `-log_prob`; with the noise
+    kept they bound nothing, at no pose: exp(-energy) integrates to more than one. Both are defended by a broad angular central Gaussian
+    per joint.
 
     With `use_conditioning`, half of the training poses have some joints at their end of the path from the start, and the networks are told
     which: `complete` moves the others alone. Several networks err less than one, as ensembles of regressions do (Breiman, "Bagging
@@ -72,6 +79,7 @@ class FlowMatching(DensityPrior):
     def __init__(self, config: FlowMatchingConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
+        self.denoiser = None if config.denoiser is None else config.denoiser.build(self.joint_indices)
         self.num_features = 3 * self.num_joints
         self.whitening = Whitening(self.num_joints)
         self.compression = TailCompression()
@@ -107,27 +115,31 @@ class FlowMatching(DensityPrior):
         given = None if visible is None else visible.to(x)
         return self._mean([network(x, time, given) for network in self._fields], visible)
 
-    def energy(self, pose: Tensor) -> Tensor:
-        """A bound on `-log_prob` in nats, in `num_draws` passes of a network: (*batch, 55, 3) -> (*batch,).
+    def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
+        """The denoising energy in nats, in `num_draws` passes of a network: (*batch, 55, 3) -> (*batch,). No bound on `-log_prob`.
 
-        Each draw asks one of the networks, in turn. Their mean would take as many times the passes; that they disagree loosens the bound.
+        It is the integral over noise levels of how far the network misses the pose, with few draws of noise that are always the same. On
+        average over poses it lies above `-log_prob`, of single poses also below. Each draw asks one of the networks, in turn. Their mean
+        would take as many times the passes; that they disagree raises the energy. With `noise`, see the base class.
         """
+        if checked_noise(noise):
+            return self.smoothed_energy(pose, noise)
         rotvec = self.select(pose)
         x, log_det = self._features(rotvec)
-        # x_t = t (x + noise / sqrt(SNR)), and -log p(x) <= -E log p(x | x_t at the last time) + 1/2 integral of |x - x_hat|^2 dSNR, where
-        # x - x_hat = (1 - t) (x - noise - v); over log SNR, half the integrand is t^2 |x - noise - v|^2 / 2.
+        # x_t = t (x + noise / sqrt(SNR)), and over all noise -log p(x) <= -E log p(x | x_t at the last time) + 1/2 int |x - x_hat|^2 dSNR;
+        # there x - x_hat = (1 - t) (x - noise - v); over log SNR, half the integrand is t^2 |x - noise - v|^2 / 2.
         first, last = (2 * math.log(t / (1 - t)) for t in (_FIRST_TIME, _LAST_TIME))
         width = (last - first) / self.config.num_draws
-        bound = torch.full_like(x[..., 0], 0.5 * self.num_features * (1 + math.log(2 * math.pi) - last))
+        energy = torch.full_like(x[..., 0], 0.5 * self.num_features * (1 + math.log(2 * math.pi) - last))
         # what the passes leave for the gradient is a megabyte a pose: of many poses the gradient is taken at once, pass by pass
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
         at_once = torch.is_grad_enabled() and x[..., 0].numel() > _MAX_KEPT and frozen
-        for number, noise in enumerate(self.noise):
+        for number, drawn in enumerate(self.noise):
             time = torch.sigmoid(0.5 * (first + (number + 0.5) * width * torch.ones_like(x[..., 0])))
-            of_draw = partial(_squared_residual, self.networks[number % len(self.networks)], noise=noise, time=time)
+            of_draw = partial(_squared_residual, self.networks[number % len(self.networks)], noise=drawn, time=time)
             residual = eagerly(of_draw, x) if at_once else of_draw(x)
-            bound = bound + 0.5 * width * time.square() * residual
-        return -defend(log_det.sum(-1) - bound, self.defensive.log_prob(rotvec).sum(-1), self.config.defensive_weight)
+            energy = energy + 0.5 * width * time.square() * residual
+        return -defend(log_det.sum(-1) - energy, self.defensive.log_prob(rotvec).sum(-1), self.config.defensive_weight)
 
     def log_prob(self, pose: Tensor) -> Tensor:
         """Log-density in nats against normalised Haar measure over the joints learnt, by the paths and the divergence along them.
@@ -161,17 +173,17 @@ class FlowMatching(DensityPrior):
         x, _ = self._features(self.select(pose))
         if not self.training:
             # held-out poses meet the same noise each time, so that epochs can be compared
-            return {"loss": self._velocity_error(self.velocity, x, torch.Generator(x.device).manual_seed(0), None)}
+            held_out = self._velocity_error(self.velocity, x, torch.Generator(x.device).manual_seed(0), None)
+            return self._with_denoising({"loss": held_out}, pose)
         visible = draw_visible(len(x), self.joint_indices, x.device) if self.completes else None
-        return {"loss": torch.stack([self._velocity_error(network, x, None, visible) for network in self._fields]).mean()}
+        loss = torch.stack([self._velocity_error(network, x, None, visible) for network in self._fields]).mean()
+        return self._with_denoising({"loss": loss}, pose)
 
     @torch.no_grad()
-    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        device = self.default_pose.device
-        noise = torch.randn(num_samples, self.num_features, generator=generator, dtype=self.default_pose.dtype, device=device)
-        defensive = self.defensive.sample(num_samples, generator)
-        coin = torch.rand(num_samples, 1, 1, generator=generator, device=device)
-        return self.expand(torch.where(coin < self.config.defensive_weight, defensive, self._pose_of(noise)))
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:
+        """Draws poses, (num_samples, 55, 3), canonical; some from the defensive component only if `defensive`."""
+        nowhere = self.default_pose.new_zeros(num_samples, self.num_features)
+        return self._draw(nowhere, None, generator, defensive)
 
     def reconstruct(self, pose: Tensor) -> Tensor:
         """The pose after its path to noise and back, off by what the integration in `num_steps` steps misses."""
@@ -186,12 +198,26 @@ class FlowMatching(DensityPrior):
     def has_conditional_density(self) -> bool:
         return self.config.use_conditioning
 
-    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
-        # without the defensive component: next to a plausible rest, what is left of its share is nothing
-        x, _ = self._features(self.select(pose))
-        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-        start = torch.where(_by_feature(visible), x, noise)
-        return self.expand(self._pose_of(start, visible))
+    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None, defensive: bool) -> Tensor:
+        return self._draw(self._features(self.select(pose))[0], visible, generator, defensive)
+
+    def _draw(self, x: Tensor, visible: Tensor | None, generator: torch.Generator | None, defensive: bool) -> Tensor:
+        """Draws (B, 55, 3), of which features x (B, 3 J) hold the joints that are visible, (B, J)."""
+        share = self.config.defensive_weight if defensive else 0.0
+
+        def noise() -> tuple[Tensor, Tensor, Tensor]:
+            normal = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            broad = self.defensive.sample(len(x), generator)
+            return normal, broad, torch.rand(len(x), 1, 1, generator=generator, device=x.device)
+
+        def pose_of(rows: Tensor, normal: Tensor, broad: Tensor, coin: Tensor) -> Tensor:
+            if visible is None:
+                return torch.where(coin < share, broad, self._pose_of(normal))
+            seen = visible[rows]
+            drawn = torch.where(coin < share, broad, self._pose_of(torch.where(_by_feature(seen), x[rows], normal), seen))
+            return drawn.masked_fill(seen.unsqueeze(-1), 0.0)  # only what is drawn can be too far
+
+        return self.expand(drawn_within_pi(noise, pose_of))
 
     def _log_prob_of(self, pose: Tensor, visible: Tensor) -> Tensor:
         """Of the joints that are not `visible`, (*batch, J)."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pose_priors.body.rotations import haar_correction
+from pose_priors.body.rotations import canonicalize, haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
+from pose_priors.priors.conditioning.drawing import drawn_within_pi
+from pose_priors.priors.denoising.contract import told
+from pose_priors.priors.gaussians.normal import draw_under, posterior_of_normal
 from pose_priors.priors.networks.flows import standard_normal_log_prob
 from pose_priors.priors.networks.precision import without_autocast
+from pose_priors.priors.posterior import LogLikelihood, draw_posterior
 from pose_priors.priors.standardize import MIN_STD
 
 Covariance = Literal["diagonal", "joint", "full"]
@@ -36,8 +41,8 @@ class Gaussian(MaximumLikelihoodPrior):
     """A Gaussian over rotation vectors, with a diagonal, per-joint or full covariance.
 
     It starts at the moments of the training data and is trained by maximum likelihood from there. As a density over rotations it is the
-    Gaussian restricted to angles <= pi; what little mass lies beyond is not folded back, so the density integrates to just under one. A
-    defensive component bounds its energy.
+    Gaussian restricted to angles <= pi; what little mass lies beyond is not folded back, so the density integrates to just under one, and
+    draws from there are drawn again. A defensive component bounds its energy.
     """
 
     scale: Tensor
@@ -78,35 +83,87 @@ class Gaussian(MaximumLikelihoodPrior):
 
     def log_prob(self, pose: Tensor) -> Tensor:
         rotvec = self.select(pose)
+        return self._defended(self._gaussian_log_prob(rotvec), rotvec)
+
+    def _defended(self, log_density: Tensor, rotvec: Tensor) -> Tensor:
+        """Of what may correlate together, see `_gaussian_log_prob`, to (*batch,)."""
         defensive = self.defensive.log_prob(rotvec)
         if self.config.covariance == "full":
             defensive = defensive.sum(-1, keepdim=True)
-        return defend(self._gaussian_log_prob(rotvec), defensive, self.config.defensive_weight).sum(-1)
+        return defend(log_density, defensive, self.config.defensive_weight).sum(-1)
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         # The Gaussian is fitted alone, outliers and all, so that the baseline is the field's Gaussian; the other component only bounds it.
         loss = -self._gaussian_log_prob(self.select(pose)).sum(-1).mean()
         return {"loss": loss, "nll": -self.log_prob(pose.detach()).mean()}
 
+    def smoothed_energy(self, pose: Tensor, noise: float) -> Tensor:
+        """In closed form: `-log_prob` of poses to which noise was added, as rotation vectors."""
+        rotvec = self.select(pose)
+        mean, covariance = self._moments()
+        root = torch.linalg.cholesky(covariance + noise**2 * torch.eye(covariance.shape[-1]).to(covariance))
+        with without_autocast(rotvec):
+            off = (rotvec.flatten(-2).unflatten(-1, self.shift.shape) - mean.to(rotvec)).unsqueeze(-1)
+            white = torch.linalg.solve_triangular(root.to(rotvec), off, upper=False).squeeze(-1)
+        blocks = standard_normal_log_prob(white) - root.diagonal(dim1=-2, dim2=-1).log().sum(-1).to(rotvec)
+        return -self._defended(self._of_blocks(blocks, haar_correction(rotvec)), rotvec)
+
+    def denoise(self, pose: Tensor, std: float | Tensor) -> Tensor:
+        """See the base class; in closed form, the mean rotation vectors."""
+        rows, noise = pose.reshape(-1, *pose.shape[-2:]), told(std, pose)[:, self.joint_index]
+        seen = self.select(rows)
+        mean, _ = posterior_of_normal(*self._whole(), seen.flatten(1), noise.flatten(1))
+        found = torch.where(noise == 0, seen, mean.view(seen.shape).to(seen))
+        return rows.index_copy(1, self.joint_index, canonicalize(found).to(rows)).view(pose.shape)
+
+    def posterior(
+        self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draws poses given what was seen: from p(pose) exp(log_likelihood(pose)), see `priors.posterior.draw_posterior`."""
+        whole = self._whole()
+        return draw_posterior(self, log_likelihood, num_observations, num_samples, generator, draw_under=partial(draw_under, *whole))
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and covariance of the blocks of rotation vectors: (blocks, size), (blocks, size, size) float64."""
+        inverse = torch.linalg.inv(self._root().double())
+        scale = self.scale.double().view(self.shift.shape)
+        mean = (inverse @ self.shift.double().unsqueeze(-1)).squeeze(-1) * scale + self.centre.double().view(self.shift.shape)
+        root = scale.unsqueeze(-1) * inverse
+        return mean, root @ root.mT
+
+    def _whole(self) -> tuple[Tensor, Tensor]:
+        """Precision (3 J, 3 J) and mean (3 J,) of rotation vectors, float64."""
+        mean, covariance = self._moments()
+        return torch.block_diag(*torch.linalg.inv(covariance)), mean.flatten()
+
     def _gaussian_log_prob(self, rotvec: Tensor) -> Tensor:
         """Nats against Haar measure of what may correlate together: (*batch, J, 3) -> (*batch, J), or (*batch, 1) for a full covariance."""
         log_scale = self.scale.log().view(-1, 3).sum(-1)
-        by_joint = haar_correction(rotvec) - log_scale
         blocks = standard_normal_log_prob(self._whiten(rotvec)) + self.log_diagonal.sum(-1)
+        return self._of_blocks(blocks, haar_correction(rotvec) - log_scale)
+
+    def _of_blocks(self, blocks: Tensor, by_joint: Tensor) -> Tensor:
+        """Log-densities of blocks (*batch, blocks), and what is to be added of each joint, (*batch, J) -> as `_gaussian_log_prob`."""
         if self.config.covariance == "full":
             return blocks + by_joint.sum(-1, keepdim=True)
         of_joints: Tensor = blocks.unflatten(-1, (self.num_joints, -1)).sum(-1)
         return of_joints + by_joint
 
     @torch.no_grad()
-    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        drawn = self._colour(
-            torch.randn(num_samples, *self.shift.shape, generator=generator, dtype=self.shift.dtype, device=self.shift.device)
-        )
-        defensive = self.defensive.sample(num_samples, generator)
-        draws = 1 if self.config.covariance == "full" else self.num_joints
-        coin = torch.rand(num_samples, draws, 1, generator=generator, device=drawn.device)
-        return self.expand(torch.where(coin < self.config.defensive_weight, defensive, drawn))
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:
+        """Draws poses, (num_samples, 55, 3), canonical; some from the defensive component only if `defensive`."""
+        of, num_coins = self.shift, 1 if self.config.covariance == "full" else self.num_joints
+        share = self.config.defensive_weight if defensive else 0.0
+
+        def noise() -> tuple[Tensor, Tensor, Tensor]:
+            normal = torch.randn(num_samples, *of.shape, generator=generator, dtype=of.dtype, device=of.device)
+            broad = self.defensive.sample(num_samples, generator)
+            return normal, broad, torch.rand(num_samples, num_coins, 1, generator=generator, device=of.device)
+
+        def pose_of(_: Tensor, normal: Tensor, broad: Tensor, coin: Tensor) -> Tensor:
+            return torch.where(coin < share, broad, self._colour(normal))
+
+        return self.expand(drawn_within_pi(noise, pose_of))
 
     def reconstruct(self, pose: Tensor) -> Tensor:
         return self.expand(self._colour(self._whiten(self.select(pose))))

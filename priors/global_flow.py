@@ -13,6 +13,10 @@ from pose_priors.body.rotations import NUM_MATRIX_FEATURES, haar_correction, mat
 from pose_priors.configs.base import UserError
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
+from pose_priors.priors.conditioning.drawing import drawn_within_pi
+from pose_priors.priors.conditioning.visibility import draw_visible
+from pose_priors.priors.denoising.denoiser import DenoiserConfig
+from pose_priors.priors.networks.dropout import Dropout
 from pose_priors.priors.networks.flows import (
     ConditionerMLP,
     CouplingKind,
@@ -24,7 +28,6 @@ from pose_priors.priors.networks.flows import (
     standard_normal_log_prob,
 )
 from pose_priors.priors.standardize import Whitening
-from pose_priors.priors.visibility import draw_visible
 
 # Poses that initialise the activation normalisation; more would not change it in the third digit.
 _NUM_START = 8192
@@ -47,6 +50,8 @@ class GlobalFlowConfig(PriorConfigBase):
     dropout: float = Field(0.1, ge=0, lt=1)
     defensive_weight: float = Field(0.05, gt=0, lt=1)
     """Share of the defensive component in the density."""
+    denoiser: DenoiserConfig | None = None
+    """What `denoise` and energies under noise are learnt by, trained beside the density; null for none."""
 
     def build(self, joint_indices: Sequence[int]) -> GlobalFlow:
         return GlobalFlow(self, joint_indices)
@@ -63,6 +68,7 @@ class GlobalFlow(MaximumLikelihoodPrior):
     def __init__(self, config: GlobalFlowConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
+        self.denoiser = None if config.denoiser is None else config.denoiser.build(self.joint_indices)
         self._condition = config.condition if config.use_conditioning else None
         if self._condition == "global_orient" and 0 in self.joint_indices:
             raise UserError(
@@ -102,7 +108,7 @@ class GlobalFlow(MaximumLikelihoodPrior):
         was_training = self.training
         self.train()
         for module in self.modules():
-            if isinstance(module, nn.Dropout):
+            if isinstance(module, Dropout):
                 module.eval()
         first = poses[:: max(1, len(poses) // _NUM_START)]
         self._flow_log_prob(self.select(first), self._context(first, None))
@@ -126,15 +132,16 @@ class GlobalFlow(MaximumLikelihoodPrior):
         unconditional = hidden.all(-1)
         if unconditional.any():
             values["nll"] = -log_prob[unconditional].mean().detach()
-        return values
+        return self._with_denoising(values, pose)
 
     @torch.no_grad()
-    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draws poses, (num_samples, 55, 3), canonical; conditioned on the root's orientation, that is drawn first."""
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:
+        """Draws poses, (num_samples, 55, 3), canonical, some from the defensive component only if `defensive`; conditioned on the root's
+        orientation, that is drawn first."""
         poses = self.default_pose.expand(num_samples, -1, 3).clone()
         if self.root is not None:
             poses[:, :1] = self.root.sample(num_samples, generator)
-        return self._draw(poses, None, generator)
+        return self._draw(poses, None, generator, defensive)
 
     def reconstruct(self, pose: Tensor) -> Tensor:
         context = self._context(pose, None)
@@ -146,17 +153,28 @@ class GlobalFlow(MaximumLikelihoodPrior):
     def completes(self) -> bool:
         return self._condition == "visible_joints"
 
-    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
-        return self._draw(pose, visible, generator)
+    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None, defensive: bool) -> Tensor:
+        return self._draw(pose, visible, generator, defensive)
 
-    def _draw(self, pose: Tensor, visible: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        num = len(pose)
-        noise = torch.randn(num, 3 * self.num_joints, generator=generator, dtype=self.default_pose.dtype, device=pose.device)
-        white, _ = self.transform.inverse(noise, self._context(pose, visible))
-        drawn = self.whitening.inverse(white.view(num, self.num_joints, 3))
-        coin = torch.rand(num, 1, 1, generator=generator, device=pose.device)
-        drawn = torch.where(coin < self.config.defensive_weight, self.defensive.sample(num, generator), drawn)
-        result = self.expand(drawn)
+    def _draw(self, pose: Tensor, visible: Tensor | None, generator: torch.Generator | None, defensive: bool) -> Tensor:
+        """Draws (B, 55, 3), conditioned on what poses (B, 55, 3) show of it."""
+        num, context = len(pose), self._context(pose, visible)
+        share = self.config.defensive_weight if defensive else 0.0
+        kept = torch.zeros_like(self.joint_index, dtype=torch.bool) if visible is None else visible
+
+        def noise() -> tuple[Tensor, Tensor, Tensor]:
+            dtype, device = self.default_pose.dtype, pose.device
+            normal = torch.randn(num, 3 * self.num_joints, generator=generator, dtype=dtype, device=device)
+            broad = self.defensive.sample(num, generator)
+            return normal, broad, torch.rand(num, 1, 1, generator=generator, device=device)
+
+        def pose_of(rows: Tensor, normal: Tensor, broad: Tensor, coin: Tensor) -> Tensor:
+            white, _ = self.transform.inverse(normal, None if context is None else context[rows])
+            drawn = torch.where(coin < share, broad, self.whitening.inverse(white.view(-1, self.num_joints, 3)))
+            # what is seen is not drawn: how far that of the flow would be from zero does not matter
+            return drawn.masked_fill((kept.expand(num, -1)[rows]).unsqueeze(-1), 0.0)
+
+        result = self.expand(drawn_within_pi(noise, pose_of))
         if self.root is not None:
             result[:, 0] = pose[:, 0]
         return result

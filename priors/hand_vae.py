@@ -16,6 +16,8 @@ from pose_priors.body.rotations import geodesic_angle, to_rotmat
 from pose_priors.body.skeleton import JOINT_NAMES, PARTS
 from pose_priors.configs.base import UserError
 from pose_priors.priors.base import Prior, PriorConfigBase
+from pose_priors.priors.denoising.contract import checked_noise
+from pose_priors.priors.denoising.denoiser import DenoiserConfig
 from pose_priors.priors.evaluation.scores import round_trip_deg
 from pose_priors.priors.networks.flows import compress
 from pose_priors.priors.networks.hands import LinearSkipMLP, rotmat_from_6d
@@ -53,6 +55,8 @@ class HandVAEConfig(PriorConfigBase):
     """Nats per latent dimension that cost nothing (Kingma et al., NeurIPS 2016)."""
     num_importance_samples: int = Field(default=64, ge=1)
     """K of the importance-weighted bound."""
+    denoiser: DenoiserConfig | None = None
+    """What `denoise` and energies under noise are learnt by, trained beside the density; null for none."""
 
     def build(self, joint_indices: Sequence[int]) -> HandVAE:
         return HandVAE(self, joint_indices)
@@ -83,6 +87,7 @@ class HandVAE(Prior):
         hands = _complete_hands(config, joint_indices)
         super().__init__([i for hand in hands for i in PARTS[hand]])
         self.config = config
+        self.denoiser = None if config.denoiser is None else config.denoiser.build(self.joint_indices)
         self._warmup_steps = config.kl_warmup_steps
         self.num_units = 1 if config.hands == "both" else len(hands)
         joints_per_unit = self.num_joints // self.num_units
@@ -140,19 +145,23 @@ class HandVAE(Prior):
         # free bits are granted to the batch's mean of each dimension, or a pose that needs few nats would be made to spend them
         kl = kl_divergence(posterior, self._latent_prior()).flatten(0, -3).mean(0)
         loss = reconstruction + beta * kl.clamp_min(self.config.free_bits).sum()
-        return {
+        values = {
             "loss": loss,
             "nll_reconstruction": reconstruction.detach(),
             "kl": kl.sum().detach(),
             "beta": beta,
             "reconstruction_deg": torch.rad2deg(geodesic_angle(shown.detach(), rotation)).mean(),
         }
+        return self._with_denoising(values, pose)
 
-    def energy(self, pose: Tensor) -> Tensor:
+    def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
         """Negative evidence lower bound with the posterior mean for its sample, in nats: (*batch, 55, 3) -> (*batch,).
 
-        Deterministic in evaluation mode. It is no bound and compares only poses under one model; for densities there is `bound`.
+        Deterministic in evaluation mode. It is no bound and compares only poses under one model; for densities there is `bound`. With
+        `noise`, see the base class.
         """
+        if checked_noise(noise):
+            return self.smoothed_energy(pose, noise)
         rotvec = self._split(pose)
         posterior = self._posterior(rotvec)
         reconstruction = -self.density.log_prob(to_rotmat(rotvec), self._mode(posterior.mean))

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from pose_priors.body.rotations import NUM_MATRIX_FEATURES, haar_correction, matrix_features
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
-from pose_priors.priors.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
+from pose_priors.priors.conditioning.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
+from pose_priors.priors.conditioning.drawing import drawn_within_pi
+from pose_priors.priors.denoising.denoiser import DenoiserConfig
 from pose_priors.priors.networks.flows import CouplingKind, TailCompression, compose, coupling, standard_normal_log_prob
 from pose_priors.priors.networks.grouped import GroupContext, GroupedConditioner
 from pose_priors.priors.standardize import Whitening
@@ -39,6 +41,8 @@ class JointFlowConfig(PriorConfigBase):
     dropout: float = Field(0.1, ge=0, lt=1)
     defensive_weight: float = Field(0.01, gt=0, lt=1)
     """Share of the defensive component in each joint's density."""
+    denoiser: DenoiserConfig | None = None
+    """What `denoise` and energies under noise are learnt by, trained beside the density; null for none."""
 
     def build(self, joint_indices: Sequence[int]) -> JointFlow:
         return JointFlow(self, joint_indices)
@@ -59,6 +63,7 @@ class JointFlow(MaximumLikelihoodPrior):
     def __init__(self, config: JointFlowConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
+        self.denoiser = None if config.denoiser is None else config.denoiser.build(self.joint_indices)
         width = max_context(config.context, self.joint_indices, config.num_context)
         self.register_buffer("context", torch.full((self.num_joints, width), NO_JOINT, dtype=torch.long))
         self.register_buffer("context_mean", torch.zeros(self.num_joints, NUM_MATRIX_FEATURES))
@@ -101,7 +106,8 @@ class JointFlow(MaximumLikelihoodPrior):
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         flow, defensive = self._log_densities(pose)
         nll = -defend(flow, defensive, self.config.defensive_weight).sum(-1).mean()
-        return {"loss": nll, "nll": nll, "broad_share": defensive_share(flow, defensive, self.config.defensive_weight).mean()}
+        share = defensive_share(flow, defensive, self.config.defensive_weight).mean()
+        return self._with_denoising({"loss": nll, "nll": nll, "broad_share": share}, pose)
 
     def _log_densities(self, pose: Tensor) -> tuple[Tensor, Tensor]:
         """Log-densities of the flow and of the defensive component, (*batch, J) each."""
@@ -113,12 +119,16 @@ class JointFlow(MaximumLikelihoodPrior):
         return flow.view(*batch, self.num_joints), self.defensive.log_prob(rotvec).view(*batch, self.num_joints)
 
     @torch.no_grad()
-    def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        device = self.default_pose.device
-        noise = torch.randn(num_samples, self.num_joints, 3, generator=generator, dtype=self.default_pose.dtype, device=device)
-        defensive = self.defensive.sample(num_samples, generator)
-        coin = torch.rand(num_samples, self.num_joints, 1, generator=generator, device=device)
-        return self.expand(self._inverse(noise, defensive, coin < self.config.defensive_weight))
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:
+        """Draws poses, (num_samples, 55, 3), canonical; some joints from their defensive components only if `defensive`."""
+        of, share = self.default_pose, self.config.defensive_weight if defensive else 0.0
+
+        def noise() -> tuple[Tensor, Tensor, Tensor]:
+            normal = torch.randn(num_samples, self.num_joints, 3, generator=generator, dtype=of.dtype, device=of.device)
+            broad = self.defensive.sample(num_samples, generator)
+            return normal, broad, torch.rand(num_samples, self.num_joints, 1, generator=generator, device=of.device)
+
+        return self.expand(drawn_within_pi(noise, lambda _, normal, broad, coin: self._inverse(normal, broad, coin < share)))
 
     def reconstruct(self, pose: Tensor) -> Tensor:
         noise, _ = self._forward(self.select(pose))

@@ -13,15 +13,16 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from pose_priors.body.rotations import canonicalize, haar_correction
-from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
+from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
+from pose_priors.priors.denoising.contract import told
 from pose_priors.priors.gaussians.kernels import KernelMixture
 from pose_priors.priors.gaussians.observation import Observation
 from pose_priors.priors.gaussians.quadratic import Quadratic
 from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
 from pose_priors.priors.networks.eager_gradient import eagerly
 from pose_priors.priors.networks.precision import without_autocast
-from pose_priors.priors.posterior import LogLikelihood, draw_posterior
+from pose_priors.priors.posterior import Energy, LogLikelihood, draw_posterior
 
 # Poses that are scored at once; each keeps a megabyte for its gradient.
 _CHUNK = 256
@@ -88,12 +89,10 @@ class Mixture(MaximumLikelihoodPrior):
     def log_prob(self, pose: Tensor) -> Tensor:
         return self._log_prob(pose, self._everything())
 
-    def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
-        """`-log_prob`, or that of poses to which noise of so many radians about each axis was added: (*batch, 55, 3) -> (*batch,)."""
-        if not 0 <= noise < math.inf:
-            raise ValueError(f"noise is a standard deviation in radians, at least 0; got {noise}")
+    def smoothed_energy(self, pose: Tensor, noise: float) -> Tensor:
+        """In closed form: `-log_prob` of poses to which noise was added, as rotation vectors."""
         variance = torch.full((3 * self.num_joints,), noise**2, dtype=torch.float64, device=self.joint_index.device)
-        return -self._log_prob(pose, self._everything(variance if noise else None))
+        return -self._log_prob(pose, self._everything(variance))
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
         if not self.training:
@@ -129,14 +128,23 @@ class Mixture(MaximumLikelihoodPrior):
     def completes(self) -> bool:
         return True
 
-    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Exact draws from the conditional density of the hidden joints, without the defensive component."""
-        flat = self.select(pose).flatten(1)
-        drawn = torch.empty_like(flat)
+    def _drawn_given(self, pose: Tensor, visible: Tensor, generator: torch.Generator | None, defensive: bool) -> Tensor:
+        """Exact draws from the conditional density of the hidden joints, by what is seen also of the defensive component's share of it."""
+        rotvec = self.select(pose)
+        flat = rotvec.flatten(1)
+        drawn, share = torch.empty_like(flat), torch.zeros_like(flat[:, 0])
         for pattern, at in _by_pattern(visible):
             columns = _columns(pattern)
-            drawn[at] = self._draw(flat[at][:, columns], self.kernels.observation(columns), generator).flatten(1)
-        return self.expand(drawn.unflatten(-1, (-1, 3)))
+            observation = self.kernels.observation(columns)
+            drawn[at] = self._draw(flat[at][:, columns], observation, generator).flatten(1)
+            if defensive:
+                haar, broad = self._densities(self.kernels.log_prob(flat[at][:, columns], observation), rotvec[at], pattern)
+                share[at] = defensive_share(haar, broad, self.config.defensive_weight)
+        result = drawn.unflatten(-1, (-1, 3))
+        if defensive:
+            coin = torch.rand(len(flat), 1, 1, generator=generator, device=flat.device)
+            result = torch.where(coin < share[:, None, None], self.defensive.sample(len(flat), generator), result)
+        return self.expand(result)
 
     @property
     def has_conditional_density(self) -> bool:
@@ -173,22 +181,9 @@ class Mixture(MaximumLikelihoodPrior):
         return torch.where(hidden.unsqueeze(-1), self.expand(mean.unflatten(-1, (-1, 3))).to(pose), pose)
 
     def denoise(self, pose: Tensor, std: float | Tensor) -> Tensor:
-        """The posterior mean of rotations that were seen with normal noise about each axis, in one pass; differentiable by the pose.
-
-        Args:
-            pose: (*batch, 55, 3) what was seen.
-            std: of the noise in radians: a number, (55,) by joint, (55, 3) by axis, or (*batch, 55, 3); 0 for what is certain, infinite for
-                what was not seen.
-        Returns:
-            (*batch, 55, 3), the chordal mean of what each cell expects; joints that the prior does not know as they were seen.
-        Raises:
-            ValueError: if a `std` is negative or no number.
-        """
+        """See the base class; in closed form: the chordal mean of what each cell expects."""
         rows = pose.reshape(-1, *pose.shape[-2:])
-        std = torch.as_tensor(std, dtype=torch.float64, device=pose.device)
-        if not (std >= 0).all():
-            raise ValueError("std holds standard deviations in radians, at least 0")
-        of_joints = (std.unsqueeze(-1) if std.dim() == 1 else std).expand(pose.shape).reshape(rows.shape)
+        of_joints = told(std, pose).expand(rows.shape)
         flat = self.select(rows).flatten(1)
         result = rows.clone()
         for noise, at in _by_pattern(of_joints[:, self.joint_index].flatten(1)):
@@ -201,7 +196,19 @@ class Mixture(MaximumLikelihoodPrior):
         self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draws poses given what was seen: from p(pose) exp(log_likelihood(pose)), see `priors.posterior.draw_posterior`."""
-        return draw_posterior(self, log_likelihood, num_observations, num_samples, generator, self._precision, self._draw_under)
+        return self.posterior_of(log_likelihood, num_observations, num_samples, generator)
+
+    def posterior_of(
+        self,
+        log_likelihood: LogLikelihood,
+        num_observations: int,
+        num_samples: int,
+        generator: torch.Generator | None = None,
+        meant: Energy | None = None,
+    ) -> Tensor:
+        """The same of another prior, whose energy is `meant`: draws of the mixture given what was seen lead to them."""
+        guides = self._precision, self._draw_under
+        return draw_posterior(self, log_likelihood, num_observations, num_samples, generator, *guides, meant)
 
     def _draw_under(self, likelihood: Quadratic, num: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """(num, O, 3J) from the kernels times quadratic log-likelihoods, and the logarithms (O,) of their integrals."""
@@ -238,9 +245,12 @@ class Mixture(MaximumLikelihoodPrior):
     def _defended(self, kernels: Tensor, rotvec: Tensor, joints: Tensor | None = None) -> Tensor:
         """From log-densities over rotation vectors to those of the prior: (*batch,), (*batch, J, 3) -> (*batch,); of some of the J joints
         alone where they are given, (J,) bool."""
+        return defend(*self._densities(kernels, rotvec, joints), self.config.defensive_weight)
+
+    def _densities(self, kernels: Tensor, rotvec: Tensor, joints: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Log-densities of the kernels and of the defensive component against Haar measure; arguments and shapes as `_defended`."""
         counts = torch.ones_like(self.joint_index, dtype=torch.bool) if joints is None else joints
-        haar = kernels + (haar_correction(rotvec) * counts).sum(-1)
-        return defend(haar, (self.defensive.log_prob(rotvec) * counts).sum(-1), self.config.defensive_weight)
+        return kernels + (haar_correction(rotvec) * counts).sum(-1), (self.defensive.log_prob(rotvec) * counts).sum(-1)
 
     def _mean(self, seen: Tensor, observation: Observation) -> Tensor:
         """The chordal mean over cells of the rotations that each expects given what is observed of them: (B, V) -> (B, J, 3)."""

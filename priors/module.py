@@ -20,10 +20,13 @@ from pose_priors.priors.checkpoint import describe
 from pose_priors.priors.evaluation.scores import summarize
 from pose_priors.priors.training import schedule
 from pose_priors.priors.training.logging import BEST_SCORES
+from pose_priors.priors.training.precision import MatmulPrecision
 from pose_priors.priors.training.resuming import changes, random_state, set_random_state
 
 # Share of the defensive component on validation poses beyond which a flow has not learnt, or has lost, what the data look like.
 _COLLAPSED = 0.5
+# Steps on a GPU after which the loss is looked at.
+_STEPS_A_CHECK = 16
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,8 @@ class TrainingConfig(Config):
     """Steps over which the learning rate rises from zero."""
     patience: int = Field(10, ge=1)
     """Epochs without a better validation loss after which training stops."""
+    matmul_precision: MatmulPrecision = "auto"
+    """How products of float32 matrices are taken: `auto` loses nothing on a CPU and is TensorFloat-32 on a GPU; `highest` is float32."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay per step of the averaged weights that are validated and saved; 0 for none."""
     save_every_minutes: float = Field(10.0, ge=0)
@@ -82,7 +87,8 @@ class PriorModule(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         values = self.prior.loss(batch)
-        if not torch.isfinite(values["loss"]):
+        # what is not finite stays so: on a GPU, which would have to wait for the answer, it is enough to ask now and then
+        if (values["loss"].device.type == "cpu" or batch_idx % _STEPS_A_CHECK == 0) and not torch.isfinite(values["loss"]):
             raise UserError(
                 f"the loss is {values['loss'].item()} at step {self.global_step}: lower training.learning_rate or training.grad_clip_val"
             )
@@ -120,7 +126,9 @@ class PriorModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         config = self.config
-        optimizer = torch.optim.AdamW(self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        # one kernel for all weights; under autocast Lightning would not clip gradients before it
+        fused = str(self.trainer.precision) in ("32-true", "64-true")
+        optimizer = torch.optim.AdamW(self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused)
         if config.scheduler_type == "plateau":
             return {
                 "optimizer": optimizer,

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from pose_priors.body.rotations import canonicalize, log_abs_det_exp
-from pose_priors.priors.base import Prior
 from pose_priors.priors.gaussians.quadratic import Bumps, Quadratic, curvature, fit_quadratic
 
 LogLikelihood = Callable[[Tensor], Tensor]
 """Poses (num_samples, num_observations, 55, 3) -> nats (num_samples, num_observations), each of its own pose alone; differentiable."""
+
+Energy = Callable[[Tensor], Tensor]
+"""Poses (N, 55, 3) -> nats (N,), differentiable."""
 
 Precision = Callable[[Tensor], Tensor]
 """Rotation vectors (B, J, 3) -> (B, 3J, 3J), roughly the inverse covariance of a prior around them."""
@@ -43,20 +46,38 @@ _BISECTIONS = 30
 _CHUNK = 2048
 
 
+class Drawn(Protocol):
+    """What of a prior draws are made with, see `priors.base.Prior`."""
+
+    def select(self, pose: Tensor, /) -> Tensor:
+        """(*batch, 55, 3) -> (*batch, J, 3)."""
+
+    def expand(self, rotvec: Tensor, /) -> Tensor:
+        """(*batch, J, 3) -> (*batch, 55, 3)."""
+
+    def energy(self, pose: Tensor, /) -> Tensor:
+        """(*batch, 55, 3) -> (*batch,) nats."""
+
+    def sample(self, num_samples: int, generator: torch.Generator | None, /) -> Tensor:
+        """Draws (num_samples, 55, 3)."""
+
+
 def draw_posterior(
-    prior: Prior,
+    prior: Drawn,
     log_likelihood: LogLikelihood,
     num_observations: int,
     num_samples: int,
     generator: torch.Generator | None = None,
     precision: Precision | None = None,
     draw_under: DrawUnder | None = None,
+    meant: Energy | None = None,
 ) -> Tensor:
     """Draws from p(pose) exp(log_likelihood(pose)) for many observations at once.
 
     Draws of the prior meet the likelihood by and by, as fast as enough of them survive each step, and move by preconditioned Hamiltonian
     dynamics in between (Del Moral, Doucet and Jasra, "Sequential Monte Carlo samplers", JRSS B 68, 2006; Neal, "MCMC using Hamiltonian
-    dynamics", 2011). They are right as far as the prior draws what it scores: a density whose `energy` is `-log_prob`.
+    dynamics", 2011). They are right as far as the prior draws what it scores: a density whose `energy` is `-log_prob`. One that others lead
+    to is drawn from by way of these: draws of `prior` meet both the likelihood and the energy that is `meant`.
 
     Args:
         log_likelihood: of poses (num_samples, num_observations, 55, 3); also called with other poses than draws.
@@ -64,6 +85,7 @@ def draw_posterior(
         generator: draws; the same state gives the same poses.
         precision: of the prior around poses, that of all its samples by default.
         draw_under: begins nearer to what was seen than draws of the prior are, where a prior can do so exactly.
+        meant: the energy of the prior that the posterior is meant of, that of `prior` by default. Up to a constant.
     Returns:
         (num_samples, num_observations, 55, 3), canonical; joints not learnt as in the prior's samples.
     """
@@ -71,7 +93,7 @@ def draw_posterior(
     drawn = prior.select(prior.sample(blocks * num_samples * num_observations, generator)).flatten(1)
     around = precision or _global_precision(drawn)
     place = drawn.view(blocks * num_samples, num_observations, -1)
-    target = _Target(prior, log_likelihood, num_samples, _flat(place))
+    target = _Target(prior, log_likelihood, num_samples, _flat(place), meant)
     if draw_under is not None:
         start, place = _nearer(target, place, draw_under, generator)
         target = replace(target, start=start)
@@ -121,23 +143,31 @@ class _Particles:
 class _Target:
     """The density over rotation vectors (P, O, 3J) that is drawn from, P a multiple of the samples asked for."""
 
-    prior: Prior
+    prior: Drawn
     of_poses: LogLikelihood
     num_samples: int
     start: Bumps
+    meant: Energy | None
 
     def at(self, place: Tensor) -> _Particles:
-        def log_prior(x: Tensor) -> Tensor:
-            # the density over rotation vectors, not rotations
-            volume = log_abs_det_exp(x.unflatten(-1, (-1, 3))).sum(-1)
-            return volume - self.prior.energy(self._poses(x))
-
-        # only the likelihood cares how many it is given at once
-        of_prior = [_gradient(log_prior, rows) for rows in place.flatten(0, 1).split(_CHUNK)]
-        prior, slope = (torch.cat(part).unflatten(0, place.shape[:2]) for part in zip(*of_prior, strict=True))
+        prior, slope = self._log_density(self.prior.energy, place)
         likelihood, of_likelihood = self.likelihood_at(place)
+        if self.meant is not None:
+            log_density, of_density = self._log_density(self.meant, place)
+            likelihood, of_likelihood = likelihood + log_density - prior, of_likelihood + of_density - slope
         start, of_start = self.start.value_and_gradient(place)
         return _Particles(place, prior + start, slope + of_start, likelihood - start, of_likelihood - of_start)
+
+    def _log_density(self, energy: Energy, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Over rotation vectors (P, O, 3J), not rotations: nats (P, O) and gradients."""
+
+        def of_rows(x: Tensor) -> Tensor:
+            return log_abs_det_exp(x.unflatten(-1, (-1, 3))).sum(-1) - energy(self._poses(x))
+
+        # only the likelihood cares how many it is given at once
+        parts = [_gradient(of_rows, rows) for rows in place.flatten(0, 1).split(_CHUNK)]
+        value, slope = (torch.cat(part).unflatten(0, place.shape[:2]) for part in zip(*parts, strict=True))
+        return value, slope
 
     def likelihood_at(self, place: Tensor) -> tuple[Tensor, Tensor]:
         """Nats (P, O) and gradients (P, O, 3J), of any number of places."""

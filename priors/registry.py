@@ -14,6 +14,7 @@ from pose_priors.priors.hand_vae import HandVAEConfig
 from pose_priors.priors.joint_flow import JointFlowConfig
 from pose_priors.priors.mixture import MixtureConfig
 from pose_priors.priors.motion.cvae import MotionCVAEConfig
+from pose_priors.priors.motion.flow.prior import MotionFlowConfig
 
 # fmt: off
 _OfPoses = (
@@ -30,10 +31,12 @@ _OfPoses = (
 PriorConfig = Annotated[_OfPoses, Field(discriminator="kind")]
 """The configs of all pose priors, told apart by `kind`."""
 
-AnyPriorConfig = Annotated[_OfPoses | MotionCVAEConfig, Field(discriminator="kind")]
+AnyPriorConfig = Annotated[_OfPoses | MotionCVAEConfig | MotionFlowConfig, Field(discriminator="kind")]
 """The configs of all priors, of poses and of motions, that a checkpoint may hold."""
 
 KINDS: tuple[str, ...] = tuple(
-    kind for config in (*get_args(_OfPoses), MotionCVAEConfig) for kind in get_args(config.model_fields["kind"].annotation)
+    kind
+    for config in (*get_args(_OfPoses), MotionCVAEConfig, MotionFlowConfig)
+    for kind in get_args(config.model_fields["kind"].annotation)
 )
 """Of our own priors; those of other packages come in through `priors.foreign`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pose_priors.priors.networks.derived import Derived
 from pose_priors.priors.networks.precision import without_autocast
 
 # Spread in radians below which a direction counts as not moving; about a third of a degree.
@@ -25,6 +26,7 @@ class Whitening(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(num_joints, 3))
         self.register_buffer("factor", torch.eye(3).expand(num_joints, 3, 3).clone())
+        self._inverse = Derived(_inverse_and_log_det)
 
     @torch.no_grad()
     def fit(self, rotvec: Tensor) -> None:
@@ -39,12 +41,17 @@ class Whitening(nn.Module):
 
     def forward(self, rotvec: Tensor) -> tuple[Tensor, Tensor]:
         """(*batch, J, 3) -> the whitened vectors and the log-determinant per joint, (J,)."""
-        factor = self.factor.double()
+        inverse, log_det = self._inverse.of(self.factor)
         with without_autocast(rotvec):
-            white = torch.einsum("jab,...jb->...ja", torch.linalg.inv(factor).to(rotvec), rotvec - self.mean.to(rotvec))
-        return white, -torch.linalg.slogdet(factor).logabsdet.to(rotvec)
+            white = torch.einsum("jab,...jb->...ja", inverse.to(rotvec), rotvec - self.mean.to(rotvec))
+        return white, log_det.to(rotvec)
 
     def inverse(self, white: Tensor, joints: Tensor | None = None) -> Tensor:
         """(*batch, J, 3) -> (*batch, J, 3); of some joints alone where `joints` gives their positions."""
         factor, mean = (self.factor, self.mean) if joints is None else (self.factor[joints], self.mean[joints])
         return torch.einsum("jab,...jb->...ja", factor.to(white), white) + mean.to(white)
+
+
+def _inverse_and_log_det(factor: Tensor) -> tuple[Tensor, ...]:
+    """(J, 3, 3) -> its inverses, and the log-determinants of those, (J,)."""
+    return torch.linalg.inv(factor), -torch.linalg.slogdet(factor).logabsdet

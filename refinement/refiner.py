@@ -200,6 +200,8 @@ def refine_into(refiner: Stage5Refiner, load: Callable[[], Problem], output: Pat
     found = refiner.refine(RefinementInput(problem))
     if digest is not None:
         found = replace(found, results=found.results | {"digest": digest})
+    for line in problem.told:
+        log.info("%s", line)
     for warning in found.results["warnings"]:
         log.warning("%s", warning)
     write_result(output, problem, found)

@@ -36,10 +36,11 @@ SCRIPTS = {
     "refine": "refine",
     "pipeline": "pipeline",
     "review": "pose_priors.refinement.show.review",
+    "record": "pose_priors.refinement.show.record",
     "export": "pose_priors.refinement.export.__main__",
     "instances": "pose_priors.refinement.instances.__main__",
 }
-NUM_ROWS, NUM_TRIED = 150, 105  # at least
+NUM_ROWS, NUM_TRIED = 158, 114  # at least
 
 
 def rows() -> list[tuple[str, str, str]]:

@@ -55,7 +55,7 @@ def test_a_checkpoint_comes_back_frozen_and_goes_on(trained: Path) -> None:
     assert not any(parameter.requires_grad for parameter in prior.parameters())
     states = prior.sample(3, torch.Generator().manual_seed(0), num_frames=10)
     assert states.shape == (3, 10, 339)
-    assert torch.isfinite(prior.transition_log_prob(states)).all()
+    assert torch.isfinite(prior.transition_plausibility(states)).all()
 
 
 def test_training_is_watched(trained: Path) -> None:
@@ -73,7 +73,7 @@ def test_evaluation_writes_all_scores_of_the_test_clips(trained: Path, tmp_path:
     metrics = evaluate.main(["--checkpoint", path, "--output", str(tmp_path / "out")])
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
     scores = metrics[path]
-    assert {"log_prob", "one_step_ratio", "rollout_ratio", "contact_f1", "scale_within_5_percent"} <= set(scores)
+    assert {"plausibility", "one_step_ratio", "rollout_ratio", "contact_f1", "scale_within_5_percent"} <= set(scores)
     assert all(0 <= scores[f"auroc_{name}_{kind}"] <= 1 for name in NEGATIVES for kind in ("second", "clip"))
     assert scores["num_clips"] == len(scores["scales"]) >= 1
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"scale_0_ckpt.png", "samples_0_ckpt.png"}
@@ -95,7 +95,7 @@ def test_files_are_trained_on_resumed_and_evaluated(tmp_path: Path, caplog: pyte
     assert of_all["num_clips"] == 9
     shared = {name.split(" ", 1)[1]: scale for name, scale in of_all["scales"].items()}
     assert all(shared[name.split(" ", 1)[1]] == scale for name, scale in by_split["scales"].items())
-    assert math.isfinite(by_split["log_prob"])
+    assert math.isfinite(by_split["plausibility"])
     with pytest.raises(UserError, match="its data differs"):
         run("motion_prior", tmp_path, *options, "data.stature=1.8", resume=last)
     (data / "clip_0.npz").unlink()
@@ -129,4 +129,4 @@ def test_the_published_prior_is_evaluated_on_data_that_are_given(tmp_path: Path)
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
 def test_precisions(precision: str, tmp_path: Path) -> None:
     prior = load_prior(run("motion_prior", tmp_path, f"trainer.precision={precision}", "training.max_epochs=1", "training.ema_decay=0.9"))
-    assert torch.isfinite(prior.transition_log_prob(prior.sample(2, torch.Generator().manual_seed(0), num_frames=5))).all()
+    assert torch.isfinite(prior.transition_plausibility(prior.sample(2, torch.Generator().manual_seed(0), num_frames=5))).all()

@@ -83,7 +83,7 @@ class Candidate(ABC):
 
 
 class DensityCandidate(Candidate):
-    """A candidate with a density, whose energy is its negative logarithm, or a bound on that."""
+    """A candidate with a density, whose energy is its negative logarithm, or something cheaper beside it."""
 
     has_density = True
 

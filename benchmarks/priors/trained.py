@@ -48,7 +48,7 @@ class _Trained(SampledCompletion):
 
 
 class _TrainedDensity(_Trained, DensityCandidate):
-    """One with a density. Its energy is cheap enough to optimise; where it is not the negative log-density, it is a bound on that."""
+    """One with a density. Its energy is cheap enough to optimise, and not always the negative log-density."""
 
     def __init__(self, name: str, prior: DensityPrior) -> None:
         super().__init__(name, prior)

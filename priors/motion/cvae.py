@@ -32,7 +32,7 @@ from pose_priors.body.motion_state import (
     with_bones,
 )
 from pose_priors.configs.base import Config
-from pose_priors.priors.base import Likelihood, MotionPrior
+from pose_priors.priors.motion.base import Criterion, MotionPrior, check_criterion
 from pose_priors.priors.motion.density import NUM_PARTS, ChangeDensity, Critic, Moments, divergence, log_normal, participation_ratio
 from pose_priors.priors.motion.initial_state import InitialStatePrior
 from pose_priors.priors.motion.negatives import central, negative_motions
@@ -151,8 +151,9 @@ class MotionCVAE(MotionPrior):
         return out[:, :CHANGE_DIM] * self.density.std, out[:, CHANGE_DIM:]
 
     def bound(self, found: Transition, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The parts (N, 3) of a bound of the evidence, which is their sum: log p(after | z, before) of joints that may touch and of the
-        rest, and minus the divergence of q from p; then the residual (N, 207) and the contacts' logits (N, 9) that z decodes to."""
+        """The parts (N, 3) of a bound of the evidence, which is their sum if z is a draw of q, and no bound if z is its mean: log p(after |
+        z, before) of joints that may touch and of the rest, and minus the divergence of q from p; then the residual (N, 207) and the
+        contacts' logits (N, 9) that z decodes to."""
         predicted_residual, logits = self.decode(found.inputs, z)
         velocity = found.before[:, STATE["joints_vel"]] + found.residual[:, CHANGE["joints_vel"]]
         touching, rest = self.density(found.residual, predicted_residual, velocity, logits)
@@ -215,10 +216,10 @@ class MotionCVAE(MotionPrior):
         residual, weighted = found.residual / self.density.std, self.independent * (parts - self.parts_mean)
         return cast(Tensor, self.critic(found.inputs, residual, weighted))
 
-    def pair_log_prob(self, before: Tensor, after: Tensor, by: Likelihood = "contrast") -> Tensor:
-        """See the base class: the critic's log-likelihood ratio; the bound through the encoder's mean, counted as often as residuals are
-        independent; or that part of the bound which touching joints have. Of `variant: humor`, log p(z | before) at the encoder's mean.
-        """
+    def pair_plausibility(self, before: Tensor, after: Tensor, by: Criterion = "contrast") -> Tensor:
+        """See the base class: the critic's logit; the parts of `bound` at the encoder's mean, weighted by how many residuals are
+        independent; or the part of touching joints. Of `variant: humor`, log p(z | before) at the encoder's mean."""
+        check_criterion(by)
         found = self.transition(before, after)
         if self.is_humor:
             return log_normal(found.posterior[0], found.prior)
@@ -268,8 +269,8 @@ class MotionCVAE(MotionPrior):
         return self.rollout(self.seeds[rows], num_frames - 1, generator)[0]
 
     def energy(self, windows: MotionWindows) -> Tensor:
-        """Minus the mean log-likelihood of the transitions in each window: (B,)."""
-        return -self.transition_log_prob(central(windows, self.config.window + 2).states()).mean(-1)
+        """Minus the mean plausibility of the transitions in each window, by the critic where there is one: (B,)."""
+        return -self.transition_plausibility(central(windows, self.config.window + 2).states()).mean(-1)
 
     def _expected(self, own: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the decoder says of states in their own frames, by the prior's mean or with noise."""

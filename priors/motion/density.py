@@ -19,7 +19,7 @@ _LOG_NORM = math.lgamma((_FREEDOM + 1) / 2) - math.lgamma(_FREEDOM / 2) - 0.5 * 
 _STANCE_START, _STANCE_BOUNDS = 0.05, (0.015, 0.15)  # m/s, of joints that touch
 _OUTLIER = 4.0  # standard deviations
 NUM_PARTS = 3
-"""Parts of the evidence: joints that may touch, the rest, and the divergence."""
+"""Parts of the surrogate: joints that may touch, the rest, and the divergence."""
 _VELOCITIES = CHANGE["joints_vel"]
 _TOUCHING = list(CONTACT_JOINTS)
 
@@ -65,8 +65,8 @@ class ChangeDensity(nn.Module):
 
 
 class Critic(nn.Module):
-    """A log-likelihood ratio of real transitions against negatives, by noise-contrastive estimation (Gutmann & Hyvärinen,
-    "Noise-contrastive estimation", AISTATS 2010), given the parts of another likelihood.
+    """The logit of real transitions against negatives, a log-likelihood ratio as far as it is right, by noise-contrastive estimation
+    (Gutmann & Hyvärinen, "Noise-contrastive estimation", AISTATS 2010), given the parts of another likelihood.
 
     Args:
         width: of its first hidden layer; the second has half of it.
@@ -91,7 +91,7 @@ class Critic(nn.Module):
         Args:
             inputs: (N, 339) normalised states.
             residual: (N, 207) in standard deviations, compressed by asinh, for it has heavy tails.
-            parts: (N, 3) of the evidence, about zero and of the order of one.
+            parts: (N, 3) of the surrogate, about zero and of the order of one.
         """
         ratio: Tensor = self.net(torch.cat([inputs, residual.asinh(), parts], 1))[:, 0]
         return ratio

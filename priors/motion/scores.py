@@ -17,7 +17,7 @@ from torch import Tensor
 from pose_priors.body.motion import MotionWindows
 from pose_priors.body.motion_state import CONTACT_JOINTS, FPS, NUM_JOINTS, STATE, joints_of
 from pose_priors.body.skeleton import JOINT_NAMES
-from pose_priors.priors.base import Likelihood
+from pose_priors.priors.motion.base import Criterion
 from pose_priors.priors.motion.cvae import MotionCVAE
 from pose_priors.priors.motion.negatives import at_times
 
@@ -68,15 +68,15 @@ def contact_f1(prior: MotionCVAE, clips: Sequence[MotionWindows]) -> dict[str, f
 
 
 @torch.no_grad()
-def transition_scores(prior: MotionCVAE, clips: Sequence[MotionWindows], by: Likelihood = "contrast") -> list[Tensor]:
-    """The log-likelihoods of the transitions of each clip of T frames, (T - 3,) nats."""
+def transition_scores(prior: MotionCVAE, clips: Sequence[MotionWindows], by: Criterion = "contrast") -> list[Tensor]:
+    """How plausible the transitions of each clip of T frames are, (T - 3,) nats, no log-densities."""
     before, after, _ = _transitions(clips)
-    scores = _in_chunks(lambda pairs: prior.transition_log_prob(pairs, by)[:, 0], prior, torch.stack([before, after], 1))
+    scores = _in_chunks(lambda pairs: prior.transition_plausibility(pairs, by)[:, 0], prior, torch.stack([before, after], 1))
     return list(scores.split([clip.pose.shape[1] - 3 for clip in clips]))
 
 
 def negative_auroc(prior: MotionCVAE, clips: Sequence[MotionWindows]) -> dict[str, float]:
-    """Area under the ROC curve of the mean log-likelihood, real against each of `NEGATIVES`: of pieces of a second, and of whole clips."""
+    """Area under the ROC curve of the mean plausibility, real against each of `NEGATIVES`: of pieces of a second, and of whole clips."""
     real = transition_scores(prior, clips)
     values = {}
     for name, make in NEGATIVES.items():
@@ -89,7 +89,7 @@ def negative_auroc(prior: MotionCVAE, clips: Sequence[MotionWindows]) -> dict[st
 
 
 def scale_curve(prior: MotionCVAE, clips: Sequence[MotionWindows], scales: Tensor = SCALES) -> Tensor:
-    """Mean evidence (C, S) of the transitions of each clip whose path over the floor is longer by S factors, the body as it is."""
+    """Mean stance (C, S) of the transitions of each clip whose path over the floor is longer by S factors, the body as it is."""
     return torch.stack(
         [torch.stack([s.mean() for s in transition_scores(prior, [scaled(c, float(f)) for c in clips], by="stance")]) for f in scales],
         1,
@@ -97,7 +97,7 @@ def scale_curve(prior: MotionCVAE, clips: Sequence[MotionWindows], scales: Tenso
 
 
 def scale_scores(curve: Tensor, clips: Sequence[MotionWindows]) -> dict[str, Any]:
-    """What a curve (C, S) over `SCALES` says: the scale of the highest likelihood, of the clips that travel at 0.4 m/s or more.
+    """What a curve (C, S) over `SCALES` says: the scale of the highest plausibility, of the clips that travel at 0.4 m/s or more.
 
     Returns:
         `scale_clips`, how many travel; `scale_within_5_percent`, the share of them whose scale is; `scale_median`; None without any.

@@ -11,6 +11,7 @@ from nflows.transforms import ActNorm, CompositeTransform, LULinear, Transform
 from nflows.transforms.coupling import AffineCouplingTransform, PiecewiseRationalQuadraticCouplingTransform
 from torch import Tensor, nn
 
+from pose_priors.priors.networks.dropout import Dropout
 from pose_priors.priors.networks.precision import within_range, without_autocast
 from pose_priors.priors.networks.splines import inverse_rational_quadratic_spline, rational_quadratic_spline
 
@@ -70,7 +71,7 @@ class ConditionerMLP(nn.Module):
         blocks = [nn.ModuleList([linear(hidden, hidden), linear(hidden, hidden)]) for _ in range(num_blocks)]
         self.blocks = nn.ModuleList(blocks)
         self.last = linear(hidden, num_outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         with torch.no_grad():
             for layer in [self.last, *(block[1] for block in blocks)]:
                 for parameter in layer.parameters():

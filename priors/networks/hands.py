@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pose_priors.priors.networks.dropout import Dropout
 from pose_priors.priors.networks.precision import within_range
 
 
@@ -16,7 +17,7 @@ class LinearSkipMLP(nn.Module):
         self.skip = nn.Linear(num_in, num_out)
         self.embed = nn.Linear(num_in, hidden)
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, hidden))
+            nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.SiLU(), Dropout(dropout), nn.Linear(hidden, hidden))
             for _ in range(n_layers)
         )
         last = nn.Linear(hidden, num_out)

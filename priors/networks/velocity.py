@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pose_priors.priors.networks.dropout import Dropout
 from pose_priors.priors.networks.precision import within_range
 
 _NUM_FREQUENCIES = 16
@@ -47,7 +48,7 @@ class VelocityField(nn.Module):
             for _ in range(num_blocks)
         )
         self.last = nn.Linear(hidden, num_features)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         with torch.no_grad():
             self.last.weight.mul_(0.01)
             self.last.bias.mul_(0.01)
@@ -81,7 +82,8 @@ class VelocityField(nn.Module):
         """
         embedding = self._time_embedding(time)
         hidden = self._first(x, embedding, condition)
-        along = self.first.weight[:, : x.shape[-1]].T.expand(len(x), -1, -1)  # (N, D, H), how hidden units move with each input
+        # (N, D, H), how hidden units move with each input; rows of memory, or each product below would copy its matrix for each of N
+        along = self.first.weight[:, : x.shape[-1]].T.contiguous().expand(len(x), -1, -1)
         for number, (norm, inner, time_layer, outer) in enumerate(self._layers()):
             scale = (hidden.var(-1, unbiased=False, keepdim=True) + norm.eps).rsqrt()
             unit = (hidden - hidden.mean(-1, keepdim=True)) * scale

@@ -22,12 +22,15 @@ from pose_priors.priors.hand_vae import HandVAE
 from pose_priors.priors.joint_flow import JointFlow
 from pose_priors.priors.module import PriorModule
 from pose_priors.priors.motion.cvae import MotionCVAE
+from pose_priors.priors.motion.flow.prior import MotionFlow
+from pose_priors.priors.motion.flow.scores import restoration_scores
 from pose_priors.priors.motion.report import draw_samples
 from pose_priors.priors.motion.scores import contact_f1, one_step_errors
 from pose_priors.priors.training.logging import log_figure
 
 _NUM_DRAWN = 12
 _NUM_WATCHED = 32  # clips
+_WATCHED_TASKS = ("denoise_40mm", "gap_20", "legs_hidden")
 _TRAVERSED, _STEPS = 4, 7
 
 
@@ -38,12 +41,18 @@ class AveragedWeights(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        def update(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
-            n = float(num_averaged)
+        def update(averaged: list[Tensor], current: list[Tensor], _: Tensor | int) -> None:
+            assert self._average_model is not None
+            n = int(self._average_model.n_averaged)  # on the processor, where asking for it waits for nothing
             torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
 
         # buffers hold indices and counts: they are copied, never averaged
-        super().__init__(use_buffers=False, multi_avg_fn=update)
+        super().__init__(device="cpu", use_buffers=False, multi_avg_fn=update)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Lightning makes the averages before it moves the module, and would fetch all weights from a GPU in every step
+        assert self._average_model is not None
+        self._average_model.module.to(pl_module.device)
 
 
 class RunName(Callback):
@@ -88,7 +97,8 @@ class SampleReport(Callback):
 
 
 class MotionReport(Callback):
-    """Logs how well a motion prior predicts held-out clips one frame ahead and which joints touch, and draws sampled motions.
+    """Logs how well a motion prior predicts held-out clips one frame ahead and which joints touch, or what a prior of clips leaves of
+    noise, gaps and hidden legs; and draws sampled motions.
 
     Args:
         clips: held-out motions, one window each; at most some from all over them are used.
@@ -105,8 +115,11 @@ class MotionReport(Callback):
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
         prior = _prior(pl_module)
-        assert isinstance(prior, MotionCVAE)
-        values = one_step_errors(prior, self.clips) | contact_f1(prior, self.clips)
+        assert isinstance(prior, MotionCVAE | MotionFlow)
+        if isinstance(prior, MotionFlow):
+            values = restoration_scores(prior, [clip.to(pl_module.device) for clip in self.clips], _WATCHED_TASKS)
+        else:
+            values = one_step_errors(prior, self.clips) | contact_f1(prior, self.clips)
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, rank_zero_only=True)
         if trainer.logger is not None and _draws_now(trainer, self.every_n_epochs) and (figure := draw_samples(prior)) is not None:
             log_figure(trainer.logger, "samples", figure, trainer.global_step)

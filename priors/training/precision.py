@@ -1,11 +1,20 @@
-"""In which precision a prior can be trained."""
+"""In which precision a prior can be trained, and its matrices multiplied."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Literal
+
+import torch
 
 from pose_priors.configs.base import UserError
+
+MatmulPrecision = Literal["auto", "highest", "high", "medium"]
+
+# Of a product of float32, relative to the length of the rows: rounding leaves a thousandth of what bfloat16 would.
+_EXACT = 1e-6
 
 _DOUBLE = (64, "64", "64-true")
 _PRECISIONS = (None, 32, "32", "32-true", *_DOUBLE, 16, "16", "16-mixed", "bf16", "bf16-mixed")
@@ -20,3 +29,36 @@ def in_double(options: Mapping[str, Any]) -> bool:
             "16-mixed, which keep the rotations in float32"
         )
     return precision in _DOUBLE
+
+
+@contextmanager
+def matmul_precision(precision: MatmulPrecision, on_gpu: bool) -> Iterator[None]:
+    """Within it, products of float32 matrices are taken as `torch.set_float32_matmul_precision` has it; afterwards as before.
+
+    `auto` is `high` on a GPU, TensorFloat-32: ten bits of mantissa in the products, sums in float32. On a CPU it is `medium` where that
+    loses nothing, and `highest` elsewhere. `medium` lets oneDNN take the products, which on processors with AVX-512 is twice as fast as MKL
+    on those that MKL does not know, in float32 as long as there are no matrix instructions for bfloat16.
+    """
+    before = torch.get_float32_matmul_precision()
+    if precision == "auto":
+        precision = "high" if on_gpu else "medium" if _medium_is_exact() else "highest"
+    try:
+        torch.set_float32_matmul_precision(precision)
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@cache
+def _medium_is_exact() -> bool:
+    """Whether this processor multiplies float32 matrices in float32 when asked for no more than `medium`."""
+    before = torch.get_float32_matmul_precision()
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 3, 256, 256, generator=generator)
+    exact = a.double() @ b.double()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        products = a @ b, torch.stack([torch.mm(*pair) for pair in zip(a, b, strict=True)])
+    finally:
+        torch.set_float32_matmul_precision(before)
+    return all(float((product - exact).abs().max()) < 256 * _EXACT for product in products)

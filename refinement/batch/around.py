@@ -1,4 +1,4 @@
-"""Programs of others that work on a refined video: one for the background, one for each person whose motion goes to a robot."""
+"""Programs of others beside the stages of a video: what they know of it goes into stage 5, what that has refined goes to others."""
 
 from __future__ import annotations
 
@@ -19,11 +19,32 @@ from pose_priors.refinement.batch.stage_outputs import begin, complete, complete
 from pose_priors.refinement.batch.videos import Video
 from pose_priors.refinement.export.amass import write_amass
 from pose_priors.refinement.export.people import read_people, upright
+from pose_priors.refinement.formats.witnesses.beside import Witness
 from pose_priors.refinement.result.people import read_person
 from pose_priors.refinement.result.write import RESULTS
 from pose_priors.refinement.show.recording_models import BACKGROUND, FLOOR, RETARGETING
+from pose_priors.refinement.show.robots.shown import URDF
 
 log = logging.getLogger("refine")
+
+
+def run_before(config: PipelineConfig, video: Video, *, in_job: bool = False) -> None:
+    """Runs the programs that are configured to say which way is up, and when feet touch, into `gravity` and `contacts` in a video's folder,
+    where stage 5 looks for them; what is complete and made from the same is left alone.
+
+    Raises:
+        UserError: if a program fails or leaves nothing.
+    """
+    sequence = video.sequence
+    programs: tuple[tuple[Witness, ProgramCommand], ...] = (("gravity", config.gravity), ("contacts", config.contacts))
+    for name, command in programs:
+        if command.command is not None:
+            made_of = dict(video.files()) if video.path.exists() else {}
+            for stage in (stage for stage in (1, 2) if f"stage{stage}" in command.places):
+                folder = sequence.stage(stage)
+                made_of |= {f"{stage}/{path.name}": path for path in sorted(folder.glob("*")) if path.is_file() and path.name[0] != "."}
+            places = {"video": video.path, "stage1": sequence.stage(1), "stage2": sequence.stage(2)}
+            _run(name, command, video, video.root / name, places, made_of, in_job=in_job)
 
 
 def run_around(config: PipelineConfig, video: Video, *, in_job: bool = False) -> None:
@@ -44,7 +65,8 @@ def run_around(config: PipelineConfig, video: Video, *, in_job: bool = False) ->
     if config.retargeting.command is not None:
         exported, floor = read_people(video.name, refined), refined / RETARGETING / FLOOR
         floor.parent.mkdir(exist_ok=True)
-        write_json(floor, _floor(refined, exported.people[0].person))
+        robot = {} if config.retargeting.urdf is None else {URDF: str(Path(config.retargeting.urdf).expanduser().resolve())}
+        write_json(floor, _floor(refined, exported.people[0].person) | robot)
         for person in exported.people:
             folder = refined / RETARGETING / f"person_{person.person:03d}"
             given = folder.parent / f".given_{person.person:03d}"

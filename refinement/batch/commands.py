@@ -96,7 +96,7 @@ class StageCommand(Config):
 
 
 class ProgramCommand(Config):
-    """How a program is called that works on what stage 5 has refined; its words are read as those of a stage's."""
+    """How a program beside the stages is called, once for each video; its words are read as those of a stage's."""
 
     places: ClassVar[tuple[str, ...]]
     command: str | None = None
@@ -111,6 +111,20 @@ class ProgramCommand(Config):
         return [_PLACE.sub(lambda match: places[match[1]], word) for word in shlex.split(self.command or "")]
 
 
+class GravityCommand(ProgramCommand):
+    """Says before stage 5 which way is up, as GeoCalib does: of `{video}` and `{stage1}`, one file in `{output}`, see
+    `formats.witnesses.gravity`."""
+
+    places = ("video", "stage1", "output")
+
+
+class ContactsCommand(ProgramCommand):
+    """Says before stage 5 when feet touch the ground, as BSTRO does: of `{video}` and `{stage2}`, files in `{output}`, see
+    `formats.witnesses.foot_contacts`."""
+
+    places = ("video", "stage1", "stage2", "output")
+
+
 class BackgroundCommand(ProgramCommand):
     """Makes a mesh of the scene: `{video}`, `{stage1}` and `{refined}` (the folder of stage 5) to files in `{output}`."""
 
@@ -122,6 +136,8 @@ class RetargetingCommand(ProgramCommand):
     `{person}`, to files in `{output}`."""
 
     places = ("motion", "floor", "person", "output")
+    urdf: str | None = None
+    """The robot's description, with which its motion (a pkl or npz in `{output}`) is shown in the recording and on the review page."""
 
 
 class PipelineInput(InputConfig):
@@ -153,6 +169,8 @@ class PipelineConfig(RefinementExperiment):
     stage1: StageCommand = StageCommand()
     stage2: StageCommand = StageCommand()
     stage3: StageCommand = StageCommand()
+    gravity: GravityCommand = GravityCommand()
+    contacts: ContactsCommand = ContactsCommand()
     background: BackgroundCommand = BackgroundCommand()
     retargeting: RetargetingCommand = RetargetingCommand()
     input: PipelineInput = PipelineInput()
@@ -166,6 +184,12 @@ class PipelineConfig(RefinementExperiment):
             raise ValueError("input.format: stages 4 and 5 read the folders of stages 1 to 3; leave it out")
         if "stages" in self.model_fields_set:
             raise ValueError("stages: which are run is said to the pipeline, by skip_stages or run_stages; leave it out")
+        for name, command, given in (
+            ("gravity", self.gravity.command, self.input.gravity),
+            ("contacts", self.contacts.command, self.input.contacts),
+        ):
+            if command is not None and given is not None:
+                raise ValueError(f"input.{name} names a file, and {name}.command makes one: give one of them")
         return self
 
     def stage_command(self, stage: int) -> StageCommand:

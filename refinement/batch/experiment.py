@@ -44,6 +44,11 @@ class InputConfig(PersonSelection):
     """Frames a second; null for what stage 1 says."""
     max_frames: int | None = Field(None, ge=1)
     """Only the first so many frames are used; null for all."""
+    gravity: str | None = None
+    """A file that says which way is up, of GeoCalib or another program; `{name}` in it stands for the sequence's name; null for what lies
+    in `gravity` in the sequence's folder, and without that to find it."""
+    contacts: str | None = None
+    """Likewise a file or folder that says when feet touch the ground, of BSTRO or another program; null for `contacts` there."""
     keypoint_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the keypoints of each person and frame that is dropped, to see how much rests on them."""
     seed: int = Field(0, ge=0, lt=2**32)

@@ -19,6 +19,7 @@ from pose_priors.refinement.batch.per_person import print_comparison, refine_apa
 from pose_priors.refinement.batch.progress import progress_bar
 from pose_priors.refinement.formats.files import read_json
 from pose_priors.refinement.formats.sequence import InputSequence
+from pose_priors.refinement.formats.witnesses.beside import files_in
 from pose_priors.refinement.given.load import load_problem, load_sequence
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.people import PersonSelection
@@ -88,8 +89,10 @@ class SequenceRefiner:
     def _refine(self, sequence: InputSequence) -> SequenceOutcome:
         """Stage 5."""
         given, output = self.config.input, sequence.output
-        digest = outcome_digest(self.digest, sequence.files((1, 2, 3, 4)))
-        load = partial(_load, sequence, self.options)
+        gravity, contacts = sequence.witness("gravity", given.gravity), sequence.witness("contacts", given.contacts)
+        beside = {f"{path.name}/{file.name}": file for path in (gravity, contacts) if path is not None for file in files_in(path)}
+        digest = outcome_digest(self.digest, sequence.files((1, 2, 3, 4)) | beside)
+        load = partial(_load, sequence, replace(self.options, gravity=gravity, contacts=contacts))
         if given.skip_existing and (results := completed(output, digest)) is not None:
             log.info("%s: complete, skipped", sequence.name)
             outcome = _outcome(sequence.name, "skipped", results, read_json(output / METRICS))

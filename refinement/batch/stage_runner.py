@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.batch.around import is_wanted, run_around
+from pose_priors.refinement.batch.around import is_wanted, run_around, run_before
 from pose_priors.refinement.batch.commands import PipelineConfig, StageCommand
 from pose_priors.refinement.batch.lists import places_of, write_list
 from pose_priors.refinement.batch.many import SequenceRefiner
@@ -131,6 +131,8 @@ class StageRunner:
 
     def _refine(self, video: Video) -> StageOutcome:
         began = time.perf_counter()
+        if self.stage == 5:
+            run_before(self.config, video, in_job=self.in_job)
         outcome = self.refiner(video.sequence)
         if self.around:
             run_around(self.config, video, in_job=self.in_job)

@@ -11,6 +11,7 @@ from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.refinement.formats import files_of, recognize
 from pose_priors.refinement.formats.source import Source
 from pose_priors.refinement.formats.tools import multi_tram
+from pose_priors.refinement.formats.witnesses.beside import Witness, witness_path
 
 REFINED = "5_refinement"
 """The folder of stage 5 within that of a sequence."""
@@ -51,6 +52,10 @@ class InputSequence:
     def stage(self, number: int) -> Path:
         """The folder of a stage, 1 to 5; it may not exist."""
         return {4: self.world, 5: self.output}[number] if number > 3 else self.path / STAGES[number]
+
+    def witness(self, what: Witness, given: str | None) -> Path | None:
+        """The file or folder of what a program knows of it, see `witnesses.beside.witness_path`. Raises `UserError` if it is not there."""
+        return witness_path(what, given, self.name, self.path if self.path.is_dir() else self.path.parent)
 
     def files(self, stages: Sequence[int]) -> dict[str, Path]:
         """All files of some stages by their names below the sequence's folder: what a result is made from. Hidden files do not count.

@@ -32,6 +32,7 @@ from pose_priors.refinement.given.skeletons import assemble, recover
 from pose_priors.refinement.given.start import carried_into_cameras, checked_start, scaled, world_start
 from pose_priors.refinement.given.units import in_metres
 from pose_priors.refinement.given.upright import Upright, find_up, standing
+from pose_priors.refinement.given.witnesses import contact_log_odds, with_gravity
 
 _ROUNDS = 3
 _FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the plane
@@ -75,6 +76,8 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     """What `load_problem` and `load_sequence` share, once the files are read."""
     clip = check_grid(check_masks(in_metres(clip, warnings), warnings), warnings)
     clip, proven = check_cameras(clip, warnings)
+    told, cut = list[str](), options.max_frames is not None
+    clip = with_gravity(clip, options.gravity, warnings, told, cut=cut)
     if not clip.camera_bodies:
         # whoever has no camera bodies is a body of the world, and turns about the pelvis, which its skeleton tells
         clip = carried_into_cameras(clip, _bodies(clip.world_bodies, options.body_model, []))
@@ -103,6 +106,8 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     scale_known = clip.alpha is not None and not keypoints[..., 2].any() and not depth.confidence.any()
     if scale_known:
         warnings.append(f"{cameras.source}: neither keypoints nor depth tell the scale, so it stays as it is")
+    joints = estimate.joints(bodies)
+    contacts = contact_log_odds(options.contacts, people, cameras.frame_ids, joints, alive, fps, warnings, told, cut=cut)
     # a frame whose camera is trusted less says less; a clip of equal trust is taken as it is
     trust = cameras.confidence / max(cameras.confidence.max(), np.finfo(float).tiny)
     return Problem(
@@ -127,9 +132,11 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
             joint_depth_confidence=torch.from_numpy(np.where(found.consistent, depth.confidence * trust[:, None], 0)),
             depth_bias=torch.from_numpy(found.depth_bias),
             floor_points=torch.from_numpy(thinned(found.floor_points).copy()),
+            contact_log_odds=contacts,
         ),
         start=estimate,
         warnings=tuple(warnings),
+        told=tuple(told),
         scale_known=scale_known,
         floor_known=found.floor_known,
     )

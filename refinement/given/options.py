@@ -21,6 +21,8 @@ class LoadOptions:
         seed: of the dropout and of RANSAC.
         max_frames: only the first so many frames are used; None for all.
         who: who is refined.
+        gravity: a file that says which way is up, see `formats.witnesses.gravity`; None to find it.
+        contacts: a file or folder that says when feet touch, see `formats.witnesses.foot_contacts`; None for how they move alone.
     """
 
     fps: float | None = None
@@ -30,3 +32,5 @@ class LoadOptions:
     seed: int = 0
     max_frames: int | None = None
     who: PersonSelection = field(default_factory=PersonSelection)
+    gravity: Path | None = None
+    contacts: Path | None = None

@@ -88,6 +88,8 @@ class Observations:
         joint_depth_confidence: (P, T, J) in [0, 1]; 0 where hidden, outside the mask, or without depth.
         depth_bias: (P,), or (1,) for all: by how much the depth maps seem to show a person too far away, in the logarithm, by the floor.
         floor_points: (M, 3) points of the scene in the stage 1 world and unit that may belong to the floor; M may be 0.
+        contact_log_odds: (P, T, 4), or (1, 1, 4) for all, of ankles and balls of the feet, left and right in turn: the log-odds that a
+            program which looked at the pictures gives it to touch the ground; 0 where it says nothing.
     """
 
     keypoints: Tensor
@@ -98,6 +100,7 @@ class Observations:
     floor_points: Tensor
     keypoint_error: float = 0.0
     depth_bias: Tensor = field(default_factory=lambda: torch.zeros(1))
+    contact_log_odds: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 4))
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ class Problem:
         alive: (P, T) bool, from a person's first to last seen frame.
         visible: (P, T) bool, frames on which stage 3 saw the person.
         warnings: one line for each fault that was found in the input and mended.
+        told: one line for each file beside the stages that has a say.
         scale_known: whether alpha0 is kept: the tool that made the cameras is metric, and nothing that was seen could tell better.
         floor_known: whether the floor is one to hold people to; else it is a guess that only says which way is up.
         padding: frames at the end that were added to reach a shared length, see `solve.padding`; nobody is alive on them.
@@ -151,6 +155,7 @@ class Problem:
     observations: Observations
     start: Estimate
     warnings: tuple[str, ...] = field(default=())
+    told: tuple[str, ...] = field(default=())
     scale_known: bool = False
     floor_known: bool = True
     padding: int = 0

@@ -14,6 +14,7 @@ _HEAD, _FEET = 15, (10, 11)
 _STANDING = 25.0  # degrees by which bodies lean that stand
 _ROLL, _PITCH = 12.0, 35.0  # degrees by which cameras are rolled, and look down or up
 _TOUCH = 0.3  # metres from a plane within which the lowest point of a person touches it
+_MOSTLY = 0.5  # of people and frames, who touch a floor that is held against a given up
 _SUPPORT, _LEAST_SUPPORT = 2.0, 0.15  # votes of a plane that all touch, and the share of people and frames that must
 _MODES = 200  # directions of bodies that are tried for the most frequent
 _REFITS = 5
@@ -94,13 +95,7 @@ def find_up(
     by_people, by_cameras = up_direction(joints, seen), camera_up(w2c)
     floors = [floor for plane, share in planes if (floor := _as_floor(plane, share, joints, skin, seen, w2c)) is not None]
     if given is not None:
-        floors = [floor for floor in floors if _degrees(floor.plane[:3] @ given) < _STANDING]
-        best = max(floors, key=lambda floor: floor.support, default=None)
-        away = [float(_degrees(up @ given)) for up in (by_people, by_cameras)]
-        if best is None and min(away) > _CLASH:
-            doubt = f"the files' up is {away[0]:.0f} degrees from that of the people and {away[1]:.0f} from that of the cameras"
-            return Upright(given, seen, known=False, doubts=(doubt,))
-        return Upright(given, seen if best is None else best.touched)
+        return _held_against(given, seen, floors, by_people, by_cameras)
     directions = body_directions(joints)[seen]
 
     def votes(up: np.ndarray) -> float:
@@ -116,6 +111,23 @@ def find_up(
     up = by_people if votes(by_people) > votes(by_cameras) + _level(by_cameras, w2c) / 2 else by_cameras
     doubt = f"up is {apart:.0f} degrees apart for people and cameras, and no floor that people touch decides; it is taken from the "
     return Upright(up, seen, known=False, doubts=(doubt + ("people" if up is by_people else "cameras"),))
+
+
+def _held_against(given: np.ndarray, seen: np.ndarray, floors: list[_Floor], by_people: np.ndarray, by_cameras: np.ndarray) -> Upright:
+    """The up (3,) that is given, in doubt where people and cameras, or one of them and a floor that people touch, agree on another."""
+    best = max(floors, key=lambda floor: floor.support, default=None)
+    if best is not None and (apart := float(_degrees(best.plane[:3] @ given))) < _STANDING:
+        return Upright(given, best.touched)
+    away = [float(_degrees(up @ given)) for up in (by_people, by_cameras)]
+    doubt = ""
+    if min(away) > _CLASH:
+        doubt = f"the files' up is {away[0]:.0f} degrees from that of the people and {away[1]:.0f} from that of the cameras"
+        doubt += " (does it point down?)" if min(away) > 180 - _CLASH else ""
+    elif best is not None and best.support > _MOSTLY and min(_degrees(best.plane[:3] @ up) for up in (by_people, by_cameras)) < _STANDING:
+        doubt = f"the files' up is {apart:.0f} degrees from that of a floor that people touch, and they or the cameras agree with the floor"
+    near = [floor for floor in floors if _degrees(floor.plane[:3] @ given) < _STANDING]
+    touched = max(near, key=lambda floor: floor.support).touched if near else seen
+    return Upright(given, touched, known=not doubt, doubts=(doubt,) if doubt else ())
 
 
 @dataclass(frozen=True)

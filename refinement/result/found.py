@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +63,28 @@ def find_results(root: Path, inputs: Path | None = None) -> list[RefinedSequence
         holds = listed([path.name for path in sorted(root.iterdir())]) or "nothing"
         raise UserError(f"{root}: no refined sequence, neither NAME/{REFINED}/{RESULTS} nor NAME/{RESULTS}; it holds {holds}")
     return results
+
+
+def selected(
+    results: Sequence[RefinedSequence], pattern: str | None = None, start: int = 0, end: int | None = None
+) -> list[RefinedSequence]:
+    """Some of the results: of those whose name matches, from one number up to but without another, in their order.
+
+    Args:
+        pattern: for the whole name, `jump*`; one that is no name and has no wildcards is looked for within names; None for all.
+    Raises:
+        UserError: if none is left.
+    """
+    names = [result.name for result in results]
+    within = pattern is not None and not any(letter in pattern for letter in "*?[") and pattern not in names
+    wanted = "*" if pattern is None else f"*{pattern}*" if within else pattern
+    found = [result for result in results if fnmatch.fnmatchcase(result.name, wanted)]
+    if not found:
+        raise UserError(f"pattern {pattern}: no sequence has such a name; there are {listed(names)}")
+    if start < 0 or (end is not None and end <= start) or not found[start:end]:
+        range_of = f"{start}..{'' if end is None else end}"
+        raise UserError(f"start-idx..end-idx {range_of}: holds none of the {len(found)} sequences, which are counted from 0")
+    return found[start:end]
 
 
 def _refined(folder: Path) -> Path | None:

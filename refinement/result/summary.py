@@ -64,6 +64,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
         },
         "per_person_likelihoods": likelihoods(scene, problem, module.body_prior, module.motion),
         "quality": quality(module, scene, contacts),
+        "told": list(problem.told),
         "warnings": warnings,
     }
     metrics = {
@@ -89,11 +90,11 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
 
 @torch.no_grad()
 def likelihoods(scene: Scene, problem: Problem, prior: Prior | None, motion: ClipMotionPrior | None = None) -> dict[str, float]:
-    """By person, log-likelihood in nats per frame: of the motion, less a constant, and of the poses where there is a prior. Motions are
-    judged by the motion prior, or by their smoothness where there is none."""
+    """By person, plausibility in nats per frame, which can be compared between results alone: minus the energy of the poses where there is
+    a prior, and of the motion, which the critic of the motion prior judges, or its smoothness where there is none."""
     if motion is not None:
-        log_prob, valid = motion.prior.transition_log_prob(motion.view.states(scene)), motion.view.valid
-        of_motion = [float(row[seen].mean()) if seen.any() else 0.0 for row, seen in zip(log_prob, valid, strict=True)]
+        plausibility, valid = motion.prior.transition_plausibility(motion.view.states(scene)), motion.view.valid
+        of_motion = [float(row[seen].mean()) if seen.any() else 0.0 for row, seen in zip(plausibility, valid, strict=True)]
     terms = [*([Smoothness()] if motion is None else []), *([PosePrior(prior=prior)] if prior is not None else [])]
     found = {}
     for p, person in enumerate(problem.person_ids):

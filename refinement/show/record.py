@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.writing import written_aside
+from pose_priors.datamodules.containers.regular import reason_of
 from pose_priors.priors import Prior
 from pose_priors.refinement.given.priors import load_priors
 from pose_priors.refinement.result.found import RefinedSequence, find_results
 from pose_priors.refinement.show import recording_shapes as shapes
 from pose_priors.refinement.show import recording_style as style
+from pose_priors.refinement.show.points import PointFilter, add_filters, filter_of
 from pose_priors.refinement.show.recording_data import RecordingData, read_recording_data
 from pose_priors.refinement.show.recording_drawing import Drawing
 from pose_priors.refinement.show.recording_files import recording_files, replaced
@@ -26,6 +28,7 @@ from pose_priors.refinement.show.recording_models import Model, find_models
 from pose_priors.refinement.show.recording_pictures import encoded
 from pose_priors.refinement.show.recording_pipe import Recorder
 from pose_priors.refinement.show.review_scene import ShownPerson
+from pose_priors.refinement.show.robots.shown import ShownRobot, find_robots
 
 if TYPE_CHECKING:
     import rerun.blueprint as rrb
@@ -34,6 +37,7 @@ log = logging.getLogger("refine")
 
 _POINTS = 2500
 _BATCH = 64  # frames whose pictures are held at once
+_BACKGROUND = PointFilter(consistent=True)
 
 
 def require_rerun() -> None:
@@ -54,6 +58,7 @@ def write_recordings(
     body_model: Path | None = None,
     images: Path | None = None,
     num_points: int = _POINTS,
+    wanted: PointFilter = _BACKGROUND,
 ) -> list[Path]:
     """Writes `<name>_person_<id>.rrd` for each person, and `<name>.rrd` of all people in one scene and one timeline. Files appear
     whole or not at all.
@@ -63,7 +68,7 @@ def write_recordings(
         prior: a body prior that judges the joints, or None.
         body_model: a file or folder in smplx's format, for the people's skin, or None.
         images: a folder of images, see `recording_pictures.find_images`.
-        num_points: at most, of each depth map.
+        num_points: at most, of each depth map; wanted: which of them.
     Raises:
         UserError: if the result cannot be read, rerun is not installed, or the folder cannot be written to.
     """
@@ -73,7 +78,8 @@ def write_recordings(
         log.warning("%s: %s; how it was before, and depth, are left out", data.name, data.scene.missing)
     folder, people = output or result.refined, [person.person for person in data.scene.people]
     with replaced(folder, data.name, people) as paths:
-        _draw(paths, data, find_models(result.refined), num_points)
+        robots = find_robots(result.refined, data.scene.people, data.scene.fps)
+        _draw(paths, data, find_models(result.refined), robots, num_points, wanted)
     return recording_files(folder, data.name, people)
 
 
@@ -102,16 +108,22 @@ def merge_recordings(files_by_name: Mapping[str, Path], output: Path, applicatio
                     if not chunk.entity_path.startswith("/__properties")
                 ]
         except (RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())
             wanted = "write it with rerun-sdk 0.23.4 or newer"
-            raise UserError(f"{path}: no recording that rerun {rr.__version__} reads ({reason}); {wanted}") from error
+            raise UserError(f"{path}: no recording that rerun {rr.__version__} reads ({reason_of(error)}); {wanted}") from error
         if len(chunks) == before:
             raise UserError(f"{path}: a recording without anything in it")
     with written_aside(output) as aside:
         ChunkStore.from_chunks(chunks).write_rrd(aside, application_id=application_id, recording_id=application_id)
 
 
-def _draw(paths: Sequence[Path], data: RecordingData, models: Sequence[Model], num_points: int) -> None:
+def _draw(
+    paths: Sequence[Path],
+    data: RecordingData,
+    models: Sequence[Model],
+    robots: Sequence[ShownRobot],
+    num_points: int,
+    wanted: PointFilter,
+) -> None:
     """One stream for each file, all open at once: pictures and depth maps are read once for all of them."""
     import rerun as rr
 
@@ -123,10 +135,11 @@ def _draw(paths: Sequence[Path], data: RecordingData, models: Sequence[Model], n
         drawings[-1].draw_still()
         shown = {None, *(person.person for person in people)}
         drawings[-1].draw_models([model for model in models if model.person in shown])
+        drawings[-1].draw_robots([robot for robot in robots if robot.person in shown])
         for person in people:
             drawings[-1].draw_person(person)
     width = data.cameras.image_size[0]
-    views_of_clip = data.views(num_points)
+    views_of_clip = data.views(num_points, wanted)
     while views := list(itertools.islice(views_of_clip, _BATCH)):
         pictures = [None if view.picture is None else encoded(view.picture) for view in views]
         width = next((view.picture.shape[1] for view in views if view.picture is not None), width)
@@ -180,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     parser.add_argument("--body-model", type=Path, help="a file or folder in smplx's format, for the people's skin")
     parser.add_argument("--images", type=Path, help="a folder of numbered images; images, frames or img in the sequence's by default")
     parser.add_argument("--points", type=int, default=_POINTS, help="at most, of each depth map")
+    add_filters(parser)
     options = parser.parse_args(arguments)
     if options.points < 1:
         raise UserError(f"--points {options.points}: a number of at least 1 is expected")
@@ -187,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     found = [result for folder in options.results for result in find_results(folder, options.input)]
     prior = load_priors(body=options.prior).body
     looks = {"prior": prior, "body_model": options.body_model, "images": options.images, "num_points": options.points}
+    looks["wanted"] = filter_of(options)
     files: list[Path] = []
     failed: list[str] = []
     for result in found:

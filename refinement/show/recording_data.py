@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pose_priors.body.layout import layout
-from pose_priors.body.pinhole import project, to_camera, to_world
+from pose_priors.body.pinhole import project, to_camera
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.body.smplx_files import load_surface
 from pose_priors.body.surface import Surface
@@ -22,30 +22,15 @@ from pose_priors.priors.evaluation.attribution import nll_per_joint
 from pose_priors.refinement.formats.files import read_json
 from pose_priors.refinement.result.found import RefinedSequence
 from pose_priors.refinement.result.metrics import Track
-from pose_priors.refinement.result.people import RefinedPerson, read_person
+from pose_priors.refinement.result.people import read_person
 from pose_priors.refinement.result.write import METRICS, RESULTS
+from pose_priors.refinement.show.camera_path import CameraPath
+from pose_priors.refinement.show.points import EVERY_POINT, PointFilter
 from pose_priors.refinement.show.recording_pictures import find_images, greys, read_picture, shown_depths
 from pose_priors.refinement.show.review_scene import ReviewScene, ShownPerson, load_scene
 
 _NLL_RATE = 3.0  # poses a second that the prior judges; those between are like them
 _NLL_DRAWS = 12
-
-
-@dataclass(frozen=True)
-class CameraPath:
-    """Where the picture was taken from, on the frames on which anybody is there.
-
-    Attributes:
-        frames: (n,) frame numbers, strictly increasing.
-        T_world_camera: (n, 4, 4) camera to world, OpenCV axes, metres, at the refined scale.
-        intrinsics: (n, 3, 3) in pixels of the full image.
-        image_size: width and height in pixels.
-    """
-
-    frames: np.ndarray
-    T_world_camera: np.ndarray
-    intrinsics: np.ndarray
-    image_size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -94,14 +79,14 @@ class RecordingData:
     losses: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
     results: dict[str, Any]
 
-    def views(self, num_points: int) -> Iterator[View]:
-        """What the camera saw, frame by frame; of each depth map at most `num_points` points, evenly spread."""
+    def views(self, num_points: int, wanted: PointFilter = EVERY_POINT) -> Iterator[View]:
+        """What the camera saw, frame by frame; of each depth map at most `num_points` points, evenly spread, as far as they are wanted."""
         clip, shown = self.scene.clip, None
         for at, frame in enumerate(self.cameras.frames.tolist()):
             found = None if clip is None else clip.depth.read(frame)
             picture, points, colours = read_picture(self.images.get(frame)), np.zeros((0, 3)), None
             if found is not None:
-                points = self.scene.depth_points(frame, max(1, math.ceil(math.sqrt(found[0].size / num_points))))
+                points = self.scene.depth_points(frame, max(1, math.ceil(math.sqrt(found[0].size / num_points))), wanted)
                 if picture is not None:
                     colours = _colours_at(points, picture, self.cameras, at)
                 elif not self.images:
@@ -150,7 +135,7 @@ def read_recording_data(
         poses=poses,
         betas=betas,
         nll={} if prior is None else _nll(poses, scene, prior),
-        cameras=_cameras(people, scene),
+        cameras=scene.cameras,
         surface=None if body_model is None else load_surface(body_model, max(map(len, betas.values())), kinds),
         images=find_images(images, result.source(), list(frames)),
         losses=_losses(result.refined / METRICS),
@@ -194,22 +179,6 @@ def _nll(poses: Mapping[int, np.ndarray], scene: ReviewScene, prior: Prior) -> d
         found[person.person] = known[np.abs(np.arange(n)[:, None] - at).argmin(1)]
         start += len(at)
     return found
-
-
-def _cameras(people: Sequence[RefinedPerson], scene: ReviewScene) -> CameraPath:
-    """From the people's files, which are metric; several people say the same of a frame."""
-    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    for person in people:
-        found |= zip(person.track.frames.tolist(), zip(person.w2c, person.intrinsics, strict=True), strict=True)
-    frames = sorted(found)
-    w2c, intrinsics = (np.stack(part) for part in zip(*(found[frame] for frame in frames), strict=True))
-    # without the input the picture is taken to lie evenly round its principal point
-    around = tuple(np.rint(2 * intrinsics[0, :2, 2]).astype(int).tolist())
-    size = around if scene.clip is None else scene.clip.cameras.image_size
-    pose = np.tile(np.eye(4), (len(frames), 1, 1))
-    pose[:, :3, :3] = w2c[:, :3, :3].transpose(0, 2, 1)
-    pose[:, :3, 3] = to_world(np.zeros((len(frames), 1, 3)), w2c)[:, 0]
-    return CameraPath(np.array(frames), pose, intrinsics, size)
 
 
 def _losses(path: Path) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:

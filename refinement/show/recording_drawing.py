@@ -15,6 +15,8 @@ from pose_priors.refinement.show import recording_style as style
 from pose_priors.refinement.show.recording_data import RecordingData, View
 from pose_priors.refinement.show.recording_models import Model
 from pose_priors.refinement.show.review_scene import ShownPerson
+from pose_priors.refinement.show.robots.shown import ShownRobot
+from pose_priors.refinement.show.robots.urdf import Visual
 
 _CLOUD_POINTS = 20000
 
@@ -62,6 +64,26 @@ class Drawing:
         for model in models:
             place = self.rr.Transform3D(translation=model.T_world_model[:3, 3], mat3x3=model.T_world_model[:3, :3])
             self.stream.log(model.entity, place, self.rr.Asset3D(path=model.path), static=True)
+
+    def draw_robots(self, robots: Sequence[ShownRobot]) -> None:
+        """Robots, their links on each frame."""
+        for shown in robots:
+            for link, visuals in shown.robot.visuals.items():
+                entity, pose = f"world/person_{shown.person:03d}/robot/{link}", shown.T_world_link[link].astype(np.float32)
+                for i, visual in enumerate(visuals):
+                    self._draw_visual(f"{entity}/{i}", visual)
+                if visuals:
+                    self._send(entity, shown.frames, self.rr.Transform3D.columns(translation=pose[:, :3, 3], mat3x3=pose[:, :3, :3]))
+            self._clear(f"world/person_{shown.person:03d}/robot", shown.frames)
+
+    def _draw_visual(self, entity: str, visual: Visual) -> None:
+        rr, pose = self.rr, visual.T_link_visual
+        place = rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3] * visual.scale)
+        if visual.solid is not None:
+            look = rr.Mesh3D(vertex_positions=visual.solid.vertices, triangle_indices=visual.solid.faces, albedo_factor=style.ROBOT)
+            self.stream.log(entity, place, look, static=True)
+        elif visual.path is not None:
+            self.stream.log(entity, place, rr.Asset3D(path=visual.path, albedo_factor=style.ROBOT), static=True)
 
     def draw_person(self, person: ShownPerson) -> None:
         """Before and after, contacts, skin, and how much they shake."""

@@ -40,7 +40,7 @@ def find_models(refined: Path) -> list[Model]:
     found = [Model(f"world/background/{path.stem}", path, None, np.eye(4)) for path in _meshes(refined / BACKGROUND)]
     for folder in sorted((refined / RETARGETING).glob("person_*")):
         for path in _meshes(folder):
-            placed = _T_world_motion(refined / RETARGETING / FLOOR)
+            placed = T_world_motion(refined / RETARGETING / FLOOR)
             turned = placed @ _UPRIGHT if path.suffix.lower() == ".glb" else placed
             found.append(Model(f"world/{folder.name}/retargeted/{path.stem}", path, int(folder.name.removeprefix("person_")), turned))
     return found
@@ -50,7 +50,9 @@ def _meshes(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _MESHES and path.is_file()]
 
 
-def _T_world_motion(path: Path) -> np.ndarray:  # noqa: N802 (a transform's name)
+def T_world_motion(path: Path) -> np.ndarray:  # noqa: N802 (a transform's name)
+    """(4, 4) what carries the world of motions (z up, the floor at z = 0) to that of the result, by the file beside the motions. Raises
+    `UserError` if that does not say."""
     name = "T_world_motion"
     transform = numbers(read_json(path).get(name, []), f"{path}: {name}")
     if transform.shape != (4, 4):

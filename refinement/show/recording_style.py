@@ -10,13 +10,14 @@ from pose_priors.refinement.show.review_scene import ShownPerson
 
 PEOPLE = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (0, 114, 178))
 """Okabe and Ito, "Color Universal Design" (2008), by person, in turn; numbers above the heads say the same."""
-BACKGROUND, BEFORE, CONTACT, FLOOR, DEPTH, CAMERA = (
+BACKGROUND, BEFORE, CONTACT, FLOOR, DEPTH, CAMERA, ROBOT = (
     (24, 28, 36),
     (190, 190, 190),
     (255, 255, 255),
     (85, 95, 110),
     (105, 105, 105),
     (240, 228, 66),
+    (165, 165, 175),
 )
 HIDDEN_ALPHA, SKIN_ALPHA = 90, 150
 """Opacity, of 255, of whom nobody sees, and of skin."""

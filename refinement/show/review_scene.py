@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from pose_priors.body.layout import layout
 from pose_priors.body.pinhole import pixel_centres, to_world, unproject
+from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats import read_upstream
 from pose_priors.refinement.formats.cameras import USUAL_FPS
@@ -19,6 +21,10 @@ from pose_priors.refinement.result.found import RefinedSequence
 from pose_priors.refinement.result.metrics import FEET, Track
 from pose_priors.refinement.result.people import RefinedPerson, read_person
 from pose_priors.refinement.result.write import RESULTS
+from pose_priors.refinement.show.camera_path import CameraPath, cameras_of
+from pose_priors.refinement.show.points import EVERY_POINT, PointFilter, filtered, is_background
+
+_TO_THE_HEAD = [index_of(name) for name in ("pelvis", "spine1", "spine2", "spine3", "neck", "head")]
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class ShownPerson:
         after: as refined.
         seen: (n,) bool, on which frames of `after` the input sees them.
         contacts: (n, 4) in [0, 1], how surely each of `metrics.FEET` rests on the floor.
+        gaze: (n, 3) unit vector, where the face looks, world; None where it is not asked for.
     """
 
     person: int
@@ -38,6 +45,7 @@ class ShownPerson:
     after: Track
     seen: np.ndarray
     contacts: np.ndarray
+    gaze: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class ReviewScene:
         fps: frames a second.
         ground_plane: (4,) up-facing unit normal n and d with n.x + d = 0, metres.
         alpha: metric = alpha * the cameras' unit.
+        cameras: where the pictures were taken from.
         status: what `refinement_results.json` says.
         clip: the input, None where it is not known.
         missing: why it is not, one line; empty where it is.
@@ -60,6 +69,7 @@ class ReviewScene:
     fps: float
     ground_plane: np.ndarray
     alpha: float
+    cameras: CameraPath
     status: str
     clip: UpstreamClip | None
     missing: str
@@ -72,8 +82,8 @@ class ReviewScene:
             return False
         return len(clip.cloud) > 0 or any(clip.depth.read(frame) is not None for frame in clip.cameras.frame_ids.tolist())
 
-    def depth_points(self, frame: int, step: int) -> np.ndarray:
-        """(N, 3) metres, world: every `step`-th row and column of a frame's depth map, or as thinned a cloud where there are no maps."""
+    def depth_points(self, frame: int, step: int, wanted: PointFilter = EVERY_POINT) -> np.ndarray:
+        """(N, 3) metres, world: every `step`-th row and column of a frame's depth map that is wanted; without maps, as thinned a cloud."""
         if self.clip is None:
             return np.zeros((0, 3))
         cameras = self.clip.cameras
@@ -82,10 +92,12 @@ class ReviewScene:
         if found is None:
             return self.clip.cloud[:: step**2] * self.alpha
         rows, columns, centres = pixel_centres(found[0].shape, cameras.image_size, step)
+        kept = filtered(wanted, *found, rows, columns, self.alpha)
         depth = found[0][rows, columns].astype(float)
-        there = np.isfinite(depth)
-        points: np.ndarray = to_world(unproject(centres[there], depth[there], cameras.intrinsics[at]), cameras.w2c[at]) * self.alpha
-        return points
+        points: np.ndarray = to_world(unproject(centres[kept], depth[kept], cameras.intrinsics[at]), cameras.w2c[at])
+        if wanted.consistent:
+            points = points[is_background(points, frame, cameras, self.clip.depth, self.fps)]
+        return points * self.alpha
 
 
 def load_scene(result: RefinedSequence) -> ReviewScene:
@@ -115,17 +127,28 @@ def load_scene(result: RefinedSequence) -> ReviewScene:
     fps = None if clip is None else clip.cameras.fps
     return ReviewScene(
         people=tuple(
-            ShownPerson(person.person, before.get(person.person), person.track, person.visible, of_feet)
+            ShownPerson(person.person, before.get(person.person), person.track, person.visible, of_feet, _gaze(person))
             for person, of_feet in zip(people, contacts, strict=True)
         ),
         frames=(int(min(rows[0] for rows in frames)), int(max(rows[-1] for rows in frames))),
         fps=fps or USUAL_FPS,
         ground_plane=last.ground_plane,
         alpha=last.scale_alpha,
+        cameras=cameras_of(people, None if clip is None else clip.cameras.image_size),
         status=str(results.get("status")),
         clip=clip,
         missing=missing,
     )
+
+
+def _gaze(person: RefinedPerson) -> np.ndarray:
+    """(n, 3) where the face looks: along z of the head, which turns with all joints below it."""
+    pose = person.pose
+    turn = Rotation.identity(len(pose))
+    for joint in _TO_THE_HEAD:
+        turn = turn * Rotation.from_rotvec(pose[:, joint])
+    looks: np.ndarray = turn.apply([0.0, 0.0, 1.0])
+    return looks
 
 
 def _of_feet(person: RefinedPerson) -> np.ndarray:

@@ -141,6 +141,7 @@ class RefinementModule(pl.LightningModule):
         floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
         for name, parameter in self.variables.named_parameters():
             parameter.requires_grad_(name in stage.free and (name != "plane" or floor_seen))
+        self.variables.hold(self.problem)
         optimizer = self._lbfgs.optimizer
         optimizer.state.clear()
         optimizer.param_groups[0]["lr"] = 1.0
@@ -179,6 +180,7 @@ class RefinementModule(pl.LightningModule):
             self.objective.restore(self._best)
             loss, values = self.objective.evaluate()
         self._record(report, values, loss)
+        self.variables.release()
         report.seconds = time.perf_counter() - self._began
         self._lbfgs.optimizer.state.clear()
         self.trainer.should_stop = self.total_iterations >= self.config.max_total_iterations

@@ -76,7 +76,7 @@ class Objective:
         for parameter in self.variables.parameters():
             parameter.grad = None
         with torch.enable_grad():
-            total, values = self._total()
+            total, values = self.total()
             (total * self.weight).backward()
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.free]
         if not all(bool(torch.isfinite(value).all()) for value in (total, *gradients)):
@@ -84,7 +84,8 @@ class Objective:
         numbers = {name: float(value.detach()) for name, value in values.items()}
         return _Evaluation(point, (total * self.weight).detach(), gradients, numbers)
 
-    def _total(self) -> tuple[Tensor, dict[str, Tensor]]:
+    def total(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted mean and the unweighted terms, with their gradients."""
         scene = self.variables(self.problem)
         values = {term.name: term(scene, self.problem) for term, _ in self.terms}
         return sum((weight * values[term.name] for term, weight in self.terms), scene.alpha * 0), values
@@ -92,7 +93,7 @@ class Objective:
     @torch.no_grad()
     def evaluate(self) -> tuple[float, dict[str, float]]:
         """The weighted mean and the unweighted terms at the present variables."""
-        total, values = self._total()
+        total, values = self.total()
         return float(total), {name: float(value) for name, value in values.items()}
 
     def state(self) -> State:

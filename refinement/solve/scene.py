@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -39,6 +39,8 @@ class Scene:
         offset_by_scale: () metres, that part of it which changes with the scale, up to a constant.
         contacts: (P, T, F) in [0, 1], how surely each joint that can carry does; held still during a sub-stage.
         facing: (P, T, J) bool, joints whose own skin the camera sees; held still during a sub-stage.
+        held: the scene as the sub-stage found it, without gradients: what terms hold still that look at the scale alone; None for one that
+            is its own.
     """
 
     rotvec: Tensor
@@ -57,11 +59,23 @@ class Scene:
     offset_by_scale: Tensor
     contacts: Tensor
     facing: Tensor
+    held: Scene | None = None
+
+    @property
+    def still(self) -> Scene:
+        """What is held still, without gradients: the scene that the sub-stage found, or this one."""
+        return self.detached() if self.held is None else self.held
+
+    def detached(self) -> Scene:
+        """The same scene, which no gradient reaches."""
+        parts = {each.name: value.detach() for each in fields(self) if isinstance(value := getattr(self, each.name), Tensor)}
+        return replace(self, **parts, held=None)
 
     def with_rotations_held(self) -> Scene:
-        """The same scene with rotations and floor that no gradient reaches, but that of the scale."""
-        offset = self.offset.detach() + self.offset_by_scale - self.offset_by_scale.detach()
-        return replace(self, rotvec=self.rotvec.detach(), normal=self.normal.detach(), offset=offset)
+        """The same scene with rotations and floor held still, but for what the scale does to the floor."""
+        still = self.still
+        offset = still.offset + self.offset_by_scale - still.offset_by_scale
+        return replace(self, rotvec=still.rotvec, normal=still.normal, offset=offset)
 
     def heights(self, joints: Sequence[int]) -> Tensor:
         """(P, T, len(joints)) metres above the floor."""

@@ -66,6 +66,8 @@ class Variables(nn.Module):
         people, frames = problem.visible.shape
         self.parents, self.alpha0, self.alpha_bound = bodies.parents, start.alpha0, alpha_bound
         self.num_betas = bodies.shape_directions.shape[-1]
+        self.held: Scene | None = None
+        self.held_ground: tuple[Tensor, Tensor] | None = None
         seen = problem.observations
         self.grows = bool(seen.joint_depth_confidence.any()) or len(seen.floor_points) > 0
 
@@ -124,7 +126,8 @@ class Variables(nn.Module):
         joints = joints + (pelvis - rest[:, None, 0])[:, :, None]
         normal, offset = self.ground()
         # the floor stays under people who are carried along with the cameras
-        by_scale = offset.detach() * growth if self.grows else (self.alpha0 - alpha) * (normal.detach() @ self.centre)
+        still_normal, still_offset = (normal.detach(), offset.detach()) if self.held_ground is None else self.held_ground
+        by_scale = still_offset * growth if self.grows else (self.alpha0 - alpha) * (still_normal @ self.centre)
         offset = offset * growth if self.grows else offset + (self.alpha0 - alpha) * (normal @ self.centre)
         return Scene(
             rotvec=rotvec,
@@ -143,7 +146,20 @@ class Variables(nn.Module):
             offset_by_scale=by_scale,
             contacts=self.contacts,
             facing=self.facing,
+            held=self.held,
         )
+
+    @torch.no_grad()
+    def hold(self, problem: Problem) -> None:
+        """Holds the scene as it stands still, for the terms that look at the scale alone: a value that changed with what their gradient
+        leaves out would mislead line searches."""
+        self.release()
+        self.held_ground = self.ground()
+        self.held = self(problem)
+
+    def release(self) -> None:
+        """Holds nothing still any more."""
+        self.held = self.held_ground = None
 
     @torch.no_grad()
     def set_increments(self, moved: Tensor) -> None:

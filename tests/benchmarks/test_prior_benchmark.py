@@ -96,7 +96,8 @@ def test_flow_matching_completes_and_scores_by_itself() -> None:
     candidate, shown, hidden = trained("flow matching", prior.eval()), poses[:4].clone(), (16, 18)
     assert isinstance(candidate, ConditionalDensityCandidate)
     torch.testing.assert_close(candidate.surprisal(shown), -prior.log_prob(shown.float()).detach().double())
-    assert (candidate.energies(shown) - candidate.surprisal(shown)).abs().min() > 1e-3  # the one is a bound on the other
+    # the one is a denoising energy, the other of the density
+    assert (candidate.energies(shown) - candidate.surprisal(shown)).abs().min() > 1e-3
     drawn = candidate.complete(shown, hidden, 5, torch.Generator().manual_seed(0))
     point = candidate.complete_point(shown, hidden)
     visible = torch.ones(4, 55, dtype=torch.bool)

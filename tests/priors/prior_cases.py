@@ -15,6 +15,8 @@ from torch import Tensor
 from pose_priors.body.skeleton import NUM_JOINTS, PARTS
 from pose_priors.priors import PriorConfig
 from pose_priors.priors.base import Prior, PriorConfigBase
+from pose_priors.priors.denoising.denoiser import DenoiserConfig
+from pose_priors.priors.mixture import MixtureConfig
 
 JOINTS = (1, 2, 4, 16, 18, *PARTS["left_hand"], *PARTS["right_hand"])
 HINGES = (4, 18, 26)
@@ -35,6 +37,16 @@ _SMALL = {
     "widths": [0.6, 1.0],
     "covariance_floors": [1e-4],
 }
+
+
+DENOISER = DenoiserConfig(
+    hidden=24,
+    num_blocks=1,
+    dropout=0.0,
+    num_networks=2,
+    mixture=MixtureConfig(kind="mixture", num_components=[3, 2], widths=[0.6, 1.0], covariance_floors=[1e-4]),
+)
+"""A small one."""
 
 
 def make_poses(num: int, seed: int = 0, spread: float = 0.25, shift: float = 0.0) -> Tensor:
@@ -86,6 +98,13 @@ def cases() -> Iterator[tuple[str, PriorConfigBase]]:
             named = [v.kind if isinstance(v, PriorConfigBase) else str(v) for v in values if not isinstance(v, bool)]
             name = "-".join([kind, *named, *(k for k, v in chosen.items() if v is True)])
             yield name, config_class(kind=kind, **small, **chosen)
+        if "denoiser" in fields:
+            yield f"{kind}-denoiser", config_class(kind=kind, **small, denoiser=DENOISER, **_first(choices))
+
+
+def _first(choices: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """The first of each choice."""
+    return {name: values[0] for name, values in choices.items()}
 
 
 def conditioned_on_root(prior: Prior) -> bool:

@@ -8,7 +8,7 @@ from prior_cases import make_poses
 from torch import Tensor
 
 from pose_priors.body.skeleton import PARENTS, index_of
-from pose_priors.priors.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
+from pose_priors.priors.conditioning.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
 
 BODY = tuple(range(1, 22))
 

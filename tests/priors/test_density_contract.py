@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.priors.base import DensityPrior
+from pose_priors.priors.joint_flow import JointFlow
 
 
 @cache
@@ -127,9 +128,9 @@ def test_density_integrates_to_one(name: str, joints: tuple[int, ...]) -> None:
 def test_samples_follow_the_density(name: str, joints: tuple[int, ...]) -> None:
     """The mean of g / p over samples of p is the integral of g, one, for any density g that lies within p."""
     prior = _small_density(name, joints)
-    samples = prior.sample(8000, torch.Generator().manual_seed(0))
+    samples = prior.sample(8000, torch.Generator().manual_seed(0), defensive=True)
     if conditioned_on_root(prior):
-        # given a root unlike any in the data, the flow puts mass beyond pi, which samples fold back and the density leaves out
+        # given a root unlike any in the data, the flow puts mass beyond pi, which the density leaves out
         root = samples[:, 0]
         samples = samples[(root - root.median(0).values).norm(dim=-1) < 0.8]
     typical = prior.select(samples).double()
@@ -140,3 +141,36 @@ def test_samples_follow_the_density(name: str, joints: tuple[int, ...]) -> None:
     error = float(weights.std() / math.sqrt(len(weights)))
     assert error < 0.06
     np.testing.assert_allclose(float(weights.mean()), 1, atol=3.5 * error)
+
+
+@every_density
+def test_the_broad_component_draws_its_share_if_it_is_asked_to_and_nothing_otherwise(name: str) -> None:
+    """Random numbers are the same with the switch and without, so that draws which differ are those of the broad component."""
+    prior, num = _small_density(name, (16, 20)), 6000
+    one = prior.members[0] if name.startswith("ensemble") else prior
+    without, with_it = (one.select(one.sample(num, torch.Generator().manual_seed(0), defensive=switch)) for switch in (False, True))
+    by_joint = isinstance(one, JointFlow) or name.startswith(("gaussian-diagonal", "gaussian-joint"))
+    share = 1 - (1 - one.config.defensive_weight) ** (2 if by_joint else 1)
+    is_broad = (without != with_it).flatten(1).any(1)
+    np.testing.assert_allclose(float(is_broad.double().mean()), share, atol=4 * math.sqrt(share / num))
+    if is_broad.sum() > 50 and not by_joint:
+        # they are those of the broad component, not just others
+        kept, expected = (x.norm(dim=-1).quantile(0.75, 0) for x in (with_it[is_broad], one.defensive.sample(20_000)))
+        torch.testing.assert_close(kept, expected, rtol=0.25, atol=0.05)
+    if one is not prior:
+        drawn = [prior.sample(num, torch.Generator().manual_seed(0), defensive=switch) for switch in (False, True)]
+        assert not torch.equal(*drawn)
+
+
+@every_density
+def test_nothing_is_drawn_beyond_pi_and_folded_back(name: str) -> None:
+    """A density that is cut at pi has fewer draws there than one that is folded: joints that turn by pi in the data tell which."""
+    poses = make_poses(256)
+    angle = 2.9 + 0.15 * torch.randn(256, generator=torch.Generator().manual_seed(0))
+    poses[:, 16] = torch.stack([angle.clamp_max(3.1), *(0.02 * poses[:, 17, :2].T)], 1)
+    prior = trained(CASES[name], (16, 20), 5, poses, started_on=poses)
+    if conditioned_on_root(prior):
+        poses[:, 0] = 0
+    drawn = prior.sample(2000, torch.Generator().manual_seed(0))[:, 16]
+    # folding turns a rotation vector round, and all of the data's point to one side
+    assert float((drawn[:, 0] < 0).double().mean()) < 0.01

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pose_priors.configs.base import UserError
 from pose_priors.priors.angular_central_gaussian import defend
+from pose_priors.priors.conditioning.visibility import draw_visible
 from pose_priors.priors.global_flow import GlobalFlow, GlobalFlowConfig
-from pose_priors.priors.visibility import draw_visible
 
 JOINTS = (1, 2, 16, 18, 20)
 VISIBLE = {"use_conditioning": True, "condition": "visible_joints"}

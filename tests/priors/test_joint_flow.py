@@ -11,7 +11,7 @@ from prior_cases import log_volume, make_poses, random_rotations, shake, trained
 from torch import Tensor
 
 from pose_priors.priors.angular_central_gaussian import defend
-from pose_priors.priors.context import NO_JOINT
+from pose_priors.priors.conditioning.context import NO_JOINT
 from pose_priors.priors.joint_flow import JointFlow, JointFlowConfig
 
 JOINTS = (1, 2, 4, 16, 18, 20)

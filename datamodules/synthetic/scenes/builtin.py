@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from pose_priors.body.pinhole import plane_in_camera
 from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import written_aside
-from pose_priors.datamodules.stage_folders import STAGES, write_stages
+from pose_priors.datamodules.stage_folders import STAGES, Stages, write_stages
 from pose_priors.datamodules.synthetic.scenes.degradation import TrueScene, degraded
 from pose_priors.datamodules.synthetic.scenes.hands import true_hands, with_hands
 from pose_priors.datamodules.synthetic.scenes.walk import walk_on_arc
@@ -62,10 +63,20 @@ def write_builtin_scene(folder: Path, seed: int, *, hands: bool = False) -> tupl
     """
     truth = folder.with_name(f"{folder.name}_gt.npz")
     scene = builtin_scene(seed)
-    stages, about = degraded(scene, seed), _truth(scene)
+    stages, about = degraded(scene, seed), scene.truth()
     if hands:
         about["hand_pose"] = true_hands(len(scene.seen), scene.seen.shape[1], seed)
         stages = with_hands(stages, about["hand_pose"], seed)
+    write_sequence(folder, stages, about)
+    return folder, truth
+
+
+def write_sequence(folder: Path, stages: Stages, truth: Mapping[str, Any]) -> None:
+    """Writes the folders of stages 1 to 4 into `folder`, and `<folder>_gt.npz`; others in `folder`, such as stage 5, are left alone.
+
+    Raises:
+        UserError: if they cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as aside:
@@ -73,11 +84,10 @@ def write_builtin_scene(folder: Path, seed: int, *, hands: bool = False) -> tupl
             for name in STAGES.values():
                 shutil.rmtree(folder / name, ignore_errors=True)
                 os.replace(Path(aside) / name, folder / name)
-        with written_aside(truth) as aside:
-            np.savez_compressed(aside, **about)
+        with written_aside(folder.with_name(f"{folder.name}_gt.npz")) as aside:
+            np.savez_compressed(aside, **truth)
     except OSError as error:
         raise UserError(f"{folder}: the built-in sequence cannot be written there ({error.strerror or error})") from error
-    return folder, truth
 
 
 def builtin_scene(seed: int) -> TrueScene:
@@ -153,18 +163,3 @@ def _shake(rng: np.random.Generator) -> np.ndarray:
     """(T, 3) of unit variance."""
     noise: np.ndarray = gaussian_filter1d(rng.normal(size=(_NUM_FRAMES, 3)), _SHAKE_FRAMES, axis=0)
     return noise * math.sqrt(2 * math.sqrt(math.pi) * _SHAKE_FRAMES)
-
-
-def _truth(scene: TrueScene) -> dict[str, Any]:
-    return {
-        "joints": scene.joints(),
-        "pelvis": scene.pelvis,
-        "global_orient": scene.pose[:, :, 0],
-        "body_pose": scene.pose[:, :, 1:],
-        "visible": scene.seen,
-        "alpha": np.float64(scene.alpha),
-        "ground_plane": scene.planes[0],
-        "w2c": scene.w2c,
-        "intrinsics": scene.intrinsics,
-        "fps": np.float64(scene.fps),
-    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +72,22 @@ class TrueScene:
         """(P, T, 24, 3) metres."""
         return posed(self.pose, self.pelvis, self.rest, self.parents)
 
+    def truth(self) -> dict[str, Any]:
+        """What is written beside the sequence: `joints` (P, T, 24, 3) metres in the axes of the first camera, `pelvis`, `global_orient`,
+        `body_pose`, `visible` (P, T), `alpha`, `ground_plane` (4,), `w2c` (T, 4, 4) metric, `intrinsics` and `fps`."""
+        return {
+            "joints": self.joints(),
+            "pelvis": self.pelvis,
+            "global_orient": self.pose[:, :, 0],
+            "body_pose": self.pose[:, :, 1:],
+            "visible": self.seen,
+            "alpha": np.float64(self.alpha),
+            "ground_plane": self.planes[0],
+            "w2c": self.w2c,
+            "intrinsics": self.intrinsics,
+            "fps": np.float64(self.fps),
+        }
+
 
 def posed(pose: np.ndarray, pelvis: np.ndarray, rest: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
     """Joints (P, T, J, 3) of poses (P, T, J, 3) on rest joints (P, J, 3) that start at the pelvis."""
@@ -98,10 +115,6 @@ def degraded(scene: TrueScene, seed: int) -> Stages:
     depth *= np.where(rng.random(depth.shape) < _DEPTH_WRONG, rng.uniform(0.5, 1.5, depth.shape), 1)
     pixels = project(to_camera(scene.joints(), scene.w2c), scene.intrinsics)
     camera, body_pose = _bodies(scene, rng)
-    c2w = np.linalg.inv(w2c)
-    pelvis = to_world(camera.joints[:, :, :1], w2c)[:, :, 0]
-    root = camera.joints[:, :, 0] - camera.transl
-    world = PosedBodies(_turned(c2w[:, :3, :3], camera.global_orient), pelvis - root, to_world(camera.joints, w2c))
     return Stages(
         w2c=w2c,
         intrinsics=scene.intrinsics,
@@ -114,17 +127,24 @@ def degraded(scene: TrueScene, seed: int) -> Stages:
         seen=scene.seen,
         body_pose=body_pose,
         camera=camera,
-        world=world,
+        world=carried(camera, w2c),
     )
+
+
+def carried(camera: PosedBodies, w2c: np.ndarray) -> PosedBodies:
+    """Bodies of stage 3 in the world of the cameras (T, 4, 4): stage 4 as it should be."""
+    joints = to_world(camera.joints, w2c)
+    root = camera.joints[:, :, 0] - camera.transl
+    return PosedBodies(turned(np.linalg.inv(w2c)[:, :3, :3], camera.global_orient), joints[:, :, 0] - root, joints)
 
 
 def _cameras(scene: TrueScene, rng: np.random.Generator) -> np.ndarray:
     """(T, 4, 4) in stage 1's unit, drifting; the first is the world."""
     w2c = scene.w2c.copy()
     w2c[:, :3, 3] /= scene.alpha
-    drift = Rotation.from_rotvec(_CAMERA_RAD * _slow(rng, (len(w2c), 3), _DRIFT_FRAMES, axis=0)).as_matrix()
+    drift = Rotation.from_rotvec(_CAMERA_RAD * slow_noise(rng, (len(w2c), 3), _DRIFT_FRAMES, axis=0)).as_matrix()
     w2c[:, :3, :3] = drift @ w2c[:, :3, :3]
-    w2c[:, :3, 3] += _CAMERA_UNITS * _slow(rng, (len(w2c), 3), _DRIFT_FRAMES, axis=0)
+    w2c[:, :3, 3] += _CAMERA_UNITS * slow_noise(rng, (len(w2c), 3), _DRIFT_FRAMES, axis=0)
     return w2c @ np.linalg.inv(w2c[0])
 
 
@@ -137,13 +157,13 @@ def _bodies(scene: TrueScene, rng: np.random.Generator) -> tuple[PosedBodies, np
         slow[list(joints)] *= share
     white[0], slow[0] = _ROOT_WHITE, _ROOT_SLOW
     shape = scene.pose.shape
-    error = white[:, None] * rng.normal(size=shape) + slow[:, None] * _slow(rng, shape, _SLOW_FRAMES)
+    error = white[:, None] * rng.normal(size=shape) + slow[:, None] * slow_noise(rng, shape, _SLOW_FRAMES)
     pose = scene.pose.copy()
-    pose[:, :, 0] = _turned(scene.w2c[:, :3, :3], pose[:, :, 0])
+    pose[:, :, 0] = turned(scene.w2c[:, :3, :3], pose[:, :, 0])
     pose = (Rotation.from_rotvec(pose.reshape(-1, 3)) * Rotation.from_rotvec(error.reshape(-1, 3))).as_rotvec().reshape(shape)
 
     per_frame = (num_people, num_frames)
-    stretch = 1 + _RANGE_WHITE * rng.normal(size=per_frame) + _RANGE_SLOW * _slow(rng, per_frame, _SLOW_FRAMES)
+    stretch = 1 + _RANGE_WHITE * rng.normal(size=per_frame) + _RANGE_SLOW * slow_noise(rng, per_frame, _SLOW_FRAMES)
     stretch += _RANGE_BIAS * rng.normal(size=(num_people, 1))
     pelvis = to_camera(scene.pelvis[:, :, None], scene.w2c)[:, :, 0] * stretch[..., None]
     pelvis[..., :2] += _ASIDE_M * rng.normal(size=(*per_frame, 2))
@@ -163,12 +183,12 @@ def _keypoints(pixels: np.ndarray, image_size: tuple[int, int], rng: np.random.G
     return np.concatenate([pixels + noise, confidence[..., None]], -1)
 
 
-def _turned(rotations: np.ndarray, rotvec: np.ndarray) -> np.ndarray:
+def turned(rotations: np.ndarray, rotvec: np.ndarray) -> np.ndarray:
     """Rotation vectors (P, T, 3) after rotations (T, 3, 3) of the axes."""
     return np.stack([(Rotation.from_matrix(rotations) * Rotation.from_rotvec(person)).as_rotvec() for person in rotvec])
 
 
-def _slow(rng: np.random.Generator, shape: tuple[int, ...], frames: float, axis: int = 1) -> np.ndarray:
+def slow_noise(rng: np.random.Generator, shape: tuple[int, ...], frames: float, axis: int = 1) -> np.ndarray:
     """Noise of unit variance that changes over so many frames along one axis."""
     noise: np.ndarray = gaussian_filter1d(rng.normal(size=shape), frames, axis=axis, mode="wrap")
     # the variance of white noise under a Gaussian of that width

@@ -59,7 +59,10 @@ class Penetration(Term):
 
 
 class SceneFloor(Term):
-    """The floor under the feet is the floor that the cameras reconstructed: a cue to the scale that no body's thickness enters."""
+    """The floor under the feet is the floor that the cameras reconstructed: a cue to the scale that no body's thickness enters.
+
+    It is worth as much as everybody's whole life, however much of that is hidden.
+    """
 
     name: ClassVar[str] = "scene_floor"
     sigma: float = 0.03
@@ -69,4 +72,5 @@ class SceneFloor(Term):
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         points = problem.observations.floor_points
         distance = (problem.start.alpha0 * (points @ scene.normal) + scene.offset / scene.growth) / self.sigma
-        return geman_mcclure(distance * distance, self.bound**2).sum() / max(len(points), 1)
+        mean = geman_mcclure(distance * distance, self.bound**2).sum() / max(len(points), 1)
+        return mean * (problem.alive.sum() / num_visible(problem))

@@ -14,7 +14,7 @@ from pose_priors.body.skeleton import PARTS
 from pose_priors.priors.base import Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.scene import Scene
-from pose_priors.refinement.solve.terms.base import Term
+from pose_priors.refinement.solve.terms.base import Term, num_visible
 from pose_priors.refinement.solve.terms.priors import smplx_pose
 
 _SAMPLES, _SEED = 256, 0
@@ -42,7 +42,7 @@ class HandPrior(Term):
         pose = smplx_pose(scene, problem)[problem.alive]
         both = torch.stack([pose, mirror_pose(pose)]) if self._one_hand else pose[None]
         excess = (self.prior.energy(both) - self.typical) / self.prior.num_joints
-        return nn.functional.softplus(excess).sum() * self.prior.num_joints / problem.alive.sum().clamp_min(1)
+        return nn.functional.softplus(excess).sum() * self.prior.num_joints / num_visible(problem)
 
     @cached_property
     def typical(self) -> float:

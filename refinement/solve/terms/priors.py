@@ -18,7 +18,7 @@ from pose_priors.refinement.solve.terms.kernels import squared_norm
 
 
 class ShapePrior(Term):
-    """The body that stage 3 saw, a mean over people."""
+    """The body that stage 3 saw, on as many frames as it saw it."""
 
     name: ClassVar[str] = "beta"
     sigma_size: float = 0.01
@@ -28,7 +28,7 @@ class ShapePrior(Term):
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         sigma = self.sigma_beta if problem.bodies.shape_directions.shape[-1] else self.sigma_size
-        return 0.5 * (scene.shape / sigma).square().sum(-1).mean()
+        return per_person_frame(0.5 * (scene.shape / sigma).square().sum(-1)[:, None], problem.visible, num_visible(problem))
 
 
 class PosePrior(Term):
@@ -52,7 +52,9 @@ class PosePrior(Term):
         scored = problem.alive & (torch.arange(pose.shape[1], device=pose.device) % every == every // 2)
         # a clip or a life too short to be sampled is scored on all its frames
         scored = torch.where(scored.any(1, keepdim=True), scored, problem.alive)
-        return self.prior.energy(pose[scored]).sum() / scored.sum().clamp_min(1)
+        # each of a person's poses that are scored stands for as many that are not
+        share = problem.alive.sum(1, keepdim=True).to(pose.dtype) / scored.sum(1, keepdim=True).clamp_min(1)
+        return (self.prior.energy(pose[scored]) * share.expand_as(scored)[scored]).sum() / num_visible(problem)
 
 
 @once

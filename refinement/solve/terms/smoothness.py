@@ -28,7 +28,7 @@ class Smoothness(Term):
     """Distance in metres of the points that feel a joint's rotation."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        joints, arms = of_free_joints(scene.joints, scene) / scene.growth, of_free_joints(scene.arms, scene)
+        joints, arms = of_free_joints(scene.joints, scene) / growth_of(scene, problem), of_free_joints(scene.arms, scene)
         return self.of(torch.cat([joints, joints + self.arm * arms], 2), problem)
 
     def of(self, points: Tensor, problem: Problem) -> Tensor:
@@ -50,16 +50,26 @@ class MultiPersonScale(Smoothness):
     name: ClassVar[str] = "multi_scale"
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        return self.of(of_free_joints(at_scale(scene, problem) / scene.growth, scene), problem)
+        return self.of(of_free_joints(at_scale(scene, problem) / growth_of(scene, problem), scene), problem)
 
 
 def at_scale(scene: Scene, problem: Problem) -> Tensor:
-    """The joints (P, T, J, 3) in metres as a function of the scale and of sizes alone: bodies held still in the images of their cameras."""
-    size = torch.linalg.vector_norm(scene.rest_joints, dim=(1, 2))
-    grown = (size / size.detach() - 1)[:, None, None, None] * scene.camera_joints.detach() @ problem.cameras.w2c[:, :3, :3]
-    carried = (scene.alpha - scene.alpha.detach()) * camera_centres(problem.cameras)
-    joints: Tensor = scene.joints.detach() + grown + carried[:, None]
+    """The joints (P, T, J, 3) in metres as a function of the scale and of sizes alone: bodies held still in the images of their cameras, as
+    the sub-stage found them."""
+    still = scene.still
+    size, was = (torch.linalg.vector_norm(rest, dim=(1, 2)) for rest in (scene.rest_joints, still.rest_joints))
+    grown = (size / was - 1)[:, None, None, None] * still.camera_joints @ problem.cameras.w2c[:, :3, :3]
+    carried = (scene.alpha - still.alpha) * camera_centres(problem.cameras)
+    joints: Tensor = still.joints + grown + carried[:, None]
     return joints
+
+
+def growth_of(scene: Scene, problem: Problem) -> Tensor:
+    """(P, 1, 1, 1) how many times as large as at the start each person is: accelerations are measured in lengths that grow with people,
+    else being smaller, and nearer, would seem more likely."""
+    now, start = (torch.linalg.vector_norm(rest, dim=(1, 2)) for rest in (scene.rest_joints, problem.bodies.rest_joints))
+    growth: Tensor = now / start
+    return growth[:, None, None, None]
 
 
 def of_free_joints(values: Tensor, scene: Scene) -> Tensor:

@@ -49,7 +49,7 @@ def test_posterior_prior_and_decoder(precise: MotionCVAE, weights: dict[str, Ten
 def test_likelihood_of_the_latent(precise: MotionCVAE, weights: dict[str, Tensor]) -> None:
     """log p(z | before) at the mean of q(z | before, after), of two people at once."""
     people = np.stack([random_motion(4, seed) for seed in (2, 5)])
-    found = precise.transition_log_prob(torch.from_numpy(people))
+    found = precise.transition_plausibility(torch.from_numpy(people))
     assert found.shape == (2, 3)
     for p in range(2):
         for t in range(3):

@@ -70,19 +70,19 @@ def test_humors_network_has_no_critic() -> None:
         MotionCVAEConfig(kind="motion_cvae", variant="humor")
 
 
-# --- the likelihood
+# --- how plausible transitions are
 
 
 @VARIANTS
 def test_a_batch_of_people_is_each_transition_by_itself(config: MotionCVAEConfig) -> None:
     prior, states = started(config), states_of_people()
-    found = prior.transition_log_prob(states)
+    found = prior.transition_plausibility(states)
     assert found.shape == (3, states.shape[1] - 1)
     for p in range(3):
         for t in range(states.shape[1] - 1):
-            torch.testing.assert_close(found[p, t], prior.transition_log_prob(states[p, t : t + 2])[0], rtol=1e-4, atol=1e-3)
+            torch.testing.assert_close(found[p, t], prior.transition_plausibility(states[p, t : t + 2])[0], rtol=1e-4, atol=1e-3)
     order = torch.tensor([2, 0, 1])
-    torch.testing.assert_close(prior.transition_log_prob(states[order]), found[order], rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(prior.transition_plausibility(states[order]), found[order], rtol=1e-4, atol=1e-3)
 
 
 @VARIANTS
@@ -92,15 +92,15 @@ def test_where_and_which_way_does_not_matter(config: MotionCVAEConfig) -> None:
     pose = states.pose.clone()
     pose[:, :, 0] = roma.rotmat_to_rotvec(turn @ roma.rotvec_to_rotmat(pose[:, :, 0]))
     moved = MotionWindows(pose, states.pelvis @ turn.T + states.pelvis.new_tensor([5.0, -9.0, 0.0]), states.rest, states.contacts)
-    here, there = (prior.transition_log_prob(windows.states()) for windows in (states, moved))
+    here, there = (prior.transition_plausibility(windows.states()) for windows in (states, moved))
     torch.testing.assert_close(here, there, rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(prior.contact_probabilities(states.states()), prior.contact_probabilities(moved.states()), rtol=0, atol=1e-8)
     lifted = MotionWindows(states.pose, states.pelvis + states.pelvis.new_tensor([0.0, 0.0, 0.05]), states.rest, states.contacts)
-    assert (prior.transition_log_prob(lifted.states()) - here).abs().min() > 1e-6
+    assert (prior.transition_plausibility(lifted.states()) - here).abs().min() > 1e-6
 
 
 def test_the_energy_is_minus_the_mean_of_the_middle(prior: MotionCVAE) -> None:
-    expected = -prior.transition_log_prob(central(WINDOWS, FRAMES).states()).mean(-1)
+    expected = -prior.transition_plausibility(central(WINDOWS, FRAMES).states()).mean(-1)
     torch.testing.assert_close(prior.energy(WINDOWS), expected)
     assert expected.shape == (len(WINDOWS),)
 
@@ -110,10 +110,10 @@ def test_the_critic_can_be_left_out(prior: MotionCVAE) -> None:
     before, after = states[:, :-1].flatten(0, 1), states[:, 1:].flatten(0, 1)
     found = prior.transition(before, after)
     parts = prior.bound(found, found.posterior[0])[0]
-    evidence = prior.independent * parts.sum(1)
-    torch.testing.assert_close(prior.transition_log_prob(states, by="evidence").flatten(), evidence, rtol=1e-5, atol=1e-4)
+    surrogate = prior.independent * parts.sum(1)
+    torch.testing.assert_close(prior.transition_plausibility(states, by="surrogate").flatten(), surrogate, rtol=1e-5, atol=1e-4)
     ratio = prior.critic(found.inputs, found.residual / prior.density.std, prior.independent * (parts - prior.parts_mean))
-    torch.testing.assert_close(prior.transition_log_prob(states).flatten(), ratio, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(prior.transition_plausibility(states).flatten(), ratio, rtol=1e-5, atol=1e-4)
     assert ratio.std() > 1e-3
 
 

@@ -149,7 +149,7 @@ def test_transition_scores_do_not_depend_on_chunks_or_neighbours(
     monkeypatch.setattr(motion_scores, "_CHUNK", 7)
     for clip, score, again in zip(clips, scores, transition_scores(prior, clips), strict=True):
         assert score.shape == (clip.pose.shape[1] - 3,)
-        assert torch.allclose(score, prior.transition_log_prob(clip.states())[0], rtol=1e-3, atol=1e-2)
+        assert torch.allclose(score, prior.transition_plausibility(clip.states())[0], rtol=1e-3, atol=1e-2)
         assert torch.allclose(score, again, rtol=1e-3, atol=1e-2)
 
 
@@ -194,7 +194,7 @@ def test_the_curve_over_scales_is_of_scaled_paths(prior: MotionCVAE, clips: list
     for row, clip in zip(curve, clips, strict=True):
         for value, scale in zip(row, scales, strict=True):
             moved = MotionWindows(clip.pose, clip.pelvis * torch.tensor([scale, scale, 1.0]), clip.rest, clip.contacts)
-            assert value == pytest.approx(float(prior.transition_log_prob(moved.states(), by="stance").mean()), rel=1e-3, abs=1e-2)
+            assert value == pytest.approx(float(prior.transition_plausibility(moved.states(), by="stance").mean()), rel=1e-3, abs=1e-2)
 
 
 def test_scales_are_read_off_clips_that_travel(clips: list[MotionWindows]) -> None:

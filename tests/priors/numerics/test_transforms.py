@@ -109,4 +109,5 @@ def test_what_hidden_joints_hold_does_not_matter(name: str) -> None:
     broken[1, known[0]] = math.nan
     visible[:, known[0]] = True
     drawn, expected = (prior.complete(p, visible, torch.Generator().manual_seed(0)) for p in (broken, poses))
-    assert torch.equal(drawn[[0, 2, 3]], expected[[0, 2, 3]])
+    # but for rounding, which hangs on how many are drawn again at once
+    torch.testing.assert_close(drawn[[0, 2, 3]], expected[[0, 2, 3]], rtol=1e-4, atol=1e-4)

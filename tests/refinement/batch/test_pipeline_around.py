@@ -77,6 +77,46 @@ def test_a_retargeter_gets_each_motion_and_its_result_is_recorded(config: Path, 
     assert (tmp_path / "called.log").read_text() == called * 2
 
 
+# Stands for GeoCalib and for BSTRO: what is true of the clip, which lies beside it.
+WITNESS = """
+import shutil, sys
+from pathlib import Path
+what, output = sys.argv[1:]
+with Path(__file__).with_name("called.log").open("a") as log:
+    print(what, file=log)
+shutil.copy(Path(__file__).with_name(f"{what}.npz"), output)
+"""
+
+
+def test_what_programs_know_before_the_refinement_goes_into_it(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "out", num_frames=8)
+    (tmp_path / "witness.py").write_text(WITNESS)
+    np.savez(tmp_path / "gravity.npz", up=np.einsum("tij,j->ti", clip.w2c[:, :3, :3], clip.plane[:3]))
+    np.savez(tmp_path / "contacts.npz", person_001=np.ones((8, 2)), person_002=np.ones((8, 2)))
+    called = f"{shlex.quote(sys.executable)} {shlex.quote(str(tmp_path / 'witness.py'))}"
+    tree: dict[str, dict[str, object]] = {what: {"command": f"{called} {what} {{output}}"} for what in ("gravity", "contacts")}
+    tree |= {"trainer": {"enable_progress_bar": False}, "refinement": {"max_total_iterations": 2}}
+    (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(tree))
+    config, log = tmp_path / "pipeline.yaml", tmp_path / "called.log"
+    came = MultiTRAMPipeline(config, tmp_path / "out").run_stages("none.mp4", [5])[5]
+    up, feet = came["told"]
+    assert up.startswith(str(tmp_path / "out" / "gravity" / "gravity.npz"))
+    assert feet.startswith(str(tmp_path / "out" / "contacts"))
+    assert log.read_text().split() == ["gravity", "contacts"]
+    again = MultiTRAMPipeline(config, tmp_path / "out").run_stages("none.mp4", [5])[5]
+    assert again["skipped"]
+    assert log.read_text().split() == ["gravity", "contacts"]
+    # what a program says is part of what a result is made from
+    np.savez(tmp_path / "out" / "contacts" / "contacts.npz", person_001=np.ones((8, 4)))
+    without = MultiTRAMPipeline(config, tmp_path / "out", ["contacts.command=null"]).run_stages("none.mp4", [5])[5]
+    assert not without["skipped"]
+    assert without["told"][1].endswith("it does not know person 2")
+    with pytest.raises(UserError, match=r"input\.contacts names a file, and contacts\.command makes one: give one of them"):
+        MultiTRAMPipeline(config, tmp_path / "out", ["input.contacts=c.npz"])
+    with pytest.raises(UserError, match=r"input\.contacts=no/out\.npz: no such file or folder$"):
+        MultiTRAMPipeline(config, tmp_path / "out", ["contacts.command=null", "input.contacts='no/{name}.npz'"]).run_stages("none.mp4", [5])
+
+
 def test_a_program_that_fails_is_named(config: Path, tmp_path: Path) -> None:
     code = shlex.quote("raise SystemExit('no such robot')")
     command = json.dumps(f"{shlex.quote(sys.executable)} -c {code} {{output}}")

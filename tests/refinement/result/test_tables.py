@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pose_priors.refinement.result.tables import quoted, unquoted, write_table
-from pose_priors.refinement.show.review_data import Verdicts
+from pose_priors.refinement.show.page.verdicts import Verdicts
 
 RUN = ["=1+1", "+cmd", "-cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''-x", "=HYPERLINK(0)"]
 STAY = ["walk", "-0.5", "+3", "-1e-3", "1.250000", "", "'", "it's", "a=b", "2026-01-31T12:00:00+00:00"]

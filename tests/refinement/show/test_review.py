@@ -19,12 +19,14 @@ from pose_priors.configs.cli import run
 from pose_priors.refinement.result.found import find_results
 from pose_priors.refinement.result.metrics import Track
 from pose_priors.refinement.result.write import write_result
+from pose_priors.refinement.show.camera_path import CameraPath
+from pose_priors.refinement.show.page.drawing import contact_points, dashed, view_of
+from pose_priors.refinement.show.page.verdicts import Verdicts
 from pose_priors.refinement.show.review import main
-from pose_priors.refinement.show.review_data import Verdicts
-from pose_priors.refinement.show.review_drawing import contact_points, dashed, view_of
 from pose_priors.refinement.show.review_scene import ReviewScene, ShownPerson, load_scene
 
 HEADER = "sequence,verdict,time,note\n"
+NO_CAMERAS = CameraPath(np.zeros(0, int), np.zeros((0, 4, 4)), np.zeros((0, 3, 3)), (1, 1))
 ROW = "walk,good,2026-01-31T12:00:00+00:00,\n"
 
 
@@ -179,7 +181,7 @@ def test_the_reader_stands_above_the_floor_and_sees_everybody(up: tuple[float, .
     person = ShownPerson(1, None, Track(np.arange(5), joints), np.ones(5, bool), np.zeros((5, 4)))
     normal = np.array(up)
     plane = np.append(normal, -(joints @ normal).min())
-    view = view_of(ReviewScene((person,), (0, 4), 30, plane, 1.0, "success", None, ""))
+    view = view_of(ReviewScene((person,), (0, 4), 30, plane, 1.0, NO_CAMERAS, "success", None, ""))
     assert view.eye @ normal + plane[3] > 0.5
     ahead = (view.target - view.eye) / np.linalg.norm(view.target - view.eye)
     assert abs(ahead @ normal) < 0.9  # not straight down, where up is undefined

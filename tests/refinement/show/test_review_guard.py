@@ -17,8 +17,8 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request
 
+from pose_priors.refinement.show.page.guard import Guard
 from pose_priors.refinement.show.review import serve
-from pose_priors.refinement.show.review_guard import Guard
 
 viser = pytest.importorskip("viser", reason="viser, which serves the page, is not installed")
 

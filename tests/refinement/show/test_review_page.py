@@ -16,8 +16,8 @@ from PIL import Image
 from review_results import make_results
 from scenes import Clip
 
+from pose_priors.refinement.show.page.page import ReviewPage
 from pose_priors.refinement.show.review import serve
-from pose_priors.refinement.show.review_page import ReviewPage
 
 viser = pytest.importorskip("viser", reason="viser, which serves the page, is not installed")
 
@@ -115,6 +115,52 @@ def test_in_a_browser_sequences_are_chosen_seen_and_marked_by_key(served: tuple[
     nameless = [line for line in spoken if line.strip().rstrip(":") in ("- textbox", "- slider", "- checkbox", "- combobox")]
     assert nameless == []
     assert {f'- slider "{name}"' in {line.strip() for line in spoken} for name in ("Frame", "Thinning")} == {True}
+
+
+def test_in_a_browser_sequences_are_filtered_points_thinned_and_the_camera_looked_through(
+    served: tuple[str, ReviewPage], browser: Any
+) -> None:
+    address, at_hand = served
+    page = browser.new_page(viewport={"width": 900, "height": 600})
+    page.set_default_timeout(_WAIT_S * 1e3)
+    page.goto(address)
+    page.get_by_text("1 of 3: jump").wait_for()
+    page.get_by_text("Choose").click()
+    pattern = page.get_by_role("textbox", name="Pattern")
+    pattern.fill("*a*")
+    page.get_by_text("1 of 2: stand").wait_for()
+    page.get_by_role("spinbutton", name="From").or_(page.get_by_role("textbox", name="From")).fill("1")
+    page.get_by_text("1 of 1: walk").wait_for()
+    pattern.fill("nobody")
+    page.get_by_text("no sequence has such a name; there are jump, stand, walk").wait_for()
+    assert "1 of 1" in at_hand.about
+
+    free = settled(page)
+    page.get_by_role("combobox", name="View").click()
+    page.get_by_role("option", name="camera").click()
+    wait_for(lambda: (np.abs(picture(page) - free).max(-1) > 60).mean() > 0.3)  # the picture is behind the people
+    through = settled(page)
+    page.get_by_role("checkbox", name="Picture").click()
+    wait_for(lambda: (np.abs(picture(page) - through).max(-1) > 60).mean() > 0.3)
+    page.get_by_role("combobox", name="View").click()
+    page.get_by_role("option", name="free").click()
+    wait_for(lambda: (np.abs(picture(page) - free).max(-1) > 60).mean() < 0.02)  # back to where one stood
+    page.get_by_role("textbox", name="Gradient").fill("0.01")
+    page.keyboard.press("Tab")
+    wait_for(lambda: (np.abs(picture(page) - free).max(-1) > 60).sum() > 50)
+
+
+def settled(page: Any) -> np.ndarray:
+    """What is drawn once it no longer changes."""
+    pictures = [picture(page)]
+
+    def stays() -> bool:
+        page.wait_for_timeout(300)
+        pictures.append(picture(page))
+        return np.array_equal(pictures[-1], pictures[-2])
+
+    wait_for(stays)
+    return pictures[-1]
 
 
 def test_keys_are_letters_to_whom_writes_a_note(served: tuple[str, ReviewPage], results: Path, browser: Any) -> None:

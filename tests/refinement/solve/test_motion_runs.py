@@ -54,7 +54,7 @@ SHORT = RefinementConfig(
 def test_each_persons_likelihood_is_that_of_her_transitions(prior: MotionCVAE, people: Problem) -> None:
     people = alive_from(people, 2, slice(0, 3))  # too short to say anything
     motion, scene = ClipMotionPrior(people, prior, None), scene_of(people, 1.0)
-    log_prob = prior.transition_log_prob(motion.view.states(scene))
+    log_prob = prior.transition_plausibility(motion.view.states(scene))
     found = likelihoods(scene, people, None, motion)
     assert list(found) == ["1", "2", "3"]
     assert found["1"] == pytest.approx(float(log_prob[0].mean()), rel=1e-9)
@@ -201,7 +201,7 @@ def test_priors_come_from_their_checkpoints(checkpoints: dict[str, Path]) -> Non
     assert not found.motion.training
     assert not any(parameter.requires_grad for parameter in found.motion.parameters())
     states = clips(2, 6).to(torch.float32).states()
-    assert torch.equal(found.motion.transition_log_prob(states), small_prior(torch.float32).transition_log_prob(states))
+    assert torch.equal(found.motion.transition_plausibility(states), small_prior(torch.float32).transition_plausibility(states))
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def test_a_prior_sees_of_a_scene_what_it_sees_of_the_windows(prior: MotionCVAE) 
     windows = clips(3, 20)
     problem = problem_of(windows)
     own = sized(windows, float(prior.leg) / legs(windows.rest)).states()
-    found = prior.transition_log_prob(MotionView(problem, prior).states(scene_of(problem)))
-    torch.testing.assert_close(found, prior.transition_log_prob(own), rtol=1e-7, atol=1e-6)
+    found = prior.transition_plausibility(MotionView(problem, prior).states(scene_of(problem)))
+    torch.testing.assert_close(found, prior.transition_plausibility(own), rtol=1e-7, atol=1e-6)
 
 
 def test_joints_in_another_order_are_found(prior: MotionCVAE) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pose_priors.refinement.result.metrics import FEET
+from pose_priors.refinement.show.page.models import DrawnModels
+from pose_priors.refinement.show.points import EVERY_POINT, PointFilter
+from pose_priors.refinement.show.recording_models import Model
 from pose_priors.refinement.show.review_scene import ReviewScene, ShownPerson
+from pose_priors.refinement.show.robots.shown import ShownRobot
 
 LEGEND = (
     "Solid and thick: after. Dashed and thin: before. Number: the tracker's id of a person. Diamond on the floor: a foot in contact. "
@@ -38,7 +42,8 @@ class Shown:
         frame: its number.
         people: by id, whether they are.
         before, after, ground, contacts, depth: likewise; of a person's only while they are shown, contacts with `after`.
-        step: every how many rows and columns of the depth map there is a point.
+        step: every how many rows and columns of the depth map there is a point; wanted: which of these.
+        background, robots: what programs of others have made; robots only while their person is shown.
     """
 
     frame: int
@@ -49,6 +54,9 @@ class Shown:
     contacts: bool
     depth: bool
     step: int
+    wanted: PointFilter = EVERY_POINT
+    background: bool = True
+    robots: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,14 +107,18 @@ class Drawing:
         self._server = server
         self._scene: ReviewScene | None = None
         self._nodes: dict[str, Any] = {}
+        self._models: DrawnModels | None = None
 
-    def load(self, scene: ReviewScene | None) -> None:
+    def load(self, scene: ReviewScene | None, models: Sequence[Model] = (), robots: Sequence[ShownRobot] = ()) -> None:
         """Takes the place of the sequence before; None for nothing. Nothing of it but the floor is seen until `show`."""
         for node in self._nodes.values():
             node.remove()
-        self._scene, self._nodes = scene, {}
+        if self._models is not None:
+            self._models.remove()
+        self._scene, self._nodes, self._models = scene, {}, None
         if scene is None:
             return
+        self._models = DrawnModels(self._server.scene, models, robots)
         view, draw = view_of(scene), self._server.scene
         draw.set_up_direction(view.up)
         self._stand(view)
@@ -140,13 +152,15 @@ class Drawing:
             return
         with self._server.atomic():
             self._nodes["ground"].visible = shown.ground
+            if self._models is not None:
+                self._models.show(shown.frame, shown.people, background=shown.background, robots=shown.robots)
             touching = []
             for person in scene.people:
                 self._show_person(person, shown)
                 if shown.people[person.person] and shown.after and shown.contacts:
                     touching.append(contact_points(person, shown.frame, scene.ground_plane))
             self._points("contacts", np.concatenate(touching) if touching else np.zeros((0, 3)))
-            self._points("depth", scene.depth_points(shown.frame, shown.step) if shown.depth else np.zeros((0, 3)))
+            self._points("depth", scene.depth_points(shown.frame, shown.step, shown.wanted) if shown.depth else np.zeros((0, 3)))
 
     def _show_person(self, person: ShownPerson, shown: Shown) -> None:
         name, there = f"/person_{person.person:03d}", shown.people[person.person]
@@ -171,6 +185,11 @@ class Drawing:
         if points is not None:
             node.points = points.astype(np.float32)
         node.visible = points is not None
+
+    def stand(self) -> None:
+        """Everybody to where the whole sequence is seen."""
+        if self._scene is not None:
+            self._stand(view_of(self._scene))
 
     def _stand(self, view: View) -> None:
         """Whoever looks now, or will, looks at the sequence."""

@@ -6,20 +6,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.result.found import RefinedSequence
-from pose_priors.refinement.show.review_data import Verdict, Verdicts
-from pose_priors.refinement.show.review_drawing import LEGEND, Drawing, Shown
-from pose_priors.refinement.show.review_markup import BEHAVIOUR, plain
+from pose_priors.refinement.result.found import RefinedSequence, selected
+from pose_priors.refinement.show.page.controls import Controls, Start
+from pose_priors.refinement.show.page.drawing import LEGEND, Drawing
+from pose_priors.refinement.show.page.markup import BEHAVIOUR, plain
+from pose_priors.refinement.show.page.verdicts import Verdict, Verdicts
+from pose_priors.refinement.show.page.views import CAMERA, FREE, PERSON, Eye
+from pose_priors.refinement.show.recording_models import Model, find_models
 from pose_priors.refinement.show.review_scene import ReviewScene, load_scene
+from pose_priors.refinement.show.robots.shown import ShownRobot, find_robots
 
 log = logging.getLogger("review")
 
 _KEYS = {"Good": "G", "Bad": "B", "Previous": "P", "Next": "N", "Play": "K"}
-_MAX_STEP = 16
-_STEP = 4
 
 
 class ReviewPage:
@@ -30,24 +33,29 @@ class ReviewPage:
         results: the sequences, at least one; the first without a verdict is shown first.
         verdicts: on them, and where new ones go.
         address: of the page, in full.
+        start: which of the results, and what is shown of them, at first.
+    Raises:
+        UserError: if none of the results is wanted.
     """
 
-    def __init__(self, server: Any, results: Sequence[RefinedSequence], verdicts: Verdicts, address: str = "") -> None:
-        self.address = address
-        self._server, self._results, self._verdicts = server, list(results), verdicts
-        self._drawing = Drawing(server)
+    def __init__(
+        self, server: Any, results: Sequence[RefinedSequence], verdicts: Verdicts, address: str = "", start: Start | None = None
+    ) -> None:
+        self.address, start = address, start or Start()
+        self._server, self._everything, self._verdicts = server, list(results), verdicts
+        self._results = selected(results, start.pattern, start.start_idx, start.end_idx)
+        self._drawing, self._eye, self._looked = Drawing(server), Eye(server), FREE
         self._scene: ReviewScene | None = None
         self._trouble = ""
-        self._people: dict[int, Any] = {}
         self._lock = threading.RLock()
         self._playing = threading.Event()
-        self._build()
+        self._build(start)
         unmarked = (i for i, result in enumerate(self._results) if verdicts.of(result.name) is None)
         self._current = next(unmarked, 0)
         self.show(self._current)
         threading.Thread(target=self._play, daemon=True).start()
 
-    def _build(self) -> None:
+    def _build(self, start: Start) -> None:
         gui = self._server.gui
         gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
         gui.main_panel.dock_right()
@@ -69,20 +77,12 @@ class ReviewPage:
         self._frame = gui.add_slider("Frame", 0, 1, 1, 0)
         self._play_button = gui.add_button(self._play_label())
         self._play_button.on_click(lambda _: self.toggle())
-        with gui.add_folder("Show"):
-            self._before = gui.add_checkbox("Before", True)
-            self._after = gui.add_checkbox("After", True)
-            self._contacts = gui.add_checkbox("Contacts", True)
-            self._ground = gui.add_checkbox("Ground", True)
-            self._depth = gui.add_checkbox("Depth", True, hint="points of the depth map of the frame, at the refined scale")
-            self._step = gui.add_slider("Thinning", 1, _MAX_STEP, 1, _STEP, hint="one depth point every so many rows and columns")
-        self._people_folder = gui.add_folder("People")
+        self._controls = Controls(gui, start, self._choose, self._draw)
         gui.add_markdown(LEGEND)
         gui.add_html(BEHAVIOUR)
         self._sequence.on_update(lambda _: self._chosen())
         self._note.on_update(lambda event: self._noted() if event.client is not None else None)
-        for control in (self._frame, self._before, self._after, self._contacts, self._ground, self._depth, self._step):
-            control.on_update(lambda _: self._draw())
+        self._frame.on_update(lambda _: self._draw())
 
     @property
     def about(self) -> str:
@@ -108,8 +108,12 @@ class ReviewPage:
             except UserError as error:
                 self._scene, self._trouble = None, str(error)
                 log.warning("%s", error)
+            models, robots = self._made_by_others(result)
+            self._eye.load(self._scene, result.source())
             with self._server.atomic():
-                self._drawing.load(self._scene)
+                self._drawing.load(self._scene, models, robots)
+                still = any(model.person is None for model in models)
+                self._controls.fit(self._scene, self._eye.choices(), background=still, robots=bool(robots) or len(models) > still)
                 self._fit_controls()
                 mark = self._verdicts.of(result.name)
                 self._note.value = "" if mark is None else mark.note
@@ -151,25 +155,33 @@ class ReviewPage:
         return True
 
     def _fit_controls(self) -> None:
-        """To the sequence: its frames, its people, whether it has a before and depth."""
+        """To the frames of the sequence."""
         scene = self._scene
-        for box in self._people.values():
-            box.remove()
-        self._people = {}
-        usable = scene is not None and scene.clip is not None
-        self._before.disabled = not usable
-        self._depth.disabled = self._step.disabled = scene is None or not scene.has_depth
         first, last = (0, 1) if scene is None else scene.frames
         self._frame.disabled = self._play_button.disabled = scene is None or first == last
         self._frame.min, self._frame.max = first, max(last, first + 1)  # a slider needs a length
         self._frame.value = first
-        if scene is None:
-            return
-        with self._people_folder:
-            for person in scene.people:
-                box = self._server.gui.add_checkbox(f"ShownPerson {person.person}", True)
-                box.on_update(lambda _: self._draw())
-                self._people[person.person] = box
+
+    def _made_by_others(self, result: RefinedSequence) -> tuple[list[Model], list[ShownRobot]]:
+        """Meshes and robots; none, with a line of the log, where they cannot be read."""
+        if self._scene is None:
+            return [], []
+        try:
+            return find_models(result.refined), find_robots(result.refined, self._scene.people, self._scene.fps)
+        except UserError as error:
+            log.warning("%s", error)
+            return [], []
+
+    def _choose(self) -> None:
+        """The sequences that are wanted now; where there are none, those of before stay."""
+        with self._lock:
+            try:
+                wanted = selected(self._everything, *self._controls.choice)
+            except UserError as error:
+                self._say(str(error))
+                return
+            at_hand, self._results = self._results[self._current], wanted
+            self.show(next((i for i, result in enumerate(wanted) if result.name == at_hand.name), 0))
 
     def _tell(self) -> None:
         """What the sequence is, and its verdict."""
@@ -206,18 +218,17 @@ class ReviewPage:
         with self._lock:
             if self._scene is None:
                 return
-            self._drawing.show(
-                Shown(
-                    frame=self.frame,
-                    people={person: box.value for person, box in self._people.items()},
-                    before=self._before.value,
-                    after=self._after.value,
-                    ground=self._ground.value,
-                    contacts=self._contacts.value,
-                    depth=self._depth.value,
-                    step=int(self._step.value),
-                )
-            )
+            shown, view = self._controls.shown(self.frame), self._controls.view
+            if view.startswith(PERSON):  # who looks does not see themselves
+                shown = replace(shown, people={**shown.people, int(view.removeprefix(PERSON)): False})
+            if view == CAMERA and self._controls.picture:  # the mesh of the scene would hide its picture
+                shown = replace(shown, background=False)
+            with self._server.atomic():
+                self._drawing.show(shown)
+                self._eye.look(view, self.frame, picture=self._controls.picture)
+                if view == FREE != self._looked:
+                    self._drawing.stand()
+                self._looked = view
 
     def _play(self) -> None:
         """Goes on as long as the process: at the pace of the clip, leaving out frames where drawing is slower than that."""

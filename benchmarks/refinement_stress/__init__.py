@@ -1,0 +1,1 @@
+"""The refinement on scenes with errors unlike white noise, each family beside where it starts."""

@@ -1,0 +1,120 @@
+"""What training hides: windows of which some is seen exactly, some with noise of known size, and some not at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import roma
+import torch
+from torch import Tensor
+
+from pose_priors.body.motion_state import NUM_JOINTS
+from pose_priors.body.skeleton import JOINT_NAMES
+from pose_priors.priors.motion.flow.view import Motion, Noise
+
+# shares of what is seen: all exactly, joints with noise, rotations with noise, nothing
+_SEEN = (0.30, 0.33, 0.20, 0.17)
+# shares of what is hidden of that: nothing, a run of frames, frames here and there, limbs, limbs in a run of frames
+_HIDDEN = (0.30, 0.34, 0.12, 0.14, 0.10)
+_JOINT_M, _ROTATION, _PELVIS_M = (0.004, 0.15), (0.008, 0.4), (0.002, 0.10)
+_RUN = (3, 50)  # frames, at most what is left of a window but five on each side
+_SHARE = (0.03, 0.4)
+_ROOT_SEEN = 0.5  # of those whose joints are seen with noise: root rotation, and the pelvis, exactly
+_FLOWING = 0.3
+_CONTACTS_SEEN = 0.05
+
+_LEG = ("hip", "knee", "ankle", "foot")
+_ARM = ("collar", "shoulder", "elbow", "wrist")
+
+
+def _named(*ends: str, side: str = "") -> list[bool]:
+    return [name.startswith(side) and name.endswith(ends) for name in JOINT_NAMES[:NUM_JOINTS]]
+
+
+_LIMBS = torch.tensor(
+    [
+        *(_named(*_LEG, side=side) for side in ("", "", "left", "right")),
+        *(_named(*_ARM, side=side) for side in ("", "left", "right")),
+        _named(*_ARM, "head", "neck", "spine1", "spine2", "spine3"),
+        [joint > 0 for joint in range(NUM_JOINTS)],
+        [joint == 0 for joint in range(NUM_JOINTS)],
+    ]
+)
+"""(L, 22) sets of joints that are hidden together: legs twice as often, and all but the root, and the root alone."""
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """What is seen of B windows.
+
+    Attributes:
+        motion: with noise where there is any.
+        noise: how much.
+        level: (B,) of a flow's noise in all features, in their standard deviations; infinite for none of it.
+    """
+
+    motion: Motion
+    noise: Noise
+    level: Tensor
+
+
+def corrupt(motion: Motion, generator: torch.Generator | None = None) -> Corrupted:
+    """A random part of windows, one kind each.
+
+    Args:
+        generator: where the randomness comes from, on the windows' device; None for torch's own.
+    """
+    rotations = motion.rotations
+    size, num_frames = rotations.shape[:2]
+    device, dtype = rotations.device, rotations.dtype
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(size, *shape, generator=generator, device=device, dtype=dtype)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(size, *shape, generator=generator, device=device, dtype=dtype)
+
+    def between(limits: tuple[float, float]) -> Tensor:
+        low, high = map(math.log, limits)
+        return (low + (high - low) * uniform(1, 1)).exp()
+
+    def kind(shares: tuple[float, ...]) -> Tensor:
+        return torch.bucketize(uniform(), torch.tensor(shares, device=device, dtype=dtype).cumsum(0)[:-1])
+
+    seen = kind(_SEEN)[:, None, None]
+    infinite = torch.tensor(torch.inf, device=device, dtype=dtype)
+    by_rotation = torch.where(seen == 0, 0.0, torch.where(seen == 2, between(_ROTATION), infinite)).expand(-1, num_frames, NUM_JOINTS)
+    by_joint = torch.where(seen == 0, 0.0, torch.where(seen == 1, between(_JOINT_M), infinite)).expand(-1, num_frames, NUM_JOINTS)
+    by_rotation, by_joint = by_rotation.clone(), by_joint.clone()
+    of_joints = seen[:, 0] == 1
+    by_rotation[..., 0] = torch.where(of_joints & (uniform(1) < _ROOT_SEEN), 0.0, by_rotation[..., 0])
+    by_joint[..., 0] = torch.where(of_joints & (uniform(1) < _ROOT_SEEN), 0.0, by_joint[..., 0])
+    by_joint[..., 0] = torch.where(seen[:, 0] == 2, between(_PELVIS_M)[..., 0], by_joint[..., 0])
+
+    hidden = _hidden(kind(_HIDDEN), uniform, num_frames, rotations.device)
+    by_rotation, by_joint = (value.masked_fill(hidden, torch.inf) for value in (by_rotation, by_joint))
+    contacts = torch.where(uniform() < _CONTACTS_SEEN, 0.0, infinite)[:, None].masked_fill(hidden.all(-1), torch.inf)
+
+    time = torch.where(uniform() < 0.5, uniform(), torch.sigmoid(normal())).clamp(0.01, 0.99)
+    flowing = (seen[:, 0, 0] == 3) | (uniform() < _FLOWING)
+    level = torch.where(flowing, (1 - time) / time, infinite)
+    turned = torch.where(by_rotation.isfinite(), by_rotation, 0.0)[..., None] * normal(num_frames, NUM_JOINTS, 3)
+    moved = torch.where(by_joint.isfinite(), by_joint, 0.0)[..., None] * normal(num_frames, NUM_JOINTS, 3)
+    noisy = Motion(rotations @ roma.rotvec_to_rotmat(turned), motion.joints + moved, motion.contacts)
+    return Corrupted(noisy, Noise(by_rotation, by_joint, contacts), level)
+
+
+def _hidden(kind: Tensor, uniform: Callable[..., Tensor], num_frames: int, device: torch.device) -> Tensor:
+    """(B, T, 22) bool, by kinds (B,) in the order of `_HIDDEN`."""
+    longest = min(_RUN[1], num_frames - 10)
+    length = (_RUN[0] + (longest - _RUN[0] + 1) * uniform(1)).floor()
+    first = ((num_frames - length + 1) * uniform(1)).floor()
+    frames = torch.arange(num_frames, device=device)
+    run = (frames >= first) & (frames < first + length)
+    some = uniform(num_frames) < _SHARE[0] + (_SHARE[1] - _SHARE[0]) * uniform(1)
+    limbs = _LIMBS.to(device)[(len(_LIMBS) * uniform()).long()][:, None]
+    kind = kind[:, None, None]
+    hidden: Tensor = ((kind == 1) & run[..., None]) | ((kind == 2) & some[..., None]) | ((kind == 3) & limbs)
+    return (hidden | ((kind == 4) & run[..., None] & limbs)).expand(-1, -1, NUM_JOINTS)

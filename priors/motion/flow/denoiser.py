@@ -1,0 +1,98 @@
+"""What is expected of a window's features given what is seen of them: a Gaussian process in closed form, and a network for the rest."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pose_priors.body.motion_state import FPS
+from pose_priors.priors.motion.flow.network import TemporalNetwork
+from pose_priors.priors.motion.flow.smoother import Smoother
+from pose_priors.priors.motion.flow.view import GROUP_OF, NUM_FEATURES, NUM_GROUPS, PATH, Reference, local_path, world_path
+
+_FAR = 8.0  # standard deviations at which what the network sees saturates
+_LEAST_LOG_STD = 7.0
+_LOG_RATIO = (-3.0, 2.0)
+
+
+class Expected(NamedTuple):
+    """What is expected of a window.
+
+    Attributes:
+        mean: (B, T, F) normalised features.
+        std: (B, T, G) standard deviation of each group's features from the mean, as learnt.
+        smooth: (B, T, F) and process_std: (B, T, G): the same by the Gaussian process alone.
+    """
+
+    mean: Tensor
+    std: Tensor
+    smooth: Tensor
+    process_std: Tensor
+
+
+class Denoiser(nn.Module):
+    """See the module. The network's output is in standard deviations that the process leaves, so that it has nothing to say of what is seen
+    exactly, and what is told at first, before it has learnt anything, is the process's.
+
+    Args:
+        network: `num_inputs()` -> F + G.
+        num_frames: T.
+    """
+
+    group: Tensor
+
+    def __init__(self, network: TemporalNetwork, num_frames: int) -> None:
+        super().__init__()
+        self.num_frames = num_frames
+        self.smoother = Smoother(num_frames)
+        self.network = network
+        self.register_buffer("group", GROUP_OF.clone(), persistent=False)
+
+    @staticmethod
+    def num_inputs() -> int:
+        """Of the network, for each frame."""
+        return 2 * NUM_FEATURES + 2 * NUM_GROUPS + 1
+
+    def forward(self, seen: Tensor, noise: Tensor, reference: Reference) -> Expected:
+        """What is expected given features (B, T, F), normalised, seen with noise (B, T, G), infinite where nothing is seen."""
+        smooth, left = self.smoother.posterior(seen, noise)
+        said = self.network(self._inputs(seen, noise, smooth, left, reference))
+        change, ratio = said[..., :NUM_FEATURES].to(seen), said[..., NUM_FEATURES:].to(seen)
+        change = torch.cat([world_path(change[..., PATH], reference), change[..., PATH.stop :]], -1)
+        return Expected(smooth + left[..., self.group] * change, left * ratio.clamp(*_LOG_RATIO).exp(), smooth, left)
+
+    def _inputs(self, seen: Tensor, noise: Tensor, smooth: Tensor, left: Tensor, reference: Reference) -> Tensor:
+        speed = torch.diff(smooth[..., PATH], dim=1, append=smooth[:, -1:, PATH]) * self.smoother.scale[0] * FPS
+        known = noise.isfinite()[..., self.group]
+        news = torch.where(known, (seen - smooth) / torch.hypot(noise, left)[..., self.group], 0.0)
+        headings = reference.turn[..., :2, 0]
+        turning = headings[:, :-1, 0] * headings[:, 1:, 1] - headings[:, :-1, 1] * headings[:, 1:, 0]
+        parts = [
+            local_path(speed, reference),
+            smooth[..., PATH.stop :],
+            local_path(news[..., PATH], reference),
+            news[..., PATH.stop :],
+            left.log().clamp_min(-_LEAST_LOG_STD) / _LEAST_LOG_STD,
+            1 / (1 + noise),
+            FPS * torch.nn.functional.pad(turning, (0, 1))[..., None],
+        ]
+        return torch.cat(parts, -1).clamp(-_FAR, _FAR)
+
+
+def combined(seen: Tensor, noise: Tensor, flowing: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    """Two views of features, each with independent noise of its own, as one that tells as much.
+
+    Args:
+        seen: (B, T, F); noise: (B, T, G), infinite where nothing is seen.
+        flowing: (B, T, F) of a flow; level: (B, 1, 1) of its noise; infinite for none.
+    Returns:
+        features (B, T, F), finite, and noise (B, T, G).
+    """
+    precise, of_flow = (value.clamp_min(1e-6).square().reciprocal() for value in (noise, level))
+    total = precise + of_flow
+    share = torch.where(total > 0, precise / total.clamp_min(1e-30), 0.0)[..., GROUP_OF.to(seen.device)]
+    some = (level.isfinite() & (share < 1)).expand_as(share)
+    mixed = torch.where(share > 0, share * torch.where(share > 0, seen, 0.0), 0.0) + torch.where(some, (1 - share) * flowing, 0.0)
+    return mixed, total.rsqrt()

@@ -1,0 +1,222 @@
+"""A prior of whole clips, by flow matching over windows of frames.
+
+The path of flow matching from noise to motion, x_t = (1 - t) noise + t x (Lipman et al., "Flow matching for generative modeling", ICLR
+2023), is a motion seen with noise of standard deviation (1 - t) / t; its velocity follows from what is expected of the motion given that.
+The network is told a noise for each entry, as in diffusion forcing (Chen et al., NeurIPS 2024), so that one network draws motions, fills
+what is hidden, and takes away noise of known size: what is seen and where the flow is are two views of one motion, which combine in closed
+form.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from pose_priors.body.motion import MotionWindows, leg_length
+from pose_priors.body.motion_state import NUM_JOINTS, STATE_DIM
+from pose_priors.configs.base import Config
+from pose_priors.priors.base import TrainablePrior
+from pose_priors.priors.motion.flow.denoiser import Denoiser
+from pose_priors.priors.motion.flow.network import TemporalNetwork
+from pose_priors.priors.motion.flow.objective import squared_errors
+from pose_priors.priors.motion.flow.restoring import Restored, restore
+from pose_priors.priors.motion.flow.skeleton_fit import fit_skeleton
+from pose_priors.priors.motion.flow.skeletons import bones_of_rest, leg_of_bones, measured_bones
+from pose_priors.priors.motion.flow.surprise import energies, energy_noise
+from pose_priors.priors.motion.flow.view import (
+    NUM_FEATURES,
+    NUM_GROUPS,
+    Motion,
+    Noise,
+    checked,
+    exact,
+    find_reference,
+    motion_of_states,
+    motion_of_windows,
+    states_of_motion,
+    to_features,
+)
+
+
+class MotionFlowConfig(Config):
+    """Config of `MotionFlow`."""
+
+    kind: Literal["motion_flow"]
+    num_frames: int = Field(60, ge=20, le=300)
+    """Of a window, at 30 a second. Longer motions are seen by windows that overlap."""
+    hidden: int = Field(192, ge=8)
+    """Width of the network."""
+    num_blocks: int = Field(5, ge=1)
+    num_heads: int = Field(6, ge=1)
+    """Of attention; `hidden` is a multiple."""
+    kernel: int = Field(5, ge=1)
+    """Frames that convolutions see; odd."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    num_steps: int = Field(12, ge=2)
+    """Of the integration from noise to motion, two passes of the network each."""
+
+    @model_validator(mode="after")
+    def _check(self) -> MotionFlowConfig:
+        if self.hidden % self.num_heads or self.kernel % 2 == 0:
+            raise ValueError(f"hidden={self.hidden} has to be a multiple of num_heads={self.num_heads}, and kernel={self.kernel} odd")
+        return self
+
+    def build(self, joint_indices: object = None) -> MotionFlow:
+        """The prior, before `MotionFlow.fit_statistics`."""
+        return MotionFlow(self)
+
+
+class MotionFlow(TrainablePrior):
+    """See the module.
+
+    Attributes:
+        leg: () metres from hip to ankle of the bodies that it knows; others are seen in lengths of their own.
+        rest: (22, 3) metres, the mean skeleton of its training data.
+    """
+
+    leg: Tensor
+    rest: Tensor
+    noise: Tensor
+
+    def __init__(self, config: MotionFlowConfig) -> None:
+        super().__init__()
+        self.config = config
+        network = TemporalNetwork(
+            Denoiser.num_inputs(),
+            NUM_FEATURES + NUM_GROUPS,
+            config.num_frames,
+            config.hidden,
+            config.num_blocks,
+            config.num_heads,
+            config.kernel,
+            config.dropout,
+        )
+        self.denoiser = Denoiser(network, config.num_frames)
+        self.register_buffer("leg", torch.tensor(1.0))
+        self.register_buffer("rest", torch.zeros(NUM_JOINTS, 3))
+        self.register_buffer("noise", energy_noise(config.num_frames))
+
+    @torch.no_grad()
+    def fit_statistics(self, windows: MotionWindows) -> None:
+        """Sets scales and the covariances over time from training windows."""
+        motion = motion_of_windows(windows)
+        self.leg.copy_(leg_length(windows.rest).mean())
+        self.rest.copy_(windows.rest.mean(0))
+        self.denoiser.smoother.fit(to_features(motion, find_reference(motion, exact(motion))))
+
+    def loss(self, windows: MotionWindows) -> dict[str, Tensor]:
+        """See `objective.squared_errors`. Held-out windows meet the same noise each time, so that epochs can be compared."""
+        motion = motion_of_windows(windows)
+        generator = None if self.training else torch.Generator(motion.joints.device).manual_seed(0)
+        return squared_errors(self.denoiser, motion, generator)
+
+    def restore(self, motion: Motion, noise: Noise, bones: Tensor | None = None, generator: torch.Generator | None = None) -> Restored:
+        """Motions of any length given what is seen of them.
+
+        Args:
+            motion: (B, T, ...); what it holds where nothing is seen does not matter, NaN neither.
+            noise: how much of it is seen.
+            bones: (B, 22, 3) metres from each joint's parent in the parent's axes; None finds them by what is seen.
+            generator: draws; None for the mean.
+        Returns:
+            (B, T, ...) what is seen exactly as it is, the rest on one skeleton; and how sure each of it is.
+        Raises:
+            ValueError: if what is said to be seen is NaN.
+        """
+        motion, noise = checked(motion, noise)
+        bones = measured_bones(motion, noise, self.rest.to(motion.joints)) if bones is None else bones
+        size = (self.leg.to(bones) / leg_of_bones(bones))[:, None, None]
+        own = Motion(motion.rotations, motion.joints * size[..., None], motion.contacts)
+        told = Noise(noise.rotations, noise.joints * size, noise.contacts)
+        found = restore(self.denoiser, own, told, self.config.num_steps if generator is not None else 0, generator)
+        joints, joint_std = found.motion.joints / size[..., None], found.joint_std / size
+        batch = joints.shape[:2]
+        parts = (found.motion.rotations, joints, found.rotation_std, joint_std, bones[:, None].expand_as(joints))
+        one, two, three, four, five = (value.flatten(0, 1) for value in parts)
+        rotations, joints = (value.unflatten(0, batch) for value in fit_skeleton(one, two, three, four, five))
+        rotations = torch.where((noise.rotations == 0)[..., None, None], motion.rotations, rotations)
+        joints = torch.where((noise.joints == 0)[..., None], motion.joints, joints)
+        return Restored(Motion(rotations, joints, found.motion.contacts), found.rotation_std, joint_std)
+
+    @torch.no_grad()
+    def denoise(
+        self,
+        states: Tensor,
+        std: Tensor | float,
+        rotation_std: Tensor | float = torch.inf,
+        bones: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Motions that were seen with normal noise of known size.
+
+        Args:
+            states: (*batch, T, 339), T of any length.
+            std: metres, of each component of the joints' places, that broadcasts to (*batch, T, 22): 0 is exact, infinite not seen.
+            rotation_std: the same of rotations, in radians; not seen unless given.
+            bones: (*batch, 22, 3), see `restore`.
+            generator: draws; None for the mean.
+        Returns:
+            (*batch, T, 339) states of one skeleton.
+        Raises:
+            ValueError: if what is said to be seen is NaN.
+        """
+        shape = (*states.shape[:-1], NUM_JOINTS)
+        of_joints, of_rotations = (torch.as_tensor(value).to(states).expand(shape).flatten(0, -3) for value in (std, rotation_std))
+        noise = Noise(of_rotations, of_joints, torch.full_like(of_joints[..., 0], torch.inf))
+        flat = None if bones is None else bones.expand(*states.shape[:-2], NUM_JOINTS, 3).flatten(0, -3)
+        found = self.restore(motion_of_states(states.flatten(0, -3)), noise, flat, generator)
+        denoised: Tensor = states_of_motion(found.motion).unflatten(0, states.shape[:-2])
+        return denoised
+
+    def complete(self, states: Tensor, given: Tensor, bones: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Motions of which some joints are given, on some frames: in-between frames, hidden limbs, people who are not seen for a while.
+
+        Args:
+            states: (*batch, T, 339); what they hold where nothing is given does not matter, NaN neither.
+            given: (*batch, T, 22) bool, of each joint its rotation and its place; or (*batch, T), of whole frames.
+            bones, generator: as in `denoise`.
+        Returns:
+            (*batch, T, 339) with rotations and joints as they are where given.
+        """
+        by_joint = given[..., None].expand(*given.shape, NUM_JOINTS) if given.shape == states.shape[:-1] else given
+        std = torch.where(by_joint.expand(*states.shape[:-1], NUM_JOINTS), 0.0, torch.inf).to(states)
+        return self.denoise(states, std, std, bones, generator)
+
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, num_frames: int = 60) -> Tensor:
+        """Draws motions (num_samples, num_frames, 339) of the mean skeleton, over the origin at some time."""
+        like = self.rest
+        generator = generator or torch.Generator(like.device).manual_seed(int(torch.randint(2**62, ())))
+        states = like.new_full((num_samples, num_frames, STATE_DIM), torch.nan)
+        bones = bones_of_rest(like).expand(num_samples, -1, -1)
+        return self.denoise(states, torch.inf, bones=bones, generator=generator)
+
+    @torch.no_grad()
+    def contact_probabilities(self, states: Tensor) -> Tensor:
+        """(*batch, T, 9) that `CONTACT_JOINTS` touch, on each frame of states (*batch, T, 339)."""
+        motion = motion_of_states(states.flatten(0, -3))
+        found = self.restore(motion, exact(motion)).motion.contacts
+        assert found is not None
+        probabilities: Tensor = found.unflatten(0, states.shape[:-2])
+        return probabilities
+
+    def energy(self, windows: MotionWindows) -> Tensor:
+        """The mean of `frame_energies` over the frames of each window: (B,) nats."""
+        return self._energies(motion_of_windows(windows)).sum(-1).mean(-1)
+
+    def frame_energies(self, states: Tensor) -> Tensor:
+        """How implausible each joint of each frame is: states (*batch, T, 339), T of any length -> (*batch, T, 22) nats.
+
+        Minus the log-likelihood of what belongs to a joint, its rotation and its place, given all of the motion with noise, the mean over
+        levels of noise. The sum over joints is a frame's energy, the mean of these over frames a motion's. Differentiable.
+        """
+        motion = motion_of_states(states.flatten(0, -3))
+        of_joints: Tensor = self._energies(motion).unflatten(0, states.shape[:-2])
+        return of_joints
+
+    def _energies(self, motion: Motion) -> Tensor:
+        bones = measured_bones(motion, exact(motion), self.rest.to(motion.joints))
+        size = (self.leg.to(bones) / leg_of_bones(bones))[:, None, None, None]
+        return energies(self.denoiser, Motion(motion.rotations, motion.joints * size), self.noise.to(size))

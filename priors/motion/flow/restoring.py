@@ -1,0 +1,159 @@
+"""Motions of any length given what is seen of them: their mean, or draws, window by window, on one skeleton."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined
+from pose_priors.priors.motion.flow.overlap import cut, joined, joined_rotations, padded, window_starts
+from pose_priors.priors.motion.flow.view import (
+    Motion,
+    Noise,
+    Reference,
+    find_reference,
+    from_features,
+    noise_of_groups,
+    std_of_groups,
+    to_features,
+)
+
+_MOST_NOISE, _LEAST_NOISE = 20.0, 0.01  # of a flow's path, in the data's spread
+_RHO = 7.0
+
+
+class Restored(NamedTuple):
+    """Motions, and how sure they are.
+
+    Attributes:
+        motion: rotations, joints and contacts; joints and rotations need not be those of one skeleton.
+        rotation_std: (B, T, 22) radians; joint_std: (B, T, 22) metres, the pelvis's in the world, others' from the pelvis.
+    """
+
+    motion: Motion
+    rotation_std: Tensor
+    joint_std: Tensor
+
+
+def as_seen(denoiser: Denoiser, motion: Motion, noise: Noise) -> tuple[Tensor, Tensor, Reference]:
+    """Windows as the denoiser takes them: features (B, T, F), normalised, their noise (B, T, G), and the reference."""
+    reference = find_reference(motion, noise)
+    smoother = denoiser.smoother
+    return smoother.normalized(to_features(motion, reference)), noise_of_groups(noise) / smoother.scale, reference
+
+
+def flow(
+    denoiser: Denoiser, seen: Tensor, noise: Tensor, reference: Reference, num_steps: int, generator: torch.Generator | None
+) -> Expected:
+    """A draw of features given what is seen: the path from noise that flow matching has learnt, with noise that falls as Karras et al.,
+    "Elucidating the design space of diffusion-based generative models" (NeurIPS 2022) have it, by Heun's method.
+
+    Args:
+        seen, noise, reference: as the denoiser takes them.
+        num_steps: of two passes each.
+    """
+    at = torch.linspace(1, 0, num_steps, dtype=torch.float64)
+    ends = _MOST_NOISE ** (1 / _RHO), _LEAST_NOISE ** (1 / _RHO)
+    levels = ((ends[1] + at * (ends[0] - ends[1])) ** _RHO).tolist()
+    point = levels[0] * torch.randn(seen.shape, generator=generator, device=seen.device, dtype=seen.dtype)
+
+    def expected(point: Tensor, level: float) -> Expected:
+        return denoiser(*combined(seen, noise, point, seen.new_full((1, 1, 1), level)), reference)  # type: ignore[no-any-return]
+
+    for before, after in pairwise(levels):
+        slope = (point - expected(point, before).mean) / before
+        guess = point + (after - before) * slope
+        point = point + (after - before) * (slope + (guess - expected(guess, after).mean) / after) / 2
+    return expected(point, levels[-1])
+
+
+def restore(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int = 0, generator: torch.Generator | None = None) -> Restored:
+    """Motions (B, T, ...) given what is seen of them.
+
+    Args:
+        num_steps: of a flow that draws them; 0 for what is expected of them, in one pass.
+        generator: of the draws.
+
+    What is expected is found for all windows at once, and mixed where they overlap. Draws of two windows would not fit, nor would anything
+    where a window sees no root at all: there each window is given what the one before has found.
+    """
+    num_frames, length = motion.joints.shape[1], denoiser.num_frames
+    motion, noise = padded(motion, noise, length)
+    starts = window_starts(motion.joints.shape[1], length)
+    sighted = noise.joints[..., 0].isfinite()
+    blind = any(not bool(sighted[:, first : first + length].any(1).all()) for first in starts)
+    if len(starts) > 1 and (num_steps or blind):
+        return _one_by_one(denoiser, motion, noise, starts, num_steps, generator)
+    found = _of_windows(denoiser, *cut(motion, noise, starts, length), num_steps, generator)
+    assert found.motion.contacts is not None
+    rotations = joined_rotations(found.motion.rotations, starts, num_frames)
+    values = (found.motion.joints, found.motion.contacts, found.rotation_std, found.joint_std)
+    joints, contacts, rotation_std, joint_std = (joined(value, starts, num_frames) for value in values)
+    return Restored(Motion(rotations, joints, contacts), rotation_std, joint_std)
+
+
+def _of_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int, generator: torch.Generator | None) -> Restored:
+    seen, told, reference = as_seen(denoiser, motion, noise)
+    nothing = seen.new_full((1, 1, 1), torch.inf)
+    if num_steps:
+        expected = flow(denoiser, seen, told, reference, num_steps, generator)
+    else:
+        expected = denoiser(*combined(seen, told, seen, nothing), reference)
+    found = from_features(denoiser.smoother.denormalized(expected.mean), reference)
+    return Restored(found, *std_of_groups(expected.std * denoiser.smoother.scale.to(expected.std)))
+
+
+def _one_by_one(
+    denoiser: Denoiser, motion: Motion, noise: Noise, starts: list[int], num_steps: int, generator: torch.Generator | None
+) -> Restored:
+    length, done = denoiser.num_frames, 0
+    parts: list[Restored] = []
+    for first in starts:
+        at = slice(first, first + length)
+        window, told = motion[:, at], noise[:, at]
+        if done > first:
+            known = done - first
+            last = parts[-1]
+            before = slice(length - known, length)
+            contacts = None
+            if window.contacts is not None and last.motion.contacts is not None:
+                contacts = torch.cat([last.motion.contacts[:, before], window.contacts[:, known:]], 1)
+            window = Motion(
+                torch.cat([last.motion.rotations[:, before], window.rotations[:, known:]], 1),
+                torch.cat([last.motion.joints[:, before], window.joints[:, known:]], 1),
+                contacts,
+            )
+            rotation_noise, joint_noise = (
+                torch.cat([torch.zeros_like(value[:, :known]), value[:, known:]], 1) for value in (told.rotations, told.joints)
+            )
+            told = Noise(rotation_noise, joint_noise, told.contacts)
+        found = _of_windows(denoiser, window, told, num_steps, generator)
+        if done > first:  # what was there before stays
+            kept = Motion(
+                torch.cat([window.rotations[:, :known], found.motion.rotations[:, known:]], 1),
+                torch.cat([window.joints[:, :known], found.motion.joints[:, known:]], 1),
+                found.motion.contacts,
+            )
+            found = found._replace(motion=kept)
+        parts.append(found)
+        done = first + length
+    return _laid(parts, starts)
+
+
+def _laid(parts: list[Restored], starts: list[int]) -> Restored:
+    """Windows one after the other, each but for what the one before has said."""
+    ends = [first + part.motion.joints.shape[1] for first, part in zip(starts, parts, strict=True)]
+
+    def laid(values: list[Tensor]) -> Tensor:
+        done, pieces = 0, []
+        for first, end, value in zip(starts, ends, values, strict=True):
+            pieces.append(value[:, done - first :])
+            done = end
+        return torch.cat(pieces, 1)
+
+    contacts = [part.motion.contacts for part in parts if part.motion.contacts is not None]
+    motion = Motion(laid([p.motion.rotations for p in parts]), laid([p.motion.joints for p in parts]), laid(contacts))
+    return Restored(motion, laid([p.rotation_std for p in parts]), laid([p.joint_std for p in parts]))

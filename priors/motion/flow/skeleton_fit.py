@@ -1,0 +1,72 @@
+"""One body for what is known of its rotations and of its joints: the most probable rotations, by Gauss-Newton steps, frame by frame."""
+
+from __future__ import annotations
+
+import roma
+import torch
+from torch import Tensor
+
+from pose_priors.body.model import chained
+from pose_priors.body.motion_state import NUM_JOINTS
+from pose_priors.body.skeleton import PARENTS
+
+_PARENTS = PARENTS[:NUM_JOINTS]
+_LEAST_STD_RAD, _LEAST_STD_M = 1e-4, 1e-5
+
+
+def _carried() -> Tensor:
+    """(22, 22): 1 where the column is a joint that the row's joint, above it, carries when it turns."""
+    table = torch.zeros(NUM_JOINTS, NUM_JOINTS)
+    for joint in range(1, NUM_JOINTS):
+        above = _PARENTS[joint]
+        while above >= 0:
+            table[above, joint] = 1
+            above = _PARENTS[above]
+    return table
+
+
+_CARRIED = _carried()
+
+
+def fit_skeleton(
+    rotations: Tensor, joints: Tensor, rotation_std: Tensor, joint_std: Tensor, bones: Tensor, num_steps: int = 4
+) -> tuple[Tensor, Tensor]:
+    """Rotations and joints of bodies with bones of given lengths that fit both, by their standard deviations.
+
+    Args:
+        rotations: (N, 22, 3, 3), the root's relative to the world.
+        joints: (N, 22, 3) metres.
+        rotation_std: (N, 22) radians; joint_std: (N, 22) metres. The pelvis stays where it is.
+        bones: (N, 22, 3) metres, of each joint from its parent in the parent's axes at rest; the pelvis's does not matter.
+        num_steps: of Gauss and Newton.
+    Returns:
+        (N, 22, 3, 3) and (N, 22, 3).
+    """
+    dtype = rotations.dtype
+    rotations, joints, bones = rotations.double(), joints.double(), bones.double()
+    by_rotation = rotation_std.double().clamp_min(_LEAST_STD_RAD).square().reciprocal()
+    by_joint = joint_std.double().clamp_min(_LEAST_STD_M).square().reciprocal()
+    carried = _CARRIED.to(rotations)
+    offsets = torch.cat([joints[:, :1], bones[:, 1:]], 1)
+    found = rotations
+    for _ in range(num_steps):
+        places, turned = chained(found, offsets, _PARENTS)
+        above = torch.cat([torch.eye(3).to(turned).expand(len(turned), 1, 3, 3), turned[:, list(_PARENTS[1:])]], 1)
+        # a turn w of a joint about the world's axes moves joint k by w x (k - joint): J = -[k - joint]x
+        arms = (places[:, None] - places[:, :, None]) * carried[..., None]  # (N, joint, k, 3)
+        x, y, z = arms.unbind(-1)
+        zero = torch.zeros_like(x)
+        jacobian = torch.stack([zero, z, -y, -z, zero, x, y, -x, zero], -1).unflatten(-1, (3, 3))  # (N, joint, k, 3 of k, 3 of w)
+        jacobian = jacobian.permute(0, 2, 3, 1, 4).flatten(3, 4).flatten(1, 2)  # (N, 66 of joints, 66 of turns)
+        weight = by_joint.repeat_interleave(3, -1)
+        apart = above @ roma.rotmat_to_rotvec(found @ rotations.mT)[..., None]
+        weighted = jacobian * weight[..., None]
+        normal = weighted.mT @ jacobian + torch.diag_embed(by_rotation.repeat_interleave(3, -1))
+        slope = weighted.mT @ (places - joints).flatten(1)[..., None] + (by_rotation[..., None, None] * apart).flatten(1, 2)
+        step = torch.cholesky_solve(slope, torch.linalg.cholesky(normal))[..., 0].unflatten(-1, (NUM_JOINTS, 3))
+        size = torch.linalg.vector_norm(step, dim=-1, keepdim=True)
+        step = -step * (1.0 / size.clamp_min(1.0))
+        found = roma.rotvec_to_rotmat((above.mT @ step[..., None])[..., 0]) @ found
+    found = roma.special_procrustes(found)
+    places, _ = chained(found, offsets, _PARENTS)
+    return found.to(dtype), places.to(dtype)
