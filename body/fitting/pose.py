@@ -156,8 +156,8 @@ def _normal(
     beyond = _beyond(rotvec)
     bent = to_rotvec * (beyond != 0)[..., None] / _LIMIT_RAD
     gradient[:, 6:] -= (bent.transpose(2, 3) @ beyond[..., None]).flatten(1)
-    for joint, block in enumerate((bent.transpose(2, 3) @ bent).unbind(1)):
-        curvature[:, 6 + 3 * joint : 9 + 3 * joint, 6 + 3 * joint : 9 + 3 * joint] += block
+    at = 6 + torch.arange(bent.shape[1] * 3).view(-1, 3)
+    curvature[:, at[:, :, None].expand(-1, 3, 3), at[:, None].expand(-1, 3, 3)] += bent.transpose(2, 3) @ bent
     return gradient, curvature
 
 

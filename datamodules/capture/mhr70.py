@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pose_priors.body.builtin import STATURE, rest_joints
+from pose_priors.body.builtin import rest_joints
 from pose_priors.body.fitting.points import BodyPoints, Fit
 from pose_priors.body.fitting.proportions import fit_body
 from pose_priors.body.skeleton import PARENTS, index_of

@@ -39,7 +39,9 @@ def followed(frames: Sequence[tuple[int, Sequence[Sighting]]]) -> list[list[int]
     following = 0
     for number, sightings in frames:
         known = [person for person, (seen, _) in last.items() if number - seen <= _FORGOTTEN]
-        cost = np.array([[_cost(last[person][1], sighting) for sighting in sightings] for person in known]).reshape(len(known), len(sightings))
+        cost = np.array([[_cost(last[person][1], sighting) for sighting in sightings] for person in known]).reshape(
+            len(known), len(sightings)
+        )
         given = [-1] * len(sightings)
         for row, column in zip(*linear_sum_assignment(cost), strict=True):
             # who was not seen for a while may have gone on
@@ -54,7 +56,8 @@ def followed(frames: Sequence[tuple[int, Sequence[Sighting]]]) -> list[list[int]
 
 
 def _within(before: tuple[int, Sighting], number: int, sighting: Sighting) -> bool:
-    return float(np.linalg.norm(before[1].place - sighting.place)) < _FAR_M * max(1, number - before[0]) ** 0.5
+    reach: float = _FAR_M * max(1, number - before[0]) ** 0.5
+    return float(np.linalg.norm(before[1].place - sighting.place)) < reach
 
 
 def _cost(before: Sighting, after: Sighting) -> float:

@@ -2,7 +2,8 @@
 
 A file holds one person of one image, the people of one image as a list, or a list (or a dict by frame) of such lists; a folder holds
 files of one person (`<image>_subj<n>.npz`) or of one image each. Frames: the number in the image's name, else the order, from 0. Person
-ids: `track_id`, `person_id`, `id` or `obj_id` where the files have one; else people are followed by mask, box and place, and numbered from 1.
+ids: `track_id`, `person_id`, `id` or `obj_id` where the files have one; else people are followed by mask, box and place, and numbered from
+1.
 Camera: one that stands still, or the one of `input.cameras`; focal length and centre are those by which the 2D keypoints are the 3D ones.
 Scale: metric. Up: read off the people. Bodies: MHR, of whose 70 keypoints the joints of SMPL-X, hands too, are found by inverse kinematics
 under the built-in Gaussian of poses. Boxes: `bbox`, corners. The 2D keypoints are the body's own and no observation; no depth maps.
@@ -57,8 +58,8 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
             if "bbox" in row:
                 tracks.boxes.setdefault(person, {})[frame] = row.array("bbox").reshape(-1)[:4]
     warnings.append(
-        f"{source.path}: SAM 3D Body looks at single images: bodies are metric, the camera is taken to stand still unless input.cameras says "
-        "otherwise; it writes no depth maps, and its keypoints are those of its own body"
+        f"{source.path}: SAM 3D Body looks at single images: bodies are metric, and the camera is taken to stand still unless "
+        "input.cameras says otherwise; it writes no depth maps, and its keypoints are those of its own body"
     )
     return UpstreamClip(
         cameras=cameras,
@@ -129,7 +130,8 @@ def _keypoints(row: Fields) -> np.ndarray:
     place = row.array("pred_cam_t").reshape(-1)
     if place.shape != (3,):
         raise UserError(f"{row.source}: 'pred_cam_t' has shape {row.array('pred_cam_t').shape}; (3,) is expected")
-    return points + place
+    there: np.ndarray = points + place
+    return there
 
 
 def _cameras(frames: _FRAMES, source: str) -> CameraTrack:
@@ -146,7 +148,8 @@ def _cameras(frames: _FRAMES, source: str) -> CameraTrack:
                 raise UserError(f"{row.source}: 'pred_keypoints_2d' has shape {pixels.shape}; ({_NUM}, 2) is expected")
             seen.append((points, pixels))
         if seen:
-            intrinsics[number - first] = _pinhole(*(np.concatenate(part) for part in zip(*seen, strict=True)), f"{source}: image {number}")
+            points, pixels = (np.concatenate(part) for part in zip(*seen, strict=True))
+            intrinsics[number - first] = _pinhole(points, pixels, f"{source}: image {number}")
     known = np.flatnonzero(np.isfinite(intrinsics).all((1, 2)))
     nearest = known[np.abs(np.arange(len(intrinsics))[:, None] - known).argmin(1)]
     rotation, translation = still_cameras(len(intrinsics))

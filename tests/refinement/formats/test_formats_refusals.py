@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from newer_writers import write_comotion, write_gvhmr_spellings, write_human3r, write_josh, write_sam3d_body
 from upstream_truth import make_truth
 from upstream_world_writers import write_glamr, write_megahunter, write_slahmr
 from upstream_writers import write_gvhmr, write_phalp, write_prompthmr, write_tram, write_wham
@@ -110,6 +111,17 @@ REFUSALS: dict[str, tuple[Callable[..., Path], Spoil, str]] = {
         lambda c: c["person_data"][3].update(smpl_orient_world=np.zeros((16, 3, 3))),
         r"'person_data': '3': 'smpl_orient_world' has shape \(16, 3, 3\); \(T, 3\) is expected with T = 16",
     ),
+    "gvhmr's other names, a column": (
+        write_gvhmr_spellings,
+        put("transl_incam", np.zeros((16, 3, 1))),
+        r"'smpl_params_incam': 'transl' has shape \(16, 3, 1\)",
+    ),
+    "comotion, joints apart": (write_comotion, put("pose", np.zeros((27, 24, 3))), r"'pose' has shape \(27, 24, 3\); \(N, 72\)"),
+    "human3r, all joints": (write_human3r, put("rotvec", np.zeros((2, 55, 3))), r"'rotvec' has shape \(2, 55, 3\); \(n, 53, 3\)"),
+    "josh, three rows": (write_josh, put("pred_cam", np.zeros((16, 3, 4))), r"'pred_cam' has shape \(16, 3, 4\); \(T, 4, 4\)"),
+    "josh, other frames": (write_josh, put("img_idx", np.array([0, 16])), "'img_idx' runs to 16; there are 16 cameras"),
+    "sam3d, COCO": (write_sam3d_body, put("pred_keypoints_3d", np.zeros((17, 3))), r"'pred_keypoints_3d' has shape \(17, 3\); \(70, 3\)"),
+    "sam3d, another camera": (write_sam3d_body, lambda c: c["pred_keypoints_2d"].__iadd__(np.eye(70)[:, :2] * 50), "not pred_keypoints_3d"),
     "glamr, no intrinsics": (write_glamr, lambda c: [p.pop("cam_K") for p in c["person_data"].values()], "no 'cam_K'; it holds visible"),
 }
 
