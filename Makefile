@@ -11,7 +11,7 @@ PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
 # about a minute of training on two cores
 DEMO_DATA := data.path=built_in data.num_poses=10000 training.batch_size=128
 RUN := OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python
-ROOMS := body priors datamodules refinement configs figures benchmarks train evaluate refine pipeline
+ROOMS := body priors datamodules refinement configs figures benchmarks train evaluate refine pipeline clean score
 
 .PHONY: demo test lint setup clean
 .DEFAULT_GOAL := demo

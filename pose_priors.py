@@ -77,5 +77,7 @@ class _WithoutPrefix(MetaPathFinder):
         return None if found is None else ModuleSpec(name, loader, origin=found.origin, is_package=_is_package(found))
 
 
-if os.path.basename(__file__) != "__init__.py" and not any(isinstance(finder, _WithoutPrefix) for finder in sys.meta_path):
+if __name__ == "__main__":  # `python -m pose_priors` in a checkout; in a wheel that is `pose_priors/__main__.py`
+    importlib.import_module("pose_priors.configs.command").main()
+elif os.path.basename(__file__) != "__init__.py" and not any(isinstance(finder, _WithoutPrefix) for finder in sys.meta_path):
     sys.meta_path.insert(0, _WithoutPrefix())

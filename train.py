@@ -16,9 +16,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgressBar
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.fitting import WholeCheckpoints, make_trainer, told
 from pose_priors.configs.interruption import UntilKilled, is_first_process, slurm_step
@@ -29,11 +29,13 @@ from pose_priors.configs.slurm import LAUNCHERS, layout, new_run
 from pose_priors.datamodules.motion_data import MotionDataConfig
 from pose_priors.datamodules.working_folder import located
 from pose_priors.priors.checkpoint import read_checkpoint
+from pose_priors.priors.evaluation.card import write_card
 from pose_priors.priors.module import PriorModule
 from pose_priors.priors.training.callbacks import AveragedWeights, RunName
 from pose_priors.priors.training.folder import BEST, LAST, CheckpointFolder
 from pose_priors.priors.training.logging import run_logger
 from pose_priors.priors.training.precision import in_double, matmul_precision
+from pose_priors.priors.training.progress import progress
 from pose_priors.priors.training.resuming import check_same, resumable
 from pose_priors.priors.training.saving import BestCheckpoint, LastCheckpoint, Patience
 
@@ -98,7 +100,7 @@ def fit(
     folder = CheckpointFolder(directory, started or f"{name}-{os.getpid()}", None if resume is None else Path(resume))
     with folder.owned() if is_first_process() else nullcontext():
         try:
-            return _fit(config, name, folder, started, overrides, callbacks)
+            return _fit(config, name, folder, started, command, overrides, callbacks)
         except KeyboardInterrupt as error:
             latest = folder.last if folder.has_saved else folder.resumed
             raise KeyboardInterrupt(_how_to_go_on(command, latest) if latest else "nothing was saved yet: start it again") from error
@@ -117,7 +119,13 @@ def _with_data(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def _fit(
-    config: ExperimentConfig, name: str, folder: CheckpointFolder, started: str | None, overrides: Sequence[str], own: Sequence[Callback]
+    config: ExperimentConfig,
+    name: str,
+    folder: CheckpointFolder,
+    started: str | None,
+    command: str,
+    overrides: Sequence[str],
+    own: Sequence[Callback],
 ) -> Path:
     experiment, slurm = config.model_dump(mode="json"), _in_slurm()
     pl.seed_everything(config.seed, verbose=False)
@@ -136,7 +144,7 @@ def _fit(
 
     best = BestCheckpoint(folder)
     callbacks: list[Callback] = [
-        RunName(started),
+        RunName(started, command),
         ConfigLog(experiment),
         UntilKilled(),
         config.build_report(data),
@@ -146,7 +154,7 @@ def _fit(
         LastCheckpoint(folder, config.training.save_every_minutes),
     ]
     if config.trainer.get("enable_progress_bar", True):
-        callbacks.append(RichProgressBar())
+        callbacks.extend(progress())
     callbacks.extend(own)
     if config.training.ema_decay:
         callbacks.insert(4, AveragedWeights(config.training.ema_decay))
@@ -168,10 +176,10 @@ def _fit(
         except SystemExit as error:  # how Lightning ends at an interrupt, after which it lets no other come
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from error
-    return _outcome(trainer, folder, best, bool(config.trainer.get("fast_dev_run")))
+    return _outcome(trainer, module, folder, best, bool(config.trainer.get("fast_dev_run")))
 
 
-def _outcome(trainer: pl.Trainer, folder: CheckpointFolder, best: BestCheckpoint, unsaved: bool) -> Path:
+def _outcome(trainer: pl.Trainer, module: PriorModule, folder: CheckpointFolder, best: BestCheckpoint, unsaved: bool) -> Path:
     """Says what the run has left, and returns the path of it."""
     path = Path(best.best_model_path or folder.last)
     if not trainer.is_global_zero:
@@ -181,7 +189,9 @@ def _outcome(trainer: pl.Trainer, folder: CheckpointFolder, best: BestCheckpoint
     elif best.best_model_score is None:
         log.warning("no validation has run: there is no %s of this run, and %s is how it ended", BEST, path)
     else:
-        log.info("best checkpoint: %s (val/loss %.3f)", path, best.best_model_score)
+        nll = module.best_scores.get("nll")
+        score = f"validation loss {float(best.best_model_score):.3f}" if nll is None else f"least validation NLL {nll:.3f} nats"
+        log.info("best checkpoint: %s (%s); what it is: %s", path, score, write_card(path))
     return path
 
 
@@ -215,7 +225,7 @@ def _in_slurm() -> list[SLURMEnvironment]:
     try:
         return [SLURMEnvironment(auto_requeue=False)]
     except RuntimeError as error:  # without --ntasks-per-node it cannot tell who is where
-        raise UserError(f"the job of Slurm: {' '.join(str(error).split())}") from error
+        raise UserError(f"the job of Slurm: {reason_of(error)}") from error
 
 
 if __name__ == "__main__":

@@ -37,6 +37,9 @@ ANKLE_HEIGHT = 0.039
 BALL_HEIGHT = 0.010
 """Height of the ball of the foot above the sole, as a fraction of stature."""
 
+HIP_HEIGHT = 0.497
+"""Height of the hip joint above the sole, as a fraction of stature."""
+
 _HAND = 0.108
 _INTERPUPILLARY_M = 0.063
 

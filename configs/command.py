@@ -17,6 +17,9 @@ _COMMANDS = {
     "evaluate": "pose_priors.evaluate",
     "refine": "pose_priors.refine",
     "pipeline": "pose_priors.pipeline",
+    "clean": "pose_priors.clean",
+    "score": "pose_priors.score",
+    "describe": "pose_priors.priors.evaluation.card",
     "body": "pose_priors.body.__main__",
     "record": "pose_priors.refinement.show.record",
     "review": "pose_priors.refinement.show.review",
@@ -31,6 +34,7 @@ _BENCHMARKS = {
     "motion_scale": "pose_priors.benchmarks.motion_scale",
     "many_sequences": "pose_priors.benchmarks.many_sequences",
     "same_results": "pose_priors.benchmarks.same_results",
+    "any_rotation": "pose_priors.benchmarks.any_rotation",
 }
 
 

@@ -119,7 +119,8 @@ class DescribingTensorBoard(TensorBoardLogger):
         from torch.utils.tensorboard.summary import hparams
 
         writer = self.experiment._get_file_writer()
-        for summary in hparams(self._sanitize_params(dict(params)), dict.fromkeys(self._best)):
+        # without the first, which describes the experiment, TensorBoard looks at all runs itself, and puts first what differs among them
+        for summary in hparams(self._sanitize_params(dict(params)), dict.fromkeys(self._best))[1:]:
             writer.add_summary(summary)
 
     @rank_zero_only

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.datamodules.capture.as_poses import READERS, recorded_poses
 from pose_priors.datamodules.capture.dialects import as_amass
 from pose_priors.datamodules.containers.npy import array_of, checked_size, read_header, sound
-from pose_priors.datamodules.containers.regular import open_regular, reason_of
+from pose_priors.datamodules.containers.regular import open_regular
 from pose_priors.datamodules.containers.zips import Zip
 from pose_priors.datamodules.safe_pickle import load_pickle, load_torch, unpickle
 

@@ -125,7 +125,7 @@ def make_clip(name: str, pose: Tensor, pelvis: Tensor, stature: float) -> Clip:
 
 def y_up_to_z_up(pose: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     """A motion (T, 22, 3) with its pelvis (T, 3), turned by a quarter about x so that y becomes z."""
-    return _turned(pose, points, _to_z_up("y"))
+    return _turned(pose, points, to_z_up("y"))
 
 
 def _translation(path: Path, entries: dict[str, Entry], num_rows: int) -> np.ndarray:
@@ -159,10 +159,10 @@ def _upright(path: Path, pose: Tensor, trans: Tensor, up_axis: UpAxis) -> tuple[
                 f"{path}: no axis is clearly up (bodies point to {[round(float(x), 2) for x in mean]} on average); give data.up_axis"
             )
         up_axis = ("-" if mean[axis] < 0 else "") + "xyz"[axis]  # type: ignore[assignment]
-    return _turned(pose, trans, _to_z_up(up_axis))
+    return _turned(pose, trans, to_z_up(up_axis))
 
 
-def _to_z_up(axis: str) -> Tensor:
+def to_z_up(axis: str) -> Tensor:
     """(3, 3) the smallest rotation that brings an axis to z."""
     turns = {"x": [0, -1, 0], "-x": [0, 1, 0], "y": [1, 0, 0], "-y": [-1, 0, 0], "z": [0, 0, 0], "-z": [2, 0, 0]}
     turn: Tensor = roma.rotvec_to_rotmat(torch.tensor(turns[axis], dtype=torch.float64) * torch.pi / 2)

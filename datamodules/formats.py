@@ -105,7 +105,7 @@ class PoseSource:
             raise UserError(f"{self.path}: arrays of {self.num_rows} rows beside {unequal}; all parts of a pose need as many rows")
         # an array alone says nothing about its order, unless it goes by the name that motion files use
         self.is_sequence = len(entries) > 1 or not {"poses", "smplx"}.isdisjoint(entries)
-        self.fps, self.wrong_rate = _frame_rate(entries)
+        self.fps, self.wrong_rate = frame_rate(entries)
         flags = [entries[name] for name in ("left_valid", "right_valid") if name in entries and "smplx" in self._columns]
         self._valid = np.logical_and.reduce([np.asarray(flag.load(), dtype=bool).reshape(-1) for flag in flags]) if flags else None
         if self._valid is not None and len(self._valid) != self.num_rows:
@@ -186,7 +186,7 @@ def _recognize(path: Path, entries: Mapping[str, Entry]) -> tuple[str, dict[str,
     return " + ".join(columns), columns
 
 
-def _frame_rate(entries: Mapping[str, Entry]) -> tuple[float | None, str | None]:
+def frame_rate(entries: Mapping[str, Entry]) -> tuple[float | None, str | None]:
     """The frame rate that a file states, as a number or as text, or what is wrong with it; neither if it states none."""
     stated: dict[str, float] = {}
     for name in _RATES:

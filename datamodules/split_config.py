@@ -18,6 +18,8 @@ class SplitConfig(Config):
     test: str | None = None
     val_fraction: float = Field(0.1, gt=0, lt=1)
     test_fraction: float = Field(0.1, gt=0, lt=1)
+    licence: str | None = None
+    """Of the data, in words: it is kept in the checkpoint and stands on its card."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -62,6 +62,9 @@ class PriorModule(pl.LightningModule):
         experiment: the whole configuration as a plain dict, for the checkpoint.
         fingerprint: names the content of the training data, for the checkpoint.
         seed: of the randomness in training.
+
+    Attributes:
+        best_scores: of the validation scores in `BEST_SCORES`, the least so far.
     """
 
     def __init__(self, prior: TrainablePrior, config: TrainingConfig, experiment: dict[str, Any], fingerprint: str, seed: int) -> None:
@@ -74,7 +77,7 @@ class PriorModule(pl.LightningModule):
         self.begun = False
         self._loaded: dict[str, Any] | None = None
         self._history: list[dict[str, Any]] = []
-        self._best: dict[str, float] = {}
+        self.best_scores: dict[str, float] = {}
         self._energies: list[Tensor] = []
         self._losses: list[dict[str, Tensor]] = []
 
@@ -115,8 +118,8 @@ class PriorModule(pl.LightningModule):
             self.log(f"val/{name}", value, prog_bar=name == "loss", sync_dist=True)  # the same on every rank
         if not self.trainer.sanity_checking:
             now = {name: value for name, value in {**scores, **losses}.items() if name in BEST_SCORES and isfinite(value)}
-            self._best |= {name: min(value, self._best.get(name, value)) for name, value in now.items()}
-            self.log_dict({f"best/{name}": value for name, value in self._best.items()}, sync_dist=True)
+            self.best_scores |= {name: min(value, self.best_scores.get(name, value)) for name, value in now.items()}
+            self.log_dict({f"best/{name}": value for name, value in self.best_scores.items()}, sync_dist=True)
         share = losses.get("broad_share")
         if share is not None and share > _COLLAPSED:
             log.warning(
@@ -158,7 +161,7 @@ class PriorModule(pl.LightningModule):
         checkpoint["prior"] = describe(self.prior, self.experiment_config, self.fingerprint)
         checkpoint["schedule"] = self._span()
         checkpoint["history"] = self._history
-        checkpoint["best_scores"] = dict(self._best)
+        checkpoint["best_scores"] = dict(self.best_scores)
         states: list[Any] = [random_state(self.device)]
         if self.trainer.world_size > 1:
             (mine,), states = states, [None] * self.trainer.world_size
@@ -170,7 +173,7 @@ class PriorModule(pl.LightningModule):
             checkpoint["state_dict"] = checkpoint["current_model_state"]  # what was trained, not its average
         self._loaded = {key: checkpoint.get(key) for key in ("prior", "schedule", "random_states", "lr_schedulers", "loops")}
         self._history = list(checkpoint.get("history", []))
-        self._best = dict(checkpoint.get("best_scores", {}))
+        self.best_scores = dict(checkpoint.get("best_scores", {}))
         checkpoint["lr_schedulers"] = []  # when the length of this run is known, see `on_train_start`
 
     def on_train_start(self) -> None:

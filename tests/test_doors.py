@@ -49,6 +49,8 @@ MAY_IMPORT = {
     "refinement": _GIVEN | {"refinement.solve", "refinement.result"} | _FIT | {"configs.loggers"},
     "refinement.show": _GIVEN | {"figures", "refinement.result"},
     "refinement.export": _GIVEN | {"refinement.result"},
+    # files of motions alone: read, mended or scored, and written as they came
+    "refinement.motions": _GIVEN | {"configs.slurm", "refinement.result"},
     "refinement.instances": _BASE | {"body", "datamodules", "refinement.formats", "refinement.show"},
     # a command is above its room, as a script is: it loads its configuration
     "refinement.instances.__main__": {"configs.base", "configs.cli", "configs", "refinement.instances"},

@@ -5,7 +5,7 @@
 | AIST++ | `smpl_poses` (F, 72), `smpl_trans` (F, 3), `smpl_scaling` | poses, trans / scaling in metres, 60 frames a second |
 | GVHMR, `hmr4d_results.pt` | `smpl_params_global` {`body_pose`, `global_orient`, `transl`} | that reading, 30 frames a second |
 | WHAM, `wham_output.pkl` | a person each: `pose_world`, `trans_world` | of one person a motion, of several their poses alone |
-| ROMP | `results` {`thetas` (N, 72), ...} | poses alone |
+| ROMP | `results` {`smpl_thetas` or `thetas` (N, 72), ...} | poses alone |
 | PHC | a clip each: `pose_aa` (F, 72), `trans_orig` or `root_trans_offset`, `fps` | of one clip a motion, of several poses |
 | OMOMO, InterMimic | one array (F, 591) | MuJoCo's joints in SMPL-X's order and axes, 30 frames a second |
 
@@ -55,8 +55,9 @@ def as_amass(content: Any, source: str) -> Any:
         return _motion(pose, _array(world["transl"]), _USUAL_FPS)
     results = content.get("results")
     results = results.item() if isinstance(results, np.ndarray) and results.shape == () else results
-    if isinstance(results, Mapping) and _width(results.get("thetas")) == _SMPL:
-        return {"pose": _array(results["thetas"])}
+    for name in ("smpl_thetas", "thetas"):
+        if isinstance(results, Mapping) and _width(results.get(name)) == _SMPL:
+            return {"pose": _array(results[name])}
     people = [value for value in content.values() if isinstance(value, Mapping)]
     if people and len(people) == len(content):
         return _several(people, content, source)

@@ -62,11 +62,5 @@ def size_of(stream: BinaryIO | io.BytesIO) -> int:
     return size
 
 
-def reason_of(error: object) -> str:
-    """What an error says, on one line of moderate length, without control characters."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
-    return text if len(text) <= 300 else f"{text[:297]}..."
-
-
 def _shown(path: Path) -> str:
     return "".join(c if c.isprintable() else "?" for c in str(path))

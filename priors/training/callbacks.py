@@ -56,13 +56,13 @@ class AveragedWeights(WeightAveraging):
 
 
 class RunName(Callback):
-    """Names in each checkpoint the run that it is of, None for one that nobody will start again."""
+    """Names in each checkpoint the run that it is of, None for one that nobody will start again, and the command that was called."""
 
-    def __init__(self, name: str | None) -> None:
-        self.name = name
+    def __init__(self, name: str | None, command: str) -> None:
+        self.name, self.command = name, command
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["run"] = self.name
+        checkpoint["run"], checkpoint["command"] = self.name, self.command
 
 
 class SampleReport(Callback):

@@ -17,8 +17,8 @@ from pose_priors.configs.base import UserError
 from pose_priors.configs.temporaries import is_alive, machine
 from pose_priors.configs.writing import written_aside
 
-BEST, LAST = "best.ckpt", "last.ckpt"
-"""The checkpoint of the least validation loss, and the latest."""
+BEST, LAST, CARD = "best.ckpt", "last.ckpt", "best.md"
+"""The checkpoint of the least validation loss, the latest, and what the former is in words."""
 _EARLIER = "earlier"
 _LOCK = ".lock"
 _SILENT = 3600.0
@@ -87,10 +87,10 @@ class CheckpointFolder:
             return
         self._prepared = True
         if self.resumed is None:
-            self._keep_aside(BEST, LAST)
+            self._keep_aside(BEST, LAST, CARD)
         elif self.resumed.resolve() != self.last.resolve():
             inside = self.resumed.resolve().parent == self.path.resolve()
-            self._keep_aside(*([LAST] if inside else [BEST, LAST]))
+            self._keep_aside(*([LAST] if inside else [BEST, LAST, CARD]))
             best = self.resumed.with_name(BEST)
             if not inside and best.is_file():
                 with written_aside(self.path / BEST) as aside:

@@ -19,6 +19,7 @@ from pose_priors.refinement.batch.stage_outputs import begin, complete, complete
 from pose_priors.refinement.batch.videos import Video
 from pose_priors.refinement.export.amass import write_amass
 from pose_priors.refinement.export.people import read_people, upright
+from pose_priors.refinement.export.retarget import at_their_rate, retarget_file, write_retarget
 from pose_priors.refinement.formats.witnesses.beside import Witness
 from pose_priors.refinement.result.people import read_person
 from pose_priors.refinement.result.write import RESULTS
@@ -64,6 +65,8 @@ def run_around(config: PipelineConfig, video: Video, *, in_job: bool = False) ->
         _run(BACKGROUND, config.background, video, refined / BACKGROUND, places, made_of, in_job=in_job)
     if config.retargeting.command is not None:
         exported, floor = read_people(video.name, refined), refined / RETARGETING / FLOOR
+        if config.retargeting.layout == "retarget":
+            exported = at_their_rate(exported)
         floor.parent.mkdir(exist_ok=True)
         robot = {} if config.retargeting.urdf is None else {URDF: str(Path(config.retargeting.urdf).expanduser().resolve())}
         write_json(floor, _floor(refined, exported.people[0].person) | robot)
@@ -71,9 +74,14 @@ def run_around(config: PipelineConfig, video: Video, *, in_job: bool = False) ->
             folder = refined / RETARGETING / f"person_{person.person:03d}"
             given = folder.parent / f".given_{person.person:03d}"
             given.mkdir(exist_ok=True)
-            motion = given / "motion.npz"
-            write_amass(motion, person, exported.fps)
-            places = {"motion": motion, "floor": floor, "person": Path(f"{person.person:03d}")}
+            if config.retargeting.layout == "retarget":
+                motion = given / retarget_file(video.name, person.person)
+                motion.parent.mkdir(parents=True, exist_ok=True)
+                write_retarget(motion, person)
+            else:
+                motion = given / "motion.npz"
+                write_amass(motion, person, exported.fps)
+            places = {"motion": motion, "motions": given, "floor": floor, "person": Path(f"{person.person:03d}")}
             _run(RETARGETING, config.retargeting, video, folder, places, {"motion": motion, "floor": floor}, in_job=in_job)
 
 

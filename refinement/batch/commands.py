@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
@@ -132,10 +132,12 @@ class BackgroundCommand(ProgramCommand):
 
 
 class RetargetingCommand(ProgramCommand):
-    """Carries the motion of one person to a robot: `{motion}`, an npz in AMASS's layout, and `{floor}`, of the person with the id
-    `{person}`, to files in `{output}`."""
+    """Carries the motion of one person to a robot: `{motion}`, an npz in AMASS's layout below the folder `{motions}`, and `{floor}`, of the
+    person with the id `{person}`, to files in `{output}`."""
 
-    places = ("motion", "floor", "person", "output")
+    places = ("motion", "motions", "floor", "person", "output")
+    layout: Literal["amass", "retarget"] = "amass"
+    """What `{motion}` is: AMASS's layout at the clip's rate, or as GMR and holosoma take it, see `export.retarget`."""
     urdf: str | None = None
     """The robot's description, with which its motion (a pkl or npz in `{output}`) is shown in the recording and on the review page."""
 

@@ -17,11 +17,12 @@ from pose_priors.refinement.export.bvh import write_bvh
 from pose_priors.refinement.export.gltf import write_glb
 from pose_priors.refinement.export.people import Exported, read_people
 from pose_priors.refinement.export.rate import BLENDER_TARGET, resampled, whole_rate
+from pose_priors.refinement.export.retarget import RATE, at_their_rate, retarget_file, write_retarget
 from pose_priors.refinement.result.found import find_results
 
 log = logging.getLogger("export")
 
-FORMATS = ("amass", "glb", "bvh")
+FORMATS = ("amass", "glb", "bvh", "retarget")
 """What can be written."""
 
 
@@ -29,13 +30,20 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     """Writes the files; returns their paths."""
     parser = Parser(description=__doc__)
     parser.add_argument("results", nargs="+", type=Path, help="folders of stage 5, of sequences that have one, or of many of these")
-    parser.add_argument("--format", required=True, choices=FORMATS, help="amass: SMPL-X npz of each person; glb: all people; bvh: of each")
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=FORMATS,
+        help="amass: SMPL-X npz of each; retarget: the same for GMR and holosoma; glb, bvh",
+    )
     parser.add_argument("--output", type=Path, help="a folder for the files; `exports` in each folder of stage 5 if not given")
     parser.add_argument("--fps", type=float, help="frames a second of the files, between the clip's frames; those of the clip if not given")
     parser.add_argument("--body-model", type=Path, help="a file or folder in smplx's format, whose surface goes into the glb")
     options = parser.parse_args(arguments)
     if options.body_model is not None and options.format != "glb":
         raise UserError(f"--body-model: {options.format} holds no surface; it goes with --format glb")
+    if options.fps is not None and options.format == "retarget":
+        raise UserError(f"--fps: retargeters take {RATE} frames a second, which --format retarget writes; leave it out")
     if options.fps is not None and not MIN_FPS <= options.fps <= MAX_FPS:
         raise UserError(f"--fps: {options.fps:g}; {MIN_FPS:g} to {MAX_FPS:g} frames a second are expected")
     found = [result for folder in options.results for result in find_results(folder)]
@@ -69,6 +77,12 @@ def export(exported: Exported, to: str, folder: Path, body_model: Path | None = 
             if to == "glb":
                 names = [f"{exported.name}.glb"]
                 write_glb(new / names[0], exported, surface)
+            elif to == "retarget":
+                files = [retarget_file(exported.name, person.person) for person in exported.people]
+                names = [file.as_posix() for file in files]
+                for file, person in zip(files, at_their_rate(exported).people, strict=True):
+                    (new / file).parent.mkdir(parents=True, exist_ok=True)
+                    write_retarget(new / file, person)
             else:
                 write, suffix = (write_amass, "npz") if to == "amass" else (write_bvh, "bvh")
                 names = [f"{exported.name}_person_{person.person:03d}.{suffix}" for person in exported.people]

@@ -16,13 +16,13 @@ from pose_priors.refinement.export.rate import whole_rate
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT
 
 
-def write_amass(path: Path, person: AnimatedSkeleton, fps: float) -> None:
+def write_amass(path: Path, person: AnimatedSkeleton, fps: float, num_betas: int | None = None) -> None:
     """One person as an npz that the SMPL-X Blender add-on opens: `poses` (T, 165) and its parts, `trans` (smplx's transl, not the pelvis),
     `betas`, `gender`, the rate, a whole one where it stands for that; z up, metres, radians, the zero pose of a hand is the flat hand.
 
     A file is one uninterrupted life, `frame_ids` says which frames of the clip; on frames that are not `visible` poses are the
     refinement's guess. Bodies of SMPL keep their poses and places: the joints that they lack are at rest, and since their betas mean
-    nothing to SMPL-X, `betas` are those of the mean shape, zero.
+    nothing to SMPL-X, `betas` are those of the mean shape, zero. With `num_betas`, there are so many, the missing ones zero.
     """
     num_joints = len(person.parents)
     rotvec = canonicalize(roma.rotmat_to_rotvec(torch.from_numpy(person.rotmat))).numpy()
@@ -31,6 +31,8 @@ def write_amass(path: Path, person: AnimatedSkeleton, fps: float) -> None:
     pose[:, :known] = rotvec[:, :known]
     is_smplx = num_joints != 24
     betas = person.betas if is_smplx else np.zeros(10)
+    if num_betas is not None:
+        betas = np.pad(betas[:num_betas], (0, max(0, num_betas - len(betas))))
     trans = person.pelvis - (person.root_offset if is_smplx else np.array(TEMPLATE_ROOT[NUM_JOINTS]))
     flat = pose.reshape(len(pose), -1).astype(np.float32)
     parts = {"root_orient": (0, 3), "pose_body": (3, 66), "pose_jaw": (66, 69), "pose_eye": (69, 75), "pose_hand": (75, 165)}

@@ -6,10 +6,13 @@ through the door `FORMATS`.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Protocol, TypeGuard, runtime_checkable
 
-from pose_priors.configs.base import UserError
+import numpy as np
+
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.plugins import Door, PluginError
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Source, described
@@ -29,6 +32,8 @@ from pose_priors.refinement.formats.tools import (
     tram,
     wham,
 )
+
+log = logging.getLogger("refine")
 
 
 @runtime_checkable
@@ -115,10 +120,21 @@ def read_upstream(path: Path, warnings: list[str], format: str | None = None) ->
     found = _format(source, format)
     if found is None:
         raise unknown(path, format)
-    clip = found.read(source, warnings)
+    clip = _guarded(found, source, warnings)
     if not isinstance(clip, UpstreamClip):
         raise UserError(f"input.path={path}: the format {found.NAME} read {type(clip).__name__}, where {UpstreamClip.__name__} is wanted")
     return clip
+
+
+def _guarded(form: UpstreamFormat, source: Source, warnings: list[str]) -> UpstreamClip:
+    """What a format reads, which may be another package's. What it raises at numbers that nobody has thought of is the file's fault."""
+    try:
+        return form.read(source, warnings)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, np.linalg.LinAlgError) as error:
+        log.debug("the reader of %s", form.NAME, exc_info=True)
+        raise UserError(
+            f"input.path={source.path}: not as {form.NAME} writes it ({type(error).__name__}: {reason_of(error)}); is it complete?"
+        ) from error
 
 
 def unknown(path: Path, format: str | None = None) -> UserError:

@@ -24,11 +24,14 @@ def test_every_config_that_is_shipped_is_valid(name: str) -> None:
     from pose_priors.refinement.batch.commands import PipelineConfig
     from pose_priors.refinement.batch.experiment import RefinementExperiment
     from pose_priors.refinement.instances.trackers import TrackersConfig
+    from pose_priors.refinement.motions.config import MotionsConfig
 
     if name in PRIORS:
         assert load_experiment(str(CONFIG_DIR / f"{name}.yaml")) == load_experiment(name)
         return
-    schema = {"pipeline": PipelineConfig, "vggt": PipelineConfig, "trackers": TrackersConfig}.get(name, RefinementExperiment)
+    schema = {"pipeline": PipelineConfig, "vggt": PipelineConfig, "trackers": TrackersConfig, "motions": MotionsConfig}.get(
+        name, RefinementExperiment
+    )
     config = load_config(schema, name)
     assert load_config(schema, str(CONFIG_DIR / f"{name}.yaml")) == config
 

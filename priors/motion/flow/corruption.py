@@ -15,15 +15,16 @@ from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.priors.motion.flow.view import Motion, Noise
 
 # shares of what is seen: all exactly, joints with noise, rotations with noise, nothing
-_SEEN = (0.30, 0.33, 0.20, 0.17)
+_SEEN = (0.40, 0.30, 0.18, 0.12)
 # shares of what is hidden of that: nothing, a run of frames, frames here and there, limbs, limbs in a run of frames
-_HIDDEN = (0.30, 0.34, 0.12, 0.14, 0.10)
+_HIDDEN = (0.22, 0.34, 0.08, 0.26, 0.10)
 _JOINT_M, _ROTATION, _PELVIS_M = (0.004, 0.15), (0.008, 0.4), (0.002, 0.10)
 _RUN = (3, 50)  # frames, at most what is left of a window but five on each side
 _SHARE = (0.03, 0.4)
-_ROOT_SEEN = 0.5  # of those whose joints are seen with noise: root rotation, and the pelvis, exactly
+_ROOT_SEEN = 0.6  # of those whose joints are seen with noise: root rotation, and the pelvis, exactly
 _FLOWING = 0.3
 _CONTACTS_SEEN = 0.05
+_FROM_PELVIS = 0.15  # whose place in the world is not known
 
 _LEG = ("hip", "knee", "ankle", "foot")
 _ARM = ("collar", "shoulder", "elbow", "wrist")
@@ -35,14 +36,14 @@ def _named(*ends: str, side: str = "") -> list[bool]:
 
 _LIMBS = torch.tensor(
     [
-        *(_named(*_LEG, side=side) for side in ("", "", "left", "right")),
+        *(_named(*_LEG, side=side) for side in ("", "", "", "left", "right")),
         *(_named(*_ARM, side=side) for side in ("", "left", "right")),
         _named(*_ARM, "head", "neck", "spine1", "spine2", "spine3"),
         [joint > 0 for joint in range(NUM_JOINTS)],
         [joint == 0 for joint in range(NUM_JOINTS)],
     ]
 )
-"""(L, 22) sets of joints that are hidden together: legs twice as often, and all but the root, and the root alone."""
+"""(L, 22) sets of joints that are hidden together: legs three times as often, and all but the root, and the root alone."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,15 @@ def corrupt(motion: Motion, generator: torch.Generator | None = None) -> Corrupt
     by_rotation, by_joint = (value.masked_fill(hidden, torch.inf) for value in (by_rotation, by_joint))
     contacts = torch.where(uniform() < _CONTACTS_SEEN, 0.0, infinite)[:, None].masked_fill(hidden.all(-1), torch.inf)
 
+    path = torch.where(uniform(1) < _FROM_PELVIS, infinite, 0.0).expand(-1, num_frames)
+
     time = torch.where(uniform() < 0.5, uniform(), torch.sigmoid(normal())).clamp(0.01, 0.99)
     flowing = (seen[:, 0, 0] == 3) | (uniform() < _FLOWING)
     level = torch.where(flowing, (1 - time) / time, infinite)
     turned = torch.where(by_rotation.isfinite(), by_rotation, 0.0)[..., None] * normal(num_frames, NUM_JOINTS, 3)
     moved = torch.where(by_joint.isfinite(), by_joint, 0.0)[..., None] * normal(num_frames, NUM_JOINTS, 3)
     noisy = Motion(rotations @ roma.rotvec_to_rotmat(turned), motion.joints + moved, motion.contacts)
-    return Corrupted(noisy, Noise(by_rotation, by_joint, contacts), level)
+    return Corrupted(noisy, Noise(by_rotation, by_joint, contacts, path), level)
 
 
 def _hidden(kind: Tensor, uniform: Callable[..., Tensor], num_frames: int, device: torch.device) -> Tensor:

@@ -30,7 +30,7 @@ def padded(motion: Motion, noise: Noise, length: int) -> tuple[Motion, Noise]:
         return torch.cat([value, last if fill is None else torch.full_like(last, fill)], 1)
 
     contacts = None if motion.contacts is None else longer(motion.contacts, None)
-    hidden = Noise(*(longer(value, torch.inf) for value in (noise.rotations, noise.joints, noise.contacts)))
+    hidden = Noise(*(longer(value, torch.inf) for value in (noise.rotations, noise.joints, noise.contacts, noise.path)))
     return Motion(longer(motion.rotations, None), longer(motion.joints, None), contacts), hidden
 
 
@@ -43,7 +43,7 @@ def cut(motion: Motion, noise: Noise, starts: Sequence[int], length: int) -> tup
     contacts = None if motion.contacts is None else pieces(motion.contacts)
     return (
         Motion(pieces(motion.rotations), pieces(motion.joints), contacts),
-        Noise(pieces(noise.rotations), pieces(noise.joints), pieces(noise.contacts)),
+        Noise(pieces(noise.rotations), pieces(noise.joints), pieces(noise.contacts), pieces(noise.path)),
     )
 
 

@@ -130,7 +130,7 @@ class MotionFlow(TrainablePrior):
         bones = measured_bones(motion, noise, self.rest.to(motion.joints)) if bones is None else bones
         size = (self.leg.to(bones) / leg_of_bones(bones))[:, None, None]
         own = Motion(motion.rotations, motion.joints * size[..., None], motion.contacts)
-        told = Noise(noise.rotations, noise.joints * size, noise.contacts)
+        told = Noise(noise.rotations, noise.joints * size, noise.contacts, noise.path * size[..., 0])
         found = restore(self.denoiser, own, told, self.config.num_steps if generator is not None else 0, generator)
         joints, joint_std = found.motion.joints / size[..., None], found.joint_std / size
         batch = joints.shape[:2]
@@ -138,7 +138,7 @@ class MotionFlow(TrainablePrior):
         one, two, three, four, five = (value.flatten(0, 1) for value in parts)
         rotations, joints = (value.unflatten(0, batch) for value in fit_skeleton(one, two, three, four, five))
         rotations = torch.where((noise.rotations == 0)[..., None, None], motion.rotations, rotations)
-        joints = torch.where((noise.joints == 0)[..., None], motion.joints, joints)
+        joints = torch.where((noise.joints + noise.path[..., None] == 0)[..., None], motion.joints, joints)
         return Restored(Motion(rotations, joints, found.motion.contacts), found.rotation_std, joint_std)
 
     @torch.no_grad()
@@ -165,7 +165,7 @@ class MotionFlow(TrainablePrior):
         """
         shape = (*states.shape[:-1], NUM_JOINTS)
         of_joints, of_rotations = (torch.as_tensor(value).to(states).expand(shape).flatten(0, -3) for value in (std, rotation_std))
-        noise = Noise(of_rotations, of_joints, torch.full_like(of_joints[..., 0], torch.inf))
+        noise = Noise.of(of_rotations, of_joints)
         flat = None if bones is None else bones.expand(*states.shape[:-2], NUM_JOINTS, 3).flatten(0, -3)
         found = self.restore(motion_of_states(states.flatten(0, -3)), noise, flat, generator)
         denoised: Tensor = states_of_motion(found.motion).unflatten(0, states.shape[:-2])

@@ -83,7 +83,7 @@ def restore(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int = 0
     num_frames, length = motion.joints.shape[1], denoiser.num_frames
     motion, noise = padded(motion, noise, length)
     starts = window_starts(motion.joints.shape[1], length)
-    sighted = noise.joints[..., 0].isfinite()
+    sighted = (noise.joints[..., 0] + noise.path).isfinite()
     blind = any(not bool(sighted[:, first : first + length].any(1).all()) for first in starts)
     if len(starts) > 1 and (num_steps or blind):
         return _one_by_one(denoiser, motion, noise, starts, num_steps, generator)
@@ -126,10 +126,10 @@ def _one_by_one(
                 torch.cat([last.motion.joints[:, before], window.joints[:, known:]], 1),
                 contacts,
             )
-            rotation_noise, joint_noise = (
-                torch.cat([torch.zeros_like(value[:, :known]), value[:, known:]], 1) for value in (told.rotations, told.joints)
+            rotation_noise, joint_noise, path_noise = (
+                torch.cat([torch.zeros_like(value[:, :known]), value[:, known:]], 1) for value in (told.rotations, told.joints, told.path)
             )
-            told = Noise(rotation_noise, joint_noise, told.contacts)
+            told = Noise(rotation_noise, joint_noise, told.contacts, path_noise)
         found = _of_windows(denoiser, window, told, num_steps, generator)
         if done > first:  # what was there before stays
             kept = Motion(

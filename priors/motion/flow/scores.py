@@ -61,7 +61,7 @@ def tasks(truth: Motion) -> dict[str, Task]:
     """All tasks on windows of 60 frames by their names, with the same noise each time."""
     generator = torch.Generator().manual_seed(_SEED)
     shape = truth.joints.shape[:3]
-    nothing = Noise(torch.full(shape, torch.inf), torch.zeros(shape), torch.full(shape[:2], torch.inf))
+    nothing = Noise.of(torch.full(shape, torch.inf), torch.zeros(shape))
     body = torch.ones(shape, dtype=torch.bool)
     body[..., 0] = False
     found = {}
@@ -89,12 +89,13 @@ def _noisy(truth: Motion, nothing: Noise, std: float, generator: torch.Generator
     of_joints[..., 0] = 0
     of_rotations = nothing.rotations.clone()
     of_rotations[..., 0] = 0
-    return Motion(truth.rotations, truth.joints + moved), Noise(of_rotations, of_joints, nothing.contacts)
+    return Motion(truth.rotations, truth.joints + moved), Noise.of(of_rotations, of_joints)
 
 
 def hiding(noise: Noise, hidden: Tensor) -> Noise:
     """The noise with joints (N, T, 22) hidden as well."""
-    return Noise(noise.rotations.masked_fill(hidden, torch.inf), noise.joints.masked_fill(hidden, torch.inf), noise.contacts)
+    rotations, joints = (value.masked_fill(hidden, torch.inf) for value in (noise.rotations, noise.joints))
+    return Noise(rotations, joints, noise.contacts, noise.path)
 
 
 def errors_mm(joints: Tensor, truth: Tensor, counted: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import PARENTS
 
 _PARENTS = PARENTS[:NUM_JOINTS]
+_AT_ONCE = 256  # frames: what is held of them stays in the cache
 _LEAST_STD_RAD, _LEAST_STD_M = 1e-4, 1e-5
 
 
@@ -42,7 +43,17 @@ def fit_skeleton(
     Returns:
         (N, 22, 3, 3) and (N, 22, 3).
     """
-    dtype = rotations.dtype
+    everything = (rotations, joints, rotation_std, joint_std, bones)
+    fitted = [
+        _fitted(one, two, three, four, five, num_steps)
+        for one, two, three, four, five in zip(*(value.split(_AT_ONCE) for value in everything), strict=True)
+    ]
+    return torch.cat([found for found, _ in fitted]).to(rotations), torch.cat([places for _, places in fitted]).to(joints)
+
+
+def _fitted(
+    rotations: Tensor, joints: Tensor, rotation_std: Tensor, joint_std: Tensor, bones: Tensor, num_steps: int
+) -> tuple[Tensor, Tensor]:
     rotations, joints, bones = rotations.double(), joints.double(), bones.double()
     by_rotation = rotation_std.double().clamp_min(_LEAST_STD_RAD).square().reciprocal()
     by_joint = joint_std.double().clamp_min(_LEAST_STD_M).square().reciprocal()
@@ -69,4 +80,4 @@ def fit_skeleton(
         found = roma.rotvec_to_rotmat((above.mT @ step[..., None])[..., 0]) @ found
     found = roma.special_procrustes(found)
     places, _ = chained(found, offsets, _PARENTS)
-    return found.to(dtype), places.to(dtype)
+    return found, places

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pose_priors.priors.motion.flow.view import GROUP_OF, NUM_FEATURES, NUM_GROUPS, PATH
+from pose_priors.priors.motion.flow.view import GROUP_OF, NUM_FEATURES, NUM_GROUPS, PATH, RUNS
 
 _EXACT = 1e-3  # standard deviations of noise, in those of the data, below which what is seen counts as exact
 _LEAST_SCALE = 1e-3  # of the data: what never moves is not blown up
@@ -52,11 +52,11 @@ class Smoother(nn.Module):
 
     def normalized(self, features: Tensor) -> Tensor:
         """Features (..., F) in standard deviations from their mean."""
-        return (features - self.mean.to(features)) / self.scale[GROUP_OF].to(features)
+        return (features - self.mean.to(features)) / self.scale[self.group].to(features)
 
     def denormalized(self, x: Tensor) -> Tensor:
         """The inverse of `normalized`."""
-        return x * self.scale[GROUP_OF].to(x) + self.mean.to(x)
+        return x * self.scale[self.group].to(x) + self.mean.to(x)
 
     def posterior(self, seen: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """What is known of features, seen with noise: their posterior means and standard deviations under the processes.
@@ -76,5 +76,10 @@ class Smoother(nn.Module):
             variance = covariance.diagonal(dim1=-2, dim2=-1) - half.square().sum(-2)
             gain = half.mT @ torch.linalg.solve_triangular(root, torch.diag_embed(precise), upper=False)
         finite = torch.where(precise.transpose(1, 2)[..., self.group] > 0, seen, 0.0).double()
-        means = [gain[:, g] @ finite[..., self.group == g] for g in range(NUM_GROUPS)]
+        means, first = [], 0
+        for part, size in zip(finite.split([count * size for count, size in RUNS], -1), [size for _, size in RUNS], strict=True):
+            columns = part.unflatten(-1, (-1, size)).transpose(1, 2)  # (B, groups, T, size)
+            groups = columns.shape[1]
+            means.append((gain[:, first : first + groups] @ columns).transpose(1, 2).flatten(-2))
+            first += groups
         return torch.cat(means, -1).to(seen), variance.clamp_min(1e-12).sqrt().transpose(1, 2).to(seen)

@@ -21,7 +21,9 @@ from pose_priors.body.motion import MotionWindows, posed_joints
 from pose_priors.body.motion_state import CONTACT_JOINTS, NUM_JOINTS, joints_of, make_states, rotations
 from pose_priors.body.skeleton import index_of
 
-_SIZES = (2, 1, *[6] * NUM_JOINTS, *[3] * (NUM_JOINTS - 1), len(CONTACT_JOINTS))
+RUNS = ((1, 2), (1, 1), (NUM_JOINTS, 6), (NUM_JOINTS - 1, 3), (1, len(CONTACT_JOINTS)))
+"""Numbers of groups that follow each other and are alike, and the features of each."""
+_SIZES = [size for count, size in RUNS for _ in range(count)]
 NUM_FEATURES, NUM_GROUPS = sum(_SIZES), len(_SIZES)
 GROUP_OF = torch.repeat_interleave(torch.arange(NUM_GROUPS), torch.tensor(_SIZES))
 """(F,) for each feature its group: those that are seen or not seen together, with one noise."""
@@ -65,14 +67,23 @@ class Noise:
         rotations: (B, T, 22) radians, of each component of a rotation vector.
         joints: (B, T, 22) metres, of each component.
         contacts: (B, T), of all contacts of a frame.
+        path: (B, T) metres, of the whole body's place in the world, beside the joints' noise: infinite where joints are known from the
+            pelvis alone, 0 by default.
     """
 
     rotations: Tensor
     joints: Tensor
     contacts: Tensor
+    path: Tensor
+
+    @staticmethod
+    def of(rotations: Tensor, joints: Tensor) -> Noise:
+        """Noise of rotations and joints (B, T, 22), in a world whose place is known; no contacts are seen."""
+        place = torch.zeros_like(joints[..., 0])
+        return Noise(rotations, joints, torch.full_like(place, torch.inf), place)
 
     def __getitem__(self, at: Any) -> Noise:
-        return Noise(self.rotations[at], self.joints[at], self.contacts[at])
+        return Noise(self.rotations[at], self.joints[at], self.contacts[at], self.path[at])
 
 
 @dataclass(frozen=True)
@@ -122,7 +133,7 @@ def find_reference(motion: Motion, noise: Noise) -> Reference:
     cos, sin = torch.where(sure, smooth / torch.where(sure, size, 1.0), smooth.new_tensor([1.0, 0.0])).unbind(-1)
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)
     turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], -1).unflatten(-1, (3, 3))
-    seen = noise.joints[..., :1].isfinite()
+    seen = (noise.joints[..., :1] + noise.path[..., None]).isfinite()
     place = torch.where(seen, motion.joints[..., 0, :], 0.0).sum(-2) / seen.sum(-2).clamp_min(1)
     return Reference(turn, place * place.new_tensor([1.0, 1.0, 0.0]))
 
@@ -159,7 +170,8 @@ def noise_of_groups(noise: Noise) -> Tensor:
     """(B, T, G) the standard deviations of the groups' features. That of a joint's place holds the pelvis's, which all places share."""
     pelvis = noise.joints[..., :1]
     places = torch.hypot(noise.joints[..., 1:], pelvis)
-    return torch.cat([pelvis, pelvis, _COLUMN * noise.rotations, places, noise.contacts[..., None]], -1)
+    world = torch.hypot(pelvis, noise.path[..., None])
+    return torch.cat([world, world, _COLUMN * noise.rotations, places, noise.contacts[..., None]], -1)
 
 
 def mean_of_groups(of_features: Tensor) -> Tensor:
@@ -189,7 +201,7 @@ def std_of_groups(std: Tensor) -> tuple[Tensor, Tensor]:
 def exact(motion: Motion) -> Noise:
     """All of a motion's rotations and joints seen exactly, its contacts not."""
     zero = torch.zeros_like(motion.joints[..., 0])
-    return Noise(zero, zero, torch.full_like(zero[..., 0], torch.inf))
+    return Noise.of(zero, zero)
 
 
 def checked(motion: Motion, noise: Noise) -> tuple[Motion, Noise]:

@@ -2,11 +2,11 @@
 Human Motion Recovery via Gravity-View Coordinates", SIGGRAPH Asia 2024).
 
 Frames: all of the video, from 0, at the 30 frames a second that GVHMR brings it to. Person ids: one person, 1. Camera: none in the file;
-`slam_results.pt` holds its path, camera to world as x, y, z and a quaternion x, y, z, w (DPVO), or world to camera as matrices (its own
-odometry), of unknown unit; without it the camera is what `smpl_params_incam` and `smpl_params_global` differ by. Scale: bodies are metric.
-Up: y, the world is that of `smpl_params_global`. Intrinsics: `K_fullimg`, whose principal point is the middle of the image. Bodies: SMPL-X
-without hands (22 joints), smplx's translation in the camera's axes. Keypoints: `vitpose.pt`, COCO's 17; boxes: `bbx.pt`, corners. No depth
-maps, no masks.
+`slam_results.pt` holds its path, camera to world as x, y, z and a quaternion x, y, z, w (DPVO), of unknown unit, or world to camera as
+matrices (its own odometry), whose rotations alone mean anything; without it the camera is what `smpl_params_incam` and
+`smpl_params_global` differ by. Scale: bodies are metric. Up: y, the world is that of `smpl_params_global`. Intrinsics: `K_fullimg`, whose
+principal point is the middle of the image. Bodies: SMPL-X without hands (22 joints), smplx's translation in the camera's axes. Keypoints:
+`vitpose.pt`, COCO's 17; boxes: `bbx.pt`, corners. No depth maps, no masks.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def clip_of(
     if path is None:
         rotation, translation = cameras_from_readings([reading], num_frames, fps, str(file), warnings)
     else:
-        rotation, translation, alpha = cameras_from_odometry([reading], *path, str(odometry), warnings)
+        rotation, translation, alpha = cameras_from_odometry([reading], *path, fps, str(odometry), warnings)
     cameras = camera_track(str(file), rotation, translation, intrinsics, inverted=True, fps=fps)
     body = BodyTrack(PERSON, f"{file}: smpl_params_incam", frames, pose, usual_betas(betas), transl, None)
     warnings.append(f"{file}: GVHMR's bodies are metric; it writes no depth maps and no masks, and one person only")
@@ -95,15 +95,18 @@ def _parameters(fields: Fields) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     return np.concatenate([orient[:, None], body], 1), orient, fields.array("transl", "F", 3), fields.array("betas", "F", 10)
 
 
-def _path(source: Source, file: Path, num_frames: int, warnings: list[str]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Camera to world (T, 3, 3) and (T, 3) of the odometry; None, and a warning, if it is of another clip."""
+def _path(source: Source, file: Path, num_frames: int, warnings: list[str]) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """Camera to world (T, 3, 3) and (T, 3) of the odometry; None, and a warning, if it is of another clip.
+
+    GVHMR's own odometry goes from each eighth frame to the next by two views, so that each step is of length 1 whatever it was: there is no
+    place in it, and GVHMR takes its rotations alone.
+    """
     found = source.load(file)
     path = np.asarray(found.detach().cpu() if isinstance(found, torch.Tensor) else found, float)
     if path.shape == (num_frames, 7):
         return Rotation.from_quat(path[:, 3:]).as_matrix(), path[:, :3]
     if path.shape == (num_frames, 4, 4):
-        inverse = np.linalg.inv(path)
-        return inverse[:, :3, :3], inverse[:, :3, 3]
+        return np.linalg.inv(path)[:, :3, :3], None
     warnings.append(f"{file}: holds {described(found)}; ({num_frames}, 7) or ({num_frames}, 4, 4) is expected, so it is left out")
     return None
 

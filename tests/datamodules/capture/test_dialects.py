@@ -74,9 +74,10 @@ def test_wham(tmp_path: Path) -> None:
     assert "trans" not in open_arrays(path)
 
 
-def test_romp(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["smpl_thetas", "thetas"])
+def test_romp(tmp_path: Path, name: str) -> None:
     path = tmp_path / "romp.npz"
-    found = read(path, {"results": np.array({"cam": np.zeros((NUM, 3)), "thetas": poses(72)}, dtype=object)})
+    found = read(path, {"results": np.array({"cam": np.zeros((NUM, 3)), name: poses(72)}, dtype=object)})
     np.testing.assert_allclose(found.poses[:, :22], poses(72).reshape(NUM, 24, 3)[:, :22], atol=1e-6)
 
 

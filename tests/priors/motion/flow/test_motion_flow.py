@@ -177,6 +177,6 @@ def test_a_checkpoint_comes_back(prior: MotionFlow, tmp_path: Path) -> None:
 
 def test_training_lowers_the_loss_that_the_process_alone_has() -> None:
     windows = synthetic_windows(32, FRAMES, 5).to(torch.float64)
-    before, after = (float(small_prior(steps).loss(windows)["over_process"]) for steps in (0, 30))
+    before, after = (float(small_prior(steps).loss(windows)["over_process"]) for steps in (0, 60))
     assert before == pytest.approx(1.0)
-    assert after < 0.97
+    assert after < 0.98

@@ -1,0 +1,1 @@
+"""How well faults of motions are found and taken out: known ones, put into motions of others."""

@@ -1,0 +1,81 @@
+"""Takes the faults out of motions: `python clean.py motions/ --output cleaned/`. Files of SMPL, SMPL-H and SMPL-X; no camera is needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
+
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.load import load_config
+from pose_priors.configs.slurm import LAUNCHERS, new_run
+from pose_priors.refinement.motions.batch import Outcome, Source, digest_of, find_sources, in_groups, work_through
+from pose_priors.refinement.motions.cleaning import clean_file, is_clean
+from pose_priors.refinement.motions.config import MotionsConfig
+
+log = logging.getLogger("clean")
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Outcome]:
+    """Cleans, and returns what became of each file; nothing with `--launcher slurm`, which does not wait. Exits with code 1 if some of many
+    failed."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("path", type=Path, help="a file (npz, npy), or a folder of such files")
+    parser.add_argument("--output", type=Path, required=True, help="a folder: each file goes there by its name, with a report beside it")
+    parser.add_argument("--config", default="motions", help="the name of a YAML that comes with pose-priors, or a path")
+    parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="fps=30 up_axis=y ...")
+    parser.add_argument("--launcher", choices=LAUNCHERS, help="clean in jobs of a Slurm cluster, or in processes beside this one")
+    options = parser.parse_args(arguments)
+    config = load_config(MotionsConfig, options.config, options.override)
+    sources = find_sources(options.path, options.output)
+    if options.launcher is not None:
+        from pose_priors.configs.launch import launch, results_of  # brings submitit, which only jobs need
+
+        calls = [(config, group, options.output) for group in in_groups(sources, config.slurm.group_size)]
+        jobs = launch(options.launcher, config.slurm, new_run("clean"), clean_group, calls)
+        return [] if options.launcher == "slurm" else [outcome for group in results_of(jobs) for outcome in group]
+    if len(sources) == 1 and options.path.is_file():  # its mistakes are the user's only result
+        _clean(sources[0], config, options.output)
+        return [Outcome(sources[0].name, "success")]
+    return _told(clean_all(config, sources, options.output))
+
+
+def clean_group(config: MotionsConfig, sources: Sequence[Source], output: Path) -> list[Outcome]:
+    """What one job does. Raises `UserError` that names the files that failed, when the others are done."""
+    outcomes = clean_all(config, sources, output)
+    if failed := [f"{outcome.name} ({outcome.reason})" for outcome in outcomes if outcome.status == "failed"]:
+        raise UserError(f"{len(failed)} of {len(outcomes)} files failed: {', '.join(failed)}")
+    return outcomes
+
+
+def clean_all(config: MotionsConfig, sources: Sequence[Source], output: Path) -> list[Outcome]:
+    """Cleans files one after the other; those that were cleaned before, from the same bytes in the same way, are skipped."""
+    return work_through(sources, lambda source: _clean(source, config, output))
+
+
+def _clean(source: Source, config: MotionsConfig, output: Path) -> bool:
+    digest = digest_of(source.path, "clean", config)
+    if is_clean(output, source.name, digest):
+        return False
+    report = clean_file(source.path, output, source.name, config, digest)
+    faults = sorted({fault for person in report["people"] for fault in person.get("faults", {})})
+    log.info("%s: %s", source.name, ", ".join(faults) or "nothing is wrong")
+    return True
+
+
+def _told(outcomes: list[Outcome]) -> list[Outcome]:
+    if failed := [outcome for outcome in outcomes if outcome.status == "failed"]:
+        print(f"error: {len(failed)} of {len(outcomes)} files failed", file=sys.stderr)
+        for outcome in failed:
+            print(f"  {outcome.name}: {outcome.reason}", file=sys.stderr)
+        sys.exit(1)
+    return outcomes
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,124 @@
+"""What a checkpoint is, in a page: the model card that lies beside it, and `pose-priors describe CKPT`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.writing import written_aside
+from pose_priors.priors.base import DensityPrior, Prior, TrainablePrior
+from pose_priors.priors.checkpoint import load_prior, read_checkpoint
+from pose_priors.priors.evaluation.scores import bits_per_dof
+
+_LEFT_OUT = {"kind", "member"}
+_MEASURES = {
+    True: "`energy` is `-log_prob`, in nats against normalised Haar measure: comparable between priors of the same joints",
+    False: "`energy` is not `-log_prob`: compare it under this prior only, and `log_prob`, where there is one, between priors",
+}
+
+
+def card(path: str | Path, allow: Sequence[str] = ()) -> str:
+    """The model card of a checkpoint in Markdown (Mitchell et al., "Model cards for model reporting", FAT* 2019).
+
+    Args:
+        path: a checkpoint written by `train.py`.
+        allow: packages that may be imported, see `load_prior`.
+    Raises:
+        UserError: as `load_prior`.
+    """
+    prior, content = load_prior(path, allow=allow), read_checkpoint(path)
+    entry = content["prior"]
+    experiment, scores = entry["experiment"], content.get("best_scores") or {}
+    lines = [
+        f"# {type(prior).__name__}",
+        "",
+        f"A prior over {'poses' if isinstance(prior, Prior) else 'motions'}.",
+        "",
+        "| | |",
+        "|---|---|",
+    ]
+    lines += [f"| {name} | {value} |" for name, value in _rows(prior, experiment, entry, content, scores)]
+    lines += [
+        "",
+        "## Use",
+        "",
+        "```python",
+        "from pose_priors import load_prior",
+        "",
+        f'prior = load_prior("{Path(path).name}")',
+        "```",
+        "",
+    ]
+    if isinstance(prior, DensityPrior):
+        lines += [_MEASURES[prior.energy_is_nll] + ".", ""]
+    lines += ["## Limits", "", *(f"- {limit}" for limit in _limits(prior, experiment)), ""]
+    return "\n".join(lines)
+
+
+def _rows(
+    prior: TrainablePrior, experiment: dict[str, Any], entry: dict[str, Any], content: dict[str, Any], scores: dict[str, float]
+) -> list[tuple[str, str]]:
+    model, data, training = (experiment.get(name) or {} for name in ("model", "data", "training"))
+    steps, epochs = int(content.get("global_step", 0)), int(content.get("epoch", 0)) + 1
+    rows = [
+        ("kind", f"`{model.get('kind')}`: {_settings(model)}"),
+        ("parameters", f"{sum(parameter.numel() for parameter in prior.parameters()):,}"),
+        ("trained on", prior.trained_on or "not said"),
+        ("licence of the data", data.get("licence") or "not stated: `data.licence` states it"),
+        ("fingerprint of the data", f"`{entry.get('data_fingerprint')}`"),
+        (
+            "trained",
+            f"{steps:,} steps of {training.get('batch_size')}, {epochs} epochs",
+        ),
+    ]
+    if isinstance(prior, Prior):
+        rows.insert(1, (f"joints ({prior.num_joints})", ", ".join(prior.joints)))
+    if "nll" in scores:
+        per_dof = f", {bits_per_dof(scores['nll'], prior.num_joints):.3f} bits per degree of freedom" if isinstance(prior, Prior) else ""
+        rows.append(("least validation NLL", f"{scores['nll']:.3f} nats{per_dof}"))
+    if "loss" in scores:
+        rows.append(("least validation loss", f"{scores['loss']:.4g}"))
+    if command := content.get("command"):
+        rows.append(("command", f"`{command}`"))
+    return [*rows, ("written by", f"pose-priors {entry.get('code_version')}, checkpoint format {entry.get('format')}")]
+
+
+def _settings(model: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in model.items() if name not in _LEFT_OUT) or "no options"
+
+
+def _limits(prior: TrainablePrior, experiment: dict[str, Any]) -> list[str]:
+    limits = ["it knows what its data hold: people, cameras, actions and errors that these lack are improbable under it"]
+    if prior.trained_on.startswith("synthetic"):
+        limits.append("its data are synthetic: a first look at the model, no model of people")
+    if isinstance(prior, Prior):
+        left_out = 55 - prior.num_joints
+        limits.append(f"{left_out} of SMPL-X's 55 joints carry no density: they are ignored when scored and at their default when drawn")
+    if (experiment.get("data") or {}).get("include_root"):
+        limits.append("the orientation of the root is learnt: poses in a world with another axis up are improbable")
+    return limits
+
+
+def write_card(checkpoint: Path, allow: Sequence[str] = ()) -> Path:
+    """Writes the card of a checkpoint beside it, under its name with the ending `.md`, whole or not at all."""
+    path = checkpoint.with_suffix(".md")
+    text = card(checkpoint, allow)
+    with written_aside(path) as aside:
+        aside.write_text(text)
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the cards of checkpoints."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", nargs="+", type=Path, help="written by train.py")
+    parser.add_argument("--allow", nargs="+", default=[], metavar="PACKAGE", help="may be imported where a checkpoint names module:Class")
+    options = parser.parse_args(arguments)
+    print("\n".join(card(path, options.allow) for path in options.checkpoint), end="")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,104 @@
+"""Files of motions one after the other: what is done already is left, what fails does not stop the others, memory is that of one file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pose_priors.configs.base import UserError
+from pose_priors.refinement.motions.config import MotionsConfig
+from pose_priors.refinement.motions.files.read import SUFFIXES
+
+log = logging.getLogger("motions")
+
+_VERSION = "1"  # of what is found and taken out: results of another are made anew
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file: where it is, and its path below the folder that was given, which is its name in the output."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file."""
+
+    name: str
+    status: Literal["success", "skipped", "failed"]
+    reason: str = ""
+
+
+def find_sources(path: Path, output: Path) -> list[Source]:
+    """The files that a path means, sorted: itself, or all below a folder with a suffix that is read; what lies in the output is not among
+    them.
+
+    Raises:
+        UserError: if there is none, or the output would take a file's own place.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; a file of motions ({', '.join(SUFFIXES)}) or a folder of such files is expected")
+    if path.is_dir():
+        inside = output.resolve()
+        if inside == path.resolve():
+            raise UserError(f"--output {output}: the files in it would be overwritten; give another folder")
+        found = sorted(
+            file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file() and inside not in file.resolve().parents
+        )
+        sources = [Source(file, file.relative_to(path).as_posix()) for file in found if not file.name.startswith(".")]
+        if not sources:
+            raise UserError(f"{path}: no motions in this folder; looked for {', '.join('*' + s for s in SUFFIXES)}, in subfolders too")
+    else:
+        sources = [Source(path, path.name)]
+    for source in sources:
+        if (output / source.name).resolve() == source.path.resolve():
+            raise UserError(f"--output {output}: {source.path} would be overwritten; give another folder")
+    return sources
+
+
+def digest_of(source: Path, task: str, config: MotionsConfig) -> str:
+    """Names a result by all that decides it: the task, its settings and the bytes of the file. Raises `UserError` if it cannot be read."""
+    settings = {"task": task, "version": _VERSION, "settings": config.model_dump(mode="json", exclude={"slurm"})}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    try:
+        with source.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read ({error.strerror or error})") from error
+    return digest.hexdigest()
+
+
+def work_through(sources: Sequence[Source], task: Callable[[Source], bool]) -> list[Outcome]:
+    """Does a task on each file; one that fails is told of and left.
+
+    Args:
+        task: returns whether there was anything to do; raises `UserError` on a file that it cannot take.
+    """
+    outcomes = []
+    for number, source in enumerate(sources, start=1):
+        try:
+            done = task(source)
+            outcomes.append(Outcome(source.name, "success" if done else "skipped"))
+            log.info("%d/%d %s%s", number, len(sources), source.name, "" if done else ": complete, skipped")
+        except UserError as error:
+            log.error("error: %s: %s", source.name, error)
+            outcomes.append(Outcome(source.name, "failed", str(error)))
+        except OSError as error:
+            if error.errno is None or error.filename is None:
+                raise
+            reason = f"{error.filename}: cannot be written ({error.strerror})"
+            log.error("error: %s: %s", source.name, reason)
+            outcomes.append(Outcome(source.name, "failed", reason))
+    return outcomes
+
+
+def in_groups(sources: Sequence[Source], size: int) -> list[list[Source]]:
+    """Files of one job each."""
+    return [list(sources[first : first + size]) for first in range(0, len(sources), size)]

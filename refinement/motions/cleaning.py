@@ -1,0 +1,107 @@
+"""One file of motions cleaned: the file in its own layout, and a report of what was changed, where, and by how much."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pose_priors.body.skeleton import JOINT_NAMES
+from pose_priors.configs.writing import write_json
+from pose_priors.refinement.motions.config import MotionsConfig
+from pose_priors.refinement.motions.files.read import MotionFile, brought_back, read_motions
+from pose_priors.refinement.motions.files.write import write_arrays
+from pose_priors.refinement.motions.restore import FAULTS, Restored, restore
+from pose_priors.refinement.motions.signals import runs
+
+_STILL_M = 1e-9
+
+
+def report_of(output: Path, name: str) -> Path:
+    """Where the report of a clip is, by the clip's path below the output."""
+    return output / f"{name}.report.json"
+
+
+def clean_file(source: Path, output: Path, name: str, config: MotionsConfig, digest: str) -> dict[str, Any]:
+    """Cleans a file of motions.
+
+    Args:
+        source: the file.
+        output: a folder, in which the cleaned file goes to `name`, and its report beside it.
+        digest: of all that decides the outcome; the report keeps it.
+    Returns:
+        the report.
+    Raises:
+        UserError: if the file is none of motions, or the result cannot be written.
+    """
+    file = read_motions(source, config.fps, config.up_axis)
+    found = [restore(person) if person.known.any() else None for person in file.people]
+    arrays = dict(file.arrays)
+    for person, restored in enumerate(found):
+        if restored is not None:
+            mine = brought_back(file, person, restored.motion)
+            if file.layout.num_people is None:
+                arrays = mine
+            else:
+                for key, array in mine.items():
+                    arrays[key] = arrays[key].copy()
+                    arrays[key][person] = array[person]
+    write_arrays(output / name, source, arrays)
+    report = {
+        "clip": name,
+        "digest": digest,
+        "layout": file.layout.name,
+        "num_frames": file.layout.num_frames,
+        "fps": file.people[0].fps,
+        "metres_per_unit": file.metres,
+        "notes": list(file.notes),
+        "people": [_told(file, person, restored) for person, restored in enumerate(found)],
+    }
+    write_json(report_of(output, name), report)
+    return report
+
+
+def _told(file: MotionFile, person: int, restored: Restored | None) -> dict[str, Any]:
+    """What became of one person, in numbers that JSON has."""
+    if restored is None:
+        return {"person": person, "status": "no frame is finite; left as it is"}
+    before = file.people[person]
+    moved = np.linalg.norm(restored.motion.joints - before.joints, axis=-1).max(1)
+    moved[~before.known] = 0
+    faults = {}
+    for fault in FAULTS:
+        marked = restored.marked[fault]
+        if marked.any():
+            joints = (restored.joints[fault] > 1).any(0)
+            by = restored.moved[fault]
+            faults[fault] = {
+                "num_frames": int(marked.sum()),
+                "stretches": [[begin, end - 1] for begin, end in runs(marked)],
+                "joints": [JOINT_NAMES[joint] for joint in np.flatnonzero(joints)],
+                "path": bool((restored.path[fault][marked] > 1).any()),
+                "num_frames_moved": int((by > _STILL_M).sum()),
+                "moved_mm": {"mean": _rounded(by[marked].mean() * 1000), "max": _rounded(by.max() * 1000)},
+            }
+    return {
+        "person": person,
+        "stature_m": _rounded(before.stature),
+        "floor_m": _rounded(before.floor),
+        "num_frames_moved": int((moved > _STILL_M).sum()),
+        "moved_mm": {"mean": _rounded(moved.mean() * 1000), "max": _rounded(moved.max() * 1000)},
+        "faults": faults,
+    }
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), 3)
+
+
+def is_clean(output: Path, name: str, digest: str) -> bool:
+    """Whether a clip was cleaned already, from the same bytes with the same settings."""
+    report = report_of(output, name)
+    try:
+        return (output / name).is_file() and json.loads(report.read_text(encoding="utf-8")).get("digest") == digest
+    except (OSError, ValueError, AttributeError):
+        return False

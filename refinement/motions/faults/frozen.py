@@ -1,0 +1,51 @@
+"""Frames that repeat the one before while the person is moving."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pose_priors.refinement.motions.motion import Motion, angles
+from pose_priors.refinement.motions.signals import odd, rolling_mean, runs
+
+# A step of the body: the largest of its joints' angles and of its path, a metre for a radian.
+_STILL = 2e-5  # rounding of float32 angles and metres
+_SHARE = 0.02  # of the usual step of the clip's moving frames: below, a frame is a copy
+_WINDOW_S = 1.5
+_LEAST_SPEED = 0.05  # radians or metres a second: whoever moves less may be standing still
+
+
+def frozen(motion: Motion) -> np.ndarray:
+    """(T,) how far the motion around each frame goes in a step, over what would be seen of somebody who stands still; 0 for frames that
+    differ from the one before. The first frame of a frozen run is not one of it.
+    """
+    num = len(motion)
+    out = np.zeros(num)
+    if num < 3:
+        return out
+    step = body_steps(motion)
+    moving = step > _STILL
+    if not moving.any():
+        return out
+    usual = float(np.median(step[moving]))
+    copies = step <= max(_STILL, _SHARE * usual)
+    # how fast the person moves around, told by frames that are no copies
+    width = odd(_WINDOW_S, motion.fps)
+    there = rolling_mean(~copies, width)
+    around = np.where(there > 1e-9, rolling_mean(np.where(copies, 0, step), width) / np.maximum(there, 1e-9), usual)
+    around = np.maximum(around, 0.25 * usual)
+    speed = around * motion.fps / _LEAST_SPEED
+    for begin, end in runs(copies):
+        # a single repetition among frames that hardly move is chance; a second of them is none
+        length = min(1.0, (end - begin) * 0.5)
+        before = step[begin - 1] if begin else step[min(end, num - 2)]
+        after = step[end] if end < num - 1 else before
+        edge = max(before, after) / max(_SHARE * usual * 5, _STILL)
+        out[begin + 1 : end + 1] = length * min(float(speed[begin:end].mean()), edge)
+    return out
+
+
+def body_steps(motion: Motion) -> np.ndarray:
+    """(T - 1,) how far the body goes in each step: the largest angle of its joints in radians, or its path in metres."""
+    turned = angles(motion.quat[1:], motion.quat[:-1]).max(1)
+    steps: np.ndarray = np.maximum(turned, np.linalg.norm(np.diff(motion.pelvis, axis=0), axis=-1))
+    return steps

@@ -1,0 +1,66 @@
+"""Frames that a joint or the path jumps to, and back from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pose_priors.body.skeleton import index_of
+from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
+from pose_priors.refinement.motions.signals import odd, rolling_median
+
+_LONGEST_S = 0.12
+# What real motions jump by at 120 frames a second, in radians and metres, and what fast ones add by the square of a frame's seconds.
+_FLOOR = (0.05, 0.02)
+_BEND = (60.0, 12.0)
+_TIMES = 6.0  # over the median of the frames around
+_AROUND_S = 0.6
+_WHOLE = 3  # joints
+# Toes, whose rotations move no joint, are measured worst.
+_BY_JOINT = np.ones(NUM_JOINTS)
+_BY_JOINT[[index_of("left_foot"), index_of("right_foot")]] = 3
+
+
+def pops(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
+    """How far joints and path jump away and back within an eighth of a second, over what real motions do: (T, 22) and (T,)."""
+    turned = _away_and_back(2 * motion.quat, motion.fps)
+    moved = _away_and_back(motion.pelvis[:, None], motion.fps)[:, 0]
+    width = odd(_AROUND_S, motion.fps)
+    limits = [floor + bend / motion.fps**2 for floor, bend in zip(_FLOOR, _BEND, strict=True)]
+    turned = turned / (limits[0] * _BY_JOINT + _TIMES * rolling_median(turned, width))
+    # a first or last frame of its own is so as a whole
+    for frame in (0, -1) if len(turned) else ():
+        if (turned[frame] > 1).sum() >= _WHOLE:
+            turned[frame] = np.maximum(turned[frame], 1.01)
+    return (
+        turned,
+        moved / (limits[1] + _TIMES * rolling_median(moved, width)),
+    )
+
+
+def _away_and_back(values: np.ndarray, fps: float) -> np.ndarray:
+    """(T, J) of (T, J, C): the largest jump by which a stretch of frames begins, and by the opposite of which it ends."""
+    num = len(values)
+    out = np.zeros(values.shape[:2])
+    if num < 4:
+        return out
+    step = np.diff(values, axis=0)
+    # against the steps around, so that steady motion is no jump
+    around = np.median(np.stack([_shifted(step, by) for by in (-2, -1, 1, 2)]), 0)
+    jump = step - around
+    size = np.linalg.norm(jump, axis=-1)
+    for length in range(1, min(max(1, round(_LONGEST_S * fps)), num - 2) + 1):
+        first, last = jump[: len(jump) - length], jump[length:]
+        against = -(first * last).sum(-1) / np.maximum(size[: len(jump) - length] * size[length:], 1e-12)
+        found = np.minimum(size[: len(jump) - length], size[length:]) * np.clip(against, 0, 1)
+        for inside in range(1, length + 1):
+            np.maximum(out[inside : inside + len(found)], found, out=out[inside : inside + len(found)])
+    # the first and the last frame have one neighbour: a jump that the next steps know nothing of
+    for frame, at, beyond in ((0, 0, 1), (num - 1, num - 2, num - 3)):
+        alone = np.linalg.norm(step[at] - step[beyond], axis=-1)
+        out[frame] = np.maximum(out[frame], np.where(alone > 3 * np.linalg.norm(step[beyond], axis=-1), alone, 0))
+    return out
+
+
+def _shifted(values: np.ndarray, by: int) -> np.ndarray:
+    """Values (N, ...) of other frames, the ends held."""
+    return values[np.clip(np.arange(len(values)) + by, 0, len(values) - 1)]

@@ -1,0 +1,182 @@
+"""A file's people as motions, upright and in metres, and how to bring them back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.motion import posed_joints
+from pose_priors.body.motion_state import FPS
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.arrays import open_arrays
+from pose_priors.datamodules.clips import SMPL_STATURE, UpAxis, to_z_up
+from pose_priors.datamodules.formats import frame_rate
+from pose_priors.datamodules.plausibility import UNITS, find_unit
+from pose_priors.refinement.motions.files.layouts import FoundLayout, find_layout, rows_of
+from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion, quat_of, rotvec_of
+from pose_priors.refinement.motions.sizing import find_size
+
+SUFFIXES = (".npz", ".npy")
+"""Of files that are read, and written again."""
+_CLEARLY_UP = 0.6
+_MOST = 1e6  # metres, centimetres or radians; what is beyond says as little as what is not finite
+
+
+@dataclass(frozen=True)
+class MotionFile:
+    """A file of motions.
+
+    Attributes:
+        path: of the file.
+        layout: where its arrays hold what.
+        arrays: name -> array, of all that the layout names; as the file has them.
+        people: one motion for each.
+        turn: (3, 3) rotation from the file's axes to z up.
+        metres: in each of the file's units.
+        notes: what was not in the file and was taken to be so, one line each.
+    """
+
+    path: Path
+    layout: FoundLayout
+    arrays: dict[str, np.ndarray]
+    people: tuple[Motion, ...]
+    turn: np.ndarray
+    metres: float
+    notes: tuple[str, ...]
+
+
+def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> MotionFile:
+    """The people of a file in one of the layouts of `layouts`.
+
+    Args:
+        fps: frames a second of a file that does not say; 30 if not given.
+        up: which axis of the file points up; `auto` finds it by how bodies stand, and takes z where they lie.
+    Raises:
+        UserError: if the file cannot be read, is no motion, or holds no finite frame.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: unknown kind of file; motions are read from {', '.join(SUFFIXES)}")
+    entries = open_arrays(path)
+    layout = find_layout(path, entries)
+    stated, wrong = frame_rate(entries)
+    if wrong is not None:
+        raise UserError(f"{path}: {wrong}")
+    notes = []
+    rate = stated or fps
+    if rate is None:
+        rate = FPS
+        notes.append(f"no frame rate (mocap_framerate, mocap_frame_rate or fps) in the file: {FPS:g} frames a second are taken")
+    if layout.path is None:
+        notes.append("no trans or transl in the file: nothing is said about the path, sliding and floating")
+    if not layout.num_frames:
+        raise UserError(f"{path}: a motion without frames")
+    wanted = [column.name for column in layout.columns] + ([layout.path] if layout.path else [])
+    arrays = {name: np.array(entries[name].load(), order="C") for name in wanted}
+    raw = [_person(arrays, layout, person) for person in range(layout.num_people or 1)]
+    if not any(known.any() for _, _, known in raw):
+        raise UserError(f"{path}: no frame of it is finite")
+    axis = _up_axis([pose[known, 0] for pose, _, known in raw]) if up == "auto" else up
+    if axis is None:
+        axis = "z"
+        notes.append("bodies stand along no axis: z is taken to be up; say --up if it is not")
+    turn = to_z_up(axis).numpy()
+    metres = _metres(raw, turn)
+    people = tuple(_motion(pose, points * metres, known, turn, rate, layout.path is not None) for pose, points, known in raw)
+    return MotionFile(path, layout, arrays, people, turn, metres, tuple(notes))
+
+
+def _person(arrays: dict[str, np.ndarray], layout: FoundLayout, person: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rotation vectors (T, 22, 3), places (T, 3) and which frames are finite; others hold what the nearest one has."""
+    pose = np.zeros((layout.num_frames, NUM_JOINTS, 3))
+    for column in reversed(layout.columns):  # the first one has the last word
+        rows = rows_of(arrays[column.name], layout, person)[:, : 3 * column.num_joints].astype(float)
+        pose[:, column.first_joint : column.first_joint + column.num_joints] = rows.reshape(layout.num_frames, -1, 3)
+    points = np.zeros((layout.num_frames, 3)) if layout.path is None else rows_of(arrays[layout.path], layout, person).astype(float)
+    with np.errstate(invalid="ignore"):
+        known = (np.abs(pose) < _MOST).all((1, 2)) & (np.abs(points) < _MOST).all(1)
+    if known.any():
+        at = np.flatnonzero(known)
+        nearest = at[np.searchsorted(at, np.arange(layout.num_frames)).clip(max=len(at) - 1)]
+        pose, points = pose[nearest], points[nearest]
+    else:
+        pose, points = np.zeros_like(pose), np.zeros_like(points)
+    return pose, points, known
+
+
+def _up_axis(roots: list[np.ndarray]) -> UpAxis | None:
+    """The axis that the trunk's own y points to on average: people stand, walk and sit far more than they lie."""
+    mean = Rotation.from_rotvec(np.concatenate(roots)).as_matrix()[..., 1].mean(0)
+    axis = int(np.abs(mean).argmax())
+    if abs(mean[axis]) < _CLEARLY_UP:
+        return None
+    names: tuple[UpAxis, ...] = ("-x", "-y", "-z") if mean[axis] < 0 else ("x", "y", "z")
+    return names[axis]
+
+
+def _metres(raw: list[tuple[np.ndarray, np.ndarray, np.ndarray]], turn: np.ndarray) -> float:
+    """Metres in each of a file's units, by the person with the most frames; all are in one."""
+    pose, points, known = max(raw, key=lambda person: int(person[2].sum()))
+    rotvec = torch.from_numpy(_turned(pose[known], turn))
+    rest = rest_joints(SMPL_STATURE)[:NUM_JOINTS]
+    joints = posed_joints(rotvec, torch.zeros(int(known.sum()), 3, dtype=torch.float64), rest)
+    return UNITS[find_unit(joints, torch.from_numpy(points[known] @ turn.T))]
+
+
+def _turned(pose: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Rotation vectors (T, 22, 3) whose root is turned."""
+    root = (Rotation.from_matrix(turn) * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
+    return np.concatenate([root[:, None], pose[:, 1:]], 1)
+
+
+def _motion(pose: np.ndarray, points: np.ndarray, known: np.ndarray, turn: np.ndarray, fps: float, has_path: bool) -> Motion:
+    upright = Motion(
+        quat_of(_turned(pose, turn)), points @ turn.T, rest_joints(SMPL_STATURE)[:NUM_JOINTS].numpy(), SMPL_STATURE, fps, known, has_path
+    )
+    stature, floor = find_size(upright) if known.any() else (SMPL_STATURE, 0.0)
+    rest = rest_joints(stature)[:NUM_JOINTS].numpy()
+    return Motion(upright.quat, upright.pelvis - np.array([0, 0, floor]), rest, stature, fps, known, has_path, floor)
+
+
+def brought_back(file: MotionFile, person: int, motion: Motion) -> dict[str, np.ndarray]:
+    """The file's arrays with another motion of one person; numbers that did not change are the file's, to the last bit.
+
+    Args:
+        motion: with as many frames as the file's, on the same floor.
+    Returns:
+        name -> array of the file's shape and type; those of other people are as in `file.arrays`.
+    """
+    before = file.people[person]
+    arrays = {name: array.copy() for name, array in file.arrays.items()}
+    dot = np.abs((before.quat * motion.quat).sum(-1))
+    turned = (dot < 1 - 1e-15) | ~before.known[:, None]
+    moved = np.any(before.pelvis != motion.pelvis, axis=-1) | ~before.known
+    rotvec = rotvec_of(motion.quat)
+    rotvec[:, 0] = (Rotation.from_matrix(file.turn.T) * Rotation.from_quat(motion.quat[:, 0])).as_rotvec()
+    for column in file.layout.columns:
+        rows = rows_of(arrays[column.name], file.layout, person)
+        part = slice(column.first_joint, column.first_joint + column.num_joints)
+        old = rows[:, : 3 * column.num_joints].reshape(len(motion), -1, 3)
+        new = np.where(turned[:, part, None], _nearest(rotvec[:, part], old), old)
+        rows[:, : 3 * column.num_joints] = new.reshape(len(motion), -1)
+    if file.layout.path is not None:
+        rows = rows_of(arrays[file.layout.path], file.layout, person)
+        change = (motion.pelvis - before.pelvis) @ file.turn / file.metres
+        start = ((before.pelvis + np.array([0, 0, before.floor])) @ file.turn) / file.metres
+        rows[:] = np.where(moved[:, None], start + change, rows)
+    return arrays
+
+
+def _nearest(rotvec: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """Canonical rotation vectors (..., 3), or the same rotations the other way about where that is nearer to what the file had: one whose
+    angles go beyond pi keeps them in one piece."""
+    angle = np.linalg.norm(rotvec, axis=-1, keepdims=True)
+    other = rotvec * (1 - 2 * np.pi / np.maximum(angle, 1e-9))
+    old = np.where(np.isfinite(old), old, rotvec)
+    nearer = (np.linalg.norm(other - old, axis=-1, keepdims=True) < np.linalg.norm(rotvec - old, axis=-1, keepdims=True)) & (angle > 0.5)
+    chosen: np.ndarray = np.where(nearer, other, rotvec)
+    return chosen

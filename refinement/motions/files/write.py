@@ -1,0 +1,44 @@
+"""Motions written in the layout that they were read in: arrays that changed, and every other byte of the file as it was."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pose_priors.configs.writing import written_aside
+from pose_priors.datamodules.containers.zips import Zip
+
+
+def write_arrays(path: Path, source: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """A copy of a file with other arrays in place of those of the same names.
+
+    Args:
+        path: to write; its folder is made.
+        source: an `.npz` or `.npy`, of which all else is copied as it is.
+        arrays: name -> array; one of any name for a `.npy`.
+    Raises:
+        UserError: if the source cannot be read any more, or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as aside:
+        if source.suffix == ".npy":
+            (array,) = arrays.values()
+            np.save(aside, array, allow_pickle=False)
+            return
+        old = Zip(source)
+        with zipfile.ZipFile(aside, "w") as new:
+            for member in old.names:
+                packed = zipfile.ZIP_DEFLATED if old.is_packed(member) else zipfile.ZIP_STORED
+                about = zipfile.ZipInfo(member)  # of 1980: the same input gives the same bytes
+                changed = arrays.get(member.removesuffix(".npy"))
+                new.writestr(about, old.read(member) if changed is None else _npy(changed), compress_type=packed)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, array, allow_pickle=False)
+    return stream.getvalue()

@@ -1,0 +1,141 @@
+"""A motion without its faults, one kind after the other, each looked for in what the ones before have left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from pose_priors.body.skeleton import MIRROR
+from pose_priors.refinement.motions.faults.frozen import frozen
+from pose_priors.refinement.motions.faults.jitter import jitter
+from pose_priors.refinement.motions.faults.pops import pops
+from pose_priors.refinement.motions.faults.support import Support, find_support, floating, sliding
+from pose_priors.refinement.motions.faults.swaps import KINDS, LIMBS, Swaps, swapped, swaps
+from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
+from pose_priors.refinement.motions.repair.fill import filled
+from pose_priors.refinement.motions.repair.path import grounded, unslid
+from pose_priors.refinement.motions.repair.smooth import denoised
+from pose_priors.refinement.motions.signals import closed, odd, widened, without_short
+
+FAULTS = ("missing", "frozen", "swapped", "pop", "jitter", "floating", "sliding")
+"""The kinds of faults, in the order in which they are looked for and taken out."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was found, and what became of it.
+
+    Attributes:
+        motion: without the faults.
+        joints: fault -> (T, 22) scores, 1 where it is taken out.
+        path: fault -> (T,) scores of the path.
+        marked: fault -> (T,) bool, the frames that have it.
+        moved: fault -> (T,) metres by which taking it out moved the joint that it moved most.
+    """
+
+    motion: Motion
+    joints: dict[str, np.ndarray]
+    path: dict[str, np.ndarray]
+    marked: dict[str, np.ndarray]
+    moved: dict[str, np.ndarray]
+
+    def of_frames(self, fault: str) -> np.ndarray:
+        """(T,) the most of one fault in each frame."""
+        most: np.ndarray = np.maximum(self.joints[fault].max(1), self.path[fault])
+        return most
+
+
+def restore(motion: Motion) -> Restored:
+    """Finds the faults of a motion and takes them out. Frames and joints without one keep their numbers, but that a path which was too
+    short or glided goes on from where its mended part ends."""
+    work = _Work(motion)
+    lost = np.where(motion.known, 0.0, 1e3)
+    work.mend("missing", filled, np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
+    copies = frozen(work.motion)
+    work.mend("frozen", filled, np.repeat(copies[:, None], NUM_JOINTS, 1), copies)
+    sides = swaps(work.motion)
+    work.mend("swapped", lambda before, *_: _unswapped(before, sides), *_by_joint(sides, len(motion)))
+    work.mend("pop", filled, *pops(work.motion))
+    work.mend("jitter", denoised, *jitter(work.motion), _lasting)
+    doubted = widened(work.marked["missing"] | work.marked["frozen"], 2)
+    for fault, of_path, repair in (("floating", floating, grounded), ("sliding", sliding, unslid)):
+        support = find_support(work.motion, doubted)
+        scores = np.where(doubted, 0, of_path(work.motion, support))  # what was made up shows how it was made
+        work.mend(fault, partial(_of_path, repair, support), np.zeros((len(motion), NUM_JOINTS)), scores, _lasting_path)
+    return Restored(work.motion, work.joints, work.path, work.marked, work.moved)
+
+
+_Marks = tuple[np.ndarray, np.ndarray]
+_LEAST_S = {"jitter": 0.2, "floating": 0.15, "sliding": 0.3}
+_LEAST_JITTERING = 3  # joints, or the path
+
+
+class _Work:
+    """A motion while its faults are taken out, and what was found so far."""
+
+    def __init__(self, motion: Motion) -> None:
+        num = len(motion)
+        self.motion = motion
+        self.joints = {name: np.zeros((num, NUM_JOINTS)) for name in FAULTS}
+        self.path = {name: np.zeros(num) for name in FAULTS}
+        self.marked = {name: np.zeros(num, dtype=bool) for name in FAULTS}
+        self.moved = {name: np.zeros(num) for name in FAULTS}
+
+    def mend(
+        self,
+        fault: str,
+        repair: Callable[[Motion, np.ndarray, np.ndarray], Motion],
+        joints: np.ndarray,
+        path: np.ndarray,
+        choose: Callable[[str, np.ndarray, np.ndarray, float], _Marks] | None = None,
+    ) -> None:
+        """Takes out one fault where its scores are above 1, or where `choose` says of these marks."""
+        marks = joints > 1, path > 1
+        if choose is not None:
+            marks = choose(fault, *marks, self.motion.fps)
+        self.joints[fault], self.path[fault] = joints, path
+        self.marked[fault] = marks[0].any(1) | marks[1]
+        if not self.marked[fault].any():
+            return
+        before, self.motion = self.motion, repair(self.motion, *marks)
+        if self.motion is not before:
+            self.moved[fault] = np.linalg.norm(self.motion.joints - before.joints, axis=-1).max(1)
+
+
+def _of_path(
+    repair: Callable[[Motion, Support, np.ndarray], Motion], support: Support, motion: Motion, _: np.ndarray, path: np.ndarray
+) -> Motion:
+    return repair(motion, support, path)
+
+
+def _lasting_path(fault: str, joints: np.ndarray, path: np.ndarray, fps: float) -> _Marks:
+    """Marks of the path that last."""
+    least = round(_LEAST_S[fault] * fps)
+    return joints, without_short(closed(path, least), least)
+
+
+def _lasting(fault: str, joints: np.ndarray, path: np.ndarray, fps: float) -> _Marks:
+    """Marks of noise that are no chance: of some time, and of several joints or the path; noise of a body is smoothed on all of it."""
+    several = (joints.sum(1) >= _LEAST_JITTERING) | path
+    least = odd(_LEAST_S[fault], fps)
+    whole = widened(without_short(closed(several, least), least), 1)
+    return np.repeat(whole[:, None], NUM_JOINTS, 1), whole
+
+
+def _by_joint(sides: dict[str, Swaps], num: int) -> tuple[np.ndarray, np.ndarray]:
+    scores = np.zeros((num, NUM_JOINTS))
+    for limbs, found in sides.items():
+        left = list(LIMBS[limbs])
+        scores[:, [*left, *(MIRROR[joint] for joint in left)]] = found.score[:, None]
+    return scores, np.zeros(num)
+
+
+def _unswapped(motion: Motion, sides: dict[str, Swaps]) -> Motion:
+    quat = motion.quat
+    for limbs, found in sides.items():
+        for kind in range(1, len(KINDS)):
+            quat = np.where((found.kind == kind)[:, None, None], swapped(quat, limbs, kind), quat)
+    return motion if quat is motion.quat else motion.changed(quat)

@@ -1,0 +1,91 @@
+"""Says which motions, frames and joints are plausible: `python score.py motions/ --output scores/ --keep 0.95`. Files as of clean.py."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
+
+from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.load import load_config
+from pose_priors.configs.slurm import LAUNCHERS, new_run
+from pose_priors.refinement.motions.batch import Outcome, Source, digest_of, find_sources, in_groups, work_through
+from pose_priors.refinement.motions.config import MotionsConfig
+from pose_priors.refinement.motions.keeping import choose, write_lists
+from pose_priors.refinement.motions.score_files import TABLE, are_scored, score_file, write_scores
+
+log = logging.getLogger("score")
+
+
+def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Scores, and returns the rows of the table, the worst clip first; none with `--launcher slurm`, which does not wait. Exits with code 1
+    if some of many files failed."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("path", type=Path, help="a file (npz, npy), or a folder of such files")
+    parser.add_argument("--output", type=Path, required=True, help="a folder: scores.csv, and frames/<clip>.npz for each clip")
+    parser.add_argument("--keep", metavar="0.95", help="clips to list as good: a share of all, or thresholds: 'badness<0.5,floor_m<0.1'")
+    parser.add_argument("--config", default="motions", help="the name of a YAML that comes with pose-priors, or a path")
+    parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="fps=30 up_axis=y ...")
+    parser.add_argument("--launcher", choices=LAUNCHERS, help="score in jobs of a Slurm cluster, or in processes beside this one")
+    options = parser.parse_args(arguments)
+    config = load_config(MotionsConfig, options.config, options.override)
+    if options.keep is not None:
+        choose([], options.keep)  # a mistake shows before the work
+    sources = find_sources(options.path, options.output)
+    names = [source.name for source in sources]
+    outcomes: list[Outcome] = []
+    if options.launcher is not None:
+        from pose_priors.configs.launch import launch, results_of  # brings submitit, which only jobs need
+
+        calls = [(config, group, options.output) for group in in_groups(sources, config.slurm.group_size)]
+        jobs = launch(options.launcher, config.slurm, new_run("score"), score_group, calls)
+        if options.launcher == "slurm":
+            log.info("when the jobs have ended, the same command without --launcher writes %s", options.output / TABLE)
+            return []
+        results_of(jobs)
+    elif len(sources) == 1 and options.path.is_file():
+        _score(sources[0], config, options.output)
+    else:
+        outcomes = score_all(config, sources, options.output)
+    rows = write_scores(options.output, names)
+    log.info("%d clips, the worst first: %s", len(rows), options.output / TABLE)
+    if options.keep is not None:
+        for path in write_lists(options.output, rows, options.keep):
+            log.info("%s", path)
+    if failed := [outcome for outcome in outcomes if outcome.status == "failed"]:
+        print(f"error: {len(failed)} of {len(outcomes)} files failed", file=sys.stderr)
+        for outcome in failed:
+            print(f"  {outcome.name}: {outcome.reason}", file=sys.stderr)
+        sys.exit(1)
+    return rows
+
+
+def score_group(config: MotionsConfig, sources: Sequence[Source], output: Path) -> list[Outcome]:
+    """What one job does. Raises `UserError` that names the files that failed, when the others are done."""
+    outcomes = score_all(config, sources, output)
+    if failed := [f"{outcome.name} ({outcome.reason})" for outcome in outcomes if outcome.status == "failed"]:
+        raise UserError(f"{len(failed)} of {len(outcomes)} files failed: {', '.join(failed)}")
+    return outcomes
+
+
+def score_all(config: MotionsConfig, sources: Sequence[Source], output: Path) -> list[Outcome]:
+    """Scores files one after the other; those that were scored before, from the same bytes in the same way, are skipped."""
+    return work_through(sources, lambda source: _score(source, config, output))
+
+
+def _score(source: Source, config: MotionsConfig, output: Path) -> bool:
+    digest = digest_of(source.path, "score", config)
+    if are_scored(output, source.name, digest):
+        return False
+    score_file(source.path, output, source.name, config, digest)
+    return True
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,102 @@
+"""Faults of a motion: each is found where it was put, taken out, and nothing else is changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from walking_files import WALKER_FPS, walker
+
+from pose_priors.benchmarks.motions.injection import INJECTIONS
+from pose_priors.body.builtin import rest_joints
+from pose_priors.datamodules.clips import SMPL_STATURE
+from pose_priors.refinement.motions.motion import Motion, quat_of
+from pose_priors.refinement.motions.restore import FAULTS, restore
+
+KINDS = {
+    "pops": "pop",
+    "frozen": "frozen",
+    "swaps": "swapped",
+    "floating": "floating",
+    "sliding": "sliding",
+    "jitter": "jitter",
+    "shortened": "sliding",
+}
+REST = rest_joints(SMPL_STATURE)[:22].numpy()
+# of the error that a fault makes, what may be left of it on average over the seeds
+LEFT = {"pops": 0.05, "frozen": 0.5, "swaps": 0.02, "floating": 0.35, "sliding": 0.35, "jitter": 0.45, "shortened": 0.35}
+
+
+def motion_of(pose: np.ndarray, pelvis: np.ndarray, fps: float = WALKER_FPS) -> Motion:
+    return Motion(quat_of(pose[:, :22]), pelvis, REST, SMPL_STATURE, fps, np.ones(len(pose), dtype=bool))
+
+
+@pytest.fixture(scope="module")
+def walk() -> tuple[np.ndarray, np.ndarray]:
+    pose, pelvis = walker(4.0)
+    return pose[:, :22], pelvis
+
+
+def test_a_walk_without_a_fault_is_the_same_to_the_last_bit(walk: tuple[np.ndarray, np.ndarray]) -> None:
+    motion = motion_of(*walk)
+    found = restore(motion)
+    assert not any(found.marked[fault].any() for fault in FAULTS)
+    assert np.array_equal(found.motion.quat, motion.quat)
+    assert np.array_equal(found.motion.pelvis, motion.pelvis)
+
+
+@pytest.mark.parametrize("name", INJECTIONS)
+def test_what_was_put_in_is_found_and_taken_out(name: str, walk: tuple[np.ndarray, np.ndarray]) -> None:
+    truth = motion_of(*walk)
+    before, after, labels, scores = [], [], [], []
+    for seed in range(6):
+        faulty = INJECTIONS[name](*walk, WALKER_FPS, np.random.default_rng(seed))
+        motion = motion_of(faulty.pose, faulty.trans)
+        found = restore(motion)
+        labels.append(faulty.marked)
+        scores.append(found.of_frames(KINDS[name]))
+        before.append(np.linalg.norm(motion.joints - truth.joints, axis=-1).mean())
+        after.append(np.linalg.norm(found.motion.joints - truth.joints, axis=-1).mean())
+    marked, score = np.concatenate(labels), np.concatenate(scores)
+    if marked.mean() < 0.9:
+        assert roc_auc_score(marked, score) > 0.93
+    assert (score[marked] > 1).mean() > 0.6
+    assert sum(after) < LEFT[name] * sum(before)
+
+
+def test_lost_frames_lie_on_the_way_between_their_neighbours(walk: tuple[np.ndarray, np.ndarray]) -> None:
+    pose, pelvis = walk
+    known = np.ones(len(pose), dtype=bool)
+    known[50:56] = False
+    held, held_at = pose.copy(), pelvis.copy()
+    held[50:56], held_at[50:56] = pose[49], pelvis[49]
+    motion = Motion(quat_of(held), held_at, REST, SMPL_STATURE, WALKER_FPS, known)
+    found = restore(motion)
+    assert found.marked["missing"].tolist() == (~known).tolist()
+    wrong = np.linalg.norm(found.motion.joints - motion_of(pose, pelvis).joints, axis=-1)
+    assert wrong[50:56].max() < 0.03
+    assert wrong[known].max() == 0
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 4, 5, 8])
+def test_a_few_frames_are_enough(num: int, walk: tuple[np.ndarray, np.ndarray]) -> None:
+    pose, pelvis = walk
+    motion = motion_of(pose[:num], pelvis[:num])
+    found = restore(motion)
+    assert np.array_equal(found.motion.quat, motion.quat)
+
+
+def test_fast_turns_keep_their_speed(walk: tuple[np.ndarray, np.ndarray]) -> None:
+    """A kick amid a walk, with noise on all of it."""
+    pose, pelvis = (part.copy() for part in walk)
+    time = (np.arange(len(pose)) - 120) / WALKER_FPS
+    pose[:, 1, 0] -= 1.4 * np.exp(-((time / 0.12) ** 2))
+    truth = motion_of(pose, pelvis)
+    peak = np.linalg.norm(np.diff(truth.joints, axis=0), axis=-1).max()
+    plain = restore(truth)
+    assert np.linalg.norm(np.diff(plain.motion.joints, axis=0), axis=-1).max() >= 0.999 * peak
+    faulty = INJECTIONS["jitter"](pose, pelvis, WALKER_FPS, np.random.default_rng(1))
+    smooth = restore(motion_of(faulty.pose, faulty.trans)).motion
+    about = slice(105, 135)
+    kept = np.linalg.norm(np.diff(smooth.joints[about], axis=0), axis=-1).max()
+    assert 0.95 * peak < kept < 1.25 * peak
