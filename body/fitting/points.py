@@ -75,6 +75,7 @@ def placed(rotmat: Tensor, root: Tensor, points: BodyPoints, rest: Tensor, paren
 
 
 def bones_of(rest: Tensor, parents: Sequence[int]) -> Tensor:
+    """(N, 3) each joint from its parent at rest; the root's is zero."""
     return torch.cat([torch.zeros_like(rest[:1]), rest[1:] - rest[list(parents[1:])]])
 
 
