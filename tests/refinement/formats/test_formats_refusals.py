@@ -14,9 +14,17 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from newer_writers import write_comotion, write_gvhmr_spellings, write_human3r, write_josh, write_sam3d_body
 from upstream_truth import IDS, make_truth
-from upstream_world_writers import write_glamr, write_megahunter, write_slahmr
+from upstream_world_writers import (
+    write_comotion,
+    write_glamr,
+    write_gvhmr_spellings,
+    write_human3r,
+    write_josh,
+    write_megahunter,
+    write_sam3d_body,
+    write_slahmr,
+)
 from upstream_writers import write_gvhmr, write_phalp, write_prompthmr, write_tram, write_wham
 
 from pose_priors.configs.base import UserError

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from newer_writers import FEW, write_comotion, write_gvhmr_spellings, write_human3r, write_josh, write_sam3d_body
 from upstream_checks import SINGLE, TURNED, camera_joints, check, check_keypoints, told
 from upstream_truth import SIZE, Truth, make_truth
+from upstream_world_writers import FEW, write_comotion, write_gvhmr_spellings, write_human3r, write_josh, write_sam3d_body
 
 from pose_priors.refinement.formats import read_upstream, recognize
 from pose_priors.refinement.formats.association import Sighting, followed
