@@ -22,13 +22,19 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pose_priors.body.pose_vectors import as_poses, from_poses
     from pose_priors.configs.base import UserError
     from pose_priors.priors.checkpoint import load_prior
 
 __version__ = "0.1.0"
-__all__ = ["UserError", "__version__", "load_prior"]
+__all__ = ["UserError", "__version__", "as_poses", "from_poses", "load_prior"]
 
-_DOORS = {"load_prior": "pose_priors.priors.checkpoint", "UserError": "pose_priors.configs.base"}
+_DOORS = {
+    "load_prior": "pose_priors.priors.checkpoint",
+    "as_poses": "pose_priors.body.pose_vectors",
+    "from_poses": "pose_priors.body.pose_vectors",
+    "UserError": "pose_priors.configs.base",
+}
 
 
 def __getattr__(name: str) -> Any:
