@@ -31,6 +31,7 @@ _BENCHMARKS = {
     "speed": "pose_priors.benchmarks.speed",
     "refinement_ablation": "pose_priors.benchmarks.refinement_ablation",
     "refinement_stress": "pose_priors.benchmarks.refinement_stress.__main__",
+    "motion_faults": "pose_priors.benchmarks.motions.__main__",
     "motion_scale": "pose_priors.benchmarks.motion_scale",
     "many_sequences": "pose_priors.benchmarks.many_sequences",
     "same_results": "pose_priors.benchmarks.same_results",
