@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
+import sys
 import tempfile
 import time
 import warnings
@@ -116,8 +117,10 @@ class Stage5Refiner:
 
     def _fit(self, module: RefinementModule) -> None:
         callbacks: list[Callback] = [UntilKilled()]
-        if self.trainer.get("enable_progress_bar", True):
-            callbacks.append(SubStageBar())
+        bar = self.trainer.get("enable_progress_bar", True)
+        if bar:
+            bar = sys.stderr.isatty()  # or Lightning adds one of its own
+            callbacks.append(SubStageBar() if bar else SubStageLines())
         callbacks.extend(self.callbacks)
         unfinished = None
         if self.checkpoint_dir is not None:
@@ -135,6 +138,7 @@ class Stage5Refiner:
             "log_every_n_steps": 1,
             "enable_checkpointing": unfinished is not None,
             "enable_model_summary": False,
+            "enable_progress_bar": bar,
             "reload_dataloaders_every_n_epochs": 1,
         }
         trainer = make_trainer({name: value for name, value in options.items() if name not in fixed}, **fixed)
@@ -233,6 +237,23 @@ class SubStageBar(TQDMProgressBar):
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         return {}
+
+
+class SubStageLines(Callback):
+    """Without a terminal, one line a sub-stage: its iterations, its loss at the start and at the end, the time that it took."""
+
+    def __init__(self) -> None:
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if isinstance(pl_module, RefinementModule) and (report := pl_module.reports.get(pl_module.stage.name)) and "total" in report.losses:
+            number, losses = trainer.current_epoch + 1, report.losses["total"]
+            change = f"{report.iterations} iterations, loss {losses[0]:.4g} -> {losses[-1]:.4g}"
+            seconds = time.perf_counter() - self._start
+            log.info("%s, sub-stage %d of %d: %s, %.1f s", pl_module.stage.name, number, len(pl_module.stages), change, seconds)
 
 
 def _check_priors(priors: Priors, problem: Problem) -> None:
