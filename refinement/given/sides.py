@@ -27,7 +27,7 @@ _HANDS = [[22], [23]]  # SMPL's stubs
 _CHANGES, _CAP = 0.04, 12.0
 _OFF, _CAP_OFF = 0.03, 8.0  # of a person's height in the image that keypoints are off by
 _SWAPPED, _SWITCH = 0.5, 4.0  # what a frame on the other side costs, and a change of sides
-_GAIN = 20.0  # nats that a change of sides must be worth
+_GAIN, _CLEAR = 20.0, 4.0  # nats that a change of sides must be worth, and on average on each frame of keypoints
 _LEAST = 4  # keypoints of a pair of limbs
 
 
@@ -97,10 +97,20 @@ def unswapped_keypoints(
                 cost.append(np.where(used[p], np.minimum(np.nan_to_num(off, nan=_CAP_OFF), _CAP_OFF), 0).sum(-1))
             change = np.tile(_SWITCH * (1 - np.eye(2)), (max(len(cost[0]) - 2, 0), 2, 1, 1))
             cost[1] = cost[1] + _SWAPPED
-            other = _sides(np.stack(cost, 1), change)
+            other = _clear(_sides(np.stack(cost, 1), change), cost[0] - cost[1])
             out[p][np.ix_(other, points)] = keypoints[p][np.ix_(other, mirrored)]
             swapped[p] |= other
     return out, swapped
+
+
+def _clear(swapped: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Those of the runs of frames (n,) that are clearly better so: limbs that nearly meet in the image are nearer to one side or the other
+    by chance."""
+    out = np.zeros_like(swapped)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], swapped, [False]]).astype(int)))
+    for first, end in edges.reshape(-1, 2):
+        out[first:end] = gain[first:end].mean() > _CLEAR
+    return out
 
 
 def _width(fps: float) -> float:
