@@ -22,13 +22,19 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pose_priors.body.pose_vectors import as_poses, from_poses
     from pose_priors.configs.base import UserError
     from pose_priors.priors.checkpoint import load_prior
 
 __version__ = "0.1.0"
-__all__ = ["UserError", "__version__", "load_prior"]
+__all__ = ["UserError", "__version__", "as_poses", "from_poses", "load_prior"]
 
-_DOORS = {"load_prior": "pose_priors.priors.checkpoint", "UserError": "pose_priors.configs.base"}
+_DOORS = {
+    "load_prior": "pose_priors.priors.checkpoint",
+    "as_poses": "pose_priors.body.pose_vectors",
+    "from_poses": "pose_priors.body.pose_vectors",
+    "UserError": "pose_priors.configs.base",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -77,5 +83,7 @@ class _WithoutPrefix(MetaPathFinder):
         return None if found is None else ModuleSpec(name, loader, origin=found.origin, is_package=_is_package(found))
 
 
-if os.path.basename(__file__) != "__init__.py" and not any(isinstance(finder, _WithoutPrefix) for finder in sys.meta_path):
+if __name__ == "__main__":  # `python -m pose_priors` in a checkout; in a wheel that is `pose_priors/__main__.py`
+    importlib.import_module("pose_priors.configs.command").main()
+elif os.path.basename(__file__) != "__init__.py" and not any(isinstance(finder, _WithoutPrefix) for finder in sys.meta_path):
     sys.meta_path.insert(0, _WithoutPrefix())

@@ -15,10 +15,21 @@ from torch.autograd.function import once_differentiable
 
 # Added to squared angles before they divide: far below what a square of single precision tells from zero.
 _TINY = 1e-30
+# Components beyond are cut off, so that squares and what they multiply stay within single precision. Of a turn by so much nothing is left.
+_FARTHEST = 1e15
+
+
+def bounded(rotvec: Tensor) -> Tensor:
+    """Rotation vectors of any finite length, with components of at most 1e15 rad, beyond which not even double precision tells one turn
+    from the next; what functions here take. NaN and inf become NaN."""
+    return torch.add(rotvec.clamp(-_FARTHEST, _FARTHEST), rotvec, alpha=0)
 
 
 def exponential(rotvec: Tensor) -> Tensor:
-    """Rotation matrices (3, 3, ...) of rotation vectors (3, ...) by Rodrigues' formula."""
+    """Rotation matrices (3, 3, ...) of rotation vectors (3, ...) by Rodrigues' formula.
+
+    What single precision tells apart of an angle a is about 1e-7 a: from 1e6 rad on, `rotations.canonicalize` first.
+    """
     square, sine, cosine = _sinc_and_versine(rotvec)
     matrix = rotvec[:, None] * (cosine * rotvec)
     x, y, z = sine * rotvec
@@ -80,7 +91,7 @@ def turned(start: Tensor, turn: Tensor) -> Tensor:
 
     Args:
         start: (..., 4) unit quaternions, xyzw; constant.
-        turn: (..., 3) rotation vectors, differentiable.
+        turn: (..., 3) rotation vectors of any finite length, differentiable.
     Returns:
         (..., 3), canonical: log(start exp(turn)).
     """
@@ -92,6 +103,7 @@ class _Turned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, start: Tensor, turn: Tensor) -> Tensor:
         start, turn = (value.movedim(-1, 0).contiguous() for value in (start, turn))
+        turn = bounded(turn)
         half = _square(turn).sqrt() / 2
         cosine, vector = half.cos(), half.sin() / (2 * half) * turn
         # the product of the two quaternions, and its logarithm

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pose_priors.body.exponential import applied, cross, exponential, product, right_jacobian_transposed
+from pose_priors.body.exponential import applied, bounded, cross, exponential, product, right_jacobian_transposed
 from pose_priors.body.skeleton import PARENTS, tree_depth
 
 
@@ -22,8 +22,8 @@ def forward_kinematics(rotvec: Tensor, rest_joints: Tensor, parents: Sequence[in
     A translation is added to the joints afterwards; a rest skeleton that is linear in shape coefficients is made before.
 
     Args:
-        rotvec: (*batch, J, 3) rotation of each joint relative to its parent, in radians; the root's is relative to the world. The root
-            turns about its own rest position, as in smplx.
+        rotvec: (*batch, J, 3) rotation of each joint relative to its parent, in radians, of any finite length; the root's is relative to
+            the world. The root turns about its own rest position, as in smplx.
         rest_joints: (J, 3), or (*batch, J, 3) with batch dimensions that broadcast; joint positions in metres when nothing is rotated.
         parents: J indices, parents before their children, the root (first) with -1.
     Returns:
@@ -53,10 +53,14 @@ def _posed(rotvec: Tensor, rest_joints: Tensor, parents: Sequence[int], arm: Ten
             f"got {tuple(rotvec.shape)} and {tuple(rest_joints.shape)}"
         )
     tree = _tree(tuple(parents), rotvec.device)
+    dtype = torch.promote_types(rotvec.dtype, rest_joints.dtype)
+    # half precision has not even the range for squares of angles
+    wide = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+    rotvec, rest_joints = rotvec.to(wide), rest_joints.to(wide)
     bones = torch.cat([rest_joints[..., :1, :], rest_joints[..., 1:, :] - rest_joints.index_select(-2, tree.above)], -2)
     batch = torch.broadcast_shapes(rotvec.shape, bones.shape)[:-2]
     rotvec, bones = (value.expand(*batch, num_joints, 3).reshape(-1, num_joints, 3) for value in (rotvec, bones))
-    joints, turned = _Posed.apply(rotvec, bones, arm, tree)  # type: ignore[no-untyped-call]
+    joints, turned = (value.to(dtype) for value in _Posed.apply(rotvec, bones, arm, tree))  # type: ignore[no-untyped-call]
     return joints.view(*batch, num_joints, 3), turned.view(*batch, *turned.shape[1:])
 
 
@@ -105,14 +109,16 @@ class _Posed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rotvec: Tensor, bones: Tensor, arm: Tensor | None, tree: _Tree) -> tuple[Tensor, Tensor]:
         turn, bone = (value.permute(2, 1, 0).contiguous() for value in (rotvec, bones))
-        local = exponential(turn)
+        local = exponential(turn := bounded(turn))
         chain = [local[:, :, :1]]
         for joints, above in tree.levels:
             chain.append(product(chain[-1].index_select(2, above), local.index_select(2, joints)))
         turned = torch.cat(chain, 2).index_select(2, tree.back)
         carrying = turned.index_select(2, tree.above)
         carriers = tree.carriers.to(bone)
-        places = carriers @ torch.cat([bone[:, :1], applied(carrying, bone[:, 1:])], 1)
+        steps = torch.cat([bone[:, :1], applied(carrying, bone[:, 1:])], 1)
+        with torch.autocast(steps.device.type, enabled=False):
+            places = carriers @ steps
         arms = None if arm is None else (turned * arm[:, None, None]).sum(1)
         ctx.save_for_backward(turn, turned, carrying, places, carriers, arms)
         ctx.set_materialize_grads(False)
@@ -132,7 +138,8 @@ class _Posed(torch.autograd.Function):
         elif of_turned is not None:
             torque = torque + cross(arms, of_turned.permute(2, 1, 0).contiguous())
         # of all that a joint carries, about the origin, then about the joint
-        force, torque = (carriers.T @ value for value in (force, torque))
+        with torch.autocast(force.device.type, enabled=False):
+            force, torque = (carriers.T @ value for value in (force, torque))
         torque = torque - cross(places, force)
         of_rotvec = right_jacobian_transposed(turn, applied(turned.transpose(0, 1), torque))
         of_bones = torch.cat([force[:, :1], applied(carrying.transpose(0, 1), force[:, 1:])], 1)

@@ -63,7 +63,8 @@ class MotionWindows:
 
     def states(self) -> Tensor:
         """(B, T - 2, 339) of all frames but the first and last, whose neighbours tell their velocities."""
-        return make_states(self.pose, posed_joints(self.pose, self.pelvis, self.rest[:, None]))[:, 1:-1]
+        with torch.autocast(self.pose.device.type, enabled=False):  # differences of rotations, which half precision does not tell
+            return make_states(self.pose, posed_joints(self.pose, self.pelvis, self.rest[:, None]))[:, 1:-1]
 
     def mirrored(self) -> MotionWindows:
         """The motions seen in a mirror across the world's x axis: sides swapped."""

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 BUILT_IN = "built_in"
 """The name of the source of poses, and of that of motions, which are synthetic and need no files."""
+_MOST_OF_A_REASON = 300
 _MOST_CHARACTERS = 4000  # of a message: a list of all that is allowed fits, a file that was quoted by mistake does not
 
 
@@ -16,6 +17,14 @@ def one_line(text: str) -> str:
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     half = _MOST_CHARACTERS // 2
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:half]} ... {text[-half:]}"
+
+
+def reason_of(error: object) -> str:
+    """What an error says, on one line of moderate length, without control characters; the name of its kind where it says nothing."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    if not text and isinstance(error, BaseException):
+        return type(error).__name__
+    return text if len(text) <= _MOST_OF_A_REASON else f"{text[: _MOST_OF_A_REASON - 3]}..."
 
 
 class UserError(Exception):

@@ -29,17 +29,24 @@ EXTRAS = {
     "rerun": ("view",),
     "viser": ("view",),
     "websockets": ("view",),
+    "trimesh": ("view",),
     "submitit": ("slurm",),
     "smplx": ("smplx",),
 }
 """Which extras of the package bring a library that not everybody needs, by the name that it is imported by."""
 
 _STOPPED = 130  # what a shell says of a program that SIGINT has ended
+_A_SCRIPT = re.compile(r"python\s+(train|evaluate|refine|pipeline|clean|score)\.py\b")
 _AN_OVERRIDE = re.compile(r"[a-z_]\w*(\.\w+)*=")
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are a `UserError`, one line like all others."""
+
+    def format_help(self) -> str:
+        """As ever; where the console script was called, commands in it are those of the console script."""
+        text = super().format_help()
+        return _A_SCRIPT.sub(r"pose-priors \1", text) if self.prog.startswith("pose-priors") else text
 
     def error(self, message: str) -> NoReturn:
         _, found, words = message.partition("unrecognized arguments: ")
@@ -66,6 +73,8 @@ def set_up_console() -> None:
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     # what one rank alone logs is meant so
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
+    # of short epochs, whose scores come once an epoch anyway
+    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     # nflows solves triangular systems by a function that torch has renamed
     warnings.filterwarnings("ignore", message="torch.triangular_solve is deprecated")
 

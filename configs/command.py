@@ -20,6 +20,7 @@ _COMMANDS = {
     "clean": "pose_priors.clean",
     "score": "pose_priors.score",
     "describe": "pose_priors.priors.evaluation.card",
+    "body": "pose_priors.body.__main__",
     "record": "pose_priors.refinement.show.record",
     "review": "pose_priors.refinement.show.review",
     "export": "pose_priors.refinement.export.__main__",
@@ -30,9 +31,11 @@ _BENCHMARKS = {
     "speed": "pose_priors.benchmarks.speed",
     "refinement_ablation": "pose_priors.benchmarks.refinement_ablation",
     "refinement_stress": "pose_priors.benchmarks.refinement_stress.__main__",
+    "motion_faults": "pose_priors.benchmarks.motions.__main__",
     "motion_scale": "pose_priors.benchmarks.motion_scale",
     "many_sequences": "pose_priors.benchmarks.many_sequences",
     "same_results": "pose_priors.benchmarks.same_results",
+    "any_rotation": "pose_priors.benchmarks.any_rotation",
 }
 
 

@@ -14,7 +14,7 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.writing import written_aside
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def told(where: str, begun: Callable[[], bool] = lambda: False) -> Iterator[None
         if begun() and not isinstance(error, MisconfigurationException):
             raise
         log.debug("%s", where, exc_info=True)
-        reason = " ".join(str(error).split())[:300] or "no reason given"
+        reason = reason_of(error)
         raise UserError(
             f"{where}: {reason if isinstance(error, MisconfigurationException) else f'{type(error).__name__}: {reason}'}"
         ) from error

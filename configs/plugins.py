@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Generic, TypeGuard, TypeVar
 
-from pose_priors.configs.base import Config, UserError
+from pose_priors.configs.base import Config, UserError, reason_of
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 # As in an entry point; a module that is the thing itself needs a dot, to be told from a name.
@@ -144,8 +144,7 @@ def _module(name: str) -> ModuleType:
         missing = isinstance(error, ModuleNotFoundError) and error.name is not None and f"{name}.".startswith(f"{error.name}.")
         if missing:
             raise PluginError(f"{name}: no such module; install the package that has it (pip install -e, if it is yours)") from error
-        told = " ".join(str(error).split())[:200]
-        raise PluginError(f"{name}: cannot be imported ({type(error).__name__}: {told})") from error
+        raise PluginError(f"{name}: cannot be imported ({type(error).__name__}: {reason_of(error)})") from error
 
 
 def _packages(points: Collection[EntryPoint]) -> str:

@@ -10,7 +10,7 @@ import yaml
 from yaml.composer import ComposerError
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 
 MOST_BYTES = 1 << 17
 """Of a config, a hundred times what the longest of ours has: a second's work for PyYAML."""
@@ -94,7 +94,7 @@ def parse_yaml(text: str) -> Any:
     try:
         return _unshared(yaml.load(text, _Loader))
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        raise ValueError(reason_of(error)) from error
 
 
 def read_yaml(path: Path) -> Any:
@@ -113,7 +113,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return parse_yaml(content.decode())
     except ValueError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path}: not valid YAML: {reason_of(error)}") from error
 
 
 def _unshared(value: Any) -> Any:

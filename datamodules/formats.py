@@ -24,8 +24,9 @@ import numpy as np
 import torch
 
 from pose_priors.body.hands import mean_hands
+from pose_priors.body.pose_vectors import POSE_VECTORS
 from pose_priors.body.rotations import canonicalize
-from pose_priors.body.skeleton import NUM_JOINTS, PARTS, POSE53_TO_SMPLX, SMPL_TO_SMPLX, SMPLH_TO_SMPLX
+from pose_priors.body.skeleton import NUM_JOINTS, PARTS
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import UNNAMED, Entry, describe, open_arrays
 from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
@@ -36,18 +37,6 @@ _ROOT, _BODY, _JAW, _EYES = PARTS["root"], PARTS["body"], PARTS["jaw"], PARTS["e
 _LEFT, _RIGHT = PARTS["left_hand"], PARTS["right_hand"]
 _HANDS = (*_LEFT, *_RIGHT)
 
-# numbers a row -> what it is, and the SMPL-X joints that its leading joints fill; joints after those are dropped
-_WHOLE: dict[int, tuple[str, tuple[int, ...]]] = {
-    45: ("right hand", _RIGHT),
-    63: ("body", _BODY),
-    66: ("root and body", SMPL_TO_SMPLX),
-    69: ("SMPL body", _BODY),
-    72: ("SMPL", SMPL_TO_SMPLX),
-    90: ("both hands", _HANDS),
-    156: ("SMPL-H", SMPLH_TO_SMPLX),
-    159: ("53 joints", POSE53_TO_SMPLX),
-    165: ("SMPL-X", tuple(range(NUM_JOINTS))),
-}
 _SIGN = {182: ("sign language", (*_ROOT, *_BODY, *_LEFT, *_RIGHT, *_JAW))}
 
 # the names that a field goes by, and what it may hold
@@ -107,9 +96,12 @@ class PoseSource:
         self.is_sequence = len(entries) > 1 or not {"poses", "smplx"}.isdisjoint(entries)
         self.fps, self.wrong_rate = frame_rate(entries)
         flags = [entries[name] for name in ("left_valid", "right_valid") if name in entries and "smplx" in self._columns]
-        self._valid = np.logical_and.reduce([np.asarray(flag.load(), dtype=bool).reshape(-1) for flag in flags]) if flags else None
-        if self._valid is not None and len(self._valid) != self.num_rows:
-            raise UserError(f"{self.path}: left_valid and right_valid have {len(self._valid)} entries for {self.num_rows} rows of smplx")
+        if wrong := [flag.kind for flag in flags if not flag.kind.startswith(("bool", "int", "uint", "float"))]:
+            raise UserError(f"{self.path}: left_valid and right_valid hold {wrong[0]}; truth values, one for each row, are expected")
+        valid = [np.asarray(flag.load(), dtype=bool).reshape(-1) for flag in flags]
+        if unequal_flags := [len(flag) for flag in valid if len(flag) != self.num_rows]:
+            raise UserError(f"{self.path}: left_valid and right_valid have {unequal_flags[0]} entries for {self.num_rows} rows of smplx")
+        self._valid = np.logical_and.reduce(valid) if valid else None
         self._arrays: dict[str, np.ndarray] = {}
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, int, int]:
@@ -124,7 +116,8 @@ class PoseSource:
         for name, (entry, joints) in self._columns.items():
             if name not in self._arrays:
                 self._arrays[name] = entry.load()
-            values = np.asarray(self._arrays[name][rows], dtype=np.float64).reshape(len(rows), -1)[:, : 3 * len(joints)]
+            values = np.asarray(self._arrays[name][rows], dtype=np.float64)
+            values = values.reshape(len(rows), int(np.prod(values.shape[1:])))[:, : 3 * len(joints)]
             poses[:, list(joints)] = torch.from_numpy(values).view(len(rows), len(joints), 3)
         if self._relative_hands:
             poses[:, self._relative_hands] += mean_hands()[[_HANDS.index(joint) for joint in self._relative_hands]]
@@ -161,9 +154,9 @@ def _row_length(entry: Entry) -> int:
 
 def _recognize(path: Path, entries: Mapping[str, Entry]) -> tuple[str, dict[str, tuple[Entry, tuple[int, ...]]]]:
     """The name of the layout, and for each array that holds joints the joints that it fills."""
-    whole = [(name, _SIGN if name == "smplx" else _WHOLE) for name in ("poses", "pose", "smplx") if name in entries]
+    whole = [(name, _SIGN if name == "smplx" else POSE_VECTORS) for name in ("poses", "pose", "smplx") if name in entries]
     if len(entries) == 1:
-        whole = [(name, _WHOLE | _SIGN) for name in entries]
+        whole = [(name, POSE_VECTORS | _SIGN) for name in entries]
     for name, layouts in whole:
         if found := layouts.get(_row_length(entries[name])):
             label = found[0] if name == UNNAMED or name == "smplx" else f"{found[0]} ({name})"
@@ -181,7 +174,7 @@ def _recognize(path: Path, entries: Mapping[str, Entry]) -> tuple[str, dict[str,
     if not any(set(joints) & {*_BODY, *_HANDS} for _, joints in columns.values()):
         raise UserError(
             f"{path}: unknown layout, it holds {describe(entries)}; known are poses (T, 72 | 156 | 165), global_orient with body_pose and "
-            f"hands, smplx (T, 182), and single arrays of {', '.join(map(str, _WHOLE))} numbers a row or (N, J, 3)"
+            f"hands, smplx (T, 182), and single arrays of {', '.join(map(str, POSE_VECTORS))} numbers a row or (N, J, 3)"
         )
     return " + ".join(columns), columns
 

@@ -9,10 +9,10 @@ import io
 from pathlib import Path
 from typing import IO, Any
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.datamodules.containers.joblib import NAMES, decompressed
 from pose_priors.datamodules.containers.named import RefusedError
-from pose_priors.datamodules.containers.regular import read_regular, reason_of
+from pose_priors.datamodules.containers.regular import read_regular
 from pose_priors.datamodules.containers.tensors import MAGIC, load_legacy, load_zip
 from pose_priors.datamodules.containers.unpickling import Machine
 from pose_priors.datamodules.containers.zips import STARTS, Zip

@@ -14,7 +14,7 @@ from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARTS
 from pose_priors.configs.base import Config
 from pose_priors.priors.default_pose import default_pose
 from pose_priors.priors.denoising.contract import PoseDenoiser, checked_noise, told
-from pose_priors.priors.networks.precision import widened
+from pose_priors.priors.networks.precision import canonical
 from pose_priors.priors.posterior import LogLikelihood, draw_posterior
 
 
@@ -107,11 +107,8 @@ class Prior(TrainablePrior):
         return self._canonical(pose.index_select(-2, self.joint_index))
 
     def _canonical(self, rotvec: Tensor) -> Tensor:
-        """Rotation vectors (..., 3), canonical, in the prior's own precision; reduced before a wider type is cast, and after a narrower."""
-        dtype = self.default_pose.dtype
-        if torch.finfo(rotvec.dtype).eps < torch.finfo(dtype).eps:
-            return canonicalize(rotvec).to(dtype)
-        return canonicalize(widened(rotvec, dtype))
+        """Rotation vectors (..., 3), canonical, in the prior's own precision."""
+        return canonical(rotvec, self.default_pose.dtype)
 
     def expand(self, rotvec: Tensor) -> Tensor:
         """The inverse of `select`: (*batch, J, 3) -> (*batch, 55, 3), canonical, with `default_pose` for the joints not learnt."""

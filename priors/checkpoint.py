@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pose_priors import __version__
 from pose_priors.body.skeleton import JOINT_NAMES
-from pose_priors.configs.base import BUILT_IN, UserError
+from pose_priors.configs.base import BUILT_IN, UserError, reason_of
 from pose_priors.configs.plugins import PluginError
 from pose_priors.priors.base import Prior, PriorConfigBase, TrainablePrior
 from pose_priors.priors.foreign import PRIORS
@@ -132,4 +132,4 @@ def build_prior(model: dict[str, Any], joints: list[str], allow: Collection[str]
 def _in_one_line(error: BaseException) -> str:
     if isinstance(error, ValidationError):  # whose text begins with the names of all priors
         return "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())[:200]
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return reason_of(error)

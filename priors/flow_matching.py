@@ -48,7 +48,7 @@ class FlowMatchingConfig(PriorConfigBase):
     """Steps of Runge-Kutta, four passes of the network each, that a path takes from noise to pose or back; the density sums twice as
     many divergences."""
     num_draws: int = Field(16, ge=2)
-    """Passes of a network that the energy takes."""
+    """Passes of a network that the energy takes, in pairs."""
     defensive_weight: float = Field(0.01, gt=0, lt=1)
     """Share of the defensive component in the density."""
     denoiser: DenoiserConfig | None = None
@@ -118,9 +118,10 @@ class FlowMatching(DensityPrior):
     def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
         """The denoising energy in nats, in `num_draws` passes of a network: (*batch, 55, 3) -> (*batch,). No bound on `-log_prob`.
 
-        It is the integral over noise levels of how far the network misses the pose, with few draws of noise that are always the same. On
-        average over poses it lies above `-log_prob`, of single poses also below. Each draw asks one of the networks, in turn. Their mean
-        would take as many times the passes; that they disagree raises the energy. With `noise`, see the base class.
+        It is the integral over noise levels of how far the network misses the pose, with few draws of noise that are always the same, each
+        of which is also taken away, and so is what it adds for normal data by being what it is: for these the energy is exact. Of others
+        it is mostly a constant away from `-log_prob`. Each pair asks one of the networks, in turn. Their mean would take as many times the
+        passes; that they disagree raises the energy. With `noise`, see the base class.
         """
         if checked_noise(noise):
             return self.smoothed_energy(pose, noise)
@@ -129,16 +130,19 @@ class FlowMatching(DensityPrior):
         # x_t = t (x + noise / sqrt(SNR)), and over all noise -log p(x) <= -E log p(x | x_t at the last time) + 1/2 int |x - x_hat|^2 dSNR;
         # there x - x_hat = (1 - t) (x - noise - v); over log SNR, half the integrand is t^2 |x - noise - v|^2 / 2.
         first, last = (2 * math.log(t / (1 - t)) for t in (_FIRST_TIME, _LAST_TIME))
-        width = (last - first) / self.config.num_draws
+        width = (last - first) / (len(self.noise) // 2)
         energy = torch.full_like(x[..., 0], 0.5 * self.num_features * (1 + math.log(2 * math.pi) - last))
         # what the passes leave for the gradient is a megabyte a pose: of many poses the gradient is taken at once, pass by pass
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
         at_once = torch.is_grad_enabled() and x[..., 0].numel() > _MAX_KEPT and frozen
-        for number, drawn in enumerate(self.noise):
+        for number, drawn in enumerate(self.noise[: len(self.noise) // 2]):
             time = torch.sigmoid(0.5 * (first + (number + 0.5) * width * torch.ones_like(x[..., 0])))
-            of_draw = partial(_squared_residual, self.networks[number % len(self.networks)], noise=drawn, time=time)
+            network = self._fields[number % len(self.networks)]
+            of_draw = partial(_both_ways, network, noise=drawn, time=time)
             residual = eagerly(of_draw, x) if at_once else of_draw(x)
-            energy = energy + 0.5 * width * time.square() * residual
+            # less what this draw adds for normal data because its numbers are larger or smaller than they are on average
+            by_chance = (network.sensitivity(time).square() * (drawn.square() - 1)).sum(-1)
+            energy = energy + 0.5 * width * time.square() * (residual - by_chance)
         return -defend(log_det.sum(-1) - energy, self.defensive.log_prob(rotvec).sum(-1), self.config.defensive_weight)
 
     def log_prob(self, pose: Tensor) -> Tensor:
@@ -277,6 +281,11 @@ def _squared_residual(field: Callable[..., Tensor], x: Tensor, noise: Tensor, ti
     seen = _by_feature(visible)
     residual = x - noise - field(torch.where(seen, x, at), time, visible.to(x))
     return (residual.square() * ~seen).sum(-1)
+
+
+def _both_ways(field: Callable[..., Tensor], x: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    """The mean of `_squared_residual` with noise and with minus it (antithetic variates, Hammersley and Morton, 1956)."""
+    return (_squared_residual(field, x, noise, time) + _squared_residual(field, x, -noise, time)) / 2
 
 
 def _by_feature(of_joints: Tensor) -> Tensor:

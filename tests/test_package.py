@@ -80,6 +80,11 @@ def test_the_wheel_holds_what_a_user_needs_and_nothing_else(wheel: Path) -> None
     assert names == here | scripts | {"pose_priors/__init__.py", "pose_priors/py.typed"}
 
 
+def test_the_package_runs_as_a_program(installed: Path, project: Path) -> None:
+    code = "import runpy; sys.argv = ['pose_priors', '--version']; runpy.run_module('pose_priors', run_name='__main__', alter_sys=True)"
+    assert run(code, installed, project).startswith("pose-priors ")
+
+
 def test_the_package_is_light_until_something_is_asked_for(installed: Path, project: Path) -> None:
     code = f"import pose_priors; print(pose_priors.__file__); print([m for m in ('torch', *{HEAVY}) if m in sys.modules])"
     where, heavy = run(code, installed, project).splitlines()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from wandb_files import contents
 
@@ -20,12 +27,25 @@ import train
 from pose_priors.configs.schema import load_experiment
 from pose_priors.priors import load_prior
 
+ROOT = Path(__file__).parents[1]
 TINY = ["data.path=built_in", "data.num_poses=300", "training.batch_size=60", "training.max_epochs=2", "trainer.enable_progress_bar=false"]
 
 
 def run(folder: Path, name: str = "gaussian_prior", *overrides: str) -> Path:
     places = [f"logging.log_dir={folder / 'logs'}", f"logging.checkpoint_dir={folder / 'ckpt'}", "logging.figures_every_n_epochs=9"]
     return train.main(["--config", name, "--override", *TINY, *places, *overrides])
+
+
+def as_tensorboard_shows(logs: Path) -> tuple[list[str], list[str]]:
+    """The hyperparameters and the metrics of the tab HPARAMS, in its order, of those that differ."""
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(logs)).Reload()
+    context = TBContext(multiplexer=multiplexer, data_provider=MultiplexerDataProvider(multiplexer, str(logs)))
+    backend, request = Context(context), RequestContext()
+    experiment = backend.experiment_from_metadata(request, "", True, backend.hparams_metadata(request, ""), [])
+    differ = [info.name for info in experiment.hparam_infos if info.differs]
+    assert differ == [info.name for info in experiment.hparam_infos][: len(differ)]
+    main = [name for name in differ if name in ("model.hidden", "model.kind", "training.learning_rate")]
+    return main, sorted({info.name.tag for info in experiment.metric_infos})
 
 
 def test_tensorboard_compares_runs_by_configuration_and_best_score(tmp_path: Path) -> None:
@@ -38,8 +58,6 @@ def test_tensorboard_compares_runs_by_configuration_and_best_score(tmp_path: Pat
         read = EventAccumulator(str(events)).Reload()
         content = {tag: HParamsPluginData.FromString(data) for tag, data in read.PluginTagToContent("hparams").items()}
         given = content["_hparams_/session_start_info"].session_start_info.hparams
-        metrics = {info.name.tag for info in content["_hparams_/experiment"].experiment.metric_infos}
-        assert metrics == {"best/nll", "best/loss"}
         losses = [event.value for event in read.Scalars("val/nll")]
         assert read.Scalars("best/nll")[-1].value == pytest.approx(min(losses))
         assert "nats against normalised Haar measure" in read.SummaryMetadata("val/nll").summary_description
@@ -52,6 +70,9 @@ def test_tensorboard_compares_runs_by_configuration_and_best_score(tmp_path: Pat
         ("gaussian", 1e-3, None), ("gaussian", 1e-2, None), ("gaussian", 3e-2, None), ("joint_flow", 1e-3, 8), ("joint_flow", 1e-3, 16)
     ]  # fmt: skip
     assert all(math.isfinite(row[3]) for row in rows)
+    columns, metrics = as_tensorboard_shows(tmp_path / "logs")
+    assert columns[:3] == ["model.hidden", "model.kind", "training.learning_rate"]  # what differs comes first
+    assert metrics[:2] == ["best/loss", "best/nll"]
     names = sorted(path.name for path in (tmp_path / "logs" / "joint_flow").iterdir())
     assert [name.rpartition("max_epochs=2-")[2] for name in names] == ["hidden=8-K=1", "hidden=16-K=1"]
 
@@ -130,3 +151,16 @@ def test_callbacks_of_the_callers_own(tmp_path: Path) -> None:
     best = train.fit(load_experiment("gaussian_prior", [*TINY, *places]), "mine", callbacks=[count])
     assert count.epochs == 2
     assert best == tmp_path / "ckpt" / "best.ckpt"
+
+
+def test_without_a_terminal_a_run_is_a_line_an_epoch(tmp_path: Path) -> None:
+    overrides = ["data.path=built_in", "data.num_poses=300", "training.max_epochs=3", "logging.logger=csv"]
+    command = [sys.executable, str(ROOT / "train.py"), "--config", "gaussian_prior", "--override", *overrides]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300)
+    lines = (said.stdout + said.stderr).splitlines()
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert [line.split(",")[0] for line in epochs] == [f"epoch {number} of 3" for number in (1, 2, 3)]
+    assert all("validation NLL" in line for line in epochs)
+    assert "best.ckpt (least validation NLL" in lines[-1]
+    assert len(lines) < 12
+    assert all(len(line) <= 200 and "\r" not in line for line in lines)

@@ -75,7 +75,7 @@ def swaps(pose: np.ndarray, trans: np.ndarray, fps: float, rng: np.random.Genera
         starts = rng.integers(1, len(pose) - length - 1, 24)
         apart = [min(_asymmetry(pose[at]), _asymmetry(pose[at + length - 1])) for at in starts]
         at = int(starts[int(np.argmax(apart))])
-        if marked[at : at + length].any():
+        if marked[at : at + length].any() or marked.sum() + length > 0.4 * len(pose):
             continue
         part = pose[at : at + length].copy()
         pose[at : at + length, left], pose[at : at + length, right] = part[:, right] * flip, part[:, left] * flip

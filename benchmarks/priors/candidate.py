@@ -65,6 +65,11 @@ class Candidate(ABC):
     def sample(self, num: int, generator: torch.Generator) -> Tensor:
         """Poses drawn from the prior: (num, 55, 3) float64, canonical. The same generator state gives the same poses."""
 
+    def denoise(self, pose: Tensor, std: float) -> Tensor | None:
+        """The posterior mean of poses whose scored joints were seen with normal noise of `std` radians about each axis: (N, 55, 3) ->
+        (N, 55, 3) float64; None where the candidate knows none."""
+        return None
+
     @abstractmethod
     def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
         """Draws the hidden joints given the others. Who knows no way of its own is a `completion.SampledCompletion`.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import roma
 import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
@@ -63,6 +64,20 @@ class Mixture(ConditionalDensityCandidate):
         noise = torch.randn(num, len(self._everything), generator=generator, dtype=torch.float64)
         drawn = self.means[which] + _by_component(torch.linalg.cholesky(self.covariances), which, noise)
         return self.expand(drawn.unflatten(-1, (-1, 3)))
+
+    @torch.no_grad()
+    def denoise(self, pose: Tensor, std: float) -> Tensor:
+        """The chordal mean over components of what each expects; noise is added to rotation vectors."""
+        flat = self.select(pose).flatten(1)
+        smoothed = self.covariances + std**2 * torch.eye(flat.shape[1], dtype=flat.dtype)
+        noisy = Mixture(self.name, self.joint_indices, self.default_pose, self.weights, self.means, smoothed)
+        share = torch.softmax(noisy._weighted(flat, self._everything), -1)
+        gain = torch.linalg.solve(smoothed, self.covariances).mT
+        means = self.means + torch.einsum("kab,nkb->nka", gain, flat.unsqueeze(1) - self.means)
+        matrices = torch.einsum("nk,nkjab->njab", share, roma.rotvec_to_rotmat(means.unflatten(-1, (-1, 3))))
+        found = pose.double().clone()
+        found[:, list(self.joint_indices)] = roma.rotmat_to_rotvec(roma.special_procrustes(matrices))
+        return found
 
     @torch.no_grad()
     def draw_hidden(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:

@@ -29,6 +29,12 @@ class _Trained(SampledCompletion):
     def sample(self, num: int, generator: torch.Generator) -> Tensor:
         return self._prior.sample(num, generator).double()
 
+    def denoise(self, pose: Tensor, std: float) -> Tensor | None:
+        try:
+            return self._prior.denoise(pose.float(), std).double()
+        except ValueError:  # it was trained without a denoiser
+            return None
+
     def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
         if not self._prior.completes:
             return super().complete(pose, hidden, num, generator)

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import read_regular, reason_of
+from pose_priors.configs.base import UserError, reason_of
+from pose_priors.datamodules.containers.regular import read_regular
 
 _MOST_BYTES = 256 << 20
 _MOST_DEPTH = 64

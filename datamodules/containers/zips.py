@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import MOST_BYTES, open_regular, reason_of, size_of
+from pose_priors.configs.base import UserError, reason_of
+from pose_priors.datamodules.containers.regular import MOST_BYTES, open_regular, size_of
 
 STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 """A zip's first bytes. Whoever looks for the end alone takes a file of another kind with a zip behind it for a zip."""

@@ -37,7 +37,8 @@ from pose_priors.priors.motion.density import NUM_PARTS, ChangeDensity, Critic, 
 from pose_priors.priors.motion.initial_state import InitialStatePrior
 from pose_priors.priors.motion.negatives import central, negative_motions
 from pose_priors.priors.motion.networks import MLP
-from pose_priors.priors.motion.transition import Transition, constant_velocity
+from pose_priors.priors.motion.transition import Transition, constant_velocity, in_precision
+from pose_priors.priors.networks.precision import without_autocast
 
 _NUM_CONTACTS = len(CONTACT_JOINTS)
 _LOG_VARIANCE = (-10.0, 6.0)
@@ -124,7 +125,7 @@ class MotionCVAE(MotionPrior):
         """Sets the scales of the networks' inputs and outputs from training motions, and how many of the residuals are independent."""
         states = windows.states()
         before, after = states[:, :-1].flatten(0, 1), states[:, 1:].flatten(0, 1)
-        own, residual = self._observed(before, after)
+        own, _, residual = self._observed(before, after)
         if not self.is_humor:
             self.leg.copy_(leg_length(windows.rest).mean())
             self.state_mean.copy_(own.mean(0))
@@ -138,11 +139,11 @@ class MotionCVAE(MotionPrior):
 
     def transition(self, before: Tensor, after: Tensor) -> Transition:
         """Runs prior and encoder on transitions between states (N, 339) of one world."""
-        own, residual = self._observed(before, after)
+        own, local, residual = self._observed(before, after)
         inputs = self._normalized(own)
         if self.training and self.config.input_noise:
             inputs = inputs + self.config.input_noise * torch.randn_like(inputs)
-        posterior = self.encoder(torch.cat([inputs, self._normalized(to_local(after, before))], 1))
+        posterior = self.encoder(torch.cat([inputs, self._normalized(local)], 1))
         return Transition(own, residual, inputs, self._moments(posterior), self._moments(self.prior_net(inputs)))
 
     def decode(self, inputs: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,7 +170,7 @@ class MotionCVAE(MotionPrior):
         loss = values["loss"]
         if self.config.rollout_weight:
             some = slice(0, max(1, len(states) // 2))  # half of the windows: it costs as much as the step itself
-            with torch.no_grad():
+            with torch.no_grad(), without_autocast(states):
                 own = self._on_bones(to_world(self._changed(found.before, predicted), before), bones_of(before))
                 own = own.unflatten(0, states[:, 1:].shape[:2])
             again = self.transition(own[some, :-1].flatten(0, 1), states[some, 2:].flatten(0, 1))
@@ -251,8 +252,7 @@ class MotionCVAE(MotionPrior):
                 shape = (len(state), self.config.latent_dim)
                 noise = torch.randn(shape, generator=generator, device=state.device, dtype=state.dtype)
             state, logits = self.step(state, noise)
-            state = self._on_bones(state, bones)
-            states.append(state)
+            states.append(state := self._on_bones(state, bones))
             contacts.append(torch.sigmoid(logits))
         return torch.stack(states, 1), torch.stack(contacts, 1)
 
@@ -269,20 +269,20 @@ class MotionCVAE(MotionPrior):
         return self.rollout(self.seeds[rows], num_frames - 1, generator)[0]
 
     def energy(self, windows: MotionWindows) -> Tensor:
-        """Minus the mean plausibility of the transitions in each window, by the critic where there is one: (B,)."""
-        return -self.transition_plausibility(central(windows, self.config.window + 2).states()).mean(-1)
+        """Minus the mean plausibility of the transitions in each window, by the critic if there is one: (B,). Finite for any rotations."""
+        windows = in_precision(central(windows, self.config.window + 2), self.state_mean.dtype)
+        return -self.transition_plausibility(windows.states()).mean(-1)
 
     def _expected(self, own: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the decoder says of states in their own frames, by the prior's mean or with noise."""
-        inputs = self._normalized(own)
-        mean, log_variance = self._moments(self.prior_net(inputs))
+        mean, log_variance = self._moments(self.prior_net(inputs := self._normalized(own)))
         return self.decode(inputs, mean if noise is None else mean + noise * (log_variance / 2).exp())
 
-    def _observed(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-        """`before` in its own frame, and the change to `after` less what goes on at the same velocity."""
-        own = to_local(before, before)
-        change = change_between(own, to_local(after, before))
-        return own, change if self.is_humor else change - constant_velocity(own)
+    def _observed(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both in the frame of `before`, and the change less what goes on at the same velocity."""
+        with without_autocast(before):
+            own, local = to_local(before, before), to_local(after, before)
+            return own, local, change_between(own, local) - (0 if self.is_humor else constant_velocity(own))
 
     def _on_bones(self, states: Tensor, bones: Tensor) -> Tensor:
         """Predicted states with bones (N, 21, 3) of their true lengths. HuMoR feeds its velocities back as they are."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from pose_priors.body.motion_state import CHANGE, CHANGE_DIM, CONTACT_JOINTS, STATE_DIM
+from pose_priors.priors.networks.precision import within_range
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 # Scale of the residuals in standard deviations of the changes: where it starts, and how small it may become.
@@ -85,8 +86,9 @@ class Critic(nn.Module):
             nn.Linear(width // 2, 1),
         )
 
+    @within_range
     def forward(self, inputs: Tensor, residual: Tensor, parts: Tensor) -> Tensor:
-        """(N,) nats.
+        """(N,) nats, of the inputs' type whatever autocast does inside.
 
         Args:
             inputs: (N, 339) normalised states.
@@ -94,7 +96,7 @@ class Critic(nn.Module):
             parts: (N, 3) of the surrogate, about zero and of the order of one.
         """
         ratio: Tensor = self.net(torch.cat([inputs, residual.asinh(), parts], 1))[:, 0]
-        return ratio
+        return ratio.to(inputs.dtype)
 
 
 def participation_ratio(residual: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
 from pose_priors.priors.motion.initial_state import InitialStatePrior
 
@@ -104,8 +104,7 @@ def _initial_state(checkpoint: Path) -> InitialStatePrior | None:
         with np.load(path, allow_pickle=False) as arrays:
             return InitialStatePrior(*(torch.from_numpy(np.asarray(arrays[name])) for name in ("weights", "means", "covariances")))
     except Exception as error:  # what numpy makes of bytes that are no archive can be any error
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"{path}: not HuMoR's prior of initial states ({reason}); expected weights (K,), means (K, 138) and covariances (K, 138, 138), "
-            "or no such file"
+            f"{path}: not HuMoR's prior of initial states ({reason_of(error)}); expected weights (K,), means (K, 138) and "
+            "covariances (K, 138, 138), or no such file"
         ) from error

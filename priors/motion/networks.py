@@ -8,6 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pose_priors.priors.networks.precision import within_range
+
 NUM_GROUPS = 16
 
 
@@ -30,8 +32,10 @@ class MLP(nn.Module):
                 layers += [nn.GroupNorm(NUM_GROUPS, size_out), nn.ReLU()]
         self.net = nn.ModuleList(layers)
 
+    @within_range
     def forward(self, x: Tensor) -> Tensor:
-        """(N, sizes[0]) -> (N, sizes[-1])."""
+        """(N, sizes[0]) -> (N, sizes[-1]), of the same type whatever autocast does inside."""
+        dtype = x.dtype
         joined = x[:, x.shape[1] - self.skip :]
         for i, layer in enumerate(self.net):
             if i and self.skip and isinstance(layer, nn.Linear):
@@ -39,4 +43,4 @@ class MLP(nn.Module):
             x = layer(x)
             if self.dropout and isinstance(layer, nn.ReLU):
                 x = nn.functional.dropout(x, self.dropout, self.training)
-        return x
+        return x.to(dtype)

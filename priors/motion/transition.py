@@ -7,9 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pose_priors.body.motion import MotionWindows
 from pose_priors.body.motion_state import CHANGE, CHANGE_DIM, FPS, NUM_JOINTS, STATE
 from pose_priors.body.skeleton import PARENTS
 from pose_priors.priors.motion.density import Moments
+from pose_priors.priors.networks.precision import canonical, widened
 
 # Changes of a part of the state that follow from a velocity in it.
 _INTEGRATED = {"trans": "trans_vel", "root_orient": "root_orient_vel"}
@@ -34,6 +36,12 @@ class Transition(NamedTuple):
     inputs: Tensor
     posterior: Moments
     prior: Moments
+
+
+def in_precision(windows: MotionWindows, dtype: torch.dtype) -> MotionWindows:
+    """Windows of bodies in any pose, canonical, in another type."""
+    pelvis, rest = widened(windows.pelvis, dtype), widened(windows.rest, dtype)
+    return MotionWindows(canonical(windows.pose, dtype), pelvis, rest, windows.contacts)
 
 
 def constant_velocity(own: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from pose_priors.body.rotations import canonicalize
+
 
 class _Module(Protocol):
     training: bool
@@ -38,6 +40,13 @@ def within_range(forward: Callable[Concatenate[_M, Tensor, _P], _R]) -> Callable
             return forward(self, inputs, *args, **kwargs)
 
     return passed
+
+
+def canonical(rotvec: Tensor, dtype: torch.dtype) -> Tensor:
+    """Rotation vectors (..., 3) of any length, canonical, in another type; reduced before a wider type is cast, and after a narrower."""
+    if torch.finfo(rotvec.dtype).eps < torch.finfo(dtype).eps:
+        return canonicalize(rotvec).to(dtype)
+    return canonicalize(widened(rotvec, dtype))
 
 
 def widened(value: Tensor, dtype: torch.dtype) -> Tensor:

@@ -112,6 +112,10 @@ class VelocityField(nn.Module):
         for block in self.blocks:
             yield cast(tuple[nn.LayerNorm, nn.Linear, nn.Linear, nn.Linear], tuple(cast(nn.ModuleList, block)))
 
+    def sensitivity(self, time: Tensor) -> Tensor:
+        """How much more noise moves the residual x - noise - v of independent Gaussians on the path to x, by feature: (*batch, D)."""
+        return 1 + self._gaussian_slope(time) * (1 - time.unsqueeze(-1))
+
     def _gaussian_slope(self, time: Tensor) -> Tensor:
         """The slopes of independent Gaussians' velocities, (*batch, D)."""
         moved = time.unsqueeze(-1)

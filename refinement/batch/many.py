@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.loggers import ConfigLog, finished
 from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.refinement.batch.digest import completed, completed_world, config_digest, outcome_digest
@@ -191,7 +191,7 @@ def _guarded(refine: SequenceRefiner, sequence: InputSequence) -> SequenceOutcom
         return SequenceOutcome(sequence.name, "failed", str(error))
     except Exception as error:
         log.exception("%s: a defect of this program, not of the input; the other sequences go on", sequence.name)
-        return SequenceOutcome(sequence.name, "failed", " ".join(f"a defect of this program, {type(error).__name__}: {error}".split()))
+        return SequenceOutcome(sequence.name, "failed", f"a defect of this program, {type(error).__name__}: {reason_of(error)}")
 
 
 def _load(sequence: InputSequence, options: LoadOptions, who: PersonSelection) -> Problem:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.writing import alone
-from pose_priors.datamodules.containers.regular import read_regular, reason_of
+from pose_priors.datamodules.containers.regular import read_regular
 from pose_priors.refinement.result.tables import unquoted, write_table
+from pose_priors.refinement.result.told import told_by
 
 log = logging.getLogger("refine")
 
@@ -47,8 +48,13 @@ class SequenceOutcome:
 
 
 def write_summary(path: Path, outcomes: Sequence[SequenceOutcome]) -> None:
-    """A table of one row per sequence, ordered by name: `sequence, frames, people, iterations, seconds, scale, status`. Rows of other
-    sequences that the file has already are kept. Raises `UserError` if it cannot be written."""
+    """A table of one row per sequence, ordered by name: `sequence, frames, people, iterations, seconds, scale, status, quality, reasons`.
+
+    Rows of other sequences that the file has already are kept, also those of tables from before there was a quality.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with alone(path):
@@ -59,10 +65,12 @@ def write_summary(path: Path, outcomes: Sequence[SequenceOutcome]) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); give a folder that can be in output.path") from error
 
 
-_COLUMNS = ("sequence", "frames", "people", "iterations", "seconds", "scale", "status")
+_EARLIER = ("sequence", "frames", "people", "iterations", "seconds", "scale", "status")
+_COLUMNS = (*_EARLIER, "quality", "reasons")
 
 
 def _row(outcome: SequenceOutcome) -> dict[str, Any]:
+    told = told_by(outcome.results)
     return {
         "sequence": outcome.sequence,
         "frames": outcome.frames,
@@ -71,6 +79,8 @@ def _row(outcome: SequenceOutcome) -> dict[str, Any]:
         "seconds": None if outcome.seconds is None else f"{outcome.seconds:.2f}",
         "scale": None if outcome.scale is None else f"{outcome.scale:.6f}",
         "status": f"failed: {outcome.reason}" if outcome.status == "failed" else outcome.status,
+        "quality": told.verdict,
+        "reasons": "; ".join(told.reasons),
     }
 
 
@@ -81,14 +91,15 @@ def _rows(path: Path) -> list[dict[str, str]]:
     rows, fault = [], ""
     try:
         table = csv.DictReader(io.StringIO(read_regular(path, _MOST_BYTES).decode("utf-8", "replace"), newline=""))
-        if tuple(table.fieldnames or ()) != _COLUMNS:
+        columns = tuple(table.fieldnames or ())
+        if columns not in (_COLUMNS, _EARLIER):
             return []
         for row in table:
             # a row that was cut off has fewer cells, and one that another was written into has more
             if None in row or None in row.values():
-                fault = fault or f"a row of other than {len(_COLUMNS)} cells"
+                fault = fault or f"a row of other than {len(columns)} cells"
             else:
-                rows.append({name: unquoted(row[name]) for name in _COLUMNS})
+                rows.append({name: unquoted(row.get(name, "")) for name in _COLUMNS})
     except csv.Error as error:
         fault = reason_of(error)
     if fault:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.refinement.batch.around import is_wanted, run_around, run_before
 from pose_priors.refinement.batch.commands import PipelineConfig, StageCommand
 from pose_priors.refinement.batch.lists import places_of, write_list
@@ -227,7 +227,7 @@ class StageRunner:
             return self._failure(video, error)
         except Exception as error:
             log.exception("%s: a defect of this program, not of the input; the other videos go on", video.name)
-            reason = " ".join(f"a defect of this program, {type(error).__name__}: {error}".split())
+            reason = f"a defect of this program, {type(error).__name__}: {reason_of(error)}"
             return StageOutcome(video.name, self.stage, "failed", reason=reason)
 
     def _failure(self, video: Video, error: UserError) -> StageOutcome:

@@ -23,12 +23,16 @@ def write_amass(path: Path, person: AnimatedSkeleton, fps: float, num_betas: int
     A file is one uninterrupted life, `frame_ids` says which frames of the clip; on frames that are not `visible` poses are the
     refinement's guess. Bodies of SMPL keep their poses and places: the joints that they lack are at rest, and since their betas mean
     nothing to SMPL-X, `betas` are those of the mean shape, zero. With `num_betas`, there are so many, the missing ones zero.
+    `joint_sigma_mm` (T, 55) is how far joints may be off, nan where that is not known.
     """
     num_joints = len(person.parents)
     rotvec = canonicalize(roma.rotmat_to_rotvec(torch.from_numpy(person.rotmat))).numpy()
     pose = np.zeros((len(rotvec), NUM_JOINTS, 3))
     known = NUM_JOINTS if num_joints == NUM_JOINTS else 22
     pose[:, :known] = rotvec[:, :known]
+    sigma = np.full(pose.shape[:2], np.nan, np.float32)
+    if person.joint_sigma_mm is not None:
+        sigma[:, :known] = person.joint_sigma_mm[:, :known]
     is_smplx = num_joints != 24
     betas = person.betas if is_smplx else np.zeros(10)
     if num_betas is not None:
@@ -52,4 +56,5 @@ def write_amass(path: Path, person: AnimatedSkeleton, fps: float, num_betas: int
             **{name: flat[:, first:last] for name, (first, last) in parts.items()},
             frame_ids=person.frames,
             visible=person.visible,
+            joint_sigma_mm=sigma,
         )

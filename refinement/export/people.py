@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ class AnimatedSkeleton:
         betas: (B,) shape coefficients of the model that the bodies were given in.
         root_offset: (3,) where smplx's root joint stands at rest: its `transl` is the pelvis less it.
         parents: J indices, -1 for the root.
+        joint_sigma_mm: (T, J) the root mean square distance at which the true joint is to be expected, nan where the result does not say.
     """
 
     person: int
@@ -52,11 +54,19 @@ class AnimatedSkeleton:
     betas: np.ndarray
     root_offset: np.ndarray
     parents: tuple[int, ...]
+    joint_sigma_mm: np.ndarray | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the joints: SMPL-X's, and `left_hand` and `right_hand` for what SMPL has instead of fingers."""
         return (*JOINT_NAMES[:22], *_STUB_NAMES) if len(self.parents) == 24 else JOINT_NAMES[: len(self.parents)]
+
+    def at(self, rows: Sequence[int]) -> AnimatedSkeleton:
+        """The same person on some of the rows, which may come twice."""
+        index = list(rows)
+        sigma = None if self.joint_sigma_mm is None else self.joint_sigma_mm[index]
+        over_time = {name: getattr(self, name)[index] for name in ("frames", "visible", "rotmat", "pelvis")}
+        return replace(self, **over_time, joint_sigma_mm=sigma)
 
     @property
     def rest_joints(self) -> np.ndarray:
@@ -113,7 +123,8 @@ def _upright_skeleton(found: RefinedPerson) -> AnimatedSkeleton:
     root_offset = np.median(root @ turn, 0)  # it does not turn with the world
     parents = layout(joints.shape[1]).parents
     offsets = _bones(path, rotmat, joints, parents)
-    return AnimatedSkeleton(found.person, frames, found.visible, rotmat, offsets, joints[:, 0], found.betas, root_offset, parents)
+    pelvis, sigma = joints[:, 0], found.joint_sigma_mm
+    return AnimatedSkeleton(found.person, frames, found.visible, rotmat, offsets, pelvis, found.betas, root_offset, parents, sigma)
 
 
 def upright(ground_plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

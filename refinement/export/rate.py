@@ -25,7 +25,8 @@ def whole_rate(fps: float) -> float:
 
 def resampled(exported: Exported, fps: float) -> Exported:
     """The clip at another rate. Frame n is at n / fps seconds, as it was at the clip's own rate, so people stay in step; rotations go the
-    shortest way between the frames around, places straight. A frame is `visible` if both of these are."""
+    shortest way between the frames around, places straight. A frame is `visible` if both of these are,
+    and its joints are as unsure as on the less sure of the two."""
     return replace(exported, fps=fps, people=tuple(_resampled(person, exported.fps, fps) for person in exported.people))
 
 
@@ -45,5 +46,6 @@ def _resampled(person: AnimatedSkeleton, old: float, new: float) -> AnimatedSkel
         frames=frames,
         visible=np.where(share < 1e-6, person.visible[below], person.visible[below] & person.visible[above]),
         rotmat=(rotmat[below] @ roma.rotvec_to_rotmat(turn)).numpy(),
+        joint_sigma_mm=None if (sigma := person.joint_sigma_mm) is None else np.maximum(sigma[below], sigma[above]),
         pelvis=person.pelvis[below] + share[:, None] * (person.pelvis[above] - person.pelvis[below]),
     )

@@ -40,10 +40,7 @@ def write_retarget(path: Path, person: AnimatedSkeleton) -> None:
     """One person of a clip at 30 frames a second: as `write_amass`, with 16 betas and the first frame twice. Bodies of SMPL, which become
     SMPL-X's mean shape, are lifted by what its legs are longer, so that feet stay on z = 0."""
     held = [0, *range(len(person.frames))]
-    first = replace(
-        person, frames=person.frames[held], visible=person.visible[held], rotmat=person.rotmat[held], pelvis=person.pelvis[held]
-    )
-    write_amass(path, _on_the_floor(first), float(RATE), NUM_BETAS)
+    write_amass(path, _on_the_floor(person.at(held)), float(RATE), NUM_BETAS)
 
 
 def _on_the_floor(person: AnimatedSkeleton) -> AnimatedSkeleton:

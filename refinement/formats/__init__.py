@@ -6,14 +6,34 @@ through the door `FORMATS`.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Protocol, TypeGuard, runtime_checkable
 
-from pose_priors.configs.base import UserError
+import numpy as np
+
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.plugins import Door, PluginError
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Source, described
-from pose_priors.refinement.formats.tools import glamr, gvhmr, megahunter, multi_tram, phalp, prompthmr, slahmr, tram, wham
+from pose_priors.refinement.formats.tools import (
+    comotion,
+    glamr,
+    gvhmr,
+    gvhmr_spellings,
+    human3r,
+    josh,
+    megahunter,
+    multi_tram,
+    phalp,
+    prompthmr,
+    sam3d_body,
+    slahmr,
+    tram,
+    wham,
+)
+
+log = logging.getLogger("refine")
 
 
 @runtime_checkable
@@ -38,7 +58,22 @@ class UpstreamFormat(Protocol):
         """The clip, its mended faults told in `warnings`. Raises `UserError` with what was found if the tool does not write such files."""
 
 
-UPSTREAM: tuple[UpstreamFormat, ...] = (multi_tram, tram, phalp, wham, gvhmr, prompthmr, slahmr, megahunter, glamr)
+UPSTREAM: tuple[UpstreamFormat, ...] = (
+    multi_tram,
+    tram,
+    phalp,
+    wham,
+    gvhmr,
+    gvhmr_spellings,
+    prompthmr,
+    slahmr,
+    megahunter,
+    glamr,
+    josh,
+    human3r,
+    comotion,
+    sam3d_body,
+)
 """The known formats; where a folder holds results of several tools, the first is read."""
 
 
@@ -85,10 +120,21 @@ def read_upstream(path: Path, warnings: list[str], format: str | None = None) ->
     found = _format(source, format)
     if found is None:
         raise unknown(path, format)
-    clip = found.read(source, warnings)
+    clip = _guarded(found, source, warnings)
     if not isinstance(clip, UpstreamClip):
         raise UserError(f"input.path={path}: the format {found.NAME} read {type(clip).__name__}, where {UpstreamClip.__name__} is wanted")
     return clip
+
+
+def _guarded(form: UpstreamFormat, source: Source, warnings: list[str]) -> UpstreamClip:
+    """What a format reads, which may be another package's. What it raises at numbers that nobody has thought of is the file's fault."""
+    try:
+        return form.read(source, warnings)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, np.linalg.LinAlgError) as error:
+        log.debug("the reader of %s", form.NAME, exc_info=True)
+        raise UserError(
+            f"input.path={source.path}: not as {form.NAME} writes it ({type(error).__name__}: {reason_of(error)}); is it complete?"
+        ) from error
 
 
 def unknown(path: Path, format: str | None = None) -> UserError:

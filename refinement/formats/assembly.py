@@ -66,18 +66,25 @@ def still_cameras(num_frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 def usual_betas(betas: np.ndarray) -> np.ndarray:
     """(B,) the median over the rows of betas (n, B), or of (B,), that are finite; nan where none is."""
+    betas = np.atleast_1d(betas)
     rows = betas.reshape(-1, betas.shape[-1])
     finite = np.isfinite(rows).all(1)
     return np.median(rows[finite], 0) if finite.any() else np.full(betas.shape[-1], np.nan)
 
 
 @contextmanager
-def left_out(person: object, warnings: list[str]) -> Iterator[None]:
-    """What cannot be read within costs this person alone; a line in `warnings` says why."""
+def left_out(person: object, warnings: list[str], part: str = "") -> Iterator[None]:
+    """What cannot be read within costs this person alone, or a part of what is known of them; a line in `warnings` says why."""
     try:
         yield
     except UserError as error:
-        warnings.append(f"person {person} is left out: {error}")
+        warnings.append(f"{f'{part} of person' if part else 'person'} {person} is left out: {error}")
+
+
+def nobody(source: object, warnings: list[str]) -> UserError:
+    """What to say of a clip of which nobody is left, with the first of those who were left out."""
+    lost = next((line for line in warnings if " is left out: " in line), None)
+    return UserError(f"{source}: holds nobody who is seen on a frame{'' if lost is None else f'; {lost}'}")
 
 
 def people_of(bodies: Iterable[BodyTrack], frame_ids: np.ndarray, source: str, warnings: list[str]) -> dict[int, BodyTrack]:
@@ -90,13 +97,10 @@ def people_of(bodies: Iterable[BodyTrack], frame_ids: np.ndarray, source: str, w
     for body in bodies:
         if body.person in people:
             raise UserError(f"{source}: two people have the id {body.person}; ids must be different")
-        try:
+        with left_out(body.person, warnings):
             people[body.person] = mended(body, frame_ids, warnings)
-        except UserError as error:
-            warnings.append(f"person {body.person} is left out: {error}")
     if not people:
-        lost = next((line for line in warnings if " is left out: " in line), None)
-        raise UserError(f"{source}: holds nobody who is seen on a frame{'' if lost is None else f'; {lost}'}")
+        raise nobody(source, warnings)
     return dict(sorted(people.items()))
 
 

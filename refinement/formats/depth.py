@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import reason_of
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.refinement.formats.files import listed, numbered_files, read_array
 from pose_priors.refinement.formats.pictures import read_png
 

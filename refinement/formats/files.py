@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.datamodules.arrays import UNNAMED, Entry, describe, open_arrays
 from pose_priors.datamodules.containers.json_files import load_json
-from pose_priors.datamodules.containers.regular import reason_of
 
 _MOST_DIGITS = 18
 _MOST_WHOLE = 2**53

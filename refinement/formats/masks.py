@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_priors.datamodules.containers.regular import reason_of
+from pose_priors.configs.base import reason_of
 from pose_priors.refinement.formats.files import listed, read_array
 from pose_priors.refinement.formats.pictures import read_png
 

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import open_regular, reason_of
+from pose_priors.configs.base import UserError, reason_of
+from pose_priors.datamodules.containers.regular import open_regular
 
 _TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),

@@ -18,6 +18,8 @@ from pose_priors.refinement.formats.files import listed
 
 _PICKLES = (".pkl", ".pt", ".pth")
 _MOST_KEYS = 12
+_MOST = 1e12
+_MOST_WHOLE = 1_000_000  # frames of nine hours; a clip has a row of arrays for each
 
 
 class Source:
@@ -127,13 +129,13 @@ class Fields:
         return self.content[name]
 
     def array(self, name: str, *shape: int | str | None) -> np.ndarray:
-        """The numbers of that name as float64.
+        """The numbers of that name as float64; those beyond 1e12, which no unit explains, say nothing and are NaN.
 
         Args:
             shape: what is expected; a letter stands for a size that must be the same wherever it is asked for, None for any size. No shape
                 at all takes any.
         Raises:
-            UserError: if there is no such value, it holds no numbers, or it has another shape.
+            UserError: if there is no such value, it holds no numbers, it is empty, or it has another shape.
         """
         value = self.raw(name)
         try:
@@ -143,6 +145,9 @@ class Fields:
             value = value.astype(float)
         except (TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{self.source}: '{name}' is {described(value)}; numbers are expected") from error
+        value = np.where(np.abs(value) < _MOST, value, np.nan)
+        if not value.size:
+            raise UserError(f"{self.source}: '{name}' is empty, of shape {value.shape}")
         if shape and not self._fits(value.shape, shape):
             expected = ", ".join("any" if size is None else str(size) for size in shape)
             known = ", ".join(f"{name} = {size}" for name, size in self.sizes.items() if name in shape)
@@ -151,6 +156,21 @@ class Fields:
                 + (f" with {known}" if known else "")
             )
         return value
+
+    def number(self, name: str) -> float:
+        """The one number of that name, finite. Raises `UserError` as `array` does, or if there are more or none."""
+        value = self.array(name)
+        if value.size != 1 or not np.isfinite(value).all():
+            found = "is not finite" if value.size == 1 else f"has shape {value.shape}"
+            raise UserError(f"{self.source}: '{name}' {found}; one number is expected")
+        return float(value.reshape(()))
+
+    def whole(self, name: str, *shape: int | str | None) -> np.ndarray:
+        """Numbers of frames or pixels, int64. Raises `UserError` as `array` does, or if one is no whole number from 0 to a million."""
+        value = self.array(name, *shape)
+        if not ((value >= 0) & (value < _MOST_WHOLE) & (value == np.rint(value))).all():
+            raise UserError(f"{self.source}: '{name}' holds others than whole numbers from 0 to {_MOST_WHOLE - 1:,}")
+        return value.astype(np.int64)
 
     def _fits(self, found: tuple[int, ...], shape: tuple[int | str | None, ...]) -> bool:
         if len(found) != len(shape):

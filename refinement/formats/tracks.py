@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import reason_of
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.datamodules.safe_pickle import load_pickle
 from pose_priors.refinement.formats.files import Arrays, existing_folder, listed, numbered_files
 from pose_priors.refinement.formats.keypoints import format_of

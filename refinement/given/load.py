@@ -28,9 +28,11 @@ from pose_priors.refinement.given.planes import ransac_plane, scene_planes
 from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
 from pose_priors.refinement.given.sampling import DepthSamples, sample_depth
 from pose_priors.refinement.given.scale import combined, depth_biases, from_bodies, from_floor, place_by_keypoints, stands_at
-from pose_priors.refinement.given.sizing import sized
+from pose_priors.refinement.given.sizes.sizing import sized
+from pose_priors.refinement.given.sizes.statures import resized, size_errors, witnesses
 from pose_priors.refinement.given.skeletons import assemble, recover
-from pose_priors.refinement.given.start import carried_into_cameras, checked_start, scaled, world_start
+from pose_priors.refinement.given.start import PosedPeople, carried_into_cameras, checked_start, scaled, world_start
+from pose_priors.refinement.given.still.mended import against_still_scene
 from pose_priors.refinement.given.units import in_metres
 from pose_priors.refinement.given.upright import Upright, find_up, standing
 from pose_priors.refinement.given.witnesses import contact_log_odds, with_gravity
@@ -77,6 +79,9 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     """What `load_problem` and `load_sequence` share, once the files are read."""
     clip = check_grid(check_masks(in_metres(clip, warnings), warnings), warnings)
     clip, proven = check_cameras(clip, warnings)
+    broken = list[str]()
+    if clip.camera_bodies:
+        clip = against_still_scene(clip, broken)
     told, cut = list[str](), options.max_frames is not None
     clip = with_gravity(clip, options.gravity, warnings, told, cut=cut)
     if not clip.camera_bodies:
@@ -98,6 +103,9 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     pixels = _pixels(placed, keypoints, of, cameras.intrinsics)
     depth = sample_depth(clip, people, pixels, start.seen, bystanders=everybody - set(people))
     depth = DepthSamples(depth.depth, depth.confidence, np.concatenate([depth.scene, clip.cloud]))
+    if clip.alpha is None:
+        bodies, start, factor = _sized_by_others(clip, bodies, placed, start, tells_scale, depth, options, broken)
+        placed = placed * factor[:, None, None, None]
     found = _scale_and_floor(clip, bodies, placed, start.seen & tells_scale[:, None], depth, options, warnings)
     estimate, alive = world_start(start, cameras.w2c, found.alpha, found.plane)
     fps = options.fps or cameras.fps or USUAL_FPS
@@ -137,7 +145,8 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
             contact_log_odds=contacts,
         ),
         start=estimate,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *broken),
+        broken=tuple(broken),
         told=tuple(told),
         scale_known=scale_known,
         floor_known=found.floor_known,
@@ -188,6 +197,29 @@ def _pixels(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence,
             sure = keypoints[:, :, k, 2] >= MIN_CONFIDENCE
             pixels[:, :, pair.joints[0]][sure] = keypoints[:, :, k, :2][sure]
     return pixels
+
+
+def _sized_by_others(
+    clip: UpstreamClip,
+    bodies: Bodies,
+    placed: np.ndarray,
+    start: PosedPeople,
+    tells_scale: np.ndarray,
+    depth: DepthSamples,
+    options: LoadOptions,
+    broken: list[str],
+) -> tuple[Bodies, PosedPeople, np.ndarray]:
+    """Bodies and people whose sizes in stage 3 depth, floor and the others contradict, at those that they say, and the change (P,)."""
+    seen = start.seen & tells_scale[:, None]
+    given = from_bodies(placed[..., 2], depth.depth, depth.confidence * seen[..., None], bodies.thickness.numpy())
+    if not np.isfinite(given.alpha):
+        return bodies, start, np.ones(len(placed))
+    world = to_world(placed, scaled(clip.cameras.w2c, given.alpha))
+    planes = scene_planes(depth.scene * given.alpha, _FLOOR_INLIER, options.seed)
+    planes = [(plane / [1, 1, 1, given.alpha], share) for plane, share in planes]
+    of_each = witnesses(bodies, placed, world, seen, depth.depth, given.consistent, clip.cameras.w2c, planes)
+    names = [f"{body.source}: person {person}" for person, body in clip.camera_bodies.items()]
+    return resized(bodies, start, size_errors(of_each), names, broken)
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def scene_errors(clip: UpstreamClip, candidates: list[np.ndarray]) -> np.ndarray
     residuals: list[list[np.ndarray]] = [[] for _ in candidates]
     landed, tried = np.zeros(len(candidates)), 0
     for (a, depth_a), (b, depth_b) in pairwise(maps):
-        still_a, still_b = _still(clip, a, depth_a), _still(clip, b, depth_b)
+        still_a, still_b = still_region(clip, a, depth_a), still_region(clip, b, depth_b)
         rows, columns, centres = pixel_centres(depth_a.shape, cameras.image_size, max(1, depth_a.shape[1] // _GRID))
         keep = still_a[rows, columns]
         points = unproject(centres[keep], depth_a[rows, columns][keep].astype(float), cameras.intrinsics[a])
@@ -139,7 +139,7 @@ def scene_errors(clip: UpstreamClip, candidates: list[np.ndarray]) -> np.ndarray
     return np.array([np.median(np.concatenate(r)) if ok else np.inf for r, ok in zip(residuals, enough, strict=True)])
 
 
-def _still(clip: UpstreamClip, t: int, depth: np.ndarray) -> np.ndarray:
+def still_region(clip: UpstreamClip, t: int, depth: np.ndarray) -> np.ndarray:
     """(h, w) bool: where there is depth and nobody."""
     still: np.ndarray = np.isfinite(depth)
     for person in clip.camera_bodies:

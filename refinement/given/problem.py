@@ -52,6 +52,7 @@ class Bodies:
         thickness: (P, J) metres from a joint forward to the skin that a camera sees; nan where not known.
         root_offset: (P, 3) metres, smplx's J0 at the betas given: `transl = pelvis - root_offset`. Rest joints start at the pelvis.
         root_shape_directions: (P, 3, B) metres per unit of beta, how J0 moves with shape.
+        size_width: (P,), or (1,) for all: by how much less sure than usual each size is, a standard deviation in the logarithm.
     """
 
     parents: tuple[int, ...]
@@ -63,6 +64,7 @@ class Bodies:
     thickness: Tensor
     root_offset: Tensor = field(default_factory=lambda: torch.zeros(1, 3))
     root_shape_directions: Tensor = field(default_factory=lambda: torch.zeros(1, 3, 0))
+    size_width: Tensor = field(default_factory=lambda: torch.zeros(1))
 
     @property
     def body_joints(self) -> tuple[int, ...]:
@@ -139,6 +141,7 @@ class Problem:
         alive: (P, T) bool, from a person's first to last seen frame.
         visible: (P, T) bool, frames on which stage 3 saw the person.
         warnings: one line for each fault that was found in the input and mended.
+        broken: those of them that say which assumption does not hold of this clip, so that its outcome wants a look.
         told: one line for each file beside the stages that has a say.
         scale_known: whether alpha0 is kept: the tool that made the cameras is metric, and nothing that was seen could tell better.
         floor_known: whether the floor is one to hold people to; else it is a guess that only says which way is up.
@@ -155,6 +158,7 @@ class Problem:
     observations: Observations
     start: Estimate
     warnings: tuple[str, ...] = field(default=())
+    broken: tuple[str, ...] = field(default=())
     told: tuple[str, ...] = field(default=())
     scale_known: bool = False
     floor_known: bool = True

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.writing import written_aside
 from pose_priors.datamodules.arrays import Entry, describe, open_arrays
-from pose_priors.datamodules.containers.regular import reason_of
 from pose_priors.refinement.formats.files import existing_file, listed
 
 _PICKLED = ("object", "void")

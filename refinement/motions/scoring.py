@@ -13,7 +13,11 @@ from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
 from pose_priors.refinement.motions.restore import FAULTS, restore
 
 _CARRIERS = [index_of(name) for name in ("pelvis", "left_ankle", "right_ankle", "left_foot", "right_foot")]
-_WORST = 0.02  # of a clip's frames: its badness is theirs
+# The frames whose mean stands for a clip: the worst tenth of a second, and at least this share of the frames for what lasts.
+_WORST_S = 0.1
+_WORST_SHARE = {"jitter": 0.15, "floating": 0.15, "sliding": 0.15}
+# Where the mean of a clip is called a fault, over where a frame is: real clips jump now and then, and do not slide for long.
+_OF_CLIP = {"pop": 1.3, "floating": 0.7, "sliding": 0.7}
 _STEEP = 2.0  # by how much badness rises with a fault: at the threshold it is a half, at three times it nine tenths
 _MOST_JOINT_SPEED = 30.0  # metres a second; the wrist of a pitcher reaches 20
 
@@ -62,8 +66,8 @@ def score_motion(motion: Motion) -> Scores:
         "speed_m_s": speed.mean(1),
         "jerk_m_s3": jerk,
     }
-    clip = {"badness": float(_bad(np.array(_of_clip(worst))))}
-    clip |= {f"fault_{name}": _of_clip(values) for name, values in faults.items()} | {"fault_speed": _of_clip(too_fast)}
+    of_clip = {name: _of_clip(name, values, fps) for name, values in [*faults.items(), ("speed", too_fast)]}
+    clip = {"badness": float(_bad(np.array(max(of_clip.values()))))} | {f"fault_{name}": value for name, value in of_clip.items()}
     clip |= {f"frames_{name}": float(found.marked[name].mean()) for name in FAULTS}
     clip |= {
         "first_frame": float(worst[0]),
@@ -84,9 +88,9 @@ def _bad(values: np.ndarray) -> np.ndarray:
     return bad
 
 
-def _of_clip(values: np.ndarray) -> float:
-    """The mean of the worst frames of a clip. The first one does not count where there are others: capture often begins with a pose of its
-    own, and retargeters leave it out."""
+def _of_clip(fault: str, values: np.ndarray, fps: float) -> float:
+    """A clip's score of a fault. The first frame does not count where there are others: capture often begins with a pose of its own, and
+    retargeters leave it out."""
     rest = values[1:] if len(values) > 1 else values
-    most = max(1, round(_WORST * len(rest)))
-    return float(np.sort(rest)[-most:].mean())
+    most = max(1, round(_WORST_S * fps), round(_WORST_SHARE.get(fault, 0) * len(rest)))
+    return float(np.sort(rest)[-most:].mean()) / _OF_CLIP.get(fault, 1.0)

@@ -17,8 +17,8 @@ def odd(seconds: float, fps: float, least: int = 3) -> int:
 
 
 def rolling_median(values: np.ndarray, width: int) -> np.ndarray:
-    """The median of (T, ...) over an odd number of frames about each, the ends held."""
-    found: np.ndarray = median_filter(values, (width, *[1] * (values.ndim - 1)), mode="nearest")
+    """The median of (T, ...) over an odd number of frames about each, mirrored at the ends."""
+    found: np.ndarray = median_filter(values, (width, *[1] * (values.ndim - 1)), mode="mirror")
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-_OVER_TIME = ("global_orient", "body_pose", "pelvis", "joints", "contacts")
+_OVER_TIME = ("global_orient", "body_pose", "pelvis", "joints", "contacts", "joint_sigma")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class RefinementOutput:
         scale_delta: scale_alpha = alpha0 (1 + scale_delta).
         results: the content of `refinement_results.json`.
         metrics: of `optimization_metrics.json`: per sub-stage and term the history over iterations.
+        joint_sigma: (P, T, J) metres, the root mean square distance at which the true joint is to be expected, see `uncertainty`; None
+            where nobody worked it out.
     """
 
     global_orient: Tensor
@@ -39,7 +41,9 @@ class RefinementOutput:
     scale_delta: float
     results: dict[str, Any]
     metrics: dict[str, Any]
+    joint_sigma: Tensor | None = None
 
     def first(self, num_frames: int) -> RefinementOutput:
         """The same on the first frames alone: those of the clip, where it was padded."""
-        return replace(self, **{name: getattr(self, name)[:, :num_frames] for name in _OVER_TIME})
+        there = {name: value for name in _OVER_TIME if (value := getattr(self, name)) is not None}
+        return replace(self, **{name: value[:, :num_frames] for name, value in there.items()})

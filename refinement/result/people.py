@@ -71,6 +71,12 @@ class RefinedPerson:
         return self._array("contacts", len(self.track.frames), None)
 
     @cached_property
+    def joint_sigma_mm(self) -> np.ndarray:
+        """(n, J) millimetres, the root mean square distance at which the true joint is to be expected; nan where the file is silent."""
+        shape = self.track.joints.shape[:2]
+        return self._array("joint_sigma_mm", *shape) if "joint_sigma_mm" in self.arrays else np.full(shape, np.nan)
+
+    @cached_property
     def w2c(self) -> np.ndarray:
         """(n, 4, 4) world to camera, metres."""
         return self._array("camera_w2c", len(self.track.frames), 4, 4)

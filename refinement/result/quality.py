@@ -39,6 +39,8 @@ def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[st
         contacts: (P, T, F) in [0, 1].
     """
     problem, found = module.problem, _Reasons()
+    for line in problem.broken:
+        found.add(1, line)
     people = {str(person): _person(module, scene, contacts, p, found) for p, person in enumerate(problem.person_ids)}
     start, plane = problem.start.ground_plane[:3], scene.normal
     tilt = math.degrees(math.acos(min(1.0, float(start @ plane / torch.linalg.vector_norm(start)))))

@@ -12,6 +12,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.plausible import doubts
 from pose_priors.refinement.result.quality import quality
+from pose_priors.refinement.result.uncertainty import distance_doubts, joint_sigmas
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
@@ -49,6 +50,8 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
     if num_betas:
         betas[:, :num_betas] += scene.shape
     contacts = detect_contacts(scene, problem, module.motion)  # those that the last sub-stage held still are older than its outcome
+    told = quality(module, scene, contacts)
+    sigma = joint_sigmas(module, scene, contacts.cpu().double().numpy(), distance_doubts(told, problem.person_ids))
     results = {
         "status": "success" if all(math.isfinite(report.losses["total"][-1]) for report in module.reports.values()) else "failed",
         "num_people": len(problem.person_ids),
@@ -63,7 +66,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
             "scale_alpha": alpha,
         },
         "per_person_likelihoods": likelihoods(scene, problem, module.body_prior, module.motion),
-        "quality": quality(module, scene, contacts),
+        "quality": told,
         "told": list(problem.told),
         "warnings": warnings,
     }
@@ -85,6 +88,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
         scale_delta=delta,
         results=results,
         metrics=metrics,
+        joint_sigma=torch.from_numpy(sigma),
     )
 
 

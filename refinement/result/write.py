@@ -86,6 +86,8 @@ def _arrays(problem: Problem, refined: RefinementOutput, p: int) -> dict[str, np
     camera = problem.cameras.w2c[rows].detach().cpu().clone()
     camera[:, :3, 3] *= refined.scale_alpha
     root = _root_offset(problem, refined, p)
+    if refined.joint_sigma is not None:
+        out["joint_sigma_mm"] = 1e3 * _numpy(refined.joint_sigma[p][rows])
     return out | {
         "betas": _numpy(refined.betas[p]),
         "transl": _numpy(refined.pelvis[p][rows]) - root,

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.writing import written_aside
-from pose_priors.datamodules.containers.regular import reason_of
 from pose_priors.priors import Prior
 from pose_priors.refinement.given.priors import load_priors
 from pose_priors.refinement.result.found import RefinedSequence, find_results

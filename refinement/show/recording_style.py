@@ -80,6 +80,8 @@ def legend(data: RecordingData) -> str:
         f"{len(scene.people)} people, frames {scene.frames[0]} to {scene.frames[1]}, {scene.fps:g} a second; "
         f"refinement: **{scene.status}**, 1 unit of the cameras = {scene.alpha:.4f} m",
         "",
+        *scene.told.markdown(),
+        "",
         "- **thin grey lines**: before, on the frames on which the input sees the person",
         "- **thick coloured lines**, numbered: after; thin and pale on frames on which nobody sees them",
         judged,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -20,6 +20,7 @@ from pose_priors.refinement.given.start import arranged, carried_into_cameras, s
 from pose_priors.refinement.result.found import RefinedSequence
 from pose_priors.refinement.result.metrics import FEET, Track
 from pose_priors.refinement.result.people import RefinedPerson, read_person
+from pose_priors.refinement.result.told import Told, told_by
 from pose_priors.refinement.result.write import RESULTS
 from pose_priors.refinement.show.camera_path import CameraPath, cameras_of
 from pose_priors.refinement.show.points import EVERY_POINT, PointFilter, filtered, is_background
@@ -59,7 +60,7 @@ class ReviewScene:
         ground_plane: (4,) up-facing unit normal n and d with n.x + d = 0, metres.
         alpha: metric = alpha * the cameras' unit.
         cameras: where the pictures were taken from.
-        status: what `refinement_results.json` says.
+        status, told: what `refinement_results.json` says.
         clip: the input, None where it is not known.
         missing: why it is not, one line; empty where it is.
     """
@@ -73,6 +74,7 @@ class ReviewScene:
     status: str
     clip: UpstreamClip | None
     missing: str
+    told: Told = field(default_factory=Told)
 
     @property
     def has_depth(self) -> bool:
@@ -138,6 +140,7 @@ def load_scene(result: RefinedSequence) -> ReviewScene:
         status=str(results.get("status")),
         clip=clip,
         missing=missing,
+        told=told_by(results),
     )
 
 

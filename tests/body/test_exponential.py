@@ -124,3 +124,41 @@ def test_arms_are_what_rotations_make_of_them(generator: torch.Generator) -> Non
         torch.testing.assert_close(one, other, atol=1e-10, rtol=0)
     few = tuple(value.detach()[0, :1, :6].requires_grad_() for value in (rotvec, rest))
     assert torch.autograd.gradcheck(lambda w, r: joints_and_arms(w, r, arm, (-1, 0, 0, 1, 3, 2)), few)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16, torch.float16])
+def test_bodies_in_any_pose_are_finite(dtype: torch.dtype, autocast: torch.dtype | None, generator: torch.Generator) -> None:
+    angles = torch.tensor([0.0, 1e-40, 1e-20, 1e-3, 3, PI, 1e5, 1e10, 1e15, 1e19, 1e20, 1e30, 1e38], dtype=torch.float64)
+    axes = torch.nn.functional.normalize(torch.randn(50, 13, NUM_JOINTS, 3, generator=generator, dtype=torch.float64), dim=-1)
+    pose = (axes * angles[:, None, None]).flatten(0, 1)
+    pose = torch.cat([pose, 1e100 * pose, 1e200 * pose]) if dtype == torch.float64 else pose.to(dtype)
+    pose = pose[pose.isfinite().flatten(1).all(1)].requires_grad_()
+    rest = rest_joints().to(dtype)
+    with torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None):
+        joints, rotations = forward_kinematics(pose, rest)
+    assert joints.dtype == dtype
+    assert float(joints.detach().abs().max()) < 3
+    assert rotations.isfinite().all()
+    (gradient,) = torch.autograd.grad((joints.sum((1, 2)) + rotations.sum((1, 2, 3))).sum(), pose)
+    assert gradient.isfinite().all()
+    near = pose.detach().double().abs().amax((1, 2)) < 4
+    expected = forward_kinematics(pose[near].detach().double(), rest.double())[0]
+    torch.testing.assert_close(joints[near].double(), expected, rtol=0, atol=4 * torch.finfo(dtype).eps + 1e-6)
+
+
+def test_what_is_not_finite_stays_in_its_body(generator: torch.Generator) -> None:
+    pose = torch.randn(3, NUM_JOINTS, 3, generator=generator)
+    pose[0, 5, 1], pose[2, 7, 0] = math.nan, math.inf
+    joints, _ = forward_kinematics(pose, rest_joints())
+    assert joints[[0, 2]].isnan().flatten(1).any(1).all()
+    assert torch.equal(joints[1], forward_kinematics(pose[1], rest_joints())[0])
+
+
+def test_turned_by_any_angle_is_finite(generator: torch.Generator) -> None:
+    start = torch.nn.functional.normalize(torch.randn(20, 4, generator=generator), dim=-1)
+    turn = torch.cat([10.0**exponent * torch.randn(1, 3, generator=generator) for exponent in range(-20, 40, 3)]).requires_grad_()
+    rotvec = turned(start, turn)
+    (gradient,) = torch.autograd.grad(rotvec.sum(), turn)
+    assert rotvec.isfinite().all()
+    assert gradient.isfinite().all()

@@ -94,7 +94,7 @@ def test_every_command_is_there(module: str) -> None:
 
 
 def test_every_script_is_a_command() -> None:
-    scripts = {path.stem for path in ROOT.glob("*.py")} - {"pose_priors"}
+    scripts = {path.stem for path in ROOT.glob("*.py")} - {"pose_priors", "__main__"}
     assert scripts <= set(command._COMMANDS)
 
 
@@ -231,3 +231,24 @@ def test_the_extras_that_are_named_are_those_that_bring_it(library: str) -> None
 def test_what_an_extra_brings_is_used() -> None:
     brought = {name for extra, required in PROJECT["optional-dependencies"].items() if extra != "dev" for name in _named(required)}
     assert brought == {DISTRIBUTION.get(library, library).lower() for library in EXTRAS}
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "refine", "pipeline"])
+def test_help_calls_a_command_as_it_was_called(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    said = {}
+    for called in (f"{name}.py", f"pose-priors {name}"):
+        monkeypatch.setattr(sys, "argv", [called, "--help"])
+        with pytest.raises(SystemExit):
+            importlib.import_module(name).main(["--help"])
+        said[called] = " ".join(capsys.readouterr().out.split())
+    assert f"python {name}.py" in said[f"{name}.py"]
+    assert f"python {name}.py" not in said[f"pose-priors {name}"]
+    assert f"`pose-priors {name} --" in said[f"pose-priors {name}"]
+
+
+def test_the_package_runs_as_a_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "pose_priors", "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("pose-priors ")
+    wrong = subprocess.run([sys.executable, "-m", "pose_priors", "trian"], cwd=ROOT, capture_output=True, text=True)
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "did you mean train?" in wrong.stderr

@@ -97,7 +97,7 @@ def test_it_learns_what_depends_on_what(of_a_chain: tuple[FlowMatching, Tensor])
     independent = truth + 3 * math.log(math.hypot(0.3, 0.06) / 0.06)
     assert truth - 0.3 < float(nll.mean()) < truth + 0.35 * (independent - truth)
     assert float(nll.mean()) < float(energy.mean()) < float(nll.mean()) + 3
-    assert 0.01 < float((energy < nll).double().mean()) < 0.5  # on average only: it bounds nothing
+    assert float((energy - nll).std()) < 0.6  # a constant apart, but for little
     samples = prior.sample(2000, torch.Generator().manual_seed(0))
     assert samples[:, 16].std() == pytest.approx(0.3, rel=0.1)
     assert (samples[:, 18] - samples[:, 16].flip(-1)).abs().median() < 0.08

@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 from pose_priors.benchmarks.priors.candidate import Candidate
 from pose_priors.benchmarks.priors.data import BenchmarkData
 from pose_priors.benchmarks.priors.tables import ResultTable
-from pose_priors.benchmarks.priors.tasks import completion, denoising, generation, inverse_kinematics, likelihood, ood, regulariser
+from pose_priors.benchmarks.priors.tasks import (
+    completion,
+    denoising,
+    generation,
+    inverse_kinematics,
+    likelihood,
+    ood,
+    posterior_means,
+    regulariser,
+)
 
 Task = Callable[[Sequence[Candidate], BenchmarkData], list[ResultTable]]
 
@@ -16,6 +25,7 @@ TASKS: dict[str, Task] = {
     "generation": generation.run,
     "completion": completion.run,
     "denoising": denoising.run,
+    "posterior_means": posterior_means.run,
     "ood": ood.run,
     "inverse_kinematics": inverse_kinematics.run,
     "regulariser": regulariser.run,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.assembly import camera_track, people_of, person_id, usual_betas
+from pose_priors.refinement.formats.assembly import camera_track, left_out, nobody, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS
 from pose_priors.refinement.formats.clip import UpstreamClip
@@ -42,19 +42,14 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     tracks, bodies = Tracks(), []
     intrinsics = np.full((len(w2c), 3, 3), np.nan)
     for key in people.content:
-        person, about = person_id(key, people.source), people.within(key)
-        about.sizes["T"] = len(w2c)
-        rows = np.flatnonzero(about.array("vis_frames", "T") > 0)
-        if not len(rows):
-            warnings.append(f"{about.source}: is seen on no frame, and is left out")
-            continue
-        orient, body = about.array("smpl_orient_world", "T", 3), about.array("smpl_pose", "T", 69)
-        pose = np.concatenate([orient, body], 1).reshape(-1, 24, 3)[rows]
-        pelvis = about.array("root_trans_world", "T", 3)[rows]
-        betas = usual_betas(about.array("smpl_beta", "T", None)[rows])
-        bodies.append(BodyTrack(person, about.source, rows, pose, betas, pelvis, None, transl_is_pelvis=True))
-        intrinsics[rows] = about.array("cam_K", "T", 3, 3)[rows]
-        _observe(about, person, rows, tracks)
+        with left_out(key, warnings):
+            body, matrix, about = _person(people, key, len(w2c))
+            intrinsics[body.frames] = matrix
+            bodies.append(body)
+            with left_out(key, warnings, "what was seen"):
+                _observe(about, body.person, body.frames, tracks)
+    if not bodies:
+        raise nobody(file, warnings)
     known = np.isfinite(intrinsics).all((1, 2)) & (intrinsics[:, 0, 0] > 0)
     if not known.any():
         raise UserError(f"{file}: no person has a usable 'cam_K' on a frame on which it is seen")
@@ -71,6 +66,21 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
         alpha=1.0,
         up=_UP,
     )
+
+
+def _person(people: Fields, key: str, num_frames: int) -> tuple[BodyTrack, np.ndarray, Fields]:
+    """Somebody on the frames on which they are seen, the intrinsics (n, 3, 3) of these, and all that the file has of them."""
+    person, about = person_id(key, people.source), people.within(key)
+    about.sizes["T"] = num_frames
+    rows = np.flatnonzero(about.array("vis_frames", "T") > 0)
+    if not len(rows):
+        raise UserError(f"{about.source}: is seen on no frame")
+    orient, body = about.array("smpl_orient_world", "T", 3), about.array("smpl_pose", "T", 69)
+    pose = np.concatenate([orient, body], 1).reshape(-1, 24, 3)[rows]
+    pelvis = about.array("root_trans_world", "T", 3)[rows]
+    betas = usual_betas(about.array("smpl_beta", "T", None)[rows])
+    track = BodyTrack(person, about.source, rows, pose, betas, pelvis, None, transl_is_pelvis=True)
+    return track, about.array("cam_K", "T", 3, 3)[rows], about
 
 
 def _observe(about: Fields, person: int, rows: np.ndarray, tracks: Tracks) -> None:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import open_regular, reason_of
-from pose_priors.refinement.formats.assembly import camera_track, people_of, person_id, usual_betas
+from pose_priors.configs.base import UserError, reason_of
+from pose_priors.datamodules.containers.regular import open_regular
+from pose_priors.refinement.formats.assembly import camera_track, left_out, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS
 from pose_priors.refinement.formats.clip import UpstreamClip
@@ -112,14 +112,17 @@ def _clip(path: Path, file: h5py.File, warnings: list[str]) -> UpstreamClip:
     c2w = np.stack([fields.array("cam2world", 4, 4) for fields in at])
     intrinsics = np.stack([fields.array("intrinsic", 3, 3) for fields in at])
     first = _own(scene, next(iter(frames.values())))
-    shapes = (_own(first, name).shape for name in ("rgbimg", "pts3d", "depths") if name in first)
+    shapes: Iterator[tuple[int, ...]] = (getattr(_own(first, name), "shape", ()) for name in ("rgbimg", "pts3d", "depths") if name in first)
     shape = next((shape for shape in shapes if len(shape) >= 2), None)
     size = None if shape is None else (int(shape[1]), int(shape[0]))
     cameras = camera_track(
         f"{path}: 'cam2world'", c2w[:, :3, :3], c2w[:, :3, 3], intrinsics, inverted=True, fps=fps, image_size=size, first_frame=min(frames)
     )
     number = {name: frame for frame, name in frames.items()}
-    bodies = [_body(path, file, name, number) for name in people]
+    bodies = []
+    for name in people:
+        with left_out(name, warnings), _told(path):
+            bodies.append(_body(path, file, name, number))
     warnings.append(
         f"{path}: MegaHunter's cameras and points are metric, the scale starts at 1; it writes neither keypoints nor masks of each person"
     )
@@ -138,12 +141,17 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     """The file; what HDF5 says of damage in it, now or later, becomes a `UserError`."""
     import h5py  # which only readers of this tool need
 
-    with open_regular(path) as stream:
-        try:
-            with h5py.File(stream, "r") as file:
-                yield file
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
-            raise UserError(f"{path}: not a readable HDF5 file of MegaHunter's ({reason_of(error)}); is the file complete?") from error
+    with open_regular(path) as stream, _told(path), h5py.File(stream, "r") as file:
+        yield file
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What libhdf5 and h5py raise becomes a `UserError`."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
+        raise UserError(f"{path}: not a readable HDF5 file of MegaHunter's ({reason_of(error)}); is the file complete?") from error
 
 
 def _own(group: h5py.Group, name: str) -> Any:

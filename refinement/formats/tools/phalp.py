@@ -46,15 +46,15 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     size: tuple[int, int] | None = None
     for order, (key, value) in enumerate(content.items()):
         fields = Fields(value, f"{file}: frame {key}")
-        frame = int(fields.array("time")) if "time" in fields else order
+        frame = int(fields.whole("time").reshape(-1)[0]) if "time" in fields else order
         people = _lists(fields)
         for at, track in enumerate(people["tid"]):
-            if float(np.asarray(people["tracked_time"][at])) > 0:
-                ghosts += 1
-                continue
             person = person_id(track, fields.source)
             found = Fields({name: values[at] for name, values in people.items()}, f"{fields.source}, track {person}")
-            height, width = (int(n) for n in found.array("size", 2))
+            if found.number("tracked_time") > 0:
+                ghosts += 1
+                continue
+            height, width = found.whole("size", 2).tolist()
             if size is not None and size != (width, height):
                 raise UserError(
                     f"{found.source}: an image of {width} x {height} after images of {size[0]} x {size[1]}; one clip has one size"
@@ -62,8 +62,11 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
             size = width, height
             smpl = found.within("smpl")
             root = smpl.array("global_orient").reshape(-1, 3, 3)
-            pose = rotvecs(np.concatenate([root[:1], smpl.array("body_pose", 23, 3, 3)]), smpl.source)
-            rows.setdefault(person, []).append((frame, pose, found.array("camera", 3), smpl.array("betas").ravel()))
+            pose = np.concatenate([root[:1], smpl.array("body_pose", 23, 3, 3)])
+            betas = smpl.array("betas").ravel()
+            if person in rows and len(betas) != len(rows[person][0][-1]):
+                raise UserError(f"{smpl.source}: {len(betas)} betas after {len(rows[person][0][-1])}; one body has one shape")
+            rows.setdefault(person, []).append((frame, pose, found.array("camera", 3), betas))
             box = found.array("bbox", 4)
             tracks.boxes.setdefault(person, {})[frame] = np.concatenate([box[:2], box[:2] + box[2:]])
     if size is None:
@@ -76,8 +79,9 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     cameras = camera_track(str(file), *still_cameras(num_frames), intrinsics, inverted=False, image_size=size, first_frame=first)
     bodies = []
     for person, track in rows.items():
-        rows_at, poses, places, betas = (np.array(column) for column in zip(*track, strict=True))
-        bodies.append(BodyTrack(person, f"{file}: track {person}", rows_at, poses, usual_betas(betas), places * [1, 1, depth], None))
+        rows_at, matrices, places, betas = (np.array(column) for column in zip(*track, strict=True))
+        poses, said = rotvecs(matrices, f"{file}: track {person}: 'smpl'"), f"{file}: track {person}"
+        bodies.append(BodyTrack(person, said, rows_at, poses, usual_betas(betas), places * [1, 1, depth], None))
     warnings.append(
         f"{file}: PHALP knows no camera: one that stands still, of {focal:.0f} px focal length, is taken, and distances are "
         "as uncertain as that; it writes no keypoints and no depth maps, so the scale starts at 1"

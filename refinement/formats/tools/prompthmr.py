@@ -10,9 +10,11 @@ rate; masks are left, without depth they say nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, usual_betas
+from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, left_out, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import CameraTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
@@ -36,17 +38,21 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     file = source.existing(source.file(*FILES), NAME)
     fields = Fields(source.load(file), str(file))
     people = fields.within("people")
-    in_world = "camera_world" in fields and all("smplx_world" in people.within(key) for key in people.content)
+    about_each = [about for about in people.content.values() if isinstance(about, Mapping)]
+    in_world = "camera_world" in fields and all("smplx_world" in about or "smplx_cam" not in about for about in about_each)
     cameras = _cameras(fields, in_world)
     tracks, bodies = Tracks(), []
     for key in people.content:
-        person, about = person_id(key, people.source), people.within(key)
-        frames = about.array("frames", "n").astype(int)
-        smplx = about.within("smplx_world" if in_world else "smplx_cam")
-        smplx.sizes["n"] = len(frames)
-        transl = smplx.array("trans", "n", 3)
-        bodies.append(BodyTrack(person, smplx.source, frames, _pose(smplx), usual_betas(smplx.array("shape", "n", None)), transl, None))
-        _observe(about, person, frames, tracks)
+        with left_out(key, warnings):
+            person, about = person_id(key, people.source), people.within(key)
+            frames = about.whole("frames", "n")
+            smplx = about.within("smplx_world" if in_world else "smplx_cam")
+            smplx.sizes["n"] = len(frames)
+            transl = smplx.array("trans", "n", 3)
+            betas = usual_betas(smplx.array("shape", "n", None))
+            bodies.append(BodyTrack(person, smplx.source, frames, _pose(smplx), betas, transl, None))
+            with left_out(key, warnings, "what was seen"):
+                _observe(about, person, frames, tracks)
     if not tracks.keypoints:
         warnings.append(f"{file}: no 'keypoints_2d' (PromptHMR drops them on request); people stay near its result")
     where = "world" if in_world else "camera alone ('camera_world' or 'smplx_world' is missing)"
@@ -68,7 +74,7 @@ def _cameras(fields: Fields, in_world: bool) -> CameraTrack:
     camera = fields.within("camera_world" if in_world else "camera")
     names = ("Rcw", "Tcw") if in_world else ("pred_cam_R", "pred_cam_T")
     rotation, translation = camera.array(names[0], "T", 3, 3), camera.array(names[1], "T", 3)
-    intrinsics = intrinsics_of(float(camera.array("img_focal").ravel()[0]), camera.array("img_center", 2))
+    intrinsics = intrinsics_of(camera.number("img_focal"), camera.array("img_center", 2))
     return camera_track(f"{camera.source}: {', '.join(names)}", rotation, translation, intrinsics, inverted=not in_world)
 
 

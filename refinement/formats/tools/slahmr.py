@@ -58,7 +58,7 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
         for row, person in enumerate(ids)
         if len(rows := np.flatnonzero(seen[row]))
     ]
-    scale = f" by world_scale {float(fields.array('world_scale').ravel()[0]):.4g}" if "world_scale" in fields else ""
+    scale = f" by world_scale {fields.number('world_scale'):.4g}" if "world_scale" in fields else ""
     warnings.append(f"{file}: SLAHMR's cameras are metric{scale}, so the scale starts at 1; it writes no keypoints, depth maps or masks")
     return UpstreamClip(
         cameras=cameras,
@@ -92,7 +92,7 @@ def _tracked(file: Path, fields: Fields, num_people: int, num_frames: int, warni
     ids = dict.fromkeys(range(num_people), -1)
     for key in tracks.content:
         track = tracks.within(key)
-        row = int(track.array("index"))
+        row = int(track.number("index"))
         if row not in ids:
             raise UserError(f"{about}: track {key} has index {row}; {file.name} has {num_people} people; are they of one run?")
         ids[row] = person_id(key, str(about))

@@ -41,14 +41,12 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     level = "world_cam_R" in fields
     names = ("world_cam_R", "world_cam_T") if level else ("pred_cam_R", "pred_cam_T")
     rotation, translation = fields.array(names[0], "T", 3, 3), fields.array(names[1], "T", 3)
-    focal = fields.array("img_focal")
-    if focal.size != 1:
-        raise UserError(f"{file}: 'img_focal' has shape {focal.shape}; one number is expected")
+    focal = fields.number("img_focal")
     cameras = camera_track(
         f"{file}: '{', '.join(names)}'",
         rotation,
         translation,
-        intrinsics_of(float(focal.reshape(())), fields.array("img_center", 2)),
+        intrinsics_of(focal, fields.array("img_center", 2)),
         inverted=True,
     )
     ids, tracks = _tracked(source, warnings)
@@ -82,17 +80,22 @@ def _tracked(source: Source, warnings: list[str]) -> tuple[list[int] | None, Tra
         raise UserError(f"{file}: holds {described(content)}; a dict of lists, one for each person, is expected")
     ids = [person_id(key, str(file)) for key in content]
     for person, rows in zip(ids, content.values(), strict=True):
-        tracks.boxes[person] = {frame: box for row in rows if (found := _box(row)) is not None for frame, box in [found]}
+        with left_out(person, warnings, "what was seen"):
+            found = (_box(row, f"{file}: person {person}") for row in rows)
+            tracks.boxes[person] = dict(box for box in found if box is not None)
     # TRAM's own order: equal lengths stand as numpy's sort leaves them
     return [ids[rank] for rank in np.argsort([len(rows) for rows in content.values()])[::-1]], tracks
 
 
-def _box(row: Any) -> tuple[int, np.ndarray] | None:
+def _box(row: Any, source: str) -> tuple[int, np.ndarray] | None:
     """Frame and corners of a row of a track, None where the person was not detected there."""
-    if not isinstance(row, Mapping) or "frame" not in row or not np.any(row.get("det", True)) or row.get("det_box") is None:
+    if not isinstance(row, Mapping) or row.get("frame") is None or row.get("det_box") is None:
         return None
-    box = np.asarray(row["det_box"], float).reshape(-1)
-    return (int(row["frame"]), box[:4]) if len(box) >= 4 and np.isfinite(box[:4]).all() else None
+    fields = Fields(row, source)
+    if "det" in fields and not fields.array("det").any():
+        return None
+    box = fields.array("det_box").reshape(-1)
+    return (int(fields.number("frame")), box[:4]) if len(box) >= 4 and np.isfinite(box[:4]).all() else None
 
 
 def _id_of(rank: int, ids: list[int] | None) -> int:
@@ -105,7 +108,7 @@ def _id_of(rank: int, ids: list[int] | None) -> int:
 
 def _body(source: Source, path: Path, person: int) -> BodyTrack:
     fields = Fields(source.load(path), str(path))
-    frames = fields.array("frame", "n").astype(int)
+    frames = fields.whole("frame", "n")
     pose = rotvecs(fields.array("pred_rotmat", "n", 24, 3, 3), f"{path}: 'pred_rotmat'")
     transl = fields.array("pred_trans", "n", 1, 3)[:, 0] if fields.array("pred_trans").ndim == 3 else fields.array("pred_trans", "n", 3)
     return BodyTrack(person, str(path), frames, pose, usual_betas(fields.array("pred_shape", "n", None)), transl, None)

@@ -20,12 +20,12 @@ from scipy.spatial.transform import Rotation
 
 from pose_priors.body.builtin import rest_joints
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, usual_betas
+from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, left_out, nobody, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.readings import Reading, cameras_from_odometry, cameras_from_readings
-from pose_priors.refinement.formats.source import Fields, Source, described
+from pose_priors.refinement.formats.source import Fields, Source
 from pose_priors.refinement.formats.tracks import Tracks
 
 NAME = "WHAM"
@@ -42,7 +42,7 @@ def detect(source: Source) -> bool:
     file = source.file(*FILES)
     content = source.load(file) if file is not None else None
     people = list(content.values()) if isinstance(content, Mapping) else []
-    return bool(people) and all(isinstance(person, Mapping) and len(_KEYS & person.keys()) > 2 for person in people)
+    return any(isinstance(person, Mapping) and len(_KEYS & person.keys()) > 2 for person in people)
 
 
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
@@ -52,16 +52,19 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     bodies: list[BodyTrack] = []
     readings: dict[int, Reading] = {}
     for key, value in source.load(file).items():
-        person, fields = person_id(key, str(file)), Fields(value, f"{file}: person {key}")
-        frames = fields.array("frame_ids", "n").astype(int)
-        pose, world = fields.array("pose", "n", 72).reshape(-1, 24, 3), fields.array("pose_world", "n", 72)
-        transl, world_transl = fields.array("trans", "n", 3), fields.array("trans_world", "n", 3)
-        bodies.append(BodyTrack(person, fields.source, frames, pose, usual_betas(fields.array("betas", "n", None)), transl, None))
-        told = Reading(frames, pose[:, 0], transl + root, world[:, :3], world_transl + root).whole()
-        if len(told.frames):
+        with left_out(key, warnings):
+            person, fields = person_id(key, str(file)), Fields(value, f"{file}: person {key}")
+            frames = fields.whole("frame_ids", "n")
+            pose, world = fields.array("pose", "n", 72).reshape(-1, 24, 3), fields.array("pose_world", "n", 72)
+            transl, world_transl = fields.array("trans", "n", 3), fields.array("trans_world", "n", 3)
+            bodies.append(BodyTrack(person, fields.source, frames, pose, usual_betas(fields.array("betas", "n", None)), transl, None))
+            told = Reading(frames, pose[:, 0], transl + root, world[:, :3], world_transl + root).whole()
+            if not len(told.frames):
+                bodies.pop()
+                raise UserError(f"{fields.source}: no row of it is finite")
             readings[person] = told
     if not readings:
-        raise UserError(f"{file}: holds nobody with finite rows; it holds {described(source.load(file))}")
+        raise nobody(file, warnings)
     tracks, size = _observed(source, readings, warnings)
     num_frames = max(int(reading.frames[-1]) for reading in readings.values()) + 1
     odometry = source.beside("slam_results.pth")
@@ -107,9 +110,13 @@ def _observed(source: Source, readings: dict[int, Reading], warnings: list[str])
         )
         return tracks, _USUAL_SIZE
     rays, pixels = [], []
+    detected: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for key, value in Fields(source.load(file), str(file)).content.items():
-        person, fields = person_id(key, str(file)), Fields(value, f"{file}: person {key}")
-        frames, points = fields.array("frame_id", "n").astype(int), fields.array("keypoints", "n", 17, 3)
+        with left_out(key, warnings, "what was seen"):
+            person, fields = person_id(key, str(file)), Fields(value, f"{file}: person {key}")
+            frames, points = fields.whole("frame_id", "n"), fields.array("keypoints", "n", 17, 3)
+            detected[person] = frames, points
+    for person, (frames, points) in detected.items():
         for frame, row in zip(frames.tolist(), points, strict=True):
             tracks.add_keypoints(person, frame, row, "coco17", str(file))
         if (reading := readings.get(person)) is not None:
@@ -117,9 +124,10 @@ def _observed(source: Source, readings: dict[int, Reading], warnings: list[str])
             middle = reading.camera_pelvis[of] + Rotation.from_rotvec(reading.camera_orient[of]).apply(
                 rest_joints()[[1, 2]].mean(0).numpy()
             )
-            sure = (points[at][:, _HIPS, 2] >= _SURE).all(1) & (middle[:, 2] > 0)
+            hips = points[at][:, _HIPS]
+            sure = (hips[..., 2] >= _SURE).all(1) & np.isfinite(hips).all((1, 2)) & (middle[:, 2] > 0)
             rays.append(middle[sure, :2] / middle[sure, 2:])
-            pixels.append(points[at[sure]][:, _HIPS, :2].mean(1))
+            pixels.append(hips[sure, :, :2].mean(1))
     if not rays or not len(seen := np.concatenate(rays)):
         warnings.append(f"{file}: nobody's hips are seen, so an image of {_USUAL_SIZE[0]} x {_USUAL_SIZE[1]} is assumed")
         return tracks, _USUAL_SIZE

@@ -36,5 +36,6 @@ def noise_of(values: np.ndarray, fps: float) -> np.ndarray:
     if len(values) < 5:
         return np.zeros(values.shape[:2])
     fourth = np.linalg.norm(np.diff(values, n=4, axis=0), axis=-1)
-    fourth = np.concatenate([fourth[:1], fourth[:1], fourth, fourth[-1:], fourth[-1:]])
+    # mirrored at the ends, so that one frame there does not count for several
+    fourth = np.pad(fourth, ((2, 2), (0, 0)), mode="symmetric" if len(fourth) < 3 else "reflect")
     return rolling_median(fourth, odd(_WINDOW_S, fps, _LEAST_FRAMES)) / _OF_FOURTH / _MEDIAN

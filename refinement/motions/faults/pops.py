@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pose_priors.refinement.motions.motion import Motion
+from pose_priors.body.skeleton import index_of
+from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
 from pose_priors.refinement.motions.signals import odd, rolling_median
 
 _LONGEST_S = 0.12
@@ -13,6 +14,10 @@ _FLOOR = (0.05, 0.02)
 _BEND = (60.0, 12.0)
 _TIMES = 6.0  # over the median of the frames around
 _AROUND_S = 0.6
+_WHOLE = 3  # joints
+# Toes, whose rotations move no joint, are measured worst.
+_BY_JOINT = np.ones(NUM_JOINTS)
+_BY_JOINT[[index_of("left_foot"), index_of("right_foot")]] = 3
 
 
 def pops(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
@@ -21,8 +26,13 @@ def pops(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
     moved = _away_and_back(motion.pelvis[:, None], motion.fps)[:, 0]
     width = odd(_AROUND_S, motion.fps)
     limits = [floor + bend / motion.fps**2 for floor, bend in zip(_FLOOR, _BEND, strict=True)]
+    turned = turned / (limits[0] * _BY_JOINT + _TIMES * rolling_median(turned, width))
+    # a first or last frame of its own is so as a whole
+    for frame in (0, -1) if len(turned) else ():
+        if (turned[frame] > 1).sum() >= _WHOLE:
+            turned[frame] = np.maximum(turned[frame], 1.01)
     return (
-        turned / (limits[0] + _TIMES * rolling_median(turned, width)),
+        turned,
         moved / (limits[1] + _TIMES * rolling_median(moved, width)),
     )
 

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 
-from pose_priors.body.builtin import ANKLE_HEIGHT, HIP_HEIGHT
+from pose_priors.body.builtin import HIP_HEIGHT
+from pose_priors.body.skeleton import index_of
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.signals import closed, odd, rolling_mean, rolling_median, runs, without_short
 
 _GRAVITY = 9.81
+_WRISTS = [index_of("left_wrist"), index_of("right_wrist")]
+_HIGH_M, _HIGH_SHARE = 0.5, 0.03
+_HOLD_S, _HOLD, _MOVES = 0.5, 0.12, 0.2  # metres a second that a wrist moves at most, and the pelvis at least
 _SOFT_M = 0.012  # a sole that is so much higher than the lowest one carries a third of its weight
 _SLOWER_S = 0.02  # metres of height that a metre a second counts for
 _OFF_FLOOR_M = 0.05  # higher, nobody stands on tiptoe
@@ -24,8 +28,10 @@ _STANDS = 0.12  # of the frames around: below, nothing stands long enough to sli
 _LEAST_FLIGHT_S = 0.06
 _FALLS = (0.35, 2.0)  # of gravity: what the centre of a body in flight is seen to fall by
 _LIFT_S = 0.2
-_LIFT_SHARE = 0.2  # of the height off the floor, by which all soles move together when it begins or ends
-_STANDING = 0.72  # of the length of a stretched leg: below, whoever is off the floor may sit on something
+_LIFT_SHARE = 0.35  # of the height off the floor, by which all soles move together when it begins or ends
+_UPRIGHT = 0.75  # of the height of the hips: lower, whoever is off the floor may sit on something
+_STANDING = 0.3  # of the frames of a stretch: where less, the person jumps
+_HEIGHT_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -36,13 +42,17 @@ class Support:
         height: (T,) metres of the lowest sole above the floor.
         slip: (T, 2) metres a second, how what carries moves along the floor; between two frames on which something stands, in between.
         stands: (T,) bool, a sole carries and neither rises nor falls.
+        left: (T,) the share of the left sole.
         flies: (T,) bool, off the floor and falling as things do.
+        elsewhere: (T,) bool, carried by something else: hands that hold on, or a clip that leaves the floor for good.
     """
 
     height: np.ndarray
     slip: np.ndarray
     stands: np.ndarray
+    left: np.ndarray
     flies: np.ndarray
+    elsewhere: np.ndarray
 
 
 def find_support(motion: Motion, doubted: np.ndarray) -> Support:
@@ -63,7 +73,7 @@ def find_support(motion: Motion, doubted: np.ndarray) -> Support:
     frames = np.arange(len(motion))
     if stands.any():
         slip = np.stack([np.interp(frames, frames[stands], slip[stands, axis]) for axis in range(2)], 1)
-    return Support(height, slip, stands, flies)
+    return Support(height, slip, stands, weight[:, :2].sum(1), flies, _elsewhere(motion, height, flies))
 
 
 def weights_of(heights: np.ndarray) -> np.ndarray:
@@ -96,7 +106,7 @@ def sliding(motion: Motion, support: Support) -> np.ndarray:
     astray = rolling_median(np.linalg.norm(support.slip - steady, axis=-1), width)
     path = rolling_mean(np.linalg.norm(velocities(motion.pelvis[:, :2], motion.fps), axis=-1), width)
     slides = speed / (_SLIDE + _SLIDE_SHARE * path) / (1 + (astray / (speed + _SLIDE / 4)) ** 2)
-    return np.where(rolling_mean(support.stands, width) > _STANDS, slides, 0)
+    return np.where((rolling_mean(support.stands, width) > _STANDS) & ~support.elsewhere, slides, 0)
 
 
 def floating(motion: Motion, support: Support) -> np.ndarray:
@@ -106,30 +116,39 @@ def floating(motion: Motion, support: Support) -> np.ndarray:
     """
     if not motion.has_path:
         return np.zeros(len(motion))
-    steady = rolling_median(support.height, odd(0.1, motion.fps))
-    leg = motion.stature * (HIP_HEIGHT - ANKLE_HEIGHT)
+    steady = rolling_median(support.height, odd(_HEIGHT_S, motion.fps))
     hips = motion.joints[:, 1:3, 2].mean(1) - motion.soles[..., 2].min(1)
-    stands = hips > _STANDING * (leg + ANKLE_HEIGHT * motion.stature)
-    off = np.abs(steady) > _OFF_FLOOR_M / 2
-    out: np.ndarray = np.where(support.flies | ~stands & (steady > 0), 0, np.abs(steady)) / _OFF_FLOOR_M
+    upright = hips > _UPRIGHT * HIP_HEIGHT * motion.stature
+    out: np.ndarray = np.where(support.flies | support.elsewhere | ~upright & (steady > 0), 0, np.abs(steady)) / _OFF_FLOOR_M
     lift = _lift(motion)
-    for begin, end in runs(off):
+    for begin, end in runs(np.abs(steady) > _OFF_FLOOR_M / 2):
         ends = [lift[at] for at in (begin, end - 1) if 0 < at < len(motion) - 1]
-        if ends and max(ends) < _LIFT_SHARE * np.abs(steady[begin:end]).max():
+        high = np.abs(steady[begin:end]).max()
+        climbed = ends and (max(ends) < _LIFT_SHARE * high or min(ends) < _LIFT_SHARE / 2 * high)
+        if climbed or support.stands[begin:end].mean() < _STANDING:
             out[begin:end] = 0
     return out
 
 
 def _lift(motion: Motion) -> np.ndarray:
-    """(T,) metres by which all soles rise or sink together within `_LIFT_S` about each frame: by what the least of them does."""
+    """(T,) metres by which even the sole that moves least rises or sinks within `_LIFT_S` about each frame."""
     by = max(1, round(_LIFT_S * motion.fps / 2))
     height = motion.soles[..., 2]
     frames = np.arange(len(motion))
     rise = height[np.minimum(frames + by, len(motion) - 1)] - height[np.maximum(frames - by, 0)]
-    together = np.where((rise > 0).all(1) | (rise < 0).all(1), np.abs(rise).min(1), 0)
-    width = 2 * by + 1
-    lifted: np.ndarray = maximum_filter1d(together, width)
+    lifted: np.ndarray = maximum_filter1d(np.abs(rise).min(1), 2 * by + 1)
     return lifted
+
+
+def _elsewhere(motion: Motion, height: np.ndarray, flies: np.ndarray) -> np.ndarray:
+    """Frames on which a wrist stays where it is while the body moves on; all, of a clip that is high above the floor for longer."""
+    if ((height > _HIGH_M) & ~flies).mean() > _HIGH_SHARE:
+        return np.ones(len(motion), dtype=bool)
+    width = odd(_HOLD_S, motion.fps)
+    wrists = np.linalg.norm(velocities(motion.joints[:, _WRISTS], motion.fps), axis=-1)
+    body = np.linalg.norm(velocities(motion.pelvis, motion.fps), axis=-1)
+    holds: np.ndarray = (rolling_median(wrists, width).min(1) < _HOLD) & (rolling_median(body, width) > _MOVES)
+    return holds
 
 
 def _flies(motion: Motion, height: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d, percentile_filter
 
 from pose_priors.refinement.motions.faults.support import Support, velocities
 from pose_priors.refinement.motions.motion import Motion
@@ -11,10 +12,13 @@ from pose_priors.refinement.motions.signals import odd, rolling_median, runs
 _GLIDE_S = 0.4
 _EXPLAINED = 0.8  # of what soles glide by: if a path that is too short explains so much of it, it is too short
 _LACKS = (0.05, 3.0)  # shares of its length that a path may lack
-_ONE_WAY = 0.96  # of the glides of a stretch: a body that was measured badly glides now here, now there
+_ONE_WAY = 0.975  # of the glides of a stretch: a body that was measured badly glides now here, now there
 _MOST_OF_PATH = 0.5
-_STANDS = 0.4  # of the frames of a stretch: where less, its glides are guesses
+_STANDS = 0.6  # of the frames of a stretch: where less, its glides are guesses
+_FEW = 5  # frames
+_APART = 0.35  # of what the faster foot glides by, by which the feet may differ
 _FLOAT_S = 0.12
+_JUMP_S, _STOOD = 0.8, 30
 
 
 def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
@@ -35,14 +39,12 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     add = np.zeros((len(motion), 2))
     for begin, end in runs(marked):
         part = slice(begin, end)
-        if support.stands[part].mean() < _STANDS:
-            continue
         lacks, explained = _proportion(speed[part], glide[part])
         steady = np.linalg.norm(glide[part].mean(0)) / max(np.linalg.norm(glide[part], axis=-1).mean(), 1e-9)
         if explained > _EXPLAINED and _LACKS[0] < lacks < _LACKS[1]:
             short[part] = True
             add[part] = lacks * np.gradient(motion.pelvis[:, :2], axis=0)[part] * motion.fps
-        elif steady > _ONE_WAY:
+        elif steady > _ONE_WAY and support.stands[part].mean() > _STANDS and _feet_agree(support, part):
             add[part] = -glide[part]
     length = np.linalg.norm(speed, axis=-1)
     if length[short].sum() > _MOST_OF_PATH * length.sum():
@@ -52,6 +54,16 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     pelvis = motion.pelvis.copy()
     pelvis[1:, :2] += np.cumsum((add[1:] + add[:-1]) / 2 / motion.fps, axis=0)
     return motion.changed(pelvis=pelvis)
+
+
+def _feet_agree(support: Support, part: slice) -> bool:
+    """Whether both feet glide alike where each of them carries; one foot alone does."""
+    slip, left, stands = support.slip[part], support.left[part], support.stands[part]
+    feet = [slip[stands & (left > 0.8)], slip[stands & (left < 0.2)]]
+    if min(map(len, feet)) < _FEW:
+        return True
+    glides = [np.median(foot, axis=0) for foot in feet]
+    return bool(np.linalg.norm(glides[0] - glides[1]) < _APART * max(np.linalg.norm(glide) for glide in glides))
 
 
 def _proportion(speed: np.ndarray, glide: np.ndarray) -> tuple[float, float]:
@@ -70,6 +82,10 @@ def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     if not marked.any() or not motion.has_path:
         return motion
     height = rolling_median(support.height, odd(_FLOAT_S, motion.fps))
+    # what is above where the person stands for most of the time around is a jump, and stays
+    width = odd(_JUMP_S, motion.fps)
+    stood = maximum_filter1d(percentile_filter(height, _STOOD, width, mode="nearest"), width)
+    height = np.minimum(height, stood)
     pelvis = motion.pelvis.copy()
     pelvis[marked, 2] -= height[marked]
     return motion.changed(pelvis=pelvis)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pose_priors.refinement.result.found import RefinedSequence
+from pose_priors.refinement.result.told import told_in
 from pose_priors.refinement.show.page.drawing import Shown
 from pose_priors.refinement.show.page.views import FREE
 from pose_priors.refinement.show.points import EVERY_POINT, PointFilter
@@ -13,6 +15,7 @@ from pose_priors.refinement.show.review_scene import ReviewScene
 
 MAX_STEP = 16
 """Every how many rows and columns of a depth map there is a point, at most."""
+_BY_NAME, _WORST_FIRST = "by name", "worst first"
 _STEEPEST = 0.5  # metres; the slider's end leaves nothing out
 
 
@@ -49,7 +52,8 @@ class Controls:
             self._pattern = gui.add_text("Pattern", start.pattern or "", hint="names of sequences: jump*, or a word in them; empty for all")
             self._start = gui.add_number("From", start.start_idx, min=0, step=1, hint="of these, by name, counted from 0")
             self._end = gui.add_number("Up to", start.end_idx or 0, min=0, step=1, hint="the first that is left out again; 0 for none")
-        for control in (self._pattern, self._start, self._end):
+            self._order = gui.add_dropdown("Order", (_BY_NAME, _WORST_FIRST), hint="by name, or by what the results say of their quality")
+        for control in (self._pattern, self._start, self._end, self._order):
             control.on_update(lambda event: on_choice() if event.client is not None else None)
         with gui.add_folder("Show"):
             self._view = gui.add_dropdown("View", (FREE,), hint="look freely, through the camera, or through the eyes of a person")
@@ -83,6 +87,12 @@ class Controls:
     def choice(self) -> tuple[str | None, int, int | None]:
         """Pattern, first, and the first that is left out again, of the sequences that are wanted."""
         return self._pattern.value.strip() or None, int(self._start.value), int(self._end.value) or None
+
+    def ordered(self, results: Sequence[RefinedSequence]) -> list[RefinedSequence]:
+        """Sequences in the order that is wanted; those that are equally bad by name."""
+        if self._order.value == _BY_NAME:
+            return list(results)
+        return sorted(results, key=lambda result: told_in(result.refined).rank)
 
     @property
     def view(self) -> str:

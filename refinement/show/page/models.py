@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pose_priors.configs.base import UserError
-from pose_priors.datamodules.containers.regular import read_regular, reason_of
+from pose_priors.configs.base import UserError, reason_of
+from pose_priors.datamodules.containers.regular import read_regular
 from pose_priors.refinement.show.recording_models import Model
 from pose_priors.refinement.show.robots.shown import ShownRobot
 from pose_priors.refinement.show.robots.urdf import Visual

@@ -176,7 +176,7 @@ class ReviewPage:
         """The sequences that are wanted now; where there are none, those of before stay."""
         with self._lock:
             try:
-                wanted = selected(self._everything, *self._controls.choice)
+                wanted = self._controls.ordered(selected(self._everything, *self._controls.choice))
             except UserError as error:
                 self._say(str(error))
                 return
@@ -197,6 +197,8 @@ class ReviewPage:
             lines.append(f"{len(scene.people)} people, {last - first + 1} frames, {scene.fps:g} a second, scale {scene.alpha:.3f}")
             if scene.status != "success":
                 lines.append(f"The refinement ended with: {plain(scene.status)}")
+            if scene.told.verdict:
+                lines += [f"Quality: **{scene.told.verdict}**", *map(plain, scene.told.reasons)]
             if scene.missing:
                 lines.append(f"After alone: {plain(scene.missing)}")
         if self._trouble:

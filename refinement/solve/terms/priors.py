@@ -28,7 +28,9 @@ class ShapePrior(Term):
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         sigma = self.sigma_beta if problem.bodies.shape_directions.shape[-1] else self.sigma_size
-        return per_person_frame(0.5 * (scene.shape / sigma).square().sum(-1)[:, None], problem.visible, num_visible(problem))
+        wider = 1 + (problem.bodies.size_width / self.sigma_size).square()
+        energy = 0.5 * (scene.shape / sigma).square().sum(-1) / wider
+        return per_person_frame(energy[:, None], problem.visible, num_visible(problem))
 
 
 class PosePrior(Term):

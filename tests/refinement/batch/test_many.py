@@ -106,6 +106,8 @@ def test_the_summary_has_a_row_for_each_sequence(sequences: Path) -> None:
             "seconds": f"{metrics['seconds']:.2f}",
             "scale": f"{results['scale_alpha']:.6f}",
             "status": "success",
+            "quality": results["quality"]["verdict"],
+            "reasons": "; ".join(results["quality"]["reasons"]),
         }
     # another selection adds its rows and leaves the others
     before = table["a"]

@@ -44,3 +44,18 @@ def test_a_damaged_summary_is_kept_beside_and_stops_nothing(
         assert "damaged" in caplog.text
     else:
         assert not aside.exists()
+
+
+def test_the_verdict_and_its_reasons_stand_in_the_table_beside_rows_of_before(tmp_path: Path) -> None:
+    path = tmp_path / "summary.csv"
+    path.write_text(f"{HEADER}a,8,2,5,1.0,1.0,success\n")
+    quality = {"quality": {"verdict": "check", "reasons": ["=1 is off", "two"]}}
+    write_summary(path, [SequenceOutcome("b", "success", results=quality), SequenceOutcome("c", "failed", "no file")])
+    with path.open(newline="") as stream:
+        rows = {row["sequence"]: row for row in csv.DictReader(stream)}
+    assert [rows[name]["quality"] for name in "abc"] == ["", "check", ""]
+    assert rows["b"]["reasons"] == "'=1 is off; two"
+    assert rows["a"]["status"] == "success"
+    write_summary(path, [SequenceOutcome("d", "success")])
+    with path.open(newline="") as stream:
+        assert {row["sequence"]: row for row in csv.DictReader(stream)}["b"] == rows["b"]

@@ -78,5 +78,6 @@ def test_every_format_is_written_at_another_rate(result: Result, tmp_path: Path,
                 seconds = data["frame_ids"] / 30
                 assert 0 <= seconds[0] - (100 + begin) / FPS < 1 / 30
                 assert 0 <= (100 + end - 1) / FPS - seconds[-1] < 1 / 30
+                assert data["joint_sigma_mm"].shape == (len(seconds), 55)
     if to == "bvh":
         assert "Frame Time: 0.03333333" in files[0].read_text()

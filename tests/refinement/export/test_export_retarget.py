@@ -39,7 +39,7 @@ def as_holosoma_reads(path: Path) -> dict[str, np.ndarray]:
 
 
 def as_gmr_reads(path: Path, model: Any) -> tuple[np.ndarray, float]:
-    """Joints that its script goes through, and their rate: of all frames that smplx poses it leaves out the first. The stand-in for the model has 10 betas."""
+    """Joints that its script goes through, and their rate: of all frames but the first. The stand-in for the model has 10 betas."""
     data = np.load(path, allow_pickle=True)
     assert "left_hand_pose" not in data  # would be taken for SMPL-H
     num_frames = data["pose_body"].shape[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,17 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from upstream_truth import make_truth
-from upstream_world_writers import write_glamr, write_megahunter, write_slahmr
+from upstream_truth import IDS, make_truth
+from upstream_world_writers import (
+    write_comotion,
+    write_glamr,
+    write_gvhmr_spellings,
+    write_human3r,
+    write_josh,
+    write_megahunter,
+    write_sam3d_body,
+    write_slahmr,
+)
 from upstream_writers import write_gvhmr, write_phalp, write_prompthmr, write_tram, write_wham
 
 from pose_priors.configs.base import UserError
@@ -75,8 +85,6 @@ REFUSALS: dict[str, tuple[Callable[..., Path], Spoil, str]] = {
         r"track 3: 'smpl': 'body_pose' has shape \(23, 3\); \(23, 3, 3\) is expected",
     ),
     "phalp, lists of two lengths": (write_phalp, every(lambda f: f["smpl"].pop()), "lists of one length are expected.*smpl 1"),
-    "wham, six joints": (write_wham, person(3, put("pose", np.zeros((16, 18)))), r"person 3: 'pose' has shape \(16, 18\).*n = 16"),
-    "wham, no frames": (write_wham, person(7, without("frame_ids")), r"person 7: no 'frame_ids'; it holds pose \(11, 72\)"),
     "gvhmr, no world": (write_gvhmr, without("smpl_params_global"), r"no 'smpl_params_global'; it holds smpl_params_incam \{body_pose"),
     "gvhmr, SMPL's pose": (
         write_gvhmr,
@@ -84,22 +92,38 @@ REFUSALS: dict[str, tuple[Callable[..., Path], Spoil, str]] = {
         r"'smpl_params_incam': 'body_pose' has shape \(16, 69\); \(F, 63\) is expected with F = 16",
     ),
     "gvhmr, one matrix": (write_gvhmr, put("K_fullimg", torch.eye(3)[None]), "16 frames in the camera, 16 in the world and 1 K_fullimg"),
+    "prompthmr, no cameras": (write_prompthmr, lambda c: c["camera_world"].pop("Rcw"), r"'camera_world': no 'Rcw'; it holds Tcw \(16, 3\)"),
+    "slahmr, vertices": (write_slahmr, put("pose_body", np.zeros((2, 16, 69))), r"'pose_body' has shape \(2, 16, 69\); \(B, T, 63\)"),
+    "slahmr, two cameras": (write_slahmr, lambda c: c["cam_t"].__iadd__([[[0]], [[1]]]), "differ between people"),
+    "slahmr, other frames": (write_slahmr, put("cam_R", np.zeros((2, 9, 3, 3))), r"'cam_R' has shape \(2, 9, 3, 3\).*T = 16"),
+    "megahunter, no camera": (write_megahunter, h5_rename(f"{SCENE}/00005/cam2world", f"{SCENE}/00005/c2w"), "00005: no 'cam2world'"),
+    "megahunter, a hole": (write_megahunter, h5_rename(f"{SCENE}/00007", "lost"), r"uneven steps of \[1, 2\]"),
+    "gvhmr's other names, a column": (
+        write_gvhmr_spellings,
+        put("transl_incam", np.zeros((16, 3, 1))),
+        r"'smpl_params_incam': 'transl' has shape \(16, 3, 1\)",
+    ),
+    "comotion, joints apart": (write_comotion, put("pose", np.zeros((27, 24, 3))), r"'pose' has shape \(27, 24, 3\); \(N, 72\)"),
+    "human3r, all joints": (write_human3r, put("rotvec", np.zeros((2, 55, 3))), r"'rotvec' has shape \(2, 55, 3\); \(n, 53, 3\)"),
+    "josh, three rows": (write_josh, put("pred_cam", np.zeros((16, 3, 4))), r"'pred_cam' has shape \(16, 3, 4\); \(T, 4, 4\)"),
+    "josh, other frames": (write_josh, put("img_idx", np.array([0, 16])), "'img_idx' runs to 16; there are 16 cameras"),
+    "sam3d, COCO": (write_sam3d_body, put("pred_keypoints_3d", np.zeros((17, 3))), r"'pred_keypoints_3d' has shape \(17, 3\); \(70, 3\)"),
+    "sam3d, another camera": (write_sam3d_body, lambda c: c["pred_keypoints_2d"].__iadd__(np.eye(70)[:, :2] * 50), "not pred_keypoints_3d"),
+    "glamr, no intrinsics": (write_glamr, lambda c: [p.pop("cam_K") for p in c["person_data"].values()], "no 'cam_K'; it holds visible"),
+}
+OF_ONE_PERSON: dict[str, tuple[Callable[..., Path], Spoil, str]] = {
+    "wham, six joints": (write_wham, person(3, put("pose", np.zeros((16, 18)))), r"person 3: 'pose' has shape \(16, 18\).*n = 16"),
+    "wham, no frames": (write_wham, person(7, without("frame_ids")), r"person 7: no 'frame_ids'; it holds pose \(11, 72\)"),
     "prompthmr, a matrix": (
         write_prompthmr,
         lambda c: c["people"][3]["smplx_world"].update(pose=np.zeros((16, 72))),
         r"people.*3.*smplx_world.*'pose' has shape \(16, 72\); \(n, 165\)",
     ),
-    "prompthmr, no cameras": (write_prompthmr, lambda c: c["camera_world"].pop("Rcw"), r"'camera_world': no 'Rcw'; it holds Tcw \(16, 3\)"),
-    "slahmr, vertices": (write_slahmr, put("pose_body", np.zeros((2, 16, 69))), r"'pose_body' has shape \(2, 16, 69\); \(B, T, 63\)"),
-    "slahmr, two cameras": (write_slahmr, lambda c: c["cam_t"].__iadd__([[[0]], [[1]]]), "differ between people"),
-    "slahmr, other frames": (write_slahmr, put("cam_R", np.zeros((2, 9, 3, 3))), r"'cam_R' has shape \(2, 9, 3, 3\).*T = 16"),
     "megahunter, a rotation vector": (
         write_megahunter,
         h5_put(f"{PEOPLE}/3/global_orient", np.zeros((16, 3))),
         rf"{PEOPLE}/3: 'global_orient' has shape \(16, 3\); \(n, 1, 3, 3\) is expected with n = 16",
     ),
-    "megahunter, no camera": (write_megahunter, h5_rename(f"{SCENE}/00005/cam2world", f"{SCENE}/00005/c2w"), "00005: no 'cam2world'"),
-    "megahunter, a hole": (write_megahunter, h5_rename(f"{SCENE}/00007", "lost"), r"uneven steps of \[1, 2\]"),
     "megahunter, fewer frames": (
         write_megahunter,
         h5_rename(f"{SCENE}/00020", "lost"),
@@ -110,7 +134,6 @@ REFUSALS: dict[str, tuple[Callable[..., Path], Spoil, str]] = {
         lambda c: c["person_data"][3].update(smpl_orient_world=np.zeros((16, 3, 3))),
         r"'person_data': '3': 'smpl_orient_world' has shape \(16, 3, 3\); \(T, 3\) is expected with T = 16",
     ),
-    "glamr, no intrinsics": (write_glamr, lambda c: [p.pop("cam_K") for p in c["person_data"].values()], "no 'cam_K'; it holds visible"),
 }
 
 
@@ -123,8 +146,31 @@ def test_another_layout_is_refused_with_what_was_found(tmp_path: Path, case: str
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("case", OF_ONE_PERSON)
+def test_one_person_of_another_layout_costs_that_person_alone(tmp_path: Path, case: str) -> None:
+    write, spoil, told = OF_ONE_PERSON[case]
+    problem = load_sequence(write(tmp_path / "walk", make_truth(), spoil))
+    lost = 7 if "person 7" in told else 3
+    assert problem.person_ids == tuple(person for person in IDS if person != lost)
+    (line,) = (line for line in problem.warnings if "left out" in line and re.search(told, line))
+    assert line.startswith(f"person {lost} is left out: ")
+
+
+@pytest.mark.parametrize(
+    ("write", "spoil"),
+    [
+        (write_prompthmr, lambda c: c["people"][3].update(keypoints_2d=np.zeros((16, 9)))),
+        (write_glamr, lambda c: c["person_data"][3].update(kp_2d=np.zeros((16, 9)))),
+    ],
+)
+def test_keypoints_of_another_layout_cost_these_alone(tmp_path: Path, write: Callable[..., Path], spoil: Spoil) -> None:
+    problem = load_sequence(write(tmp_path / "walk", make_truth(), spoil))
+    assert problem.person_ids == IDS
+    assert [line.startswith("what was seen of person 3 is left out: ") for line in problem.warnings].count(True) == 1
+
+
 def test_every_format_is_refused_somewhere_above() -> None:
-    assert {write.__name__.removeprefix("write_") for write, _, _ in REFUSALS.values()} == {
+    assert {write.__name__.removeprefix("write_") for write, _, _ in (*REFUSALS.values(), *OF_ONE_PERSON.values())} == {
         form.__name__.rpartition(".")[2] for form in UPSTREAM if form.NAME != "Multi-TRAM"
     }
 

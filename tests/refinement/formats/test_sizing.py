@@ -13,7 +13,7 @@ from upstream_writers import write_gvhmr
 from pose_priors.body.pinhole import project
 from pose_priors.refinement.formats.keypoints import FORMATS, correspondences, observed, placement_error
 from pose_priors.refinement.given.load import load_sequence
-from pose_priors.refinement.given.sizing import size_by_keypoints
+from pose_priors.refinement.given.sizes.sizing import size_by_keypoints
 from pose_priors.refinement.solve.noise import estimate_noise
 
 TRUTH = make_truth()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 import socket
 import time
@@ -115,6 +116,25 @@ def test_in_a_browser_sequences_are_chosen_seen_and_marked_by_key(served: tuple[
     nameless = [line for line in spoken if line.strip().rstrip(":") in ("- textbox", "- slider", "- checkbox", "- combobox")]
     assert nameless == []
     assert {f'- slider "{name}"' in {line.strip() for line in spoken} for name in ("Frame", "Thinning")} == {True}
+
+
+def test_what_results_say_of_their_quality_is_told_and_orders_the_sequences(served: tuple[str, ReviewPage], results: Path) -> None:
+    _, page = served
+    for name, verdict in (("jump", "good"), ("stand", "poor"), ("walk", "check")):
+        path = results / name / "5_refinement" / "refinement_results.json"
+        told = {"verdict": verdict, "reasons": [] if verdict == "good" else [f"the *{name}* is off"]}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"quality": told}))
+    page._controls._order.value = "worst first"
+    page._choose()
+    assert [result.name for result in page._results] == ["stand", "walk", "jump"]
+    page.show(0)
+    assert "Quality: **poor**" in page.about
+    assert "the &#42;stand&#42; is off" in page.about
+    page._controls._order.value = "by name"
+    page._choose()
+    assert [result.name for result in page._results] == ["jump", "stand", "walk"]
+    page.show(0)
+    assert "Quality: **good**" in page.about
 
 
 def test_in_a_browser_sequences_are_filtered_points_thinned_and_the_camera_looked_through(

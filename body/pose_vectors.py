@@ -1,0 +1,60 @@
+"""Pose vectors of the field, by their length, and whole-body poses: there and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pose_priors.body.skeleton import NUM_JOINTS, PARTS, POSE53_TO_SMPLX, SMPL_TO_SMPLX, SMPLH_TO_SMPLX
+
+POSE_VECTORS: dict[int, tuple[str, tuple[int, ...]]] = {
+    45: ("right hand", PARTS["right_hand"]),
+    63: ("body", PARTS["body"]),
+    66: ("root and body", SMPL_TO_SMPLX),
+    69: ("SMPL body", PARTS["body"]),
+    72: ("SMPL", SMPL_TO_SMPLX),
+    90: ("both hands", (*PARTS["left_hand"], *PARTS["right_hand"])),
+    156: ("SMPL-H", SMPLH_TO_SMPLX),
+    159: ("53 joints", POSE53_TO_SMPLX),
+    165: ("SMPL-X", tuple(range(NUM_JOINTS))),
+}
+"""Numbers of a pose vector -> what it is, and the SMPL-X joints that its leading joints are; SMPL's two stubs for hands come after."""
+
+
+def as_poses(values: Tensor | np.ndarray) -> Tensor:
+    """Whole-body poses from pose vectors of any known length, differentiable; joints that these lack are zero.
+
+    Args:
+        values: (*batch, D) rotation vectors in radians one after another, or (*batch, D / 3, 3); D as in `POSE_VECTORS`: 63 body, 66 root
+            and body, 72 SMPL, 156 SMPL-H, 165 SMPL-X, ...
+    Returns:
+        (*batch, 55, 3), in the precision of `values`, floats of 32 bits from whole numbers. Angles are left as they are.
+    Raises:
+        ValueError: if D is none of these.
+    """
+    vectors = torch.as_tensor(values)
+    vectors = vectors if vectors.is_floating_point() else vectors.float()
+    by_joint = vectors.shape[-1:] == (3,) and 3 * (vectors.shape[-2] if vectors.dim() > 1 else 0) in POSE_VECTORS
+    flat = vectors.flatten(-2) if by_joint else vectors
+    if flat.dim() == 0 or flat.shape[-1] not in POSE_VECTORS:
+        known = ", ".join(f"{numbers} ({name})" for numbers, (name, _) in POSE_VECTORS.items())
+        raise ValueError(f"pose vectors of shape {tuple(vectors.shape)}: the last dimension is none of {known}; nor is it (J, 3)")
+    joints = POSE_VECTORS[flat.shape[-1]][1]
+    poses = flat.new_zeros(*flat.shape[:-1], NUM_JOINTS, 3)
+    poses[..., list(joints), :] = flat[..., : 3 * len(joints)].unflatten(-1, (len(joints), 3))
+    return poses
+
+
+def from_poses(poses: Tensor, numbers: int) -> Tensor:
+    """The inverse of `as_poses`: (*batch, 55, 3) -> (*batch, numbers), differentiable; SMPL's stubs for hands are zero.
+
+    Raises:
+        ValueError: if `numbers` is none of `POSE_VECTORS`, or the poses have another shape.
+    """
+    if numbers not in POSE_VECTORS:
+        raise ValueError(f"there is no pose vector of {numbers} numbers; there are {', '.join(map(str, POSE_VECTORS))}")
+    if poses.shape[-2:] != (NUM_JOINTS, 3):
+        raise ValueError(f"poses are (*batch, {NUM_JOINTS}, 3); got {tuple(poses.shape)}")
+    flat = poses[..., list(POSE_VECTORS[numbers][1]), :].flatten(-2)
+    return torch.cat([flat, flat.new_zeros(*flat.shape[:-1], numbers - flat.shape[-1])], -1)

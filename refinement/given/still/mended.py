@@ -1,0 +1,147 @@
+"""Cameras that the still scene contradicts: a focal length, a unit that drifts along the clip, a path that wanders, each mended if it alone
+explains what is seen. Where the given cameras explain it as well they are taken as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pose_priors.body.pinhole import camera_centres
+from pose_priors.refinement.formats.bodies import BodyTrack
+from pose_priors.refinement.formats.clip import DepthSource, UpstreamClip
+from pose_priors.refinement.given.parallax import still_region
+from pose_priors.refinement.given.still.patches import Patches, patches
+from pose_priors.refinement.given.still.registration import Registered, register
+
+# relative distance of patches from where cameras put them that is no noise; and that is told where nothing explains it
+_WRONG, _TOLD = 0.0025, 0.03
+_BETTER, _AS_GOOD = 0.5, 2.0  # what an explanation must leave of it at most, and how much worse a simpler one may be than the best
+_FOCALS, _FINER = np.geomspace(0.7, 1.4, 15), np.geomspace(0.975, 1.025, 5)
+_LEAST_FOCAL = 0.05  # by which focal lengths differ that are told apart
+
+
+@dataclass(frozen=True)
+class _Explanation:
+    """Cameras that may be the right ones, what they leave unexplained, and a line that says what was changed."""
+
+    misfit: float
+    clip: UpstreamClip
+    line: str
+
+
+class RescaledByFrame:
+    """Depth maps each of which is in a unit of its own.
+
+    Args:
+        source: as they are.
+        ratio: by frame number, what each is multiplied by.
+    """
+
+    def __init__(self, source: DepthSource, ratio: dict[int, float]) -> None:
+        self._source, self._ratio = source, ratio
+
+    def read(self, frame: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """As the source's, in one unit."""
+        found = self._source.read(frame)
+        return None if found is None else (found[0] * self._ratio.get(frame, 1.0), found[1])
+
+    def close(self) -> None:
+        """The source's."""
+        self._source.close()
+
+
+def against_still_scene(clip: UpstreamClip, broken: list[str]) -> UpstreamClip:
+    """The clip with cameras that the still scene does not contradict.
+
+    Args:
+        clip: with people in the axes of its cameras, depth and path in one unit.
+        broken: takes a line for what did not hold and was mended, or could not be.
+    """
+    cameras = clip.cameras
+    seen = [_patches(clip, t) for t in range(len(cameras.frame_ids))]
+    if sum(patch is not None for patch in seen) < max(2, len(seen) // 2):
+        return clip
+    given = register(seen, cameras.w2c, cameras.intrinsics, cameras.image_size)
+    if not _WRONG < given.misfit < np.inf:
+        return clip
+    found = [_focal(clip, seen), _unit(clip, seen), _path(clip, seen)]
+    best = min(each.misfit for each in found)
+    limit = min(_BETTER * given.misfit, _AS_GOOD * best, _WRONG)
+    chosen = next((each for each in found if each.misfit <= limit), None)
+    off = f"{cameras.source}: the still scene lies {100 * given.misfit:.1f} % from where the cameras put it"
+    if chosen is None:
+        if given.misfit > _TOLD:
+            broken.append(f"{off}; no focal length, unit or path explains it, and they are kept")
+        return clip
+    broken.append(f"{off}, {100 * chosen.misfit:.1f} % with {chosen.line}, which is used")
+    return chosen.clip
+
+
+def _patches(clip: UpstreamClip, t: int) -> Patches | None:
+    depth = clip.depth.read(int(clip.cameras.frame_ids[t]))
+    if depth is None:
+        return None
+    found = patches(depth[0].astype(float), still_region(clip, t, depth[0]), clip.cameras.intrinsics[t], clip.cameras.image_size)
+    return found if len(found.points) else None
+
+
+def _focal(clip: UpstreamClip, seen: list[Patches | None]) -> _Explanation:
+    cameras = clip.cameras
+
+    def through(focal: float) -> tuple[float, np.ndarray]:
+        intrinsics = cameras.intrinsics.copy()
+        intrinsics[:, [0, 1], [0, 1]] *= focal
+        wider = [None if patch is None else patch.through(focal) for patch in seen]
+        return register(wider, cameras.w2c, intrinsics, cameras.image_size).misfit, intrinsics
+
+    coarse = float(min(_FOCALS, key=lambda focal: through(focal)[0]))
+    focal = float(min(coarse * _FINER, key=lambda focal: through(focal)[0]))
+    misfit, intrinsics = through(focal)
+    if abs(np.log(focal)) < _LEAST_FOCAL:
+        misfit = np.inf
+    people = {person: _nearer(body, focal) for person, body in clip.camera_bodies.items()}
+    mended = replace(clip, cameras=replace(cameras, intrinsics=intrinsics), camera_bodies=people)
+    return _Explanation(misfit, mended, f"a focal length {focal:.2f} times as long")
+
+
+def _nearer(body: BodyTrack, focal: float) -> BodyTrack:
+    """The body where it is as large in the image through another focal length."""
+    pelvis = body.transl if body.joints is None else body.joints[:, 0]
+    shift = np.zeros_like(body.transl)
+    shift[:, 2] = pelvis[:, 2] * (focal - 1)
+    joints = None if body.joints is None else body.joints + shift[:, None]
+    return replace(body, transl=body.transl + shift, joints=joints)
+
+
+def _unit(clip: UpstreamClip, seen: list[Patches | None]) -> _Explanation:
+    """Depth and path, which share the unit, brought into that of the first frame."""
+    cameras = clip.cameras
+    w2c = cameras.w2c
+    for _ in range(2):  # the path that depths are compared along has the unit too
+        found = register(seen, w2c, cameras.intrinsics, cameras.image_size, scales=True)
+        w2c = _path_in_one_unit(cameras.w2c, found.scale)
+    misfit = register(seen, w2c, cameras.intrinsics, cameras.image_size, known=found.scale).misfit
+    ratios = dict(zip(cameras.frame_ids.tolist(), np.exp(found.scale).tolist(), strict=True))
+    mended = replace(clip, cameras=replace(cameras, w2c=w2c), depth=RescaledByFrame(clip.depth, ratios))
+    return _Explanation(misfit, mended, f"a unit that changes by {100 * (np.exp(-found.scale[-1]) - 1):+.1f} % along the clip")
+
+
+def _path_in_one_unit(w2c: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Cameras (T, 4, 4) whose steps are each multiplied by what the unit is there, the log-scales (T,) between its two frames."""
+    centres = camera_centres(w2c)
+    steps = np.diff(centres, axis=0) * np.exp((scale[1:] + scale[:-1]) / 2)[:, None]
+    centres = centres[0] + np.concatenate([np.zeros((1, 3)), np.cumsum(steps, 0)])
+    out = w2c.copy()
+    out[:, :3, 3] = -np.einsum("tij,tj->ti", w2c[:, :3, :3], centres)
+    return out
+
+
+def _path(clip: UpstreamClip, seen: list[Patches | None]) -> _Explanation:
+    cameras = clip.cameras
+    found: Registered = register(seen, cameras.w2c, cameras.intrinsics, cameras.image_size, moves=True)
+    turn = np.einsum("tij,tkj->tik", found.w2c[:, :3, :3], cameras.w2c[:, :3, :3])
+    degrees = np.degrees(np.arccos(np.clip((np.trace(turn, axis1=1, axis2=2) - 1) / 2, -1, 1))).max()
+    moved = replace(clip, cameras=replace(cameras, w2c=found.w2c))
+    return _Explanation(found.misfit, moved, f"cameras turned by up to {degrees:.1f} degrees")
