@@ -37,7 +37,7 @@ PRECISIONS = ("float32", "float64", "float16", "bfloat16", "autocast-bfloat16", 
 """In which energies are taken."""
 _EXPONENTS = (-40, -30, -20, -8, -4, -2, 0, 1, 3, 5, 7, 8, 10, 12, 15, 16, 19, 20, 25, 30)
 _HALF_TURNS = (1, 2, 3, 10, 1000, 10**6)
-_BATCH = 500  # poses, or windows of motions
+_BATCH = 64  # poses, or windows of motions: densities of many more take gigabytes
 _FRAMES = 8  # more than windows of motion priors have
 
 

@@ -96,9 +96,12 @@ class PoseSource:
         self.is_sequence = len(entries) > 1 or not {"poses", "smplx"}.isdisjoint(entries)
         self.fps, self.wrong_rate = frame_rate(entries)
         flags = [entries[name] for name in ("left_valid", "right_valid") if name in entries and "smplx" in self._columns]
-        self._valid = np.logical_and.reduce([np.asarray(flag.load(), dtype=bool).reshape(-1) for flag in flags]) if flags else None
-        if self._valid is not None and len(self._valid) != self.num_rows:
-            raise UserError(f"{self.path}: left_valid and right_valid have {len(self._valid)} entries for {self.num_rows} rows of smplx")
+        if wrong := [flag.kind for flag in flags if not flag.kind.startswith(("bool", "int", "uint", "float"))]:
+            raise UserError(f"{self.path}: left_valid and right_valid hold {wrong[0]}; truth values, one for each row, are expected")
+        valid = [np.asarray(flag.load(), dtype=bool).reshape(-1) for flag in flags]
+        if unequal_flags := [len(flag) for flag in valid if len(flag) != self.num_rows]:
+            raise UserError(f"{self.path}: left_valid and right_valid have {unequal_flags[0]} entries for {self.num_rows} rows of smplx")
+        self._valid = np.logical_and.reduce(valid) if valid else None
         self._arrays: dict[str, np.ndarray] = {}
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, int, int]:
@@ -113,7 +116,8 @@ class PoseSource:
         for name, (entry, joints) in self._columns.items():
             if name not in self._arrays:
                 self._arrays[name] = entry.load()
-            values = np.asarray(self._arrays[name][rows], dtype=np.float64).reshape(len(rows), -1)[:, : 3 * len(joints)]
+            values = np.asarray(self._arrays[name][rows], dtype=np.float64)
+            values = values.reshape(len(rows), int(np.prod(values.shape[1:])))[:, : 3 * len(joints)]
             poses[:, list(joints)] = torch.from_numpy(values).view(len(rows), len(joints), 3)
         if self._relative_hands:
             poses[:, self._relative_hands] += mean_hands()[[_HANDS.index(joint) for joint in self._relative_hands]]

@@ -63,6 +63,8 @@ class Ensemble(MaximumLikelihoodPrior):
             member.fit_statistics(poses)
 
     def log_prob(self, pose: Tensor) -> Tensor:
+        if pose.dim() == 2:  # torch.func takes second derivatives of sums over single numbers in two types, and fails
+            return self.log_prob(pose.unsqueeze(0)).squeeze(0)
         return torch.logsumexp(self._of_members(pose), 0) - math.log(len(self.members))
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:

@@ -25,14 +25,14 @@ def open_regular(path: Path) -> BinaryIO:
         # a pipe without a writer would wait for ever
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     except (OSError, ValueError) as error:
-        raise UserError(f"{_shown(path)}: cannot be opened ({getattr(error, 'strerror', None) or error})") from error
+        raise UserError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise UserError(f"{_shown(path)}: is no regular file but a {'folder' if path.is_dir() else 'pipe or a device'}; a file is expected")
+        raise UserError(f"{path}: is no regular file but a {'folder' if path.is_dir() else 'pipe or a device'}; a file is expected")
     stream = os.fdopen(descriptor, "rb")
     if stream.read(len(_POINTER)) == _POINTER:
         stream.close()
-        raise UserError(f"{_shown(path)}: a pointer of Git LFS, not the file itself; fetch it with: git lfs pull")
+        raise UserError(f"{path}: a pointer of Git LFS, not the file itself; fetch it with: git lfs pull")
     stream.seek(0)
     return stream
 
@@ -48,9 +48,9 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
             size = os.fstat(stream.fileno()).st_size
             data = stream.read(size + 1) if size <= most else b""
         except (OSError, MemoryError) as error:
-            raise UserError(f"{_shown(path)}: cannot be read ({getattr(error, 'strerror', None) or 'out of memory'})") from error
+            raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'out of memory'})") from error
     if size != len(data):
-        raise UserError(f"{_shown(path)}: {size:,} bytes, or it is being written; at most {most:,} are read")
+        raise UserError(f"{path}: {size:,} bytes, or it is being written; at most {most:,} are read")
     return data
 
 
@@ -60,7 +60,3 @@ def size_of(stream: BinaryIO | io.BytesIO) -> int:
     size = stream.seek(0, io.SEEK_END)
     stream.seek(here)
     return size
-
-
-def _shown(path: Path) -> str:
-    return "".join(c if c.isprintable() else "?" for c in str(path))

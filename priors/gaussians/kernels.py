@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_priors.priors.gaussians.observation import Observation, observe
+from pose_priors.priors.networks.derived import lasts
 
 # Observations whose factors are kept: an optimiser asks for one noise, or for a few, again and again.
 _MAX_KEPT = 3
@@ -135,12 +136,15 @@ class KernelMixture(nn.Module):
             noise: (V,) variance of independent normal noise in each, none by default.
         """
         key = (tuple(columns.tolist()), None if noise is None else tuple(noise.tolist()))
-        if key not in self._kept:
+        if key in self._kept:
+            return self._kept[key]
+        rows = torch.eye(len(self.shift), dtype=torch.float64, device=columns.device)[columns]
+        observation = self.observation_of(rows, noise)
+        if lasts(observation.matrix):
             if len(self._kept) >= _MAX_KEPT:
                 del self._kept[next(iter(self._kept))]
-            rows = torch.eye(len(self.shift), dtype=torch.float64, device=columns.device)[columns]
-            self._kept[key] = self.observation_of(rows, noise)
-        return self._kept[key]
+            self._kept[key] = observation
+        return observation
 
     def observation_of(self, matrix: Tensor, noise: Tensor | None = None) -> Observation:
         """What follows from seeing V sums of the D numbers, by a matrix (V, D); `noise` as in `observation`."""
@@ -170,10 +174,14 @@ class KernelMixture(nn.Module):
 
     def _clusters(self) -> list[Tensor]:
         """The rows of `centres` in each of G clusters."""
-        if not self._rows_kept:
-            for group in self.group:
-                self._rows_kept.extend(group.argsort(stable=True).split((group - group.min()).bincount().tolist()))
-        return self._rows_kept
+        if self._rows_kept:
+            return self._rows_kept
+        rows: list[Tensor] = []
+        for group in self.group:
+            rows.extend(group.argsort(stable=True).split((group - group.min()).bincount().tolist()))
+        if lasts(*rows):
+            self._rows_kept = rows
+        return rows
 
     def _weighted(self, densities: Tensor) -> Tensor:
         """Log of sums over the centres of each cell, (B, C), as log of share times density."""

@@ -6,6 +6,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
+
+
+def lasts(*results: Tensor) -> bool:
+    """Whether tensors may be kept: what is made within a transform of torch.func belongs to it, and fails after it."""
+    return not any(is_functorch_wrapped_tensor(result) for result in results)
 
 
 class Derived:
@@ -30,5 +36,6 @@ class Derived:
             return self._known[2]
         with torch.inference_mode(False), torch.no_grad():  # what is kept may serve in training later
             results = self._function(buffer.double())
-        self._known = (buffer, version, results)
+        if lasts(*results):
+            self._known = (buffer, version, results)
         return results

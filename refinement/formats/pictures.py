@@ -9,7 +9,8 @@ from PIL import Image
 
 from pose_priors.datamodules.containers.regular import open_regular
 
-_MOST_PIXELS = 1 << 27
+MOST_PIXELS = 1 << 27
+"""Of a picture that is decoded."""
 
 
 def read_png(path: Path) -> np.ndarray:
@@ -18,8 +19,8 @@ def read_png(path: Path) -> np.ndarray:
     Raises what the decoder raises.
     """
     with open_regular(path) as stream, Image.open(stream, formats=("PNG",)) as image:
-        if image.width * image.height > _MOST_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels; at most {_MOST_PIXELS:,} are read")
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are read")
         # of a picture with a palette, as DAVIS and SAM 2 write them, the index says who it is and the colour nothing
         if image.mode == "P":
             return np.asarray(image).astype(np.uint16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,29 @@ from pose_priors.body.pinhole import to_world
 from pose_priors.configs.base import UserError
 from pose_priors.configs.exchange import written_beside
 from pose_priors.configs.writing import write_json
+from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.figures.drawing import PAPER_DPI, draw_scene
 from pose_priors.figures.scenes import draw_paths
 from pose_priors.refinement.formats.bodies import read_bodies
 from pose_priors.refinement.formats.cameras import read_cameras
 from pose_priors.refinement.formats.files import existing_folder
+from pose_priors.refinement.formats.numbering import matched
 from pose_priors.refinement.result.metrics import NUM_JOINTS, Track, distance_error, scale_error_percent
 from pose_priors.refinement.result.people import people_in, read_person
 from pose_priors.refinement.result.truth import Truth, read_truth
 
 _DECIMALS = 2
 
+log = logging.getLogger("evaluate")
+
 
 def read_before(scene: Path, warnings: list[str]) -> list[Track]:
-    """The people of stage 3 in ascending order of their ids, carried into the world by the cameras of stage 1 at scale 1."""
-    cameras = read_cameras(scene / "1_camera_estimation", warnings)
-    folder = existing_folder(scene / "3_pose_estimation", "pose estimation (stage 3)")
-    people, _ = read_bodies(folder, "camera", cameras.frame_ids, warnings, {})
+    """The people of stage 3 in ascending order of their ids, carried into the world by the cameras of stage 1 at scale 1. Frames have the
+    numbers that a refinement gives them."""
+    stage1, stage2, stage3 = (scene / STAGES[stage] for stage in (1, 2, 3))
+    folder = existing_folder(stage3, "pose estimation (stage 3)")
+    cameras, shifts = matched(read_cameras(stage1, warnings), stage1, stage2 if stage2.is_dir() else None, folder, warnings)
+    people, _ = read_bodies(folder, "camera", cameras.frame_ids, warnings, {}, shifts.bodies)
     tracks = []
     for body in people.values():
         if body.joints is None:
@@ -61,6 +68,9 @@ def evaluate_scene(scene: Path, truth_path: Path, refined: Path | None, output: 
     warnings: list[str] = []
     truth, before = read_truth(truth_path), read_before(scene, warnings)
     after, alpha = read_after(refined or scene / "5_refinement")
+    before, after = _counted_from_zero(before, after, truth, warnings)
+    for line in warnings:
+        log.warning("%s", line)
     for tracks, source in ((before, scene / "3_pose_estimation"), (after, refined or scene / "5_refinement")):
         _check(tracks, truth, source, truth_path)
     metrics = before_and_after(before, after, alpha, truth)
@@ -91,6 +101,16 @@ def before_and_after(before: Sequence[Track], after: Sequence[Track], alpha: flo
             "coverage_percent": 100 * sum(len(track.frames) for track in tracks) / truth.visible.size,
         }
     return out | {"people": people}
+
+
+def _counted_from_zero(before: list[Track], after: list[Track], truth: Truth, warnings: list[str]) -> tuple[list[Track], list[Track]]:
+    """People whose frames are counted from 1, as ffmpeg's pictures are, in the truth's numbers, which begin with 0."""
+    frames = np.concatenate([track.frames for track in (*before, *after)]) if before or after else np.zeros(1, int)
+    if frames.max() != truth.joints.shape[1] or frames.min() < 1:
+        return before, after
+    warnings.append(f"the people's frames end with {frames.max()}, the truth's with {frames.max() - 1}: they are counted from 1")
+    first, second = ([Track(track.frames - 1, track.joints) for track in tracks] for tracks in (before, after))
+    return first, second
 
 
 def _check(tracks: Sequence[Track], truth: Truth, source: Path, truth_path: Path) -> None:

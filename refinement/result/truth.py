@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 from pose_priors.refinement.formats.files import Arrays, existing_file
 from pose_priors.refinement.result.metrics import NUM_JOINTS, Track, person_metrics
 
@@ -48,4 +49,15 @@ def read_truth(path: Path) -> Truth:
             f"{path}: 'visible' {visible.shape}, 'ground_plane' {plane.shape}, 'alpha' {alpha.shape}, 'fps' {fps.shape}; "
             f"{joints.shape[:2]}, (4,), () and () are expected beside joints {joints.shape}"
         )
-    return Truth(joints[:, :, :NUM_JOINTS].astype(float), visible.astype(bool), plane.reshape(4).astype(float), float(alpha), float(fps))
+    joints, plane, scale, rate = (
+        joints[:, :, :NUM_JOINTS].astype(float),
+        plane.reshape(4).astype(float),
+        float(alpha.item()),
+        float(fps.item()),
+    )
+    if not (np.isfinite(joints).all() and np.isfinite(plane).all() and 0 < scale < np.inf and MIN_FPS <= rate <= MAX_FPS):
+        raise UserError(
+            f"{path}: what is true is finite: joints and plane without NaN, 'alpha' above 0 (it is {scale:g}), 'fps' from {MIN_FPS:g} to "
+            f"{MAX_FPS:g} (it is {rate:g})"
+        )
+    return Truth(joints, visible.astype(bool), plane, scale, rate)

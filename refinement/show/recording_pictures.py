@@ -9,9 +9,11 @@ import numpy as np
 from PIL import Image
 
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.containers.regular import open_regular
 from pose_priors.refinement.formats.files import numbered_files
+from pose_priors.refinement.formats.pictures import MOST_PIXELS
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_SUFFIXES, _FORMATS = (".jpg", ".jpeg", ".png", ".webp"), ("JPEG", "PNG", "WEBP")
 _FOLDERS = ("images", "frames", "img")
 _WIDTH = 640  # enough to recognise people, and a tenth of the bytes of a large photograph
 _QUALITY = 80
@@ -46,12 +48,14 @@ def read_picture(path: Path | None) -> np.ndarray | None:
     if path is None:
         return None
     try:
-        with Image.open(path) as file:
+        with open_regular(path) as stream, Image.open(stream, formats=_FORMATS) as file:
+            if file.width * file.height > MOST_PIXELS:
+                return None
             image: Image.Image = file
             if image.width > _WIDTH:
                 image = image.resize((_WIDTH, round(image.height * _WIDTH / image.width)), Image.Resampling.BOX)
             return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (UserError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 

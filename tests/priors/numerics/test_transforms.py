@@ -11,7 +11,7 @@ import torch
 from contract_cases import CASES, every_prior, prior_of
 from prior_cases import make_poses
 from torch import Tensor
-from torch.func import grad, vmap
+from torch.func import grad, hessian, vmap
 
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.priors.base import DensityPrior, Prior
@@ -111,3 +111,20 @@ def test_what_hidden_joints_hold_does_not_matter(name: str) -> None:
     drawn, expected = (prior.complete(p, visible, torch.Generator().manual_seed(0)) for p in (broken, poses))
     # but for rounding, which hangs on how many are drawn again at once
     torch.testing.assert_close(drawn[[0, 2, 3]], expected[[0, 2, 3]], rtol=1e-4, atol=1e-4)
+
+
+@every_prior
+def test_hessians_of_one_pose_are_those_of_autograd(name: str) -> None:
+    """Twice, and by vmap: what a transform has made is not kept for the next."""
+    prior = copy.deepcopy(prior_of(name))
+    poses = make_poses(2, seed=6)
+    part = list(prior.joint_indices[:2])
+
+    def energy(rotvec: Tensor, pose: Tensor) -> Tensor:
+        return prior.energy(pose.index_copy(0, torch.tensor(part), rotvec))
+
+    given = poses[:, part]
+    hessians = [hessian(energy)(given[0], poses[0]), hessian(energy)(given[0], poses[0]), vmap(hessian(energy))(given, poses)[0]]
+    expected = torch.autograd.functional.hessian(lambda rotvec: energy(rotvec, poses[0]), given[0])
+    for found in hessians:
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))

@@ -163,3 +163,16 @@ def test_without_an_input_the_built_in_sequence_is_refined(tmp_path: Path, monke
     metrics = scored((Path("results/built_in"), Path("results/built_in_gt.npz")))
     assert metrics["after"]["abs_mpjpe_mm"] < 0.4 * metrics["before"]["abs_mpjpe_mm"]
     assert metrics["after"]["scale_error_percent"] < 3
+
+
+def test_frames_that_are_counted_from_1_are_those_of_the_truth(scene: tuple[Path, Path], spoilt: tuple[Path, Path]) -> None:
+    expected, folder = scored(scene), spoilt[0]
+    for path in folder.rglob("metadata.json"):
+        about = json.loads(path.read_text())
+        if "frames" in about:
+            about |= {"frames": [frame + 1 for frame in about["frames"]], "start_frame": 1 + about["start_frame"]}
+            path.write_text(json.dumps(about | {"end_frame": about["end_frame"] + 1}))
+    for path in folder.rglob("smpl_params_refined.npz"):
+        with np.load(path) as arrays:
+            np.savez(path, **(dict(arrays) | {"frame_ids": arrays["frame_ids"] + 1}))
+    assert scored(spoilt) == expected
