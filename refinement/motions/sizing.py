@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pose_priors.body.builtin import rest_joints
 from pose_priors.datamodules.clips import SMPL_STATURE
 from pose_priors.refinement.motions.faults.support import velocities, weights_of
-from pose_priors.refinement.motions.motion import Motion
+from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
 
 _STATURES = np.linspace(0.85, 1.25, 81) * SMPL_STATURE
 # How far people, floors and strides are from the usual one, and what the worst of each may count for: a clip may float, and a path may be
@@ -45,3 +46,16 @@ def find_size(motion: Motion) -> tuple[float, float]:
         cost = cost + np.minimum((np.log(max(stride, 1e-3) / scale) / _STRIDE) ** 2, _MOST_STRIDE)
     best = int(cost.argmin())
     return float(_STATURES[best]), float(floors[best])
+
+
+def sized(quat: np.ndarray, points: np.ndarray, fps: float, known: np.ndarray, has_path: bool = True) -> Motion:
+    """A motion on its floor, of the stature that fits it.
+
+    Args:
+        quat: (T, 22, 4), z up; points: (T, 3) metres of the pelvis; known, has_path: as of `Motion`.
+    """
+    rest = rest_joints(SMPL_STATURE)[:NUM_JOINTS].numpy()
+    motion = Motion(quat, points, rest, SMPL_STATURE, fps, known, has_path)
+    stature, floor = find_size(motion) if known.any() else (SMPL_STATURE, 0.0)
+    rest = rest_joints(stature)[:NUM_JOINTS].numpy()
+    return Motion(quat, points - np.array([0, 0, floor]), rest, stature, fps, known, has_path, floor)

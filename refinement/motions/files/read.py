@@ -19,7 +19,7 @@ from pose_priors.datamodules.formats import frame_rate
 from pose_priors.datamodules.plausibility import UNITS, find_unit
 from pose_priors.refinement.motions.files.layouts import FoundLayout, find_layout, rows_of
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion, quat_of, rotvec_of
-from pose_priors.refinement.motions.sizing import find_size
+from pose_priors.refinement.motions.sizing import sized
 
 SUFFIXES = (".npz", ".npy")
 """Of files that are read, and written again."""
@@ -134,12 +134,7 @@ def _turned(pose: np.ndarray, turn: np.ndarray) -> np.ndarray:
 
 
 def _motion(pose: np.ndarray, points: np.ndarray, known: np.ndarray, turn: np.ndarray, fps: float, has_path: bool) -> Motion:
-    upright = Motion(
-        quat_of(_turned(pose, turn)), points @ turn.T, rest_joints(SMPL_STATURE)[:NUM_JOINTS].numpy(), SMPL_STATURE, fps, known, has_path
-    )
-    stature, floor = find_size(upright) if known.any() else (SMPL_STATURE, 0.0)
-    rest = rest_joints(stature)[:NUM_JOINTS].numpy()
-    return Motion(upright.quat, upright.pelvis - np.array([0, 0, floor]), rest, stature, fps, known, has_path, floor)
+    return sized(quat_of(_turned(pose, turn)), points @ turn.T, fps, known, has_path)
 
 
 def brought_back(file: MotionFile, person: int, motion: Motion) -> dict[str, np.ndarray]:
