@@ -148,16 +148,11 @@ class Machine:
 
 
 def is_key(value: Any) -> bool:
-    """Whether it may be a key of a dict or a member of a set: what is asked for its hash is small and not nested, since Python goes
-    through tuples in tuples without a look at how deep they are, and not made to have the hash of thousands of others, which takes for
-    ever: whole numbers have that of their remainder by 2^61 - 1, and -2 has that of -1, so that tuples of both are alike."""
-    if isinstance(value, tuple | frozenset):
-        return len(value) <= _MOST_IN_A_KEY and all(isinstance(part, _SCALARS) and part != -2 and _is_short(part) for part in value)
-    return isinstance(value, _SCALARS) and _is_short(value)
-
-
-def _is_short(value: Any) -> bool:
-    return not isinstance(value, int) or abs(value) < sys.hash_info.modulus
+    """Whether it may be a key: small, not nested, since Python goes through tuples in tuples to any depth, and not of one hash with
+    thousands of others, which takes for ever: numbers have that of their remainder by 2^61 - 1, and -2 has that of -1."""
+    parts = value if isinstance(value, tuple | frozenset) else (value,)
+    plain = all(isinstance(part, _SCALARS) and (not isinstance(part, int) or abs(part) < sys.hash_info.modulus) for part in parts)
+    return len(parts) <= _MOST_IN_A_KEY and plain and (parts == (value,) or -2 not in parts)
 
 
 def _operations(stream: BytesIO) -> Iterator[tuple[str, Any]]:
