@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ProgressBar
 
 from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.cli import Parser, run
@@ -153,14 +153,16 @@ def _fit(
         best,
         LastCheckpoint(folder, config.training.save_every_minutes),
     ]
-    if config.trainer.get("enable_progress_bar", True):
-        callbacks.extend(progress())
+    shown = config.trainer.get("enable_progress_bar", True)
+    callbacks.extend(progress() if shown else [])
+    # where lines are shown, or Lightning adds a bar of its own
+    bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     callbacks.extend(own)
     if config.training.ema_decay:
         callbacks.insert(4, AveragedWeights(config.training.ema_decay))
     with finished(run_logger(config.logging, name, overrides)) as logger:
         trainer = make_trainer(
-            {**_TRAINER, **config.trainer},
+            {**_TRAINER, **config.trainer, "enable_progress_bar": bar},
             max_epochs=config.training.max_epochs,
             gradient_clip_val=config.training.grad_clip_val,
             callbacks=callbacks,
@@ -191,7 +193,7 @@ def _outcome(trainer: pl.Trainer, module: PriorModule, folder: CheckpointFolder,
     else:
         nll = module.best_scores.get("nll")
         score = f"validation loss {float(best.best_model_score):.3f}" if nll is None else f"least validation NLL {nll:.3f} nats"
-        log.info("best checkpoint: %s (%s); what it is: %s", path, score, write_card(path))
+        log.info("best checkpoint: %s (%s), described in %s beside it", path, score, write_card(path).name)
     return path
 
 

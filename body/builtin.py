@@ -1,16 +1,22 @@
 """The built-in skeleton: the rest joints of an average adult, for use where no SMPL-X model file is at hand.
 
-The numbers are our own, made from published anthropometry, and stand under this project's licence:
+Joints stand where SMPL-X has them on average, as near as can be said without its model file, so that a pose means the same here and there.
+The numbers are our own and stand under this project's licence:
 
-- Heights of the joints, and lengths of thigh, shank, upper arm, forearm, hand and foot as fractions of stature: Drillis & Contini, "Body
-  Segment Parameters", New York University Technical Report 1166.03, 1966, as printed in Winter, "Biomechanics and Motor Control of Human
-  Movement", 4th ed., 2009, fig. 4.1. Joint centres lie inside the breadths of that figure: the hips 0.10 of stature apart (Bell, Pedersen &
-  Brand, J. Biomechanics 23, 1990), the shoulders 0.21.
+- Pelvis, legs, lower spine and forearms: the mean joints of SMPL, as the Apache-licensed ProtoMotions states them
+  (`smpl_humanoid.xml`; Loper et al., "SMPL", SIGGRAPH Asia 2015), left and right averaged. Hips and ankles are moved by up to a
+  centimetre towards where radiographs have them (Bell, Pedersen & Brand, J. Biomechanics 23, 1990).
+- Neck and head: SMPL-X has the neck, unlike SMPL, at the height of the breast bone's notch (0.82 of stature), and the head a little below
+  the ears' (0.915); heights after Drillis & Contini, "Body Segment Parameters", New York University Technical Report 1166.03, 1966, and
+  Gordon et al., "2012 Anthropometric Survey of U.S. Army Personnel", NATICK/TR-15/007, 2014. So are the heights of eyes and ankles, and
+  the lengths of hand and foot.
+- Shoulder girdle: the shoulders 0.18 of stature apart, between the acromia of Gordon et al. less what the deltoids are thick; arms sink a
+  little in the rest pose, as SMPL-X's do.
 - Metacarpals and phalanges: Buryanov & Kotiuk, "Proportions of Hand Segments", Int. J. Morphology 28(3), 2010, mean bone lengths, scaled
   so that the hand is as long as Drillis & Contini's.
 - Interpupillary distance: Dodgson, "Variation and extrema of human interpupillary distance", Proc. SPIE 5291, 2004.
 
-The spine's bend, the directions of the metacarpals and the places of collar, jaw and eyes are ours.
+`pose-priors body --compare MODEL` measures how far all this is from a model file of the user's.
 """
 
 from __future__ import annotations
@@ -31,35 +37,30 @@ ANKLE_HEIGHT = 0.039
 BALL_HEIGHT = 0.010
 """Height of the ball of the foot above the sole, as a fraction of stature."""
 
-HIP_HEIGHT = 0.530
+HIP_HEIGHT = 0.497
 """Height of the hip joint above the sole, as a fraction of stature."""
 
-_KNEE_HEIGHT, _PELVIS_HEIGHT, _SHOULDER_HEIGHT = 0.285, 0.570, 0.818
-_UPPER_ARM, _FOREARM, _HAND, _FOOT = 0.186, 0.146, 0.108, 0.152
+_HAND = 0.108
 _INTERPUPILLARY_M = 0.063
 
-# lateral, height above the sole and forward, as fractions of stature
-_MIDLINE = {
-    "pelvis": (0, _PELVIS_HEIGHT, 0),
-    "spine1": (0, 0.625, -0.012),
-    "spine2": (0, 0.695, -0.006),
-    "spine3": (0, 0.740, -0.008),
-    "neck": (0, 0.852, -0.022),
-    "head": (0, 0.905, -0.006),
-    "jaw": (0, 0.912, 0.006),
+# Each joint from the one that carries it: to the left, up and forward, in metres of the mean adult.
+_BONES_M = {
+    "left_hip": ("pelvis", 0.067, -0.095, -0.014),
+    "left_knee": ("left_hip", 0.043, -0.375, -0.008),
+    "left_ankle": ("left_knee", -0.022, -0.404, -0.032),
+    "spine1": ("pelvis", 0.0, 0.109, -0.027),
+    "spine2": ("spine1", 0.0, 0.132, -0.002),
+    "spine3": ("spine2", 0.0, 0.052, 0.027),
+    "neck": ("spine3", 0.0, 0.165, -0.030),
+    "head": ("neck", 0.0, 0.158, 0.020),
+    "left_collar": ("spine3", 0.047, 0.087, -0.015),
+    "left_shoulder": ("left_collar", 0.108, 0.055, -0.014),
+    "left_elbow": ("left_shoulder", 0.258, -0.038, -0.028),
+    "left_wrist": ("left_elbow", 0.250, 0.009, -0.006),
 }
-_LEFT = {
-    "hip": (0.050, HIP_HEIGHT, 0),
-    "knee": (0.050, _KNEE_HEIGHT, 0.002),
-    "ankle": (0.050, ANKLE_HEIGHT, -0.010),
-    # the ball of the foot: the ankle stands a quarter of the foot's length from the heel, the ball at 0.72 of it
-    "foot": (0.056, BALL_HEIGHT, 0.47 * _FOOT - 0.010),
-    "collar": (0.022, 0.800, -0.006),
-    "shoulder": (0.105, _SHOULDER_HEIGHT, -0.016),
-    "elbow": (0.105 + _UPPER_ARM, _SHOULDER_HEIGHT, -0.018),
-    "wrist": (0.105 + _UPPER_ARM + _FOREARM, _SHOULDER_HEIGHT, -0.016),
-}
-_EYE_HEIGHT, _EYE_FORWARD = 0.936, 0.044
+# the ball of the foot: the ankle stands a quarter of the foot's length from the heel, the ball at 0.72 of it
+_BALL_ASIDE_M, _BALL_BEFORE_ANKLE = 0.034, 0.47 * 0.152
+_JAW_FROM_HEAD_M, _EYE_HEIGHT, _EYE_FROM_HEAD_M = (0.0, 0.012, 0.020), 0.936, 0.085
 
 # metacarpal, proximal, middle and distal phalanx with the soft tissue of the tip, in mm; the thumb has no middle phalanx
 _RAYS_MM = {
@@ -77,23 +78,30 @@ _THUMB_BELOW_PALM_DEG = 22
 
 
 def rest_joints(stature: float = STATURE) -> Tensor:
-    """The 55 joints of the built-in skeleton in T-pose: arms along x, palms down, thumbs forward; symmetric about x = 0.
+    """The 55 joints of the built-in skeleton in SMPL-X's rest pose: arms along x and a little down, palms down, thumbs forward; symmetric
+    about x = 0.
 
     Args:
         stature: body height in metres; all lengths are proportional to it.
     Returns:
         (55, 3) float64, in metres from the pelvis; x to the body's left, y up, z forward.
     """
-    place = {name: torch.tensor(xyz, dtype=torch.float64) * stature for name, xyz in _MIDLINE.items()}
-    place |= {f"left_{name}": torch.tensor(xyz, dtype=torch.float64) * stature for name, xyz in _LEFT.items()}
-    eye = (_INTERPUPILLARY_M / 2 / STATURE, _EYE_HEIGHT, _EYE_FORWARD)
-    place["left_eye_smplhf"] = torch.tensor(eye, dtype=torch.float64) * stature
+    size = stature / STATURE
+    place = {"pelvis": torch.zeros(3, dtype=torch.float64)}
+    for name, (carrier, *bone) in _BONES_M.items():
+        place[name] = place[carrier] + size * torch.tensor(bone, dtype=torch.float64)
+    ankle, head = place["left_ankle"], place["head"]
+    drop = (BALL_HEIGHT - ANKLE_HEIGHT) * stature
+    place["left_foot"] = ankle + ankle.new_tensor([size * _BALL_ASIDE_M, drop, _BALL_BEFORE_ANKLE * stature])
+    place["jaw"] = head + size * head.new_tensor(_JAW_FROM_HEAD_M)
+    eye_height = ankle[1] + (_EYE_HEIGHT - ANKLE_HEIGHT) * stature
+    place["left_eye_smplhf"] = torch.stack([head.new_tensor(size * _INTERPUPILLARY_M / 2), eye_height, head[2] + size * _EYE_FROM_HEAD_M])
     place |= {f"left_{name}": place["left_wrist"] + offset for name, offset in _hand(_HAND * stature).items()}
 
     joints = torch.zeros(len(JOINT_NAMES), 3, dtype=torch.float64)
     for index, name in enumerate(JOINT_NAMES):
         joints[index] = place[name] if name in place else place[JOINT_NAMES[MIRROR[index]]] * joints.new_tensor([-1, 1, 1])
-    return joints - joints[0]
+    return joints
 
 
 def _hand(length: float) -> dict[str, Tensor]:

@@ -73,6 +73,8 @@ def set_up_console() -> None:
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     # what one rank alone logs is meant so
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
+    # of short epochs, whose scores come once an epoch anyway
+    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     # nflows solves triangular systems by a function that torch has renamed
     warnings.filterwarnings("ignore", message="torch.triangular_solve is deprecated")
 

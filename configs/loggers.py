@@ -21,6 +21,7 @@ LoggerKind = Literal["tensorboard", "wandb", "csv"]
 # settings that say where a run is and how it is shown, not what it is
 _NOT_IN_NAMES = ("logging.", "trainer.", "slurm.", "output.")
 _MOST_CHARACTERS = 200  # of a label, so that it fits into the name of a folder
+_NOT_COMPARED = ("logging.", "slurm.")  # where a run is kept and where it ran says nothing of it
 _STRANGE = re.compile(r"[^\w.,+=-]+")
 _VERSION = re.compile(r"version_(\d+)")
 
@@ -120,7 +121,8 @@ class DescribingTensorBoard(TensorBoardLogger):
 
         writer = self.experiment._get_file_writer()
         # without the first, which describes the experiment, TensorBoard looks at all runs itself, and puts first what differs among them
-        for summary in hparams(self._sanitize_params(dict(params)), dict.fromkeys(self._best))[1:]:
+        compared = {key: value for key, value in params.items() if not key.startswith(_NOT_COMPARED)}
+        for summary in hparams(self._sanitize_params(compared), dict.fromkeys(self._best))[1:]:
             writer.add_summary(summary)
 
     @rank_zero_only

@@ -1,4 +1,5 @@
-"""The arrays of a data file by name, whatever the container: `.npz`, `.npy`, `.pt` or `.pkl`. Nothing is loaded before it is asked for.
+"""The arrays of a data file by name, whatever the container: `.npz`, `.npy`, `.pt` or `.pkl`; of recorded skeletons, `.bvh` and `.amc`, the
+poses that they are on SMPL-X's joints. Nothing is loaded before it is asked for.
 
 A file is opened once: what was looked at is what is read.
 """
@@ -16,12 +17,14 @@ import numpy as np
 import torch
 
 from pose_priors.configs.base import UserError, reason_of
+from pose_priors.datamodules.capture.as_poses import READERS, recorded_poses
+from pose_priors.datamodules.capture.dialects import as_amass
 from pose_priors.datamodules.containers.npy import array_of, checked_size, read_header, sound
 from pose_priors.datamodules.containers.regular import open_regular
 from pose_priors.datamodules.containers.zips import Zip
 from pose_priors.datamodules.safe_pickle import load_pickle, load_torch, unpickle
 
-SUFFIXES = (".npz", ".npy", ".pt", ".pkl")
+SUFFIXES = (".npz", ".npy", ".pt", ".pkl", *READERS)
 UNNAMED = "array"
 """Name given to the only array of a file that has no names."""
 _MOST_HEADER = (1 << 16) + 16
@@ -51,13 +54,17 @@ def open_arrays(path: Path) -> dict[str, Entry]:
         UserError: if the file cannot be read, names a class that is not allowed, or has another suffix than those of `SUFFIXES`.
     """
     if path.suffix == ".npz":
-        return _open_npz(path)
+        entries = _open_npz(path)
+        # ROMP's one object, in which all else is
+        return _entries(as_amass({"results": entries["results"].load()}, str(path))) if set(entries) == {"results"} else entries
     if path.suffix == ".npy":
         return _open_npy(path)
     if path.suffix == ".pt":
-        return _entries(load_torch(path))
+        return _entries(as_amass(load_torch(path), str(path)))
     if path.suffix == ".pkl":
-        return _entries(load_pickle(path))
+        return _entries(as_amass(load_pickle(path), str(path)))
+    if path.suffix in READERS:
+        return _entries(recorded_poses(path))
     raise UserError(f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}")
 
 

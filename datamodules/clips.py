@@ -23,7 +23,7 @@ from pose_priors.datamodules.plausibility import UNITS, find_unit, is_too_fast
 
 UpAxis = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
 
-SMPL_STATURE = 1.65
+SMPL_STATURE = 1.70
 """Metres; stature at which the built-in skeleton has the legs of SMPL's mean shape, so that feet that are planted in SMPL's motions stand
 still on it too."""
 _TRANSLATIONS = ("trans", "transl")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
+import sys
 import tempfile
 import time
 import warnings
@@ -32,6 +33,7 @@ from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.priors import Priors
 from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.result.keeping import contradicted, with_input, without
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.summary import summarize
 from pose_priors.refinement.result.write import write_result
@@ -83,7 +85,8 @@ class Stage5Refiner:
         self.callbacks = tuple(callbacks)
 
     def refine(self, given: RefinementInput) -> RefinementOutput:
-        """Refines one clip.
+        """Refines one clip. People whose result contradicts what was seen of them more than their input did keep that; the others are then
+        refined once more without them.
 
         Raises:
             UserError: if the input is not finite, a prior knows none of the joints that it is to judge, or Lightning refuses the trainer's
@@ -93,17 +96,31 @@ class Stage5Refiner:
         _check_finite(problem)
         _check_priors(self.priors, problem)
         began = time.perf_counter()
-        module = RefinementModule(with_floor(problem), self.config, self.priors.body, self.priors.hands, self.priors.motion)
+        problem = with_floor(problem)
+        module = self._refined(problem)
+        found = summarize(module, time.perf_counter() - began)
+        if kept := contradicted(module, module.scene()):
+            first, others = found, without(problem, kept)
+            if bool(others.visible.any()):
+                found = summarize(self._refined(others), time.perf_counter() - began)
+            found = with_input(found, first, module.problem, kept)
+        return found.first(problem.num_frames)
+
+    def _refined(self, problem: Problem) -> RefinementModule:
+        """The module once it is done, on the CPU."""
+        module = RefinementModule(problem, self.config, self.priors.body, self.priors.hands, self.priors.motion)
         if module.stages and self.config.max_total_iterations:
             self._fit(module)
         module.to("cpu")
         module.problem = module.problem.to(_DTYPE, torch.device("cpu"))
-        return summarize(module, time.perf_counter() - began).first(problem.num_frames)
+        return module
 
     def _fit(self, module: RefinementModule) -> None:
         callbacks: list[Callback] = [UntilKilled()]
-        if self.trainer.get("enable_progress_bar", True):
-            callbacks.append(SubStageBar())
+        bar = self.trainer.get("enable_progress_bar", True)
+        if bar:
+            bar = sys.stderr.isatty()  # or Lightning adds one of its own
+            callbacks.append(SubStageBar() if bar else SubStageLines())
         callbacks.extend(self.callbacks)
         unfinished = None
         if self.checkpoint_dir is not None:
@@ -121,6 +138,7 @@ class Stage5Refiner:
             "log_every_n_steps": 1,
             "enable_checkpointing": unfinished is not None,
             "enable_model_summary": False,
+            "enable_progress_bar": bar,
             "reload_dataloaders_every_n_epochs": 1,
         }
         trainer = make_trainer({name: value for name, value in options.items() if name not in fixed}, **fixed)
@@ -219,6 +237,23 @@ class SubStageBar(TQDMProgressBar):
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         return {}
+
+
+class SubStageLines(Callback):
+    """Without a terminal, one line a sub-stage: its iterations, its loss at the start and at the end, the time that it took."""
+
+    def __init__(self) -> None:
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if isinstance(pl_module, RefinementModule) and (report := pl_module.reports.get(pl_module.stage.name)) and "total" in report.losses:
+            number, losses = trainer.current_epoch + 1, report.losses["total"]
+            change = f"{report.iterations} iterations, loss {losses[0]:.4g} -> {losses[-1]:.4g}"
+            seconds = time.perf_counter() - self._start
+            log.info("%s, sub-stage %d of %d: %s, %.1f s", pl_module.stage.name, number, len(pl_module.stages), change, seconds)
 
 
 def _check_priors(priors: Priors, problem: Problem) -> None:

@@ -40,7 +40,7 @@ SCRIPTS = {
     "export": "pose_priors.refinement.export.__main__",
     "instances": "pose_priors.refinement.instances.__main__",
 }
-NUM_ROWS, NUM_TRIED = 158, 114  # at least
+NUM_ROWS, NUM_TRIED = 172, 124  # at least
 
 
 def rows() -> list[tuple[str, str, str]]:

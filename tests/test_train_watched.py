@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ import train
 from pose_priors.configs.schema import load_experiment
 from pose_priors.priors import load_prior
 
+ROOT = Path(__file__).parents[1]
 TINY = ["data.path=built_in", "data.num_poses=300", "training.batch_size=60", "training.max_epochs=2", "trainer.enable_progress_bar=false"]
 
 
@@ -148,3 +151,16 @@ def test_callbacks_of_the_callers_own(tmp_path: Path) -> None:
     best = train.fit(load_experiment("gaussian_prior", [*TINY, *places]), "mine", callbacks=[count])
     assert count.epochs == 2
     assert best == tmp_path / "ckpt" / "best.ckpt"
+
+
+def test_without_a_terminal_a_run_is_a_line_an_epoch(tmp_path: Path) -> None:
+    overrides = ["data.path=built_in", "data.num_poses=300", "training.max_epochs=3", "logging.logger=csv"]
+    command = [sys.executable, str(ROOT / "train.py"), "--config", "gaussian_prior", "--override", *overrides]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300)
+    lines = (said.stdout + said.stderr).splitlines()
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert [line.split(",")[0] for line in epochs] == [f"epoch {number} of 3" for number in (1, 2, 3)]
+    assert all("validation NLL" in line for line in epochs)
+    assert "best.ckpt (least validation NLL" in lines[-1]
+    assert len(lines) < 12
+    assert all(len(line) <= 200 and "\r" not in line for line in lines)

@@ -11,7 +11,7 @@ from torch import Tensor
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import PARENTS, index_of
-from pose_priors.datamodules.synthetic.legs_ik import BODY_JOINTS, LEGS
+from pose_priors.datamodules.synthetic.legs_ik import BODY_JOINTS, LEGS, stretched
 from pose_priors.datamodules.synthetic.timing import ramp
 
 _TRUNK = index_of("spine3")
@@ -21,7 +21,7 @@ ARM_JOINTS = sorted(joint for arm in _ARMS for joint in arm)
 _MIRROR = torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64)
 # where elbows point, in the trunk's frame, of a left side (outwards, up, forward), and of arms that hang besides
 _ELBOW_TOWARDS, _ELBOW_HANGING = (0.8, -0.9, -0.3), (-0.45, 0.2, -0.6)
-_REACH = 0.996  # of arm and forearm in line
+_REACH = 0.996  # of the longest that an arm gets
 _SHARPNESS, _FOLDING = 64, 16  # how sharply places out of reach, and too near, are told from others
 _FOLDED_DEG = 140.0  # elbows are bent hardly further
 # the girdle, in degrees: how it rises with the arm's elevation (as in `body`), and comes forward with it
@@ -46,7 +46,7 @@ def arm_length(stature: float) -> float:
     """From shoulder to wrist in metres, as far as `wrists_to` stretches the arm."""
     rest = rest_joints(stature)
     _, shoulder, elbow, wrist = _ARMS[0]
-    return _REACH * float((rest[elbow] - rest[shoulder]).norm() + (rest[wrist] - rest[elbow]).norm())
+    return _REACH * float(stretched(rest[elbow] - rest[shoulder], rest[wrist] - rest[elbow], 1))
 
 
 def thighs(pose: Tensor, stature: float, from_knee: float) -> Tensor:
@@ -113,7 +113,7 @@ def _elbow_towards(target: Tensor) -> Tensor:
 
 def _two_links(target: Tensor, upper: Tensor, fore: Tensor, elbow_towards: Tensor) -> tuple[Tensor, Tensor]:
     """Rotations (n, 3, 3) of a left shoulder and of its elbow, which bends about -y, that bring the wrist to a target (n, 3)."""
-    reach = _REACH * (upper.norm() + fore.norm())
+    reach = _REACH * stretched(upper, fore, 1)
     length = target.norm(dim=-1)
     folded = (upper.square().sum() + fore.square().sum() + 2 * upper.norm() * fore.norm() * math.cos(math.radians(_FOLDED_DEG))).sqrt()
     span = (length**_FOLDING + folded**_FOLDING) ** (1 / _FOLDING)

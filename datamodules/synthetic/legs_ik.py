@@ -21,7 +21,7 @@ _LIFT_M = 0.01
 _SMOOTH_S = 0.06
 _HEEL_BEHIND = 0.038  # of the stature: a quarter of the foot's length (Winter, 2009)
 _KNEE_FOLLOWS = 0.6  # of what the foot is turned against the leg, how much the thigh turns with it
-_STRAIGHT = 0.9965  # of thigh and shank in line: legs are not stretched further, since there the knee's speed has no bound
+_STRAIGHT = 0.9965  # of the longest that a leg gets: legs are not stretched further, since there the knee's speed has no bound
 _FADE_M = 0.025
 
 
@@ -127,6 +127,15 @@ def reached(pose: Tensor, joints: Tensor, rotations: Tensor, rest: Tensor, leg: 
     return out
 
 
+def stretched(upper: Tensor, lower: Tensor, hinge: int) -> Tensor:
+    """The greatest length () of two bones (3,) in a row of which the lower turns about one axis of the upper's."""
+    across = torch.ones_like(upper)
+    across[hinge] = 0
+    inner = (across * upper).norm() * (across * lower).norm() + upper[hinge] * lower[hinge]
+    length: Tensor = (upper.square().sum() + lower.square().sum() + 2 * inner).sqrt()
+    return length
+
+
 def foot_angles(rotation: Tensor) -> tuple[Tensor, Tensor]:
     """Yaw and pitch, as in `Feet`, of feet with rotations (..., 3, 3) relative to the world."""
     # from the foot's lateral axis, which tells where it points even when its toes alone touch the floor
@@ -188,7 +197,7 @@ def _too_high(pelvis: Tensor, joints: Tensor, rest: Tensor, ankles: list[Tensor]
     """(n,) by how much the pelvis is lowered, smoothly, for both legs to reach."""
     excess = []
     for (hip, knee, ankle, _), place in zip(LEGS, ankles, strict=True):
-        reach = _STRAIGHT * ((rest[knee] - rest[hip]).norm() + (rest[ankle] - rest[knee]).norm())
+        reach = _STRAIGHT * stretched(rest[knee] - rest[hip], rest[ankle] - rest[knee], 0)
         down = pelvis + joints[:, hip] - place
         excess.append(down[:, 1] - (reach.square() - down[:, [0, 2]].square().sum(-1)).clamp_min(0).sqrt())
     need = torch.maximum(*excess).clamp_min(0).numpy()

@@ -16,7 +16,22 @@ from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.plugins import Door, PluginError
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Source, described
-from pose_priors.refinement.formats.tools import glamr, gvhmr, megahunter, multi_tram, phalp, prompthmr, slahmr, tram, wham
+from pose_priors.refinement.formats.tools import (
+    comotion,
+    glamr,
+    gvhmr,
+    gvhmr_spellings,
+    human3r,
+    josh,
+    megahunter,
+    multi_tram,
+    phalp,
+    prompthmr,
+    sam3d_body,
+    slahmr,
+    tram,
+    wham,
+)
 
 log = logging.getLogger("refine")
 
@@ -43,7 +58,22 @@ class UpstreamFormat(Protocol):
         """The clip, its mended faults told in `warnings`. Raises `UserError` with what was found if the tool does not write such files."""
 
 
-UPSTREAM: tuple[UpstreamFormat, ...] = (multi_tram, tram, phalp, wham, gvhmr, prompthmr, slahmr, megahunter, glamr)
+UPSTREAM: tuple[UpstreamFormat, ...] = (
+    multi_tram,
+    tram,
+    phalp,
+    wham,
+    gvhmr,
+    gvhmr_spellings,
+    prompthmr,
+    slahmr,
+    megahunter,
+    glamr,
+    josh,
+    human3r,
+    comotion,
+    sam3d_body,
+)
 """The known formats; where a folder holds results of several tools, the first is read."""
 
 

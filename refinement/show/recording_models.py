@@ -36,10 +36,11 @@ class Model:
 
 def find_models(refined: Path) -> list[Model]:
     """The meshes in a folder of stage 5: the background in the world of the result, robots in the world of the motions that they were made
-    from, those in glb turned to y up. Raises `UserError` if that world is not known."""
+    from, those in glb turned to y up, but for the parts of robots in URDF. Raises `UserError` if that world is not known."""
     found = [Model(f"world/background/{path.stem}", path, None, np.eye(4)) for path in _meshes(refined / BACKGROUND)]
     for folder in sorted((refined / RETARGETING).glob("person_*")):
-        for path in _meshes(folder):
+        # beside a robot's description, meshes are its parts
+        for path in [] if any(folder.rglob("*.urdf")) else _meshes(folder):
             placed = T_world_motion(refined / RETARGETING / FLOOR)
             turned = placed @ _UPRIGHT if path.suffix.lower() == ".glb" else placed
             found.append(Model(f"world/{folder.name}/retargeted/{path.stem}", path, int(folder.name.removeprefix("person_")), turned))

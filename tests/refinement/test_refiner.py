@@ -183,3 +183,15 @@ def test_a_floor_that_is_not_known_holds_nobody() -> None:
     for report in output.metrics["sub_stages"].values():
         assert {"skate", "contact", "penetration", "scene_floor"}.isdisjoint(report["losses"])
     assert torch.allclose(output.ground_plane.double() / output.scale_alpha * problem.start.alpha0, problem.start.ground_plane, atol=1e-2)
+
+
+def test_without_a_terminal_each_sub_stage_is_a_line(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    problem, _ = make_problem(frames=8)
+    config = RefinementConfig(max_total_iterations=9, root_fitting_iterations=3)
+    with caplog.at_level("INFO", logger="refine"):
+        output = Stage5Refiner(config).refine(RefinementInput(problem))
+    lines = [line for line in caplog.messages if ", sub-stage " in line]
+    assert [line.split(",")[0] for line in lines] == list(output.metrics["sub_stages"])[: len(lines)]
+    assert lines
+    assert lines[0].split(": ")[1].startswith("3 iterations, loss ")
+    assert not any(mark in capsys.readouterr().err for mark in ("\r", "it/s"))

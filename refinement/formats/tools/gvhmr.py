@@ -29,7 +29,8 @@ from pose_priors.refinement.formats.tracks import Tracks
 NAME = "GVHMR"
 FILES: tuple[str, ...] = ("hmr4d_results.pt",)
 BESIDE: tuple[str, ...] = tuple(f"{folder}{name}.pt" for folder in ("", "preprocess/") for name in ("vitpose", "bbx", "slam_results"))
-_PERSON = 1
+PERSON = 1
+"""The id of GVHMR's one person."""
 _UP = np.array([0.0, 1.0, 0.0])
 
 
@@ -41,7 +42,19 @@ def detect(source: Source) -> bool:
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than GVHMR writes."""
     file = source.existing(source.file(*FILES), NAME)
-    fields = Fields(source.load(file), str(file))
+    return clip_of(source, file, Fields(source.load(file), str(file)), warnings)
+
+
+def clip_of(
+    source: Source, file: Path, fields: Fields, warnings: list[str], fps: float = USUAL_FPS, observed: Tracks | None = None
+) -> UpstreamClip:
+    """The clip of a content by GVHMR's names.
+
+    Args:
+        file: that holds it.
+        fps: frames a second.
+        observed: keypoints and boxes; those of the files beside by default.
+    """
     camera, world = fields.within("smpl_params_incam"), fields.within("smpl_params_global")
     pose, orient, transl, betas = _parameters(camera)
     _, world_orient, world_transl, _ = _parameters(world)
@@ -60,15 +73,15 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     path = None if odometry is None else _path(source, odometry, num_frames, warnings)
     alpha = 1.0
     if path is None:
-        rotation, translation = cameras_from_readings([reading], num_frames, USUAL_FPS, str(file), warnings)
+        rotation, translation = cameras_from_readings([reading], num_frames, fps, str(file), warnings)
     else:
-        rotation, translation, alpha = cameras_from_odometry([reading], *path, USUAL_FPS, str(odometry), warnings)
-    cameras = camera_track(str(file), rotation, translation, intrinsics, inverted=True, fps=USUAL_FPS)
-    body = BodyTrack(_PERSON, f"{file}: smpl_params_incam", frames, pose, usual_betas(betas), transl, None)
+        rotation, translation, alpha = cameras_from_odometry([reading], *path, fps, str(odometry), warnings)
+    cameras = camera_track(str(file), rotation, translation, intrinsics, inverted=True, fps=fps)
+    body = BodyTrack(PERSON, f"{file}: smpl_params_incam", frames, pose, usual_betas(betas), transl, None)
     warnings.append(f"{file}: GVHMR's bodies are metric; it writes no depth maps and no masks, and one person only")
     return UpstreamClip(
         cameras=cameras,
-        tracks=_observed(source, num_frames, warnings),
+        tracks=_observed(source, num_frames, warnings) if observed is None else observed,
         camera_bodies=people_of([body], cameras.frame_ids, str(file), warnings),
         alpha=alpha,
         up=_UP,
@@ -108,8 +121,8 @@ def _observed(source: Source, num_frames: int, warnings: list[str]) -> Tracks:
     else:
         points = Fields({"vitpose": source.load(keypoints)}, str(keypoints)).array("vitpose", num_frames, 17, 3)
         for frame, row in enumerate(points):
-            tracks.add_keypoints(_PERSON, frame, row, "coco17", str(keypoints))
+            tracks.add_keypoints(PERSON, frame, row, "coco17", str(keypoints))
     if boxes is not None:
         corners = Fields(source.load(boxes), str(boxes)).array("bbx_xyxy", num_frames, 4)
-        tracks.boxes[_PERSON] = {frame: box for frame, box in enumerate(corners) if np.isfinite(box).all()}
+        tracks.boxes[PERSON] = {frame: box for frame, box in enumerate(corners) if np.isfinite(box).all()}
     return tracks

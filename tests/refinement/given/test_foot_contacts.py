@@ -148,3 +148,10 @@ def test_it_goes_with_the_problem_and_one_that_says_the_contrary_is_left_aside(c
     assert not problem.observations.contact_log_odds.any()
     assert not problem.told
     assert any("it is left aside; are its people and frames those of the clip?" in line for line in problem.warnings)
+
+
+def test_frames_are_those_of_the_clip_wherever_it_begins(tmp_path: Path) -> None:
+    np.savez(tmp_path / "c.npz", person_001=np.array([[0.25, 0.75]]), frame_ids=[103])
+    found = read_foot_contacts(tmp_path / "c.npz", (1,), 100 + FRAMES, cut=False).probability[1]
+    np.testing.assert_array_equal(found[3], [0.25, 0.75, 0.25, 0.75])
+    assert np.isnan(np.delete(found, 3, 0)).all()

@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.result.found import find_results
 from pose_priors.refinement.show.record import write_recordings
+from pose_priors.refinement.show.recording_models import find_models
 from pose_priors.refinement.show.review_scene import load_scene
 from pose_priors.refinement.show.robots.motion import is_motion, read_motion
 from pose_priors.refinement.show.robots.shown import ShownRobot, find_robots
@@ -184,6 +185,15 @@ def test_it_is_in_the_recording_of_its_person(retargeted: Path, tmp_path: Path) 
     assert shown["/world/person_001/robot/trunk"] == 12
     assert "/world/person_001/robot/trunk" in entities("walk_person_001.rrd")
     assert not any("robot" in name for name in entities("walk_person_002.rrd"))
+
+
+def test_its_parts_are_no_meshes_of_their_own(retargeted: Path) -> None:
+    folder = retargeted / "retargeting" / "person_001"
+    trimesh.creation.box((1, 1, 1)).export(folder / "alone.stl")
+    assert [model.path.name for model in find_models(retargeted)] == ["alone.stl"]
+    write_robot(folder / "toy")
+    assert find_models(retargeted) == []
+    assert robot_of(retargeted).robot.path == folder / "toy" / "toy.urdf"  # before the one that the pipeline was told of
 
 
 def test_a_motion_that_cannot_be_shown_is_told_and_costs_nothing_else(retargeted: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,1 @@
+"""Bodies fitted to where points of them were seen."""

@@ -1,0 +1,113 @@
+"""Poses from places: exact places give the pose back, unseen ones the prior's, and proportions are found."""
+
+from __future__ import annotations
+
+import pytest
+import roma
+import torch
+
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.fitting.points import BodyPoints, PoseGaussian, placed
+from pose_priors.body.fitting.pose import fit_pose, left_jacobian_inverse
+from pose_priors.body.fitting.proportions import fit_body
+from pose_priors.body.skeleton import PARENTS, index_of
+
+NUM = 22
+PARENTS_22 = PARENTS[:NUM]
+
+
+def example(num: int = 6) -> tuple[torch.Tensor, torch.Tensor, PoseGaussian]:
+    """Poses (num, 22, 3), roots of any direction, places of the pelvis (num, 3), and the Gaussian that they are of."""
+    generator = torch.Generator().manual_seed(3)
+    mean = 0.2 * torch.randn(NUM, 3, generator=generator, dtype=torch.float64)
+    mean[[4, 5]] = torch.tensor([0.5, 0.0, 0.0], dtype=torch.float64)
+    drawn = mean + 0.15 * torch.randn(500, NUM, 3, generator=generator, dtype=torch.float64)
+    pose = drawn[:num].clone()
+    pose[:, 0] = roma.random_rotvec(num, generator=generator).double()
+    return pose, torch.randn(num, 3, generator=generator, dtype=torch.float64), PoseGaussian.of(drawn)
+
+
+def points(sigma: float, tripods: bool = True) -> BodyPoints:
+    """The joints, and three points around each, which tell how it is turned."""
+    joint = torch.arange(NUM)
+    offset = torch.zeros(NUM, 3, dtype=torch.float64)
+    if tripods:
+        joint = joint.repeat(4)
+        offset = torch.cat([offset, *(0.1 * torch.eye(3, dtype=torch.float64)[i].expand(NUM, 3) for i in range(3))])
+    return BodyPoints(joint, offset, torch.full((len(joint),), sigma, dtype=torch.float64))
+
+
+def test_what_is_seen_exactly_is_found_exactly() -> None:
+    pose, root, prior = example()
+    rest = rest_joints()[:NUM]
+    seen, _, _ = placed(roma.rotvec_to_rotmat(pose), root, points(1e-4), rest, PARENTS_22)
+    fit = fit_pose(seen, points(1e-4), rest, PARENTS_22, prior)
+    assert (fit.places - seen).norm(dim=-1).max() < 1e-4
+    apart = roma.rotmat_geodesic_distance(roma.rotvec_to_rotmat(fit.pose), roma.rotvec_to_rotmat(pose))
+    assert apart.max() < 1e-2
+    torch.testing.assert_close(fit.root, root, rtol=0, atol=1e-4)
+
+
+def test_what_is_not_seen_is_as_usual() -> None:
+    pose, root, prior = example()
+    rest, few = rest_joints()[:NUM], points(1e-3, tripods=False)
+    seen, _, _ = placed(roma.rotvec_to_rotmat(pose), root, few, rest, PARENTS_22)
+    hidden = [index_of(f"left_{name}") for name in ("elbow", "wrist")]
+    seen[:, hidden] = torch.nan
+    fit = fit_pose(seen, few, rest, PARENTS_22, prior)
+    shown = [joint for joint in range(NUM) if joint not in hidden]
+    assert (fit.places - seen)[:, shown].norm(dim=-1).max() < 5e-3
+    # the Gaussian's mean, given what was seen
+    elbow = index_of("left_elbow")
+    assert (fit.pose[:, elbow] - prior.mean[elbow]).norm(dim=-1).mean() < 0.1
+    assert (pose[:, elbow] - prior.mean[elbow]).norm(dim=-1).mean() > 0.15
+
+
+def test_the_most_probable_pose_has_no_better_neighbours() -> None:
+    pose, root, prior = example(3)
+    rest, few = rest_joints()[:NUM], points(0.02, tripods=False)
+    seen, _, _ = placed(roma.rotvec_to_rotmat(pose), root, few, rest, PARENTS_22)
+    seen = seen + 0.02 * torch.randn(seen.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    fit = fit_pose(seen, few, rest, PARENTS_22, prior)
+
+    def nats(turned: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        places, _, _ = placed(roma.rotvec_to_rotmat(turned), at, few, rest, PARENTS_22)
+        astray = (turned[:, 1:] - prior.mean[1:]).flatten(1) @ prior.whiten.T
+        return ((places - seen) / 0.02).square().sum((1, 2)) + astray.square().sum(1)
+
+    turned, at = fit.pose.clone().requires_grad_(), fit.root.clone().requires_grad_()
+    slopes = torch.autograd.grad(nats(turned, at).sum(), (turned, at))
+    # against slopes a tenth of a radian, or a centimetre, away
+    far = torch.autograd.grad(nats(turned + 0.1, at + 0.01).sum(), (turned, at))
+    for near, away in zip(slopes, far, strict=True):
+        assert near.abs().max() < 0.05 * away.abs().max()
+
+
+def test_proportions_are_found() -> None:
+    pose, root, prior = example(40)
+    rest = rest_joints()[:NUM]
+    longer = rest.clone()
+    for side in ("left", "right"):
+        hip, knee = (index_of(f"{side}_{name}") for name in ("hip", "knee"))
+        below = [index_of(f"{side}_{name}") for name in ("knee", "ankle", "foot")]
+        longer[below] += 0.1 * (rest[knee] - rest[hip])
+    moved = points(0.003)
+    seen, _, _ = placed(roma.rotvec_to_rotmat(pose), root, moved, longer, PARENTS_22)
+    seen[:, index_of("head")] += 0.0
+    fit = fit_body(seen, moved, rest, PARENTS_22, prior, rounds=6)
+    assert (fit.places - seen).norm(dim=-1).mean() < 0.002
+    thigh = (fit.rest[index_of("left_knee")] - fit.rest[index_of("left_hip")]).norm()
+    assert thigh.item() == pytest.approx(float((longer[index_of("left_knee")] - longer[index_of("left_hip")]).norm()), abs=0.004)
+    torch.testing.assert_close(fit.rest[:, 0], -fit.rest[[0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20], 0])
+
+
+def test_left_jacobian() -> None:
+    rotvec = torch.tensor([[0.3, -0.8, 1.1], [1e-6, 0.0, 0.0], [0.0, 2.9, 0.1]], dtype=torch.float64)
+    for row in rotvec:
+
+        def after(turn: torch.Tensor, row: torch.Tensor = row) -> torch.Tensor:
+            return roma.rotmat_to_rotvec(roma.rotvec_to_rotmat(turn) @ roma.rotvec_to_rotmat(row))
+
+        steps = 1e-6 * torch.eye(3, dtype=torch.float64)
+        numeric = torch.stack([(after(step) - after(-step)) / 2e-6 for step in steps], -1)
+        torch.testing.assert_close(left_jacobian_inverse(row), numeric, rtol=0, atol=1e-5)

@@ -1,0 +1,117 @@
+"""Motions under the names of tools and data sets are read as poses and motions, in metres and at their rate."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.arrays import open_arrays
+from pose_priors.datamodules.formats import PoseFile, read_poses
+
+NUM = 12
+
+
+def poses(width: int, seed: int = 0) -> np.ndarray:
+    return 0.3 * np.random.default_rng(seed).normal(size=(NUM, width))
+
+
+def places(seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(NUM, 3))
+
+
+def read(path: Path, content: Any) -> PoseFile:
+    if path.suffix == ".pt":
+        torch.save(content, path)
+    elif path.suffix == ".npz":
+        np.savez(path, **content)
+    else:
+        joblib.dump(content, path)
+    return read_poses(path)
+
+
+def trans(path: Path) -> np.ndarray:
+    return open_arrays(path)["trans"].load()
+
+
+def test_aist(tmp_path: Path) -> None:
+    path, pose = tmp_path / "gWA.pkl", poses(72)
+    found = read(path, {"smpl_loss": 1.0, "smpl_poses": pose, "smpl_scaling": np.array([93.0]), "smpl_trans": 93.0 * places()})
+    assert found.fps == 60
+    np.testing.assert_allclose(found.poses[:, :22], pose.reshape(NUM, 24, 3)[:, :22], atol=1e-6)
+    np.testing.assert_allclose(trans(path), places(), atol=1e-9)
+    with pytest.raises(UserError, match="'smpl_scaling' is 0"):
+        read(path, {"smpl_poses": pose, "smpl_trans": places(), "smpl_scaling": 0.0})
+
+
+def test_gvhmr(tmp_path: Path) -> None:
+    path, pose = tmp_path / "hmr4d_results.pt", poses(66)
+    part = {"body_pose": pose[:, 3:], "global_orient": pose[:, :3], "transl": places(), "betas": np.zeros((NUM, 10))}
+    world = {name: torch.from_numpy(value) for name, value in part.items()}
+    found = read(path, {"smpl_params_global": world, "smpl_params_incam": {**world, "transl": torch.zeros(NUM, 3)}})
+    assert found.fps == 30
+    np.testing.assert_allclose(found.poses[:, :22], pose.reshape(NUM, 22, 3), atol=1e-6)
+    np.testing.assert_allclose(trans(path), places(), atol=1e-6)
+
+
+def test_wham(tmp_path: Path) -> None:
+    path = tmp_path / "wham_output.pkl"
+    person = {"pose_world": poses(72), "trans_world": places(), "pose": poses(72, 5), "trans": places(6), "frame_ids": np.arange(NUM)}
+    found = read(path, {0: person})
+    assert found.is_sequence
+    np.testing.assert_allclose(found.poses[:, :22], poses(72).reshape(NUM, 24, 3)[:, :22], atol=1e-6)
+    np.testing.assert_allclose(trans(path), places())
+    # two people are no one motion
+    both = read(path, {0: person, 4: {**person, "pose_world": poses(72, 3)}})
+    assert len(both.poses) == 2 * NUM
+    assert "trans" not in open_arrays(path)
+
+
+@pytest.mark.parametrize("name", ["smpl_thetas", "thetas"])
+def test_romp(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "romp.npz"
+    found = read(path, {"results": np.array({"cam": np.zeros((NUM, 3)), name: poses(72)}, dtype=object)})
+    np.testing.assert_allclose(found.poses[:, :22], poses(72).reshape(NUM, 24, 3)[:, :22], atol=1e-6)
+
+
+def test_phc_and_robots(tmp_path: Path) -> None:
+    path = tmp_path / "clips.pkl"
+    clip = {"pose_aa": poses(72).reshape(NUM, 24, 3), "trans_orig": places(), "fps": 30, "beta": np.zeros(16)}
+    found = read(path, {"0-walk": clip})
+    assert found.fps == 30
+    np.testing.assert_allclose(trans(path), places())
+    np.testing.assert_allclose(found.poses[:, :22], clip["pose_aa"][:, :22], atol=1e-6)
+    robot = {"pose_aa": np.zeros((NUM, 27, 3)), "dof": np.zeros((NUM, 23)), "root_rot": np.zeros((NUM, 4)), "fps": 30}
+    with pytest.raises(UserError, match=r"'pose_aa' of shape \(12, 27, 3\): joints of a robot") as error:
+        read(path, {"kick": robot})
+    assert "\n" not in str(error.value)
+
+
+def test_omomo(tmp_path: Path) -> None:
+    """A pelvis that stands upright in SMPL's axes, and a knee that bends: about y of the humanoid, about x of SMPL-X."""
+    rows = np.zeros((NUM, 591))
+    rows[:, :3] = places()
+    # the humanoid's axes are the world's when it stands and looks along x
+    rows[:, 3:7] = [0, 0, 0, 1]
+    left_knee = 2  # the second body of the humanoid
+    rows[:, 9 + 3 * (left_knee - 1) + 1] = 0.7
+    found = read(tmp_path / "sub1.pt", torch.from_numpy(rows))
+    assert found.fps == 30
+    np.testing.assert_allclose(found.poses[:, 4], np.tile([0.7, 0, 0], (NUM, 1)), atol=1e-6)
+    assert np.abs(found.poses[:, [*range(1, 4), *range(5, 55)]]).max() < 1e-6
+    upright = Rotation.from_rotvec(found.poses[0, 0])
+    np.testing.assert_allclose(upright.apply([[0, 1, 0], [0, 0, 1], [1, 0, 0]]), [[0, 0, 1], [1, 0, 0], [0, 1, 0]], atol=1e-6)
+
+
+def test_other_nested_files_stay_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"a": {"b": 1}}))
+    with pytest.raises(UserError, match="unknown layout, it holds a dict"):
+        read_poses(path)

@@ -1,0 +1,144 @@
+"""People and cameras that are written as newer tools write them are the same people and cameras when they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from upstream_checks import SINGLE, TURNED, camera_joints, check, check_keypoints, told
+from upstream_truth import SIZE, Truth, make_truth
+from upstream_world_writers import FEW, write_comotion, write_gvhmr_spellings, write_human3r, write_josh, write_sam3d_body
+
+from pose_priors.refinement.formats import read_upstream, recognize
+from pose_priors.refinement.formats.association import Sighting, followed
+from pose_priors.refinement.formats.bodies import BodyTrack
+from pose_priors.refinement.formats.tools import sam3d_body
+from pose_priors.refinement.given.load import load_sequence
+
+
+@pytest.mark.parametrize("spelling", ["comfyui", "pypi", "gem"])
+def test_gvhmr_by_other_names(tmp_path: Path, spelling: str) -> None:
+    truth = make_truth(still=True)
+    path = write_gvhmr_spellings(tmp_path / "walk", truth, spelling=spelling)
+    assert recognize(path) == "GVHMR (ComfyUI, PyPI, GEM-SMPL)"
+    problem = load_sequence(path)
+    check(problem, truth, SINGLE, people=(1,), joints=22)
+    assert problem.fps == 30
+    assert problem.cameras.image_size == SIZE
+    if spelling == "pypi":
+        check_keypoints(problem, truth)
+
+
+def test_comfyui_without_intrinsics_has_gvhmrs_guess(tmp_path: Path) -> None:
+    path = write_gvhmr_spellings(tmp_path / "walk", make_truth(still=True), lambda content: content.pop("K_fullimg"))
+    problem = load_sequence(path)
+    assert problem.cameras.intrinsics[0, 0, 0].item() == pytest.approx(np.hypot(*SIZE), rel=1e-6)
+    told(problem, "GVHMR's guess, a focal length of 734 px at 640 x 360")
+
+
+def test_comotion(tmp_path: Path) -> None:
+    truth = make_truth(still=True, focal=2.0 * max(SIZE))
+    path = write_comotion(tmp_path / "walk", truth)
+    assert recognize(path) == recognize(path / "walk.pt") == "CoMotion"
+    problem = load_sequence(path)
+    check(problem, truth, SINGLE, world=False)
+    assert problem.cameras.image_size == SIZE
+    clip = read_upstream(path, [])
+    assert sorted(clip.tracks.boxes[7]) == truth.rows(1).tolist()
+
+
+def test_comotion_without_boxes(tmp_path: Path) -> None:
+    problem = load_sequence(write_comotion(tmp_path / "walk", make_truth(still=True, focal=3840.0), boxes=False))
+    assert problem.cameras.image_size == (1920, 1080)
+    told(problem, "nothing tells the image's size; 1920 x 1080 is taken")
+
+
+def test_human3r_says_where_heads_are(tmp_path: Path) -> None:
+    truth = make_truth().turned(TURNED)
+    path = write_human3r(tmp_path / "walk", truth)
+    assert recognize(path) == "Human3R"
+    problem = load_sequence(path)
+    seen = truth.seen
+    np.testing.assert_array_equal(problem.visible, seen)
+    np.testing.assert_allclose(camera_joints(problem)[seen][:, :22], truth.camera_joints[seen][:, :22], atol=1e-4)
+    assert problem.start.alpha0 == 1
+
+
+def test_josh(tmp_path: Path) -> None:
+    truth = make_truth().turned(TURNED)
+    path = write_josh(tmp_path / "walk", truth)
+    assert recognize(path) == "JOSH"
+    problem = load_sequence(path)
+    check(problem, truth, SINGLE)
+    clip = read_upstream(path, [])
+    assert clip.depth.read(1) is None
+    found = clip.depth.read(8)
+    assert found is not None
+    depth, weight = found
+    assert np.isnan(depth[0, 0])
+    assert weight[0, 0] == 0
+    assert depth[1, 1] == 3
+    assert sorted(clip.tracks.boxes) == [3, 7]
+
+
+def few() -> Truth:
+    """The first images, on the third of which the second person is hidden."""
+    truth = make_truth(still=True)
+    truth.seen[1] = np.arange(len(truth.seen[1])) != 2
+    truth.seen[:, FEW:] = False
+    return truth
+
+
+def test_sam3d_body(tmp_path: Path) -> None:
+    truth = few()
+    path = write_sam3d_body(tmp_path / "walk", truth, ids=True, layout="list")
+    assert recognize(path) == "SAM 3D Body"
+    problem = load_sequence(path)
+    assert problem.person_ids == (3, 7)
+    assert problem.cameras.image_size == SIZE
+    assert problem.cameras.intrinsics[0, 0, 0].item() == pytest.approx(500, rel=1e-4)
+    told(problem, "MHR's 70 keypoints are")
+    seen = truth.seen[:, :FEW]
+    np.testing.assert_array_equal(problem.visible, seen)
+    true = truth.camera_joints[:, :FEW, :22]
+    error = np.linalg.norm(camera_joints(problem)[:, :, :22] - true, axis=-1)[seen]
+    assert error.mean() < 0.012
+    assert error.max() < 0.04
+    # left and right are not swapped
+    for left, right in ((1, 2), (4, 5), (7, 8), (16, 17), (18, 19), (20, 21)):
+        swapped = np.linalg.norm(camera_joints(problem)[:, :, [left, right]] - true[:, :, [right, left]], axis=-1)[seen]
+        assert error[:, [left, right]].mean() < 0.5 * swapped.mean()
+
+
+@pytest.mark.parametrize("layout", ["files", "dict"])
+def test_sam3d_body_without_ids_follows_people(tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[int, list[int]] = {}
+
+    def body(person: int, rows: list, *_: object) -> BodyTrack:
+        given[person] = [number for number, _ in rows]
+        places = np.stack([row.array("pred_cam_t") for _, row in rows])
+        return BodyTrack(person, "a", np.array(given[person]), np.zeros((len(rows), 55, 3)), np.zeros(10), places, None, True)
+
+    monkeypatch.setattr(sam3d_body, "_body", body)
+    truth = few()
+    path = write_sam3d_body(tmp_path / "walk", truth, layout=layout, swap=True)
+    assert recognize(path) == "SAM 3D Body"
+    warnings: list[str] = []
+    clip = read_upstream(path, warnings)
+    for person, track in clip.camera_bodies.items():
+        np.testing.assert_allclose(track.transl, truth.camera_pelvis[person - 1, track.frames], atol=1e-6)
+        assert given[person] == truth.rows(person - 1).tolist()
+    assert sorted(clip.camera_bodies) == [1, 2]
+    assert any("no ids: people are followed" in line for line in warnings)
+
+
+def test_who_comes_back_is_known_and_who_is_far_is_somebody_else() -> None:
+    def at(x: float, box: float | None = None) -> Sighting:
+        return Sighting(np.array([x, 0.0, 5.0]), None if box is None else np.array([box, 0, box + 10, 20]))
+
+    frames = [(0, [at(0), at(2)]), (1, [at(2.1), at(0.1)]), (2, [at(0.2)]), (9, [at(2.3), at(0.3), at(6)]), (60, [at(0.3)])]
+    assert followed(frames) == [[0, 1], [1, 0], [0], [1, 0, 2], [3]]
+    # equally near, the box tells
+    assert followed([(0, [at(0, 0), at(0.6, 50)]), (1, [at(0.3, 50), at(0.3, 0)])]) == [[0, 1], [1, 0]]
+    assert followed([(0, []), (1, [at(1)])]) == [[], [0]]
