@@ -193,7 +193,7 @@ def _outcome(trainer: pl.Trainer, module: PriorModule, folder: CheckpointFolder,
     else:
         nll = module.best_scores.get("nll")
         score = f"validation loss {float(best.best_model_score):.3f}" if nll is None else f"least validation NLL {nll:.3f} nats"
-        log.info("best checkpoint: %s (%s); what it is: %s", path, score, write_card(path))
+        log.info("best checkpoint: %s (%s), described in %s beside it", path, score, write_card(path).name)
     return path
 
 

@@ -40,8 +40,8 @@ class DenoiserConfig(Config):
     """Networks, trained side by side, whose rotations are averaged."""
     mixture: MixtureConfig | None = MixtureConfig(kind="mixture")
     """A mixture of training poses beside the networks; null for none."""
-    mixture_share: float = Field(0.5, ge=0, le=1)
-    """Weight of the mixture's posterior mean in the average."""
+    mixture_share: float = Field(0.8, ge=0, le=1)
+    """Weight of the mixture's posterior mean in the average; less for networks that were trained longer than flow matching by default."""
 
     def build(self, joint_indices: Sequence[int]) -> Denoiser:
         """The denoiser of a prior with these SMPL-X joints, before `Denoiser.fit_statistics`."""

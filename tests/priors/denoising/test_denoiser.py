@@ -16,6 +16,7 @@ from pose_priors.priors.denoising.contract import told
 from pose_priors.priors.denoising.denoiser import Denoiser, DenoiserConfig, mean_of_near
 from pose_priors.priors.denoising.noise import LEAST, MOST, draw_std, turned_by_noise
 from pose_priors.priors.gaussian import Gaussian, GaussianConfig
+from pose_priors.priors.mixture import MixtureConfig
 
 JOINTS = (1, 16, 18)
 POSES = make_poses(400).double()
@@ -164,3 +165,26 @@ def test_validation_repeats_and_training_does_not() -> None:
 def test_a_shape_that_fits_no_pose_is_refused(std: Tensor) -> None:
     with pytest.raises(ValueError, match="55"):
         told(std, torch.zeros(3, 55, 3))
+
+
+def test_the_mixture_has_its_share_of_the_answer() -> None:
+    small = MixtureConfig(kind="mixture", num_components=[2], widths=[0.7, 1.0], covariance_floors=[1e-4])
+    poses = make_poses(6, seed=7)
+
+    def answer(share: float) -> Tensor:
+        denoiser = DenoiserConfig(hidden=8, mixture=small, mixture_share=share).build(JOINTS)
+        denoiser.fit_statistics(POSES.float())
+        nn.init.zeros_(denoiser.networks[0].last.weight)
+        nn.init.zeros_(denoiser.networks[0].last.bias)
+        found = denoiser.eval().denoise(poses, told(0.4, poses))
+        assert denoiser.mixture is not None
+        exact[share] = denoiser.mixture.denoise(poses, 0.4)
+        return found
+
+    exact: dict[float, Tensor] = {}
+    network, some, mixture = answer(0.0), answer(0.25), answer(1.0)
+    torch.testing.assert_close(mixture, exact[1.0], rtol=0, atol=1e-5)
+    index = list(JOINTS)
+    assert (network - mixture)[:, index].abs().max() > 0.02
+    expected = mean_of_near(torch.stack([network, mixture])[:, :, index], [0.75, 0.25])
+    torch.testing.assert_close(some[:, index], expected, rtol=0, atol=1e-5)
