@@ -33,6 +33,7 @@ from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.priors import Priors
 from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.result.keeping import contradicted, with_input, without
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.summary import summarize
 from pose_priors.refinement.result.write import write_result
@@ -84,7 +85,8 @@ class Stage5Refiner:
         self.callbacks = tuple(callbacks)
 
     def refine(self, given: RefinementInput) -> RefinementOutput:
-        """Refines one clip.
+        """Refines one clip. People whose result contradicts what was seen of them more than their input did keep that; the others are then
+        refined once more without them.
 
         Raises:
             UserError: if the input is not finite, a prior knows none of the joints that it is to judge, or Lightning refuses the trainer's
@@ -94,12 +96,24 @@ class Stage5Refiner:
         _check_finite(problem)
         _check_priors(self.priors, problem)
         began = time.perf_counter()
-        module = RefinementModule(with_floor(problem), self.config, self.priors.body, self.priors.hands, self.priors.motion)
+        problem = with_floor(problem)
+        module = self._refined(problem)
+        found = summarize(module, time.perf_counter() - began)
+        if kept := contradicted(module, module.scene()):
+            first, others = found, without(problem, kept)
+            if bool(others.visible.any()):
+                found = summarize(self._refined(others), time.perf_counter() - began)
+            found = with_input(found, first, module.problem, kept)
+        return found.first(problem.num_frames)
+
+    def _refined(self, problem: Problem) -> RefinementModule:
+        """The module once it is done, on the CPU."""
+        module = RefinementModule(problem, self.config, self.priors.body, self.priors.hands, self.priors.motion)
         if module.stages and self.config.max_total_iterations:
             self._fit(module)
         module.to("cpu")
         module.problem = module.problem.to(_DTYPE, torch.device("cpu"))
-        return summarize(module, time.perf_counter() - began).first(problem.num_frames)
+        return module
 
     def _fit(self, module: RefinementModule) -> None:
         callbacks: list[Callback] = [UntilKilled()]

@@ -33,6 +33,8 @@ def doubts(problem: Problem, joints: np.ndarray, alpha: float) -> list[str]:
         found.append(f"the camera moves by {speed:.0f} m/s; are the scale of {alpha:.3g} and {problem.fps:g} frames a second right?")
     seen = problem.visible.cpu().numpy()[:, : problem.num_frames]
     for person, rows, body in zip(problem.person_ids, seen, joints[:, : problem.num_frames], strict=True):
+        if not rows.any():  # who keeps the input is on no frame of what is refined
+            continue
         shown = body[rows]
         if not SHORTEST <= (tall := stature(shown)) <= TALLEST:
             found.append(f"person {person} is {tall:.2f} m tall; {SHORTEST} to {TALLEST} m are expected: are the bodies in metres?")
