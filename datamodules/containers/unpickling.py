@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import pickletools
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
@@ -147,11 +148,11 @@ class Machine:
 
 
 def is_key(value: Any) -> bool:
-    """Whether it may be a key of a dict or a member of a set: what is asked for its hash is small and not nested, since Python goes
-    through tuples in tuples without a look at how deep they are."""
-    if isinstance(value, tuple | frozenset):
-        return len(value) <= _MOST_IN_A_KEY and all(isinstance(part, _SCALARS) for part in value)
-    return isinstance(value, _SCALARS)
+    """Whether it may be a key: small, not nested, since Python goes through tuples in tuples to any depth, and not of one hash with
+    thousands of others, which takes for ever: numbers have that of their remainder by 2^61 - 1, and -2 has that of -1."""
+    parts = value if isinstance(value, tuple | frozenset) else (value,)
+    plain = all(isinstance(part, _SCALARS) and (not isinstance(part, int) or abs(part) < sys.hash_info.modulus) for part in parts)
+    return len(parts) <= _MOST_IN_A_KEY and plain and (parts == (value,) or -2 not in parts)
 
 
 def _operations(stream: BytesIO) -> Iterator[tuple[str, Any]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import alone
+from pose_priors.datamodules.containers.regular import read_regular
 from pose_priors.refinement.batch.commands import PipelineConfig
 from pose_priors.refinement.batch.progress import progress_bar
 from pose_priors.refinement.batch.stage_outputs import NAMES
@@ -18,6 +20,8 @@ from pose_priors.refinement.result.tables import unquoted, write_table
 TABLE = "videos.csv"
 """The file of the table, in the folder of all results."""
 _COLUMNS = ("video", *(f"stage{stage}{part}" for stage in NAMES for part in ("", "_seconds")), "frames", "people", "scale")
+
+_MOST_BYTES = 64 << 20
 
 
 def process_videos(
@@ -94,9 +98,11 @@ def _rows(path: Path) -> dict[str, dict[str, str]]:
     """Of an earlier table, by video; none where it is another table."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        table = csv.DictReader(stream)
+    table = csv.DictReader(io.StringIO(read_regular(path, _MOST_BYTES).decode("utf-8", "replace"), newline=""))
+    try:
         if tuple(table.fieldnames or ()) != _COLUMNS:
             return {}
         rows = [{name: unquoted(cell or "") for name, cell in row.items() if name in _COLUMNS} for row in table]
+    except csv.Error as error:
+        raise UserError(f"{path}: not readable as a table ({error}); mend it, or move it away to start anew") from error
     return {row["video"]: row for row in rows}

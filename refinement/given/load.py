@@ -28,6 +28,7 @@ from pose_priors.refinement.given.planes import ransac_plane, scene_planes
 from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
 from pose_priors.refinement.given.sampling import DepthSamples, sample_depth
 from pose_priors.refinement.given.scale import combined, depth_biases, from_bodies, from_floor, place_by_keypoints, stands_at
+from pose_priors.refinement.given.sides import on_their_sides
 from pose_priors.refinement.given.sizes.sizing import sized
 from pose_priors.refinement.given.sizes.statures import resized, size_errors, witnesses
 from pose_priors.refinement.given.skeletons import assemble, recover
@@ -98,6 +99,7 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
         bodies = sized(clip, bodies, keypoints, of, warnings)
     start, tells_scale = checked_start(clip, bodies, keypoints, of, proven, warnings)
     keypoints[..., 2] *= start.seen[..., None]
+    start, keypoints = on_their_sides(start, keypoints, bodies, of, cameras, options.fps or cameras.fps or USUAL_FPS, broken)
 
     placed = _placed(start.joints(bodies), keypoints, of, cameras.intrinsics)
     pixels = _pixels(placed, keypoints, of, cameras.intrinsics)

@@ -14,6 +14,7 @@ from pose_priors.refinement.result.metrics import Track
 from pose_priors.refinement.result.write import person_file
 
 _JOINTS = (22, 24, 55)
+_MOST, _UNIT = 1e9, 1e-2  # of any number of a result; by how much a normal's length may differ from 1
 _HANDS = ("jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
 
 
@@ -89,7 +90,10 @@ class RefinedPerson:
     @cached_property
     def ground_plane(self) -> np.ndarray:
         """(4,) up-facing unit normal n and d with n.x + d = 0, metric."""
-        return self._array("ground_plane", 4)
+        plane = self._array("ground_plane", 4)
+        if abs(np.linalg.norm(plane[:3]) - 1) > _UNIT:
+            raise UserError(f"{self.arrays.path}: 'ground_plane' is {plane.round(3).tolist()}; a unit normal and an offset are expected")
+        return plane
 
     @property
     def scale_alpha(self) -> float:
@@ -105,7 +109,7 @@ class RefinedPerson:
         """Floats of a shape; None is any size."""
         value = self.arrays.need(name)
         fits = len(value.shape) == len(shape) and all(want in (None, size) for size, want in zip(value.shape, shape, strict=True))
-        if not fits or value.dtype.kind not in "fiub" or not np.isfinite(value).all():
+        if not fits or value.dtype.kind not in "fiub" or not (np.abs(value.astype(float)) < _MOST).all():
             raise self._misshaped(name, value, f"({', '.join('any' if size is None else str(size) for size in shape)})")
         return value.astype(float)
 
@@ -127,7 +131,7 @@ def read_person(folder: Path, person: int) -> RefinedPerson:
     num_frames = len(frames) if frames.ndim == 1 else 0
     num_joints = joints.shape[1] if joints.ndim == 3 else 0
     fits = num_joints in _JOINTS and joints.shape == (num_frames, num_joints, 3) and num_frames > 0
-    if not fits or joints.dtype.kind not in "fiu" or not np.isfinite(joints).all():
+    if not fits or joints.dtype.kind not in "fiu" or not (np.abs(joints.astype(float)) < _MOST).all():
         expected = f"({num_frames}, {' | '.join(map(str, _JOINTS))}, 3), finite, is expected"
         raise UserError(f"{path}: 'joints' has shape {joints.shape} for {num_frames} frames; {expected}; refine the sequence again")
     return RefinedPerson(person, arrays, Track(frames.astype(int), joints.astype(float)))

@@ -24,8 +24,6 @@ _SURE = 0.5
 _KEYPOINTS, _SIZE, _DRIFT, _BIAS, _TILT = (2.0, 4.0), (0.02, 0.06), (0.05, 0.15), (0.025, 0.15), (3.0, 10.0)
 _VERDICTS = ("good", "check", "poor")
 _THIRD, _LEAST_POINTS = 3, 6
-# Of a keypoint's noise: bodies that are nearer to them were projected into them. Where there is no noise to speak of, in pixels, all are.
-_PROJECTED, _NOISY_PX = 0.3, 0.3
 _ACCELERATION, _TOUCHES = (20.0, 60.0), 0.1  # m/s^2, median over joints; and the share of frames on which a person touches the floor
 
 
@@ -87,7 +85,7 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
     found.beyond(size, _SIZE, f"{name} has become {100 * size:+.1f} % larger than stage 3 says")
     bias = float(scene.depth_bias[p])
     found.beyond(bias, _BIAS, f"the depth maps show {name} {100 * bias:+.1f} % too far away, by the floor")
-    if noise.keypoint_px > _NOISY_PX and before < _PROJECTED * noise.keypoint_px:
+    if noise.projected:
         found.add(1, f"the keypoints of {name} are its body projected, and say nothing that the body does not")
     acceleration = _acceleration(scene.joints, problem, p)
     found.beyond(acceleration, _ACCELERATION, f"{name} still jerks by {acceleration:.0f} m/s^2, as people do before a camera that is off")

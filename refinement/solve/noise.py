@@ -29,6 +29,8 @@ _USUAL_PX, _USUAL_RAD, _USUAL_DEPTH = 3.0, 0.01, 0.005
 _EXPLAINED_BIAS = 0.025
 # Stage 3's reprojection error as a fraction of the body's height in the image: the least that can be told, and what is usual.
 _FLOOR_BIAS, _USUAL_BIAS = 0.0005, 0.013
+# Of a keypoint's noise: bodies that are nearer to them were projected into them. Where there is no noise to speak of, in pixels, all are.
+_PROJECTED, _NOISY_PX = 0.3, 0.3
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class NoiseLevels:
         hand_rotation_rad: the same of the fingers, which another network sees, at fewer pixels.
         depth_ratio: of a reading of the depth map, as a fraction of the depth.
         bias: of the slow part of stage 3's error, as it shows in the image, as a fraction of the body's height there.
+        projected: whether keypoints lie on stage 3's joints by far nearer than they are noisy: they are its bodies projected, and say of
+            its error nothing.
     """
 
     keypoint_px: float
@@ -48,6 +52,7 @@ class NoiseLevels:
     hand_rotation_rad: float
     depth_ratio: float
     bias: float
+    projected: bool = False
 
 
 def white_noise(series: Tensor, valid: Tensor) -> float:
@@ -71,7 +76,12 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
 
     ratio = torch.where(seen.joint_depth_confidence > 0, seen.joint_depth, torch.ones_like(seen.joint_depth)).log()
     depth = _sensible(white_noise(ratio, seen.joint_depth_confidence > 0), _FLOOR_DEPTH, _USUAL_DEPTH)
-    return NoiseLevels(keypoint, body, hands, depth, _slow_bias(problem, keypoint))
+    misfit = _misfit(problem)
+    if keypoint > _NOISY_PX and misfit < _PROJECTED * keypoint:
+        # they are off by what stage 3 is off by, which agreement with it does not tell
+        height_px = float(height_in_image(problem)[problem.visible].median())
+        return NoiseLevels(max(keypoint, _USUAL_BIAS * height_px), body, hands, depth, _USUAL_BIAS, projected=True)
+    return NoiseLevels(keypoint, body, hands, depth, _slow_bias(problem, keypoint, misfit))
 
 
 def depth_bias_width(problem: Problem) -> Tensor:
@@ -89,15 +99,21 @@ def _rotation_level(problem: Problem, joints: Sequence[int]) -> float:
     return _sensible(_robust_level(steps, both, _ORDER - 1), _FLOOR_RAD, _USUAL_RAD)
 
 
-def _slow_bias(problem: Problem, keypoint_px: float) -> float:
-    """What stage 3's reprojection error has beyond the noise of the keypoints; the median ignores what keypoints miss altogether."""
+def _misfit(problem: Problem) -> float:
+    """Stage 3's reprojection error in pixels, nan without keypoints; the median ignores what keypoints miss altogether."""
     seen = problem.observations
     camera_joints = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
     pixels = project(mean_of_joints(camera_joints, seen.keypoint_joints), problem.cameras)
     used = (seen.keypoint_confidence > 0) & problem.visible[..., None]
     if not used.any():
+        return math.nan
+    return float((pixels - seen.keypoints)[used].abs().median() / _MEDIAN_ABS_NORMAL)
+
+
+def _slow_bias(problem: Problem, keypoint_px: float, error: float) -> float:
+    """What stage 3's reprojection error has beyond the noise of the keypoints."""
+    if math.isnan(error):
         return _USUAL_BIAS
-    error = float((pixels - seen.keypoints)[used].abs().median() / _MEDIAN_ABS_NORMAL)
     height_px = float(height_in_image(problem)[problem.visible].median())
     return max(math.sqrt(max(error**2 - keypoint_px**2, 0.0)) / height_px, _FLOOR_BIAS)
 

@@ -64,7 +64,7 @@ def test_the_kind_of_the_model_says_what_the_data_are() -> None:
         load_experiment("joint_flow", ["data.num_clips=5"])
 
 
-@pytest.mark.parametrize("override", ["model.kind=motion_flow", "model.kind=[1]", "model.kind=null", "model={hidden: 3}", "model=3"])
+@pytest.mark.parametrize("override", ["model.kind=motion_transformer", "model.kind=[1]", "model.kind=null", "model={hidden: 3}", "model=3"])
 def test_a_kind_of_neither_sort_lists_all_kinds(override: str) -> None:
     for name in ("joint_flow", "motion_prior"):
         with pytest.raises(UserError) as caught:

@@ -8,11 +8,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from kills import kills
 from scenes import Clip
 
+import evaluate
 import refine
 from pose_priors.refinement.export.__main__ import main as export
 from pose_priors.refinement.show import record
@@ -101,4 +103,28 @@ def test_record(results: Path, tmp_path: Path) -> None:
         files = {path.name: path.read_bytes() == b"old" for path in out.iterdir() if path.is_file()}
         assert files in (dict.fromkeys([*names, "clip_person_009.rrd"], True), dict.fromkeys(names, False))
     assert files == dict.fromkeys(names, False)
+    assert not list(tmp_path.rglob(".writing-*"))
+
+
+def test_evaluate_scene(results: Path, tmp_path: Path) -> None:
+    people = [dict(np.load(path)) for path in sorted((results / "5_refinement").glob("person_*/*.npz"))]
+    joints = np.stack([person["joints"][:, :22] for person in people])
+    truth = {
+        "joints": joints,
+        "visible": np.ones(joints.shape[:2], bool),
+        "ground_plane": people[0]["ground_plane"],
+        "alpha": 1.0,
+        "fps": 30.0,
+    }
+    np.savez(tmp_path / "truth.npz", **truth)
+    command = ["--scene", str(results), "--gt", str(tmp_path / "truth.npz"), "--output", str(tmp_path / "out")]
+    evaluate.main(command)
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    for name in names:
+        (tmp_path / "out" / name).write_bytes(b"old")
+    found: dict[str, bool] = {}
+    for _ in kills(lambda: evaluate.main(command), 1):
+        found = {path.name: path.read_bytes() == b"old" for path in (tmp_path / "out").iterdir()}
+        assert found in (dict.fromkeys(names, True), dict.fromkeys(names, False))
+    assert found == dict.fromkeys(names, False)
     assert not list(tmp_path.rglob(".writing-*"))

@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -113,6 +114,8 @@ def pickles(trace: Path) -> Iterator[tuple[str, bytes]]:
     yield "no_end.pkl", b"\x80\x02" + b"N" * 1000
     yield "empty_stack.pkl", b"\x80\x020."
     yield "no_mark.pkl", b"\x80\x02t."
+    yield "keys_of_one_hash.pkl", pickle.dumps({n * sys.hash_info.modulus: n for n in range(30_000)}, 2)
+    yield "tuples_of_one_hash.pkl", pickle.dumps({tuple(-1 - (n >> bit & 1) for bit in range(15)): n for n in range(1 << 15)}, 2)
     yield "keys_that_are_arrays.pkl", whole(plain({}) + array((1,), dtype("f8"), raw(b"A" * 8)) + plain(1) + b"s")
     yield "reduce_a_list.pkl", whole(plain([]) + b")R")
     yield "list_in_place_of_a_name.pkl", b"\x80\x04" + plain([]) + plain([]) + b"\x93."

@@ -19,15 +19,15 @@ from pose_priors.datamodules.motion_data import load_clips
 from pose_priors.datamodules.synthetic import synthetic_motions
 
 _NUM_POSES, _NUM_VALIDATION = 100, 50
-_DEGREES, _MILLIMETRES = (2, 5, 10), (20, 40, 100)
+_DEGREES, MILLIMETRES = (2, 5, 10), (20, 40, 100)
 _WEIGHTS = (0.1, 0.3, 1.0, 3.0)
 _MAX_STEPS = 60
-_NUM_MOTIONS, _NUM_VALIDATION_MOTIONS, _NUM_FRAMES = 4, 2, 60
+_NUM_MOTIONS, NUM_VALIDATION_MOTIONS, _NUM_FRAMES = 4, 2, 60
 # a prior of poses takes the frames of a motion for independent, which they are far from
 _MOTION_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
 _MAX_MOTION_STEPS = 40
 
-_SEED = 19
+SEED = 19
 
 
 def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTable]:
@@ -38,9 +38,7 @@ def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTabl
 
 def _rotations(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
     test, val = spread(data.test, _NUM_POSES), spread(data.val, _NUM_VALIDATION)
-    levels = {
-        f"{std} deg": (noisy_rotations(test, skeleton, std, _SEED), noisy_rotations(val, skeleton, std, _SEED + 1)) for std in _DEGREES
-    }
+    levels = {f"{std} deg": (noisy_rotations(test, skeleton, std, SEED), noisy_rotations(val, skeleton, std, SEED + 1)) for std in _DEGREES}
 
     def error(pose: Tensor, truth: Tensor) -> Tensor:
         return degrees(pose, truth, skeleton.scored)
@@ -58,8 +56,8 @@ def _joints(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skel
     test, val = spread(data.test, _NUM_POSES), spread(data.val, _NUM_VALIDATION)
     start = data.default_pose
     levels = {
-        f"{std} mm": (noisy_joints(test, start, skeleton, std, _SEED), noisy_joints(val, start, skeleton, std, _SEED + 1))
-        for std in _MILLIMETRES
+        f"{std} mm": (noisy_joints(test, start, skeleton, std, SEED), noisy_joints(val, start, skeleton, std, SEED + 1))
+        for std in MILLIMETRES
     }
     rows, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _WEIGHTS, _MAX_STEPS)
     note = "As above, from the mean training pose; components of the noise have so many millimetres each."
@@ -67,15 +65,15 @@ def _joints(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skel
 
 
 def _motions(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
-    val, test = motions(data).split([_NUM_VALIDATION_MOTIONS, _NUM_MOTIONS])
+    val, test = motions(data).split([NUM_VALIDATION_MOTIONS, _NUM_MOTIONS])
     expected = float(torch.diff(skeleton.joints(val)[..., 1:, :], n=2, dim=1).square().mean().sqrt())
     start = data.default_pose
     levels = {
         f"{std} mm": (
-            noisy_joints(test, start, skeleton, std, _SEED, expected),
-            noisy_joints(val, start, skeleton, std, _SEED + 1, expected),
+            noisy_joints(test, start, skeleton, std, SEED, expected),
+            noisy_joints(val, start, skeleton, std, SEED + 1, expected),
         )
-        for std in _MILLIMETRES
+        for std in MILLIMETRES
     }
     rows, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _MOTION_WEIGHTS, _MAX_MOTION_STEPS)
     note = (
@@ -92,9 +90,9 @@ def motions(data: BenchmarkData) -> Tensor:
 
     They are of the data's motion files, or else built-in. Raises `UserError` if the files hold too little.
     """
-    num = _NUM_VALIDATION_MOTIONS + _NUM_MOTIONS
+    num = NUM_VALIDATION_MOTIONS + _NUM_MOTIONS
     if data.motions is None:
-        clips = [motion.pose for motion in synthetic_motions(num, FPS, _SEED)]
+        clips = [motion.pose for motion in synthetic_motions(num, FPS, SEED)]
     else:
         clips = [clip.pose for clip in load_clips(data.motions)]
     pieces = [piece for clip in clips for piece in clip.split(_NUM_FRAMES) if len(piece) == _NUM_FRAMES]

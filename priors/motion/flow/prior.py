@@ -22,8 +22,9 @@ from pose_priors.priors.base import TrainablePrior
 from pose_priors.priors.motion.flow.denoiser import Denoiser
 from pose_priors.priors.motion.flow.network import TemporalNetwork
 from pose_priors.priors.motion.flow.objective import squared_errors
+from pose_priors.priors.motion.flow.planting import held_feet
 from pose_priors.priors.motion.flow.restoring import Restored, restore
-from pose_priors.priors.motion.flow.skeleton_fit import fit_skeleton
+from pose_priors.priors.motion.flow.skeleton_fit import fit_held, fit_skeleton
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest, leg_of_bones, measured_bones
 from pose_priors.priors.motion.flow.surprise import energies, energy_noise
 from pose_priors.priors.motion.flow.view import (
@@ -137,6 +138,10 @@ class MotionFlow(TrainablePrior):
         parts = (found.motion.rotations, joints, found.rotation_std, joint_std, bones[:, None].expand_as(joints))
         one, two, three, four, five = (value.flatten(0, 1) for value in parts)
         rotations, joints = (value.unflatten(0, batch) for value in fit_skeleton(one, two, three, four, five))
+        assert found.motion.contacts is not None
+        change = held_feet(joints, found.motion.contacts, ~noise.joints.isfinite())
+        if change.any():
+            rotations, joints = fit_held(rotations, joints, change, bones)
         rotations = torch.where((noise.rotations == 0)[..., None, None], motion.rotations, rotations)
         joints = torch.where((noise.joints + noise.path[..., None] == 0)[..., None], motion.joints, joints)
         return Restored(Motion(rotations, joints, found.motion.contacts), found.rotation_std, joint_std)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import roma
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from pose_priors.body.interpolation import lerp_missing, slerp_missing
 from pose_priors.body.motion import MotionWindows, posed_joints
-from pose_priors.body.motion_state import CONTACT_JOINTS, FPS, NUM_JOINTS
+from pose_priors.body.motion_state import FPS, NUM_JOINTS
 from pose_priors.body.skeleton import JOINT_NAMES
+from pose_priors.priors.motion.flow.planting import FEET
 from pose_priors.priors.motion.flow.prior import MotionFlow
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest
 from pose_priors.priors.motion.flow.view import Motion, Noise, exact, motion_of_windows
@@ -20,7 +21,6 @@ from pose_priors.priors.motion.flow.view import Motion, Noise, exact, motion_of_
 NOISES_MM, GAPS = (20, 40, 100), (10, 20, 40)
 """Of the noise in joints, millimetres; and lengths of gaps, frames."""
 LEGS = [joint for joint in range(NUM_JOINTS) if JOINT_NAMES[joint].endswith(("hip", "knee", "ankle", "foot"))]
-_FEET = [(i, joint) for i, joint in enumerate(CONTACT_JOINTS) if JOINT_NAMES[joint].endswith(("ankle", "foot"))]
 _SHARE_HIDDEN, _NOISE_ELSEWHERE_M = 0.1, 0.04
 _SEED = 5
 
@@ -119,10 +119,19 @@ def interpolated(task: Task, rest: Tensor) -> Tensor:
 def sliding(joints: Tensor, contacts: Tensor, counted: Tensor) -> float:
     """Mean speed over the floor in m/s of ankles and balls of the feet (N, T, 22, 3) where the true motion's (N, T, 9) touch, on frames
     (N, T) that count."""
-    speed = torch.linalg.vector_norm(torch.diff(joints[..., [joint for _, joint in _FEET], :2], dim=1), dim=-1) * FPS
-    touching = contacts[..., [i for i, _ in _FEET]].bool() & counted[..., None]
+    speed = torch.linalg.vector_norm(torch.diff(joints[..., [joint for _, joint in FEET], :2], dim=1), dim=-1) * FPS
+    touching = contacts[..., [i for i, _ in FEET]].bool() & counted[..., None]
     both = touching[:, 1:] & touching[:, :-1]
     return float((speed * both).sum() / both.sum().clamp_min(1))
+
+
+Restore = Callable[[Task, MotionWindows], Tensor]
+"""What makes joints (N, T, 22, 3) of what is seen of windows, which tell the skeletons."""
+
+
+def by_prior(prior: MotionFlow) -> Restore:
+    """What a prior expects."""
+    return lambda task, windows: prior.restore(task.motion, task.noise, bones_of_rest(windows.rest)).motion.joints
 
 
 @torch.no_grad()
@@ -134,7 +143,7 @@ def restoration_scores(prior: MotionFlow, clips: Sequence[MotionWindows], names:
     for name, task in tasks(truth).items():
         if names and name not in names:
             continue
-        restored = prior.restore(task.motion, task.noise, bones_of_rest(windows.rest)).motion.joints
+        restored = by_prior(prior)(task, windows)
         found[f"{name}_mm"] = float(errors_mm(restored, truth.joints, task.counted).mean())
         if name.startswith("gap"):
             by_lerp = interpolated(task, windows.rest)

@@ -8,10 +8,13 @@ from torch import Tensor
 
 from pose_priors.body.model import chained
 from pose_priors.body.motion_state import NUM_JOINTS
-from pose_priors.body.skeleton import PARENTS
+from pose_priors.body.skeleton import JOINT_NAMES, PARENTS
 
 _PARENTS = PARENTS[:NUM_JOINTS]
 _AT_ONCE = 256  # frames: what is held of them stays in the cache
+_LEGS = [joint for joint in range(NUM_JOINTS) if JOINT_NAMES[joint].endswith(("hip", "knee", "ankle"))]
+_FIXED, _FREE_RAD = 1e-3, 0.5  # radians that rotations may turn by: of the trunk and arms, and of legs
+_HELD_M, _ABOUT_M = 1e-3, 0.1  # of feet that are held, and of all other joints
 _LEAST_STD_RAD, _LEAST_STD_M = 1e-4, 1e-5
 
 
@@ -49,6 +52,30 @@ def fit_skeleton(
         for one, two, three, four, five in zip(*(value.split(_AT_ONCE) for value in everything), strict=True)
     ]
     return torch.cat([found for found, _ in fitted]).to(rotations), torch.cat([places for _, places in fitted]).to(joints)
+
+
+def fit_held(rotations: Tensor, joints: Tensor, change: Tensor, bones: Tensor) -> tuple[Tensor, Tensor]:
+    """Bodies whose feet are moved, by their legs alone, the rest as it was.
+
+    Args:
+        rotations: (B, T, 22, 3, 3); joints: (B, T, 22, 3) metres; bones: (B, 22, 3) metres, as in `fit_skeleton`.
+        change: (B, T, 22, 3) metres to move joints by; frames on which it is zero stay as they are.
+    """
+    frames = change.flatten(2).any(2)
+    moved = change[frames].any(-1)
+    target = joints[frames] + change[frames]
+    rotation_std, joint_std = torch.full_like(target[..., 0], _FIXED), torch.full_like(target[..., 0], _ABOUT_M)
+    rotation_std[:, _LEGS] = _FREE_RAD
+    found = fit_skeleton(
+        rotations[frames],
+        target,
+        rotation_std,
+        torch.where(moved, _HELD_M, joint_std),
+        bones[:, None].expand(*frames.shape, -1, -1)[frames],
+    )
+    rotations, joints = rotations.clone(), joints.clone()
+    rotations[frames], joints[frames] = found
+    return rotations, joints
 
 
 def _fitted(

@@ -201,7 +201,7 @@ def std_of_groups(std: Tensor) -> tuple[Tensor, Tensor]:
 def exact(motion: Motion) -> Noise:
     """All of a motion's rotations and joints seen exactly, its contacts not."""
     zero = torch.zeros_like(motion.joints[..., 0])
-    return Noise.of(zero, zero)
+    return Noise.of(zero, zero.clone())
 
 
 def checked(motion: Motion, noise: Noise) -> tuple[Motion, Noise]:

@@ -7,7 +7,7 @@ from scipy.ndimage import maximum_filter1d, percentile_filter
 
 from pose_priors.refinement.motions.faults.support import Support, velocities
 from pose_priors.refinement.motions.motion import Motion
-from pose_priors.refinement.motions.signals import odd, rolling_median, runs
+from pose_priors.refinement.motions.signals import odd, rolling_mean, rolling_median, runs
 
 _GLIDE_S = 0.4
 _EXPLAINED = 0.8  # of what soles glide by: if a path that is too short explains so much of it, it is too short
@@ -18,6 +18,8 @@ _STANDS = 0.6  # of the frames of a stretch: where less, its glides are guesses
 _FEW = 5  # frames
 _APART = 0.35  # of what the faster foot glides by, by which the feet may differ
 _FLOAT_S = 0.12
+_BACK_M, _WAY_S = 0.01, 0.4
+_EVEN_S, _SHARP_M = 0.08, 0.04
 _JUMP_S, _STOOD = 0.8, 30
 
 
@@ -86,6 +88,17 @@ def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     width = odd(_JUMP_S, motion.fps)
     stood = maximum_filter1d(percentile_filter(height, _STOOD, width, mode="nearest"), width)
     height = np.minimum(height, stood)
+    # from where the person leaves the floor to where they are back, or marks that begin high would leave a step
+    whole = marked.copy()
+    most = round(_WAY_S * motion.fps)
+    for begin, end in runs(np.abs(height) > _BACK_M):
+        inside = np.flatnonzero(marked[begin:end])
+        if inside.size:
+            whole[begin + max(0, int(inside[0]) - most) : begin + min(end - begin, int(inside[-1]) + 1 + most)] = True
+    width = odd(_EVEN_S, motion.fps)
+    above = np.where(whole, height, 0)
+    # even, but for a body that is lifted from one frame to the next
+    sharp = maximum_filter1d(np.abs(np.diff(above, prepend=above[:1])), width + 2) > _SHARP_M
     pelvis = motion.pelvis.copy()
-    pelvis[marked, 2] -= height[marked]
+    pelvis[:, 2] -= np.where(sharp, above, rolling_mean(above, width))
     return motion.changed(pelvis=pelvis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Literal, cast, get_args
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import alone
+from pose_priors.datamodules.containers.regular import read_regular
 from pose_priors.refinement.result.tables import unquoted, write_table
 
 VERDICTS_FILE = "review.csv"
@@ -72,6 +74,7 @@ class Verdicts:
 
 _COLUMNS = tuple(field.name for field in fields(Mark))
 _NEEDED = _COLUMNS[:3]
+_MOST_BYTES = 64 << 20
 
 
 def _read(path: Path) -> dict[str, Mark]:
@@ -79,7 +82,7 @@ def _read(path: Path) -> dict[str, Mark]:
     if not path.exists():
         return {}
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with io.StringIO(read_regular(path, _MOST_BYTES).decode(), newline="") as stream:
             table = csv.reader(stream, strict=True)
             header = tuple(next(table, ()))
             if header not in (_COLUMNS, _NEEDED):
@@ -89,7 +92,7 @@ def _read(path: Path) -> dict[str, Mark]:
                 if fault := _fault(row, header, marks):
                     raise UserError(_malformed(path, table.line_num, fault))
                 marks[row[0]] = Mark(row[0], cast(Verdict, row[1]), *row[2:])  # `_fault` has looked at it
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not readable as a table ({error}); mend it, or move it away to start anew") from error
     return marks
 

@@ -59,6 +59,9 @@ def read_whole(folder: Path, number: int) -> list[object]:
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
+        ("ground_plane", np.zeros(4), "a unit normal and an offset are expected"),
+        ("transl", np.full((12, 3), 1e300), "finite, is expected"),
+        ("joints", np.full((12, 24, 3), 1e30), "finite, is expected"),
         ("frame_ids", np.arange(3), r"'joints' has shape \(12, 24, 3\) for 3 frames"),
         ("joints", np.zeros((12, 23, 3)), r"22 \| 24 \| 55"),
         ("joints", np.full((12, 24, 3), np.nan), "finite"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 import torch
 from problems import make_problem, with_hands
 
+from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.solve.noise import estimate_noise, white_noise
+from pose_priors.refinement.solve.scene import project
 
 
 def test_levels_of_a_noisy_problem() -> None:
@@ -46,3 +49,16 @@ def test_noisy_fingers_say_nothing_of_the_body() -> None:
     without, with_them = estimate_noise(problem), estimate_noise(with_hands(problem, 0.05))
     assert with_them.rotation_rad == without.rotation_rad
     assert with_them.hand_rotation_rad == pytest.approx(0.05, rel=0.1)
+
+
+def test_keypoints_that_are_projected_bodies_say_nothing_of_stage_3s_error() -> None:
+    problem, _ = make_problem(frames=40)
+    there = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
+    projected = replace(problem, observations=replace(problem.observations, keypoints=project(there, problem.cameras)))
+    seen, drawn = estimate_noise(problem), estimate_noise(projected)
+    assert not seen.projected
+    assert drawn.projected
+    assert drawn.bias > 0.01
+    assert drawn.keypoint_px > 2
+    clean, _ = make_problem(frames=40, noise=0.0)
+    assert not estimate_noise(clean).projected

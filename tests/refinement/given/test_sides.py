@@ -1,0 +1,100 @@
+"""Left and right: legs and keypoints that change sides for a while are changed back, and those that cross are left alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from problems import make_problem
+
+from pose_priors.body.pinhole import project
+from pose_priors.body.skeleton import index_of
+from pose_priors.refinement.formats.keypoints import Correspondence
+from pose_priors.refinement.given.problem import Bodies
+from pose_priors.refinement.given.sides import unswapped_keypoints, unswapped_legs
+from pose_priors.refinement.given.start import PosedPeople
+
+FRAMES, FPS = 40, 30.0
+LEGS = [[index_of(f"{side}_{name}") for name in ("hip", "knee", "ankle", "foot")] for side in ("left", "right")]
+PAIRS = [[1, 2], [4, 5], [7, 8], [10, 11], [13, 14], [16, 17], [18, 19], [20, 21]]
+OF = tuple(Correspondence((joint,), (1.0,), (joint,)) for joint in range(22))
+INTRINSICS = np.array([[900.0, 0, 640], [0, 900, 360], [0, 0, 1]])
+BODIES: Bodies = make_problem(people=1)[0].bodies
+
+
+def walking(noise: float = 0.02, turn: float = 0.7) -> PosedPeople:
+    """One who walks on the spot, seen at an angle, legs crossing in the image twice a second."""
+    draw = np.random.default_rng(0)
+    swing = 0.5 * np.sin(2 * math.pi * 1.0 * np.arange(FRAMES) / FPS)
+    pose = noise * draw.normal(size=(1, FRAMES, 22, 3))
+    pose[0, :, 1, 0] += swing
+    pose[0, :, 2, 0] -= swing
+    pose[0, :, 4, 0] += np.maximum(swing, 0)
+    pose[0, :, 5, 0] += np.maximum(-swing, 0)
+    pose[0, :, 0] = [0.0, turn, 0.0]
+    return PosedPeople(pose, np.tile([0.0, 0.0, 4.0], (1, FRAMES, 1)), np.ones((1, FRAMES), bool))
+
+
+def with_legs_swapped(people: PosedPeople, frames: list[int]) -> PosedPeople:
+    pose = people.pose.copy()
+    for left, right in zip(*LEGS, strict=True):
+        pose[0, frames, left], pose[0, frames, right] = people.pose[0, frames, right], people.pose[0, frames, left]
+    return PosedPeople(pose, people.pelvis, people.seen)
+
+
+def test_legs_that_cross_in_the_image_are_left_alone() -> None:
+    for turn in (0.0, 0.7, 1.57):
+        people = walking(turn=turn)
+        found, swapped = unswapped_legs(people, BODIES, FPS)
+        assert not swapped.any()
+        np.testing.assert_array_equal(found.pose, people.pose)
+
+
+@pytest.mark.parametrize("frames", [list(range(10, 18)), list(range(0, 6)), [*range(5, 12), *range(25, 36)]])
+def test_legs_on_the_wrong_side_come_back(frames: list[int]) -> None:
+    people = walking()
+    found, swapped = unswapped_legs(with_legs_swapped(people, frames), BODIES, FPS)
+    # where both legs are alike nothing tells, and nothing is lost
+    alike = np.abs(people.pose[0, :, 1] - people.pose[0, :, 2]).max(-1) < 0.25
+    right = np.zeros(FRAMES, bool)
+    right[frames] = True
+    assert (swapped[0] == right)[~alike].all()
+    np.testing.assert_array_equal(found.pose[0, ~alike], people.pose[0, ~alike])
+
+
+def test_frames_on_which_nobody_was_seen_have_no_say() -> None:
+    people = walking()
+    seen = people.seen.copy()
+    seen[0, 15:20] = False
+    spoilt = with_legs_swapped(people, list(range(15, 20)))
+    _, swapped = unswapped_legs(PosedPeople(spoilt.pose, spoilt.pelvis, seen), BODIES, FPS)
+    assert not swapped.any()
+    few = PosedPeople(people.pose[:, :2], people.pelvis[:, :2], people.seen[:, :2])
+    assert not unswapped_legs(few, BODIES, FPS)[1].any()
+
+
+def test_keypoints_on_the_wrong_side_come_back_and_others_stay() -> None:
+    joints = walking().joints(BODIES)
+    truth = np.concatenate([project(joints, INTRINSICS), np.full((1, FRAMES, 22, 1), 0.9)], -1)
+    truth[..., :2] += np.random.default_rng(1).normal(0, 3, truth[..., :2].shape)
+    given = truth.copy()
+    for left, right in PAIRS:
+        given[0, 12:22, left], given[0, 12:22, right] = truth[0, 12:22, right], truth[0, 12:22, left]
+    camera = np.broadcast_to(INTRINSICS, (1, FRAMES, 3, 3))
+    same, none = unswapped_keypoints(truth, joints, OF, camera)
+    assert not none.any()
+    np.testing.assert_array_equal(same, truth)
+    found, swapped = unswapped_keypoints(given, joints, OF, camera)
+    assert swapped[0, 13:21].all()
+    assert not swapped[0, :11].any()
+    assert not swapped[0, 23:].any()
+    assert np.abs(found - truth)[..., :2].max() < 0.2 * np.abs(given - truth)[..., :2].max()
+
+
+def test_keypoints_of_zero_confidence_say_nothing_of_sides() -> None:
+    joints = walking().joints(BODIES)
+    points = np.zeros((1, FRAMES, 22, 3))
+    found, swapped = unswapped_keypoints(points, joints, OF, np.broadcast_to(INTRINSICS, (1, FRAMES, 3, 3)))
+    assert not swapped.any()
+    np.testing.assert_array_equal(found, points)
