@@ -1,4 +1,5 @@
-"""Takes the faults out of motions: `python clean.py motions/ --output cleaned/`. Files of SMPL, SMPL-H and SMPL-X; no camera is needed."""
+"""Takes the faults out of motions: `python clean.py motions/ --output cleaned/`. Files of SMPL, SMPL-H and SMPL-X, BVH
+and Acclaim; no camera is needed."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Outcome]:
     """Cleans, and returns what became of each file; nothing with `--launcher slurm`, which does not wait. Exits with code 1 if some of many
     failed."""
     parser = Parser(description=__doc__)
-    parser.add_argument("path", type=Path, help="a file (npz, npy), or a folder of such files")
+    parser.add_argument("path", type=Path, help="a file (npz, npy, bvh, amc), or a folder of such files")
     parser.add_argument("--output", type=Path, required=True, help="a folder: each file goes there by its name, with a report beside it")
     parser.add_argument("--prior", metavar="CKPT", help="prior.motion: a motion_flow, by which gaps are filled")
     parser.add_argument("--config", default="motions", help="the name of a YAML that comes with pose-priors, or a path")
