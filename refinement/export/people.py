@@ -67,6 +67,13 @@ class AnimatedSkeleton:
         return replace(self, **over_time, joint_sigma_mm=sigma)
 
     @property
+    def joints(self) -> np.ndarray:
+        """(T, J, 3) in the world."""
+        posed, _ = chained(torch.from_numpy(self.rotmat), torch.from_numpy(self.offsets), self.parents)
+        joints: np.ndarray = posed.numpy() + self.pelvis[:, None]
+        return joints
+
+    @property
     def rest_joints(self) -> np.ndarray:
         """(J, 3) nothing rotated, from the pelvis."""
         rest = np.zeros_like(self.offsets)
