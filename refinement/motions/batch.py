@@ -13,6 +13,7 @@ from typing import Literal
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import SUFFIXES
+from pose_priors.refinement.motions.learned.load import digest_of_priors
 
 log = logging.getLogger("motions")
 
@@ -64,8 +65,10 @@ def find_sources(path: Path, output: Path) -> list[Source]:
 
 
 def digest_of(source: Path, task: str, config: MotionsConfig) -> str:
-    """Names a result by all that decides it: the task, its settings and the bytes of the file. Raises `UserError` if it cannot be read."""
-    settings = {"task": task, "version": _VERSION, "settings": config.model_dump(mode="json", exclude={"slurm"})}
+    """Names a result by all that decides it: the task, its settings, the bytes of the file and of priors. Raises `UserError` if
+    one cannot be read."""
+    settings = {"task": task, "version": _VERSION, "settings": config.model_dump(mode="json", exclude={"slurm", "prior"})}
+    settings["priors"] = digest_of_priors(config.prior)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     try:
         with source.open("rb") as stream:

@@ -13,6 +13,7 @@ from pose_priors.configs.writing import write_json
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import MotionFile, brought_back, read_motions
 from pose_priors.refinement.motions.files.write import write_arrays
+from pose_priors.refinement.motions.repair.fill import Fill, filled
 from pose_priors.refinement.motions.restore import FAULTS, Restored, restore
 from pose_priors.refinement.motions.signals import runs
 
@@ -24,20 +25,21 @@ def report_of(output: Path, name: str) -> Path:
     return output / f"{name}.report.json"
 
 
-def clean_file(source: Path, output: Path, name: str, config: MotionsConfig, digest: str) -> dict[str, Any]:
+def clean_file(source: Path, output: Path, name: str, config: MotionsConfig, digest: str, fill: Fill = filled) -> dict[str, Any]:
     """Cleans a file of motions.
 
     Args:
         source: the file.
         output: a folder, in which the cleaned file goes to `name`, and its report beside it.
         digest: of all that decides the outcome; the report keeps it.
+        fill: what fills gaps.
     Returns:
         the report.
     Raises:
         UserError: if the file is none of motions, or the result cannot be written.
     """
     file = read_motions(source, config.fps, config.up_axis)
-    found = [restore(person) if person.known.any() else None for person in file.people]
+    found = [restore(person, fill) if person.known.any() else None for person in file.people]
     arrays = dict(file.arrays)
     for person, restored in enumerate(found):
         if restored is not None:
