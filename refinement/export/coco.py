@@ -36,7 +36,7 @@ def write_coco(path: Path, exported: Exported, views: Views) -> None:
     for person in exported.people:
         at = [place[frame] for frame in person.frames.tolist()]
         pixels = project(to_camera(person.joints, views.w2c[at]), views.intrinsics[at])
-        inside: np.ndarray = ((pixels >= 0) & (pixels < [width, height])).all(-1)
+        inside = np.all((pixels >= 0) & (pixels < [width, height]), axis=-1)
         for row, frame in enumerate(person.frames.tolist()):
             points = _keypoints(person, row, pixels[row], inside[row])
             if not inside[row].any():
