@@ -69,6 +69,7 @@ DOORS = {
     "wandb": ("configs.loggers", "priors.training.logging"),
     "rerun": "refinement.show.record",
     "viser": "refinement.show.review",
+    "imageio_ffmpeg": "refinement.show.video.encoder",
     "submitit": "configs.launch",
     "smplx": "benchmarks.full_body",  # the benchmark of kinematics is against it
     "h5py": "refinement.formats.tools.megahunter",
