@@ -19,6 +19,7 @@ from pose_priors.benchmarks.priors.minimize import minimize
 from pose_priors.benchmarks.priors.noise import noisy_joints, noisy_rotations
 from pose_priors.benchmarks.priors.skeleton import Skeleton, degrees
 from pose_priors.benchmarks.priors.tasks import completion, denoising, inverse_kinematics, regulariser
+from pose_priors.body.builtin import rest_joints
 from pose_priors.body.rotations import geodesic_angle
 from pose_priors.body.skeleton import JOINT_NAMES, index_of
 from pose_priors.datamodules.synthetic import synthetic_poses
@@ -163,9 +164,11 @@ def test_joints_below_a_part_and_their_millimetres() -> None:
     pose, turned = torch.zeros(2, 55, 3, dtype=torch.float64)
     turned = turned.clone()
     turned[index_of("left_elbow"), 1] = math.pi
-    # half a turn of the elbow moves the wrist by twice the forearm, 0.146 of 1.70 m each, and nothing else
+    # half a turn of the elbow moves the wrist by twice what of the forearm is across the axis, and nothing else
+    rest = rest_joints()
+    across = (rest[index_of("left_wrist")] - rest[index_of("left_elbow")])[[0, 2]]
     wrist = skeleton.millimetres(turned, pose, [index_of("left_wrist")])
-    assert float(wrist) == pytest.approx(2 * 146 * 1.70, rel=1e-3)
+    assert float(wrist) == pytest.approx(2000 * float(across.norm()), rel=1e-5)
     assert float(skeleton.millimetres(turned, pose, [index_of("left_elbow")])) == 0
     assert float(degrees(turned, pose, [index_of("left_elbow"), index_of("left_wrist")])) == pytest.approx(90)
 

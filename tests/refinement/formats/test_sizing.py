@@ -77,5 +77,7 @@ def test_detected_points_are_never_trusted_beyond_where_joints_lie(tmp_path: Pat
     # free of noise, and yet COCO's points are not SMPL's joints
     assert problem.observations.keypoint_error == placement_error("coco17") > 0
     height = 1.7 * 500 / 5
-    assert estimate_noise(problem).keypoint_px == pytest.approx(placement_error("coco17") * height, rel=0.2)
+    noise = estimate_noise(problem)
+    assert noise.projected  # since nothing but bodies is that free of noise
+    assert noise.keypoint_px > 0.8 * placement_error("coco17") * height
     assert {name for name in FORMATS if placement_error(name) == 0} == {"smpl24"}
