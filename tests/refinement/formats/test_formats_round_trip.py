@@ -22,6 +22,7 @@ from pose_priors.refinement.given.load import load_sequence
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.noise import estimate_noise
 
 
 def test_tram(tmp_path: Path) -> None:
@@ -235,10 +236,12 @@ def test_what_is_right_stays_right(tmp_path: Path, name: str) -> None:
         truth = replace(truth, seen=problem.visible.numpy())
     moved = np.linalg.norm(out.joints.numpy() - truth.joints[:, :, : out.joints.shape[2]], axis=-1)[truth.seen]
     with_keypoints = problem.observations.keypoints.shape[2] > 0
-    assert moved.mean() < (0.008 if with_keypoints else 0.025)
+    # keypoints without any noise are taken for bodies that were projected, and then say less
+    sure = with_keypoints and not estimate_noise(problem).projected
+    assert moved.mean() < (0.008 if sure else 0.025)
     # where nothing that was seen tells the scale, it stays what the tool says
     assert problem.scale_known is not with_keypoints
-    assert abs(out.results["scale_delta"]) < (0.001 if with_keypoints else 1e-12)
+    assert abs(out.results["scale_delta"]) < (0.001 if sure else 0.003 if with_keypoints else 1e-12)
 
 
 WRITERS: dict[str, Callable[[Path, Truth], Path]] = {
