@@ -8,6 +8,8 @@ import threading
 
 import pytorch_lightning as pl
 
+from pose_priors.configs.temporaries import machine
+
 # Slurm numbers what `srun` starts from 0; numbers from here on stand for the batch script itself, interactive shells and the like.
 _RESERVED_STEPS = 2**31
 
@@ -23,6 +25,15 @@ def slurm_step() -> str | None:
 def is_first_process() -> bool:
     """Whether this is the process, of all that make one fit, which writes; also before Lightning knows of the others."""
     return all(int(os.environ.get(name) or 0) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def process_group() -> str:
+    """Names the processes that make one fit with this one, the same in all that torchrun or the like has started; else this process."""
+    address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
+    if address is None or port is None:
+        return str(os.getpid())
+    host = machine() if address in ("localhost", "127.0.0.1", "::1") else address
+    return f"{host}:{port}"
 
 
 class UntilKilled(pl.Callback):
