@@ -1,8 +1,8 @@
 """Processes that are killed before a given one of their changes to the file system.
 
-So many kills there are: training 14, the refinement of one sequence 7 and of many 9, export 48 (AMASS 17, BVH 17, glTF 14), record 1, evaluate 2
-and evaluate --scene 2, the cache 4, clean 6, score 6: 99 of commands. The built-in sequence adds 135, and `configs/test_exchange.py` those of the
-exchange itself. Each test asserts its least number.
+So many kills there are: training 14, the refinement of one sequence 7 and of many 9, export 48 (AMASS 17, BVH 17, glTF 14), record 1,
+evaluate 2 and evaluate --scene 2, the cache 4, clean 6, score 6: 99 of commands. The built-in sequence adds 135, and
+`configs/test_exchange.py` those of the exchange itself. Each test asserts its least number.
 """
 
 from __future__ import annotations
