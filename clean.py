@@ -1,4 +1,5 @@
-"""Takes the faults out of motions: `python clean.py motions/ --output cleaned/`. Files of SMPL, SMPL-H and SMPL-X; no camera is needed."""
+"""Takes the faults out of motions: `python clean.py motions/ --output cleaned/`. Files of SMPL, SMPL-H and SMPL-X, BVH
+and Acclaim; no camera is needed."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ from pose_priors.configs.slurm import LAUNCHERS, new_run
 from pose_priors.refinement.motions.batch import Outcome, Source, digest_of, find_sources, in_groups, work_through
 from pose_priors.refinement.motions.cleaning import clean_file, is_clean
 from pose_priors.refinement.motions.config import MotionsConfig
+from pose_priors.refinement.motions.learned.load import load_learned
+from pose_priors.refinement.motions.repair.fill import Fill
 
 log = logging.getLogger("clean")
 
@@ -25,13 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> list[Outcome]:
     """Cleans, and returns what became of each file; nothing with `--launcher slurm`, which does not wait. Exits with code 1 if some of many
     failed."""
     parser = Parser(description=__doc__)
-    parser.add_argument("path", type=Path, help="a file (npz, npy), or a folder of such files")
+    parser.add_argument("path", type=Path, help="a file (npz, npy, bvh, amc), or a folder of such files")
     parser.add_argument("--output", type=Path, required=True, help="a folder: each file goes there by its name, with a report beside it")
+    parser.add_argument("--prior", metavar="CKPT", help="prior.motion: a motion_flow, by which gaps are filled")
     parser.add_argument("--config", default="motions", help="the name of a YAML that comes with pose-priors, or a path")
     parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="fps=30 up_axis=y ...")
     parser.add_argument("--launcher", choices=LAUNCHERS, help="clean in jobs of a Slurm cluster, or in processes beside this one")
     options = parser.parse_args(arguments)
-    config = load_config(MotionsConfig, options.config, options.override)
+    config = load_config(MotionsConfig, options.config, options.override).with_priors(options.prior)
     sources = find_sources(options.path, options.output)
     if options.launcher is not None:
         from pose_priors.configs.launch import launch, results_of  # brings submitit, which only jobs need
@@ -40,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Outcome]:
         jobs = launch(options.launcher, config.slurm, new_run("clean"), clean_group, calls)
         return [] if options.launcher == "slurm" else [outcome for group in results_of(jobs) for outcome in group]
     if len(sources) == 1 and options.path.is_file():  # its mistakes are the user's only result
-        _clean(sources[0], config, options.output)
+        _clean(sources[0], config, options.output, load_learned(config.prior).fill)
         return [Outcome(sources[0].name, "success")]
     return _told(clean_all(config, sources, options.output))
 
@@ -55,14 +59,15 @@ def clean_group(config: MotionsConfig, sources: Sequence[Source], output: Path) 
 
 def clean_all(config: MotionsConfig, sources: Sequence[Source], output: Path) -> list[Outcome]:
     """Cleans files one after the other; those that were cleaned before, from the same bytes in the same way, are skipped."""
-    return work_through(sources, lambda source: _clean(source, config, output))
+    fill = load_learned(config.prior).fill
+    return work_through(sources, lambda source: _clean(source, config, output, fill))
 
 
-def _clean(source: Source, config: MotionsConfig, output: Path) -> bool:
+def _clean(source: Source, config: MotionsConfig, output: Path, fill: Fill) -> bool:
     digest = digest_of(source.path, "clean", config)
     if is_clean(output, source.name, digest):
         return False
-    report = clean_file(source.path, output, source.name, config, digest)
+    report = clean_file(source.path, output, source.name, config, digest, fill)
     faults = sorted({fault for person in report["people"] for fault in person.get("faults", {})})
     log.info("%s: %s", source.name, ", ".join(faults) or "nothing is wrong")
     return True
