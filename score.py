@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Scores, and returns the rows of the table, the worst clip first; none with `--launcher slurm`, which does not wait. Exits with code 1
     if some of many files failed."""
     parser = Parser(description=__doc__)
-    parser.add_argument("path", type=Path, help="a file (npz, npy), or a folder of such files")
+    parser.add_argument("path", type=Path, help="a file (npz, npy, bvh, amc), or a folder of such files")
     parser.add_argument("--output", type=Path, required=True, help="a folder: scores.csv, and frames/<clip>.npz for each clip")
     parser.add_argument("--keep", metavar="0.95", help="clips to list as good: a share of all, or thresholds: 'badness<0.5,floor_m<0.1'")
     parser.add_argument("--prior", metavar="CKPT", help="prior.motion: a motion_flow, which says how surprising frames and joints are")

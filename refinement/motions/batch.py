@@ -13,6 +13,7 @@ from typing import Literal
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import SUFFIXES
+from pose_priors.refinement.motions.files.write import written_name
 from pose_priors.refinement.motions.learned.load import digest_of_priors
 
 log = logging.getLogger("motions")
@@ -42,7 +43,7 @@ def find_sources(path: Path, output: Path) -> list[Source]:
     them.
 
     Raises:
-        UserError: if there is none, or the output would take a file's own place.
+        UserError: if there is none, two differ by their suffixes alone, or the output would take a file's own place.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; a file of motions ({', '.join(SUFFIXES)}) or a folder of such files is expected")
@@ -58,8 +59,12 @@ def find_sources(path: Path, output: Path) -> list[Source]:
             raise UserError(f"{path}: no motions in this folder; looked for {', '.join('*' + s for s in SUFFIXES)}, in subfolders too")
     else:
         sources = [Source(path, path.name)]
+    clips: dict[Path, Source] = {}
     for source in sources:
-        if (output / source.name).resolve() == source.path.resolve():
+        same = clips.setdefault(Path(source.name).with_suffix(""), source)
+        if same is not source:
+            raise UserError(f"{path}: {same.name} and {source.name} would be one clip; rename one of them")
+        if (output / written_name(source.name)).resolve() == source.path.resolve():
             raise UserError(f"--output {output}: {source.path} would be overwritten; give another folder")
     return sources
 
