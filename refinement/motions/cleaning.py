@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import MotionFile, brought_back, read_motions
 from pose_priors.refinement.motions.files.write import write_arrays, write_recorded, written_name
+from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.repair.fill import Fill, filled
 from pose_priors.refinement.motions.restore import FAULTS, Restored, restore
 from pose_priors.refinement.motions.signals import runs
@@ -21,12 +23,18 @@ from pose_priors.refinement.motions.signals import runs
 _STILL_M = 1e-9
 
 
+Preview = Callable[[Sequence[tuple[Motion, Restored | None]]], None]
+"""Takes the people of a file as they were, and what became of them."""
+
+
 def report_of(output: Path, name: str) -> Path:
     """Where the report of a clip is, by the clip's path below the output."""
     return output / f"{name}.report.json"
 
 
-def clean_file(source: Path, output: Path, name: str, config: MotionsConfig, digest: str, fill: Fill = filled) -> dict[str, Any]:
+def clean_file(
+    source: Path, output: Path, name: str, config: MotionsConfig, digest: str, fill: Fill = filled, preview: Preview | None = None
+) -> dict[str, Any]:
     """Cleans a file of motions.
 
     Args:
@@ -34,6 +42,7 @@ def clean_file(source: Path, output: Path, name: str, config: MotionsConfig, dig
         output: a folder, in which the cleaned file goes to `written_name(name)`, and its report to `report_of`.
         digest: of all that decides the outcome; the report keeps it.
         fill: what fills gaps.
+        preview: called before the file is written.
     Returns:
         the report.
     Raises:
@@ -41,6 +50,8 @@ def clean_file(source: Path, output: Path, name: str, config: MotionsConfig, dig
     """
     file = read_motions(source, config.fps, config.up_axis)
     found = [restore(person, fill) if person.known.any() else None for person in file.people]
+    if preview is not None:
+        preview(list(zip(file.people, found, strict=True)))
     arrays = dict(file.arrays)
     for person, restored in enumerate(found):
         if restored is not None:

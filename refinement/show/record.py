@@ -20,6 +20,7 @@ from pose_priors.refinement.given.priors import load_priors
 from pose_priors.refinement.result.found import RefinedSequence, find_results
 from pose_priors.refinement.show import recording_shapes as shapes
 from pose_priors.refinement.show import recording_style as style
+from pose_priors.refinement.show.motions import ShownMotion, draw_motions
 from pose_priors.refinement.show.points import PointFilter, add_filters, filter_of
 from pose_priors.refinement.show.recording_data import RecordingData, read_recording_data
 from pose_priors.refinement.show.recording_drawing import Drawing
@@ -82,6 +83,23 @@ def write_recordings(
         robots = find_robots(result.refined, data.scene.people, data.scene.fps)
         _draw(paths, data, find_models(result.refined), robots, num_points, wanted)
     return recording_files(folder, data.name, people)
+
+
+def record_motions(path: Path, people: Sequence[ShownMotion], fps: float) -> None:
+    """Writes a recording of motions before and after they were cleaned; the file appears whole or not at all.
+
+    Raises:
+        UserError: if rerun is not installed.
+    """
+    require_rerun()
+    import rerun as rr
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as aside:
+        stream = rr.RecordingStream("motions", recording_id=path.stem)
+        recorder = Recorder(stream, aside)
+        draw_motions(rr, stream, people, fps)
+        recorder.finish()
 
 
 def merge_recordings(files_by_name: Mapping[str, Path], output: Path, application_id: str) -> None:

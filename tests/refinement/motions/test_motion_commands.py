@@ -243,3 +243,29 @@ def test_recorded_skeletons_are_cleaned_into_amass(tmp_path: Path, monkeypatch: 
     for script in (clean, score):
         with pytest.raises(UserError, match=r"walk\.bvh and walk\.npz would be one clip"):
             script([str(folder), *output])
+
+
+def test_a_preview_shows_before_and_after(tmp_path: Path) -> None:
+    pytest.importorskip("rerun")
+    from rerun.chunk import RrdReader
+
+    source = write_motion(tmp_path / "clip.npz", *popped())
+    command = [str(tmp_path / "clip.npz"), "--output", str(tmp_path / "out")]
+    clean(command)
+    assert not (tmp_path / "out/clip.npz.rrd").exists()
+    clean([*command, "--preview"])
+    reader = RrdReader(tmp_path / "out/clip.npz.rrd")
+    strips: dict[str, np.ndarray] = {}
+    for chunk in reader.store(store=reader.recordings()[0]).stream():
+        batch = chunk.to_record_batch()
+        for name in batch.schema.names:
+            if name.endswith(("strips", "scalars")):
+                strips[chunk.entity_path] = np.array(batch.column(name).to_pylist(), dtype=float)
+    before, after = (strips[f"/world/person_000/{name}/bones"] for name in ("before", "after"))
+    assert before.shape == after.shape == (len(POSE), 21, 2, 3)
+    assert np.flatnonzero(np.abs(before - after).max((1, 2, 3)) > 1e-6).tolist() == [70]
+    assert np.flatnonzero(strips["/faults/person_000/pop"]).tolist() == [70]
+    # a file that is cleaned anew without one does not keep what shows the old
+    write_motion(source, POSE, PELVIS)
+    clean(command)
+    assert not (tmp_path / "out/clip.npz.rrd").exists()
