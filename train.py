@@ -98,7 +98,10 @@ def fit(
     directory = _directory(config, name)
     resume = _interrupted(directory, started) or resume
     folder = CheckpointFolder(directory, started or f"{name}-{process_group()}", None if resume is None else Path(resume))
-    with folder.owned() if is_first_process() else nullcontext(folder.follow()):
+    first = is_first_process()
+    if not first:
+        folder.follow()
+    with folder.owned() if first else nullcontext():
         try:
             return _fit(config, name, folder, started, command, overrides, callbacks)
         except KeyboardInterrupt as error:
