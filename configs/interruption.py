@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 
 import pytorch_lightning as pl
-
-from pose_priors.configs.temporaries import machine
 
 # Slurm numbers what `srun` starts from 0; numbers from here on stand for the batch script itself, interactive shells and the like.
 _RESERVED_STEPS = 2**31
@@ -32,7 +31,7 @@ def process_group() -> str:
     address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
     if address is None or port is None:
         return str(os.getpid())
-    host = machine() if address in ("localhost", "127.0.0.1", "::1") else address
+    host = socket.gethostname() if address in ("localhost", "127.0.0.1", "::1") else address
     return f"{host}:{port}"
 
 
