@@ -1,4 +1,5 @@
-"""Takes the faults out of motions: `python clean.py motions/ --output cleaned/`. Files of SMPL, SMPL-H and SMPL-X; no camera is needed."""
+"""Takes the faults out of motions: `python clean.py motions/ --output cleaned/`. Files of SMPL, SMPL-H and SMPL-X, BVH
+and Acclaim; no camera is needed."""
 
 from __future__ import annotations
 
@@ -6,9 +7,12 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
+
+import numpy as np
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
@@ -17,6 +21,10 @@ from pose_priors.configs.slurm import LAUNCHERS, new_run
 from pose_priors.refinement.motions.batch import Outcome, Source, digest_of, find_sources, in_groups, work_through
 from pose_priors.refinement.motions.cleaning import clean_file, is_clean
 from pose_priors.refinement.motions.config import MotionsConfig
+from pose_priors.refinement.motions.learned.load import load_learned
+from pose_priors.refinement.motions.motion import Motion
+from pose_priors.refinement.motions.repair.fill import Fill
+from pose_priors.refinement.motions.restore import Restored
 
 log = logging.getLogger("clean")
 
@@ -25,47 +33,79 @@ def main(arguments: Sequence[str] | None = None) -> list[Outcome]:
     """Cleans, and returns what became of each file; nothing with `--launcher slurm`, which does not wait. Exits with code 1 if some of many
     failed."""
     parser = Parser(description=__doc__)
-    parser.add_argument("path", type=Path, help="a file (npz, npy), or a folder of such files")
+    parser.add_argument("path", type=Path, help="a file (npz, npy, bvh, amc), or a folder of such files")
     parser.add_argument("--output", type=Path, required=True, help="a folder: each file goes there by its name, with a report beside it")
+    parser.add_argument("--prior", metavar="CKPT", help="prior.motion: a motion_flow, by which gaps are filled")
+    parser.add_argument("--preview", action="store_true", help="write <name>.rrd beside each, before and after, for rerun")
     parser.add_argument("--config", default="motions", help="the name of a YAML that comes with pose-priors, or a path")
     parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="fps=30 up_axis=y ...")
     parser.add_argument("--launcher", choices=LAUNCHERS, help="clean in jobs of a Slurm cluster, or in processes beside this one")
     options = parser.parse_args(arguments)
-    config = load_config(MotionsConfig, options.config, options.override)
+    config = load_config(MotionsConfig, options.config, options.override).with_priors(options.prior)
+    if options.preview:
+        _require_rerun()
     sources = find_sources(options.path, options.output)
     if options.launcher is not None:
         from pose_priors.configs.launch import launch, results_of  # brings submitit, which only jobs need
 
-        calls = [(config, group, options.output) for group in in_groups(sources, config.slurm.group_size)]
+        calls = [(config, group, options.output, options.preview) for group in in_groups(sources, config.slurm.group_size)]
         jobs = launch(options.launcher, config.slurm, new_run("clean"), clean_group, calls)
         return [] if options.launcher == "slurm" else [outcome for group in results_of(jobs) for outcome in group]
     if len(sources) == 1 and options.path.is_file():  # its mistakes are the user's only result
-        _clean(sources[0], config, options.output)
+        _clean(sources[0], config, options.output, load_learned(config.prior).fill, options.preview)
         return [Outcome(sources[0].name, "success")]
-    return _told(clean_all(config, sources, options.output))
+    return _told(clean_all(config, sources, options.output, options.preview))
 
 
-def clean_group(config: MotionsConfig, sources: Sequence[Source], output: Path) -> list[Outcome]:
+def clean_group(config: MotionsConfig, sources: Sequence[Source], output: Path, preview: bool = False) -> list[Outcome]:
     """What one job does. Raises `UserError` that names the files that failed, when the others are done."""
-    outcomes = clean_all(config, sources, output)
+    outcomes = clean_all(config, sources, output, preview)
     if failed := [f"{outcome.name} ({outcome.reason})" for outcome in outcomes if outcome.status == "failed"]:
         raise UserError(f"{len(failed)} of {len(outcomes)} files failed: {', '.join(failed)}")
     return outcomes
 
 
-def clean_all(config: MotionsConfig, sources: Sequence[Source], output: Path) -> list[Outcome]:
-    """Cleans files one after the other; those that were cleaned before, from the same bytes in the same way, are skipped."""
-    return work_through(sources, lambda source: _clean(source, config, output))
+def clean_all(config: MotionsConfig, sources: Sequence[Source], output: Path, preview: bool = False) -> list[Outcome]:
+    """Cleans files one after the other; those that were cleaned before, from the same bytes in the same way, are skipped.
+
+    Args:
+        preview: whether a recording for rerun is written beside each.
+    """
+    fill = load_learned(config.prior).fill
+    return work_through(sources, lambda source: _clean(source, config, output, fill, preview))
 
 
-def _clean(source: Source, config: MotionsConfig, output: Path) -> bool:
+def _clean(source: Source, config: MotionsConfig, output: Path, fill: Fill, preview: bool) -> bool:
     digest = digest_of(source.path, "clean", config)
-    if is_clean(output, source.name, digest):
+    recording = output / f"{source.name}.rrd"
+    if is_clean(output, source.name, digest) and (recording.is_file() or not preview):
         return False
-    report = clean_file(source.path, output, source.name, config, digest)
+    if not preview:
+        recording.unlink(missing_ok=True)  # it would show what was cleaned before
+    show = partial(_record, recording) if preview else None
+    report = clean_file(source.path, output, source.name, config, digest, fill, show)
     faults = sorted({fault for person in report["people"] for fault in person.get("faults", {})})
     log.info("%s: %s", source.name, ", ".join(faults) or "nothing is wrong")
     return True
+
+
+def _record(path: Path, people: Sequence[tuple[Motion, Restored | None]]) -> None:
+    from pose_priors.refinement.show.motions import ShownMotion
+    from pose_priors.refinement.show.record import record_motions
+
+    shown = []
+    for before, restored in people:
+        after = before if restored is None else restored.motion
+        faults = {} if restored is None else {name: marked for name, marked in restored.marked.items() if marked.any()}
+        up = np.array([0, 0, before.floor])
+        shown.append(ShownMotion(before.joints + up, after.joints + up, faults))
+    record_motions(path, shown, people[0][0].fps)
+
+
+def _require_rerun() -> None:
+    from pose_priors.refinement.show.record import require_rerun
+
+    require_rerun()
 
 
 def _told(outcomes: list[Outcome]) -> list[Outcome]:

@@ -18,6 +18,7 @@ from pose_priors.configs.slurm import LAUNCHERS, new_run
 from pose_priors.refinement.motions.batch import Outcome, Source, digest_of, find_sources, in_groups, work_through
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.keeping import choose, write_lists
+from pose_priors.refinement.motions.learned.load import Learned, load_learned
 from pose_priors.refinement.motions.score_files import TABLE, are_scored, score_file, write_scores
 
 log = logging.getLogger("score")
@@ -27,14 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Scores, and returns the rows of the table, the worst clip first; none with `--launcher slurm`, which does not wait. Exits with code 1
     if some of many files failed."""
     parser = Parser(description=__doc__)
-    parser.add_argument("path", type=Path, help="a file (npz, npy), or a folder of such files")
+    parser.add_argument("path", type=Path, help="a file (npz, npy, bvh, amc), or a folder of such files")
     parser.add_argument("--output", type=Path, required=True, help="a folder: scores.csv, and frames/<clip>.npz for each clip")
     parser.add_argument("--keep", metavar="0.95", help="clips to list as good: a share of all, or thresholds: 'badness<0.5,floor_m<0.1'")
+    parser.add_argument("--prior", metavar="CKPT", help="prior.motion: a motion_flow, which says how surprising frames and joints are")
+    parser.add_argument("--pose-prior", metavar="CKPT", help="prior.body: a prior of poses, which says how usual they are")
     parser.add_argument("--config", default="motions", help="the name of a YAML that comes with pose-priors, or a path")
     parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="fps=30 up_axis=y ...")
     parser.add_argument("--launcher", choices=LAUNCHERS, help="score in jobs of a Slurm cluster, or in processes beside this one")
     options = parser.parse_args(arguments)
-    config = load_config(MotionsConfig, options.config, options.override)
+    config = load_config(MotionsConfig, options.config, options.override).with_priors(options.prior, options.pose_prior)
     if options.keep is not None:
         choose([], options.keep)  # a mistake shows before the work
     sources = find_sources(options.path, options.output)
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
             return []
         results_of(jobs)
     elif len(sources) == 1 and options.path.is_file():
-        _score(sources[0], config, options.output)
+        _score(sources[0], config, options.output, load_learned(config.prior))
     else:
         outcomes = score_all(config, sources, options.output)
     rows = write_scores(options.output, names)
@@ -76,14 +79,15 @@ def score_group(config: MotionsConfig, sources: Sequence[Source], output: Path) 
 
 def score_all(config: MotionsConfig, sources: Sequence[Source], output: Path) -> list[Outcome]:
     """Scores files one after the other; those that were scored before, from the same bytes in the same way, are skipped."""
-    return work_through(sources, lambda source: _score(source, config, output))
+    learned = load_learned(config.prior)
+    return work_through(sources, lambda source: _score(source, config, output, learned))
 
 
-def _score(source: Source, config: MotionsConfig, output: Path) -> bool:
+def _score(source: Source, config: MotionsConfig, output: Path, learned: Learned) -> bool:
     digest = digest_of(source.path, "score", config)
     if are_scored(output, source.name, digest):
         return False
-    score_file(source.path, output, source.name, config, digest)
+    score_file(source.path, output, source.name, config, digest, learned)
     return True
 
 

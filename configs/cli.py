@@ -30,6 +30,7 @@ EXTRAS = {
     "viser": ("view",),
     "websockets": ("view",),
     "trimesh": ("view",),
+    "imageio_ffmpeg": ("view",),
     "submitit": ("slurm",),
     "smplx": ("smplx",),
 }

@@ -69,6 +69,7 @@ DOORS = {
     "wandb": ("configs.loggers", "priors.training.logging"),
     "rerun": "refinement.show.record",
     "viser": "refinement.show.review",
+    "imageio_ffmpeg": "refinement.show.video.encoder",
     "submitit": "configs.launch",
     "smplx": "benchmarks.full_body",  # the benchmark of kinematics is against it
     "h5py": "refinement.formats.tools.megahunter",
@@ -239,3 +240,9 @@ def test_public_methods_have_a_docstring_of_their_own_or_their_base(module: str)
             if inspect.isfunction(member) and not name.startswith("_") and not inspect.getdoc(getattr(cls, name)):
                 silent.append(f"{class_name}.{name}")
     assert not silent
+
+
+def test_modules_of_tests_have_names_of_their_own() -> None:
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py")
+    twice = [name for name, number in names.items() if number > 1]  # pytest collects only one of each
+    assert not twice

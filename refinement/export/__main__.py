@@ -14,16 +14,20 @@ from pose_priors.configs.exchange import written_folder
 from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 from pose_priors.refinement.export.amass import write_amass
 from pose_priors.refinement.export.bvh import write_bvh
+from pose_priors.refinement.export.coco import write_coco
 from pose_priors.refinement.export.gltf import write_glb
 from pose_priors.refinement.export.people import Exported, read_people
 from pose_priors.refinement.export.rate import BLENDER_TARGET, resampled, whole_rate
 from pose_priors.refinement.export.retarget import RATE, at_their_rate, retarget_file, write_retarget
+from pose_priors.refinement.export.scene import write_scene
+from pose_priors.refinement.export.views import Views, read_views
 from pose_priors.refinement.result.found import find_results
 
 log = logging.getLogger("export")
 
-FORMATS = ("amass", "glb", "bvh", "retarget")
+FORMATS = ("amass", "glb", "bvh", "retarget", "scene", "coco")
 """What can be written."""
+_WITH_CAMERAS = ("scene", "coco")
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Path]:
@@ -34,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         "--format",
         required=True,
         choices=FORMATS,
-        help="amass: SMPL-X npz of each; retarget: the same for GMR and holosoma; glb, bvh",
+        help="amass: SMPL-X npz of each; retarget: the same for GMR and holosoma; glb, bvh; scene: people and cameras; coco: keypoints",
     )
     parser.add_argument("--output", type=Path, help="a folder for the files; `exports` in each folder of stage 5 if not given")
     parser.add_argument("--fps", type=float, help="frames a second of the files, between the clip's frames; those of the clip if not given")
@@ -44,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         raise UserError(f"--body-model: {options.format} holds no surface; it goes with --format glb")
     if options.fps is not None and options.format == "retarget":
         raise UserError(f"--fps: retargeters take {RATE} frames a second, which --format retarget writes; leave it out")
+    if options.fps is not None and options.format in _WITH_CAMERAS:
+        raise UserError(f"--fps: {options.format} holds the cameras of the clip's own frames; leave it out")
     if options.fps is not None and not MIN_FPS <= options.fps <= MAX_FPS:
         raise UserError(f"--fps: {options.fps:g}; {MIN_FPS:g} to {MAX_FPS:g} frames a second are expected")
     found = [result for folder in options.results for result in find_results(folder)]
@@ -57,17 +63,19 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
             exported = resampled(exported, options.fps)
         if options.format == "amass":
             _tell_of_rate(exported)
-        written += export(exported, options.format, options.output or result.refined / "exports", options.body_model)
+        views = read_views(result.refined, [person.person for person in exported.people]) if options.format in _WITH_CAMERAS else None
+        written += export(exported, options.format, options.output or result.refined / "exports", options.body_model, views)
     for path in written:
         log.info("%s", path)
     return written
 
 
-def export(exported: Exported, to: str, folder: Path, body_model: Path | None = None) -> list[Path]:
+def export(exported: Exported, to: str, folder: Path, body_model: Path | None = None, views: Views | None = None) -> list[Path]:
     """Writes one clip in one of `FORMATS` to a folder, which is made; returns the files.
 
     Args:
         body_model: as of `load_surface`, for glb.
+        views: the clip's cameras, for `scene` and `coco`, which need them.
     Raises:
         UserError: if the model cannot be read, or the folder not be written to.
     """
@@ -77,6 +85,14 @@ def export(exported: Exported, to: str, folder: Path, body_model: Path | None = 
             if to == "glb":
                 names = [f"{exported.name}.glb"]
                 write_glb(new / names[0], exported, surface)
+            elif to == "scene" and views is not None:
+                names = [f"{exported.name}_scene.json", f"{exported.name}_scene.npz"]
+                write_scene(new / names[0], exported, views)
+            elif to == "coco" and views is not None:
+                names = [f"{exported.name}_coco.json"]
+                write_coco(new / names[0], exported, views)
+            elif to in _WITH_CAMERAS:
+                raise ValueError(f"{to} needs views")
             elif to == "retarget":
                 files = [retarget_file(exported.name, person.person) for person in exported.people]
                 names = [file.as_posix() for file in files]

@@ -15,10 +15,8 @@ from pose_priors.body.layout import layout
 from pose_priors.body.model import chained
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 from pose_priors.refinement.formats.cameras import USUAL_FPS
-from pose_priors.refinement.formats.files import read_json
-from pose_priors.refinement.result.people import RefinedPerson, people_in, read_person
+from pose_priors.refinement.result.people import RefinedPerson, people_in, read_person, stated_fps
 from pose_priors.refinement.result.write import RESULTS
 
 log = logging.getLogger("export")
@@ -69,6 +67,13 @@ class AnimatedSkeleton:
         return replace(self, **over_time, joint_sigma_mm=sigma)
 
     @property
+    def joints(self) -> np.ndarray:
+        """(T, J, 3) in the world."""
+        posed, _ = chained(torch.from_numpy(self.rotmat), torch.from_numpy(self.offsets), self.parents)
+        joints: np.ndarray = posed.numpy() + self.pelvis[:, None]
+        return joints
+
+    @property
     def rest_joints(self) -> np.ndarray:
         """(J, 3) nothing rotated, from the pelvis."""
         rest = np.zeros_like(self.offsets)
@@ -99,16 +104,14 @@ def read_people(name: str, folder: Path) -> Exported:
         UserError: if a file is missing, misshaped or not finite, frames are missing in it, its joints do not follow from its poses, or its
             frame rate is none.
     """
-    fps = read_json(folder / RESULTS).get("fps")
+    fps = stated_fps(folder)
     if fps is None:
         fps = USUAL_FPS
         log.warning("%s: %s does not say how many frames a second; %g are assumed", folder, RESULTS, fps)
-    if isinstance(fps, bool) or not isinstance(fps, int | float) or not MIN_FPS <= fps <= MAX_FPS:
-        raise UserError(f"{folder / RESULTS}: 'fps' is {fps!r}; {MIN_FPS:g} to {MAX_FPS:g} frames a second are expected")
     ids = people_in(folder)
     if not ids:
         raise UserError(f"{folder}: no person_<id> in it; give a folder that refine.py wrote")
-    return Exported(name, float(fps), tuple(_upright_skeleton(read_person(folder, person)) for person in ids))
+    return Exported(name, fps, tuple(_upright_skeleton(read_person(folder, person)) for person in ids))
 
 
 def _upright_skeleton(found: RefinedPerson) -> AnimatedSkeleton:

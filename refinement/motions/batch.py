@@ -13,6 +13,8 @@ from typing import Literal
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import SUFFIXES
+from pose_priors.refinement.motions.files.write import written_name
+from pose_priors.refinement.motions.learned.load import digest_of_priors
 
 log = logging.getLogger("motions")
 
@@ -41,7 +43,7 @@ def find_sources(path: Path, output: Path) -> list[Source]:
     them.
 
     Raises:
-        UserError: if there is none, or the output would take a file's own place.
+        UserError: if there is none, two differ by their suffixes alone, or the output would take a file's own place.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; a file of motions ({', '.join(SUFFIXES)}) or a folder of such files is expected")
@@ -57,15 +59,21 @@ def find_sources(path: Path, output: Path) -> list[Source]:
             raise UserError(f"{path}: no motions in this folder; looked for {', '.join('*' + s for s in SUFFIXES)}, in subfolders too")
     else:
         sources = [Source(path, path.name)]
+    clips: dict[Path, Source] = {}
     for source in sources:
-        if (output / source.name).resolve() == source.path.resolve():
+        same = clips.setdefault(Path(source.name).with_suffix(""), source)
+        if same is not source:
+            raise UserError(f"{path}: {same.name} and {source.name} would be one clip; rename one of them")
+        if (output / written_name(source.name)).resolve() == source.path.resolve():
             raise UserError(f"--output {output}: {source.path} would be overwritten; give another folder")
     return sources
 
 
 def digest_of(source: Path, task: str, config: MotionsConfig) -> str:
-    """Names a result by all that decides it: the task, its settings and the bytes of the file. Raises `UserError` if it cannot be read."""
-    settings = {"task": task, "version": _VERSION, "settings": config.model_dump(mode="json", exclude={"slurm"})}
+    """Names a result by all that decides it: the task, its settings, the bytes of the file and of priors. Raises `UserError` if
+    one cannot be read."""
+    settings = {"task": task, "version": _VERSION, "settings": config.model_dump(mode="json", exclude={"slurm", "prior"})}
+    settings["priors"] = digest_of_priors(config.prior)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     try:
         with source.open("rb") as stream:

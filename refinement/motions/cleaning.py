@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,20 @@ import numpy as np
 
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.writing import write_json
+from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import MotionFile, brought_back, read_motions
-from pose_priors.refinement.motions.files.write import write_arrays
+from pose_priors.refinement.motions.files.write import write_arrays, write_recorded, written_name
+from pose_priors.refinement.motions.motion import Motion
+from pose_priors.refinement.motions.repair.fill import Fill, filled
 from pose_priors.refinement.motions.restore import FAULTS, Restored, restore
 from pose_priors.refinement.motions.signals import runs
 
 _STILL_M = 1e-9
+
+
+Preview = Callable[[Sequence[tuple[Motion, Restored | None]]], None]
+"""Takes the people of a file as they were, and what became of them."""
 
 
 def report_of(output: Path, name: str) -> Path:
@@ -24,20 +32,26 @@ def report_of(output: Path, name: str) -> Path:
     return output / f"{name}.report.json"
 
 
-def clean_file(source: Path, output: Path, name: str, config: MotionsConfig, digest: str) -> dict[str, Any]:
+def clean_file(
+    source: Path, output: Path, name: str, config: MotionsConfig, digest: str, fill: Fill = filled, preview: Preview | None = None
+) -> dict[str, Any]:
     """Cleans a file of motions.
 
     Args:
         source: the file.
-        output: a folder, in which the cleaned file goes to `name`, and its report beside it.
+        output: a folder, in which the cleaned file goes to `written_name(name)`, and its report to `report_of`.
         digest: of all that decides the outcome; the report keeps it.
+        fill: what fills gaps.
+        preview: called before the file is written.
     Returns:
         the report.
     Raises:
         UserError: if the file is none of motions, or the result cannot be written.
     """
     file = read_motions(source, config.fps, config.up_axis)
-    found = [restore(person) if person.known.any() else None for person in file.people]
+    found = [restore(person, fill) if person.known.any() else None for person in file.people]
+    if preview is not None:
+        preview(list(zip(file.people, found, strict=True)))
     arrays = dict(file.arrays)
     for person, restored in enumerate(found):
         if restored is not None:
@@ -48,9 +62,13 @@ def clean_file(source: Path, output: Path, name: str, config: MotionsConfig, dig
                 for key, array in mine.items():
                     arrays[key] = arrays[key].copy()
                     arrays[key][person] = array[person]
-    write_arrays(output / name, source, arrays)
+    if source.suffix in READERS:
+        write_recorded(output / written_name(name), arrays, file.people[0].fps)
+    else:
+        write_arrays(output / name, source, arrays)
     report = {
         "clip": name,
+        "written": written_name(name),
         "digest": digest,
         "layout": file.layout.name,
         "num_frames": file.layout.num_frames,
@@ -102,6 +120,6 @@ def is_clean(output: Path, name: str, digest: str) -> bool:
     """Whether a clip was cleaned already, from the same bytes with the same settings."""
     report = report_of(output, name)
     try:
-        return (output / name).is_file() and json.loads(report.read_text(encoding="utf-8")).get("digest") == digest
+        return (output / written_name(name)).is_file() and json.loads(report.read_text(encoding="utf-8")).get("digest") == digest
     except (OSError, ValueError, AttributeError):
         return False

@@ -15,7 +15,7 @@ from pose_priors.refinement.motions.faults.pops import pops
 from pose_priors.refinement.motions.faults.support import Support, find_support, floating, sliding
 from pose_priors.refinement.motions.faults.swaps import KINDS, LIMBS, Swaps, swapped, swaps
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
-from pose_priors.refinement.motions.repair.fill import filled
+from pose_priors.refinement.motions.repair.fill import Fill, filled
 from pose_priors.refinement.motions.repair.path import grounded, unslid
 from pose_priors.refinement.motions.repair.smooth import denoised
 from pose_priors.refinement.motions.signals import closed, odd, widened, without_short
@@ -48,17 +48,21 @@ class Restored:
         return most
 
 
-def restore(motion: Motion) -> Restored:
+def restore(motion: Motion, fill: Fill = filled) -> Restored:
     """Finds the faults of a motion and takes them out. Frames and joints without one keep their numbers, but that a path which was too
-    short or glided goes on from where its mended part ends."""
+    short or glided goes on from where its mended part ends.
+
+    Args:
+        fill: fills what is lost, frozen or jumps; curves by default.
+    """
     work = _Work(motion)
     lost = np.where(motion.known, 0.0, 1e3)
-    work.mend("missing", filled, np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
+    work.mend("missing", fill, np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
     copies = frozen(work.motion)
-    work.mend("frozen", filled, np.repeat(copies[:, None], NUM_JOINTS, 1), copies)
+    work.mend("frozen", fill, np.repeat(copies[:, None], NUM_JOINTS, 1), copies)
     sides = swaps(work.motion)
     work.mend("swapped", lambda before, *_: _unswapped(before, sides), *_by_joint(sides, len(motion)))
-    work.mend("pop", filled, *pops(work.motion))
+    work.mend("pop", fill, *pops(work.motion))
     work.mend("jitter", denoised, *jitter(work.motion), _lasting)
     doubted = widened(work.marked["missing"] | work.marked["frozen"], 2)
     for fault, of_path, repair in (("floating", floating, grounded), ("sliding", sliding, unslid)):

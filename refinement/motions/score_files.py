@@ -16,6 +16,7 @@ from pose_priors.configs.writing import alone, written_aside
 from pose_priors.datamodules.arrays import open_arrays
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import read_motions
+from pose_priors.refinement.motions.learned.load import Learned
 from pose_priors.refinement.motions.motion import NUM_JOINTS
 from pose_priors.refinement.motions.scoring import Scores, score_motion
 from pose_priors.refinement.result.tables import write_table
@@ -34,9 +35,13 @@ def frames_files(output: Path, name: str) -> list[Path]:
     return ([alone_in] if alone_in.is_file() else []) + many
 
 
-def score_file(source: Path, output: Path, name: str, config: MotionsConfig, digest: str) -> list[dict[str, Any]]:
+def score_file(
+    source: Path, output: Path, name: str, config: MotionsConfig, digest: str, learned: Learned | None = None
+) -> list[dict[str, Any]]:
     """Scores the people of a file; `frames/<clip>.npz` of each is written, with its row in it.
 
+    Args:
+        learned: priors, loaded from what the config names.
     Returns:
         the rows. Raises `UserError` if the file is none of motions.
     """
@@ -45,7 +50,7 @@ def score_file(source: Path, output: Path, name: str, config: MotionsConfig, dig
     rows = []
     for person, motion in enumerate(file.people):
         mine = clip if file.layout.num_people is None else f"{clip}.person_{person}"
-        scores = score_motion(motion)
+        scores = score_motion(motion, learned)
         row = {"clip": mine, "num_frames": len(motion), **scores.clip, "fps": motion.fps, "file": name, "digest": digest}
         row = {key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()}
         _write_frames(output / FRAMES / f"{mine}.npz", scores, motion.fps, row)
@@ -98,7 +103,7 @@ def _write_frames(path: Path, scores: Scores, fps: float, row: dict[str, Any]) -
         joint_badness=scores.joint_badness.astype(np.float32),
         joints=np.array(JOINT_NAMES[:NUM_JOINTS]),
         fps=np.float64(fps),
-        **{name: values.astype(np.float32) for name, values in scores.parts.items()},
+        **{name: values.astype(np.float32) for name, values in (scores.parts | scores.joint_parts).items()},
         **{_ROW: np.array(json.dumps(row))},
     )
     with written_aside(path) as aside:

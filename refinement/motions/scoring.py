@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from pose_priors.body.skeleton import index_of
 from pose_priors.datamodules.plausibility import MAX_SPEED
 from pose_priors.refinement.motions.faults.support import find_support, velocities
+from pose_priors.refinement.motions.learned.load import Learned
+from pose_priors.refinement.motions.learned.surprisal import surprisal
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
 from pose_priors.refinement.motions.restore import FAULTS, restore
 
@@ -31,16 +33,22 @@ class Scores:
         joint_badness: (T, 22) in [0, 1]; what is wrong with the path counts for pelvis and feet.
         parts: name -> (T,): `fault_<name>` over its threshold, and measures in metres and seconds.
         clip: measures of the whole: `badness` in [0, 1] first.
+        joint_parts: name -> (T, 22).
     """
 
     badness: np.ndarray
     joint_badness: np.ndarray
     parts: dict[str, np.ndarray]
     clip: dict[str, float]
+    joint_parts: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def score_motion(motion: Motion) -> Scores:
-    """Scores a motion by its faults, each looked for in what is left when those before it are taken out."""
+def score_motion(motion: Motion, learned: Learned | None = None) -> Scores:
+    """Scores a motion by its faults, each looked for in what is left when those before it are taken out.
+
+    Args:
+        learned: priors whose judgement is told beside, see `_judged`. Badness does not hang on them: it is calibrated without.
+    """
     found = restore(motion)
     faults = {name: found.of_frames(name) for name in FAULTS}
     joints = np.zeros((len(motion), NUM_JOINTS))
@@ -78,7 +86,25 @@ def score_motion(motion: Motion) -> Scores:
         "jerk_m_s3": float(jerk.mean()),
         "stature_m": motion.stature,
     }
-    return Scores(badness, _bad(joints), parts, clip)
+    return _judged(Scores(badness, _bad(joints), parts, clip), motion, learned or Learned())
+
+
+def _judged(scores: Scores, motion: Motion, learned: Learned) -> Scores:
+    """Scores with what priors say: of frames and joints `prior_joint_surprisal_nats` (T, 22), and of frames its sum over joints; of frames
+    the percentile of the pose's energy. A clip has the means over the frames that the file has, and their worst tenth of a second."""
+    parts, clip, of_joints = dict(scores.parts), dict(scores.clip), {}
+    most = max(1, round(_WORST_S * motion.fps))
+    told = {}
+    if learned.motion is not None:
+        of_joints["prior_joint_surprisal_nats"] = surprisal(learned.motion, motion)
+        told["prior_motion_energy_nats"] = of_joints["prior_joint_surprisal_nats"].sum(1)
+    if learned.poses is not None:
+        told["prior_pose_energy_percentile"] = learned.poses.percentiles(motion)
+    for name, values in told.items():
+        parts[name] = values
+        known = np.sort(values[motion.known]) if motion.known.any() else np.array([np.nan])
+        clip |= {name: float(known.mean()), f"{name}_worst": float(known[-most:].mean())}
+    return Scores(scores.badness, scores.joint_badness, parts, clip, of_joints)
 
 
 def _bad(values: np.ndarray) -> np.ndarray:

@@ -9,13 +9,24 @@ from pathlib import Path
 import numpy as np
 
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.files import Arrays, existing_file, listed
+from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
+from pose_priors.refinement.formats.files import Arrays, existing_file, listed, read_json
 from pose_priors.refinement.result.metrics import Track
-from pose_priors.refinement.result.write import person_file
+from pose_priors.refinement.result.write import RESULTS, person_file
 
 _JOINTS = (22, 24, 55)
 _MOST, _UNIT = 1e9, 1e-2  # of any number of a result; by how much a normal's length may differ from 1
 _HANDS = ("jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
+
+
+def stated_fps(folder: Path) -> float | None:
+    """Frames a second of the clip that a folder of stage 5 says it holds; None where it does not say. Raises `UserError` if it is none."""
+    fps = read_json(folder / RESULTS).get("fps")
+    if fps is None:
+        return None
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not MIN_FPS <= fps <= MAX_FPS:
+        raise UserError(f"{folder / RESULTS}: 'fps' is {fps!r}; {MIN_FPS:g} to {MAX_FPS:g} frames a second are expected")
+    return float(fps)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pose_priors.body.pinhole import to_world
+from pose_priors.refinement.formats.cameras import CameraTrack
 from pose_priors.refinement.result.people import RefinedPerson
 
 
@@ -37,7 +38,19 @@ def cameras_of(people: Sequence[RefinedPerson], image_size: tuple[int, int] | No
     frames = sorted(found)
     w2c, intrinsics = (np.stack(part) for part in zip(*(found[frame] for frame in frames), strict=True))
     width, height = np.rint(2 * intrinsics[0, :2, 2]).astype(int).tolist()
-    pose = np.tile(np.eye(4), (len(frames), 1, 1))
+    return CameraPath(np.array(frames), _to_world(w2c), intrinsics, image_size or (width, height))
+
+
+def cameras_at_scale(cameras: CameraTrack, alpha: float) -> CameraPath:
+    """The cameras of an input, whose unit is alpha metres."""
+    pose = _to_world(cameras.w2c)
+    pose[:, :3, 3] *= alpha
+    return CameraPath(cameras.frame_ids, pose, cameras.intrinsics, cameras.image_size)
+
+
+def _to_world(w2c: np.ndarray) -> np.ndarray:
+    """(n, 4, 4) camera to world."""
+    pose = np.tile(np.eye(4), (len(w2c), 1, 1))
     pose[:, :3, :3] = w2c[:, :3, :3].transpose(0, 2, 1)
-    pose[:, :3, 3] = to_world(np.zeros((len(frames), 1, 3)), w2c)[:, 0]
-    return CameraPath(np.array(frames), pose, intrinsics, image_size or (width, height))
+    pose[:, :3, 3] = to_world(np.zeros((len(w2c), 1, 3)), w2c)[:, 0]
+    return pose

@@ -5,6 +5,7 @@ The one module that imports rerun, and only when a recording is made.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from pose_priors.refinement.given.priors import load_priors
 from pose_priors.refinement.result.found import RefinedSequence, find_results
 from pose_priors.refinement.show import recording_shapes as shapes
 from pose_priors.refinement.show import recording_style as style
+from pose_priors.refinement.show.motions import ShownMotion, draw_motions
 from pose_priors.refinement.show.points import PointFilter, add_filters, filter_of
 from pose_priors.refinement.show.recording_data import RecordingData, read_recording_data
 from pose_priors.refinement.show.recording_drawing import Drawing
@@ -28,6 +30,7 @@ from pose_priors.refinement.show.recording_pictures import encoded
 from pose_priors.refinement.show.recording_pipe import Recorder
 from pose_priors.refinement.show.review_scene import ShownPerson
 from pose_priors.refinement.show.robots.shown import ShownRobot, find_robots
+from pose_priors.refinement.show.video.film import write_video
 
 if TYPE_CHECKING:
     import rerun.blueprint as rrb
@@ -80,6 +83,23 @@ def write_recordings(
         robots = find_robots(result.refined, data.scene.people, data.scene.fps)
         _draw(paths, data, find_models(result.refined), robots, num_points, wanted)
     return recording_files(folder, data.name, people)
+
+
+def record_motions(path: Path, people: Sequence[ShownMotion], fps: float) -> None:
+    """Writes a recording of motions before and after they were cleaned; the file appears whole or not at all.
+
+    Raises:
+        UserError: if rerun is not installed.
+    """
+    require_rerun()
+    import rerun as rr
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as aside:
+        stream = rr.RecordingStream("motions", recording_id=path.stem)
+        recorder = Recorder(stream, aside)
+        draw_motions(rr, stream, people, fps)
+        recorder.finish()
 
 
 def merge_recordings(files_by_name: Mapping[str, Path], output: Path, application_id: str) -> None:
@@ -182,6 +202,19 @@ def _blueprint(data: RecordingData, people: Sequence[ShownPerson]) -> rrb.Bluepr
     )
 
 
+def _video(found: Sequence[RefinedSequence], options: argparse.Namespace) -> Path:
+    """Makes the film that is asked for; returns it."""
+    path: Path = options.video
+    if len(found) > 1:
+        raise UserError(f"--video: a film shows one result; of {', '.join(result.name for result in found)} name one")
+    for name in ("output", "prior", "body_model"):
+        if getattr(options, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')}: goes with recordings, not with --video; leave one of both out")
+    write_video(found[0], path, options.images)
+    log.info("%s: %s", found[0].name, path)
+    return path
+
+
 def main(arguments: Sequence[str] | None = None) -> list[Path]:
     """Records the refined sequences that are named, and returns the files."""
     parser = Parser(description=__doc__)
@@ -191,13 +224,17 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     parser.add_argument("--prior", help="a checkpoint of a body prior, which judges the joints")
     parser.add_argument("--body-model", type=Path, help="a file or folder in smplx's format, for the people's skin")
     parser.add_argument("--images", type=Path, help="a folder of numbered images; images, frames or img in the sequence's by default")
+    parser.add_argument("--video", type=Path, help="an .mp4 of one result, before and after side by side, instead of recordings")
     parser.add_argument("--points", type=int, default=_POINTS, help="at most, of each depth map")
     add_filters(parser)
     options = parser.parse_args(arguments)
     if options.points < 1:
         raise UserError(f"--points {options.points}: a number of at least 1 is expected")
-    require_rerun()
+    if options.video is None:
+        require_rerun()
     found = [result for folder in options.results for result in find_results(folder, options.input)]
+    if options.video is not None:
+        return [_video(found, options)]
     prior = load_priors(body=options.prior).body
     looks = {"prior": prior, "body_model": options.body_model, "images": options.images, "num_points": options.points}
     looks["wanted"] = filter_of(options)

@@ -43,8 +43,8 @@ def find_images(folder: Path | None, source: Path | None, clip: list[int]) -> di
     return dict(zip(clip, (found[n] for n in sorted(found)), strict=True)) if len(found) == len(clip) else found
 
 
-def read_picture(path: Path | None) -> np.ndarray | None:
-    """(h, w, 3) uint8, at most 640 wide; None where there is none that can be read, which costs this picture only."""
+def read_picture(path: Path | None, width: int = _WIDTH) -> np.ndarray | None:
+    """(h, w, 3) uint8, no wider than `width`; None where there is none that can be read, which costs this picture only."""
     if path is None:
         return None
     try:
@@ -52,8 +52,8 @@ def read_picture(path: Path | None) -> np.ndarray | None:
             if file.width * file.height > MOST_PIXELS:
                 return None
             image: Image.Image = file
-            if image.width > _WIDTH:
-                image = image.resize((_WIDTH, round(image.height * _WIDTH / image.width)), Image.Resampling.BOX)
+            if image.width > width:
+                image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.BOX)
             return np.asarray(image.convert("RGB"))
     except (UserError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

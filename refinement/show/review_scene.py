@@ -19,10 +19,10 @@ from pose_priors.refinement.given.skeletons import assemble, recover
 from pose_priors.refinement.given.start import arranged, carried_into_cameras, scaled
 from pose_priors.refinement.result.found import RefinedSequence
 from pose_priors.refinement.result.metrics import FEET, Track
-from pose_priors.refinement.result.people import RefinedPerson, read_person
+from pose_priors.refinement.result.people import RefinedPerson, read_person, stated_fps
 from pose_priors.refinement.result.told import Told, told_by
 from pose_priors.refinement.result.write import RESULTS
-from pose_priors.refinement.show.camera_path import CameraPath, cameras_of
+from pose_priors.refinement.show.camera_path import CameraPath, cameras_at_scale, cameras_of
 from pose_priors.refinement.show.points import EVERY_POINT, PointFilter, filtered, is_background
 
 _TO_THE_HEAD = [index_of(name) for name in ("pelvis", "spine1", "spine2", "spine3", "neck", "head")]
@@ -63,6 +63,7 @@ class ReviewScene:
         status, told: what `refinement_results.json` says.
         clip: the input, None where it is not known.
         missing: why it is not, one line; empty where it is.
+        cameras_before: the input's, at the scale that `ShownPerson.before` has, on all frames of the clip; None where it is not known.
     """
 
     people: tuple[ShownPerson, ...]
@@ -75,6 +76,7 @@ class ReviewScene:
     clip: UpstreamClip | None
     missing: str
     told: Told = field(default_factory=Told)
+    cameras_before: CameraPath | None = None
 
     @property
     def has_depth(self) -> bool:
@@ -117,16 +119,18 @@ def load_scene(result: RefinedSequence) -> ReviewScene:
     last = people[-1]
     clip: UpstreamClip | None
     before: dict[int, Track] = {}
-    clip, missing = None, ""
+    clip, cameras_before, missing = None, None, ""
+    alpha_before = last.scale_alpha / (1 + last.scale_delta)
     try:
         if (source := result.source()) is None:
             raise UserError("the input is not beside the result; give its folder with --input")
         clip = read_upstream(source, [])
-        before = _before(clip, last.scale_alpha / (1 + last.scale_delta))
+        before = _before(clip, alpha_before)
+        cameras_before = cameras_at_scale(clip.cameras, alpha_before)
     except UserError as error:
-        clip, missing = None, str(error)
+        clip, cameras_before, missing = None, None, str(error)
     frames = [person.track.frames for person in people]
-    fps = None if clip is None else clip.cameras.fps
+    fps = stated_fps(result.refined) if clip is None else clip.cameras.fps
     return ReviewScene(
         people=tuple(
             ShownPerson(person.person, before.get(person.person), person.track, person.visible, of_feet, _gaze(person))
@@ -141,6 +145,7 @@ def load_scene(result: RefinedSequence) -> ReviewScene:
         clip=clip,
         missing=missing,
         told=told_by(results),
+        cameras_before=cameras_before,
     )
 
 

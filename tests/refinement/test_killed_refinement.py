@@ -79,7 +79,7 @@ def test_many(results: Path, tmp_path: Path) -> None:
     assert all(result(root / name / "5_refinement") == whole for name in rows)
 
 
-@pytest.mark.parametrize("to", ["amass", "bvh", "glb"])
+@pytest.mark.parametrize("to", ["amass", "bvh", "glb", "scene", "coco"])
 def test_export(to: str, results: Path, tmp_path: Path) -> None:
     command = [str(results), "--format", to, "--output", str(tmp_path / "out")]
     expected = {path.name for path in export(command)}

@@ -10,9 +10,9 @@ from torch import Tensor
 from pose_priors.body.motion_state import CONTACT_JOINTS
 from pose_priors.body.skeleton import JOINT_NAMES
 
-_TOUCHING = 0.5  # probability
+_TOUCHING = 0.25  # probability; this and the distance below are those that slid least on validation clips
 _FADE = 6  # frames over which a foot that is held comes from, or goes on to, where it was expected
-_FARTHEST_M = 0.15  # that a foot is moved: beyond, what is called a contact is none
+_FARTHEST_M = 0.3  # that a foot is moved: beyond, what is called a contact is none
 FEET = [(column, joint) for column, joint in enumerate(CONTACT_JOINTS) if JOINT_NAMES[joint].endswith(("ankle", "foot"))]
 """Where ankles and balls of the feet stand among contacts, and among joints."""
 

@@ -20,15 +20,27 @@ _WRONG, _TOLD = 0.0025, 0.03
 _BETTER, _AS_GOOD = 0.5, 2.0  # what an explanation must leave of it at most, and how much worse a simpler one may be than the best
 _FOCALS, _FINER = np.geomspace(0.7, 1.4, 15), np.geomspace(0.975, 1.025, 5)
 _LEAST_FOCAL = 0.05  # by which focal lengths differ that are told apart
+_SPARES = 0.4  # of the turns that cameras need, what is left at most with the right focal length where a wrong one asked for them
+_OWN_TURN = 0.7  # degrees by which the median camera is turned where the given ones are as good as the depth maps, at most
 
 
 @dataclass(frozen=True)
 class _Explanation:
-    """Cameras that may be the right ones, what they leave unexplained, and a line that says what was changed."""
+    """Cameras that may be the right ones.
+
+    Attributes:
+        misfit: what they leave unexplained.
+        clip: with them.
+        seen: the patches of its frames through them.
+        line: says what was changed.
+        turn: degrees by which the median camera was turned.
+    """
 
     misfit: float
     clip: UpstreamClip
+    seen: list[Patches | None]
     line: str
+    turn: float = 0.0
 
 
 class RescaledByFrame:
@@ -66,10 +78,12 @@ def against_still_scene(clip: UpstreamClip, broken: list[str]) -> UpstreamClip:
     given = register(seen, cameras.w2c, cameras.intrinsics, cameras.image_size)
     if not _WRONG < given.misfit < np.inf:
         return clip
-    found = [_focal(clip, seen), _unit(clip, seen), _path(clip, seen)]
-    best = min(each.misfit for each in found)
+    focal, unit, path = _focal(clip, seen), _unit(clip, seen), _path(clip, seen)
+    best = min(focal.misfit, unit.misfit, path.misfit)
     limit = min(_BETTER * given.misfit, _AS_GOOD * best, _WRONG)
-    chosen = next((each for each in found if each.misfit <= limit), None)
+    chosen = next((each for each in (focal, unit, path) if each.misfit <= limit), None)
+    if chosen is path:
+        chosen = _turned(path, focal)
     off = f"{cameras.source}: the still scene lies {100 * given.misfit:.1f} % from where the cameras put it"
     if chosen is None:
         if given.misfit > _TOLD:
@@ -77,6 +91,14 @@ def against_still_scene(clip: UpstreamClip, broken: list[str]) -> UpstreamClip:
         return clip
     broken.append(f"{off}, {100 * chosen.misfit:.1f} % with {chosen.line}, which is used")
     return chosen.clip
+
+
+def _turned(path: _Explanation, focal: _Explanation) -> _Explanation | None:
+    """The path; or the focal length with which cameras would hardly turn, as a turn of every frame explains whatever one number does, and
+    the small errors of the given cameras besides; or none where the turns are no larger than what this method errs by itself."""
+    if np.isfinite(focal.misfit) and _path(focal.clip, focal.seen).turn <= _SPARES * path.turn:
+        return focal
+    return path if path.turn > _OWN_TURN else None
 
 
 def _patches(clip: UpstreamClip, t: int) -> Patches | None:
@@ -90,20 +112,23 @@ def _patches(clip: UpstreamClip, t: int) -> Patches | None:
 def _focal(clip: UpstreamClip, seen: list[Patches | None]) -> _Explanation:
     cameras = clip.cameras
 
-    def through(focal: float) -> tuple[float, np.ndarray]:
+    def through(focal: float) -> tuple[np.ndarray, list[Patches | None]]:
         intrinsics = cameras.intrinsics.copy()
         intrinsics[:, [0, 1], [0, 1]] *= focal
-        wider = [None if patch is None else patch.through(focal) for patch in seen]
-        return register(wider, cameras.w2c, intrinsics, cameras.image_size).misfit, intrinsics
+        return intrinsics, [None if patch is None else patch.through(focal) for patch in seen]
 
-    coarse = float(min(_FOCALS, key=lambda focal: through(focal)[0]))
-    focal = float(min(coarse * _FINER, key=lambda focal: through(focal)[0]))
-    misfit, intrinsics = through(focal)
-    if abs(np.log(focal)) < _LEAST_FOCAL:
-        misfit = np.inf
+    def misfit_of(focal: float) -> float:
+        intrinsics, wider = through(focal)
+        return register(wider, cameras.w2c, intrinsics, cameras.image_size).misfit
+
+    coarse = float(min(_FOCALS, key=misfit_of))
+    focal = float(min(coarse * _FINER, key=misfit_of))
+    intrinsics, wider = through(focal)
+    told_apart = abs(np.log(focal)) >= _LEAST_FOCAL and _FOCALS[0] < coarse < _FOCALS[-1]
+    misfit = misfit_of(focal) if told_apart else np.inf
     people = {person: _nearer(body, focal) for person, body in clip.camera_bodies.items()}
     mended = replace(clip, cameras=replace(cameras, intrinsics=intrinsics), camera_bodies=people)
-    return _Explanation(misfit, mended, f"a focal length {focal:.2f} times as long")
+    return _Explanation(misfit, mended, wider, f"a focal length {focal:.2f} times as long")
 
 
 def _nearer(body: BodyTrack, focal: float) -> BodyTrack:
@@ -125,7 +150,7 @@ def _unit(clip: UpstreamClip, seen: list[Patches | None]) -> _Explanation:
     misfit = register(seen, w2c, cameras.intrinsics, cameras.image_size, known=found.scale).misfit
     ratios = dict(zip(cameras.frame_ids.tolist(), np.exp(found.scale).tolist(), strict=True))
     mended = replace(clip, cameras=replace(cameras, w2c=w2c), depth=RescaledByFrame(clip.depth, ratios))
-    return _Explanation(misfit, mended, f"a unit that changes by {100 * (np.exp(-found.scale[-1]) - 1):+.1f} % along the clip")
+    return _Explanation(misfit, mended, seen, f"a unit that changes by {100 * (np.exp(-found.scale[-1]) - 1):+.1f} % along the clip")
 
 
 def _path_in_one_unit(w2c: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -142,6 +167,7 @@ def _path(clip: UpstreamClip, seen: list[Patches | None]) -> _Explanation:
     cameras = clip.cameras
     found: Registered = register(seen, cameras.w2c, cameras.intrinsics, cameras.image_size, moves=True)
     turn = np.einsum("tij,tkj->tik", found.w2c[:, :3, :3], cameras.w2c[:, :3, :3])
-    degrees = np.degrees(np.arccos(np.clip((np.trace(turn, axis1=1, axis2=2) - 1) / 2, -1, 1))).max()
+    degrees = np.degrees(np.arccos(np.clip((np.trace(turn, axis1=1, axis2=2) - 1) / 2, -1, 1)))
     moved = replace(clip, cameras=replace(cameras, w2c=found.w2c))
-    return _Explanation(found.misfit, moved, f"cameras turned by up to {degrees:.1f} degrees")
+    line = f"cameras turned by up to {degrees.max():.1f} degrees"
+    return _Explanation(found.misfit, moved, seen, line, float(np.median(degrees)))

@@ -14,6 +14,7 @@ from pose_priors.body.motion import posed_joints
 from pose_priors.body.motion_state import FPS
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import open_arrays
+from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.clips import SMPL_STATURE, UpAxis, to_z_up
 from pose_priors.datamodules.formats import frame_rate
 from pose_priors.datamodules.plausibility import UNITS, find_unit
@@ -21,8 +22,8 @@ from pose_priors.refinement.motions.files.layouts import FoundLayout, find_layou
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion, quat_of, rotvec_of
 from pose_priors.refinement.motions.sizing import sized
 
-SUFFIXES = (".npz", ".npy")
-"""Of files that are read, and written again."""
+SUFFIXES = (".npz", ".npy", *READERS)
+"""Of files that are read. Recorded skeletons (BVH, Acclaim) are brought onto SMPL-X's joints, and written as npz; others as they came."""
 _CLEARLY_UP = 0.6
 _MOST = 1e6  # metres, centimetres or radians; what is beyond says as little as what is not finite
 

@@ -1,4 +1,5 @@
-"""Motions written in the layout that they were read in: arrays that changed, and every other byte of the file as it was."""
+"""Motions written in the layout that they were read in: arrays that changed, and every other byte of the file as it was. Recorded skeletons
+are written as AMASS has motions."""
 
 from __future__ import annotations
 
@@ -9,8 +10,37 @@ from pathlib import Path
 
 import numpy as np
 
+from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.writing import written_aside
+from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.containers.zips import Zip
+from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT
+
+
+def written_name(name: str) -> str:
+    """What a file of this name is written as."""
+    path = Path(name)
+    return path.with_suffix(".npz").as_posix() if path.suffix in READERS else name
+
+
+def write_recorded(path: Path, arrays: Mapping[str, np.ndarray], fps: float) -> None:
+    """What was read of a recorded skeleton, as AMASS's npz of SMPL-X's mean body; appears whole or not at all.
+
+    Args:
+        arrays: `poses` (T, 165), and `trans` (T, 3), where the pelvis is, in metres, z up. The file's `trans` is smplx's translation.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as aside, aside.open("wb") as stream:
+        np.savez(
+            stream,
+            allow_pickle=False,
+            poses=arrays["poses"],
+            trans=arrays["trans"] - np.array(TEMPLATE_ROOT[NUM_JOINTS]),
+            betas=np.zeros(10),
+            gender=np.array("neutral"),
+            surface_model_type=np.array("smplx"),
+            mocap_frame_rate=np.float64(fps),
+        )
 
 
 def write_arrays(path: Path, source: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.signals import runs
+
+Fill = Callable[[Motion, np.ndarray, np.ndarray], Motion]
+"""What takes a motion and its marked joints and path, as `filled` does, and returns it with these filled in."""
 
 _SPEED_S = 0.04  # over which speeds before and behind a gap are taken
 _LASTS_S = 0.25  # after so long, a third of a joint's speed is left: limbs turn back, paths go on

@@ -137,6 +137,36 @@ def test_a_wrong_focal_length_is_found_and_people_come_as_much_nearer() -> None:
     np.testing.assert_allclose(body.transl, given.transl * [1, 1, nearer])
 
 
+@pytest.mark.parametrize("wander", [0.1, 0.4])
+def test_a_focal_length_is_not_explained_by_cameras_that_turn(wander: float) -> None:
+    """Cameras that err a little themselves, as all do: turning each of them explains that and the focal length together, better than the
+    focal length alone."""
+    slow = wander * np.sin(np.linspace(0, 7, FRAMES))
+    given = turned_by(turned_by(filmed(), slow, 0), -slow, 1)
+    told: list[str] = []
+    found = against_still_scene(clip_of(given, focal=0.8), told)
+    assert "focal length" in told[0]
+    assert found.cameras.intrinsics[0, 0, 0] == pytest.approx(400, rel=0.02)
+    np.testing.assert_array_equal(found.cameras.w2c, given)
+
+
+def test_cameras_that_err_less_than_depth_maps_tell_are_taken_as_they_are() -> None:
+    slow = 0.4 * np.sin(np.linspace(0, 7, FRAMES))
+    told: list[str] = []
+    clip = clip_of(turned_by(turned_by(filmed(), slow, 0), -slow, 1))
+    assert against_still_scene(clip, told) is clip
+    assert told == []
+
+
+def test_cameras_that_wander_are_not_explained_by_a_focal_length() -> None:
+    """Cameras that turn along with their way, which a focal length explains a part of."""
+    given = turned_by(filmed(), np.linspace(0, 4, FRAMES), 1)
+    told: list[str] = []
+    found = against_still_scene(clip_of(given), told)
+    assert "focal" not in told[0]
+    np.testing.assert_allclose(found.cameras.intrinsics[:, 0, 0], 400)
+
+
 def test_what_nothing_explains_is_kept_and_told() -> None:
     """Depths that have nothing to do with each other, as those of a scene that is not still."""
     rng = np.random.default_rng(3)

@@ -211,3 +211,61 @@ def test_what_is_no_motion_is_said_in_one_line(arrays: dict[str, np.ndarray], sa
     for script in (clean, score):
         with pytest.raises(UserError, match=said):
             script([str(tmp_path / "clip.npz"), "--output", str(tmp_path / "out")])
+
+
+def test_recorded_skeletons_are_cleaned_into_amass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "datamodules/capture")
+    from capture_cases import FPS, NUM, write_bvh
+
+    from pose_priors.datamodules.capture.as_poses import recorded_poses
+    from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT
+    from pose_priors.refinement.motions.files.read import read_motions
+
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    source = write_bvh(folder / "walk.bvh")
+    read = recorded_poses(source)
+    output = ["--output", str(tmp_path / "out")]
+    assert [outcome.status for outcome in clean([str(folder), *output]) + clean([str(folder), *output])] == ["success", "skipped"]
+    assert json.loads((tmp_path / "out/walk.bvh.report.json").read_text())["written"] == "walk.npz"
+    with np.load(tmp_path / "out/walk.npz") as after:
+        assert after["poses"].shape == (NUM, 165)
+        assert float(after["mocap_frame_rate"]) == pytest.approx(FPS, rel=1e-5)
+        # smplx's translation is where the pelvis is less where the model has it
+        np.testing.assert_allclose(after["trans"][0], read["trans"][0] - np.array(TEMPLATE_ROOT[55]), atol=1e-6)
+        np.testing.assert_allclose(after["poses"][0], read["poses"][0], atol=1e-6)
+    # what was written is read as the same motion
+    one, other = (read_motions(path).people[0] for path in (source, tmp_path / "out/walk.npz"))
+    np.testing.assert_allclose(one.joints - one.pelvis[:, None], other.joints - other.pelvis[:, None], atol=0.02)
+    (row,) = score([str(folder), "--output", str(tmp_path / "scores")])
+    assert (row["clip"], row["file"], row["num_frames"]) == ("walk", "walk.bvh", NUM)
+    write_motion(folder / "walk.npz", POSE, PELVIS)
+    for script in (clean, score):
+        with pytest.raises(UserError, match=r"walk\.bvh and walk\.npz would be one clip"):
+            script([str(folder), *output])
+
+
+def test_a_preview_shows_before_and_after(tmp_path: Path) -> None:
+    pytest.importorskip("rerun")
+    from rerun.chunk import RrdReader
+
+    source = write_motion(tmp_path / "clip.npz", *popped())
+    command = [str(tmp_path / "clip.npz"), "--output", str(tmp_path / "out")]
+    clean(command)
+    assert not (tmp_path / "out/clip.npz.rrd").exists()
+    clean([*command, "--preview"])
+    reader = RrdReader(tmp_path / "out/clip.npz.rrd")
+    strips: dict[str, np.ndarray] = {}
+    for chunk in reader.store(store=reader.recordings()[0]).stream():
+        batch = chunk.to_record_batch()
+        for name in batch.schema.names:
+            if name.endswith(("strips", "scalars")):
+                strips[chunk.entity_path] = np.array(batch.column(name).to_pylist(), dtype=float)
+    before, after = (strips[f"/world/person_000/{name}/bones"] for name in ("before", "after"))
+    assert before.shape == after.shape == (len(POSE), 21, 2, 3)
+    assert np.flatnonzero(np.abs(before - after).max((1, 2, 3)) > 1e-6).tolist() == [70]
+    assert np.flatnonzero(strips["/faults/person_000/pop"]).tolist() == [70]
+    # a file that is cleaned anew without one does not keep what shows the old
+    write_motion(source, POSE, PELVIS)
+    clean(command)
+    assert not (tmp_path / "out/clip.npz.rrd").exists()

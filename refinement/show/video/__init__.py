@@ -1,0 +1,1 @@
+"""Films of refinements: bodies before and after over what the camera saw."""
