@@ -21,7 +21,7 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ProgressB
 from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.fitting import WholeCheckpoints, make_trainer, told
-from pose_priors.configs.interruption import UntilKilled, is_first_process, slurm_step
+from pose_priors.configs.interruption import UntilKilled, is_first_process, process_group, slurm_step
 from pose_priors.configs.load import find_config
 from pose_priors.configs.loggers import ConfigLog, finished
 from pose_priors.configs.schema import ExperimentConfig, load_experiment
@@ -97,8 +97,11 @@ def fit(
     config = _with_data(config)
     directory = _directory(config, name)
     resume = _interrupted(directory, started) or resume
-    folder = CheckpointFolder(directory, started or f"{name}-{os.getpid()}", None if resume is None else Path(resume))
-    with folder.owned() if is_first_process() else nullcontext():
+    folder = CheckpointFolder(directory, started or f"{name}-{process_group()}", None if resume is None else Path(resume))
+    first = is_first_process()
+    if not first:
+        folder.follow()
+    with folder.owned() if first else nullcontext():
         try:
             return _fit(config, name, folder, started, command, overrides, callbacks)
         except KeyboardInterrupt as error:

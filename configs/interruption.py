@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 
 import pytorch_lightning as pl
@@ -23,6 +24,15 @@ def slurm_step() -> str | None:
 def is_first_process() -> bool:
     """Whether this is the process, of all that make one fit, which writes; also before Lightning knows of the others."""
     return all(int(os.environ.get(name) or 0) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def process_group() -> str:
+    """Names the processes that make one fit with this one, the same in all that torchrun or the like has started; else this process."""
+    address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
+    if address is None or port is None:
+        return str(os.getpid())
+    host = socket.gethostname() if address in ("localhost", "127.0.0.1", "::1") else address
+    return f"{host}:{port}"
 
 
 class UntilKilled(pl.Callback):

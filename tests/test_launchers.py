@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +18,7 @@ import refine
 import train
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
+from pose_priors.priors.training.folder import CheckpointFolder
 
 ROOT = Path(train.__file__).parent
 SHORT = [
@@ -47,6 +51,35 @@ def test_training_in_processes_is_training_here(tmp_path: Path) -> None:
     assert a["global_step"] == b["global_step"]
     assert a["run"] is None
     assert b["run"].startswith("global_flow-")
+
+
+def test_all_processes_end_where_the_first_is_refused(tmp_path: Path) -> None:
+    """Two processes as torchrun starts them, which would wait for each other half an hour."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    command = [sys.executable, "train.py", *training(tmp_path, "trainer.devices=2", "trainer.strategy=ddp")]
+    with CheckpointFolder(tmp_path / "checkpoints", "another", None).owned():
+        # this process starts the others, as the first of a fit may do
+        (tmp_path / "checkpoints" / ".lock").write_text(json.dumps({"host": "elsewhere", "pid": 1, "run": "another", "started": "today"}))
+        processes = [
+            subprocess.Popen(
+                command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, **group, "RANK": rank, "LOCAL_RANK": rank}
+            )
+            for rank in ("0", "1")
+        ]
+        try:
+            told = [process.communicate(timeout=120)[1] for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+    assert [process.returncode for process in processes] == [2, 2]
+    assert (
+        told[0].splitlines()[-1].startswith(f"error: {tmp_path / 'checkpoints'}: another run writes its checkpoints there (the run another")
+    )
+    assert told[0].count("error") == 1
+    assert told[1] == ""
+    assert not list((tmp_path / "checkpoints").glob("*.ckpt"))
 
 
 def finished(folder: Path) -> dict[str, tuple[int, int]]:

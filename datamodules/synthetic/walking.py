@@ -47,7 +47,7 @@ _GRIEVE_FACTOR, _GRIEVE_EXPONENT = 64.8, 0.57
 _STANDING_PHASE = PLANTED[1]  # one foot is about to leave the floor, the other has just come to stand
 _GO_S = 0.7  # until a cadence is reached, and until it is left
 _STEP = 0.5  # the part of a cycle in which strides grow from nothing
-_LATE = 0.075  # the part of a cycle by which the very first foot leaves the floor later than others, since its step is short
+_LATE = 0.075  # the part of a cycle by which the very first foot is carried on later than others, since its step is short
 _FIRST = 1.5  # by how much more that foot is raised besides, since its knee bends less
 _MARGIN_S = 2.0
 _SOFT_KNEES = 0.001  # of the stature: how much lower the pelvis is carried than on legs as straight as the curves have them
@@ -210,7 +210,8 @@ def _planted(pose: Tensor, phase: Tensor, starts: bool, fps: float, stature: flo
     feet = Feet(torch.stack(ball, 1), torch.stack(yaw, 1), torch.stack(pitch, 1))
     heel = heel_height(feet, stature)
     lift = torch.where(torch.from_numpy(planted), 0.0, (torch.hypot(heel, torch.full_like(heel, _HEEL_M)) - heel) / 2)
-    swing = pulse((sides - PLANTED[1]) % 1.0, late, 1 + PLANTED[0] - PLANTED[1])
+    # the first foot is lifted before it is carried on: its step is so short that it would slide first
+    swing = pulse((sides - PLANTED[1]) % 1.0, 0.0, 1 + PLANTED[0] - PLANTED[1])
     up = lift + _CLEARANCE * (1 + _FIRST * first) * stature * swing
     feet = replace(feet, ball=feet.ball + torch.stack([torch.zeros_like(up), up, torch.zeros_like(up)], -1))
     return on_feet(pose, torch.from_numpy(pelvis), stature, feet, fps)

@@ -21,6 +21,8 @@ BEST, LAST, CARD = "best.ckpt", "last.ckpt", "best.md"
 """The checkpoint of the least validation loss, the latest, and what the former is in words."""
 _EARLIER = "earlier"
 _LOCK = ".lock"
+_TRIES, _PAUSE_S = 10, 0.2
+"""How often, and how many seconds apart, a lock that is held is tried: other processes of a fit hold it for a moment when they look."""
 _SILENT = 3600.0
 """Seconds without a checkpoint after which a run on another machine is taken for dead, on a disk without locks."""
 
@@ -32,7 +34,7 @@ class CheckpointFolder:
 
     Args:
         path: made if it does not exist.
-        run: what the run is called, for others that find it there.
+        run: what the run is called, for others that find it there; the same in all processes of a fit that others have started.
         resumed: the checkpoint that the run goes on from, or None.
     Raises:
         UserError: if the folder cannot be written to.
@@ -65,9 +67,12 @@ class CheckpointFolder:
             raise UserError(f"logging.checkpoint_dir: {self.path} cannot be written to ({error.strerror}); give another folder") from error
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise self._refusal(self._owner()) from None
+                for _ in range(_TRIES):
+                    if taken := _locked(descriptor, fcntl.LOCK_EX):
+                        break
+                    time.sleep(_PAUSE_S)
+                if not taken:
+                    raise self._refusal(self._owner())
             except OSError:  # no locks on this disk: what is written there has to do
                 if self._lives(owner := self._owner()):
                     raise self._refusal(owner) from None
@@ -79,6 +84,28 @@ class CheckpointFolder:
             os.ftruncate(descriptor, 0)
         finally:
             os.close(descriptor)
+
+    def follow(self) -> None:
+        """To be called by the processes of a fit that do not write: where another run owns the folder, the first process is refused and
+        says so, and these end as it does, without a word, rather than wait for it."""
+        try:
+            descriptor = os.open(self.path / _LOCK, os.O_RDONLY)
+        except OSError:  # nobody has been here
+            return
+        try:
+            for _ in range(_TRIES):
+                if self._is_ours(owner := self._owner()):
+                    return
+                try:
+                    if _locked(descriptor, fcntl.LOCK_SH):
+                        return
+                except OSError:
+                    if not self._lives(owner):
+                        return
+                time.sleep(_PAUSE_S)
+        finally:
+            os.close(descriptor)
+        raise SystemExit(2)
 
     def prepare(self) -> None:
         """Keeps the checkpoints of an earlier run aside; to be called before the first of this run is written."""
@@ -116,6 +143,10 @@ class CheckpointFolder:
                 return content
         return {}
 
+    def _is_ours(self, owner: dict[str, Any]) -> bool:
+        """Whether the owner is the first process of this fit, which has the same name of the run, or has started this one."""
+        return owner.get("run") == self.run or (owner.get("host") == machine() and owner.get("pid") == os.getppid())
+
     def _lives(self, owner: dict[str, Any]) -> bool:
         if not owner or owner.get("run") == self.run:
             return False
@@ -129,3 +160,12 @@ class CheckpointFolder:
         return UserError(
             f"{self.path}: another run writes its checkpoints there ({who}); wait for it, or give another logging.checkpoint_dir"
         )
+
+
+def _locked(descriptor: int, kind: int) -> bool:
+    """Whether a lock could be had without waiting. Raises `OSError` on a disk without locks."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -41,8 +41,13 @@ class DepthMaps:
             warnings.append(
                 f"{self._folder}: {len(self._maps)} depth maps for {len(frame_ids)} cameras; no depth on frames {listed(missing)}"
             )
-        if any(path.suffix == ".png" for path in self._maps.values()):
+        if self.pictures:
             warnings.append(f"{self._folder}: depth in .png is taken to be in thousandths of the cameras' unit (millimetres)")
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the maps are whole numbers in a unit that their files do not tell."""
+        return any(path.suffix == ".png" for path in self._maps.values())
 
     def read(self, frame: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Depth (h, w) float32, nan where there is none, and its weight (h, w) in [0, 1]; None if the frame has no readable map.

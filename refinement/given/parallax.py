@@ -13,6 +13,7 @@ import numpy as np
 
 from pose_priors.body.pinhole import camera_centres, pixel_centres, project, to_camera, to_world, unproject
 from pose_priors.refinement.formats.clip import DepthSource, UpstreamClip
+from pose_priors.refinement.formats.depth import DepthMaps
 from pose_priors.refinement.given.sampling import person_region
 
 _PAIRS, _GRID = 6, 32
@@ -23,8 +24,10 @@ _FITS, _MARGIN = 0.05, 0.01
 _AS_WELL = 1.05
 _NEARLY = 0.1
 _SMALL_UNITS = (1e-3, 1e-2)
-_ORDINARY = (1e-3, 1e-2, 1e2, 1e3, 1 / 5, 1000 / 256)
-"""What units differ by: millimetres, centimetres, and pictures of 5000 (TUM) or 256 (KITTI) a metre that are taken for millimetres."""
+_OF_PICTURES = (1 / 5, 1000 / 256)
+"""Of pictures of 5000 (TUM) or 256 (KITTI) a metre that are taken for millimetres."""
+_ORDINARY = (*_SMALL_UNITS, 1e2, 1e3, *_OF_PICTURES)
+"""What units differ by: millimetres, centimetres, and those of pictures."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def best_ratio(clip: UpstreamClip, errors: np.ndarray) -> Ratio | None:
     """The unit of the depth maps where it is not that of the camera's path; None where it may be, or nothing tells.
 
     Either the still scene contradicts their being the same and fits another; or the bodies, which are metric, say that depth is in
-    millimetres or centimetres, and the still scene fits a path in metres as well.
+    millimetres or centimetres, or a picture's in an ordinary unit of pictures, and the still scene fits a path in metres as well.
 
     Args:
         errors: of `scene_errors`: of the cameras as they are, and of other readings of them, which may explain as much.
@@ -95,7 +98,7 @@ def _moves(clip: UpstreamClip) -> bool:
 
 
 def _unit_by_bodies(clip: UpstreamClip) -> float | None:
-    """Metres in the depth maps' unit where these are clearly millimetres or centimetres."""
+    """Metres in the depth maps' unit where that is clearly millimetres or centimetres, or another that only pictures have."""
     ratios = []
     for t, depth in _maps(clip):
         frame = int(clip.cameras.frame_ids[t])
@@ -105,7 +108,8 @@ def _unit_by_bodies(clip: UpstreamClip) -> float | None:
                 ratios.append(float(body.pelvis_depth[rows][0] / np.median(values)))
     if not ratios or not (unit := float(np.median(ratios))) > 0:
         return None
-    return next((known for known in _SMALL_UNITS if abs(np.log(unit / known)) < np.log(_SAME)), None)
+    ordinary = (*_SMALL_UNITS, *_OF_PICTURES) if isinstance(clip.depth, DepthMaps) and clip.depth.pictures else _SMALL_UNITS
+    return next((known for known in ordinary if abs(np.log(unit / known)) < np.log(_SAME)), None)
 
 
 def _maps(clip: UpstreamClip) -> list[tuple[int, np.ndarray]]:

@@ -27,7 +27,7 @@ from pose_priors.refinement.show.recording_drawing import Drawing
 from pose_priors.refinement.show.recording_files import recording_files, replaced
 from pose_priors.refinement.show.recording_models import Model, find_models
 from pose_priors.refinement.show.recording_pictures import encoded
-from pose_priors.refinement.show.recording_pipe import Recorder
+from pose_priors.refinement.show.recording_pipe import Recorder, piped
 from pose_priors.refinement.show.review_scene import ShownPerson
 from pose_priors.refinement.show.robots.shown import ShownRobot, find_robots
 from pose_priors.refinement.show.video.film import write_video
@@ -109,7 +109,7 @@ def merge_recordings(files_by_name: Mapping[str, Path], output: Path, applicatio
         output: appears whole or not at all.
         application_id: of the recording that is made, and its id.
     Raises:
-        UserError: if rerun is not installed, or one of the files is no recording that it can read.
+        UserError: if rerun is not installed, one of the files is no recording that it can read, or the disk is full.
     """
     require_rerun()
     import rerun as rr
@@ -131,8 +131,8 @@ def merge_recordings(files_by_name: Mapping[str, Path], output: Path, applicatio
             raise UserError(f"{path}: no recording that rerun {rr.__version__} reads ({reason_of(error)}); {wanted}") from error
         if len(chunks) == before:
             raise UserError(f"{path}: a recording without anything in it")
-    with written_aside(output) as aside:
-        ChunkStore.from_chunks(chunks).write_rrd(aside, application_id=application_id, recording_id=application_id)
+    with written_aside(output) as aside, piped(aside) as entrance:
+        ChunkStore.from_chunks(chunks).write_rrd(entrance, application_id=application_id, recording_id=application_id)
 
 
 def _draw(

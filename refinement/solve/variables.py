@@ -4,7 +4,9 @@ Rotations are increments in each joint's own frame, so that they start at zero a
 filtered: a unit of the variable moves a joint by as much as data and smoothness allow at that frequency (the inverse square root of the
 Gauss-Newton Hessian of one person standing still, diagonal in the Fourier basis), which spares L-BFGS the stiffness of second differences.
 What the scale moves is what no image can tell, so that this one soft direction stands by itself: where depth maps tie people to its
-unit, the whole world and the people in it; elsewhere the cameras alone, and people, whose sizes are known, with them.
+unit, the whole world and the people in it; elsewhere the cameras alone, and people, whose sizes are known, with them. So it is with
+somebody whose depths are off by an unknown factor: the bias moves the person along the cameras' rays, as depths do, and the size moves
+both, as neither image nor depth tells.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ class Variables(nn.Module):
     shape_directions: Tensor
     growth: Tensor
     bias_step: Tensor
+    log_size: Tensor
     centres: Tensor
     centre: Tensor
     start_plane: Tensor
@@ -94,6 +97,7 @@ class Variables(nn.Module):
         keep("shape_directions", bodies.shape_directions)
         keep("growth", _growth(bodies))
         keep("bias_step", depth_bias_width(problem).clamp_max(_BIAS_STEP))
+        keep("log_size", _log_size(bodies) * (self.bias_step > 0)[:, None])
         centres = camera_centres(problem.cameras)
         keep("centres", centres)
         keep("centre", centres[problem.visible.any(0)].mean(0))
@@ -121,7 +125,10 @@ class Variables(nn.Module):
         alpha = self.alpha0 * (1 + self.delta())
         growth = alpha / self.alpha0 if self.grows else torch.ones_like(alpha)
         carried = 0 if self.grows else (alpha - self.alpha0) * self.centres
+        depth_bias = self.bias()
+        cameras = alpha * self.centres
         pelvis = self.start_pelvis * growth + carried + shift[:, :, 0]
+        pelvis = cameras + (pelvis - cameras) * torch.exp(-depth_bias)[:, None, None]
         joints, arms = joints_and_arms(rotvec, rest[:, None], self.arm, self.parents)
         joints = joints + (pelvis - rest[:, None, 0])[:, :, None]
         normal, offset = self.ground()
@@ -138,7 +145,7 @@ class Variables(nn.Module):
             camera_joints=to_camera(joints, problem.cameras.w2c, alpha),
             shape=self.shape_change(),
             rest_joints=rest,
-            depth_bias=self.depth_bias * self.bias_step,
+            depth_bias=depth_bias,
             alpha=alpha,
             growth=growth,
             normal=normal,
@@ -170,10 +177,17 @@ class Variables(nn.Module):
         self.global_orient.copy_(increments[:, :, 1:2])
         self.body_pose.copy_(increments[:, :, 2:])
 
+    def bias(self) -> Tensor:
+        """(P,) the bias of each person's depths in the logarithm; where it is free, who turns out to be larger is as much farther away."""
+        return self.depth_bias * self.bias_step - (self.shape * self._shape_step() * self.log_size).sum(1)
+
     def shape_change(self) -> Tensor:
         """(P, B) change of betas, or (P, 1) log of the change in size."""
-        step = _BETA_STEP if self.num_betas else _SIZE_STEP
-        return self.shape * step + torch.log1p(self.delta()) * self.growth if self.grows else self.shape * step
+        change = self.shape * self._shape_step()
+        return change + torch.log1p(self.delta()) * self.growth if self.grows else change
+
+    def _shape_step(self) -> float:
+        return _BETA_STEP if self.num_betas else _SIZE_STEP
 
     def rest_joints(self) -> Tensor:
         """(P, J, 3) metres at the present shape."""
@@ -207,6 +221,16 @@ def _growth(bodies: Bodies) -> Tensor:
     bones = bodies.rest_joints - bodies.rest_joints[:, :1]
     growth: Tensor = torch.linalg.lstsq(directions.flatten(1, 2), bones.flatten(1)[..., None]).solution[..., 0]
     return growth
+
+
+def _log_size(bodies: Bodies) -> Tensor:
+    """(P, B) the change of a body's log-size per unit of each beta, by bones along themselves; ones (P, 1) where sizes are free."""
+    directions = bodies.shape_directions
+    if directions.shape[-1] == 0:
+        return directions.new_ones(len(directions), 1)
+    bones = (bodies.rest_joints - bodies.rest_joints[:, :1]).flatten(1)
+    along: Tensor = (bones[..., None] * directions.flatten(1, 2)).sum(1) / bones.square().sum(1, keepdim=True)
+    return along
 
 
 def _filtered(values: Tensor, response: Tensor, basis: Tensor) -> Tensor:

@@ -6,9 +6,6 @@ Made from the synthetic motions on the built-in skeleton, so that it is free of 
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +21,9 @@ from pose_priors.body.motion_state import FPS
 from pose_priors.body.pinhole import plane_in_camera
 from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import UserError
+from pose_priors.configs.exchange import written_folder
 from pose_priors.configs.writing import written_aside
-from pose_priors.datamodules.stage_folders import STAGES, Stages, write_stages
+from pose_priors.datamodules.stage_folders import Stages, write_stages
 from pose_priors.datamodules.synthetic.scenes.degradation import TrueScene, degraded
 from pose_priors.datamodules.synthetic.scenes.hands import true_hands, with_hands
 from pose_priors.datamodules.synthetic.scenes.walk import walk_on_arc
@@ -74,18 +72,20 @@ def write_builtin_scene(folder: Path, seed: int, *, hands: bool = False) -> tupl
 def write_sequence(folder: Path, stages: Stages, truth: Mapping[str, Any]) -> None:
     """Writes the folders of stages 1 to 4 into `folder`, and `<folder>_gt.npz`; others in `folder`, such as stage 5, are left alone.
 
+    The four folders change at once. A process that is killed leaves the truth that belongs to them or none, never that of another sequence.
+
     Raises:
         UserError: if they cannot be written.
     """
+    beside = folder.with_name(f"{folder.name}_gt.npz")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as aside:
-            write_stages(Path(aside), stages)
-            for name in STAGES.values():
-                shutil.rmtree(folder / name, ignore_errors=True)
-                os.replace(Path(aside) / name, folder / name)
-        with written_aside(folder.with_name(f"{folder.name}_gt.npz")) as aside:
-            np.savez_compressed(aside, **truth)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with written_aside(beside) as new_truth:
+            np.savez_compressed(new_truth, **truth)
+            with written_folder(folder, leaves=lambda name: False) as new:
+                write_stages(new, stages)
+                if beside.is_file() and beside.read_bytes() != new_truth.read_bytes():
+                    beside.unlink()
     except OSError as error:
         raise UserError(f"{folder}: the built-in sequence cannot be written there ({error.strerror or error})") from error
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from kills import CHANGES, kills
 
 from pose_priors.body.builtin import BALL_HEIGHT, STATURE
 from pose_priors.body.pinhole import project, to_camera
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.stage_folders import STAGES
-from pose_priors.datamodules.synthetic.scenes.builtin import builtin_scene, write_builtin_scene
+from pose_priors.datamodules.synthetic.scenes.builtin import builtin_scene, write_builtin_scene, write_sequence
 from pose_priors.datamodules.synthetic.scenes.degradation import degraded, posed, rendered
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.planes import ransac_plane
@@ -147,3 +149,34 @@ def test_hands_are_added_and_change_nothing_else(tmp_path: Path, written: tuple[
     for stage in (1, 2):
         for path in (written[0] / STAGES[stage]).rglob("*.npy"):
             assert path.read_bytes() == (folder / path.relative_to(written[0])).read_bytes()
+
+
+def test_a_killed_writer_leaves_one_sequence_whole(tmp_path: Path) -> None:
+    folder, truth = tmp_path / "clip", tmp_path / "clip_gt.npz"
+
+    def write(seed: int) -> None:
+        write_sequence(folder, few_files[seed], {"alpha": seed})
+
+    def read() -> dict[str, bytes]:
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    few_files = [replace(degraded(builtin_scene(seed), seed), depth=None, who=None) for seed in range(2)]
+    write(1)
+    new, new_truth = read(), truth.read_bytes()
+    write(0)
+    old, old_truth = read(), truth.read_bytes()
+    assert new.keys() == old.keys()
+    assert new_truth != old_truth
+    (folder / "5_refinement").mkdir()
+    (folder / "5_refinement" / "kept.txt").write_text("kept")
+    seen = set()
+    for _ in kills(lambda: write(1), 100, CHANGES):
+        found = read()
+        assert found.pop("5_refinement/kept.txt") == b"kept"
+        assert found in (old, new)
+        about = truth.read_bytes() if truth.exists() else None
+        assert about in (None, old_truth if found == old else new_truth)
+        seen.add((found == old, about is None))
+        write(0)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["clip", "clip_gt.npz"]
+    assert {(True, False), (False, False)} <= seen

@@ -43,9 +43,7 @@ def test_feet_stand_still_on_the_floor(kind: str) -> None:
         moved = np.linalg.norm(np.diff(balls, axis=0), axis=-1)[1:]
         assert inside.any(1).mean() > 0.75
         assert inside.mean(0).min() > 0.2
-        # a foot that leaves the floor for a first step may graze it for a frame
-        assert np.quantile(moved[inside], 0.97) < 2e-3
-        assert moved[inside].max() < 0.012
+        assert moved[inside].max() < 2e-3
         assert (moved < 2e-3).any(1).mean() > 0.88
         heels = joints[:, ANKLES] + rotations[:, ANKLES] @ np.array([0, -ANKLE_HEIGHT, -0.038]) * motion.stature
         assert balls[..., 1].min() > height - 0.005

@@ -57,6 +57,44 @@ def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("owner", "held", "ends"),
+    [
+        ({"host": machine(), "pid": os.getpid(), "run": "other"}, True, True),
+        ({"host": machine(), "pid": os.getpid(), "run": "mine"}, True, False),
+        ({"host": machine(), "pid": os.getppid(), "run": "other"}, True, False),  # what Lightning starts
+        ({"host": "elsewhere", "pid": os.getppid(), "run": "other"}, True, True),
+        ({"host": machine(), "pid": os.getpid(), "run": "other"}, False, False),  # of a process that was killed
+    ],
+)
+def test_other_processes_of_a_fit_end_where_the_first_is_refused(
+    owner: object, held: bool, ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    folder = CheckpointFolder(tmp_path, "mine", None)
+    folder.follow()  # nobody is there yet
+    with (tmp_path / ".lock").open("w") as lock:
+        json.dump(owner, lock)
+        lock.flush()
+        if held:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if ends:
+            with pytest.raises(SystemExit) as end:
+                folder.follow()
+            assert end.value.code == 2
+        else:
+            folder.follow()
+
+
+def test_a_process_that_looks_does_not_refuse_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = CheckpointFolder(tmp_path, "mine", None)
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(lock, fcntl.LOCK_UN))
+        with folder.owned():
+            pass
+
+
+@pytest.mark.parametrize(
     ("owner", "age", "refused"),
     [
         ({"host": machine(), "pid": os.getpid(), "run": "other"}, 0, True),

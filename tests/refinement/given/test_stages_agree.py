@@ -143,6 +143,26 @@ def test_depth_as_pictures_of_16_bits_is_read_and_of_8_bits_named(clip: MakeClip
     assert any("8 bits" in line for line in load_problem(*spoilt.stages).warnings)
 
 
+@pytest.mark.parametrize("per_metre", [5000, 256])
+@pytest.mark.parametrize("moves", [True, False])
+def test_depth_pictures_of_other_sensors_are_told_by_the_still_scene(per_metre: int, moves: bool, clip: MakeClip, sound: Problem) -> None:
+    """TUM's and KITTI's; before a camera that stands still nothing but the scale is in the maps' unit, and the scale takes it up."""
+    spoilt = clip()
+    if not moves:
+        poses = dict(np.load(spoilt.stages[0] / "cameras.npz"))["poses"]
+        spoilt.rewrite("1_camera_estimation/cameras.npz", poses=np.tile(poses[:1], (len(poses), 1, 1)))
+        sound = load_problem(*spoilt.stages[:3], None)
+    for path in sorted((spoilt.stages[0] / "depth_maps").glob("*.npy")):
+        Image.fromarray((np.load(path).clip(0, 65535 / per_metre) * per_metre).astype(np.uint16)).save(path.with_suffix(".png"))
+        path.unlink()
+    problem = load_problem(*spoilt.stages[:3], None)
+    ratio = 1 if moves else 1000 / per_metre
+    assert problem.start.alpha0 == pytest.approx(sound.start.alpha0 * ratio, rel=0.02)
+    told = [line for line in problem.warnings if "the depth maps contradict the camera's path" in line]
+    assert len(told) == moves
+    assert not moves or f"in a unit of {1000 / per_metre:.4g} of the path's" in told[0]
+
+
 def test_depth_of_nothing_and_beyond_everything_is_no_depth(clip: MakeClip, sound: Problem) -> None:
     spoilt = clip()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from kills import kills
+from kills import CHANGES, kills
 from scipy.spatial.transform import Rotation
 from walking_files import WALKER_FPS, walker, write_motion
 
@@ -159,7 +159,7 @@ def test_a_killed_run_goes_on_where_it_was(script: object, tmp_path: Path) -> No
     assert callable(script)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     script([str(folder), "--output", str(whole)])
-    for _ in kills(lambda: script([str(folder), "--output", str(broken)]), least=3):
+    for _ in kills(lambda: script([str(folder), "--output", str(broken)]), 6, CHANGES):
         pass
     files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file() and not path.name.startswith("."))
     assert files == sorted(path.relative_to(broken) for path in broken.rglob("*") if path.is_file() and not path.name.startswith("."))

@@ -20,7 +20,7 @@ from pose_priors.refinement.refiner import Stage5Refiner
 from pose_priors.refinement.show import record
 from pose_priors.refinement.show.record import main
 from pose_priors.refinement.show.recording_drawing import Drawing
-from pose_priors.refinement.show.recording_pipe import Recorder
+from pose_priors.refinement.show.recording_pipe import Recorder, piped
 from refine import main as refine
 
 
@@ -69,6 +69,19 @@ def test_a_full_disk_ends_a_recording(own: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UserError, match=r"5_refinement: cannot be written \(No space left on device\)"):
         main([str(own)])
     assert {path.name: path.read_bytes() for path in (own / "5_refinement").glob("*.rrd")} == kept
+
+
+def test_a_full_disk_ends_a_merged_recording(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (one, *_) = main([str(own)])
+    merged = tmp_path / "merged.rrd"
+    record.merge_recordings({"one": one}, merged, "merged")
+    kept = merged.read_bytes()
+    assert len(kept) > 1000
+    monkeypatch.setattr(record, "piped", lambda path: piped(Path("/dev/full")))
+    with pytest.raises(UserError, match=r"merged\.rrd: cannot be written \(No space left on device\)"):
+        record.merge_recordings({"one": one}, merged, "merged")
+    assert merged.read_bytes() == kept
+    assert [path.name for path in tmp_path.glob("*merged*")] == ["merged.rrd"]
 
 
 def test_recordings_of_people_who_left_go(own: Path) -> None:
