@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ _MOST_WHOLE = 2**53
 
 def numbered_files(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:
     """The files of a folder by the last number in their names; an absent folder holds none."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # also of a name that is too long for a file system
         return {}
     found = {}
     for path in sorted(folder.iterdir()):
@@ -30,7 +31,7 @@ def numbered_files(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:
 
 def existing_folder(folder: Path, stage: str) -> Path:
     """The folder of a stage. Raises `UserError` if there is none."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # also of a name that is too long for a file system
         raise UserError(f"{folder}: no such folder; {stage} is needed, run it first or give the folder that holds its files")
     return folder
 
