@@ -147,3 +147,8 @@ def test_a_result_without_cameras_is_told_in_one_line(results: dict[int, Result]
     with pytest.raises(UserError, match=r"intrinsics|camera_w2c"):
         exported(results[22], "scene", tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_keypoints_have_the_order_of_coco() -> None:
+    words = "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist"
+    assert [*KEYPOINTS] == [*words.split(), *"left_hip right_hip left_knee right_knee left_ankle right_ankle".split()]
