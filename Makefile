@@ -36,9 +36,8 @@ demo: setup
 	@echo "The table of the priors is above and in demo/evaluation/metrics.json; samples are in demo/evaluation/samples_1_joint_flow.png"
 	@echo "Before and after the refinement: demo/scene/metrics.json and demo/scene/scene.png"
 
-# a process a core, up to four, each with one thread: a module's tests stay together, since they share what they made
 test: setup lint
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(RUN) -m pytest
 
 # mypy finds packages by their folder's name, and a checkout may have any
 lint: setup
