@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
+import os
 import re
 import sys
 import warnings
 from collections.abc import Callable
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from pose_priors.configs.base import UserError, one_line
 
@@ -36,6 +38,7 @@ EXTRAS = {
 }
 """Which extras of the package bring a library that not everybody needs, by the name that it is imported by."""
 
+_LONGEST_NAME = 255
 _STOPPED = 130  # what a shell says of a program that SIGINT has ended
 _A_SCRIPT = re.compile(r"python\s+(train|evaluate|refine|pipeline|clean|score)\.py\b")
 _AN_OVERRIDE = re.compile(r"[a-z_]\w*(\.\w+)*=")
@@ -48,6 +51,12 @@ class Parser(argparse.ArgumentParser):
         """As ever; where the console script was called, commands in it are those of the console script."""
         text = super().format_help()
         return _A_SCRIPT.sub(r"pose-priors \1", text) if self.prog.startswith("pose-priors") else text
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        value = super()._get_value(action, arg_string)
+        if isinstance(value, Path) and any(len(os.fsencode(part)) > _LONGEST_NAME for part in value.parts):
+            raise UserError(f"{arg_string[:60]}...: a path with a name of more than {_LONGEST_NAME} bytes, which no file has")
+        return value
 
     def error(self, message: str) -> NoReturn:
         _, found, words = message.partition("unrecognized arguments: ")
