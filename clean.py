@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.load import load_config
 from pose_priors.configs.slurm import LAUNCHERS, new_run
-from pose_priors.refinement.motions.batch import Outcome, Source, digest_of, find_sources, in_groups, work_through
+from pose_priors.refinement.motions.batch import (
+    Outcome,
+    Source,
+    digest_of,
+    exit_if_failed,
+    find_sources,
+    in_groups,
+    refuse_failed,
+    work_through,
+)
 from pose_priors.refinement.motions.cleaning import clean_file, is_clean
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.learned.load import load_learned
@@ -54,14 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> list[Outcome]:
     if len(sources) == 1 and options.path.is_file():  # its mistakes are the user's only result
         _clean(sources[0], config, options.output, load_learned(config.prior).fill, options.preview)
         return [Outcome(sources[0].name, "success")]
-    return _told(clean_all(config, sources, options.output, options.preview))
+    outcomes = clean_all(config, sources, options.output, options.preview)
+    exit_if_failed(outcomes)
+    return outcomes
 
 
 def clean_group(config: MotionsConfig, sources: Sequence[Source], output: Path, preview: bool = False) -> list[Outcome]:
     """What one job does. Raises `UserError` that names the files that failed, when the others are done."""
     outcomes = clean_all(config, sources, output, preview)
-    if failed := [f"{outcome.name} ({outcome.reason})" for outcome in outcomes if outcome.status == "failed"]:
-        raise UserError(f"{len(failed)} of {len(outcomes)} files failed: {', '.join(failed)}")
+    refuse_failed(outcomes)
     return outcomes
 
 
@@ -106,15 +114,6 @@ def _require_rerun() -> None:
     from pose_priors.refinement.show.record import require_rerun
 
     require_rerun()
-
-
-def _told(outcomes: list[Outcome]) -> list[Outcome]:
-    if failed := [outcome for outcome in outcomes if outcome.status == "failed"]:
-        print(f"error: {len(failed)} of {len(outcomes)} files failed", file=sys.stderr)
-        for outcome in failed:
-            print(f"  {outcome.name}: {outcome.reason}", file=sys.stderr)
-        sys.exit(1)
-    return outcomes
 
 
 if __name__ == "__main__":

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
 
-from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.load import load_config
 from pose_priors.configs.slurm import LAUNCHERS, new_run
-from pose_priors.refinement.motions.batch import Outcome, Source, digest_of, find_sources, in_groups, work_through
+from pose_priors.refinement.motions.batch import (
+    Outcome,
+    Source,
+    digest_of,
+    exit_if_failed,
+    find_sources,
+    in_groups,
+    refuse_failed,
+    work_through,
+)
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.keeping import choose, write_lists
 from pose_priors.refinement.motions.learned.load import Learned, load_learned
@@ -61,19 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     if options.keep is not None:
         for path in write_lists(options.output, rows, options.keep):
             log.info("%s", path)
-    if failed := [outcome for outcome in outcomes if outcome.status == "failed"]:
-        print(f"error: {len(failed)} of {len(outcomes)} files failed", file=sys.stderr)
-        for outcome in failed:
-            print(f"  {outcome.name}: {outcome.reason}", file=sys.stderr)
-        sys.exit(1)
+    exit_if_failed(outcomes)
     return rows
 
 
 def score_group(config: MotionsConfig, sources: Sequence[Source], output: Path) -> list[Outcome]:
     """What one job does. Raises `UserError` that names the files that failed, when the others are done."""
     outcomes = score_all(config, sources, output)
-    if failed := [f"{outcome.name} ({outcome.reason})" for outcome in outcomes if outcome.status == "failed"]:
-        raise UserError(f"{len(failed)} of {len(outcomes)} files failed: {', '.join(failed)}")
+    refuse_failed(outcomes)
     return outcomes
 
 

@@ -55,7 +55,7 @@ def measure_training(device: str, output: Path, repeats: int) -> list[Row]:
     if on_gpu and not torch.cuda.is_available():
         raise UserError("--device cuda: this torch sees no GPU; give --device cpu, or install the CUDA build")
     with matmul_precision("auto", on_gpu):
-        rows = training_rows(synthetic_poses(4096, seed=0), torch.device(device), repeats)
+        rows = training_rows(synthetic_poses(4096, seed=0), torch.device(device), repeats, BATCHES)
     table = training_table(rows, torch.cuda.get_device_name() if on_gpu else f"a CPU, {torch.get_num_threads()} thread(s)")
     output.mkdir(parents=True, exist_ok=True)
     (output / "training_speed.md").write_text(table)
@@ -64,7 +64,7 @@ def measure_training(device: str, output: Path, repeats: int) -> list[Row]:
     return rows
 
 
-def training_rows(poses: Tensor, device: torch.device, repeats: int, batches: Sequence[int] = BATCHES) -> list[Row]:
+def training_rows(poses: Tensor, device: torch.device, repeats: int, batches: Sequence[int]) -> list[Row]:
     """A row a kind of prior and size of batch: poses a second, and on a GPU its use and the waits a step.
 
     Args:

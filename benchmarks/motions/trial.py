@@ -13,7 +13,7 @@ from pose_priors.refinement.motions.restore import restore
 from pose_priors.refinement.motions.scoring import Scores, score_motion
 from pose_priors.refinement.motions.sizing import sized
 
-_KIND = {
+FAULT_OF = {
     "pops": "pop",
     "frozen": "frozen",
     "swaps": "swapped",
@@ -22,6 +22,7 @@ _KIND = {
     "jitter": "jitter",
     "shortened": "sliding",
 }
+"""What is found and mended of each fault that is injected."""
 _FASTEST = 0.99  # of a clip's frames are slower than its peak speed
 
 
@@ -69,7 +70,7 @@ def _trial(motion: Motion, truth: Motion, marked: np.ndarray, kind: str | None) 
     jerk = scores.parts["jerk_m_s3"]
     frames = {"badness": scores.badness, "jerk": jerk, "height": height}
     if kind is not None:
-        frames["kind"] = scores.parts[f"fault_{_KIND[kind]}"]
+        frames["kind"] = scores.parts[f"fault_{FAULT_OF[kind]}"]
     return Trial(
         marked,
         frames,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,21 @@ def work_through(sources: Sequence[Source], task: Callable[[Source], bool]) -> l
             log.error("error: %s: %s", source.name, reason)
             outcomes.append(Outcome(source.name, "failed", reason))
     return outcomes
+
+
+def refuse_failed(outcomes: Sequence[Outcome]) -> None:
+    """Raises `UserError` that names the files that failed, if any did: how a job ends."""
+    if failed := [f"{outcome.name} ({outcome.reason})" for outcome in outcomes if outcome.status == "failed"]:
+        raise UserError(f"{len(failed)} of {len(outcomes)} files failed: {', '.join(failed)}")
+
+
+def exit_if_failed(outcomes: Sequence[Outcome]) -> None:
+    """Prints the files that failed, a line each, and exits with code 1, if any did: how a command ends."""
+    if failed := [outcome for outcome in outcomes if outcome.status == "failed"]:
+        print(f"error: {len(failed)} of {len(outcomes)} files failed", file=sys.stderr)
+        for outcome in failed:
+            print(f"  {outcome.name}: {outcome.reason}", file=sys.stderr)
+        sys.exit(1)
 
 
 def in_groups(sources: Sequence[Source], size: int) -> list[list[Source]]:

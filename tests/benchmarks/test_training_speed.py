@@ -29,7 +29,7 @@ def test_a_step_lowers_the_loss() -> None:
 
 
 def test_the_table_has_a_row_a_prior_and_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_speed.training_rows, "__defaults__", ((8,),))
+    monkeypatch.setattr(training_speed, "BATCHES", (8,))
     rows = speed.main(["--device", "cpu", "--output", str(tmp_path), "--repeats", "1", "--threads", "1"])
     assert [row["kind"] for row in rows] == ["gaussian", "joint flow", "global flow", "flow matching", "hand VAE"]
     assert all(row["poses_per_second"] > 0 for row in rows)

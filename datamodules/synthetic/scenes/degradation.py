@@ -151,13 +151,8 @@ def _cameras(scene: TrueScene, rng: np.random.Generator) -> np.ndarray:
 def _bodies(scene: TrueScene, rng: np.random.Generator) -> tuple[PosedBodies, np.ndarray]:
     """Stage 3's bodies, and their poses (P, T, 23, 3)."""
     num_people, num_frames = scene.seen.shape
-    white, slow = np.full(24, _POSE_WHITE), np.full(24, _POSE_SLOW)
-    for share, joints in _STEADY.items():
-        white[list(joints)] *= share
-        slow[list(joints)] *= share
-    white[0], slow[0] = _ROOT_WHITE, _ROOT_SLOW
     shape = scene.pose.shape
-    error = white[:, None] * rng.normal(size=shape) + slow[:, None] * slow_noise(rng, shape, _SLOW_FRAMES)
+    error = pose_error(rng, shape, _SLOW_FRAMES)
     pose = scene.pose.copy()
     pose[:, :, 0] = turned(scene.w2c[:, :3, :3], pose[:, :, 0])
     pose = (Rotation.from_rotvec(pose.reshape(-1, 3)) * Rotation.from_rotvec(error.reshape(-1, 3))).as_rotvec().reshape(shape)
@@ -186,6 +181,21 @@ def _keypoints(pixels: np.ndarray, image_size: tuple[int, int], rng: np.random.G
 def turned(rotations: np.ndarray, rotvec: np.ndarray) -> np.ndarray:
     """Rotation vectors (P, T, 3) after rotations (T, 3, 3) of the axes."""
     return np.stack([(Rotation.from_matrix(rotations) * Rotation.from_rotvec(person)).as_rotvec() for person in rotvec])
+
+
+def pose_error(rng: np.random.Generator, shape: tuple[int, ...], frames: float) -> np.ndarray:
+    """What stage 3's rotations are off by, (P, T, 24, 3) rotation vectors in radians: some anew on each frame, more of it slowly.
+
+    Args:
+        frames: over which the slow part stays about what it is, see `slow_noise`.
+    """
+    white, slow = np.full(24, _POSE_WHITE), np.full(24, _POSE_SLOW)
+    for share, joints in _STEADY.items():
+        white[list(joints)] *= share
+        slow[list(joints)] *= share
+    white[0], slow[0] = _ROOT_WHITE, _ROOT_SLOW
+    error: np.ndarray = white[:, None] * rng.normal(size=shape) + slow[:, None] * slow_noise(rng, shape, frames)
+    return error
 
 
 def slow_noise(rng: np.random.Generator, shape: tuple[int, ...], frames: float, axis: int = 1) -> np.ndarray:

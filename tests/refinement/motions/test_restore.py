@@ -8,20 +8,12 @@ from sklearn.metrics import roc_auc_score
 from walking_files import WALKER_FPS, walker
 
 from pose_priors.benchmarks.motions.injection import INJECTIONS
+from pose_priors.benchmarks.motions.trial import FAULT_OF
 from pose_priors.body.builtin import rest_joints
 from pose_priors.datamodules.clips import SMPL_STATURE
 from pose_priors.refinement.motions.motion import Motion, quat_of
 from pose_priors.refinement.motions.restore import FAULTS, restore
 
-KINDS = {
-    "pops": "pop",
-    "frozen": "frozen",
-    "swaps": "swapped",
-    "floating": "floating",
-    "sliding": "sliding",
-    "jitter": "jitter",
-    "shortened": "sliding",
-}
 REST = rest_joints(SMPL_STATURE)[:22].numpy()
 # of the error that a fault makes, what may be left of it on average over the seeds
 LEFT = {"pops": 0.05, "frozen": 0.5, "swaps": 0.02, "floating": 0.35, "sliding": 0.35, "jitter": 0.45, "shortened": 0.35}
@@ -54,7 +46,7 @@ def test_what_was_put_in_is_found_and_taken_out(name: str, walk: tuple[np.ndarra
         motion = motion_of(faulty.pose, faulty.trans)
         found = restore(motion)
         labels.append(faulty.marked)
-        scores.append(found.of_frames(KINDS[name]))
+        scores.append(found.of_frames(FAULT_OF[name]))
         before.append(np.linalg.norm(motion.joints - truth.joints, axis=-1).mean())
         after.append(np.linalg.norm(found.motion.joints - truth.joints, axis=-1).mean())
     marked, score = np.concatenate(labels), np.concatenate(scores)

@@ -9,13 +9,11 @@ from scipy.spatial.transform import Rotation
 
 from pose_priors.body.pinhole import project, to_camera
 from pose_priors.datamodules.stage_folders import PosedBodies, Stages, boxes_around
-from pose_priors.datamodules.synthetic.scenes.degradation import TrueScene, carried, posed, rendered, slow_noise, turned
+from pose_priors.datamodules.synthetic.scenes.degradation import TrueScene, carried, pose_error, posed, rendered, slow_noise, turned
 from pose_priors.datamodules.synthetic.scenes.stress.filming import within
 from pose_priors.datamodules.synthetic.scenes.stress.keypoints import LEG_PAIRS, keypoints_seen, projected_bodies
 from pose_priors.datamodules.synthetic.scenes.stress.recipes import Recipe
 
-_POSE_WHITE, _POSE_SLOW, _ROOT_WHITE, _ROOT_SLOW = 0.012, 0.08, 0.006, 0.05  # radians
-_STEADY = {0.4: (3, 6, 9, 13, 14), 0.2: (10, 11, 22, 23)}  # the trunk, and what is hardly seen to move, err by less
 _RANGE_WHITE, _RANGE_BIAS, _RANGE_S = 0.002, 0.01, 0.27
 _ASIDE_M, _SIZE = 0.003, 0.004
 _CAMERA_RAD, _CAMERA_UNITS, _CAMERA_S = 0.0015, 0.004, 0.13
@@ -108,14 +106,7 @@ def _depth(recipe: Recipe, scene: TrueScene, unit: np.ndarray, rng: np.random.Ge
 def _bodies(recipe: Recipe, scene: TrueScene, rng: np.random.Generator) -> tuple[PosedBodies, np.ndarray]:
     """Stage 3's bodies, and their poses (P, T, 23, 3)."""
     faults, fps = recipe.faults, recipe.fps
-    white, slow = np.full(24, _POSE_WHITE), np.full(24, _POSE_SLOW)
-    for share, joints in _STEADY.items():
-        white[list(joints)] *= share
-        slow[list(joints)] *= share
-    white[0], slow[0] = _ROOT_WHITE, _ROOT_SLOW
-    shape = scene.pose.shape
-    error = white[:, None] * rng.normal(size=shape) + slow[:, None] * slow_noise(rng, shape, faults.pose_slow_s * fps)
-    pose = _after(scene.pose, faults.pose * error)
+    pose = _after(scene.pose, faults.pose * pose_error(rng, scene.pose.shape, faults.pose_slow_s * fps))
     for joint, off in faults.joint_bias.items():
         pose[:, :, joint] = _after(pose[:, :, joint], np.broadcast_to(off, pose[:, :, joint].shape))
     pose[:, :, 0] = _after(pose[:, :, 0], np.broadcast_to((faults.lean_rad, 0, 0), pose[:, :, 0].shape))
