@@ -31,9 +31,11 @@ def as_poses(values: Tensor | np.ndarray) -> Tensor:
     Returns:
         (*batch, 55, 3), in the precision of `values`, floats of 32 bits from whole numbers. Angles are left as they are.
     Raises:
-        ValueError: if D is none of these.
+        ValueError: if D is none of these, or the values are no real numbers.
     """
-    vectors = torch.as_tensor(values)
+    vectors = values if isinstance(values, Tensor) else _tensor(values)
+    if vectors.is_complex():
+        raise ValueError("pose vectors are real numbers; got complex ones")
     vectors = vectors if vectors.is_floating_point() else vectors.float()
     by_joint = vectors.shape[-1:] == (3,) and 3 * (vectors.shape[-2] if vectors.dim() > 1 else 0) in POSE_VECTORS
     flat = vectors.flatten(-2) if by_joint else vectors
@@ -44,6 +46,16 @@ def as_poses(values: Tensor | np.ndarray) -> Tensor:
     poses = flat.new_zeros(*flat.shape[:-1], NUM_JOINTS, 3)
     poses[..., list(joints), :] = flat[..., : 3 * len(joints)].unflatten(-1, (len(joints), 3))
     return poses
+
+
+def _tensor(values: object) -> Tensor:
+    """Of an array in any byte order and with any strides."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"pose vectors are real numbers; got an array of {array.dtype}")
+    is_known = array.dtype.kind == "f" and array.dtype.itemsize in (2, 4, 8)  # torch has no others
+    kept = array.dtype.newbyteorder("=") if is_known else np.dtype(np.float64 if array.dtype.kind == "f" else np.float32)
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=kept))
 
 
 def from_poses(poses: Tensor, numbers: int) -> Tensor:

@@ -39,11 +39,13 @@ def find_models(refined: Path) -> list[Model]:
     from, those in glb turned to y up, but for the parts of robots in URDF. Raises `UserError` if that world is not known."""
     found = [Model(f"world/background/{path.stem}", path, None, np.eye(4)) for path in _meshes(refined / BACKGROUND)]
     for folder in sorted((refined / RETARGETING).glob("person_*")):
+        if not (person := folder.name.removeprefix("person_")).isdecimal():
+            raise UserError(f"{folder}: no folder of a person, which is called person_<id>")
         # beside a robot's description, meshes are its parts
         for path in [] if any(folder.rglob("*.urdf")) else _meshes(folder):
             placed = T_world_motion(refined / RETARGETING / FLOOR)
             turned = placed @ _UPRIGHT if path.suffix.lower() == ".glb" else placed
-            found.append(Model(f"world/{folder.name}/retargeted/{path.stem}", path, int(folder.name.removeprefix("person_")), turned))
+            found.append(Model(f"world/{folder.name}/retargeted/{path.stem}", path, int(person), turned))
     return found
 
 
@@ -56,6 +58,6 @@ def T_world_motion(path: Path) -> np.ndarray:  # noqa: N802 (a transform's name)
     `UserError` if that does not say."""
     name = "T_world_motion"
     transform = numbers(read_json(path).get(name, []), f"{path}: {name}")
-    if transform.shape != (4, 4):
-        raise UserError(f"{path}: {name} has shape {transform.shape}; (4, 4) is expected, as the pipeline writes it")
+    if transform.shape != (4, 4) or not np.isfinite(transform).all():
+        raise UserError(f"{path}: {name} has shape {transform.shape}; finite (4, 4) is expected, as the pipeline writes it")
     return transform

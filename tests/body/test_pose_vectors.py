@@ -51,3 +51,15 @@ def test_no_such_vector() -> None:
         from_poses(torch.zeros(2, 55, 3), 64)
     with pytest.raises(ValueError, match="got"):
         from_poses(torch.zeros(2, 54, 3), 63)
+
+
+@pytest.mark.parametrize("values", [torch.zeros(63, dtype=torch.complex64), np.zeros(63, dtype=complex), None, ["a"] * 63, [None] * 63])
+def test_what_is_no_real_number_is_refused(values: object) -> None:
+    with pytest.raises(ValueError, match="real numbers"):
+        as_poses(values)
+
+
+def test_arrays_in_any_order_of_bytes_and_steps() -> None:
+    values = np.arange(63, dtype=np.float32)
+    for other in (values.astype(">f4"), values[::-1].copy()[::-1], values.astype(np.uint8), values.astype(np.longdouble)):
+        torch.testing.assert_close(as_poses(other).float(), as_poses(values), rtol=0, atol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ Witness = Literal["gravity", "contacts"]
 """What is known of a clip; also the name of the folder in that of a sequence, where its files are looked for."""
 
 _PLACE = "{name}"
+_MOST_FILES = 100_000
 _KNOWN = (".json", *SUFFIXES)
 
 
@@ -32,8 +34,8 @@ def witness_path(what: Witness, given: str | None, name: str, folder: Path) -> P
         UserError: if what is given is not there.
     """
     if given is not None:
-        path = Path(given.replace(_PLACE, name)).expanduser()
-        if not path.exists():
+        path = Path(os.path.expanduser(given.replace(_PLACE, name)))
+        if not given or not os.path.exists(path):  # also of names that no file can have
             hint = "" if _PLACE in given else "; of many sequences, {name} in it stands for the name of each"
             raise UserError(f"input.{what}={path}: no such file or folder{hint}")
         return path
@@ -45,7 +47,12 @@ def files_in(path: Path) -> list[Path]:
     """The files of a witness, by name: the file itself, or those of a folder, hidden ones left out."""
     if not path.is_dir():
         return [path]
-    return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    found: list[Path] = []
+    for folder, _, names in os.walk(path):
+        found += [Path(folder, name) for name in names if not name.startswith(".") and os.path.isfile(os.path.join(folder, name))]
+        if len(found) > _MOST_FILES:
+            raise UserError(f"{path}: more than {_MOST_FILES:,} files; the folder of one clip's is expected")
+    return sorted(found)
 
 
 def the_file(path: Path) -> Path:

@@ -10,7 +10,7 @@ says which frames its rows are of; without it there is one for each frame of the
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,9 @@ def read_foot_contacts(path: Path, people: Collection[int], frame_ids: np.ndarra
             than those of the clip.
     """
     tables = _of_frames(path, frame_ids, cut) if _is_of_frames(path) else _of_people(path, frame_ids, cut)
-    known = {person: table for person, table in tables.items() if person in people}
+    if not any(np.isfinite(table).any() for table in tables.values()):
+        raise UserError(f"{path}: says of no foot on any frame of the clip whether it touches the ground")
+    known = {person: table for person, table in tables.items() if person in people and np.isfinite(table).any()}
     if not known:
         theirs, ours = (listed(sorted(ids)) or "nobody" for ids in (tables, people))
         raise UserError(f"{path}: contacts of {theirs}, but the clip has the people {ours}; the tracker's ids are expected")
@@ -71,6 +73,8 @@ def _is_of_frames(path: Path) -> bool:
 def _of_frames(path: Path, frame_ids: np.ndarray, cut: bool) -> dict[int, np.ndarray]:
     folder = files_in(path)[0].parent
     files = numbered_files(folder, (".pkl",))
+    if len(files) != len(files_in(path)):
+        raise UserError(f"{path}: {len(files_in(path))} files of {len(files)} different frames; one for each is expected, in one folder")
     ids = np.array(sorted(files))
     # as many as frames: the first is of the first frame, whatever number it was given
     alike = len(ids) == len(frame_ids)
@@ -81,11 +85,12 @@ def _of_frames(path: Path, frame_ids: np.ndarray, cut: bool) -> dict[int, np.nda
         found = load_pickle(file)
         if not isinstance(found, Mapping):
             raise UserError(f"{file}: holds a {type(found).__name__}; contacts by person are expected")
+        _people(found, file)
         for person, feet in found.items():
             if not isinstance(feet, Mapping) or not set(_SIDES) <= feet.keys():
                 raise UserError(f"{file}: no {' and '.join(_SIDES)} of {person!r}")
             table = tables.setdefault(_person(person, file), np.full((len(frame_ids), NUM_FEET), np.nan))
-            pair = np.array([float(numbers(feet[side], f"{file}: {side}").reshape(-1)[0]) for side in _SIDES])
+            pair = np.array([_one(feet[side], f"{file}: {side}") for side in _SIDES])
             table[place] = _of_feet(pair[None], str(file))
     return tables
 
@@ -94,6 +99,7 @@ def _of_people(path: Path, frame_ids: np.ndarray, cut: bool) -> dict[int, np.nda
     files = files_in(path)
     if path.is_dir() and all(_PERSON.fullmatch(file.stem) for file in files):
         found = {}
+        _people((file.stem for file in files), path)
         for file in files:
             inside = contents(file)
             value = inside.get("contacts", inside.get(UNNAMED))
@@ -116,7 +122,23 @@ def _of_people(path: Path, frame_ids: np.ndarray, cut: bool) -> dict[int, np.nda
     if not inside or not all(_PERSON.fullmatch(name) for name in inside):
         held = listed([*inside]) or "nothing"
         raise UserError(f"{file}: holds {held}; 'contacts' and 'person_ids', or an array for each person_<id>, are expected")
+    _people(inside, file)
     return {_person(name, file): _placed(value, ids, f"{file}: {name}", frame_ids, cut) for name, value in inside.items()}
+
+
+def _one(value: Any, source: str) -> float:
+    found = numbers(value, source).reshape(-1)
+    if len(found) != 1:
+        raise UserError(f"{source}: {len(found)} numbers where one is expected")
+    return float(found[0])
+
+
+def _people(names: Iterable[object], file: Path) -> list[int]:
+    """Ids, each different. Raises `UserError` if one is none, or there twice."""
+    found = [_person(name, file) for name in names]
+    if len(set(found)) != len(found):
+        raise UserError(f"{file}: {listed(sorted(found))}: a person is there twice")
+    return found
 
 
 def _person(name: object, file: Path) -> int:

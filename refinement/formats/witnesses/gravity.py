@@ -58,11 +58,16 @@ def read_gravity(path: Path, cameras: CameraTrack, *, cut: bool) -> Gravity:
     key = "up" if "up" in found else UNNAMED
     if key not in found:
         raise UserError(f"{file}: no 'up' in it, unit vectors (3,) or (N, 3) away from the ground")
-    vectors = numbers(found[key], f"{file}: 'up'").astype(float)
+    given = numbers(found[key], f"{file}: 'up'")
+    if given.dtype == bool:
+        raise UserError(f"{file}: 'up' holds truth values; unit vectors are expected")
+    vectors = given.astype(float)
     alone = vectors.shape == (3,)
     if not alone and (vectors.ndim != 2 or vectors.shape[1] != 3 or not len(vectors)):
         raise UserError(f"{file}: 'up' has shape {vectors.shape}; (3,) for the clip or (N, 3), a row for each frame, is expected")
     in_world = _frame(found.get("frame", _FRAMES[0]), file) == _FRAMES[1]
+    if alone and "frame_ids" in found:
+        raise UserError(f"{file}: 'frame_ids' beside a single 'up', which is of the clip; (N, 3) is expected, a row for each of them")
     if alone:
         rows, at = np.zeros(1, int), np.zeros(1, int)
     else:
@@ -82,15 +87,16 @@ def read_gravity(path: Path, cameras: CameraTrack, *, cut: bool) -> Gravity:
     up, off = _agreed(vectors)
     told = f"{file}: says which way is up" + ("" if alone else f", on {len(vectors)} frames that agree to {np.median(off):.1f} degrees")
     wrong = float((off > _APART).mean())
-    doubt = f"{file}: {wrong:.0%} of its frames are more than {_APART:g} degrees from the direction of the others" if wrong > 0.5 else ""
+    doubt = f"{file}: {wrong:.0%} of its frames are more than {_APART:g} degrees from the direction of the others" if wrong >= 0.5 else ""
     return Gravity(up, told, doubt)
 
 
 def _frame(given: Any, file: Path) -> str:
     text = str(given.reshape(-1)[0]) if isinstance(given, np.ndarray) and given.size == 1 else given
-    if text not in _FRAMES:
-        raise UserError(f"{file}: 'frame' is {text!r}; {' or '.join(_FRAMES)} is expected")
-    return str(text)
+    if not isinstance(text, str) or text not in _FRAMES:
+        shown = f"an array of shape {text.shape}" if isinstance(text, np.ndarray) else repr(text)
+        raise UserError(f"{file}: 'frame' is {shown}; {' or '.join(_FRAMES)} is expected")
+    return text
 
 
 def _agreed(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ from pose_priors.refinement.formats.witnesses.beside import contents
 MOTIONS = (".pkl", ".npz")
 _NAMES = ("joint_names", "dof_names")
 _UNIT = 0.05
+_MOST = 1e6  # metres or radians
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def read_motion(path: Path) -> RobotMotion:
         raise UserError(f"{path}: 'fps' is {listed(fps.tolist())}; frames a second are expected")
     pose = np.tile(np.eye(4), (len(place), 1, 1))
     pose[:, :3, :3], pose[:, :3, 3] = Rotation.from_quat(turn).as_matrix(), place
-    return RobotMotion(path, float(fps[0]), pose, positions, _names(found))
+    return RobotMotion(path, float(fps[0]), pose, positions, _names(path, found))
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -90,11 +91,16 @@ def _table(path: Path, found: dict[str, Any], name: str, width: int | None) -> n
     if name not in found:
         raise UserError(f"{path}: no '{name}'; root_pos, root_rot and dof_pos, or qpos, are expected; it holds {listed([*found])}")
     table = numbers(found[name], f"{path}: '{name}'").astype(float)
-    if table.ndim != 2 or (width is not None and table.shape[1] != width) or not np.isfinite(table).all():
-        raise UserError(f"{path}: '{name}' has shape {table.shape}; finite numbers (frames, {width or 'any'}) are expected")
+    if table.ndim != 2 or (width is not None and table.shape[1] != width) or not (np.abs(table) < _MOST).all():
+        raise UserError(f"{path}: '{name}' has shape {table.shape}; numbers below {_MOST:g} (frames, {width or 'any'}) are expected")
     return table
 
 
-def _names(found: dict[str, Any]) -> tuple[str, ...] | None:
-    names = next((found[name] for name in _NAMES if found.get(name) is not None), None)
-    return None if names is None else tuple(str(name) for name in np.asarray(names).reshape(-1).tolist())
+def _names(path: Path, found: dict[str, Any]) -> tuple[str, ...] | None:
+    key = next((name for name in _NAMES if found.get(name) is not None), None)
+    if key is None:
+        return None
+    given = found[key].reshape(-1).tolist() if isinstance(found[key], np.ndarray) else found[key]
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given) or len(set(given)) != len(given):
+        raise UserError(f"{path}: '{key}' is no list of different names")
+    return tuple(given)

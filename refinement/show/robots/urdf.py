@@ -6,9 +6,10 @@ Axes are those of the file, metres and radians.
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -113,16 +114,19 @@ def read_urdf(path: Path) -> Robot:
         UserError: if it is no such file, or its joints make no tree.
     """
     data = read_regular(path, _MOST_BYTES)
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise UserError(f"{path}: declares a document type or entities, which no URDF needs; it is not read")
     try:
-        tree = ElementTree.fromstring(data)
+        # one encoding, for what is looked at here and what the parser reads, whatever the file declares
+        text = data.decode("utf-8-sig")
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+            raise ValueError("declares a document type or entities, which no URDF needs")
+        tree = ElementTree.fromstring(text)
         if tree.tag != "robot":
             raise ValueError(f"its root is <{tree.tag}>, not <robot>")
-        joints = [_joint(node) for node in tree.findall("joint")]
+        joints = _followed([_joint(node) for node in tree.findall("joint")])
         missing: list[str] = []
+        _different([_name(node) for node in tree.findall("link")], "links")
         visuals = {_name(node): tuple(_visual(part, path, missing) for part in node.findall("visual")) for node in tree.findall("link")}
-    except (ElementTree.ParseError, ValueError, TypeError) as error:
+    except (ElementTree.ParseError, ValueError, TypeError, LookupError) as error:
         raise UserError(f"{path}: not a robot in URDF ({reason_of(error)})") from error
     root, ordered = _ordered(path, joints, list(visuals))
     ball = Visual(np.eye(4), sphere(_PLACEHOLDER_M), None, np.ones(3))
@@ -152,6 +156,28 @@ def _ordered(path: Path, joints: Sequence[_Joint], links: Sequence[str]) -> tupl
     return roots[0], found
 
 
+def _different(names: Sequence[str], what: str) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"several {what} are called {listed(twice)}")
+
+
+def _followed(joints: Sequence[_Joint]) -> list[_Joint]:
+    """The joints, with those that mimic one that mimics another told the last of them. Raises `ValueError` if there is none."""
+    _different([joint.name for joint in joints], "joints")
+    of = {joint.name: joint for joint in joints}
+    found = []
+    for joint in joints:
+        mimics, passed = joint.mimics, {joint.name}
+        while mimics is not None and (led := of.get(mimics[0])) is not None and led.mimics is not None and led.name not in passed:
+            passed.add(led.name)
+            name, times, plus = led.mimics
+            mimics = (name, mimics[1] * times, mimics[1] * plus + mimics[2])
+        if mimics is not None and (mimics[0] not in of or of[mimics[0]].mimics is not None):
+            raise ValueError(f"the joint {joint.name} mimics {mimics[0]}, which leads nowhere")
+        found.append(replace(joint, mimics=mimics))
+    return found
+
+
 def _name(node: ElementTree.Element) -> str:
     if not (name := node.get("name")):
         raise ValueError(f"a <{node.tag}> without a name")
@@ -166,7 +192,9 @@ def _joint(node: ElementTree.Element) -> _Joint:
         raise ValueError(f"the joint {_name(node)} of type {kind or 'none'} between {parent} and {child}")
     along = _numbers("1 0 0" if axis is None else axis.get("xyz", "1 0 0"), 3)
     size = float(np.linalg.norm(along))
-    mimics = None if mimic is None else (mimic.get("joint", ""), float(mimic.get("multiplier", "1")), float(mimic.get("offset", "0")))
+    if not size and kind not in _HOLDS:
+        raise ValueError(f"the joint {_name(node)} moves along an axis of length 0")
+    mimics = None if mimic is None else (mimic.get("joint", ""), _number(mimic, "multiplier", "1"), _number(mimic, "offset", "0"))
     return _Joint(_name(node), kind, parent, child, _origin(node), along / size if size else along, mimics)
 
 
@@ -186,9 +214,9 @@ def _visual(node: ElementTree.Element, urdf: Path, missing: list[str]) -> Visual
     if shape.tag == "box":
         return Visual(at, box(_numbers(shape.get("size", ""), 3)), None, one)
     if shape.tag == "sphere":
-        return Visual(at, sphere(float(shape.get("radius", ""))), None, one)
+        return Visual(at, sphere(_size(shape, "radius")), None, one)
     if shape.tag in ("cylinder", "capsule"):
-        return Visual(at, cylinder(float(shape.get("radius", "")), float(shape.get("length", ""))), None, one)
+        return Visual(at, cylinder(_size(shape, "radius"), _size(shape, "length")), None, one)
     if shape.tag != "mesh":
         raise ValueError(f"a visual of the shape <{shape.tag}>")
     named = shape.get("filename", "")
@@ -207,11 +235,22 @@ def _mesh(named: str, folder: Path) -> Path | None:
         return None
     places = [Path(named)] if Path(named).is_absolute() else []
     places += [around / Path(*parts[skipped:]) for around in (folder, *list(folder.parents)[:2]) for skipped in range(min(2, len(parts)))]
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if os.path.isfile(place)), None)  # also of names that no file can have
+
+
+def _number(node: ElementTree.Element, name: str, default: str = "") -> float:
+    return float(_numbers(node.get(name, default), 1)[0])
+
+
+def _size(node: ElementTree.Element, name: str) -> float:
+    found = _number(node, name)
+    if found < 0:
+        raise ValueError(f"a <{node.tag}> of {name} {found:g}")
+    return found
 
 
 def _numbers(text: str, count: int) -> np.ndarray:
     found = np.array([float(word) for word in text.split()])
     if len(found) != count or not np.isfinite(found).all():
-        raise ValueError(f"{text!r} where {count} numbers are expected")
+        raise ValueError(f"{text!r} where {count} numbers are expected, all finite")
     return found

@@ -155,3 +155,43 @@ def test_frames_are_those_of_the_clip_wherever_it_begins(tmp_path: Path) -> None
     found = read_foot_contacts(tmp_path / "c.npz", (1,), 100 + FRAMES, cut=False).probability[1]
     np.testing.assert_array_equal(found[3], [0.25, 0.75, 0.25, 0.75])
     assert np.isnan(np.delete(found, 3, 0)).all()
+
+
+def _frame(folder: Path, name: str, content: Any) -> None:
+    (folder / name).write_bytes(pickle.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ({1: {"left_foot_contact": [], "right_foot_contact": 1}}, "left_foot_contact: 0 numbers where one is expected"),
+        ({1: {"left_foot_contact": [0.1, 0.9], "right_foot_contact": 1}}, "left_foot_contact: 2 numbers where one is expected"),
+        ({1: {"left_foot_contact": 1, "right_foot_contact": 1}, "1": {"left_foot_contact": 0, "right_foot_contact": 0}}, "there twice"),
+    ],
+)
+def test_a_frame_says_one_thing_of_a_foot(tmp_path: Path, first: Any, said: str) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    of_frames(tmp_path / "a")
+    one = sorted((tmp_path / "a").rglob("*.pkl"))[0]
+    one.write_bytes(pickle.dumps(first))
+    with pytest.raises(UserError, match=said):
+        read(one.parent)
+    of_frames(tmp_path / "b")
+    one = sorted((tmp_path / "b").rglob("*.pkl"))[0]
+    _frame(one.parent, f"00{one.stem}.pkl", {})
+    with pytest.raises(UserError, match="13 files of 12 different frames"):
+        read(one.parent)
+
+
+def test_a_person_is_there_once_and_says_something(tmp_path: Path) -> None:
+    np.savez(tmp_path / "twice.npz", **{"1": LEFT, "person_001": LEFT})
+    with pytest.raises(UserError, match="a person is there twice"):
+        read(tmp_path / "twice.npz")
+    np.savez(tmp_path / "nothing.npz", contacts=np.full((2, 12, 2), np.nan), person_ids=[1, 2])
+    with pytest.raises(UserError, match="says of no foot on any frame"):
+        read(tmp_path / "nothing.npz")
+    np.savez(tmp_path / "half.npz", contacts=np.stack([LEFT, np.full((12, 2), np.nan)]), person_ids=[1, 2])
+    found = read(tmp_path / "half.npz")
+    assert list(found.probability) == [1]
+    assert found.told.endswith("it does not know person 2")

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.cameras import read_cameras
+from pose_priors.refinement.formats.witnesses.beside import witness_path
 from pose_priors.refinement.formats.witnesses.gravity import Gravity, read_gravity
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.options import LoadOptions
@@ -93,6 +94,10 @@ def test_some_frames_are_placed_by_their_numbers_and_a_longer_file_is_cut(clips:
         ({"up": np.array([0.0, -1, 0]), "frame": "moon"}, "'frame' is 'moon'; camera or world is expected"),
         ({"up": np.tile([0.0, -1, 0], (2, 1)), "frame_ids": np.array([50, 51])}, r"none of its frames \(50, 51\) is one of the clip"),
         ({"up": np.tile([0.0, -1, 0], (2, 1)), "frame_ids": np.array([5, 5])}, "2 rows and 1 different 'frame_ids'"),
+        ({"up": np.tile([0.0, -1, 0], (12, 1)), "frame": np.array(["world"] * 12)}, r"'frame' is an array of shape \(12,\); camera or"),
+        ({"up": np.array([0.0, -1, 0]), "frame": np.array([], "U5")}, r"'frame' is an array of shape \(0,\)"),
+        ({"up": np.array([0.0, -1, 0]), "frame_ids": np.array([99])}, "'frame_ids' beside a single 'up'"),
+        ({"up": np.array([False, True, False])}, "'up' holds truth values"),
     ],
 )
 def test_what_is_no_such_file_is_refused_in_one_line(clips: dict[str, Clip], tmp_path: Path, arrays: dict[str, Any], said: str) -> None:
@@ -144,3 +149,16 @@ def test_one_that_a_floor_and_those_on_it_contradict_is_doubted(clips: dict[str,
     problem = load(clip, write(tmp_path, "npz", up=slight))
     assert problem.floor_known
     assert degrees(problem.start.ground_plane[:3].numpy(), clip.plane[:3]) < 1  # the floor itself is seen better
+
+
+def test_frames_that_are_split_in_half_are_doubted(clips: dict[str, Clip], tmp_path: Path) -> None:
+    given = in_cameras(clips["released"])
+    given[::2] *= -1
+    assert "50% of its frames are more than 10 degrees" in read(clips["released"], write(tmp_path, "npz", up=given)).doubt
+
+
+@pytest.mark.parametrize("given", ["~nobody_of_that_name/x.json", "a" * 300 + ".json", "", "gone\0.json"])
+def test_names_that_no_file_has_are_refused_in_one_line(given: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^input\.gravity=.*no such file or folder") as caught:
+        witness_path("gravity", given, "walk", tmp_path)
+    assert "\n" not in str(caught.value)

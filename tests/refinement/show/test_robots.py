@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.result.found import find_results
 from pose_priors.refinement.show.record import write_recordings
-from pose_priors.refinement.show.recording_models import find_models
+from pose_priors.refinement.show.recording_models import T_world_motion, find_models
 from pose_priors.refinement.show.review_scene import load_scene
 from pose_priors.refinement.show.robots.motion import is_motion, read_motion
 from pose_priors.refinement.show.robots.shown import ShownRobot, find_robots
@@ -38,6 +38,17 @@ ROBOT = """<?xml version="1.0"?>
     <visual><geometry><mesh filename="package://toy/meshes/gone.stl"/></geometry></visual></link>
   <link name="tool"/><link name="tip"><visual><geometry><sphere radius="0.2"/></geometry></visual></link>
 </robot>"""
+
+
+def _one_visual(shape: str) -> str:
+    return f'<robot><link name="a"><visual><geometry>{shape}</geometry></visual></link></robot>'
+
+
+def _joints(inside: str) -> str:
+    links = "".join(f'<link name="{name}"/>' for name in "abc")
+    ends = [f'<parent link="{one}"/><child link="{two}"/>' for one, two in ("ab", "bc")]
+    first, second = (f'<joint name="{name}" type="revolute">{end}' for name, end in zip("jk", ends, strict=True))
+    return f"<robot>{links}{first}{inside}</joint>{second}</joint></robot>"
 
 
 def write_robot(folder: Path) -> Path:
@@ -99,6 +110,15 @@ def test_solids_are_closed_and_as_large_as_they_say(solid: Solid, volume: float,
             "the joint j of type ball",
         ),
         ('<robot><link name="a"><visual><geometry><box size="1 2"/></geometry></visual></link></robot>', "'1 2' where 3 numbers"),
+        (_one_visual('<sphere radius="nan"/>'), "'nan' where 1 numbers are expected, all finite"),
+        (_one_visual('<sphere radius="1e309"/>'), "'1e309' where 1 numbers"),
+        (_one_visual('<cylinder radius="-1" length="1"/>'), "a <cylinder> of radius -1"),
+        (_joints('<mimic joint="gone"/>'), "the joint j mimics gone, which leads nowhere"),
+        (_joints('<mimic joint="j"/>'), "the joint j mimics j, which leads nowhere"),
+        (_joints('<mimic joint="k" multiplier="nan"/>'), "'nan' where 1 numbers"),
+        (_joints('<axis xyz="0 0 0"/>'), "the joint j moves along an axis of length 0"),
+        (_joints("").replace('name="k"', 'name="j"'), "several joints are called j"),
+        ('<robot><link name="a"/><link name="a"/></robot>', "several links are called a"),
     ],
 )
 def test_what_is_no_robot_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -203,3 +223,52 @@ def test_a_motion_that_cannot_be_shown_is_told_and_costs_nothing_else(retargeted
     scene = load_scene(result)
     assert find_robots(retargeted, scene.people, scene.fps) == []
     assert "the motion of a robot without a URDF" in caplog.text
+
+
+def test_a_file_is_read_in_one_encoding_whatever_it_declares(tmp_path: Path) -> None:
+    path = write_robot(tmp_path)
+    for name in ("foo", "rot13", "utf-16"):
+        path.write_text(ROBOT.replace('version="1.0"', f'version="1.0" encoding="{name}"'))
+        assert read_urdf(path).movable == ("shoulder", "elbow", "slide")
+    path.write_bytes('<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "b">]><robot/>'.encode("utf-16"))
+    with pytest.raises(UserError, match="not a robot in URDF"):
+        read_urdf(path)
+
+
+def test_a_joint_that_mimics_one_that_mimics_follows_the_last(tmp_path: Path) -> None:
+    chain = ROBOT.replace(
+        "</robot>",
+        """<link name="end"/><joint name="third" type="prismatic"><axis xyz="0 0 1"/><parent link="tip"/>
+        <child link="end"/><mimic joint="copy" multiplier="3" offset="0.5"/></joint></robot>""",
+    )
+    (tmp_path / "r.urdf").write_text(chain)
+    links = read_urdf(tmp_path / "r.urdf").links(np.array([[0, 0, 0.2]]))
+    np.testing.assert_allclose(links["end"][0, :3, 3] - links["tip"][0, :3, 3], [0, 0, 3 * (2 * 0.2 + 0.1) + 0.5], atol=1e-12)
+
+
+def test_a_mesh_whose_name_no_file_can_have_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "r.urdf").write_text(_one_visual(f'<mesh filename="{"x" * 300}.stl"/>'))
+    assert read_urdf(tmp_path / "r.urdf").missing == ("x" * 300 + ".stl",)
+
+
+@pytest.mark.parametrize("names", [[["j"], ["a", "b"]], ["a", "a"], 3, [1, 2]])
+def test_names_of_joints_are_a_list_of_different_names(tmp_path: Path, names: object) -> None:
+    place, turn, joints = a_motion()
+    content = {"fps": 30, "root_pos": place, "root_rot": turn, "dof_pos": joints, "joint_names": names}
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match="'joint_names' is no list of different names"):
+        read_motion(tmp_path / "m.pkl")
+    content = {**content, "joint_names": None, "dof_pos": np.full_like(joints, 1e308)}
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match=r"'dof_pos' has shape .*numbers below 1e\+06"):
+        read_motion(tmp_path / "m.pkl")
+
+
+def test_folders_and_worlds_of_motions_say_what_they_are(retargeted: Path) -> None:
+    folder = retargeted / "retargeting"
+    (folder / "floor.json").write_text(json.dumps({"T_world_motion": np.full((4, 4), np.nan).tolist()}))
+    with pytest.raises(UserError, match="finite \\(4, 4\\) is expected"):
+        T_world_motion(folder / "floor.json")
+    (folder / "person_abc").mkdir()
+    with pytest.raises(UserError, match="no folder of a person, which is called person_<id>"):
+        find_models(retargeted)
