@@ -9,7 +9,6 @@ so on. Nothing is written.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from pose_priors.benchmarks.quiet import quiet
 from pose_priors.configs.cli import Parser, run
 from pose_priors.priors import MotionPrior
 from pose_priors.refinement.given.load import load_problem
@@ -77,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[int, np.ndarray]:
     parser.add_argument("--motion-prior", required=True, metavar="CKPT")
     parser.add_argument("--scenes", required=True, nargs="+", type=Path, metavar="DIR")
     options = parser.parse_args(arguments)
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     prior = load_priors(motion=options.motion_prior).motion
-    each = [errors(folder, prior) for folder in options.scenes]
+    with quiet("pytorch_lightning"):
+        each = [errors(folder, prior) for folder in options.scenes]
     counts = sorted({count for found in each for count in found})
     totals = {count: np.array([found[count] for found in each if count in found]) for count in counts}
     table = Table("people", "scenes", "start %", "term off %", "smoothness %", "motion prior %", title="error of the scale, mean and worst")

@@ -7,7 +7,6 @@ at a time, and priors with and without half of the keypoints of every frame. Not
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from pose_priors.benchmarks.quiet import quiet
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
 from pose_priors.priors import Prior, load_prior
@@ -101,13 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if unknown := set(options.only) - {*_PARTS, "priors"}:
         raise UserError(f"--only {sorted(unknown)[0]}: no such part; the parts are {', '.join(_PARTS)}, priors")
-    for name in ("pytorch_lightning", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     cases = [Case.read(folder) for folder in options.scenes]
-    if parts := {name: values for name, values in _PARTS.items() if name in options.only}:
-        _ablate(cases, parts)
-    if "priors" in options.only:
-        _compare_priors(cases, options.priors, options.seeds)
+    with quiet("pytorch_lightning", "lightning.pytorch"):
+        if parts := {name: values for name, values in _PARTS.items() if name in options.only}:
+            _ablate(cases, parts)
+        if "priors" in options.only:
+            _compare_priors(cases, options.priors, options.seeds)
 
 
 def _ablate(cases: Sequence[Case], parts: Mapping[str, dict[str, Any]]) -> None:

@@ -36,8 +36,10 @@ def records(path: Path) -> Iterator[Record]:
             at += 32768 - at % 32768
             continue
         size, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
-        part += data[at + 7 : at + 7 + size]
         at += 7 + size
+        if at > len(data):  # it is being written
+            return
+        part += data[at - size : at]
         if kind in (1, 4):  # whole, or the last piece
             yield Record.FromString(part)
             part = b""

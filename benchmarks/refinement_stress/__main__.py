@@ -17,6 +17,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import torch
+
 from pose_priors.benchmarks.refinement_stress.runs import Run, measured
 from pose_priors.benchmarks.refinement_stress.tables import show, write
 from pose_priors.configs.base import UserError
@@ -58,8 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
 def _all(asked: Sequence[tuple[str, int]], scenes: Path | None, jobs: int) -> list[Run]:
     """The runs, in the order in which they are asked for."""
     if jobs == 1:
+        torch.set_num_threads(1)
         return [_told(measured(family, seed, scenes)) for family, seed in asked]
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         waiting = {pool.submit(measured, family, seed, scenes): (family, seed) for family, seed in asked}
         found = {waiting[future]: _told(future.result()) for future in as_completed(waiting)}
     return [found[key] for key in asked]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import tempfile
 import time
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from pose_priors.benchmarks.quiet import quiet
 from pose_priors.datamodules.synthetic.scenes.stress.families import FAMILIES
 from pose_priors.datamodules.synthetic.scenes.stress.writing import write_family
 from pose_priors.refinement.given.load import load_problem
@@ -72,9 +71,6 @@ def measured(family: str, seed: int, scenes: Path | None = None, config: Mapping
         scenes: a folder that keeps the scene as `<family>_<seed>`, with its truth beside it; None to keep nothing.
         config: fields of a `RefinementConfig`.
     """
-    for name in ("pytorch_lightning", "lightning.pytorch", "refine"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as aside:
         folder = (scenes or Path(aside)) / f"{family}_{seed}"
         write_family(folder, FAMILIES[family], seed)
@@ -82,10 +78,11 @@ def measured(family: str, seed: int, scenes: Path | None = None, config: Mapping
         cameras, tracks, bodies = (folder / stage for stage in _STAGES)
         problem = load_problem(cameras, tracks, bodies, None)
     settings = dict(config or {})
-    start, _ = _refined(problem, truth, settings | {"max_total_iterations": 0})
-    began = time.process_time()
-    end, found = _refined(problem, truth, settings)
-    seconds = time.process_time() - began
+    with quiet("pytorch_lightning", "lightning.pytorch", "refine"):
+        start, _ = _refined(problem, truth, settings | {"max_total_iterations": 0})
+        began = time.process_time()
+        end, found = _refined(problem, truth, settings)
+        seconds = time.process_time() - began
     quality = found.results["quality"]
     return Run(
         family,
