@@ -36,8 +36,6 @@ EXTRAS = {
     "submitit": ("slurm",),
     "smplx": ("smplx",),
     "onnx": ("onnx",),
-    "safetensors": ("share",),
-    "huggingface_hub": ("share",),
 }
 """Which extras of the package bring a library that not everybody needs, by the name that it is imported by."""
 

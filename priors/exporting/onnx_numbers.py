@@ -198,7 +198,8 @@ def _inverse_of_triangular(writer: OnnxWriter, node: Any, upper: bool, unitriang
 
 
 NUMBERS: dict[str, Handler] = {
-    **{name: _elementwise(kind) for name, kind in {"add": "Add", "add_": "Add", "sub": "Sub", "mul": "Mul", "div": "Div"}.items()},
+    **{name: _elementwise(kind) for name, kind in {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div"}.items()},
+    **{f"{name}_": _elementwise(kind) for name, kind in {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div"}.items()},
     **{name: _elementwise(name.capitalize()) for name in ("neg", "sigmoid", "exp", "sin", "cos", "log", "abs", "sqrt", "tanh")},
     **{name: _elementwise(name.capitalize()) for name in ("asinh", "sinh", "cosh", "atan", "sign", "floor", "reciprocal")},
     **{name: _elementwise(kind) for name, kind in {"maximum": "Max", "minimum": "Min", "mm": "MatMul", "bmm": "MatMul"}.items()},

@@ -114,13 +114,15 @@ def _indexed(writer: OnnxWriter, node: fx.Node, arguments: Arguments, keywords: 
 def _index_put(writer: OnnxWriter, node: fx.Node, arguments: Arguments, keywords: Keywords) -> str:
     name, indices, values, accumulate = [*arguments, False][:4]
     dim = _the_index(node, indices)
-    index, shape = value_of(node.args[1][dim]), value_of(node.args[0]).shape  # type: ignore[index]
-    num = index.numel()
-    # the indexed dimensions become one; sizes before it are kept, and of those after it one may be known only when the program runs
-    after = [-1 if isinstance(size, torch.SymInt) else int(size) for size in shape[dim + 1 :]]
-    rows = writer.add("Reshape", values, writer.integers([*[0] * dim, num, *after]))
-    column = writer.add("Reshape", indices[dim], writer.integers([num, *[1] * len(after)]))
-    places = writer.add("Expand", column, writer.add("Shape", rows))
+    num = int(value_of(node.args[1][dim]).numel())  # type: ignore[index]
+    shape = writer.add("Shape", name)
+    before = writer.add("Slice", shape, writer.integers([0]), writer.integers([dim]))
+    after = writer.add("Slice", shape, writer.integers([dim + 1]), writer.integers([_END]))
+    # the indexed dimensions become one
+    whole = writer.add("Concat", before, writer.integers([num]), after, axis=0)
+    column = writer.add("Reshape", indices[dim], writer.integers([num, *[1] * (rank_of(node) - dim - 1)]))
+    places = writer.add("Expand", column, whole)
+    rows = writer.add("Reshape", values, whole)
     return writer.add("ScatterElements", name, places, rows, axis=dim, reduction="add" if accumulate else "none")
 
 

@@ -34,8 +34,8 @@ MIXTURE = MixtureConfig(kind="mixture", num_components=[2], widths=[0.6, 1.0], c
 KINDS: dict[str, PriorConfigBase] = {
     "gaussian": GaussianConfig(kind="gaussian", covariance="full"),
     "mixture": MIXTURE,
-    "joint_flow": JointFlowConfig(kind="joint_flow", hidden=8, K=1, num_blocks=1),
-    "global_flow": GlobalFlowConfig(kind="global_flow", hidden=8, K=1, transform="affine", num_blocks=1),
+    "joint_flow": JointFlowConfig(kind="joint_flow", hidden=8, K=2, num_blocks=0, transform="affine"),
+    "global_flow": GlobalFlowConfig(kind="global_flow", hidden=8, K=1, num_blocks=0, transform="spline"),
     "flow_matching": FlowMatchingConfig(
         kind="flow_matching",
         hidden=8,
@@ -77,7 +77,7 @@ def run(path, x):
     return session.run(None, {session.get_inputs()[0].name: x})
 """,
 }
-OURS = {"pose_priors", "priors", "body", "configs", "nflows", "roma", "pydantic", "pytorch_lightning", "onnx", "onnxscript", "safetensors"}
+OURS = {"pose_priors", "priors", "body", "configs", "nflows", "roma", "pydantic"}
 
 
 def checkpoint(path: Path, prior: Prior, config: PriorConfigBase) -> Path:
