@@ -160,6 +160,8 @@ class Denoiser(PoseDenoiser):
 
 def mean_of_near(rotvec: Tensor, weights: Sequence[float]) -> Tensor:
     """The weighted mean of K rotations (K, ..., 3) that are near each other, in the tangent space of the first: (..., 3)."""
+    if len(rotvec) == 1:
+        return rotvec[0]
     quat = roma.rotvec_to_unitquat(rotvec)
     apart = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(quat[:1].expand_as(quat[1:])), quat[1:]))
     turn = torch.einsum("k,k...->...", rotvec.new_tensor(weights[1:]), apart)
