@@ -22,6 +22,7 @@ from pose_priors.refinement.formats.jumps import without_jumps
 from pose_priors.refinement.formats.keypoints import correspondences, placement_error
 from pose_priors.refinement.formats.tools.multi_tram import read_clip
 from pose_priors.refinement.given.beside.exchange import with_cameras
+from pose_priors.refinement.given.beside.witnesses import contact_log_odds, with_gravity
 from pose_priors.refinement.given.checks import check_cameras, check_grid, check_masks
 from pose_priors.refinement.given.floor import floor_candidates, ground_plane, skin_depths, soles, thinned
 from pose_priors.refinement.given.observed import keypoints_of, pixels_of, placed_by
@@ -38,7 +39,6 @@ from pose_priors.refinement.given.start import PosedPeople, carried_into_cameras
 from pose_priors.refinement.given.still.mended import against_still_scene
 from pose_priors.refinement.given.units import in_metres
 from pose_priors.refinement.given.upright import Upright, find_up, standing
-from pose_priors.refinement.given.witnesses import contact_log_odds, with_gravity
 
 _ROUNDS = 3
 _FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the plane

@@ -1,1 +1,1 @@
-"""Cameras that another program found, in the place of those of the people's tool."""
+"""What other programs found of a clip, beside the tool that found its people: cameras, which way is up, when feet touch."""
