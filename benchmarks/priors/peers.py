@@ -11,6 +11,7 @@ from pathlib import Path
 from pose_priors.benchmarks.priors.candidate import Candidate
 from pose_priors.benchmarks.priors.data import BenchmarkData
 from pose_priors.benchmarks.priors.gmm import fit_gaussian, fit_gmm, fit_ppca, read_smplify_gmm
+from pose_priors.benchmarks.priors.kernel_fits import fit_averaged_gmm, fit_kde, fit_kde_and_gmm
 from pose_priors.benchmarks.priors.vposer import train_vposer
 
 log = logging.getLogger("benchmark")
@@ -21,6 +22,9 @@ PEERS: dict[str, Callable[[str, BenchmarkData], Candidate]] = {
     "Gaussian, full": partial(fit_gaussian, blocks="pose"),
     "GMM-8": partial(fit_gmm, num_components=8),
     "GMM-16": partial(fit_gmm, num_components=16),
+    "GMMs, mean": fit_averaged_gmm,
+    "KDE": fit_kde,
+    "KDE and GMMs": fit_kde_and_gmm,
     "PPCA": fit_ppca,
     "VPoser": train_vposer,
 }

@@ -11,7 +11,9 @@ import torch
 from prior_cases import make_poses
 from torch import Tensor, nn
 
-from pose_priors.body.rotations import haar_correction
+from pose_priors.body.rotations import haar_correction, mirror_pose
+from pose_priors.body.skeleton import MIRROR
+from pose_priors.configs.base import UserError
 from pose_priors.priors.denoising.contract import told
 from pose_priors.priors.denoising.denoiser import Denoiser, DenoiserConfig, mean_of_near
 from pose_priors.priors.denoising.noise import LEAST, MOST, draw_std, turned_by_noise
@@ -188,3 +190,46 @@ def test_the_mixture_has_its_share_of_the_answer() -> None:
     assert (network - mixture)[:, index].abs().max() > 0.02
     expected = mean_of_near(torch.stack([network, mixture])[:, :, index], [0.75, 0.25])
     torch.testing.assert_close(some[:, index], expected, rtol=0, atol=1e-5)
+
+
+def test_a_denoiser_that_learns_of_mirror_images_answers_alike_to_both() -> None:
+    torch.manual_seed(0)
+    joints = (3, 16, 17, 18, 19)
+    poses, std = make_poses(6, seed=3).double(), 0.1 + 0.5 * torch.rand(6, 55, 3, dtype=torch.float64)
+    std[2, 16] = math.inf
+    answers = {}
+    for mirror in (True, False):
+        denoiser = DenoiserConfig(hidden=16, num_networks=2, mirror=mirror, mixture=None).build(joints).double()
+        denoiser.fit_statistics(POSES)
+        for network in denoiser.networks:
+            nn.init.normal_(network.last.weight, std=0.03)
+        denoiser.eval().requires_grad_(False)
+        found, image = denoiser.denoise(poses, std), denoiser.denoise(mirror_pose(poses), std[:, list(MIRROR)])
+        answers[mirror] = float((mirror_pose(image) - found)[:, joints].norm(dim=-1).max())
+        # what has the mean of everything is symmetric if the data is made so
+        mean = torch.zeros(55, 3, dtype=torch.float64)
+        mean[list(joints)] = denoiser.networks[0].mean.view(-1, 3)
+        assert torch.allclose(mirror_pose(mean), mean, atol=1e-12) == mirror
+    assert 100 * answers[True] < 0.01 < answers[False]  # means are taken near one of the two
+
+
+def test_a_denoiser_in_training_sees_mirror_images_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    joints, seen = (16, 17), []
+    denoiser = DenoiserConfig(hidden=8, mirror=True, mixture=None).build(joints)
+    denoiser.fit_statistics(POSES.float())
+    monkeypatch.setattr(denoiser, "_error", lambda network, rotvec, generator: seen.append(rotvec) or rotvec.sum())
+    pose = POSES[:1].float().expand(400, -1, -1)
+    torch.manual_seed(0)
+    denoiser.train().loss(pose)
+    denoiser.eval().loss(pose)
+    plain, image = pose[:, joints], mirror_pose(pose)[:, joints]
+    is_plain, is_image = ((seen[0] == given).all(-1).all(-1) for given in (plain, image))
+    assert (is_plain ^ is_image).all()
+    assert 150 < int(is_image.sum()) < 250
+    assert torch.equal(seen[1], plain)
+
+
+def test_joints_without_a_mirror_image_are_refused() -> None:
+    with pytest.raises(UserError, match="left_elbow") as caught:
+        DenoiserConfig(mirror=True).build((1, 2, 18))
+    assert "\n" not in str(caught.value)
