@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -30,9 +30,11 @@ PEERS: dict[str, Callable[[str, BenchmarkData], Candidate]] = {
 }
 
 
-def fit_peers(data: BenchmarkData, smplify_gmm: Path | None = None) -> list[Candidate]:
-    """All baselines, fitted; SMPLify's mixture where its file is given."""
-    fits = PEERS | ({} if smplify_gmm is None else {"SMPLify GMM": partial(read_smplify_gmm, path=smplify_gmm)})
+def fit_peers(data: BenchmarkData, names: Collection[str], smplify_gmm: Path | None = None) -> list[Candidate]:
+    """The baselines of these names, fitted; SMPLify's mixture where its file is given."""
+    fits = {name: fit for name, fit in PEERS.items() if name in names} | (
+        {} if smplify_gmm is None else {"SMPLify GMM": partial(read_smplify_gmm, path=smplify_gmm)}
+    )
     candidates = []
     for name, fit in fits.items():
         began = time.perf_counter()

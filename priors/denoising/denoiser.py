@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import roma
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from pose_priors.body.rotations import canonicalize, haar_correction, to_rotmat
@@ -39,6 +39,10 @@ class DenoiserConfig(Config):
     dropout: float = Field(0.2, ge=0, lt=1)
     num_networks: int = Field(1, ge=1)
     """Networks, trained side by side, whose rotations are averaged."""
+    plain_share: float = Field(0.0, ge=0, le=1)
+    """Share of training noise that is alike for all axes of all joints, which are all seen; the rest is of every kind, half of it alike."""
+    plain_deg: list[float] = Field(default_factory=lambda: [1.0, 20.0], min_length=2, max_length=2)
+    """The least and the largest of plain noise in degrees."""
     mirror: bool = False
     """Whether the networks learn of mirror images as often as of poses, and answer with the mean of what they say of a pose and of its
     mirror image."""
@@ -46,6 +50,13 @@ class DenoiserConfig(Config):
     """A mixture of training poses beside the networks; null for none."""
     mixture_share: float = Field(0.8, ge=0, le=1)
     """Weight of the mixture's posterior mean in the average; less for networks that were trained longer than flow matching by default."""
+
+    @field_validator("plain_deg")
+    @classmethod
+    def _check(cls, value: list[float]) -> list[float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("must be two numbers of degrees above 0, the smaller one first")
+        return value
 
     def build(self, joint_indices: Sequence[int]) -> Denoiser:
         """The denoiser of a prior with these SMPL-X joints, before `Denoiser.fit_statistics`. Raises `UserError` if it is to learn of
@@ -145,7 +156,7 @@ class Denoiser(PoseDenoiser):
         """Of rows, of which some in turn see noise of the same deviations: (B, J, 3) -> ()."""
         some = max(1, len(rotvec) // _ALIKE)
         clean = rotvec[: len(rotvec) // some * some].unflatten(0, (-1, some))
-        std = draw_std(some, self.num_joints, rotvec, generator)
+        std = draw_std(some, self.num_joints, rotvec, generator, self.config.plain_share, self.config.plain_deg)
         seen = turned_by_noise(clean, std, generator)
         expected, left = network(seen.flatten(-2), std.flatten(-2))
         apart = (to_rotmat(canonicalize(expected.unflatten(-1, (-1, 3)))) - to_rotmat(clean)).square().sum((-1, -2)) / 2

@@ -110,7 +110,7 @@ def test_the_slope_of_the_energy_is_tweedies(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_noise_is_of_every_kind() -> None:
-    std = draw_std(4000, 10, torch.zeros(1), torch.Generator().manual_seed(0))
+    std = draw_std(4000, 10, torch.zeros(1), torch.Generator().manual_seed(0), 0.0, [1, 20])
     known = std.isfinite()
     assert LEAST - 1e-6 <= float(std[known].min()) < 1.3 * LEAST
     assert 0.8 * MOST < float(std[known].max()) <= MOST + 1e-6
@@ -125,6 +125,23 @@ def test_noise_is_of_every_kind() -> None:
     quartiles = std[alike & whole][:, 0, 0].log().quantile(torch.tensor([0.25, 0.5, 0.75]))
     expected = math.log(LEAST) + (math.log(MOST) - math.log(LEAST)) * torch.tensor([0.25, 0.5, 0.75])
     torch.testing.assert_close(quartiles, expected, rtol=0, atol=0.15)
+
+
+def test_plain_noise_has_its_share_and_its_sizes() -> None:
+    std = draw_std(4000, 10, torch.zeros(1), torch.Generator().manual_seed(0), 0.7, [2, 8])
+    plain = (std == std[:, :1, :1]).flatten(1).all(1) & (std[:, 0, 0] >= math.radians(2)) & (std[:, 0, 0] <= math.radians(8))
+    # of the rest half is alike too, three quarters and more with nothing hidden, and some of that as large
+    within = math.log(4) / (math.log(MOST) - math.log(LEAST))
+    assert float(plain.double().mean()) == pytest.approx(0.7 + 0.3 * 0.5 * (1 - 0.25 * 0.87) * within, abs=0.03)
+    quartiles = std[plain][:, 0, 0].rad2deg().log2().quantile(torch.tensor([0.25, 0.5, 0.75]))
+    torch.testing.assert_close(quartiles, torch.tensor([1.5, 2.0, 2.5]), rtol=0, atol=0.06)
+    assert float((~std.isfinite()).any(-1).any(-1).double().mean()) == pytest.approx(0.3 * 0.25 * 0.87, abs=0.02)
+
+
+@pytest.mark.parametrize("sizes", [[0, 3], [5, 2]])
+def test_sizes_of_plain_noise_that_make_no_sense_are_refused(sizes: list[float]) -> None:
+    with pytest.raises(ValueError, match="smaller one first"):
+        DenoiserConfig(plain_deg=sizes)
 
 
 def test_noise_turns_each_joint_in_its_own_frame() -> None:
