@@ -66,7 +66,7 @@ def test_settings_follow_the_rows_and_are_kept(tmp_path: Path, caplog: pytest.Lo
     # halfway between the two sizes on logarithmic scales: batches of 16, twenty a pass
     expected = "320 rows to learn from, batch_size=16, learning_rate=0.002 (auto): 40 steps (2 passes), validated on 30 of 40; "
     assert [line.startswith(expected) for line in told] == [True]
-    assert "in all if patience does not run out before" in told[0]
+    assert " a round, at most about " in told[0]
     assert set(validated) == {30}
     content = read(tmp_path / "ckpt" / "last.ckpt")
     training = content["prior"]["experiment"]["training"]

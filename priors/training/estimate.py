@@ -46,7 +46,7 @@ def time_of(prior: TrainablePrior, data: Rows, left: Budget, most_validated: int
     except (RuntimeError, TypeError) as error:  # one of another package that cannot be copied
         return f"how long cannot be told ({reason_of(error)})"
     of_round = left.batches_a_round * pace.of_step + min(data.num_rows[1], most_validated) * pace.of_validated_row
-    return f"{duration(of_round)} each, about {duration(left.rounds * of_round)} in all if patience does not run out before"
+    return f"{duration(of_round)} a round, at most about {duration(left.rounds * of_round)}"
 
 
 def measured(prior: TrainablePrior, batches: Iterable[Any], held_out: Any, device: torch.device) -> Pace:

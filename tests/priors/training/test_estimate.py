@@ -69,7 +69,7 @@ def test_steps_and_validations_are_counted_and_the_first_step_is_not(monkeypatch
     calls.clear()
     said = time_of(hand_vae(), Rows(), Budget(3, 480, 500), 10_000, CPU)
     # 480 steps of a quarter of a second, and 10,000 of the 25,000 rows at 25 ms
-    assert said == "6 min each, about 18 min in all if patience does not run out before"
+    assert said == "6 min a round, at most about 18 min"
 
 
 def test_what_cannot_be_copied_is_told() -> None:
