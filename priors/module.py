@@ -205,26 +205,26 @@ class PriorModule(pl.LightningModule):
     def _set_schedule(self, then: dict[str, Any], states: list[Any], before: dict[str, int], now: dict[str, int]) -> None:
         config = self.config
         (configured,), (optimizer,) = self.trainer.lr_scheduler_configs, self.trainer.optimizers
-        scheduler, rate = configured.scheduler, None
+        scheduler, rate, groups = configured.scheduler, None, len(optimizer.param_groups)
         assert config.learning_rate != "auto"
         same = all(then.get(key) == getattr(config, key) for key in ("learning_rate", "scheduler_type", "warmup_steps"))
         if isinstance(scheduler, ReduceLROnPlateau):
             if then["scheduler_type"] == "plateau":
                 patience = scheduler.patience
-                scheduler.load_state_dict(states[0])
+                scheduler.load_state_dict(schedule.of_groups(states[0], groups))
                 scheduler.patience = patience
                 rate = optimizer.param_groups[0]["lr"] * (config.learning_rate / then["learning_rate"])
             else:
                 rate = config.learning_rate
         elif same and before == {key: now[key] for key in before}:  # the first versions did not tell how long a pass is
-            scheduler.load_state_dict(states[0])
+            scheduler.load_state_dict(schedule.of_groups(states[0], groups))
         elif config.scheduler_type != "plateau":
             position = self.global_step
             if before and before["steps_an_epoch"] != now["steps_an_epoch"]:
                 position = self.current_epoch * now["steps_an_epoch"]
             position = min(position, now["steps"])
             rate, state = schedule.replayed(config.learning_rate, config.scheduler_type, now["steps"], config.warmup_steps, position)
-            scheduler.load_state_dict(state)
+            scheduler.load_state_dict(schedule.of_groups(state, groups))
         for group, anew in zip(optimizer.param_groups, in_groups(self.prior, config.weight_decay), strict=True):
             group["weight_decay"] = anew["weight_decay"]
             if rate is not None:

@@ -79,32 +79,48 @@ def test_settings_follow_the_rows_and_are_kept(tmp_path: Path, caplog: pytest.Lo
     assert [list(entry["changed"]) for entry in content["history"]] == [["training.max_epochs"]]
 
 
-def test_a_checkpoint_of_one_group_of_parameters_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changed", [(), ("training.max_epochs=4",), ("training.scheduler_type=plateau", "training.patience=9")])
+def test_a_checkpoint_of_one_group_of_parameters_goes_on(changed: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the first versions left them: the same run as one of today's where nothing decays."""
-    options = ["training.weight_decay=0", "training.ema_decay=0.9", QUIET]
-    run("joint_flow", tmp_path / "new", *options)
+    options = ["training.weight_decay=0", "training.ema_decay=0", "training.warmup_steps=3", "training.max_epochs=3", QUIET, EACH_STEP]
+    options += changed if "plateau" in str(changed) else ()
+    step = PriorModule.training_step
+
+    def stopped(self: PriorModule, batch: Any, batch_idx: int) -> torch.Tensor:
+        if self.global_step == 10:
+            raise RuntimeError("stopped")
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PriorModule, "training_step", stopped)
+        with pytest.raises(RuntimeError, match="stopped"):
+            run("joint_flow", tmp_path / "new", *options)
     last = tmp_path / "new" / "ckpt" / "last.ckpt"
     content = read(last)
-    run("joint_flow", tmp_path / "new", *options, "training.max_epochs=3", resume=last)
-    names = [name.removeprefix("prior.") for name in content["current_model_state"]]
-    parameters = [(name, content["current_model_state"][f"prior.{name}"]) for name in names if _is_parameter(name)]
+    assert content["global_step"] == 10
+    run("joint_flow", tmp_path / "new", *options, *changed, resume=last)
+    state_dict = content["state_dict"]
+    parameters = [(name, value) for name, value in state_dict.items() if name.rpartition(".")[2] in ("weight", "bias")]
     order = [i for which in (True, False) for i, named in enumerate(parameters) if decays(*named) is which]
     (state,) = content["optimizer_states"]
     state["state"] = {old: state["state"][new] for new, old in enumerate(order)}
     state["param_groups"] = [{**state["param_groups"][0], "params": list(range(len(order)))}]
+    content["lr_schedulers"] = [_of_one_group(scheduler) for scheduler in content["lr_schedulers"]]
     del content["schedule"]["batches_a_pass"]
     del content["prior"]["experiment"]["training"]["validation_interval"]
     (tmp_path / "old").mkdir()
     torch.save(content, tmp_path / "old" / "last.ckpt")
-    run("joint_flow", tmp_path / "gone_on", *options, "training.max_epochs=3", resume=tmp_path / "old" / "last.ckpt")
+    run("joint_flow", tmp_path / "gone_on", *options, *changed, resume=tmp_path / "old" / "last.ckpt")
     new, old = (read(tmp_path / name / "ckpt" / "last.ckpt") for name in ("new", "gone_on"))
-    assert new["global_step"] == 15
-    for key in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers"):
+    assert new["global_step"] == (20 if "training.max_epochs=4" in changed else 15)
+    for key in ("state_dict", "optimizer_states", "lr_schedulers"):
         assert_equal(new[key], old[key], key)
+    assert len({group["lr"] for group in new["optimizer_states"][0]["param_groups"]}) == 1
 
 
-def _is_parameter(name: str) -> bool:
-    return name.startswith("transform.") and name.rpartition(".")[2] in ("weight", "bias")
+def _of_one_group(state: dict[str, Any]) -> dict[str, Any]:
+    state = {key: value[:1] if key in ("base_lrs", "_last_lr", "min_lrs") else value for key, value in state.items()}
+    return state | ({"_schedulers": [_of_one_group(part) for part in state["_schedulers"]]} if "_schedulers" in state else {})
 
 
 def test_a_changed_decay_counts_for_what_decays(tmp_path: Path) -> None:
