@@ -254,13 +254,8 @@ class DensityPrior(Prior):
 
     @abstractmethod
     def log_prob(self, pose: Tensor) -> Tensor:
-        """Log-density in nats against normalised Haar measure over the joints learnt (the uniform distribution scores 0).
-
-        Args:
-            pose: (*batch, 55, 3).
-        Returns:
-            (*batch,).
-        """
+        """Log-density in nats against normalised Haar measure over the joints learnt (the uniform distribution scores 0):
+        (*batch, 55, 3) -> (*batch,)."""
 
     @property
     def has_conditional_density(self) -> bool:
@@ -268,13 +263,9 @@ class DensityPrior(Prior):
         return False
 
     def log_prob_given(self, pose: Tensor, visible: Tensor) -> Tensor:
-        """Log-density of the hidden joints given the visible ones, as `complete` draws them, in nats against normalised Haar measure.
+        """Log-density of the hidden joints given the visible ones, as `complete` draws them, in nats against normalised Haar measure:
+        (*batch, 55, 3), (*batch, 55) bool -> (*batch,).
 
-        Args:
-            pose: (*batch, 55, 3).
-            visible: (*batch, 55) bool.
-        Returns:
-            (*batch,).
         Raises:
             ValueError: if the prior has learnt no conditional densities.
         """

@@ -31,12 +31,15 @@ class Pace(NamedTuple):
 class Rows(Protocol):
     """What has rows to learn from and to validate on: a data module."""
 
-    def train_dataloader(self) -> Iterable[Any]: ...
+    def train_dataloader(self) -> Iterable[Any]:
+        """Batches to learn from."""
 
-    def val_dataloader(self) -> Iterable[Any]: ...
+    def val_dataloader(self) -> Iterable[Any]:
+        """Batches to validate on."""
 
     @property
-    def num_rows(self) -> tuple[int, int]: ...
+    def num_rows(self) -> tuple[int, int]:
+        """How many rows there are of both."""
 
 
 def time_of(prior: TrainablePrior, data: Rows, left: Budget, most_validated: int, device: torch.device) -> str:
