@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "refinement.solve": _BASE | {"body", "priors", "refinement.given.problem"},
     "refinement.result": _GIVEN | {"figures", "refinement.solve"},
     # the modules of the room itself: its doors for programs
-    "refinement": _GIVEN | {"refinement.solve", "refinement.result"} | _FIT | {"configs.loggers"},
+    "refinement": _GIVEN | {"refinement.solve", "refinement.result", "refinement.motions"} | _FIT | {"configs.loggers"},
     "refinement.show": _GIVEN | {"figures", "refinement.result"},
     "refinement.export": _GIVEN | {"refinement.result"},
     # files of motions alone: read, mended or scored, and written as they came

@@ -6,10 +6,11 @@ A new term joins one of the groups of terms below, and gets its line in `refinem
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pose_priors.priors.base import Prior
 from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.gaps import ExpectedInGaps
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import NoiseLevels
 from pose_priors.refinement.solve.rates import USUAL_FPS, beyond_usual
@@ -17,6 +18,7 @@ from pose_priors.refinement.solve.terms import (
     ContactHeight,
     DepthConsistency,
     FootSkating,
+    GapEnergy,
     HandPrior,
     KeypointReprojection,
     MotionLikelihood,
@@ -53,6 +55,7 @@ class SubStage:
         free: names of the variables that move.
         iterations: of L-BFGS, at most.
         find_contacts: whether contacts are detected anew before it.
+        fill_gaps: whether frames on which nobody was seen are filled before it.
     """
 
     name: str
@@ -60,6 +63,7 @@ class SubStage:
     free: tuple[str, ...]
     iterations: int
     find_contacts: bool = False
+    fill_gaps: bool = False
 
 
 def make_stages(
@@ -69,6 +73,7 @@ def make_stages(
     hand_prior: Prior | None = None,
     motion: ClipMotionPrior | None = None,
     fps: float = USUAL_FPS,
+    gaps: ExpectedInGaps | None = None,
     *,
     scale_moves: bool = True,
 ) -> list[SubStage]:
@@ -77,6 +82,7 @@ def make_stages(
     Args:
         motion: a motion prior on the problem's clip; without it smoothness takes its place.
         fps: frames a second; at high rates the first sub-stages take wider accelerations for granted, as wide as noise makes them there.
+        gaps: what a prior of whole clips expects where nobody was seen, which the last sub-stage starts from.
         scale_moves: whether the scale may change where it is optimised.
     """
     on_floor, to_scale = config.enable_environmental_constraints, config.enable_scale_optimization
@@ -102,7 +108,11 @@ def make_stages(
         stage("scale", everything, all_variables, find_contacts=on_floor),
         stage("final", everything, all_variables, find_contacts=on_floor),
     )
-    return [stage for stage in stages if stage.iterations > 0]
+    enabled = [stage for stage in stages if stage.iterations > 0]
+    if gaps is not None and enabled:
+        last = enabled[-1]
+        enabled[-1] = replace(last, terms=(*last.terms, *weighted((GapEnergy(expected=gaps),), config)), fill_gaps=True)
+    return enabled
 
 
 def iterations_of(config: RefinementConfig) -> dict[str, int]:

@@ -116,8 +116,7 @@ class Variables(nn.Module):
 
     def forward(self, problem: Problem) -> Scene:
         """The scene at the present values."""
-        increments = torch.cat([self.pelvis[:, :, None], self.global_orient, self.body_pose], 2)
-        shift, moved = _filtered(increments, self.filter[..., None], self.basis).tensor_split([1], 2)
+        shift, moved = self.moved().tensor_split([1], 2)
         still = self.start_quat[..., :3]
         turn = moved if moved.shape == still.shape else torch.zeros_like(still).index_copy(2, self.free, moved)
         rotvec = turned(self.start_quat, turn)
@@ -168,9 +167,14 @@ class Variables(nn.Module):
         """Holds nothing still any more."""
         self.held = self.held_ground = None
 
+    def moved(self) -> Tensor:
+        """(P, T, 1 + F, 3) what pelvis and free joints have moved by: metres, then radians in each joint's own frame, the root first."""
+        increments = torch.cat([self.pelvis[:, :, None], self.global_orient, self.body_pose], 2)
+        return _filtered(increments, self.filter[..., None], self.basis)
+
     @torch.no_grad()
     def set_increments(self, moved: Tensor) -> None:
-        """Moves pelvis and free joints by (P, T, 1 + F, 3): metres, then radians in each joint's own frame, the root first."""
+        """Moves pelvis and free joints by what `moved` says from now on."""
         inverse = torch.where(self.filter > 0, 1 / self.filter, 0)[..., None]
         increments = _filtered(moved, inverse, self.basis)
         self.pelvis.copy_(increments[:, :, 0])
