@@ -1,4 +1,4 @@
-"""Frames on which nobody saw a person, as a prior of whole clips expects them: where the last sub-stage starts there, and stays near."""
+"""Frames on which nobody saw a person, as a prior of whole clips expects them: where the last sub-stage starts, and what it stays near."""
 
 from __future__ import annotations
 

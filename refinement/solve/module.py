@@ -155,8 +155,9 @@ class RefinementModule(pl.LightningModule):
         optimizer.state.clear()
         optimizer.param_groups[0]["lr"] = 1.0
         self.objective = Objective(self.variables, stage.terms, self.problem)
-        self.reports[stage.name] = StageReport()
-        self._best, self._ended, self._began = self.objective.state(), False, time.perf_counter()
+        nothing = filling is not None and not filling.frames.any()
+        self.reports[stage.name] = StageReport(converged=nothing)
+        self._best, self._ended, self._began = self.objective.state(), nothing, time.perf_counter()
         self._best_loss = math.inf
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:

@@ -180,25 +180,28 @@ def test_the_energy_of_gaps_is_that_of_a_normal_about_what_is_expected() -> None
     assert float(term(grown, problem)) == pytest.approx(0, abs=1e-12)
 
 
-def test_only_the_last_sub_stage_that_runs_fills_gaps() -> None:
-    problem = with_gap(walkers())
-    gaps = filled_with(problem)
-    for fields, last in (({}, "final"), ({"enable_final_refinement": False}, "scale"), ({"lambda_cvae": 0.0}, "final")):
-        config = RefinementConfig(**fields)
-        stages = make_stages(config, NOISE, gaps=gaps)
-        assert [stage.name for stage in stages if stage.fill_gaps] == [last] == [stages[-1].name]
-        held = [stage.name for stage in stages if any(isinstance(term, GapEnergy) for term, _ in stage.terms)]
-        assert held == ([last] if config.lambda_cvae else [])
-    assert not any(stage.fill_gaps for stage in make_stages(RefinementConfig(), NOISE))
+def test_gaps_have_a_sub_stage_of_their_own_which_moves_people_alone() -> None:
+    gaps = filled_with(with_gap(walkers()))
+    without = make_stages(RefinementConfig(), NOISE)
+    *others, last = make_stages(RefinementConfig(), NOISE, gaps=gaps)
+    assert others == without
+    assert (last.name, last.fill_gaps, last.iterations) == ("gaps", True, RefinementConfig().motion_prior_iterations)
+    assert set(last.free) == {"global_orient", "pelvis", "body_pose"}
+    assert [term.name for term, _ in last.terms] == [*(term.name for term, _ in without[-1].terms), "gaps"]
+    for fields in ({"enable_motion_prior": False}, {"motion_prior_iterations": 0}):
+        assert not any(stage.fill_gaps for stage in make_stages(RefinementConfig(**fields), NOISE, gaps=gaps))
+    unheld = make_stages(RefinementConfig(lambda_cvae=0.0), NOISE, gaps=gaps)[-1]
+    assert unheld.fill_gaps
+    assert not any(isinstance(term, GapEnergy) for term, _ in unheld.terms)
 
 
 SHORT = RefinementConfig(
     root_fitting_iterations=5,
     smpl_fitting_iterations=5,
-    motion_prior_iterations=0,
+    motion_prior_iterations=5,
     environmental_iterations=5,
     scale_iterations=0,
-    final_iterations=10,
+    final_iterations=5,
     enable_scale_optimization=False,
 )
 
@@ -219,14 +222,17 @@ def test_the_refinement_ends_nearer_to_the_truth_and_says_why(tmp_path: Path) ->
         refiner = Stage5Refiner(config, priors=priors, trainer={"enable_progress_bar": False})
         return refiner.refine(RefinementInput(problem))
 
-    without, found, off = refined(SHORT, motion=False), refined(SHORT), refined(SHORT.model_copy(update={"enable_motion_prior": False}))
+    without, found = refined(SHORT, motion=False), refined(SHORT)
+    off, plain = (refined(SHORT.model_copy(update={"enable_motion_prior": False}), motion) for motion in (True, False))
     assert wrong(found.joints.double(), truth) < 0.6 * wrong(without.joints.double(), truth)
-    assert torch.equal(off.joints, without.joints)
+    assert torch.equal(off.joints, plain.joints)
     (told,) = found.results["told"]
     assert "nobody was seen are filled by the motion prior" in told
     assert without.results["told"] == off.results["told"] == []
     seen = np.linalg.norm((found.joints - without.joints).numpy(), axis=-1)[problem.visible.numpy()]
-    assert seen.mean() < 0.005
+    assert 0 < seen.mean() < 0.003
+    assert found.scale_alpha == without.scale_alpha
+    assert torch.equal(found.ground_plane, without.ground_plane)
 
 
 def prior_of_walks() -> MotionFlow:
@@ -244,7 +250,7 @@ def prior_of_walks() -> MotionFlow:
 
 
 def test_the_built_in_sequence_takes_a_checkpoint_of_whole_clips(tmp_path: Path) -> None:
-    """Of which the hidden frames end nearer to the truth, and none of those that were seen farther than the scale moves them."""
+    """Of which the hidden frames end nearer to the truth, and those that were seen where they are without."""
     folder, truth = write_builtin_scene(tmp_path / "scene", 2)
     checkpoint = saved(prior_of_walks(), tmp_path / "best.ckpt")
     with np.load(truth) as arrays:
@@ -261,4 +267,4 @@ def test_the_built_in_sequence_takes_a_checkpoint_of_whole_clips(tmp_path: Path)
     assert len(told[1]) == 1
     assert "12 frames on which nobody was seen are filled by the motion prior" in told[1][0]
     assert errors[1][1] < 0.95 * errors[0][1]
-    assert errors[1][0] < 1.05 * errors[0][0]
+    assert errors[1][0] < 1.01 * errors[0][0]

