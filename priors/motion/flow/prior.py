@@ -40,6 +40,8 @@ from pose_priors.priors.motion.flow.view import (
     states_of_motion,
     to_features,
 )
+from pose_priors.priors.motion.transition import in_precision
+from pose_priors.priors.networks.precision import widened
 
 
 class MotionFlowConfig(Config):
@@ -103,14 +105,14 @@ class MotionFlow(TrainablePrior):
     @torch.no_grad()
     def fit_statistics(self, windows: MotionWindows) -> None:
         """Sets scales and the covariances over time from training windows."""
-        motion = motion_of_windows(windows)
+        motion = motion_of_windows(in_precision(windows, self.rest.dtype))
         self.leg.copy_(leg_length(windows.rest).mean())
         self.rest.copy_(windows.rest.mean(0))
         self.denoiser.smoother.fit(to_features(motion, find_reference(motion, exact(motion))))
 
     def loss(self, windows: MotionWindows) -> dict[str, Tensor]:
         """See `objective.squared_errors`. Held-out windows meet the same noise each time, so that epochs can be compared."""
-        motion = motion_of_windows(windows)
+        motion = motion_of_windows(in_precision(windows, self.rest.dtype))
         generator = None if self.training else torch.Generator(motion.joints.device).manual_seed(0)
         return squared_errors(self.denoiser, motion, generator)
 
@@ -164,10 +166,11 @@ class MotionFlow(TrainablePrior):
             bones: (*batch, 22, 3), see `restore`.
             generator: draws; None for the mean.
         Returns:
-            (*batch, T, 339) states of one skeleton.
+            (*batch, T, 339) states of one skeleton, in the prior's precision.
         Raises:
             ValueError: if what is said to be seen is NaN.
         """
+        states = widened(states, self.rest.dtype)
         shape = (*states.shape[:-1], NUM_JOINTS)
         of_joints, of_rotations = (torch.as_tensor(value).to(states).expand(shape).flatten(0, -3) for value in (std, rotation_std))
         noise = Noise.of(of_rotations, of_joints)
@@ -201,15 +204,16 @@ class MotionFlow(TrainablePrior):
     @torch.no_grad()
     def contact_probabilities(self, states: Tensor) -> Tensor:
         """(*batch, T, 9) that `CONTACT_JOINTS` touch, on each frame of states (*batch, T, 339)."""
-        motion = motion_of_states(states.flatten(0, -3))
+        motion = motion_of_states(widened(states, self.rest.dtype).flatten(0, -3))
         found = self.restore(motion, exact(motion)).motion.contacts
         assert found is not None
         probabilities: Tensor = found.unflatten(0, states.shape[:-2])
         return probabilities
 
     def energy(self, windows: MotionWindows) -> Tensor:
-        """The mean of `frame_energies` over the frames of each window: (B,) nats."""
-        return self._energies(motion_of_windows(windows)).sum(-1).mean(-1)
+        """The mean of `frame_energies` over the frames of each window: (B,) nats, in the prior's precision. Finite for any rotations."""
+        own = motion_of_windows(in_precision(windows, self.rest.dtype))
+        return self._energies(own).sum(-1).mean(-1)
 
     def frame_energies(self, states: Tensor) -> Tensor:
         """How implausible each joint of each frame is: states (*batch, T, 339), T of any length -> (*batch, T, 22) nats.
@@ -217,7 +221,7 @@ class MotionFlow(TrainablePrior):
         Minus the log-likelihood of what belongs to a joint, its rotation and its place, given all of the motion with noise, the mean over
         levels of noise. The sum over joints is a frame's energy, the mean of these over frames a motion's. Differentiable.
         """
-        motion = motion_of_states(states.flatten(0, -3))
+        motion = motion_of_states(widened(states, self.rest.dtype).flatten(0, -3))
         of_joints: Tensor = self._energies(motion).unflatten(0, states.shape[:-2])
         return of_joints
 
