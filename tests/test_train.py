@@ -29,7 +29,9 @@ TINY = {
     "gaussian_prior": [],
     "joint_flow": ["model.hidden=8", "model.K=2"],
     "joint_flow_517k": ["model.hidden=8", "model.K=2"],
+    "joint_flow_document": ["model.hidden=8", "model.K=1"],
     "global_flow": ["model.hidden=16", "model.K=2"],
+    "global_flow_document": ["model.hidden=8", "model.K=1"],
     "ensemble": ["model.num_members=2", "model.member.hidden=16", "model.member.K=2"],
     "flow_matching": ["model.hidden=16", "model.num_blocks=1", "model.num_steps=2"],
     "denoiser": [

@@ -17,9 +17,9 @@ from pose_priors.benchmarks.priors.kernels import KernelMixture
 
 log = logging.getLogger("benchmark")
 
-_BANDWIDTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_BANDWIDTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _NUM_COMPONENTS, _FLOORS, _RESTARTS = (8, 16), (1e-4, 1e-3), 7
-_BROAD = (1.5, 2.5)
+_BROAD = (1.5, 2.5, 5.0)
 """Widths of the broad Gaussians that defend a mixture, in those of all poses."""
 _EM_STEPS, _MIN_SHARE = 200, 1e-3
 _FLOOR = 1e-5
@@ -45,8 +45,9 @@ def fit_kde_and_gmm(name: str, data: BenchmarkData) -> KernelMixture:
     mixture, flat = _mixtures(data)[0], _flat(data.train, data)
     group = torch.from_numpy(mixture.predict(flat.numpy())).long()
     covariances = torch.from_numpy(mixture.covariances_)
-    fits = {h: _kernels(name, data, flat, h**2 * covariances, group) for h in _BANDWIDTHS}
-    return _with_shares(name, data, [_best(name, fits, data), _averaged(data), *_broad(data)])
+    others = [_averaged(data), *_broad(data)]
+    kernels = {h: _kernels(name, data, flat, h**2 * covariances, group) for h in _BANDWIDTHS}
+    return _best(name, {h: _with_shares(name, data, [of_h, *others]) for h, of_h in kernels.items()}, data)
 
 
 def _best(name: str, fits: dict[float, KernelMixture], data: BenchmarkData) -> KernelMixture:
@@ -95,7 +96,6 @@ def _with_shares(name: str, data: BenchmarkData, parts: Sequence[KernelMixture])
         share = torch.softmax(of_parts + share.log(), -1).mean(0)
     # what validation poses have no use for bounds the energy of stranger ones
     share = share.clamp_min(_MIN_SHARE) / share.clamp_min(_MIN_SHARE).sum()
-    log.info("%s: shares %s by validation", name, ", ".join(f"{value:.3f}" for value in share.tolist()))
     offsets = torch.tensor([len(part.covariances) for part in parts]).cumsum(0).tolist()
     return KernelMixture(
         name,

@@ -104,9 +104,8 @@ class KernelMixture(ConditionalDensityCandidate):
             mean = torch.zeros(len(seen), len(places), dtype=torch.float64)
             for number, members in enumerate(self._members):
                 of_group, centres = share[:, members], self.means[members]
-                mean += (
-                    of_group @ centres[:, places] + (of_group.sum(1, keepdim=True) * seen - of_group @ centres[:, shown]) @ gain[number].T
-                )
+                off = of_group.sum(1, keepdim=True) * seen - of_group @ centres[:, shown]
+                mean += of_group @ centres[:, places] + off @ gain[number].T
             parts.append(mean)
         completed = pose.double().clone()
         completed[:, list(hidden)] = canonicalize(torch.cat(parts).unflatten(-1, (-1, 3)))

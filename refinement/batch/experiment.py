@@ -94,7 +94,7 @@ class MotionPriorConfig(Config):
     """What motions are like."""
 
     path: str | None = None
-    """A checkpoint of a motion prior, ours or HuMoR's; null for smoothness in its place."""
+    """A checkpoint of a prior of steps, ours or HuMoR's, or of whole clips (motion_flow); null for smoothness in its place."""
 
 
 class RefinementLoggingConfig(Config):

@@ -20,6 +20,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.extra import ExtraTerm
+from pose_priors.refinement.solve.gaps import ExpectedInGaps, FillGaps
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.objective import NotFiniteError, Objective
@@ -66,6 +67,7 @@ class RefinementModule(pl.LightningModule):
         problem: of one float type, on one device, with a floor.
         config: what to do.
         body_prior, hand_prior, motion_prior: frozen, or None.
+        fill_gaps: what a prior of whole clips expects on frames on which nobody was seen, or None.
     Raises:
         ValueError: if the problem has no floor.
     """
@@ -77,6 +79,7 @@ class RefinementModule(pl.LightningModule):
         body_prior: Prior | None = None,
         hand_prior: Prior | None = None,
         motion_prior: MotionPrior | None = None,
+        fill_gaps: FillGaps | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -87,11 +90,12 @@ class RefinementModule(pl.LightningModule):
         self.noise = estimate_noise(problem)
         self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
         self.motion = None if motion_prior is None else ClipMotionPrior(problem, motion_prior, config.humor_horizon_max)
+        self.gaps = ExpectedInGaps(problem, fill_gaps) if fill_gaps is not None and config.enable_motion_prior else None
         bound = config.alpha_change_threshold if config.optimize_delta_alpha else None
         self.variables = Variables(problem, self.noise, bound, _free_joints(problem, hand_prior is not None))
         held = config if problem.floor_known else config.model_copy(update={"enable_environmental_constraints": False})
         moves = not problem.scale_known
-        stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion, problem.fps, scale_moves=moves)
+        stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion, problem.fps, self.gaps, scale_moves=moves)
         self.stages = with_extra_terms(stages, config.extra_terms)
         if self.stages:
             presmooth(self.variables, problem.fps, problem.num_frames)
@@ -133,9 +137,14 @@ class RefinementModule(pl.LightningModule):
         self.problem = self.problem.to(self.problem.start.pelvis.dtype, self.device)
 
     def on_train_epoch_start(self) -> None:
-        scene, stage = self.scene(), self.stage
+        stage = self.stage
+        filling = self.gaps.begin(self.variables, self.problem) if self.gaps is not None and stage.fill_gaps else None
+        scene = self.scene()
         if stage.find_contacts:
-            self.variables.contacts.copy_(detect_contacts(scene, self.problem, self.motion))
+            found = detect_contacts(scene, self.problem, self.motion)
+            if filling is not None:
+                found = torch.where(filling.frames[..., None], torch.maximum(found, filling.contacts), found)
+            self.variables.contacts.copy_(found)
         self.variables.facing.copy_(facing_joints(scene, self.problem))
         # with no contact and no point of the scene's floor nothing says where it is, and feet above it may not push it away
         floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
@@ -146,8 +155,9 @@ class RefinementModule(pl.LightningModule):
         optimizer.state.clear()
         optimizer.param_groups[0]["lr"] = 1.0
         self.objective = Objective(self.variables, stage.terms, self.problem)
-        self.reports[stage.name] = StageReport()
-        self._best, self._ended, self._began = self.objective.state(), False, time.perf_counter()
+        nothing = filling is not None and not filling.frames.any()
+        self.reports[stage.name] = StageReport(converged=nothing)
+        self._best, self._ended, self._began = self.objective.state(), nothing, time.perf_counter()
         self._best_loss = math.inf
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
@@ -213,12 +223,15 @@ class RefinementModule(pl.LightningModule):
         checkpoint["refinement"] = {
             "fingerprint": self.fingerprint,
             "total_iterations": self.total_iterations,
+            "told": [] if self.gaps is None else list(self.gaps.told),
             "reports": {name: dataclasses.asdict(report) for name, report in self.reports.items()},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         saved = checkpoint["refinement"]
         self.total_iterations = saved["total_iterations"]
+        if self.gaps is not None:
+            self.gaps.told = tuple(saved["told"])
         self.reports = {name: StageReport(**report) for name, report in saved["reports"].items()}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pose_priors.priors.base import Prior
 from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.gaps import ExpectedInGaps
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import NoiseLevels
 from pose_priors.refinement.solve.rates import USUAL_FPS, beyond_usual
@@ -17,6 +18,7 @@ from pose_priors.refinement.solve.terms import (
     ContactHeight,
     DepthConsistency,
     FootSkating,
+    GapEnergy,
     HandPrior,
     KeypointReprojection,
     MotionLikelihood,
@@ -37,6 +39,8 @@ from pose_priors.refinement.solve.weights import weighted
 # image are 0.06 rad in every joint, 2.5 % of the depth, and 1 % of it across the view.
 _BIAS_RAD, _BIAS_DEPTH, _BIAS_LATERAL = 6.0, 2.5, 1.0
 
+POSED = ("global_orient", "pelvis", "body_pose")
+"""Variables that are a person's alone, frame by frame."""
 ROOT = ("global_orient", "pelvis", "depth_bias")
 """Variables that move a person as a whole, and what its depth maps are off by."""
 BODY = (*ROOT, "body_pose", "shape")
@@ -53,6 +57,7 @@ class SubStage:
         free: names of the variables that move.
         iterations: of L-BFGS, at most.
         find_contacts: whether contacts are detected anew before it.
+        fill_gaps: whether frames on which nobody was seen are filled before it.
     """
 
     name: str
@@ -60,6 +65,7 @@ class SubStage:
     free: tuple[str, ...]
     iterations: int
     find_contacts: bool = False
+    fill_gaps: bool = False
 
 
 def make_stages(
@@ -69,6 +75,7 @@ def make_stages(
     hand_prior: Prior | None = None,
     motion: ClipMotionPrior | None = None,
     fps: float = USUAL_FPS,
+    gaps: ExpectedInGaps | None = None,
     *,
     scale_moves: bool = True,
 ) -> list[SubStage]:
@@ -77,6 +84,7 @@ def make_stages(
     Args:
         motion: a motion prior on the problem's clip; without it smoothness takes its place.
         fps: frames a second; at high rates the first sub-stages take wider accelerations for granted, as wide as noise makes them there.
+        gaps: what a prior of whole clips expects where nobody was seen; there is a sub-stage of it then, the last.
         scale_moves: whether the scale may change where it is optimised.
     """
     on_floor, to_scale = config.enable_environmental_constraints, config.enable_scale_optimization
@@ -94,7 +102,7 @@ def make_stages(
     def stage(name: str, terms: Sequence[Term], free: tuple[str, ...], find_contacts: bool = False) -> SubStage:
         return SubStage(name, weighted(terms, config), free, iterations[name], find_contacts)
 
-    stages = (
+    stages: tuple[SubStage, ...] = (
         stage("root", (*data, *rough), ROOT),
         stage("smpl", (*data, *body, *rough), BODY),
         stage("motion", (*data, *body, *moving), BODY),
@@ -102,6 +110,10 @@ def make_stages(
         stage("scale", everything, all_variables, find_contacts=on_floor),
         stage("final", everything, all_variables, find_contacts=on_floor),
     )
+    if gaps is not None and config.enable_motion_prior:
+        # what nobody saw has no say in sizes, floor and scale
+        filled = SubStage("gaps", weighted((*everything, GapEnergy(expected=gaps)), config), POSED, iterations["motion"], on_floor, True)
+        stages = (*stages, filled)
     return [stage for stage in stages if stage.iterations > 0]
 
 
