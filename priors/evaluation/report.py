@@ -33,7 +33,7 @@ def score(prior: Prior, poses: Poses) -> dict[str, Any]:
     num_samples = min(_MAX_SAMPLES, max(1000, len(compared)))
     samples = prior.sample(num_samples, torch.Generator(compared.device).manual_seed(0))
     precision, recall = precision_recall(prior.select(samples), prior.select(compared))
-    scores = evaluate(prior, poses.scored, poses.followed(prior), compared)
+    scores = evaluate(prior, poses.scored, poses.of_density(prior), compared)
     return scores | auroc(prior, compared) | {"precision": precision, "recall": recall, "num_poses_compared": len(compared)}
 
 

@@ -31,27 +31,29 @@ def test_all_of_few_and_some_of_many_the_same_each_time() -> None:
 
 def test_which_are_scored_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subset, "MOST_COMPARED", 40)
+    monkeypatch.setattr(subset, "MOST_FOLLOWED", 30)
     poses = make_poses(100)
     few = chosen(poses[:30], 30)
     assert few.in_words() == "30 poses"
-    assert torch.equal(few.compared, poses[:30])
+    assert all(torch.equal(some, poses[:30]) for some in few[:3])
     many = chosen(poses, 5000)
-    assert many.in_words() == "100 of 5,000 poses (40 where pairs, wrong poses or paths are looked at), drawn with seed 0"
+    assert many.in_words() == "100 of 5,000 poses (40 in pairs and against wrong ones, 30 along paths), drawn with seed 0"
     assert torch.equal(many.compared, poses[torch.from_numpy(drawn(100, 40))])
-    assert chosen(poses, 100).in_words() == "100 poses (40 where pairs, wrong poses or paths are looked at), drawn with seed 0"
+    assert torch.equal(many.followed, many.compared[torch.from_numpy(drawn(40, 30))])
+    assert chosen(poses[:40], 40).in_words() == "40 poses (30 along paths), drawn with seed 0"
 
 
 def test_a_density_along_paths_is_taken_of_some_and_others_of_all() -> None:
-    poses = Poses(make_poses(60), make_poses(60)[::6], 900)
+    poses = Poses(make_poses(60), make_poses(60)[::3], make_poses(60)[::6], 900)
     gaussian = GaussianConfig(kind="gaussian").build(JOINTS)
     gaussian.fit_statistics(poses.scored)
-    assert poses.followed(gaussian) is poses.scored
+    assert poses.of_density(gaussian) is poses.scored
     flow = FlowMatchingConfig(kind="flow_matching", hidden=8, num_blocks=1, num_steps=2).build(JOINTS).eval()
     flow.fit_statistics(poses.scored)
     found = report.score(flow, poses)
-    assert (found["num_poses"], found["num_poses_followed"], found["num_poses_compared"]) == (60, 10, 10)
+    assert (found["num_poses"], found["num_poses_followed"], found["num_poses_compared"]) == (60, 10, 20)
     with torch.no_grad():
-        assert found["nll"] == pytest.approx(float(-flow.log_prob(poses.compared).mean()), rel=1e-5)
+        assert found["nll"] == pytest.approx(float(-flow.log_prob(poses.followed).mean()), rel=1e-5)
         assert found["energy"] == pytest.approx(float(energies_of(flow, poses.scored).mean()), rel=1e-5)
 
 
@@ -76,7 +78,7 @@ def test_the_script_draws_scores_and_says_so(
     assert (found["num_poses"], found["num_poses_compared"]) == (200, 50)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())[str(finished / "best.ckpt")] == found
     said = capsys.readouterr().out
-    assert "200 of 300 poses (50 where" in " ".join(said.split())
+    assert "200 of 300 poses (50 in pairs" in " ".join(said.split())
     assert max(map(len, said.splitlines())) <= 200
     with pytest.raises(UserError, match="--poses=0"):
         evaluate.main([*arguments, "--poses", "0"])
