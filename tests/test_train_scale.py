@@ -25,6 +25,8 @@ def test_a_run_of_rounds_goes_on_bit_for_bit_from_the_middle_of_one(tmp_path: Pa
     whole = read(tmp_path / "whole" / "ckpt" / "last.ckpt")
     assert (whole["global_step"], whole["epoch"]) == (12, 3)
     assert whole["schedule"] == {"steps": 12, "steps_an_epoch": 3, "batches_an_epoch": 3, "batches_a_pass": 5}
+    # the best is the last: twelve steps of the five of a pass
+    assert "12 steps of 64, 2.4 passes over the data" in (tmp_path / "whole" / "ckpt" / "best.md").read_text()
     step = PriorModule.training_step
 
     def stopped(self: PriorModule, batch: Any, batch_idx: int) -> torch.Tensor:
@@ -79,7 +81,9 @@ def test_settings_follow_the_rows_and_are_kept(tmp_path: Path, caplog: pytest.Lo
     assert [list(entry["changed"]) for entry in content["history"]] == [["training.max_epochs"]]
 
 
-@pytest.mark.parametrize("changed", [(), ("training.max_epochs=4",), ("training.scheduler_type=plateau", "training.patience=9")])
+@pytest.mark.parametrize(
+    "changed", [(), ("training.max_epochs=4", "training.warmup_steps=12"), ("training.scheduler_type=plateau", "training.patience=9")]
+)
 def test_a_checkpoint_of_one_group_of_parameters_goes_on(changed: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the first versions left them: the same run as one of today's where nothing decays."""
     options = ["training.weight_decay=0", "training.ema_decay=0", "training.warmup_steps=3", "training.max_epochs=3", QUIET, EACH_STEP]

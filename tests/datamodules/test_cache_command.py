@@ -52,6 +52,7 @@ def test_clearing_leaves_what_is_not_its_own(home: Path, tmp_path: Path, capsys:
     for folder in (mine, abandoned, alive):
         folder.mkdir()
     os.utime(abandoned, (1e9, 1e9))
+    (mine / "index.json").write_text("{}")
     linked = home / ("a" * 32)
     linked.symlink_to(mine, target_is_directory=True)
     main(["clear"])
