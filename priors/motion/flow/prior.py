@@ -23,7 +23,8 @@ from pose_priors.priors.motion.flow.denoiser import Denoiser
 from pose_priors.priors.motion.flow.network import TemporalNetwork
 from pose_priors.priors.motion.flow.objective import squared_errors
 from pose_priors.priors.motion.flow.planting import held_feet
-from pose_priors.priors.motion.flow.restoring import Restored, restore
+from pose_priors.priors.motion.flow.posterior import ClipLikelihood, draw_clips
+from pose_priors.priors.motion.flow.restoring import Drawn, Restored, restore
 from pose_priors.priors.motion.flow.skeleton_fit import fit_held, fit_skeleton
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest, leg_of_bones, measured_bones
 from pose_priors.priors.motion.flow.surprise import energies, energy_noise
@@ -200,6 +201,41 @@ class MotionFlow(TrainablePrior):
         states = like.new_full((num_samples, num_frames, STATE_DIM), torch.nan)
         bones = bones_of_rest(like).expand(num_samples, -1, -1)
         return self.denoise(states, torch.inf, bones=bones, generator=generator)
+
+    @torch.no_grad()
+    def posterior(
+        self,
+        log_likelihood: ClipLikelihood,
+        num_observations: int,
+        num_samples: int,
+        generator: torch.Generator | None = None,
+        num_frames: int | None = None,
+    ) -> Tensor:
+        """Draws clips given what was seen: from exp(log_likelihood(states)) times the prior, see `posterior.draw_clips`.
+
+        Args:
+            log_likelihood: states (num_samples, num_observations, num_frames, 339) -> nats (num_samples, num_observations).
+            num_frames: at most a window's, which is the default.
+        Returns:
+            (num_samples, num_observations, num_frames, 339) of the mean skeleton, over the origin at some time.
+        Raises:
+            ValueError: if more frames are asked for than a window has, or no samples.
+        """
+        length = self.config.num_frames
+        frames = length if num_frames is None else num_frames
+        if not 2 <= frames <= length:
+            raise ValueError(f"num_frames={frames}: 2 to {length}, the frames of a window, are expected")
+        bones = bones_of_rest(self.rest)
+        size = self.leg / leg_of_bones(bones)
+
+        def posed(drawn: Drawn) -> Tensor:
+            found = drawn.restored(self.denoiser)
+            parts = (found.motion.rotations, found.motion.joints / size, found.rotation_std, found.joint_std / size)
+            one, two, three, four = (value[:, :frames].flatten(0, 1) for value in parts)
+            fitted = fit_skeleton(one, two, three, four, bones.expand_as(two))
+            return states_of_motion(Motion(*(value.unflatten(0, (-1, frames)) for value in fitted)))
+
+        return draw_clips(self.denoiser, posed, log_likelihood, num_observations, num_samples, self.config.num_steps, generator)
 
     @torch.no_grad()
     def contact_probabilities(self, states: Tensor) -> Tensor:
