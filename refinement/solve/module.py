@@ -19,6 +19,9 @@ from pose_priors.priors import MotionPrior, Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
+from pose_priors.refinement.solve.curvature.arrow import NotDefiniteError
+from pose_priors.refinement.solve.curvature.gauss_newton import gauss_newton
+from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
 from pose_priors.refinement.solve.extra import ExtraTerm
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import estimate_noise
@@ -37,6 +40,8 @@ _MAX_EVALUATIONS = 26
 # A sub-stage has converged when the loss changed by less than the threshold, on average over so many iterations.
 _WINDOW = 5
 _SURE_CONTACT = 0.5
+# Iterations of a round of a sub-stage that is solved exactly: after it contacts are found anew, and the curvature with them.
+_ROUND = 10
 # After this many returns from a loss that is not finite a sub-stage is given up.
 _MAX_FAILURES = 5
 
@@ -114,8 +119,8 @@ class RefinementModule(pl.LightningModule):
     def train_dataloader(self) -> range:
         return range(self.stage.iterations)
 
-    def configure_optimizers(self) -> torch.optim.LBFGS:
-        return torch.optim.LBFGS(
+    def configure_optimizers(self) -> WhiteLBFGS:
+        return WhiteLBFGS(
             self.variables.parameters(),
             max_iter=1,
             max_eval=_MAX_EVALUATIONS,
@@ -133,22 +138,45 @@ class RefinementModule(pl.LightningModule):
         self.problem = self.problem.to(self.problem.start.pelvis.dtype, self.device)
 
     def on_train_epoch_start(self) -> None:
-        scene, stage = self.scene(), self.stage
-        if stage.find_contacts:
-            self.variables.contacts.copy_(detect_contacts(scene, self.problem, self.motion))
-        self.variables.facing.copy_(facing_joints(scene, self.problem))
+        stage = self.stage
+        if stage.exact and self.body_prior is None and self.hand_prior is None and self.motion_prior is None:
+            self.problem = self.problem.to(torch.float64)
+            self.variables.double()
+        self._look_around()
         # with no contact and no point of the scene's floor nothing says where it is, and feet above it may not push it away
         floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
         for name, parameter in self.variables.named_parameters():
             parameter.requires_grad_(name in stage.free and (name != "plane" or floor_seen))
-        self.variables.hold(self.problem)
         optimizer = self._lbfgs.optimizer
         optimizer.state.clear()
         optimizer.param_groups[0]["lr"] = 1.0
+        optimizer.white = None
         self.objective = Objective(self.variables, stage.terms, self.problem)
         self.reports[stage.name] = StageReport()
         self._best, self._ended, self._began = self.objective.state(), False, time.perf_counter()
-        self._best_loss = math.inf
+        self._best_loss, self._in_round = math.inf, 0
+
+    def _look_around(self) -> None:
+        """Finds what a sub-stage holds still: contacts, what faces the cameras, and the scene for the terms that look at the scale alone."""
+        self.variables.release()
+        scene = self.scene()
+        if self.stage.find_contacts:
+            self.variables.contacts.copy_(detect_contacts(scene, self.problem, self.motion))
+        self.variables.facing.copy_(facing_joints(scene, self.problem))
+        self.variables.hold(self.problem)
+
+    def _begin_round(self) -> None:
+        """Goes on in the coordinates of the curvature where the last round ended, with what is held still found anew there."""
+        self._look_around()
+        self.objective.forget()
+        self._best, self._best_loss = self.objective.state(), math.inf
+        optimizer = self._lbfgs.optimizer
+        optimizer.state.clear()
+        try:
+            optimizer.white = White(self.variables, gauss_newton(self.variables, self.stage.terms, self.problem))
+        except NotDefiniteError:
+            optimizer.white = None
+            log.warning("sub-stage %s: its curvature cannot be factored, and it goes on without", self.stage.name)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         return -1 if self._ended or self.total_iterations >= self.config.max_total_iterations else None
@@ -156,6 +184,8 @@ class RefinementModule(pl.LightningModule):
     def training_step(self, batch: int, batch_idx: int) -> None:
         report = self.reports[self.stage.name]
         optimizer = self._lbfgs
+        if self.stage.exact and self._in_round == 0:
+            self._begin_round()
         self.objective.begin_step()
         # the loss, terms and state are those that the step began with
         self.total_iterations += 1
@@ -169,6 +199,7 @@ class RefinementModule(pl.LightningModule):
         if loss < self._best_loss:
             self._best_loss, self._best = loss, self.objective.state_before
         self._record(report, values, loss)
+        self._in_round += 1
         self._ended = report.converged = self._has_converged(report)
         if self.trainer.logger is not None:
             self.log_dict({f"terms/{name}": value for name, value in values.items()} | {"loss": loss}, batch_size=1)
@@ -190,6 +221,12 @@ class RefinementModule(pl.LightningModule):
             report.losses.setdefault(name, []).append(value)
 
     def _has_converged(self, report: StageReport) -> bool:
+        if isinstance(white := self._lbfgs.optimizer, WhiteLBFGS) and white.white is not None:
+            gain = 0.5 * white.gradient_before**2 / self.objective.weight
+            done, first = gain < self.config.convergence_threshold, self._in_round == 1
+            if done or self._in_round == _ROUND:
+                self._in_round = 0
+            return done and first
         recent = report.losses["total"][-_WINDOW - 1 :]
         change = (recent[0] - recent[-1]) / _WINDOW
         return len(recent) > _WINDOW and abs(change) < self.config.convergence_threshold * max(abs(recent[-1]), 1.0)

@@ -60,6 +60,7 @@ class SubStage:
     free: tuple[str, ...]
     iterations: int
     find_contacts: bool = False
+    exact: bool = False
 
 
 def make_stages(
@@ -91,8 +92,8 @@ def make_stages(
     everything, all_variables = (*data, *body, *moving, *ground, *scale), (*BODY, *plane, *alpha)
     iterations = iterations_of(config)
 
-    def stage(name: str, terms: Sequence[Term], free: tuple[str, ...], find_contacts: bool = False) -> SubStage:
-        return SubStage(name, weighted(terms, config), free, iterations[name], find_contacts)
+    def stage(name: str, terms: Sequence[Term], free: tuple[str, ...], find_contacts: bool = False, exact: bool = False) -> SubStage:
+        return SubStage(name, weighted(terms, config), free, iterations[name], find_contacts, exact)
 
     stages = (
         stage("root", (*data, *rough), ROOT),
@@ -100,7 +101,7 @@ def make_stages(
         stage("motion", (*data, *body, *moving), BODY),
         stage("environmental", (*data, *body, *moving, *ground), (*BODY, *plane), find_contacts=on_floor),
         stage("scale", everything, all_variables, find_contacts=on_floor),
-        stage("final", everything, all_variables, find_contacts=on_floor),
+        stage("final", everything, all_variables, find_contacts=on_floor, exact=True),
     )
     return [stage for stage in stages if stage.iterations > 0]
 

@@ -11,7 +11,7 @@ both, as neither image nor depth tells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import roma
 import torch
@@ -169,13 +169,21 @@ class Variables(nn.Module):
         self.held = self.held_ground = None
 
     @torch.no_grad()
-    def set_increments(self, moved: Tensor) -> None:
+    def add_increments(self, moved: Tensor) -> None:
         """Moves pelvis and free joints by (P, T, 1 + F, 3): metres, then radians in each joint's own frame, the root first."""
-        inverse = torch.where(self.filter > 0, 1 / self.filter, 0)[..., None]
-        increments = _filtered(moved, inverse, self.basis)
-        self.pelvis.copy_(increments[:, :, 0])
-        self.global_orient.copy_(increments[:, :, 1:2])
-        self.body_pose.copy_(increments[:, :, 2:])
+        increments = _filtered(moved, self._unfiltered(), self.basis)
+        self.pelvis += increments[:, :, 0]
+        self.global_orient += increments[:, :, 1:2]
+        self.body_pose += increments[:, :, 2:]
+
+    @torch.no_grad()
+    def by_increments(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """(P, T, 1 + F, 3) the gradient by metres and radians, of that by the variables. The filter is a symmetric matrix."""
+        own = torch.cat([gradients["pelvis"][:, :, None], gradients["global_orient"], gradients["body_pose"]], 2)
+        return _filtered(own, self._unfiltered(), self.basis)
+
+    def _unfiltered(self) -> Tensor:
+        return torch.where(self.filter > 0, 1 / self.filter, 0)[..., None]
 
     def bias(self) -> Tensor:
         """(P,) the bias of each person's depths in the logarithm; where it is free, who turns out to be larger is as much farther away."""
