@@ -40,6 +40,8 @@ _MAX_EVALUATIONS = 26
 # A sub-stage has converged when the loss changed by less than the threshold, on average over so many iterations.
 _WINDOW = 5
 _SURE_CONTACT = 0.5
+# How many times the threshold it is for sub-stages that only lead to where one is solved exactly.
+_BEFORE_EXACT = 10
 # Iterations of a round of a sub-stage that is solved exactly: after it contacts are found anew, and the curvature with them.
 _ROUND = 10
 # After this many returns from a loss that is not finite a sub-stage is given up.
@@ -229,7 +231,9 @@ class RefinementModule(pl.LightningModule):
             return done and first
         recent = report.losses["total"][-_WINDOW - 1 :]
         change = (recent[0] - recent[-1]) / _WINDOW
-        return len(recent) > _WINDOW and abs(change) < self.config.convergence_threshold * max(abs(recent[-1]), 1.0)
+        before = any(stage.exact for stage in self.stages[self.current_epoch + 1 :])
+        threshold = self.config.convergence_threshold * (_BEFORE_EXACT if before else 1)
+        return len(recent) > _WINDOW and abs(change) < threshold * max(abs(recent[-1]), 1.0)
 
     def _return_to_best(self, report: StageReport, optimizer: torch.optim.Optimizer) -> None:
         report.failures += 1

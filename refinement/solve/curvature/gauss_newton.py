@@ -1,7 +1,7 @@
 """The Gauss-Newton matrix of a sub-stage's objective, in metres and radians of each frame and in the units of the shared variables.
 
 What a residual changes by when a pelvis moves or a joint turns follows from the kinematics; what by when a shape, a bias, the scale or the
-floor changes is found by central differences of the residuals, since these are few.
+floor changes is found by differences of the residuals, since these are few.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pose_priors.refinement.solve.terms.smoothness import growth_of
 from pose_priors.refinement.solve.variables import Variables
 
 _OF_A_PERSON, _OF_ALL = ("shape", "depth_bias"), ("scale", "plane")
-_STEP = 1e-3  # of a shared variable, whose unit is a few millimetres
+_STEP = 0.1  # of a shared variable, whose unit is a few millimetres
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,11 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
     Raises:
         NotDefiniteError: where there is none.
     """
-    scene = variables(problem)
     people, frames = problem.visible.shape
     shared = Shared.of(variables, people)
-    near = _nearby(variables, problem, shared)
-    rows = [(weight, found, _slopes(_residual_of(term, problem), near)) for term, weight in terms if (found := of_frames(term, scene, problem))]
+    near = _Near.of(variables, problem, shared)
+    scene = near.scene
+    rows = [(weight, found, near.slopes(_residual_of(term, problem))) for term, weight in terms if (found := of_frames(term, scene, problem))]
     paths = [found for term, weight in terms if (found := _path(term, weight, scene, problem, near))]
     corners = [found for term, weight in terms for found in _corners(term, weight, scene, problem, near)]
     turns = _turns(terms, scene, problem)
@@ -121,37 +121,45 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
     for term, weight in terms:
         if isinstance(term, SceneFloor) and shared.size:
             residual, count = term.residuals(scene, problem)
-            slope = _slopes(lambda at, floor=term: floor.residuals(at, problem)[0], near)
+            slope = near.slopes(lambda at, floor=term: floor.residuals(at, problem)[0])
             sure = weight * count * (term.bound**2 / (residual.square() + term.bound**2)).square()
             columns = shared.columns[0]
             center[np.ix_(columns, columns)] += (slope.T @ (sure[:, None] * slope)).numpy()
     return Factor(bands, borders, shared.columns, center)
 
 
-_Near = list[tuple[Scene, Scene]]
 _Rows = Sequence[tuple[float, OfFrames, Tensor]]
 
 
-def _nearby(variables: Variables, problem: Problem, shared: Shared) -> _Near:
-    """For each shared variable that a person feels, the scenes with a little more and a little less of it, for all people at once."""
-    out = []
-    for name in shared.names:
-        parameter = getattr(variables, name)
-        flat = parameter.view(len(parameter), -1) if name in _OF_A_PERSON else parameter.view(1, -1)
-        for column in range(flat.shape[1]):
-            scenes = []
-            for times in (1, -2):
-                flat[:, column] += times * _STEP
-                scenes.append(variables(problem))
-            flat[:, column] += _STEP
-            out.append((scenes[0], scenes[1]))
-    return out
+@dataclass(frozen=True)
+class _Near:
+    """The scene, and for each shared variable that a person feels the scene with a little more of it, of all people's at once; None where
+    that changes nothing."""
 
+    scene: Scene
+    more: list[Scene | None]
 
-def _slopes(of: Callable[[Scene], Tensor], near: _Near) -> Tensor:
-    """What a function of a scene changes by along each shared variable, on a last dimension."""
-    found = [(of(more) - of(less)) / (2 * _STEP) for more, less in near]
-    return torch.stack(found, -1) if found else torch.zeros(())
+    @classmethod
+    def of(cls, variables: Variables, problem: Problem, shared: Shared) -> _Near:
+        scene, more = variables(problem), list[Scene | None]()
+        for name in shared.names:
+            parameter = getattr(variables, name)
+            flat = parameter.view(len(parameter), -1) if name in _OF_A_PERSON else parameter.view(1, -1)
+            if name == "depth_bias" and not variables.bias_step.any():
+                more.append(None)
+                continue
+            for column in range(flat.shape[1]):
+                before = flat[:, column].clone()
+                flat[:, column] += _STEP
+                more.append(variables(problem))
+                flat[:, column] = before
+        return cls(scene, more)
+
+    def slopes(self, of: Callable[[Scene], Tensor]) -> Tensor:
+        """What a function of a scene changes by along each shared variable, on a last dimension."""
+        here = of(self.scene)
+        found = [torch.zeros_like(here) if there is None else (of(there) - here) / _STEP for there in self.more]
+        return torch.stack(found, -1) if found else here[..., None][..., :0]
 
 
 def _residual_of(term: Term, problem: Problem) -> Callable[[Scene], Tensor]:
@@ -169,7 +177,7 @@ def _add_rows(band: Band, border: Tensor, joints: Tensor, rows: _Rows, p: int) -
     for weight, found, by_shared in rows:
         sure = (weight * found.weight[p]).sqrt()[..., None]
         slopes.append(sure * (found.slope[p][..., None, :] @ _of_groups(joints, found.groups))[..., 0, :])
-        shares.append(sure * (by_shared[p] if by_shared.dim() else joints.new_zeros(*sure.shape[:2], 0)))
+        shares.append(sure * by_shared[p])
     if not rows:
         return joints.new_zeros(border.shape[-1], border.shape[-1])
     slope, share = torch.cat(slopes, 1), torch.cat(shares, 1)
@@ -212,8 +220,6 @@ class _Path:
                 sure[first : first + count] += self.steps[first] * self.steps[first + apart] * weight
             here = (points[: frames - apart] * sure[..., None, None]).flatten(1, 2)
             block[: frames - apart] += (here.mT @ points[apart:].flatten(1, 2)).numpy()
-        if not self.by_shared.dim():
-            return points.new_zeros(0, 0)
         slope = self.by_shared[p]
         pull = points.new_zeros(frames, *slope.shape[1:])
         for first, step in enumerate(self.steps):
@@ -228,11 +234,11 @@ def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: _Near
         sure = weight * carry * (term.bound**2 / (squared_norm(speeds) + term.bound**2)).square()
         unit = problem.fps / (term.sigma * scene.growth)
         standing = contact_joints(problem.bodies)
-        slopes = _slopes(lambda at: term.residuals(at, problem)[0], near)
+        slopes = near.slopes(lambda at: term.residuals(at, problem)[0])
         return _Path((-1, 1), lambda joints, arms, p: unit * joints[:, standing], sure, slopes)
     if type(term) is Smoothness and scene.joints.shape[1] > 2:
         found, alive = term.residuals(term.points(scene, problem), problem)
-        slopes = _slopes(lambda at: term.residuals(term.points(at, problem), problem)[0], near)
+        slopes = near.slopes(lambda at: term.residuals(term.points(at, problem), problem)[0])
         unit, growth, free = problem.fps**2 / term.acceleration, growth_of(scene, problem).flatten(), scene.free
 
         def points(joints: Tensor, arms: Tensor, p: int) -> Tensor:
@@ -250,17 +256,15 @@ def _heavy_tailed(term: Smoothness, residual: Tensor, alive: Tensor, weight: flo
 
 def _corners(term: Term, weight: float, scene: Scene, problem: Problem, near: _Near) -> list[tuple[Tensor, Tensor]]:
     """Of residuals that look at shared variables alone, for each person, weights (P, ...) and slopes (P, ..., G)."""
-    if not near:
-        return []
     if isinstance(term, MultiPersonScale) and scene.joints.shape[1] > 2:
         found, alive = term.residuals(term.points(scene, problem), problem)
         sure = _heavy_tailed(term, found, alive, weight)[..., None].expand_as(found)
-        return [(sure, _slopes(lambda at: term.residuals(term.points(at, problem), problem)[0], near))]
+        return [(sure, near.slopes(lambda at: term.residuals(term.points(at, problem), problem)[0]))]
     if isinstance(term, ShapePrior):
-        slopes = _slopes(lambda at: term.residuals(at, problem), near)
+        slopes = near.slopes(lambda at: term.residuals(at, problem))
         return [(weight * problem.visible.sum(1)[:, None].expand(slopes.shape[:-1]), slopes)]
     if isinstance(term, DepthConsistency):
-        slopes = _slopes(lambda at: term.biases(at, problem)[0][:, None], near)
+        slopes = near.slopes(lambda at: term.biases(at, problem)[0][:, None])
         return [(weight * term.biases(scene, problem)[1][:, None], slopes)]
     return []
 

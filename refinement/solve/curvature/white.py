@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -59,6 +59,20 @@ class WhiteLBFGS(torch.optim.LBFGS):
     def __init__(self, parameters: Iterable[Tensor], **options: object) -> None:
         super().__init__(parameters, **options)  # type: ignore[arg-type]
         self.white: White | None = None
+
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
+        """As torch's, but the first step is one of Newton's, where torch would make it as long as one unit in all."""
+        group = self.param_groups[0]
+        rate = group["lr"]
+        if self.white is not None and not self.state[self._params[0]]:
+            with torch.enable_grad():
+                closure()
+            group["lr"] = rate * max(1.0, float(self._gather_flat_grad().abs().sum()))
+        try:
+            found: Tensor = super().step(closure)  # type: ignore[no-untyped-call]
+        finally:
+            group["lr"] = rate
+        return found
 
     @property
     def gradient_before(self) -> float:
