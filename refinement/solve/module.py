@@ -43,7 +43,7 @@ _SURE_CONTACT = 0.5
 # How many times the threshold it is for sub-stages that only lead to where one is solved exactly.
 _BEFORE_EXACT = 10
 # Iterations of a round of a sub-stage that is solved exactly: after it contacts are found anew, and the curvature with them.
-_ROUND = 10
+_ROUND = 17
 # After this many returns from a loss that is not finite a sub-stage is given up.
 _MAX_FAILURES = 5
 
@@ -136,6 +136,10 @@ class RefinementModule(pl.LightningModule):
     def _lbfgs(self) -> LightningOptimizer:
         return cast(LightningOptimizer, self.optimizers())
 
+    @property
+    def _own_lbfgs(self) -> WhiteLBFGS:
+        return cast(WhiteLBFGS, self._lbfgs.optimizer)
+
     def on_fit_start(self) -> None:
         self.problem = self.problem.to(self.problem.start.pelvis.dtype, self.device)
 
@@ -149,7 +153,7 @@ class RefinementModule(pl.LightningModule):
         floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
         for name, parameter in self.variables.named_parameters():
             parameter.requires_grad_(name in stage.free and (name != "plane" or floor_seen))
-        optimizer = self._lbfgs.optimizer
+        optimizer = self._own_lbfgs
         optimizer.state.clear()
         optimizer.param_groups[0]["lr"] = 1.0
         optimizer.white = None
@@ -159,7 +163,7 @@ class RefinementModule(pl.LightningModule):
         self._best_loss, self._in_round = math.inf, 0
 
     def _look_around(self) -> None:
-        """Finds what a sub-stage holds still: contacts, what faces the cameras, and the scene for the terms that look at the scale alone."""
+        """Finds what a sub-stage holds still: contacts, what faces the cameras, the scene of the terms that look at the scale alone."""
         self.variables.release()
         scene = self.scene()
         if self.stage.find_contacts:
@@ -172,7 +176,7 @@ class RefinementModule(pl.LightningModule):
         self._look_around()
         self.objective.forget()
         self._best, self._best_loss = self.objective.state(), math.inf
-        optimizer = self._lbfgs.optimizer
+        optimizer = self._own_lbfgs
         optimizer.state.clear()
         try:
             optimizer.white = White(self.variables, gauss_newton(self.variables, self.stage.terms, self.problem))
@@ -223,8 +227,8 @@ class RefinementModule(pl.LightningModule):
             report.losses.setdefault(name, []).append(value)
 
     def _has_converged(self, report: StageReport) -> bool:
-        if isinstance(white := self._lbfgs.optimizer, WhiteLBFGS) and white.white is not None:
-            gain = 0.5 * white.gradient_before**2 / self.objective.weight
+        if (optimizer := self._own_lbfgs).white is not None:
+            gain = 0.5 * optimizer.gradient_before**2 / self.objective.weight
             done, first = gain < self.config.convergence_threshold, self._in_round == 1
             if done or self._in_round == _ROUND:
                 self._in_round = 0

@@ -53,6 +53,8 @@ class SubStage:
         free: names of the variables that move.
         iterations: of L-BFGS, at most.
         find_contacts: whether contacts are detected anew before it.
+        exact: whether it goes on to the minimum: in double precision where no trained prior is asked, in coordinates of its curvature
+            (`solve.curvature`), and with contacts detected anew on the way.
     """
 
     name: str

@@ -22,6 +22,7 @@ from pose_priors.body.model import joints_and_arms
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Bodies, Problem
 from pose_priors.refinement.solve.contacts import contact_joints
+from pose_priors.refinement.solve.curvature.posed import carried
 from pose_priors.refinement.solve.noise import NoiseLevels, depth_bias_width
 from pose_priors.refinement.solve.rates import beyond_usual
 from pose_priors.refinement.solve.scene import Scene, camera_centres
@@ -281,7 +282,7 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
     omega = 2 * torch.pi * torch.fft.rfftfreq(2 * frames, device=rest.device, dtype=rest.dtype)
     roughness = (2 - 2 * torch.cos(omega)).square()[:, None]
 
-    below = _descendants(bodies.parents)
+    below = carried(bodies.parents)
     lever = torch.stack([(rest[:, below[j]] - rest[:, j, None]).square().sum((-1, -2)).mean() for j in joints])
     # about a random axis, two thirds of a lever's square count
     hessian = lever * 2 / 3 * (metres**-2 + roughness * acceleration**-2) + _BIAS_RAD**-2 * (1 + roughness)
@@ -293,14 +294,3 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
         return torch.nn.functional.pad(response, (0, 0, 0, problem.padding))
 
     return padded(pelvis.rsqrt()), padded(hessian.rsqrt())
-
-
-def _descendants(parents: Sequence[int]) -> list[list[int]]:
-    """Joints that a joint carries, without itself."""
-    below: list[list[int]] = [[] for _ in parents]
-    for joint in range(len(parents)):
-        above = parents[joint]
-        while above >= 0:
-            below[above].append(joint)
-            above = parents[above]
-    return below

@@ -1,8 +1,8 @@
 """Symmetric matrices of many people over time: banded for each person, with a border of what all frames share.
 
-Of a person's frames each meets only the next two, so that its part is a band; shapes, biases, the scale and the floor meet all of them. Such
-an arrow has a Cholesky factor of the same shape, which LAPACK's banded routines find in time that grows with the frames and not with their
-square (Golub & Van Loan, "Matrix Computations", 4th ed., 4.3.5 and 4.5).
+Of a person's frames each meets only the next two, so that its part is a band; shapes, biases, the scale and the floor meet all of them.
+Such an arrow has a Cholesky factor of the same shape, which LAPACK's banded routines find in time that grows with the frames and not with
+their square (Golub & Van Loan, "Matrix Computations", 4th ed., 4.3.5 and 4.5).
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Factor:
         NotDefiniteError: where there is none.
     """
 
-    def __init__(self, bands: Sequence[np.ndarray], borders: Sequence[np.ndarray], places: Sequence[np.ndarray], shared: np.ndarray) -> None:
+    def __init__(
+        self, bands: Sequence[np.ndarray], borders: Sequence[np.ndarray], places: Sequence[np.ndarray], shared: np.ndarray
+    ) -> None:
         self._bands = [_factored(band) for band in bands]
         self._places = places
         self._borders = [_solved(band, border) if border.shape[1] else border for band, border in zip(self._bands, borders, strict=True)]

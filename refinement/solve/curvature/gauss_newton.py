@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.curvature.arrow import Band, Factor
 from pose_priors.refinement.solve.curvature.posed import joint_jacobians
-from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.curvature.residuals import OfFrames, of_frames
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.terms import (
@@ -99,7 +99,8 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
     shared = Shared.of(variables, people)
     near = _Near.of(variables, problem, shared)
     scene = near.scene
-    rows = [(weight, found, near.slopes(_residual_of(term, problem))) for term, weight in terms if (found := of_frames(term, scene, problem))]
+    single = [(term, weight, found) for term, weight in terms if (found := of_frames(term, scene, problem))]
+    rows = [(weight, found, near.slopes(_residual_of(term, problem))) for term, weight, found in single]
     paths = [found for term, weight in terms if (found := _path(term, weight, scene, problem, near))]
     corners = [found for term, weight in terms for found in _corners(term, weight, scene, problem, near)]
     turns = _turns(terms, scene, problem)

@@ -21,13 +21,13 @@ def joint_jacobians(scene: Scene, parents: Sequence[int], person: int) -> tuple[
     _, turned = forward_kinematics(scene.rotvec[person], scene.rest_joints[person], parents)
     # exp(w + d) = exp(w) exp(J d): the axes about which each joint turns in the world
     axes = torch.stack([right_jacobian_transposed(turn.movedim(-1, 0), column) for column in _unit_vectors(turn)], -1).movedim(0, -1)
-    axes = turned @ axes.transpose(-1, -2)
+    axes = turned @ axes
     of_joints = joints.new_zeros(frames, count, 3, 1 + len(free), 3)
     of_arms = torch.zeros_like(of_joints)
     of_joints[:, :, :, 0] = torch.eye(3, dtype=joints.dtype)
-    carried = _carried(parents)
+    below_each = carried(parents)
     for column, joint in enumerate(free, start=1):
-        below = carried[joint]
+        below = below_each[joint]
         axis = axes[:, joint, None]
         of_joints[:, below, :, column] = _crossed(axis, joints[:, below] - joints[:, joint, None])
         of_arms[:, below, :, column] = _crossed(axis, arms[:, below])
@@ -49,9 +49,9 @@ def _crossed(axes: Tensor, points: Tensor) -> Tensor:
     return torch.linalg.cross(axes, points[..., None].expand_as(axes + points[..., None]), dim=-2)
 
 
-def _carried(parents: Sequence[int]) -> list[list[int]]:
+def carried(parents: Sequence[int]) -> list[list[int]]:
     """Each joint and the joints that it carries."""
-    carried: list[list[int]] = [[joint] for joint in range(len(parents))]
+    found: list[list[int]] = [[joint] for joint in range(len(parents))]
     for joint in range(len(parents) - 1, 0, -1):
-        carried[parents[joint]] += carried[joint]
-    return [sorted(joints) for joints in carried]
+        found[parents[joint]] += found[joint]
+    return [sorted(joints) for joints in found]

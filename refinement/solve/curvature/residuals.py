@@ -1,8 +1,8 @@
 """What terms are made of: residuals in units of their noise, how much each counts, and how it changes when a joint is moved.
 
 Of a term that is a kernel of squares, rho(r^2), a residual weighs 2 rho'(r^2), by which iteratively reweighted least squares is done
-(Holland & Welsch, "Robust Regression Using Iteratively Reweighted Least-Squares", Communications in Statistics 6, 1977). The curvature is only
-to be like the true one, since steps are taken along the true gradient: residuals of terms that are not here, trained priors among
+(Holland & Welsch, "Robust Regression Using Iteratively Reweighted Least-Squares", Communications in Statistics 6, 1977). The curvature is
+only to be like the true one, since steps are taken along the true gradient: residuals of terms that are not here, trained priors among
 them, count for nothing.
 """
 
@@ -111,4 +111,3 @@ _OF_FRAMES: dict[type[Term], Callable[..., OfFrames]] = {
     ContactHeight: _of_contacts,
     Penetration: _of_penetration,
 }
-
