@@ -173,9 +173,9 @@ class Variables(nn.Module):
     def add_increments(self, moved: Tensor) -> None:
         """Moves pelvis and free joints by (P, T, 1 + F, 3): metres, then radians in each joint's own frame, the root first."""
         increments = _filtered(moved, self._unfiltered(), self.basis)
-        self.pelvis += increments[:, :, 0]
-        self.global_orient += increments[:, :, 1:2]
-        self.body_pose += increments[:, :, 2:]
+        self.pelvis.add_(increments[:, :, 0])
+        self.global_orient.add_(increments[:, :, 1:2])
+        self.body_pose.add_(increments[:, :, 2:])
 
     @torch.no_grad()
     def by_increments(self, gradients: Mapping[str, Tensor]) -> Tensor:

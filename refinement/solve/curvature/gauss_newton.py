@@ -101,7 +101,7 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
     scene = near.scene
     single = [(term, weight, found) for term, weight in terms if (found := of_frames(term, scene, problem))]
     rows = [(weight, found, near.slopes(_residual_of(term, problem))) for term, weight, found in single]
-    paths = [found for term, weight in terms if (found := _path(term, weight, scene, problem, near))]
+    paths = [path for term, weight in terms if (path := _path(term, weight, scene, problem, near))]
     corners = [found for term, weight in terms for found in _corners(term, weight, scene, problem, near)]
     turns = _turns(terms, scene, problem)
     size = 3 + 3 * len(scene.free)
@@ -122,7 +122,7 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
     for term, weight in terms:
         if isinstance(term, SceneFloor) and shared.size:
             residual, count = term.residuals(scene, problem)
-            slope = near.slopes(lambda at, floor=term: floor.residuals(at, problem)[0])
+            slope = near.slopes(_of_floor(term, problem))
             sure = weight * count * (term.bound**2 / (residual.square() + term.bound**2)).square()
             columns = shared.columns[0]
             center[np.ix_(columns, columns)] += (slope.T @ (sure[:, None] * slope)).numpy()
@@ -170,6 +170,10 @@ def _residual_of(term: Term, problem: Problem) -> Callable[[Scene], Tensor]:
         return found.residual
 
     return residual
+
+
+def _of_floor(term: SceneFloor, problem: Problem) -> Callable[[Scene], Tensor]:
+    return lambda scene: term.residuals(scene, problem)[0]
 
 
 def _add_rows(band: Band, border: Tensor, joints: Tensor, rows: _Rows, p: int) -> Tensor:
@@ -233,10 +237,10 @@ def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: _Near
     if isinstance(term, FootSkating) and scene.joints.shape[1] > 1:
         speeds, carry = term.residuals(scene, problem)
         sure = weight * carry * (term.bound**2 / (squared_norm(speeds) + term.bound**2)).square()
-        unit = problem.fps / (term.sigma * scene.growth)
+        of_speed = problem.fps / (term.sigma * scene.growth)
         standing = contact_joints(problem.bodies)
         slopes = near.slopes(lambda at: term.residuals(at, problem)[0])
-        return _Path((-1, 1), lambda joints, arms, p: unit * joints[:, standing], sure, slopes)
+        return _Path((-1, 1), lambda joints, arms, p: of_speed * joints[:, standing], sure, slopes)
     if type(term) is Smoothness and scene.joints.shape[1] > 2:
         found, alive = term.residuals(term.points(scene, problem), problem)
         slopes = near.slopes(lambda at: term.residuals(term.points(at, problem), problem)[0])

@@ -46,7 +46,8 @@ def _unit_vectors(like: Tensor) -> list[Tensor]:
 
 def _crossed(axes: Tensor, points: Tensor) -> Tensor:
     """(..., 3, 3): each column of the axes (..., 3, 3) times points (..., 3)."""
-    return torch.linalg.cross(axes, points[..., None].expand_as(axes + points[..., None]), dim=-2)
+    across: Tensor = torch.linalg.cross(axes, points[..., None].expand_as(axes + points[..., None]), dim=-2)
+    return across
 
 
 def carried(parents: Sequence[int]) -> list[list[int]]:

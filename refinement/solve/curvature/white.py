@@ -46,7 +46,7 @@ class White:
         variables.add_increments(moved)
         by_name = dict(variables.named_parameters())
         for name, change in self._shared.scattered(shared, {name: by_name[name] for name in self._shared.names}).items():
-            by_name[name] += change
+            by_name[name].add_(change)
 
 
 class WhiteLBFGS(torch.optim.LBFGS):
@@ -85,6 +85,6 @@ class WhiteLBFGS(torch.optim.LBFGS):
 
     def _add_grad(self, step_size: float, direction: Tensor) -> None:
         if self.white is None:
-            super()._add_grad(step_size, direction)  # type: ignore[no-untyped-call]
+            super()._add_grad(step_size, direction)
         else:
             self.white.move(step_size, direction)
