@@ -19,7 +19,7 @@ from pose_priors.priors import MotionPrior, Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
-from pose_priors.refinement.solve.curvature.arrow import NotDefiniteError
+from pose_priors.refinement.solve.curvature.arrow import NotDefiniteError, is_large
 from pose_priors.refinement.solve.curvature.gauss_newton import gauss_newton
 from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
 from pose_priors.refinement.solve.extra import ExtraTerm
@@ -178,10 +178,14 @@ class RefinementModule(pl.LightningModule):
         self._best, self._best_loss = self.objective.state(), math.inf
         optimizer = self._own_lbfgs
         optimizer.state.clear()
+        optimizer.white = None
+        people, frames, free = (*self.problem.visible.shape, len(self.variables.free))
+        if is_large(people, frames, 3 + 3 * free):
+            log.info("sub-stage %s: the clip is too long for its curvature, and is solved without", self.stage.name)
+            return
         try:
             optimizer.white = White(self.variables, gauss_newton(self.variables, self.stage.terms, self.problem))
         except NotDefiniteError:
-            optimizer.white = None
             log.warning("sub-stage %s: its curvature cannot be factored, and it goes on without", self.stage.name)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:

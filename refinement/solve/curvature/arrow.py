@@ -15,6 +15,14 @@ from scipy.linalg.lapack import dpbtrf, dtbtrs
 _LEAST = 1e-12  # of its diagonal, added to it, so that what nothing tells stays where it is
 
 
+_LARGEST = 600e6  # bytes that a factor may take
+
+
+def is_large(people: int, frames: int, size: int) -> bool:
+    """Whether the factor of so many people and frames with so many coordinates each would take more memory than it is worth."""
+    return 8 * people * frames * 3 * size**2 > _LARGEST
+
+
 class NotDefiniteError(ArithmeticError):
     """A matrix has no Cholesky factor, not even with a little added to its diagonal."""
 
@@ -46,7 +54,7 @@ class Factor:
     """The Cholesky factor of an arrow, whose inverse makes its curvature one in all directions.
 
     Args:
-        bands: each person's, in LAPACK's storage; kept, and overwritten.
+        bands: each person's, `factored`.
         borders: each person's (T D, G_p) against those of the shared coordinates that it feels.
         places: each person's (G_p,) indices among the shared coordinates.
         shared: (G, G).
@@ -57,7 +65,7 @@ class Factor:
     def __init__(
         self, bands: Sequence[np.ndarray], borders: Sequence[np.ndarray], places: Sequence[np.ndarray], shared: np.ndarray
     ) -> None:
-        self._bands = [_factored(band) for band in bands]
+        self._bands = bands
         self._places = places
         self._borders = [_solved(band, border) if border.shape[1] else border for band, border in zip(self._bands, borders, strict=True)]
         left = shared.copy()
@@ -87,7 +95,8 @@ class Factor:
         return of_people, of_shared
 
 
-def _factored(band: np.ndarray) -> np.ndarray:
+def factored(band: np.ndarray) -> np.ndarray:
+    """The Cholesky factor of a person's part, both in LAPACK's lower banded storage. Raises `NotDefiniteError` where there is none."""
     for more in (_LEAST, 1e-9, 1e-6):
         trial = band.copy(order="F")
         trial[0] += more * trial[0].max() + np.finfo(float).tiny

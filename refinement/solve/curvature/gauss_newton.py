@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.contacts import contact_joints
-from pose_priors.refinement.solve.curvature.arrow import Band, Factor
+from pose_priors.refinement.solve.curvature.arrow import Band, Factor, factored
 from pose_priors.refinement.solve.curvature.posed import joint_jacobians
 from pose_priors.refinement.solve.curvature.residuals import OfFrames, of_frames
 from pose_priors.refinement.solve.scene import Scene
@@ -116,7 +116,7 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
             corner += path.add(band, border, joints, arms, p)
         _add_turns(band, turns, p)
         corner += sum(torch.einsum("n...g,n...,n...h->gh", slope[p], weight[p], slope[p]) for weight, slope in corners)
-        bands.append(band.in_columns())
+        bands.append(factored(band.in_columns()))
         borders.append(border.reshape(frames * size, -1).numpy())
         center[np.ix_(columns, columns)] += corner.numpy()
     for term, weight in terms:

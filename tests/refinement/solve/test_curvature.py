@@ -13,7 +13,7 @@ from term_cases import disturbed
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
-from pose_priors.refinement.solve.curvature.arrow import Band, Factor, NotDefiniteError
+from pose_priors.refinement.solve.curvature.arrow import Band, Factor, NotDefiniteError, factored, is_large
 from pose_priors.refinement.solve.curvature.gauss_newton import gauss_newton
 from pose_priors.refinement.solve.curvature.posed import joint_jacobians
 from pose_priors.refinement.solve.curvature.residuals import of_frames
@@ -81,7 +81,7 @@ def test_the_factor_of_an_arrow_whitens_it() -> None:
         whole[np.ix_(rows, rows)] = matrix
         whole[np.ix_(rows, 48 + place)], whole[np.ix_(48 + place, rows)] = border, border.T
     whole[48:, 48:] = shared
-    factor = Factor([band.in_columns() for _, band in parts], borders, places, shared)
+    factor = Factor([factored(band.in_columns()) for _, band in parts], borders, places, shared)
     gradient = draw.normal(size=51)
     people, common = factor.white_gradient([gradient[:24], gradient[24:48]], gradient[48:])
     step = np.concatenate([np.concatenate(each) if isinstance(each, list) else each for each in factor.step(people, common)])
@@ -97,7 +97,12 @@ def test_what_has_no_factor_is_refused() -> None:
     _, band = dense(4, 3)
     band.same[2] *= -1
     with pytest.raises(NotDefiniteError):
-        Factor([band.in_columns()], [np.zeros((12, 0))], [np.zeros(0, int)], np.zeros((0, 0)))
+        factored(band.in_columns())
+
+
+def test_a_long_clip_is_not_factored() -> None:
+    assert not is_large(3, 1000, 75)
+    assert is_large(3, 3000, 75)
 
 
 def test_joints_move_as_the_jacobian_says() -> None:
