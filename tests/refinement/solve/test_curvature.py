@@ -141,8 +141,7 @@ def test_residuals_change_as_their_slopes_say() -> None:
     assert seen == 5
 
 
-@pytest.mark.parametrize("fps", [24.0, 60.0])
-@pytest.mark.parametrize("hidden", [None, slice(2, 4)])
+@pytest.mark.parametrize(("fps", "hidden"), [(24.0, None), (60.0, slice(2, 4))])
 def test_it_is_the_curvature_of_the_objective_where_residuals_are_small(fps: float, hidden: slice | None) -> None:
     """Differences of the true gradient along directions at random, in the coordinates in which it is to be one."""
     problem = dataclasses.replace(make_problem(frames=7, noise=0.0, hidden=hidden)[0], fps=fps)
