@@ -9,7 +9,7 @@ INDEX_cuda := --index-url https://download.pytorch.org/whl/cu130
 TESTED := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),--require-hashes --no-deps -r requirements.lock,-r requirements.txt)
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
 # about a minute of training on two cores
-DEMO_DATA := data.path=built_in data.num_poses=10000 training.batch_size=128
+DEMO_DATA := data.path=built_in data.num_poses=10000 training.batch_size=128 logging.log_dir=demo/logs
 RUN := OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python
 ROOMS := body priors datamodules refinement configs figures benchmarks train evaluate refine pipeline clean score
 
@@ -47,4 +47,6 @@ lint: setup
 	MYPYPATH=$(VENV)/typing $(VENV)/bin/mypy $(ROOMS:%=-p pose_priors.%)
 
 clean:
-	rm -rf $(VENV) demo dist results/built_in results/built_in_gt.npz .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) demo dist build *.egg-info results/built_in results/built_in_gt.npz .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "Checkpoints, logs and results of your own stay. Converted poses: pose-priors cache clear"

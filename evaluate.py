@@ -23,14 +23,16 @@ from pose_priors.configs.writing import write_json
 from pose_priors.datamodules.base import DataConfig, PoseDataModule, load_poses
 from pose_priors.datamodules.clips import Clip
 from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModule, load_clips
+from pose_priors.datamodules.view import PoseView
 from pose_priors.priors import MotionCVAE, MotionFlow, Prior
 from pose_priors.priors.checkpoint import load_prior, read_checkpoint
 from pose_priors.priors.motion.kinds import AnyMotionPrior, window_frames
+from pose_priors.priors.training.precision import matmul_precision
 
 log = logging.getLogger("evaluate")
 
 # what each way of calling the script takes: needed, and also allowed
-_OPTIONS = {"checkpoint": ({"output"}, {"data", "device", "allow"}), "scene": ({"gt"}, {"refined", "output"})}
+_OPTIONS = {"checkpoint": ({"output"}, {"data", "poses", "device", "allow"}), "scene": ({"gt"}, {"refined", "output"})}
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -40,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     priors.add_argument("--checkpoint", nargs="+")
     priors.add_argument(
         "--data", help="files, a folder or glob of poses or motions; without it, the test split of the first checkpoint's own data"
+    )
+    priors.add_argument(
+        "--poses", type=int, metavar="N", help="score so many of the poses at most, drawn with a fixed seed; 100,000 if not given"
     )
     priors.add_argument("--device", help="cpu if not given")
     priors.add_argument("--allow", nargs="+", metavar="PACKAGE", help="may be imported where a checkpoint names a prior by module:Class")
@@ -59,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     for path, prior in loaded.items():
         if prior.trained_on:
             log.info("%s: trained on %s", path, prior.trained_on)
-    return _evaluate_priors(loaded, options.get("data"), options["output"], device)
+    return _evaluate_priors(loaded, options.get("data"), options["output"], device, options.get("poses"))
 
 
 def _kind(options: dict[str, Any]) -> str:
@@ -76,32 +81,45 @@ def _kind(options: dict[str, Any]) -> str:
     return kinds[0]
 
 
-def _evaluate_priors(priors: dict[str, Any], data: str | None, output: Path, device: str) -> dict[str, dict[str, Any]]:
+def _evaluate_priors(priors: dict[str, Any], data: str | None, output: Path, device: str, most: int | None) -> dict[str, dict[str, Any]]:
     of_motions = {path: prior for path, prior in priors.items() if isinstance(prior, MotionCVAE | MotionFlow)}
     of_poses = {path: prior for path, prior in priors.items() if isinstance(prior, Prior)}
     if of_motions and of_poses:
         motion, pose = next(iter(of_motions)), next(iter(of_poses))
         raise UserError(f"--checkpoint: {motion} is a prior of motions, {pose} one of poses; compare those of one sort at a time")
     if of_motions:
+        if most is not None:
+            raise UserError(f"--poses={most}: says nothing of motions, of which all are scored")
         return _evaluate_motion_priors(of_motions, data, output)
-    return _evaluate_pose_priors(of_poses, data, output, device)
+    return _evaluate_pose_priors(of_poses, data, output, device, most)
 
 
-def _evaluate_pose_priors(priors: dict[str, Prior], data: str | None, output: Path, device: str) -> dict[str, dict[str, Any]]:
+def _evaluate_pose_priors(
+    priors: dict[str, Prior], data: str | None, output: Path, device: str, most: int | None
+) -> dict[str, dict[str, Any]]:
     from pose_priors.priors.evaluation.report import plot, plot_for_paper, print_table, score
+    from pose_priors.priors.evaluation.subset import MOST_SCORED, chosen, drawn
 
-    poses = _held_out_poses(list(priors), data).to(device)
+    if most is not None and most < 1:
+        raise UserError(f"--poses={most}: give a number of 1 or more")
+    held_out = _held_out_poses(list(priors), data)
+    rows = drawn(len(held_out), most or MOST_SCORED)
+    # all at once where they are all, which costs no copy
+    poses = torch.from_numpy(held_out[rows] if len(rows) < len(held_out) else held_out[:]).to(device)
     for path, prior in priors.items():
         still = [name for name, i in zip(prior.joints, prior.joint_indices, strict=True) if (poses[:, i] == poses[:1, i]).all()]
         if still and len(poses) > 1:
             named = f"{', '.join(still[:6])}{', ...' if len(still) > 6 else ''}"
             raise UserError(f"{path} scores {len(still)} joints that never move in these poses ({named}): give --data in which they do")
-    metrics = {path: score(prior, poses) for path, prior in priors.items()}
-    with written_beside(output) as new:
-        write_json(new / "metrics.json", metrics)
-        plot(priors, poses, new)
-        plot_for_paper(priors, poses, new)
-    print_table(metrics, f"{len(poses)} poses; nats against normalised Haar measure over the joints scored")
+    held_out_poses = chosen(poses, len(held_out))
+    # on a CPU what loses nothing; a GPU's shorter products would
+    with matmul_precision("auto" if device == "cpu" else "highest", on_gpu=False):
+        metrics = {path: score(prior, held_out_poses) for path, prior in priors.items()}
+        with written_beside(output) as new:
+            write_json(new / "metrics.json", metrics)
+            plot(priors, held_out_poses.compared, new)
+            plot_for_paper(priors, held_out_poses.compared, new)
+    print_table(metrics, f"{held_out_poses.in_words()}; nats against normalised Haar measure over the joints scored")
     if len({tuple(m["joints"]) for m in metrics.values()}) > 1:
         log.warning("the checkpoints score different joints: their likelihoods cannot be compared")
     return metrics
@@ -127,15 +145,15 @@ def _evaluate_motion_priors(priors: dict[str, AnyMotionPrior], data: str | None,
     return metrics
 
 
-def _held_out_poses(checkpoints: Sequence[str], data: str | None) -> torch.Tensor:
-    """(N, 55, 3): the poses of `data`, or the test split that the first checkpoint's configuration describes."""
+def _held_out_poses(checkpoints: Sequence[str], data: str | None) -> PoseView:
+    """(N, 55, 3), on disk: the poses of `data`, or the test split that the first checkpoint's configuration describes."""
     experiment = read_checkpoint(checkpoints[0])["prior"]["experiment"]
     trained_on = DataConfig.model_validate(experiment["data"])
     if data is not None:
-        return torch.from_numpy(load_poses(data, trained_on)[:])
+        return load_poses(data, trained_on)
     module = PoseDataModule(trained_on, batch_size=1, seed=experiment["seed"])
     _set_up(module, checkpoints)
-    return torch.from_numpy(module.test_poses[:])
+    return module.test_poses
 
 
 def _held_out_clips(priors: dict[str, AnyMotionPrior], data: str | None) -> list[Clip]:

@@ -7,16 +7,17 @@ import os
 import shlex
 import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ProgressBar
+from pytorch_lightning.callbacks import Callback, ProgressBar
 
 from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.cli import Parser, run
@@ -31,7 +32,9 @@ from pose_priors.datamodules.working_folder import located
 from pose_priors.priors.checkpoint import read_checkpoint
 from pose_priors.priors.evaluation.card import write_card
 from pose_priors.priors.module import PriorModule
-from pose_priors.priors.training.callbacks import AveragedWeights, RunName
+from pose_priors.priors.training.budget import budget, check_done, in_words
+from pose_priors.priors.training.callbacks import AveragedWeights, LearningRate, RunName
+from pose_priors.priors.training.estimate import time_of
 from pose_priors.priors.training.folder import BEST, LAST, CheckpointFolder
 from pose_priors.priors.training.logging import run_logger
 from pose_priors.priors.training.precision import in_double, matmul_precision
@@ -130,19 +133,26 @@ def _fit(
     overrides: Sequence[str],
     own: Sequence[Callback],
 ) -> Path:
-    experiment, slurm = config.model_dump(mode="json"), _in_slurm()
+    slurm = _in_slurm()
     pl.seed_everything(config.seed, verbose=False)
     data = config.build_data()
     data.setup()
+    given = config.training
+    config = config.model_copy(update={"training": given.for_rows(data.num_rows[0])})
+    experiment, training = config.model_dump(mode="json"), config.training
+    assert training.batch_size != "auto"
+    data.batch_size, data.most_validated = training.batch_size, training.validation_rows
     if len(data.train_dataloader()) == 1:
-        log.warning("training.batch_size=%d is about all that there is to learn from: one step an epoch", config.training.batch_size)
+        log.warning("training.batch_size=%d is about all that there is to learn from: one step an epoch", training.batch_size)
     prior = config.build_prior(data)
+    before = None
     if folder.resumed is not None:
-        check_same(folder.resumed, resumable(folder.resumed, experiment), prior, experiment, data.fingerprint)
+        before = resumable(folder.resumed, experiment)
+        check_same(folder.resumed, before, prior, experiment, data.fingerprint)
     prior.fit_statistics(data.training_sample())
     if in_double(config.trainer):
         prior.double()  # before the averaged weights are copied from it
-    module = PriorModule(prior, config.training, experiment, data.fingerprint, config.seed)
+    module = PriorModule(prior, training, experiment, data.fingerprint, config.seed)
     log.info("%s: %d parameters", name, sum(p.numel() for p in prior.parameters()))
 
     best = BestCheckpoint(folder)
@@ -151,37 +161,57 @@ def _fit(
         ConfigLog(experiment),
         UntilKilled(),
         config.build_report(data),
-        Patience(config.training.patience),
-        LearningRateMonitor(),
+        Patience(training.patience),
+        LearningRate(),
         best,
-        LastCheckpoint(folder, config.training.save_every_minutes),
+        LastCheckpoint(folder, training.save_every_minutes),
     ]
     shown = config.trainer.get("enable_progress_bar", True)
-    callbacks.extend(progress() if shown else [])
+    callbacks.extend([progress()] if shown else [])
     # where lines are shown, or Lightning adds a bar of its own
     bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     callbacks.extend(own)
-    if config.training.ema_decay:
-        callbacks.insert(4, AveragedWeights(config.training.ema_decay))
+    if training.ema_decay:
+        callbacks.insert(4, AveragedWeights(training.ema_decay))
     with finished(run_logger(config.logging, name, overrides)) as logger:
         trainer = make_trainer(
             {**_TRAINER, **config.trainer, "enable_progress_bar": bar},
-            max_epochs=config.training.max_epochs,
-            gradient_clip_val=config.training.grad_clip_val,
+            max_epochs=1,  # until it is known how many there are
+            gradient_clip_val=training.grad_clip_val,
             callbacks=callbacks,
             logger=logger,
             plugins=[*slurm, WholeCheckpoints(folder.prepare)],
         )
+        data.trainer = trainer  # how many processes share the rows
+        length = budget(training, data.train_dataloader().batches_a_pass, trainer.accumulate_grad_batches, _limit(config.trainer), before)
+        if before is not None:
+            check_done(folder.resumed, before, length)
+        if not getattr(trainer, "fast_dev_run", False):
+            trainer.fit_loop.max_epochs, data.batches_an_epoch = length.rounds, length.batches_a_round
         where = "trainer" if folder.resumed is None else f"--resume {folder.resumed} cannot be gone on from"
         try:
             on_gpu = trainer.strategy.root_device.type == "cuda"
             with told(where, lambda: module.begun), warnings.catch_warnings(), matmul_precision(config.training.matmul_precision, on_gpu):
                 warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")  # it holds the lock, or is gone on in
+                if is_first_process():
+                    words, unseen = in_words(given, length, *data.num_rows), not shown or getattr(trainer, "fast_dev_run", False)
+                    left = length if before is None else length.after(before)
+                    log.info(
+                        "%s%s",
+                        words,
+                        "" if unseen else f"; {time_of(prior, data, left, training.validation_rows, trainer.strategy.root_device)}",
+                    )
                 trainer.fit(module, data, ckpt_path=folder.resumed)
         except SystemExit as error:  # how Lightning ends at an interrupt, after which it lets no other come
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from error
     return _outcome(trainer, module, folder, best, bool(config.trainer.get("fast_dev_run")))
+
+
+def _limit(options: Mapping[str, Any]) -> int | float | None:
+    """What the Trainer is told to leave of the batches of an epoch: a number or a share of them, None for all."""
+    limit = options.get("limit_train_batches")
+    return None if isinstance(limit, float) and limit == 1.0 else limit
 
 
 def _outcome(trainer: pl.Trainer, module: PriorModule, folder: CheckpointFolder, best: BestCheckpoint, unsaved: bool) -> Path:

@@ -30,7 +30,7 @@ from pose_priors.body.motion_state import NUM_JOINTS as NUM_MOVING
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
-from pose_priors.priors import MotionCVAE, Prior, load_prior
+from pose_priors.priors import MotionCVAE, MotionFlow, Prior, load_prior
 from pose_priors.priors.base import DensityPrior
 
 PRECISIONS = ("float32", "float64", "float16", "bfloat16", "autocast-bfloat16", "autocast-float16")
@@ -53,11 +53,11 @@ def hostile_rotations(*shape: int, generator: torch.Generator) -> Tensor:
     return angle.unsqueeze(-1) * torch.nn.functional.normalize(axis, dim=-1)
 
 
-def count_not_finite(prior: Prior | MotionCVAE, precision: str, num_rotations: int, seed: int = 0) -> tuple[int, int, int]:
+def count_not_finite(prior: Prior | MotionCVAE | MotionFlow, precision: str, num_rotations: int, seed: int = 0) -> tuple[int, int, int]:
     """How many rotations were scored, at least as many as asked for, and how many poses or windows had values, and gradients, that are not
     finite."""
     generator = torch.Generator().manual_seed(seed)
-    moving = isinstance(prior, MotionCVAE)
+    moving = not isinstance(prior, Prior)
     shape = (_FRAMES, NUM_MOVING) if moving else (NUM_JOINTS,)
     scored = prior.num_joints if isinstance(prior, Prior) else math.prod(shape)
     if precision == "float64":
@@ -78,7 +78,7 @@ def count_not_finite(prior: Prior | MotionCVAE, precision: str, num_rotations: i
     return num_rows * scored, bad_values, bad_gradients
 
 
-def _functions(prior: Prior | MotionCVAE) -> Iterator[Callable[[Tensor], Tensor]]:
+def _functions(prior: Prior | MotionCVAE | MotionFlow) -> Iterator[Callable[[Tensor], Tensor]]:
     """What is scored of poses (N, 55, 3), or of the poses of windows (N, T, 22, 3)."""
     if isinstance(prior, Prior):
         yield prior.energy
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     total = 0
     for path in options.checkpoints:
         prior = load_prior(path)
-        if not isinstance(prior, Prior | MotionCVAE):
+        if not isinstance(prior, Prior | MotionCVAE | MotionFlow):
             raise UserError(f"{path}: a {type(prior).__name__}, which scores neither poses nor windows of motions")
         for precision in options.precisions:
             began = time.process_time()

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pose_priors.benchmarks.quiet import quiet
+from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
 from pose_priors.priors import MotionPrior
 from pose_priors.refinement.given.load import load_problem
@@ -78,6 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[int, np.ndarray]:
     parser.add_argument("--scenes", required=True, nargs="+", type=Path, metavar="DIR")
     options = parser.parse_args(arguments)
     prior = load_priors(motion=options.motion_prior).motion
+    if not isinstance(prior, MotionPrior):
+        raise UserError(
+            f"--motion-prior {options.motion_prior}: a prior of whole clips, which says nothing of the scale; give one of steps"
+        )
     with quiet("pytorch_lightning"):
         each = [errors(folder, prior) for folder in options.scenes]
     counts = sorted({count for found in each for count in found})

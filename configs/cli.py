@@ -56,6 +56,8 @@ class Parser(argparse.ArgumentParser):
         value = super()._get_value(action, arg_string)
         if isinstance(value, Path) and any(len(os.fsencode(part)) > _LONGEST_NAME for part in value.parts):
             raise UserError(f"{arg_string[:60]}...: a path with a name of more than {_LONGEST_NAME} bytes, which no file has")
+        if isinstance(value, Path) and "\0" in arg_string:
+            raise UserError(f"{arg_string[:60]!r}: a path that holds a zero byte, which no file has")
         return value
 
     def error(self, message: str) -> NoReturn:

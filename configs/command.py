@@ -20,6 +20,7 @@ _COMMANDS = {
     "clean": "pose_priors.clean",
     "score": "pose_priors.score",
     "describe": "pose_priors.priors.evaluation.card",
+    "cache": "pose_priors.datamodules.__main__",
     "body": "pose_priors.body.__main__",
     "record": "pose_priors.refinement.show.record",
     "review": "pose_priors.refinement.show.review",

@@ -18,9 +18,9 @@ from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModu
 from pose_priors.priors import KINDS, AnyPriorConfig, PriorConfig, TrainablePrior
 from pose_priors.priors.base import PriorConfigBase
 from pose_priors.priors.foreign import PRIORS
-from pose_priors.priors.module import TrainingConfig
 from pose_priors.priors.motion.kinds import AnyMotionPrior, MotionPriorConfig, window_frames
 from pose_priors.priors.training.callbacks import MotionReport, SampleReport
+from pose_priors.priors.training.config import TrainingConfig
 from pose_priors.priors.training.logging import LoggingConfig
 
 
@@ -37,8 +37,12 @@ class ExperimentConfig(Config):
     seed: int = Field(0, ge=0, lt=2**32)  # what numpy and torch take alike
 
     def build_data(self) -> PoseDataModule:
-        """The data module, before its `setup`."""
-        return PoseDataModule(self.data, self.training.batch_size, self.seed)
+        """The data module, before its `setup`. Where batches follow the number of rows, those of one row, until that is known."""
+        return PoseDataModule(self.data, self._first_batch, self.seed)
+
+    @property
+    def _first_batch(self) -> int:
+        return 1 if self.training.batch_size == "auto" else self.training.batch_size
 
     def build_prior(self, data: PoseDataModule) -> TrainablePrior:
         """The prior for data that are set up, before its `start`."""
@@ -58,7 +62,7 @@ class MotionExperimentConfig(ExperimentConfig):
 
     def build_data(self) -> MotionDataModule:  # type: ignore[override]
         """The data module, before its `setup`. Its windows are as long as the prior asks for."""
-        return MotionDataModule(self.data, self.training.batch_size, self.seed, window_frames(self.model))
+        return MotionDataModule(self.data, self._first_batch, self.seed, window_frames(self.model))
 
     def build_prior(self, data: MotionDataModule) -> AnyMotionPrior:  # type: ignore[override]
         """The prior, before its `start`."""

@@ -24,7 +24,7 @@ from pose_priors.datamodules.containers.regular import open_regular
 from pose_priors.datamodules.containers.zips import Zip
 from pose_priors.datamodules.safe_pickle import load_pickle, load_torch, unpickle
 
-SUFFIXES = (".npz", ".npy", ".pt", ".pkl", *READERS)
+SUFFIXES = (".npz", ".npy", ".pt", ".pkl", ".motion", *READERS)
 UNNAMED = "array"
 """Name given to the only array of a file that has no names."""
 _MOST_HEADER = (1 << 16) + 16
@@ -59,7 +59,7 @@ def open_arrays(path: Path) -> dict[str, Entry]:
         return _entries(as_amass({"results": entries["results"].load()}, str(path))) if set(entries) == {"results"} else entries
     if path.suffix == ".npy":
         return _open_npy(path)
-    if path.suffix == ".pt":
+    if path.suffix in (".pt", ".motion"):  # ProtoMotions' are torch's
         return _entries(as_amass(load_torch(path), str(path)))
     if path.suffix == ".pkl":
         return _entries(as_amass(load_pickle(path), str(path)))

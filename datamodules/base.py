@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -87,11 +87,18 @@ class PoseDataModule(pl.LightningDataModule):
         config: the data.
         batch_size: training rows a batch and rank.
         seed: of the built-in source, the split, the order and the mirroring.
+
+    Attributes:
+        batch_size: as above; may be set when the number of rows is known.
+        batches_an_epoch: of training; None for one pass over the rows.
+        most_validated: validation rows a validation sees, drawn by the seed where there are more; None for all.
     """
 
     def __init__(self, config: DataConfig, batch_size: int, seed: int) -> None:
         super().__init__()
         self.config, self.batch_size, self.seed = config, batch_size, seed
+        self.batches_an_epoch: int | None = None
+        self.most_validated: int | None = None
         self._views: dict[SplitName, PoseView] = {}
 
     def prepare_data(self) -> None:
@@ -176,11 +183,17 @@ class PoseDataModule(pl.LightningDataModule):
         poses = self.val_poses
         return torch.as_tensor(poses[np.unique(np.linspace(0, len(poses) - 1, n).astype(int))])
 
+    @property
+    def num_rows(self) -> tuple[int, int]:
+        """How many rows there are to learn from, and to validate on."""
+        return len(self.train_poses), len(self.val_poses)
+
     def train_dataloader(self) -> PoseLoader:
-        return self._loader("train", self.batch_size, shuffle=True, drop_last=True, mirror=self.config.mirror)
+        order: dict[str, Any] = {"shuffle": True, "drop_last": True, "mirror": self.config.mirror}
+        return self._loader("train", self.batch_size, batches_an_epoch=self.batches_an_epoch, **order)
 
     def val_dataloader(self) -> PoseLoader:
-        return self._loader("val", max(self.batch_size, _EVAL_BATCH))
+        return self._loader("val", max(self.batch_size, _EVAL_BATCH), most_rows=self.most_validated)
 
     def test_dataloader(self) -> PoseLoader:
         return self._loader("test", max(self.batch_size, _EVAL_BATCH))
@@ -189,7 +202,7 @@ class PoseDataModule(pl.LightningDataModule):
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
 
-    def _loader(self, split: SplitName, batch_size: int, **options: bool) -> PoseLoader:
+    def _loader(self, split: SplitName, batch_size: int, **options: Any) -> PoseLoader:
         poses, world_size = self._views[split], self.trainer.world_size if self.trainer else 1
         if len(poses) < world_size:
             raise UserError(f"the {split} split has {len(poses)} poses for {world_size} processes; give more data or fewer devices")

@@ -165,7 +165,10 @@ def _build(files: Sequence[Path], conversion: Conversion, folder: Path) -> None:
     np.save(folder / "hashes.npy", all_hashes[first_seen])
     bounds = [[int(np.searchsorted(first_seen, row)) for row in (segment.start, segment.stop)] for segment in segments]
     moved = [asdict(segment) | {"start": a, "stop": b} for segment, (a, b) in zip(segments, bounds, strict=True)]
-    (folder / "index.json").write_text(json.dumps({"num_poses": len(first_seen), "segments": moved, "counts": counts}))
+    # the names are for people: what the poses are is told by the key
+    sources = f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}"
+    index = {"num_poses": len(first_seen), "segments": moved, "counts": counts, "sources": sources}
+    (folder / "index.json").write_text(json.dumps(index))
 
 
 def _stream(source: PoseSource, conversion: Conversion, counts: dict[str, int]) -> Iterator[np.ndarray]:

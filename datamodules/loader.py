@@ -1,4 +1,4 @@
-"""Batches gathered by index from an array, shuffled, sharded by rank, mirrored, and able to go on in the middle of an epoch."""
+"""Batches gathered by index from an array, shuffled, sharded by rank, mirrored, and able to go on in the middle of an epoch or a pass."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ class PoseArray(Protocol):
 class EpochLoader(ABC):
     """An iterable of batches, one epoch long, each made of some of N rows.
 
-    Every rank gets the same number of batches, at least one row in each, and together they see each row once an epoch (apart from what
-    `drop_last` drops). Order and randomness of an epoch depend on (seed, epoch) alone. The trainer sets the epoch by `sampler.set_epoch`
-    and saves the position through `state_dict`, as it does for any loader that has both.
+    Every rank gets the same number of batches, at least one row in each, and together they see each row once a pass (apart from what
+    `drop_last` drops). An epoch is a pass, or with `batches_an_epoch` a stretch of the passes one after another. Order and randomness of a
+    pass depend on (seed, its number) alone. The trainer sets the epoch by `sampler.set_epoch` and saves the position through `state_dict`,
+    as it does for any loader that has both.
 
     Args:
         num_rows: N.
@@ -35,6 +36,8 @@ class EpochLoader(ABC):
         shuffle: whether each epoch has an order of its own; otherwise rows come as they are.
         drop_last: drops the last batch of an epoch if it is short and not the only one.
         rank, world_size: of this process.
+        batches_an_epoch: None for those of a pass.
+        most_rows: of more rows than that, so many are drawn once by the seed, and only they are given.
     Raises:
         ValueError: if there are fewer rows than ranks.
     """
@@ -49,20 +52,29 @@ class EpochLoader(ABC):
         drop_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        batches_an_epoch: int | None = None,
+        most_rows: int | None = None,
     ) -> None:
         if num_rows < world_size:
             raise ValueError(f"{num_rows} rows cannot be shared by {world_size} processes")
         self.seed, self.shuffle = seed, shuffle
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
+        self._chosen: np.ndarray | None = None
+        if most_rows is not None and num_rows > max(most_rows, world_size):
+            self._chosen = np.sort(np.random.default_rng(seed).choice(num_rows, max(most_rows, world_size), replace=False))
+            num_rows = len(self._chosen)
         self._total = num_rows
         self._rows_a_batch = batch_size * world_size
         full, rest = divmod(num_rows, self._rows_a_batch)
         # a rest of fewer rows than ranks cannot be a batch of its own: it joins the batch before
-        self._num_batches = max(full + (rest >= world_size and not drop_last), 1)
-        self._num_rows = self._num_batches * self._rows_a_batch if drop_last and full else num_rows
+        self.batches_a_pass = max(full + (rest >= world_size and not drop_last), 1)
+        self._num_rows = self.batches_a_pass * self._rows_a_batch if drop_last and full else num_rows
+        self._num_batches = batches_an_epoch or self.batches_a_pass
         self._position = self._resume_at = 0
 
+    batches_a_pass: int
+    """How many batches hold each row once."""
     batch_sampler = None
     """Looked for by the trainer beside `sampler`."""
 
@@ -76,11 +88,11 @@ class EpochLoader(ABC):
 
     @abstractmethod
     def draw(self, generator: np.random.Generator) -> Any:
-        """What is random in an epoch beside the order, for all rows."""
+        """What is random in a pass beside the order, for all rows."""
 
     @abstractmethod
     def gather(self, rows: np.ndarray, drawn: Any) -> Any:
-        """The batch of some rows, with what `draw` gave for the epoch."""
+        """The batch of some rows, with what `draw` gave for the pass."""
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch that the next iteration gives. Another one than a loaded state's starts at its first batch."""
@@ -90,16 +102,24 @@ class EpochLoader(ABC):
 
     def __iter__(self) -> Iterator[Any]:
         # a generator, so that nothing is fixed before the first batch: the trainer calls `iter` before it sets the epoch
-        generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(self._total) if self.shuffle else np.arange(self._total)
-        drawn = self.draw(generator)
         start, self._resume_at = self._resume_at, 0
+        number, order, drawn = -1, np.empty(0, dtype=int), None
         for batch in range(start, self._num_batches):
-            first = batch * self._rows_a_batch
-            last = self._num_rows if batch == self._num_batches - 1 else first + self._rows_a_batch
+            passes, place = divmod(self.epoch * self._num_batches + batch, self.batches_a_pass)
+            if passes != number:
+                number, (order, drawn) = passes, self._begun(passes)
+            first = place * self._rows_a_batch
+            last = self._num_rows if place == self.batches_a_pass - 1 else first + self._rows_a_batch
             gathered = self.gather(order[first + self.rank : last : self.world_size], drawn)
             self._position = batch + 1
             yield gathered
+
+    def _begun(self, number: int) -> tuple[np.ndarray, Any]:
+        """The order of a pass, and what is drawn for it."""
+        generator = np.random.default_rng([self.seed, number])
+        rows = np.arange(self._total) if self._chosen is None else self._chosen
+        order = generator.permutation(rows) if self.shuffle else rows
+        return order, self.draw(generator)
 
     def state_dict(self) -> dict[str, int]:
         """Epoch and number of rows that all ranks together have been given in it."""

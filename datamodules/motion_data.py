@@ -97,11 +97,16 @@ class MotionDataModule(pl.LightningDataModule):
         batch_size: training windows a batch and rank.
         seed: of the built-in source, the split, the order, the mirroring and the skeletons.
         num_frames: of a window.
+
+    Attributes:
+        batch_size, batches_an_epoch, most_validated: as `PoseDataModule`'s, of windows.
     """
 
     def __init__(self, config: MotionDataConfig, batch_size: int, seed: int, num_frames: int) -> None:
         super().__init__()
         self.config, self.batch_size, self.seed, self.num_frames = config, batch_size, seed, num_frames
+        self.batches_an_epoch: int | None = None
+        self.most_validated: int | None = None
         self._windows: dict[SplitName, WindowArrays] = {}
 
     def setup(self, stage: str | None = None) -> None:
@@ -167,19 +172,24 @@ class MotionDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> MotionLoader:
         self._check_shareable("train")
-        return self._training_loader(self.batch_size, *self._process)
+        return self._training_loader(self.batch_size, *self._process, self.batches_an_epoch)
 
     def val_dataloader(self) -> MotionLoader:
-        return self._evaluation_loader("val")
+        return self._evaluation_loader("val", self.most_validated)
 
     def test_dataloader(self) -> MotionLoader:
-        return self._evaluation_loader("test")
+        return self._evaluation_loader("test", None)
+
+    @property
+    def num_rows(self) -> tuple[int, int]:
+        """How many windows there are to learn from, and to validate on."""
+        return len(self._windows["train"]), len(self._windows["val"])
 
     @property
     def _process(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _training_loader(self, batch_size: int, rank: int, world_size: int) -> MotionLoader:
+    def _training_loader(self, batch_size: int, rank: int, world_size: int, batches_an_epoch: int | None = None) -> MotionLoader:
         return MotionLoader(
             self._windows["train"],
             batch_size,
@@ -190,12 +200,14 @@ class MotionDataModule(pl.LightningDataModule):
             drop_last=True,
             rank=rank,
             world_size=world_size,
+            batches_an_epoch=batches_an_epoch,
         )
 
-    def _evaluation_loader(self, split: SplitName) -> MotionLoader:
+    def _evaluation_loader(self, split: SplitName, most: int | None) -> MotionLoader:
         self._check_shareable(split)
         rank, world_size = self._process
-        return MotionLoader(self._windows[split], max(self.batch_size, _EVAL_BATCH), rank=rank, world_size=world_size)
+        windows, size = self._windows[split], max(self.batch_size, _EVAL_BATCH)
+        return MotionLoader(windows, size, seed=self.seed, rank=rank, world_size=world_size, most_rows=most)
 
     def _check_shareable(self, split: SplitName) -> None:
         num_windows, world_size = len(self._windows[split]), self._process[1]

@@ -52,6 +52,10 @@ class TrainablePrior(nn.Module, ABC):
     def loss(self, batch: Any) -> dict[str, Tensor]:
         """What training minimises, for a batch: scalars, of which `loss` is the one to minimise and the rest are logged."""
 
+    def held_out(self, batch: Any) -> tuple[dict[str, Tensor], Tensor]:
+        """What `loss` and `energy` say of held-out members of a batch, for the price of one where they share the work."""
+        return self.loss(batch), self.energy(batch)
+
     def check_finite(self) -> None:
         """Raises `ValueError` if a parameter or buffer is not finite, so that a broken model is never used in silence."""
         for name, value in self.state_dict().items():
@@ -250,13 +254,8 @@ class DensityPrior(Prior):
 
     @abstractmethod
     def log_prob(self, pose: Tensor) -> Tensor:
-        """Log-density in nats against normalised Haar measure over the joints learnt (the uniform distribution scores 0).
-
-        Args:
-            pose: (*batch, 55, 3).
-        Returns:
-            (*batch,).
-        """
+        """Log-density in nats against normalised Haar measure over the joints learnt (the uniform distribution scores 0):
+        (*batch, 55, 3) -> (*batch,)."""
 
     @property
     def has_conditional_density(self) -> bool:
@@ -264,13 +263,9 @@ class DensityPrior(Prior):
         return False
 
     def log_prob_given(self, pose: Tensor, visible: Tensor) -> Tensor:
-        """Log-density of the hidden joints given the visible ones, as `complete` draws them, in nats against normalised Haar measure.
+        """Log-density of the hidden joints given the visible ones, as `complete` draws them, in nats against normalised Haar measure:
+        (*batch, 55, 3), (*batch, 55) bool -> (*batch,).
 
-        Args:
-            pose: (*batch, 55, 3).
-            visible: (*batch, 55) bool.
-        Returns:
-            (*batch,).
         Raises:
             ValueError: if the prior has learnt no conditional densities.
         """
@@ -290,5 +285,16 @@ class MaximumLikelihoodPrior(DensityPrior):
         return self.smoothed_energy(pose, noise) if checked_noise(noise) else -self.log_prob(pose)
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:
-        nll = -self.log_prob(pose).mean()
-        return self._with_denoising({"loss": nll, "nll": nll}, pose)
+        return self._with_denoising(self._losses(pose)[0], pose)
+
+    def held_out(self, batch: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        if type(self).loss is not MaximumLikelihoodPrior.loss:  # somebody's own
+            return super().held_out(batch)
+        values, log_prob = self._losses(batch)
+        return self._with_denoising(values, batch), -log_prob
+
+    def _losses(self, pose: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """What `loss` is without the denoiser, and the log-densities that it is made of, (B,)."""
+        log_prob = self.log_prob(pose)
+        nll = -log_prob.mean()
+        return {"loss": nll, "nll": nll}, log_prob

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -44,8 +46,14 @@ def _read(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; train one with `python train.py --config NAME`, it leaves checkpoints/NAME/best.ckpt")
     try:
-        with torch.serialization.safe_globals(NUMPY_SCALARS):
+        with torch.serialization.safe_globals(NUMPY_SCALARS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch says of pickles that it did not write is of no use to whoever has one
             return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # whose text advises to run what is in it
+        raise UserError(
+            f"{path}: not a checkpoint that can be read safely (it holds other things than tensors and plain values, or is damaged); "
+            "expected one written by train.py"
+        ) from error
     except Exception as error:  # what unpickling makes of bytes that are no pickle can be any error
         raise UserError(
             f"{path}: not a checkpoint that can be read safely ({_in_one_line(error)}); expected one written by train.py"

@@ -67,11 +67,12 @@ class Ensemble(MaximumLikelihoodPrior):
             return self.log_prob(pose.unsqueeze(0)).squeeze(0)
         return torch.logsumexp(self._of_members(pose), 0) - math.log(len(self.members))
 
-    def loss(self, pose: Tensor) -> dict[str, Tensor]:
+    def _losses(self, pose: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """The mean of what the members minimise in training, the mixture's own negative log-likelihood in evaluation mode."""
-        of_members = [member.loss(pose) for member in self._members]
-        values = {name: torch.stack([loss[name] for loss in of_members]).mean() for name in of_members[0]}
-        return self._with_denoising(values, pose) if self.training else values | super().loss(pose)
+        losses, log_probs = zip(*[member._losses(pose) for member in self._members], strict=True)
+        values = {name: torch.stack([loss[name] for loss in losses]).mean() for name in losses[0]}
+        log_prob = torch.logsumexp(torch.stack(log_probs), 0) - math.log(len(self.members))
+        return values if self.training else values | {"loss": -log_prob.mean(), "nll": -log_prob.mean()}, log_prob
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:

@@ -92,10 +92,12 @@ class Gaussian(MaximumLikelihoodPrior):
             defensive = defensive.sum(-1, keepdim=True)
         return defend(log_density, defensive, self.config.defensive_weight).sum(-1)
 
-    def loss(self, pose: Tensor) -> dict[str, Tensor]:
+    def _losses(self, pose: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         # The Gaussian is fitted alone, outliers and all, so that the baseline is the field's Gaussian; the other component only bounds it.
-        loss = -self._gaussian_log_prob(self.select(pose)).sum(-1).mean()
-        return {"loss": loss, "nll": -self.log_prob(pose.detach()).mean()}
+        rotvec = self.select(pose)
+        log_density = self._gaussian_log_prob(rotvec)
+        log_prob = self._defended(log_density.detach(), rotvec.detach())
+        return {"loss": -log_density.sum(-1).mean(), "nll": -log_prob.mean()}, log_prob
 
     def smoothed_energy(self, pose: Tensor, noise: float) -> Tensor:
         """In closed form: `-log_prob` of poses to which noise was added, as rotation vectors."""

@@ -119,7 +119,7 @@ class GlobalFlow(MaximumLikelihoodPrior):
         flow = self._flow_log_prob(rotvec, self._context(pose, None))
         return defend(flow, self.defensive.log_prob(rotvec).sum(-1), self.config.defensive_weight)
 
-    def loss(self, pose: Tensor) -> dict[str, Tensor]:
+    def _losses(self, pose: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         rotvec, visible = self.select(pose), None
         if self._condition == "visible_joints" and self.training:
             visible = draw_visible(len(pose), self.joint_indices, device=pose.device)
@@ -132,7 +132,7 @@ class GlobalFlow(MaximumLikelihoodPrior):
         unconditional = hidden.all(-1)
         if unconditional.any():
             values["nll"] = -log_prob[unconditional].mean().detach()
-        return self._with_denoising(values, pose)
+        return values, log_prob
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:

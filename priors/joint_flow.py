@@ -103,11 +103,11 @@ class JointFlow(MaximumLikelihoodPrior):
     def log_prob(self, pose: Tensor) -> Tensor:
         return self.joint_log_prob(pose).sum(-1)
 
-    def loss(self, pose: Tensor) -> dict[str, Tensor]:
+    def _losses(self, pose: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         flow, defensive = self._log_densities(pose)
-        nll = -defend(flow, defensive, self.config.defensive_weight).sum(-1).mean()
+        log_prob = defend(flow, defensive, self.config.defensive_weight).sum(-1)
         share = defensive_share(flow, defensive, self.config.defensive_weight).mean()
-        return self._with_denoising({"loss": nll, "nll": nll, "broad_share": share}, pose)
+        return {"loss": -log_prob.mean(), "nll": -log_prob.mean(), "broad_share": share}, log_prob
 
     def _log_densities(self, pose: Tensor) -> tuple[Tensor, Tensor]:
         """Log-densities of the flow and of the defensive component, (*batch, J) each."""

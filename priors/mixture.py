@@ -94,14 +94,14 @@ class Mixture(MaximumLikelihoodPrior):
         variance = torch.full((3 * self.num_joints,), noise**2, dtype=torch.float64, device=self.joint_index.device)
         return -self._log_prob(pose, self._everything(variance))
 
-    def loss(self, pose: Tensor) -> dict[str, Tensor]:
+    def _losses(self, pose: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         if not self.training:
-            return super().loss(pose)
+            return super()._losses(pose)
         rotvec = self.select(pose)
         flat = rotvec.flatten(1)
-        kernels = self.kernels.log_prob(flat, self._everything(), self.kernels.repeats(flat))
-        nll = -self._defended(kernels, rotvec).mean()
-        return {"loss": nll, "nll": nll}
+        log_prob = self._defended(self.kernels.log_prob(flat, self._everything(), self.kernels.repeats(flat)), rotvec)
+        nll = -log_prob.mean()
+        return {"loss": nll, "nll": nll}, log_prob
 
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:

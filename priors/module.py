@@ -8,19 +8,19 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pydantic import Field
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from pose_priors.configs.base import Config, UserError
+from pose_priors.configs.base import UserError
 from pose_priors.priors.base import TrainablePrior
 from pose_priors.priors.checkpoint import describe
 from pose_priors.priors.evaluation.scores import summarize
 from pose_priors.priors.training import schedule
+from pose_priors.priors.training.config import TrainingConfig
 from pose_priors.priors.training.logging import BEST_SCORES
-from pose_priors.priors.training.precision import MatmulPrecision
+from pose_priors.priors.training.parameters import in_groups, regrouped
 from pose_priors.priors.training.resuming import changes, random_state, set_random_state
 
 # Share of the defensive component on validation poses beyond which a flow has not learnt, or has lost, what the data look like.
@@ -31,34 +31,12 @@ _STEPS_A_CHECK = 16
 log = logging.getLogger(__name__)
 
 
-class TrainingConfig(Config):
-    """How a prior is trained."""
-
-    learning_rate: float = Field(gt=0)
-    batch_size: int = Field(ge=1)
-    max_epochs: int = Field(ge=1)
-    weight_decay: float = Field(0.0, ge=0)
-    grad_clip_val: float | None = Field(1.0, gt=0)
-    """Largest norm of the gradient."""
-    scheduler_type: schedule.Kind = "cosine"
-    warmup_steps: int = Field(0, ge=0)
-    """Steps over which the learning rate rises from zero."""
-    patience: int = Field(10, ge=1)
-    """Epochs without a better validation loss after which training stops."""
-    matmul_precision: MatmulPrecision = "auto"
-    """How products of float32 matrices are taken: `auto` loses nothing on a CPU and is TensorFloat-32 on a GPU; `highest` is float32."""
-    ema_decay: float = Field(0.0, ge=0, lt=1)
-    """Decay per step of the averaged weights that are validated and saved; 0 for none."""
-    save_every_minutes: float = Field(10.0, ge=0)
-    """How often the run is saved within an epoch."""
-
-
 class PriorModule(pl.LightningModule):
     """Trains a prior by its own loss, validates it by its energy. Batches are what the prior takes: poses, or windows of motions.
 
     Args:
         prior: started on the training data.
-        config: how to train.
+        config: how to train, with numbers in the place of `auto`.
         experiment: the whole configuration as a plain dict, for the checkpoint.
         fingerprint: names the content of the training data, for the checkpoint.
         seed: of the randomness in training.
@@ -99,9 +77,9 @@ class PriorModule(pl.LightningModule):
         return values["loss"]
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        values = self.prior.loss(batch)
+        values, energies = self.prior.held_out(batch)
         self._losses.append({name: value.float() * len(batch) for name, value in values.items()})
-        self._energies.append(self.prior.energy(batch).float())
+        self._energies.append(energies.float())
 
     def on_validation_epoch_end(self) -> None:
         # Means over all rows of all ranks, by hand: one rank may have a row more than another, for which Lightning's gathering fails and
@@ -131,7 +109,9 @@ class PriorModule(pl.LightningModule):
         config = self.config
         # one kernel for all weights; under autocast Lightning would not clip gradients before it
         fused = str(self.trainer.precision) in ("32-true", "64-true")
-        optimizer = torch.optim.AdamW(self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused)
+        rate = config.learning_rate
+        assert rate != "auto"
+        optimizer = torch.optim.AdamW(in_groups(self.prior, config.weight_decay), lr=rate, fused=fused)
         if config.scheduler_type == "plateau":
             return {
                 "optimizer": optimizer,
@@ -175,6 +155,7 @@ class PriorModule(pl.LightningModule):
         self._history = list(checkpoint.get("history", []))
         self.best_scores = dict(checkpoint.get("best_scores", {}))
         checkpoint["lr_schedulers"] = []  # when the length of this run is known, see `on_train_start`
+        checkpoint["optimizer_states"] = [regrouped(state, self.prior) for state in checkpoint["optimizer_states"]]
 
     def on_train_start(self) -> None:
         loaded, self._loaded = self._loaded, None
@@ -186,7 +167,11 @@ class PriorModule(pl.LightningModule):
         """Numbers of steps and batches in the run and in an epoch."""
         batches = int(self.trainer.num_training_batches)
         steps = ceil(batches / self.trainer.accumulate_grad_batches)
-        return {"steps": int(self.trainer.estimated_stepping_batches), "steps_an_epoch": steps, "batches_an_epoch": batches}
+        of_pass = getattr(self.trainer.train_dataloader, "batches_a_pass", batches)
+        # a limited epoch is what is left of a pass
+        of_pass = batches if batches < len(self.trainer.train_dataloader or []) else of_pass
+        span = {"steps": int(self.trainer.estimated_stepping_batches), "steps_an_epoch": steps, "batches_an_epoch": batches}
+        return span | {"batches_a_pass": of_pass}
 
     def _go_on(self, loaded: dict[str, Any]) -> None:
         """Lets the settings of this run count from here on, whatever those of the checkpoint were."""
@@ -220,27 +205,28 @@ class PriorModule(pl.LightningModule):
     def _set_schedule(self, then: dict[str, Any], states: list[Any], before: dict[str, int], now: dict[str, int]) -> None:
         config = self.config
         (configured,), (optimizer,) = self.trainer.lr_scheduler_configs, self.trainer.optimizers
-        scheduler, rate = configured.scheduler, None
+        scheduler, rate, groups = configured.scheduler, None, len(optimizer.param_groups)
+        assert config.learning_rate != "auto"
         same = all(then.get(key) == getattr(config, key) for key in ("learning_rate", "scheduler_type", "warmup_steps"))
         if isinstance(scheduler, ReduceLROnPlateau):
             if then["scheduler_type"] == "plateau":
                 patience = scheduler.patience
-                scheduler.load_state_dict(states[0])
+                scheduler.load_state_dict(schedule.of_groups(states[0], groups))
                 scheduler.patience = patience
                 rate = optimizer.param_groups[0]["lr"] * (config.learning_rate / then["learning_rate"])
             else:
                 rate = config.learning_rate
-        elif same and before == now:
-            scheduler.load_state_dict(states[0])
+        elif same and before == {key: now[key] for key in before}:  # the first versions did not tell how long a pass is
+            scheduler.load_state_dict(schedule.of_groups(states[0], groups))
         elif config.scheduler_type != "plateau":
             position = self.global_step
             if before and before["steps_an_epoch"] != now["steps_an_epoch"]:
                 position = self.current_epoch * now["steps_an_epoch"]
             position = min(position, now["steps"])
             rate, state = schedule.replayed(config.learning_rate, config.scheduler_type, now["steps"], config.warmup_steps, position)
-            scheduler.load_state_dict(state)
-        for group in optimizer.param_groups:
-            group["weight_decay"] = config.weight_decay
+            scheduler.load_state_dict(schedule.of_groups(state, groups))
+        for group, anew in zip(optimizer.param_groups, in_groups(self.prior, config.weight_decay), strict=True):
+            group["weight_decay"] = anew["weight_decay"]
             if rate is not None:
                 group["lr"] = rate
                 group.pop("initial_lr", None)

@@ -101,7 +101,7 @@ def draw_posterior(
     beta = torch.zeros_like(particles.place[0, :, 0])
     step = torch.full_like(beta, 0.5)
     for _ in range(_MAX_STAGES):
-        after = _next_temperature(beta, particles.log_likelihood)
+        after = next_temperature(beta, particles.log_likelihood)
         particles = _resampled(particles, (after - beta) * particles.log_likelihood, generator)
         beta = after
         is_last = bool((beta == 1).all())
@@ -189,7 +189,7 @@ def _flat(place: Tensor) -> Bumps:
 def _nearer(target: _Target, place: Tensor, draw_under: DrawUnder, generator: torch.Generator | None) -> tuple[Bumps, Tensor]:
     """What the likelihood looks like around its modes, and draws of the prior times that, instead of draws of the prior (P, O, D)."""
     seen = target.likelihood_at(place)[0]
-    likely = (_next_temperature(torch.zeros_like(seen[0]), seen) * seen).softmax(0)
+    likely = (next_temperature(torch.zeros_like(seen[0]), seen) * seen).softmax(0)
     chosen = torch.multinomial(likely.T, min(_NUM_STARTS, len(place)), generator=generator).T
     drawn = place.flatten(0, 1)
     overall = _global_precision(drawn)(drawn[:1])[0]
@@ -220,7 +220,7 @@ def _gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor,
     return value.detach().nan_to_num(nan=-math.inf, posinf=-math.inf), gradient.nan_to_num(0.0, 0.0, 0.0)
 
 
-def _next_temperature(beta: Tensor, seen: Tensor) -> Tensor:
+def next_temperature(beta: Tensor, seen: Tensor) -> Tensor:
     """How much of the likelihood counts next, (O,), given log-likelihoods (P, O) of what is drawn with `beta` of it."""
     low, high = beta, torch.ones_like(beta)
     centred = seen - seen.max(0).values
@@ -233,13 +233,17 @@ def _next_temperature(beta: Tensor, seen: Tensor) -> Tensor:
 
 
 def _resampled(particles: _Particles, log_weight: Tensor, generator: torch.Generator | None) -> _Particles:
-    """Particles in proportion to their weights (P, O), at even places of the sum of weights (Kitagawa, JCGS 5, 1996)."""
+    chosen = resampled_at(log_weight, generator)
+    return particles.mapped(lambda value: _taken(value, chosen))
+
+
+def resampled_at(log_weight: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Rows (P, O) in proportion to their weights (P, O), at even places of the sum of weights (Kitagawa, JCGS 5, 1996)."""
     num = len(log_weight)
     even = torch.arange(num, device=log_weight.device, dtype=torch.float64)[:, None]
     places = (even + _uniform(log_weight[:1], generator).double()) / num
     ends = log_weight.double().softmax(0).cumsum(0)
-    chosen = torch.searchsorted(ends.T.contiguous(), places.T.contiguous()).T.clamp_max(num - 1)
-    return particles.mapped(lambda value: _taken(value, chosen))
+    return torch.searchsorted(ends.T.contiguous(), places.T.contiguous()).T.clamp_max(num - 1)
 
 
 def _whitening(target: _Target, particles: _Particles, beta: Tensor, around: Precision) -> Tensor:

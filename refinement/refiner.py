@@ -27,12 +27,13 @@ from pose_priors.configs.exchange import finish_exchanges
 from pose_priors.configs.fitting import WholeCheckpoints, make_trainer
 from pose_priors.configs.interruption import UntilKilled
 from pose_priors.configs.validation import Source, validate
-from pose_priors.priors import Prior
+from pose_priors.priors import MotionFlow, Prior
 from pose_priors.refinement.given.floor import with_floor
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.priors import Priors
 from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.infill import GapFiller
 from pose_priors.refinement.result.keeping import contradicted, with_input, without
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.summary import summarize
@@ -108,7 +109,9 @@ class Stage5Refiner:
 
     def _refined(self, problem: Problem) -> RefinementModule:
         """The module once it is done, on the CPU."""
-        module = RefinementModule(problem, self.config, self.priors.body, self.priors.hands, self.priors.motion)
+        motion = self.priors.motion
+        steps, fill = (None, GapFiller(motion)) if isinstance(motion, MotionFlow) else (motion, None)
+        module = RefinementModule(problem, self.config, self.priors.body, self.priors.hands, steps, fill)
         if module.stages and self.config.max_total_iterations:
             self._fit(module)
         module.to("cpu")
@@ -219,7 +222,7 @@ def refine_into(refiner: Stage5Refiner, load: Callable[[], Problem], output: Pat
     found = refiner.refine(RefinementInput(problem))
     if digest is not None:
         found = replace(found, results=found.results | {"digest": digest})
-    for line in problem.told:
+    for line in found.results["told"]:
         log.info("%s", line)
     for warning in found.results["warnings"]:
         log.warning("%s", warning)

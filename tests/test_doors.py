@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "refinement.solve": _BASE | {"body", "priors", "refinement.given.problem"},
     "refinement.result": _GIVEN | {"figures", "refinement.solve"},
     # the modules of the room itself: its doors for programs
-    "refinement": _GIVEN | {"refinement.solve", "refinement.result"} | _FIT | {"configs.loggers"},
+    "refinement": _GIVEN | {"refinement.solve", "refinement.result", "refinement.motions"} | _FIT | {"configs.loggers"},
     "refinement.show": _GIVEN | {"figures", "refinement.result"},
     "refinement.export": _GIVEN | {"refinement.result"},
     # files of motions alone: read, mended or scored, and written as they came
@@ -181,7 +181,8 @@ def test_refinement_knows_priors_by_their_door_alone(module: str) -> None:
     if _room(module) == "refinement":
         for origin, name in _imports(module, _parsed(module)):
             if origin.split(".")[0] == "priors":
-                assert name in ("Prior", "MotionPrior", "Criterion", "load_prior", "nll_per_joint"), f"{module} imports {origin}.{name}"
+                known = ("Prior", "MotionPrior", "MotionFlow", "Criterion", "load_prior", "nll_per_joint")
+                assert name in known, f"{module} imports {origin}.{name}"
 
 
 @every_file

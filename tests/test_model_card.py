@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -65,7 +66,13 @@ def test_a_new_run_keeps_the_earlier_card_aside(described: Path, tmp_path: Path)
     assert {path.name for path in kept.iterdir()} >= {"best.ckpt", "best.md"}
 
 
-def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "a.ckpt").write_bytes(b"no checkpoint")
-    with pytest.raises(UserError, match="not a checkpoint that can be read safely"):
+FOREIGN = {"text": b"no checkpoint", "pickle": pickle.dumps({"a": 1}), "object": pickle.dumps(Path("x"), 2)}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.filterwarnings("error")
+def test_what_is_no_checkpoint_is_refused_in_one_line_without_advice_to_run_it(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "a.ckpt").write_bytes(FOREIGN[kind])
+    with pytest.raises(UserError, match=r"not a checkpoint|without a prior") as refused:
         card.main([str(tmp_path / "a.ckpt")])
+    assert "weights_only" not in str(refused.value)

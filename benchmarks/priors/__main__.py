@@ -16,8 +16,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from pose_priors.benchmarks.priors.candidate import Candidate
-from pose_priors.benchmarks.priors.data import BenchmarkData, load_data
-from pose_priors.benchmarks.priors.peers import fit_peers
+from pose_priors.benchmarks.priors.data import BenchmarkData, load_data, load_foreign
+from pose_priors.benchmarks.priors.peers import PEERS, fit_peers
 from pose_priors.benchmarks.priors.tables import ResultTable, write_tables
 from pose_priors.benchmarks.priors.tasks import TASKS
 from pose_priors.benchmarks.priors.trained import trained
@@ -38,19 +38,25 @@ def main(arguments: Sequence[str] | None = None) -> list[ResultTable]:
     parser.add_argument("--split-radius", type=float, help="radians, as data.split_radius, where --data is not split yet")
     parser.add_argument("--motions", help="motion files, as data.path of motions, whose joints are denoised; without it, built-in motions")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="TASK", help=f"of {', '.join(TASKS)}; all")
+    parser.add_argument("--foreign", nargs="+", default=[], metavar="PATH", help="poses of other sources, one each, for the task foreign")
+    parser.add_argument("--baselines", nargs="*", choices=PEERS, default=list(PEERS), metavar="NAME", help=f"of {', '.join(PEERS)}; all")
     parser.add_argument("--smplify-gmm", type=Path, metavar="PKL", help="SMPLify's gmm_08.pkl, which takes part if it is given")
     options = parser.parse_args(arguments)
     priors = _load(options.checkpoints)
     joints = next(iter(priors.values())).joint_indices if priors else None
+    if "foreign" in options.tasks and not options.foreign and options.tasks != list(TASKS):
+        raise UserError("--tasks: foreign scores poses of other sources; give some by --foreign")
     data = replace(load_data(options.data, options.split_radius, joints), motions=options.motions)
+    data = replace(data, foreign=load_foreign(options.foreign, data.joint_indices))
     _warn_of_other_data(options.checkpoints, data)
-    candidates = fit_peers(data, options.smplify_gmm)
+    candidates = fit_peers(data, options.baselines, options.smplify_gmm)
     baselines = {candidate.name for candidate in candidates}
     candidates += [trained(f"{name} (trained)" if name in baselines else name, prior) for name, prior in priors.items()]
     tables, seconds = _run(candidates, data, options.tasks)
     about = {
         "data": options.data or "built-in",
         "motions": options.motions or "built-in",
+        "foreign": {name: len(poses) for name, poses in data.foreign.items()},
         "fingerprint": data.fingerprint,
         "poses": {side: len(getattr(data, side)) for side in ("train", "val", "test")},
         "joints": list(data.joints),

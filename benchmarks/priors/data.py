@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.base import SPLITS, DataConfig, PoseDataModule
+from pose_priors.datamodules.base import SPLITS, DataConfig, PoseDataModule, load_poses
 from pose_priors.datamodules.view import PoseView
 from pose_priors.priors.default_pose import default_pose
 
@@ -23,6 +23,7 @@ log = logging.getLogger("benchmark")
 
 _MAX_FITTED = 100_000
 _MAX_SCORED = 10_000
+_MAX_FOREIGN = 150
 _SEED = 0
 
 
@@ -37,6 +38,7 @@ class BenchmarkData:
         joint_indices: SMPL-X indices of the J joints that all candidates score, ascending.
         fingerprint: 16 hexadecimal digits of the content of the three sides.
         motions: motion files to be denoised; None for built-in motions.
+        foreign: poses of other sources, by their names, that nothing was fitted to or chosen by.
     """
 
     train: Tensor
@@ -45,6 +47,7 @@ class BenchmarkData:
     joint_indices: tuple[int, ...]
     fingerprint: str
     motions: str | None = None
+    foreign: Mapping[str, Tensor] = field(default_factory=dict, hash=False)
 
     @property
     def joints(self) -> tuple[str, ...]:
@@ -96,6 +99,29 @@ def load_data(path: str | None, split_radius: float | None, joint_indices: Seque
     return BenchmarkData(
         module.training_sample(_MAX_FITTED).double(), _rows(module.val_poses, _MAX_SCORED), test, joints, module.fingerprint
     )
+
+
+def load_foreign(paths: Sequence[str], joint_indices: Sequence[int]) -> dict[str, Tensor]:
+    """Poses of other sources by short names, each thinned evenly so that none dominates: (n, 55, 3) float64, n <= 150.
+
+    Args:
+        paths: for each source a file, a folder or a glob of poses.
+        joint_indices: that are scored.
+    Raises:
+        UserError: if a source holds no poses, does not move a joint that is scored, or has the name of another.
+    """
+    found: dict[str, Tensor] = {}
+    for path in paths:
+        poses = _rows(load_poses(path), _MAX_FOREIGN)
+        name = Path(path).stem if "*" not in Path(path).name else Path(path).parent.name
+        if name in found:
+            raise UserError(f"--foreign: two sources are called '{name}'; give files or folders of different names")
+        still = [JOINT_NAMES[joint] for joint in joint_indices if len(poses) < 2 or (poses[:, joint] == poses[:1, joint]).all()]
+        if still:
+            raise UserError(f"--foreign: '{path}' does not move {len(still)} joints that are scored "
+                            f"({', '.join(still[:6])}{', ...' if len(still) > 6 else ''}); leave it out")  # fmt: skip
+        found[name] = poses
+    return found
 
 
 def _sides(path: str | None) -> dict[str, str]:

@@ -67,28 +67,33 @@ def remaining_errors(
     error: Callable[[Tensor, Tensor], Tensor],
     weights: Sequence[float],
     max_steps: int,
-) -> tuple[dict[str, dict[str, float | None]], str]:
+) -> tuple[dict[str, dict[str, Tensor | None]], str]:
     """The error that each prior leaves, with weight 1, and with the weight that leaves the least on validation.
 
     Args:
         levels: by their name, what is scored, and what the weight is chosen by.
-        error: of poses and true ones, its mean is told.
+        error: of poses and true ones, (N, ...).
         weights: to choose among.
     Returns:
-        the rows of a table, and a sentence that tells the weights.
+        what each prior leaves of the N poses or motions, (N,), by the columns of a table, and a sentence that tells the weights.
     """
 
-    def error_with(problem: Problem, candidate: Candidate | None, weight: float) -> float:
+    def error_with(problem: Problem, candidate: Candidate | None, weight: float) -> Tensor:
         pose, _ = fit(problem, candidate, skeleton, max_steps, weight)
-        return float(error(pose, problem.truth).mean())
+        return error(pose, problem.truth).view(len(pose), -1).mean(1)
 
-    rows: dict[str, dict[str, float | None]] = {name: {} for name in (NO_PRIOR, *(candidate.name for candidate in candidates))}
+    def judged(problem: Problem, candidate: Candidate, weight: float) -> float:
+        return float(error_with(problem, candidate, weight).mean())
+
+    scores: dict[str, dict[str, Tensor | None]] = {name: {} for name in (NO_PRIOR, *(candidate.name for candidate in candidates))}
     chosen_weights: dict[str, list[str]] = {candidate.name: [] for candidate in candidates}
     for level, (test, val) in levels.items():
-        rows[NO_PRIOR][level] = error_with(test, None, 0)
+        scores[NO_PRIOR][level] = error_with(test, None, 0)
         for candidate in candidates:
-            chosen = min(weights, key=partial(error_with, val, candidate))
+            chosen = min(weights, key=partial(judged, val, candidate))
             plain = error_with(test, candidate, 1)
-            rows[candidate.name] |= {level: plain, f"{level}*": plain if chosen == 1 else error_with(test, candidate, chosen)}
+            scores[candidate.name] |= {level: plain, f"{level}*": plain if chosen == 1 else error_with(test, candidate, chosen)}
             chosen_weights[candidate.name].append(f"{chosen:g}")
-    return rows, "*: with the weight chosen, " + "; ".join(f"{name} {', '.join(numbers)}" for name, numbers in chosen_weights.items()) + "."
+    return scores, "*: with the weight chosen, " + "; ".join(
+        f"{name} {', '.join(numbers)}" for name, numbers in chosen_weights.items()
+    ) + "."

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
+from pose_priors.benchmarks.priors.significance import SURE, Lead, lead, standard_error
 from pose_priors.configs.writing import write_json, written_aside
 
+_AHEAD = "best ahead of second"
+_OF_SCORES = (
+    f"±: the standard error over poses. Bold: ahead of every other row by Student's test of the differences pose by pose "
+    f"({100 * SURE:g} %); the last row has the difference to the second."
+)
 _MIN_WIDTH = 160
 
 
@@ -26,6 +33,8 @@ class ResultTable:
         lower_is_better: columns in which the smallest value is the best; the largest is in `higher_is_better`; others have no best.
         higher_is_better: see there.
         notes: what a reader has to know, such as why a number is missing.
+        errors: standard errors of the values that have one.
+        leads: of columns that were compared pose by pose, how far the best is ahead: it is marked only if that is sure.
     """
 
     key: str
@@ -34,6 +43,8 @@ class ResultTable:
     lower_is_better: tuple[str, ...] = ()
     higher_is_better: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    leads: Mapping[str, Lead] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -48,9 +59,23 @@ class ResultTable:
         return min(values) if column in self.lower_is_better else max(values)
 
     def cells(self) -> list[list[str]]:
-        """The rows as text, the candidate's name first; the best of each column in Markdown's bold."""
-        best = {column: self.best(column) for column in self.columns}
-        return [[name, *(_cell(row.get(column), best[column]) for column in self.columns)] for name, row in self.rows.items()]
+        """The rows as text, the candidate's name first; the best of each column in Markdown's bold. A last row tells how far they lead,
+        where that is known."""
+        rows = [[name, *(self._cell(name, column) for column in self.columns)] for name in self.rows]
+        if self.leads:
+            rows.append([_AHEAD, *(_ahead(self.leads.get(column)) for column in self.columns)])
+        return rows
+
+    def _cell(self, name: str, column: str) -> str:
+        value, error = self.rows[name].get(column), self.errors.get(name, {}).get(column)
+        if value is None:
+            return "-"
+        text = str(value) if isinstance(value, int) else f"{value:.{_digits(value)}f}"
+        if error is not None:
+            text += f" ± {error:.{_digits(value)}f}"
+        found = self.leads.get(column)
+        is_marked = value == self.best(column) if found is None else found.is_sure and found.first == name
+        return f"**{text}**" if is_marked else text
 
     def markdown(self) -> str:
         """Title, table and notes."""
@@ -79,11 +104,45 @@ def write_tables(tables: Sequence[ResultTable], about: Mapping[str, Any], output
         aside.write_text("\n".join(table.markdown() for table in tables))
 
 
-def _cell(value: float | None, best: float | None) -> str:
-    if value is None:
+def table_of_scores(
+    key: str,
+    title: str,
+    scores: Mapping[str, Mapping[str, Tensor | None]],
+    *notes: str,
+    higher_is_better: bool = False,
+    more: Mapping[str, Mapping[str, float | None]] | None = None,
+) -> ResultTable:
+    """A table of means over poses, with standard errors and the lead of the best in each column.
+
+    Args:
+        key, title, notes: as `ResultTable`.
+        scores: for each candidate, by its name, what each of the N poses scores in each column, (N,); None where it has no such score.
+        higher_is_better: in all columns.
+        more: further columns by candidate, which are not compared.
+    """
+    columns = tuple(dict.fromkeys(column for row in scores.values() for column in row))
+    rows: dict[str, dict[str, float | None]] = {}
+    errors: dict[str, dict[str, float]] = {}
+    for name, row in scores.items():
+        known = {column: values for column, values in row.items() if values is not None}
+        rows[name] = dict.fromkeys(row) | {column: float(values.mean()) for column, values in known.items()}
+        rows[name] |= (more or {}).get(name, {})
+        errors[name] = {column: standard_error(values) for column, values in known.items() if len(values) > 1}
+    leads = {}
+    for column in columns:
+        compared = {name: values for name, row in scores.items() if (values := row.get(column)) is not None}
+        if found := lead(compared, not higher_is_better):
+            leads[column] = found
+    compared_columns = tuple(leads)
+    lower, higher = ((), compared_columns) if higher_is_better else (compared_columns, ())
+    return ResultTable(key, title, rows, lower, higher, (*notes, _OF_SCORES), errors, leads)
+
+
+def _ahead(found: Lead | None) -> str:
+    if found is None:
         return "-"
-    text = str(value) if isinstance(value, int) else f"{value:.{_digits(value)}f}"
-    return f"**{text}**" if value == best else text
+    digits = _digits(found.by)
+    return f"{found.by:.{digits}f} ± {found.error:.{digits}f}"
 
 
 def _digits(value: float) -> int:

@@ -7,6 +7,7 @@
 | WHAM, `wham_output.pkl` | a person each: `pose_world`, `trans_world` | of one person a motion, of several their poses alone |
 | ROMP | `results` {`smpl_thetas` or `thetas` (N, 72), ...} | poses alone |
 | PHC | a clip each: `pose_aa` (F, 72), `trans_orig` or `root_trans_offset`, `fps` | of one clip a motion, of several poses |
+| ProtoMotions, `.motion` | `dof_pos` (F, 69) or (F, 153), `rigid_body_pos`, `rigid_body_rot` x, y, z, w (F, B, ...), `fps` | as OMOMO's |
 | OMOMO, InterMimic | one array (F, 591) | MuJoCo's joints in SMPL-X's order and axes, 30 frames a second |
 
 PBHC's and others' files of robots hold joints of robots: they are refused.
@@ -29,7 +30,27 @@ _OMOMO_WIDTH = 591
 # MuJoCo's bodies of the humanoid, pelvis first, at SMPL-X's 22 joints and its fingers, index, middle, pinky, ring, thumb
 _MUJOCO_OF_BODY = (0, 1, 5, 9, 2, 6, 10, 3, 7, 11, 4, 8, 12, 14, 33, 13, 15, 34, 16, 35, 17, 36)
 _MUJOCO_OF_HANDS = (*range(18, 33), *range(37, 52))
+# of its 24 bodies at SMPL's 24 joints, hands last
+_MUJOCO_OF_SMPL = (0, 1, 5, 9, 2, 6, 10, 3, 7, 11, 4, 8, 12, 14, 19, 13, 15, 20, 16, 21, 17, 22, 18, 23)
+_PROTOMOTIONS = ("dof_pos", "rigid_body_pos", "rigid_body_rot")
 _ROBOT = ("dof", "root_rot")
+
+
+def _protomotions(content: Mapping[str, Any], source: str) -> dict[str, np.ndarray]:
+    """Joints of SMPL's humanoid (24 bodies) or SMPL-X's (52), each but the root's a rotation vector of three degrees of freedom."""
+    dof, places, turns = (_array(content[name]) for name in _PROTOMOTIONS)
+    bodies = {69: 24, 153: 52}.get(dof.shape[1] if dof.ndim == 2 else 0)
+    if bodies is None or places.shape != (len(dof), bodies, 3) or turns.shape != (len(dof), bodies, 4):
+        raise UserError(
+            f"{source}: 'dof_pos' {dof.shape}, 'rigid_body_pos' {places.shape} and 'rigid_body_rot' {turns.shape}: joints of a robot or of "
+            "no body that is known; (F, 69) with 24 bodies or (F, 153) with 52 are people's: give the motion from before it was retargeted"
+        )
+    if not (np.abs(np.linalg.norm(turns[:, 0], axis=1) - 1) < 0.01).all():
+        raise UserError(f"{source}: 'rigid_body_rot' holds no unit quaternions x, y, z, w")
+    rate = content.get("fps")
+    fps = _USUAL_FPS if rate is None else float(_array(rate).reshape(-1)[0])
+    order = (*_MUJOCO_OF_BODY, *_MUJOCO_OF_HANDS) if bodies == 52 else _MUJOCO_OF_SMPL
+    return _humanoid(dof, places[:, 0], turns[:, 0], order, fps)
 
 
 def as_amass(content: Any, source: str) -> Any:
@@ -44,6 +65,8 @@ def as_amass(content: Any, source: str) -> Any:
         return _omomo(_array(content))
     if not isinstance(content, Mapping):
         return content
+    if all(name in content for name in _PROTOMOTIONS):
+        return _protomotions(content, source)
     if "smpl_poses" in content and "smpl_trans" in content:
         scaling = float(_array(content.get("smpl_scaling", 1.0)).reshape(-1)[0])
         if not np.isfinite(scaling) or scaling <= 0:
@@ -97,13 +120,18 @@ def _motion(poses: np.ndarray, trans: np.ndarray | None, fps: float | None) -> d
 
 def _omomo(rows: np.ndarray) -> dict[str, np.ndarray]:
     """Root's place 0:3, its quaternion x, y, z, w 3:7, 51 joints' rotation vectors 9:162 in axes of the upright body."""
-    turns = np.zeros((len(rows), 52, 3))
+    return _humanoid(rows[:, 9:162], rows[:, :3], rows[:, 3:7], (*_MUJOCO_OF_BODY, *_MUJOCO_OF_HANDS), _USUAL_FPS)
+
+
+def _humanoid(dof: np.ndarray, place: np.ndarray, quaternion: np.ndarray, order: tuple[int, ...], fps: float) -> dict[str, np.ndarray]:
+    """MuJoCo's humanoid: rotation vectors (F, 3 N) of all joints but the root, in axes of the upright body, in SMPL's order and axes."""
+    turns = np.zeros((len(dof), 1 + dof.shape[1] // 3, 3))
     # (x, y, z) of the humanoid are (z, x, y) of SMPL's
-    turns[:, 1:] = rows[:, 9:162].reshape(-1, 51, 3)[..., [1, 2, 0]]
-    pose = turns[:, [*_MUJOCO_OF_BODY, *_MUJOCO_OF_HANDS]]
+    turns[:, 1:] = dof.reshape(len(dof), -1, 3)[..., [1, 2, 0]]
+    pose = turns[:, list(order)]
     upright = Rotation.from_matrix(np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]))
-    pose[:, 0] = (Rotation.from_quat(rows[:, 3:7]) * upright).as_rotvec()
-    return _motion(pose.reshape(len(rows), -1), rows[:, :3], _USUAL_FPS)
+    pose[:, 0] = (Rotation.from_quat(quaternion) * upright).as_rotvec()
+    return _motion(pose.reshape(len(dof), -1), place, fps)
 
 
 def _width(value: Any) -> int:

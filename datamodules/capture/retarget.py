@@ -74,25 +74,50 @@ def retargeted(recorded: Recorded) -> Retargeted:
     """
     skeleton, at = recognised(recorded.names, recorded.source)
     unit = _unit(recorded, at)
-    upright = _to_y_up(recorded, at)
-    places = torch.from_numpy(recorded.places @ upright.T * UNITS_M[unit])
+    return _result(recorded, fitted(recorded, at, UNITS_M[unit], _to_y_up(recorded, at)), skeleton.maker, unit)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The body of SMPL-X that has a recorded person's joints.
+
+    Attributes:
+        fit: its pose of 22 or 55 joints, and proportions.
+        names: (K,) SMPL-X's joints that stand for joints of the file.
+        off: (T, K) metres by which they are from these.
+    """
+
+    fit: Fit
+    names: tuple[str, ...]
+    off: Tensor
+
+
+def fitted(recorded: Recorded, at: dict[str, int], metres: float, turn: np.ndarray) -> Fitted:
+    """A body by inverse kinematics.
+
+    Args:
+        at: SMPL-X's joint, or what sits on one, -> joint of the file, see `skeletons.recognised`.
+        metres: the file's unit.
+        turn: (3, 3) what the file's world is turned by.
+    """
+    places = torch.from_numpy(recorded.places @ turn.T * metres)
     num_joints = 55 if "left_index1" in at else 22
     prior, rest = usual_poses(num_joints), rest_joints()[:num_joints]
     names = [name for name in at if _base(name) not in _TIPS]
     points, spread = _points(list(at), rest_joints())
     seen = places[:, [at[name] for name in at]]
-    nose = _nose(recorded, at, places, upright)
+    nose = _nose(recorded, at, places, turn)
     seen = torch.cat([seen, nose[:, None]], 1)
     size = _legs(places, at) / _legs(rest[None], {name: index_of(name) for name in at if name.split("_")[-1] in ("hip", "knee", "ankle")})
     points = BodyPoints(points.joint, points.offset * size, points.sigma)
     chosen = torch.linspace(0, len(seen) - 1, min(len(seen), _PROPORTION_FRAMES)).long().unique()
     fit = fit_body(seen, points, rest * size, PARENTS[:num_joints], prior, offset_spread=spread, frames=chosen)
-    return _result(recorded, fit, names, list(at), seen, skeleton.maker, unit)
+    columns = [list(at).index(name) for name in names]
+    return Fitted(fit, tuple(names), (fit.places - seen)[:, columns].norm(dim=-1))
 
 
-def _result(recorded: Recorded, fit: Fit, names: list[str], order: list[str], seen: Tensor, maker: str, unit: str) -> Retargeted:
-    columns = [order.index(name) for name in names]
-    off = (fit.places - seen)[:, columns].norm(dim=-1)
+def _result(recorded: Recorded, found: Fitted, maker: str, unit: str) -> Retargeted:
+    fit = found.fit
     to_z_up = Rotation.from_euler("x", 90, degrees=True)
     pose = torch.zeros(len(fit.pose), 55, 3, dtype=torch.float64)
     pose[:, : fit.pose.shape[1]] = fit.pose
@@ -101,7 +126,7 @@ def _result(recorded: Recorded, fit: Fit, names: list[str], order: list[str], se
     usual = rest_joints()
     rest = usual * float(fit.rest[:22].norm() / usual[:22].norm())
     rest[: len(fit.rest)] = fit.rest
-    return Retargeted(pose, pelvis, rest, tuple(names), off, maker, unit, recorded.fps)
+    return Retargeted(pose, pelvis, rest, found.names, found.off, maker, unit, recorded.fps)
 
 
 def _base(name: str) -> str:
@@ -164,10 +189,10 @@ def _points(names: list[str], rest: Tensor) -> tuple[BodyPoints, Tensor]:
     return points, rest.new_tensor([*spread, 0.0])
 
 
-def _nose(recorded: Recorded, at: dict[str, int], places: Tensor, upright: np.ndarray) -> Tensor:
+def _nose(recorded: Recorded, at: dict[str, int], places: Tensor, turn: np.ndarray) -> Tensor:
     """(T, 3) a point before the head, fixed to it: which of the head's own axes is forward follows from where the chest points on
     average, since people look ahead more than elsewhere."""
-    turns = torch.from_numpy(upright @ recorded.turns[:, at["head"]])
+    turns = torch.from_numpy(turn @ recorded.turns[:, at["head"]])
     across = places[:, at["left_shoulder"]] - places[:, at["right_shoulder"]]
     trunk = places[:, at["neck"]] - (places[:, at["left_hip"]] + places[:, at["right_hip"]]) / 2
     forward = torch.nn.functional.normalize(torch.linalg.cross(across, trunk), dim=-1)

@@ -30,9 +30,9 @@ def _sides(middle: dict[str, str], sides: dict[str, str], left: str, right: str)
     return middle | both | {f"right_{ours}": theirs.format(right) for ours, theirs in sides.items()}
 
 
-def _fingers(pattern: str) -> dict[str, str]:
-    """Joints of fingers by a pattern of finger and number."""
-    return {f"{name.lower()}{i}": pattern.format("{}", name, i) for name in _FINGERS for i in (1, 2, 3)}
+def _fingers(pattern: str, *, palm: bool = False) -> dict[str, str]:
+    """Joints of fingers by a pattern of finger and number; with `palm` all but the thumb count from a joint in the palm."""
+    return {f"{name.lower()}{i}": pattern.format("{}", name, i + (palm and name != "Thumb")) for name in _FINGERS for i in (1, 2, 3)}
 
 
 _HUMANIK = {
@@ -134,7 +134,7 @@ SKELETONS: tuple[Skeleton, ...] = (
                 "elbow": "{}ForeArm",
                 "wrist": "{}Hand",
             }
-            | _fingers("{}Hand{}{}"),
+            | _fingers("{}Hand{}{}", palm=True),
             "Left",
             "Right",
         ),

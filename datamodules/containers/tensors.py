@@ -23,6 +23,7 @@ _KINDS = {
     **{"ByteStorage": torch.uint8, "BoolStorage": torch.bool},
     **{"ComplexFloatStorage": torch.complex64, "ComplexDoubleStorage": torch.complex128},
 }
+_STATE = "protomotions.simulator.base_simulator.simulator_state.StateConversion"  # an enumeration in ProtoMotions' motions
 _MOST_NESTED = 3
 _SLACK = 64 << 20
 
@@ -146,6 +147,13 @@ def _parameter(_: Machine, data: Any, requires_grad: Any = True, *__: Any) -> to
     return torch.nn.Parameter(data.detach(), requires_grad is True)
 
 
+def _enumeration(_: Machine, value: Any = "") -> str:
+    """A value of an enumeration, as text: nothing of its class is looked for."""
+    if not isinstance(value, str | int):
+        raise ValueError("an enumeration's value that is neither text nor a number")
+    return str(value)
+
+
 def _size(_: Machine, sizes: Any = ()) -> tuple[int, ...]:
     return checked_shape(sizes)
 
@@ -158,6 +166,7 @@ NAMES: dict[str, Named] = pickled_arrays.NAMES | {
         Named("torch._utils._rebuild_parameter", _parameter),
         Named("torch.storage._load_from_bytes", _from_bytes),
         Named("torch.Size", _size),
+        Named(_STATE, _enumeration),
         *(Named(f"torch.{kind}") for kind in _KINDS),
     )
 }

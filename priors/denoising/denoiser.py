@@ -8,11 +8,12 @@ from typing import cast
 import numpy as np
 import roma
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from pose_priors.body.rotations import canonicalize, haar_correction, to_rotmat
-from pose_priors.configs.base import Config
+from pose_priors.body.skeleton import JOINT_NAMES, MIRROR
+from pose_priors.configs.base import Config, UserError
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
 from pose_priors.priors.denoising.contract import Guide, PoseDenoiser
 from pose_priors.priors.denoising.network import NoiseToldNetwork
@@ -38,13 +39,28 @@ class DenoiserConfig(Config):
     dropout: float = Field(0.2, ge=0, lt=1)
     num_networks: int = Field(1, ge=1)
     """Networks, trained side by side, whose rotations are averaged."""
+    plain_share: float = Field(0.0, ge=0, le=1)
+    """Share of training noise that is alike for all axes of all joints, which are all seen; the rest is of every kind, half of it alike."""
+    plain_deg: list[float] = Field(default_factory=lambda: [1.0, 20.0], min_length=2, max_length=2)
+    """The least and the largest of plain noise in degrees."""
+    mirror: bool = False
+    """Whether the networks learn of mirror images as often as of poses, and answer with the mean of what they say of a pose and of its
+    mirror image."""
     mixture: MixtureConfig | None = MixtureConfig(kind="mixture")
     """A mixture of training poses beside the networks; null for none."""
     mixture_share: float = Field(0.8, ge=0, le=1)
     """Weight of the mixture's posterior mean in the average; less for networks that were trained longer than flow matching by default."""
 
+    @field_validator("plain_deg")
+    @classmethod
+    def _check(cls, value: list[float]) -> list[float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("must be two numbers of degrees above 0, the smaller one first")
+        return value
+
     def build(self, joint_indices: Sequence[int]) -> Denoiser:
-        """The denoiser of a prior with these SMPL-X joints, before `Denoiser.fit_statistics`."""
+        """The denoiser of a prior with these SMPL-X joints, before `Denoiser.fit_statistics`. Raises `UserError` if it is to learn of
+        mirror images, and a joint has none among them."""
         return Denoiser(self, joint_indices)
 
 
@@ -61,12 +77,14 @@ class Denoiser(PoseDenoiser):
     """
 
     joint_index: Tensor
+    mirrored_place: Tensor | None
 
     def __init__(self, config: DenoiserConfig, joint_indices: Sequence[int]) -> None:
         super().__init__()
         self.config = config
         self.num_joints = len(joint_indices)
         self.register_buffer("joint_index", torch.tensor(list(joint_indices), dtype=torch.long), persistent=False)
+        self.register_buffer("mirrored_place", _mirrored_places(joint_indices) if config.mirror else None, persistent=False)
         self.networks = nn.ModuleList(
             NoiseToldNetwork(self.num_joints, config.hidden, config.num_blocks, config.dropout) for _ in range(config.num_networks)
         )
@@ -86,8 +104,9 @@ class Denoiser(PoseDenoiser):
     @torch.no_grad()
     def fit_statistics(self, poses: Tensor) -> None:
         rotvec = canonicalize(poses[:, self.joint_index])
+        learnt = rotvec if self.mirrored_place is None else torch.cat([rotvec, _mirrored(rotvec, self.mirrored_place)])
         for network in self._networks:
-            network.fit(rotvec)
+            network.fit(learnt)
         self.defensive.fit(rotvec)
         if self.mixture is not None:
             self.mixture.fit_statistics(poses)
@@ -96,6 +115,9 @@ class Denoiser(PoseDenoiser):
         """The mean squared chordal distance of rotations, in units of what a normal distribution would leave of it."""
         rotvec = canonicalize(pose[:, self.joint_index])
         generator = None if self.training else torch.Generator(pose.device).manual_seed(0)
+        if self.training and self.mirrored_place is not None:
+            coin = torch.rand(len(rotvec), 1, 1, device=rotvec.device) < 0.5
+            rotvec = torch.where(coin, _mirrored(rotvec, self.mirrored_place), rotvec)
         return torch.stack([self._error(network, rotvec, generator) for network in self._networks]).mean()
 
     def denoise(self, pose: Tensor, std: Tensor) -> Tensor:
@@ -134,17 +156,24 @@ class Denoiser(PoseDenoiser):
         """Of rows, of which some in turn see noise of the same deviations: (B, J, 3) -> ()."""
         some = max(1, len(rotvec) // _ALIKE)
         clean = rotvec[: len(rotvec) // some * some].unflatten(0, (-1, some))
-        std = draw_std(some, self.num_joints, rotvec, generator)
+        std = draw_std(some, self.num_joints, rotvec, generator, self.config.plain_share, self.config.plain_deg)
         seen = turned_by_noise(clean, std, generator)
         expected, left = network(seen.flatten(-2), std.flatten(-2))
         apart = (to_rotmat(canonicalize(expected.unflatten(-1, (-1, 3)))) - to_rotmat(clean)).square().sum((-1, -2)) / 2
         error: Tensor = (apart / left.square().unflatten(-1, (-1, 3)).sum(-1)).sum(-1).mean()
         return error
 
+    def _answers(self, seen: Tensor, std: Tensor) -> list[Tensor]:
+        """Of each network: (N, J, 3), (N or 1, J, 3) -> (N, J, 3)."""
+        return [network(seen.flatten(1), std.flatten(1))[0].unflatten(-1, (-1, 3)) for network in self._networks]
+
     def _expected(self, pose: Tensor, std: Tensor) -> Tensor:
         seen = canonicalize(pose[:, self.joint_index])
         of_joints = std[:, self.joint_index]
-        found = [network(seen.flatten(1), of_joints.flatten(1))[0].unflatten(-1, (-1, 3)) for network in self._networks]
+        found = self._answers(seen, of_joints)
+        if self.mirrored_place is not None:
+            image = self._answers(_mirrored(seen, self.mirrored_place), of_joints[:, self.mirrored_place])
+            found += [_mirrored(answer, self.mirrored_place) for answer in image]
         weights = [1 / len(found)] * len(found)
         if self.mixture is not None and self.config.mixture_share > 0:
             share = self.config.mixture_share
@@ -153,6 +182,19 @@ class Denoiser(PoseDenoiser):
         mean = mean_of_near(torch.stack([canonicalize(one).to(pose) for one in found]), weights)
         # what is certain stays as it was seen
         return torch.where((of_joints == 0).all(-1, keepdim=True), pose[:, self.joint_index], mean)
+
+
+def _mirrored_places(joint_indices: Sequence[int]) -> Tensor:
+    """(J,) where among the joints each one's mirror image is. Raises `UserError` if one has none there."""
+    joints = list(joint_indices)
+    if alone := [JOINT_NAMES[joint] for joint in joints if MIRROR[joint] not in joints]:
+        raise UserError(f"model.denoiser.mirror: {', '.join(alone[:6])} have no mirror image among the joints learnt; give false")
+    return torch.tensor([joints.index(MIRROR[joint]) for joint in joints], dtype=torch.long)
+
+
+def _mirrored(rotvec: Tensor, places: Tensor) -> Tensor:
+    """Rotation vectors of J joints as `body.rotations.mirror_pose` has them: (*batch, J, 3) -> (*batch, J, 3)."""
+    return rotvec.index_select(-2, places) * rotvec.new_tensor([1.0, -1.0, -1.0])
 
 
 def mean_of_near(rotvec: Tensor, weights: Sequence[float]) -> Tensor:

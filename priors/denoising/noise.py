@@ -1,8 +1,9 @@
-"""Noise to train a denoiser with: of every size, about all axes alike or not, and joints that are not seen at all."""
+"""Noise to train a denoiser with: of every size, about all axes alike or not, and joints that are not seen at all; and plain noise."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import roma
 import torch
@@ -18,8 +19,15 @@ _SHARE_ALIKE, _SHARE_BY_JOINT, _APART = 0.5, 0.25, 0.7
 _SHARE_HIDDEN, _MOST_HIDDEN = 0.25, 0.8
 
 
-def draw_std(num: int, num_joints: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """(num, J, 3) standard deviations in radians, infinite for joints that are not seen."""
+def draw_std(
+    num: int, num_joints: int, like: Tensor, generator: torch.Generator | None, plain_share: float, plain_deg: Sequence[float]
+) -> Tensor:
+    """(num, J, 3) standard deviations in radians, infinite for joints that are not seen.
+
+    Args:
+        plain_share: how much of it is plain: one size for all axes of all joints, which are all seen.
+        plain_deg: the least and the largest of that in degrees.
+    """
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator, dtype=like.dtype, device=like.device)
@@ -32,7 +40,10 @@ def draw_std(num: int, num_joints: int, like: Tensor, generator: torch.Generator
     log_std = torch.where(kind < _SHARE_ALIKE, alike, torch.where(kind < _SHARE_ALIKE + _SHARE_BY_JOINT, by_joint, by_axis))
     hides = uniform(num, 1, 1) < _SHARE_HIDDEN
     hidden = hides & (uniform(num, num_joints, 1) < _MOST_HIDDEN * uniform(num, 1, 1))
-    return log_std.clamp(low, high).exp().masked_fill(hidden, math.inf)
+    of_every_kind = log_std.clamp(low, high).exp().masked_fill(hidden, math.inf)
+    least, most = (math.log(math.radians(degrees)) for degrees in plain_deg)
+    plain = (least + (most - least) * uniform(num, 1, 1)).exp()
+    return torch.where(uniform(num, 1, 1) < plain_share, plain, of_every_kind)
 
 
 def turned_by_noise(rotvec: Tensor, std: Tensor, generator: torch.Generator | None) -> Tensor:

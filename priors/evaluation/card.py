@@ -62,7 +62,7 @@ def _rows(
     prior: TrainablePrior, experiment: dict[str, Any], entry: dict[str, Any], content: dict[str, Any], scores: dict[str, float]
 ) -> list[tuple[str, str]]:
     model, data, training = (experiment.get(name) or {} for name in ("model", "data", "training"))
-    steps, epochs = int(content.get("global_step", 0)), int(content.get("epoch", 0)) + 1
+    steps = int(content.get("global_step", 0))
     rows = [
         ("kind", f"`{model.get('kind')}`: {_settings(model)}"),
         ("parameters", f"{sum(parameter.numel() for parameter in prior.parameters()):,}"),
@@ -71,7 +71,7 @@ def _rows(
         ("fingerprint of the data", f"`{entry.get('data_fingerprint')}`"),
         (
             "trained",
-            f"{steps:,} steps of {training.get('batch_size')}, {epochs} epochs",
+            f"{steps:,} steps of {training.get('batch_size')}, {_passes(content)}",
         ),
     ]
     if isinstance(prior, Prior):
@@ -84,6 +84,16 @@ def _rows(
     if command := content.get("command"):
         rows.append(("command", f"`{command}`"))
     return [*rows, ("written by", f"pose-priors {entry.get('code_version')}, checkpoint format {entry.get('format')}")]
+
+
+def _passes(content: dict[str, Any]) -> str:
+    """How often all rows were seen. Where a pass was cut into rounds, Lightning's epochs are these."""
+    span = content.get("schedule") or {}
+    batches, of_pass = (span.get(key) for key in ("batches_an_epoch", "batches_a_pass"))
+    epochs = int(content.get("epoch", 0)) + 1
+    if not batches or not of_pass or batches == of_pass:
+        return f"{epochs} epochs"
+    return f"{content.get('global_step', 0) / span['steps_an_epoch'] * batches / of_pass:.3g} passes over the data"
 
 
 def _settings(model: dict[str, Any]) -> str:

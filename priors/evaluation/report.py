@@ -16,20 +16,25 @@ from pose_priors.priors.base import DensityPrior, Prior
 from pose_priors.priors.evaluation.attribution import nll_per_joint
 from pose_priors.priors.evaluation.comparison import auroc, corruptions, precision_recall
 from pose_priors.priors.evaluation.scores import energies_of, evaluate
+from pose_priors.priors.evaluation.subset import Poses
 from pose_priors.priors.joint_flow import JointFlow
 
 _MAX_SAMPLES = 10_000
 _NUM_DRAWN = 12
 _NUM_IN_GRID = 8
 _NUM_ATTRIBUTED, _NUM_DRAWS = 24, 16
+# Characters of a line where no terminal says how many it has.
+_WIDTH = 200
 
 
-def score(prior: Prior, poses: torch.Tensor) -> dict[str, Any]:
-    """All scores of one prior over held-out poses (N, 55, 3), see `evaluation.scores` and `evaluation.comparison`."""
-    num_samples = min(_MAX_SAMPLES, max(1000, len(poses)))
-    samples = prior.sample(num_samples, torch.Generator(poses.device).manual_seed(0))
-    precision, recall = precision_recall(prior.select(samples), prior.select(poses))
-    return evaluate(prior, poses) | auroc(prior, poses) | {"precision": precision, "recall": recall}
+def score(prior: Prior, poses: Poses) -> dict[str, Any]:
+    """All scores of one prior over held-out poses, see `evaluation.scores` and `evaluation.comparison`."""
+    compared = poses.compared
+    num_samples = min(_MAX_SAMPLES, max(1000, len(compared)))
+    samples = prior.sample(num_samples, torch.Generator(compared.device).manual_seed(0))
+    precision, recall = precision_recall(prior.select(samples), prior.select(compared))
+    scores = evaluate(prior, poses.scored, poses.of_density(prior), compared)
+    return scores | auroc(prior, compared) | {"precision": precision, "recall": recall, "num_poses_compared": len(compared)}
 
 
 def print_table(metrics: dict[str, dict[str, Any]], title: str) -> None:
@@ -45,7 +50,7 @@ def print_table(metrics: dict[str, dict[str, Any]], title: str) -> None:
     for key in keys:
         table.add_row(key, *(_cell(values.get(key)) for values in metrics.values()))
     console = Console()
-    Console(width=max(console.width, 220) if not console.is_terminal else None).print(table)
+    Console(width=None if console.is_terminal else _WIDTH).print(table)
 
 
 def _cell(value: Any) -> str:

@@ -51,14 +51,24 @@ def round_trip_deg(prior: Prior, poses: Tensor) -> float:
 
 
 @torch.no_grad()
-def evaluate(prior: Prior, poses: Tensor) -> dict[str, Any]:
+def evaluate(prior: Prior, poses: Tensor, followed: Tensor | None = None, some: Tensor | None = None) -> dict[str, Any]:
     """All scores of a prior on held-out poses (N, 55, 3): nats against normalised Haar measure over `joints`.
 
-    A prior without a density has `nll` None, and reports `nll_bound`, its importance-weighted bound, with the number of samples.
+    `nll_standard_error` is how far off the mean may be because the poses are no more. A prior without a density has `nll` None, and reports
+    `nll_bound`, its importance-weighted bound, with the number of samples.
+
+    Args:
+        followed: those of the poses whose density is taken, where it is another thing than the energy; all without it.
+        some: those that have the scores of this kind of prior alone; all without it.
     """
     result: dict[str, Any] = {"nll": None, "nll_median": None, "bits_per_dof": None}
-    result |= summarize(prior, energies_of(prior, poses))
-    if isinstance(prior, DensityPrior) and not prior.energy_is_nll:
-        result |= likelihood_scores(-prior.log_prob(poses), prior.num_joints)
-    result |= prior.extra_scores(poses)
-    return result | {"joints": list(prior.joints), "num_poses": len(poses)}
+    energies = energies_of(prior, poses)
+    result |= summarize(prior, energies) | {"num_poses": len(poses)}
+    if isinstance(prior, DensityPrior):
+        nll = energies
+        if not prior.energy_is_nll:
+            followed = poses if followed is None else followed
+            nll = -prior.log_prob(followed)
+            result |= likelihood_scores(nll, prior.num_joints) | {"num_poses_followed": len(followed)}
+        result["nll_standard_error"] = float(nll.double().std() / math.sqrt(len(nll))) if len(nll) > 1 else None
+    return result | prior.extra_scores(poses if some is None else some) | {"joints": list(prior.joints)}

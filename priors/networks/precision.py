@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -25,6 +25,20 @@ _R = TypeVar("_R")
 def without_autocast(value: Tensor) -> AbstractContextManager[Any]:
     """A context in which nothing is cast on the device of a tensor."""
     return torch.autocast(value.device.type, enabled=False)
+
+
+def uncast(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Of a function: nothing in it is cast, whatever autocast is asked for around it."""
+
+    @wraps(function)
+    def called(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with ExitStack() as stack:
+            for device in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(device):
+                    stack.enter_context(torch.autocast(device, enabled=False))
+            return function(*args, **kwargs)
+
+    return called
 
 
 def within_range(forward: Callable[Concatenate[_M, Tensor, _P], _R]) -> Callable[Concatenate[_M, Tensor, _P], _R]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -53,6 +53,15 @@ class AveragedWeights(WeightAveraging):
         # Lightning makes the averages before it moves the module, and would fetch all weights from a GPU in every step
         assert self._average_model is not None
         self._average_model.module.to(pl_module.device)
+
+
+class LearningRate(Callback):
+    """Logs the learning rate, which is the same in all groups of parameters."""
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step % cast(Any, trainer).log_every_n_steps == 0:  # set by a part of it, which mypy does not see
+            for logger in trainer.loggers:
+                logger.log_metrics({"lr-AdamW": trainer.optimizers[0].param_groups[0]["lr"]}, trainer.global_step)
 
 
 class RunName(Callback):

@@ -1,25 +1,22 @@
-"""How far a run is, where no terminal shows a bar: one line an epoch, and early on how long it will take."""
+"""How far a run is, where no terminal shows a bar: one line an epoch."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
-from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 
 log = logging.getLogger("train")
 
-# Seconds after which the first estimate is worth telling, and the least number of steps it is made from.
-_FIRST_ESTIMATE, _MIN_STEPS = 10.0, 20
 _SHOWN = (("val/nll", "best/nll", "validation NLL"), ("val/loss", "best/loss", "validation loss"))
 
 
-def progress() -> list[Callback]:
-    """What shows how far a run is: a bar in a terminal, lines elsewhere, an estimate of the time in both."""
-    return [Estimate(), RichProgressBar() if sys.stderr.isatty() else EpochLines()]
+def progress() -> Callback:
+    """What shows how far a run is: a bar in a terminal, lines elsewhere."""
+    return RichProgressBar() if sys.stderr.isatty() else EpochLines()
 
 
 def duration(seconds: float) -> str:
@@ -36,38 +33,8 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
-class Estimate(Callback):
-    """Says once, some seconds after the start, how long an epoch and the whole run will take at most."""
-
-    def __init__(self) -> None:
-        self._told = False
-        self._steps = 0
-        self._start = 0.0
-
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        if self._steps == 1:  # the first step makes what later ones find
-            self._start = time.monotonic()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._steps += 1
-        timed, seconds = self._steps - 1, time.monotonic() - self._start
-        if self._told or timed < _MIN_STEPS or seconds < _FIRST_ESTIMATE:
-            return
-        self._told = True
-        if trainer.is_global_zero:
-            a_step, steps = seconds / timed, int(trainer.num_training_batches)
-            left = int(trainer.estimated_stepping_batches) * trainer.accumulate_grad_batches - self._steps
-            if a_step * left > _FIRST_ESTIMATE:
-                log.info(
-                    "%d steps an epoch, about %s; about %s to the end, if patience does not run out before",
-                    steps,
-                    duration(a_step * steps),
-                    duration(a_step * left),
-                )
-
-
 class EpochLines(Callback):
-    """One line an epoch: the validation scores, the best so far, the time that it took and the time left at most."""
+    """One line an epoch, or a round: the validation scores, the best so far, the time that it took and the time left at most."""
 
     def __init__(self) -> None:
         self._start = 0.0
@@ -83,4 +50,6 @@ class EpochLines(Callback):
         scores = "".join(f", {words} {float(now):.3f} (best {float(best):.3f})" for words, now, best in known[:1])
         epochs, done = trainer.max_epochs or 0, trainer.current_epoch + 1
         left = f", at most {duration(seconds * (epochs - done))} left" if epochs > done else ""
-        log.info("epoch %d of %d%s, %s%s", done, epochs, scores, duration(seconds), left)
+        loader = trainer.train_dataloader
+        word = "epoch" if loader is None or len(loader) == loader.batches_a_pass else "round"
+        log.info("%s %d of %d%s, %s%s", word, done, epochs, scores, duration(seconds), left)

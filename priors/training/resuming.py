@@ -24,7 +24,7 @@ def resumable(path: str | Path, experiment: Mapping[str, Any]) -> dict[str, Any]
     """The checkpoint that a run of that configuration is to go on from.
 
     Raises:
-        UserError: if it lacks what a run needs to go on, is of another seed, or has more epochs behind it than the run is to have.
+        UserError: if it lacks what a run needs to go on, or is of another seed.
     """
     content = read_checkpoint(path)
     missing = [name for name, kind in _PARTS.items() if not isinstance(content.get(name), kind)]
@@ -41,9 +41,10 @@ def resumable(path: str | Path, experiment: Mapping[str, Any]) -> dict[str, Any]
         raise UserError(f"--resume {path}: does not say how it was trained; last.ckpt of a run does")
     if before.get("seed") != experiment["seed"]:
         raise UserError(f"--resume {path}: seed={before.get('seed')} there, {experiment['seed']} here: a run keeps its seed")
-    done, epochs = _epochs_done(content, path), experiment["training"]["max_epochs"]
-    if done > epochs:
-        raise UserError(f"--resume {path}: has {done} epochs behind it, training.max_epochs={epochs} is fewer; give more")
+    try:
+        int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"--resume {path}: does not say how many epochs are behind it; last.ckpt of a run does") from error
     return content
 
 
@@ -81,10 +82,3 @@ def set_random_state(state: Mapping[str, torch.Tensor], device: torch.device) ->
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
-
-
-def _epochs_done(content: Mapping[str, Any], path: str | Path) -> int:
-    try:
-        return int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"--resume {path}: does not say how many epochs are behind it; last.ckpt of a run does") from error

@@ -50,3 +50,10 @@ def replayed(
         for _ in range(position):
             scheduler.step()
     return float(optimizer.param_groups[0]["lr"]), scheduler.state_dict()
+
+
+def of_groups(state: dict[str, Any], num_groups: int) -> dict[str, Any]:
+    """The state of a schedule of one group of parameters, for so many that share its rate; that of several as it is."""
+    lists = {key: state[key] * num_groups for key in ("base_lrs", "_last_lr", "min_lrs") if len(state.get(key) or ()) == 1}
+    inner = {"_schedulers": [of_groups(part, num_groups) for part in state["_schedulers"]]} if "_schedulers" in state else {}
+    return state | lists | inner

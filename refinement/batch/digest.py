@@ -22,7 +22,7 @@ from pose_priors.refinement.result.write import METRICS, RESULTS, person_file
 # What of a configuration does not change the outcome: which sequences, where to, what is shown meanwhile, and the machine.
 _PROGRAMS = ("stage1", "stage2", "stage3", "gravity", "contacts", "background", "retargeting")
 _OUTSIDE = ("output", "logging", "stages", "slurm", "record", *_PROGRAMS)
-_OUTSIDE_INPUT = ("path", "pattern", "start_idx", "end_idx", "skip_existing", "mode", "gravity", "contacts")
+_OUTSIDE_INPUT = ("path", "pattern", "start_idx", "end_idx", "skip_existing", "mode", "gravity", "contacts", "cameras")
 _OUTSIDE_TRAINER = ("accelerator", "devices", "enable_progress_bar")
 # Paths of files, or folders of them, that count by what is in them.
 _PATHS = (("prior", "body"), ("prior", "hands"), ("body_model", "path"), ("motion_prior", "path"))

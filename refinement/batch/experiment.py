@@ -47,6 +47,9 @@ class InputConfig(PersonSelection):
     gravity: str | None = None
     """A file that says which way is up, of GeoCalib or another program; `{name}` in it stands for the sequence's name; null for what lies
     in `gravity` in the sequence's folder, and without that to find it."""
+    cameras: str | None = None
+    """Likewise the cameras, and depth where it has any, that ViPE, MegaSaM, VGGT, DROID-SLAM or an odometry found, in the place of those of
+    the people's tool; or a folder of stage 1, or another tool's result; null for those of the people's tool."""
     contacts: str | None = None
     """Likewise a file or folder that says when feet touch the ground, of BSTRO or another program; null for `contacts` there."""
     keypoint_dropout: float = Field(0.0, ge=0, lt=1)
@@ -91,7 +94,7 @@ class MotionPriorConfig(Config):
     """What motions are like."""
 
     path: str | None = None
-    """A checkpoint of a motion prior, ours or HuMoR's; null for smoothness in its place."""
+    """A checkpoint of a prior of steps, ours or HuMoR's, or of whole clips (motion_flow); null for smoothness in its place."""
 
 
 class RefinementLoggingConfig(Config):

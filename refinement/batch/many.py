@@ -17,6 +17,7 @@ from pose_priors.refinement.batch.experiment import RefinementExperiment
 from pose_priors.refinement.batch.outcomes import SequenceOutcome, write_summary
 from pose_priors.refinement.batch.per_person import print_comparison, refine_apart
 from pose_priors.refinement.batch.progress import progress_bar
+from pose_priors.refinement.formats.camera_files import files_of_cameras
 from pose_priors.refinement.formats.files import read_json
 from pose_priors.refinement.formats.sequence import InputSequence
 from pose_priors.refinement.formats.witnesses.beside import files_in
@@ -91,8 +92,10 @@ class SequenceRefiner:
         given, output = self.config.input, sequence.output
         gravity, contacts = sequence.witness("gravity", given.gravity), sequence.witness("contacts", given.contacts)
         beside = {f"{path.name}/{file.name}": file for path in (gravity, contacts) if path is not None for file in files_in(path)}
+        cameras = None if given.cameras is None else sequence.witness("cameras", given.cameras)
+        beside |= {} if cameras is None else {f"cameras/{name}": file for name, file in files_of_cameras(cameras).items()}
         digest = outcome_digest(self.digest, sequence.files((1, 2, 3, 4)) | beside)
-        load = partial(_load, sequence, replace(self.options, gravity=gravity, contacts=contacts))
+        load = partial(_load, sequence, replace(self.options, gravity=gravity, contacts=contacts, cameras=cameras))
         if given.skip_existing and (results := completed(output, digest)) is not None:
             log.info("%s: complete, skipped", sequence.name)
             outcome = _outcome(sequence.name, "skipped", results, read_json(output / METRICS))

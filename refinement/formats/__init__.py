@@ -18,6 +18,7 @@ from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Source, described
 from pose_priors.refinement.formats.tools import (
     comotion,
+    gem_x,
     glamr,
     gvhmr,
     gvhmr_spellings,
@@ -64,6 +65,7 @@ UPSTREAM: tuple[UpstreamFormat, ...] = (
     phalp,
     wham,
     gvhmr,
+    gem_x,
     gvhmr_spellings,
     prompthmr,
     slahmr,

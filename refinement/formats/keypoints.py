@@ -60,6 +60,18 @@ def _fingers(first: int, side: int) -> list[Correspondence]:
     return pairs
 
 
+def _soma(hands: bool) -> list[Correspondence]:
+    """SOMA's 77 joints; its hands from 14 (left) and 42 on: the wrist, four points of the thumb, five of each other finger, whose first is
+    in the palm."""
+    limbs = {67: 1, 68: 4, 69: 7, 70: 10, 12: 16, 13: 18, 14: 20, 72: 2, 73: 5, 74: 8, 75: 11, 40: 17, 41: 19, 42: 21}
+    pairs = [_one(point, joint) for point, joint in limbs.items()]
+    for side, wrist in enumerate((14, 42)) if hands else ():
+        for at, name in enumerate(("thumb", "index", "middle", "ring", "pinky")):
+            first = wrist + 1 + (5 * at if at else 0)
+            pairs += [_one(first + i, _FINGERS[name] + side * _RIGHT_HAND + i) for i in range(3)]
+    return pairs
+
+
 def _formats(num_joints: int) -> dict[str, tuple[int, list[Correspondence]]]:
     hands = num_joints == 55
     eyes = [_one(1, 23), _one(2, 24)] if hands else []
@@ -77,6 +89,7 @@ def _formats(num_joints: int) -> dict[str, tuple[int, list[Correspondence]]]:
         "coco17": (17, [*_coco_limbs(), *eyes]),
         "openpose25": (25, openpose),
         "coco_wholebody133": (133, wholebody),
+        "soma77": (77, _soma(hands)),
     }
 
 

@@ -104,7 +104,7 @@ def cameras_from_odometry(
     left = [r.world_pelvis - (level * path[r.frames]).apply(r.camera_pelvis) for r, level in zip(readings, levels, strict=True)]
     if translation is not None:
         carried = [level.apply(translation[reading.frames]) for reading, level in zip(readings, levels, strict=True)]
-        alpha, explained = _unit(carried, left)
+        alpha, explained = common_unit(carried, left)
         spread = float(np.linalg.norm(np.concatenate([way - way.mean(0) for way in carried]), axis=1).max())
         if alpha * spread >= _PATH_M and explained >= _EXPLAINED:
             warnings.append(
@@ -127,7 +127,7 @@ def cameras_from_odometry(
     return turned, _places(levelled, readings, len(rotation), fps, source, warnings), 1.0
 
 
-def _unit(carried: Sequence[np.ndarray], left: Sequence[np.ndarray]) -> tuple[float, float]:
+def common_unit(carried: Sequence[np.ndarray], left: Sequence[np.ndarray]) -> tuple[float, float]:
     """The alpha at which `alpha * carried + offset`, an offset for each person, comes nearest to what is left, and the share of the
     variance that it explains, negative where the two go against each other. Frames that are far off the rest have no say."""
     x, y = (np.concatenate([part - np.median(part, 0) for part in parts]) for parts in (carried, left))

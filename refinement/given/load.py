@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pose_priors.body.layout import layout
-from pose_priors.body.pinhole import project, to_world
+from pose_priors.body.pinhole import to_world
 from pose_priors.body.smplx_files import load_joint_model
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
@@ -19,15 +19,18 @@ from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.jumps import without_jumps
-from pose_priors.refinement.formats.keypoints import Correspondence, correspondences, observed, placement_error
+from pose_priors.refinement.formats.keypoints import correspondences, placement_error
 from pose_priors.refinement.formats.tools.multi_tram import read_clip
-from pose_priors.refinement.given.checks import MIN_CONFIDENCE, check_cameras, check_grid, check_masks
+from pose_priors.refinement.given.beside.exchange import with_cameras
+from pose_priors.refinement.given.beside.witnesses import contact_log_odds, with_gravity
+from pose_priors.refinement.given.checks import check_cameras, check_grid, check_masks
 from pose_priors.refinement.given.floor import floor_candidates, ground_plane, skin_depths, soles, thinned
+from pose_priors.refinement.given.observed import keypoints_of, pixels_of, placed_by
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.planes import ransac_plane, scene_planes
 from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
 from pose_priors.refinement.given.sampling import DepthSamples, sample_depth
-from pose_priors.refinement.given.scale import combined, depth_biases, from_bodies, from_floor, place_by_keypoints, stands_at
+from pose_priors.refinement.given.scale import combined, depth_biases, from_bodies, from_floor, stands_at
 from pose_priors.refinement.given.sides import on_their_sides
 from pose_priors.refinement.given.sizes.sizing import sized
 from pose_priors.refinement.given.sizes.statures import resized, size_errors, witnesses
@@ -36,7 +39,6 @@ from pose_priors.refinement.given.start import PosedPeople, carried_into_cameras
 from pose_priors.refinement.given.still.mended import against_still_scene
 from pose_priors.refinement.given.units import in_metres
 from pose_priors.refinement.given.upright import Upright, find_up, standing
-from pose_priors.refinement.given.witnesses import contact_log_odds, with_gravity
 
 _ROUNDS = 3
 _FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the plane
@@ -78,12 +80,18 @@ def load_sequence(path: Path, options: LoadOptions | None = None, format: str | 
 
 def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> Problem:
     """What `load_problem` and `load_sequence` share, once the files are read."""
-    clip = check_grid(check_masks(in_metres(clip, warnings), warnings), warnings)
+    told, cut = list[str](), options.max_frames is not None
+    clip = in_metres(clip, warnings)
+    if options.cameras is not None:
+        if not clip.camera_bodies:
+            clip = carried_into_cameras(clip, _bodies(clip.world_bodies, options.body_model, []))
+        skeletons = _bodies(clip.camera_bodies, options.body_model, [])
+        clip = with_cameras(clip, skeletons, options.cameras, options.fps, warnings, told, cut=cut)
+    clip = check_grid(check_masks(clip, warnings), warnings)
     clip, proven = check_cameras(clip, warnings)
     broken = list[str]()
     if clip.camera_bodies:
         clip = against_still_scene(clip, broken)
-    told, cut = list[str](), options.max_frames is not None
     clip = with_gravity(clip, options.gravity, warnings, told, cut=cut)
     if not clip.camera_bodies:
         # whoever has no camera bodies is a body of the world, and turns about the pelvis, which its skeleton tells
@@ -94,15 +102,15 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     cameras, people = clip.cameras, tuple(clip.camera_bodies)
     bodies = _bodies(clip.camera_bodies, options.body_model, warnings)
     of = correspondences(clip.tracks.format_name, len(bodies.parents)) if clip.tracks.format_name else ()
-    keypoints = _keypoints(clip, of, options.keypoint_dropout, options.seed)
+    keypoints = keypoints_of(clip, of, options.keypoint_dropout, options.seed)
     if clip.alpha is not None and options.body_model is None:
         bodies = sized(clip, bodies, keypoints, of, warnings)
     start, tells_scale = checked_start(clip, bodies, keypoints, of, proven, warnings)
     keypoints[..., 2] *= start.seen[..., None]
     start, keypoints = on_their_sides(start, keypoints, bodies, of, cameras, options.fps or cameras.fps or USUAL_FPS, broken)
 
-    placed = _placed(start.joints(bodies), keypoints, of, cameras.intrinsics)
-    pixels = _pixels(placed, keypoints, of, cameras.intrinsics)
+    placed = placed_by(start.joints(bodies), keypoints, of, cameras.intrinsics)
+    pixels = pixels_of(placed, keypoints, of, cameras.intrinsics)
     depth = sample_depth(clip, people, pixels, start.seen, bystanders=everybody - set(people))
     depth = DepthSamples(depth.depth, depth.confidence, np.concatenate([depth.scene, clip.cloud]))
     if clip.alpha is None:
@@ -163,42 +171,6 @@ def _bodies(people: Mapping[int, BodyTrack], body_model: Path | None, warnings: 
         kinds = ("smpl", "smplx", "smplh") if of.num_joints == 24 else ("smplx", "smplh", "smpl")
         model = load_joint_model(Path(body_model), max(len(track.betas) for track in tracks), kinds)
     return assemble([recover(track, of, model, warnings) for track in tracks], [track.betas for track in tracks], of)
-
-
-def _keypoints(clip: UpstreamClip, of: tuple[Correspondence, ...], dropout: float, seed: int) -> np.ndarray:
-    """(P, T, K, 3) pixels and confidence of what is observed, a share of each frame dropped."""
-    if not 0 <= dropout < 1:
-        raise UserError(f"keypoint_dropout is {dropout}; a share of at least 0 and below 1 is expected")
-    frames, people = clip.cameras.frame_ids, tuple(clip.camera_bodies)
-    points = np.zeros((len(people), len(frames), len(of), 3))
-    for p, person in enumerate(people):
-        for frame, row in clip.tracks.keypoints.get(person, {}).items():
-            if frames[0] <= frame <= frames[-1]:
-                points[p, frame - frames[0]] = observed(row, of)
-    if dropout and len(of):
-        order = np.random.default_rng(seed).random(points.shape[:3]).argsort(-1)
-        points[..., 2][order < round(dropout * len(of))] = 0
-    return points
-
-
-def _placed(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence, ...], intrinsics: np.ndarray) -> np.ndarray:
-    """The joints moved to where they project to their keypoints."""
-    if not of:
-        return joints
-    linked = np.stack([joints[:, :, list(pair.joints)].mean(2) for pair in of], 2)
-    shift, _ = place_by_keypoints(linked, keypoints[..., :2], keypoints[..., 2], np.broadcast_to(intrinsics, (*linked.shape[:2], 3, 3)))
-    placed: np.ndarray = joints + shift[:, :, None]
-    return placed
-
-
-def _pixels(joints: np.ndarray, keypoints: np.ndarray, of: tuple[Correspondence, ...], intrinsics: np.ndarray) -> np.ndarray:
-    """(P, T, J, 2) where each joint is in the image: its keypoint where that is sure, else its projection."""
-    pixels = project(joints, intrinsics)
-    for k, pair in enumerate(of):
-        if len(pair.joints) == 1:
-            sure = keypoints[:, :, k, 2] >= MIN_CONFIDENCE
-            pixels[:, :, pair.joints[0]][sure] = keypoints[:, :, k, :2][sure]
-    return pixels
 
 
 def _sized_by_others(

@@ -22,6 +22,7 @@ class LoadOptions:
         max_frames: only the first so many frames are used; None for all.
         who: who is refined.
         gravity: a file that says which way is up, see `formats.witnesses.gravity`; None to find it.
+        cameras: a file or folder of cameras, and perhaps depth, in the place of the tool's own, see `formats.camera_files`.
         contacts: a file or folder that says when feet touch, see `formats.witnesses.foot_contacts`; None for how they move alone.
     """
 
@@ -33,4 +34,5 @@ class LoadOptions:
     max_frames: int | None = None
     who: PersonSelection = field(default_factory=PersonSelection)
     gravity: Path | None = None
+    cameras: Path | None = None
     contacts: Path | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pose_priors.configs.base import UserError
-from pose_priors.priors import MotionPrior, Prior, load_prior
+from pose_priors.priors import MotionFlow, MotionPrior, Prior, load_prior
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Priors:
     Attributes:
         body: a prior of the body's poses.
         hands: of the hands'.
-        motion: of motions.
+        motion: of motions, by steps or of whole clips.
     """
 
     body: Prior | None = None
     hands: Prior | None = None
-    motion: MotionPrior | None = None
+    motion: MotionPrior | MotionFlow | None = None
 
 
 def load_priors(
@@ -52,8 +52,8 @@ def _of_poses(key: str, path: str | Path | None, allow: Collection[str]) -> Prio
     raise UserError(f"{key}={path}: a motion prior ({type(found).__name__}), where a pose prior is needed; give another checkpoint")
 
 
-def _of_motions(key: str, path: str | Path | None, allow: Collection[str]) -> MotionPrior | None:
+def _of_motions(key: str, path: str | Path | None, allow: Collection[str]) -> MotionPrior | MotionFlow | None:
     found = None if path is None else load_prior(path, allow=allow)
-    if found is None or isinstance(found, MotionPrior):
+    if found is None or isinstance(found, MotionPrior | MotionFlow):
         return found
     raise UserError(f"{key}={path}: a pose prior ({type(found).__name__}), where a motion prior is needed; give another checkpoint")

@@ -69,7 +69,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
         },
         "per_person_likelihoods": likelihoods(scene, problem, module.body_prior, module.motion),
         "quality": told,
-        "told": list(problem.told),
+        "told": [*problem.told, *(() if module.gaps is None else module.gaps.told)],
         "warnings": warnings,
     }
     metrics = {

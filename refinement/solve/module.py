@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -14,7 +13,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 
-from pose_priors.configs.base import UserError
 from pose_priors.priors import MotionPrior, Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
@@ -22,14 +20,14 @@ from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.curvature.arrow import NotDefiniteError, is_large
 from pose_priors.refinement.solve.curvature.gauss_newton import gauss_newton
 from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
-from pose_priors.refinement.solve.extra import ExtraTerm
+from pose_priors.refinement.solve.gaps import ExpectedInGaps, FillGaps, Filling
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.objective import NotFiniteError, Objective
 from pose_priors.refinement.solve.occlusion import facing_joints
 from pose_priors.refinement.solve.presmoothing import presmooth
 from pose_priors.refinement.solve.scene import Scene
-from pose_priors.refinement.solve.stages import SubStage, make_stages
+from pose_priors.refinement.solve.stages import SubStage, make_stages, with_extra_terms
 from pose_priors.refinement.solve.variables import Variables
 
 log = logging.getLogger("refine")
@@ -73,6 +71,7 @@ class RefinementModule(pl.LightningModule):
         problem: of one float type, on one device, with a floor.
         config: what to do.
         body_prior, hand_prior, motion_prior: frozen, or None.
+        fill_gaps: what a prior of whole clips expects on frames on which nobody was seen, or None.
     Raises:
         ValueError: if the problem has no floor.
     """
@@ -84,6 +83,7 @@ class RefinementModule(pl.LightningModule):
         body_prior: Prior | None = None,
         hand_prior: Prior | None = None,
         motion_prior: MotionPrior | None = None,
+        fill_gaps: FillGaps | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -94,11 +94,12 @@ class RefinementModule(pl.LightningModule):
         self.noise = estimate_noise(problem)
         self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
         self.motion = None if motion_prior is None else ClipMotionPrior(problem, motion_prior, config.humor_horizon_max)
+        self.gaps = ExpectedInGaps(problem, fill_gaps) if fill_gaps is not None and config.enable_motion_prior else None
         bound = config.alpha_change_threshold if config.optimize_delta_alpha else None
         self.variables = Variables(problem, self.noise, bound, _free_joints(problem, hand_prior is not None))
         held = config if problem.floor_known else config.model_copy(update={"enable_environmental_constraints": False})
         moves = not problem.scale_known
-        stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion, problem.fps, scale_moves=moves)
+        stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion, problem.fps, self.gaps, scale_moves=moves)
         self.stages = with_extra_terms(stages, config.extra_terms)
         if self.stages:
             presmooth(self.variables, problem.fps, problem.num_frames)
@@ -145,10 +146,11 @@ class RefinementModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         stage = self.stage
-        if stage.exact and self.body_prior is None and self.hand_prior is None and self.motion_prior is None:
+        if stage.exact and all(prior is None for prior in (self.body_prior, self.hand_prior, self.motion_prior, self.gaps)):
             self.problem = self.problem.to(torch.float64)
             self.variables.double()
-        self._look_around()
+        filling = self.gaps.begin(self.variables, self.problem) if self.gaps is not None and stage.fill_gaps else None
+        self._look_around(filling)
         # with no contact and no point of the scene's floor nothing says where it is, and feet above it may not push it away
         floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
         for name, parameter in self.variables.named_parameters():
@@ -158,16 +160,20 @@ class RefinementModule(pl.LightningModule):
         optimizer.param_groups[0]["lr"] = 1.0
         optimizer.white = None
         self.objective = Objective(self.variables, stage.terms, self.problem)
-        self.reports[stage.name] = StageReport()
-        self._best, self._ended, self._began = self.objective.state(), False, time.perf_counter()
+        nothing = filling is not None and not filling.frames.any()
+        self.reports[stage.name] = StageReport(converged=nothing)
+        self._best, self._ended, self._began = self.objective.state(), nothing, time.perf_counter()
         self._best_loss, self._in_round = math.inf, 0
 
-    def _look_around(self) -> None:
+    def _look_around(self, filling: Filling | None = None) -> None:
         """Finds what a sub-stage holds still: contacts, what faces the cameras, the scene of the terms that look at the scale alone."""
         self.variables.release()
         scene = self.scene()
         if self.stage.find_contacts:
-            self.variables.contacts.copy_(detect_contacts(scene, self.problem, self.motion))
+            found = detect_contacts(scene, self.problem, self.motion)
+            if filling is not None:
+                found = torch.where(filling.frames[..., None], torch.maximum(found, filling.contacts), found)
+            self.variables.contacts.copy_(found)
         self.variables.facing.copy_(facing_joints(scene, self.problem))
         self.variables.hold(self.problem)
 
@@ -262,29 +268,16 @@ class RefinementModule(pl.LightningModule):
         checkpoint["refinement"] = {
             "fingerprint": self.fingerprint,
             "total_iterations": self.total_iterations,
+            "told": [] if self.gaps is None else list(self.gaps.told),
             "reports": {name: dataclasses.asdict(report) for name, report in self.reports.items()},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         saved = checkpoint["refinement"]
         self.total_iterations = saved["total_iterations"]
+        if self.gaps is not None:
+            self.gaps.told = tuple(saved["told"])
         self.reports = {name: StageReport(**report) for name, report in saved["reports"].items()}
-
-
-def with_extra_terms(stages: Sequence[SubStage], extra: Sequence[ExtraTerm]) -> list[SubStage]:
-    """The sub-stages with what a configuration adds to them. Raises `UserError` if two terms of one would be logged under one name."""
-    found = []
-    for stage in stages:
-        added = [(entry.term, entry.weight) for entry in extra if entry.pulls_in(stage.name)]
-        terms = (*stage.terms, *added)
-        names = [term.name for term, _ in terms]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise UserError(
-                f"refinement.extra_terms: {twice.pop()} would be in sub-stage {stage.name} twice: leave the sub-stage out of the entry's "
-                "stages, or set the lambda of the term that is there to 0"
-            )
-        found.append(dataclasses.replace(stage, terms=terms))
-    return found
 
 
 def _free_joints(problem: Problem, has_hand_prior: bool) -> list[int]:

@@ -6,10 +6,13 @@ A new term joins one of the groups of terms below, and gets its line in `refinem
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pose_priors.configs.base import UserError
 from pose_priors.priors.base import Prior
 from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.extra import ExtraTerm
+from pose_priors.refinement.solve.gaps import ExpectedInGaps
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import NoiseLevels
 from pose_priors.refinement.solve.rates import USUAL_FPS, beyond_usual
@@ -17,6 +20,7 @@ from pose_priors.refinement.solve.terms import (
     ContactHeight,
     DepthConsistency,
     FootSkating,
+    GapEnergy,
     HandPrior,
     KeypointReprojection,
     MotionLikelihood,
@@ -37,6 +41,8 @@ from pose_priors.refinement.solve.weights import weighted
 # image are 0.06 rad in every joint, 2.5 % of the depth, and 1 % of it across the view.
 _BIAS_RAD, _BIAS_DEPTH, _BIAS_LATERAL = 6.0, 2.5, 1.0
 
+POSED = ("global_orient", "pelvis", "body_pose")
+"""Variables that are a person's alone, frame by frame."""
 ROOT = ("global_orient", "pelvis", "depth_bias")
 """Variables that move a person as a whole, and what its depth maps are off by."""
 BODY = (*ROOT, "body_pose", "shape")
@@ -55,6 +61,7 @@ class SubStage:
         find_contacts: whether contacts are detected anew before it.
         exact: whether it goes on to the minimum: in double precision where no trained prior is asked, in coordinates of its curvature
             (`solve.curvature`), and with contacts detected anew on the way.
+        fill_gaps: whether frames on which nobody was seen are filled before it.
     """
 
     name: str
@@ -63,6 +70,7 @@ class SubStage:
     iterations: int
     find_contacts: bool = False
     exact: bool = False
+    fill_gaps: bool = False
 
 
 def make_stages(
@@ -72,6 +80,7 @@ def make_stages(
     hand_prior: Prior | None = None,
     motion: ClipMotionPrior | None = None,
     fps: float = USUAL_FPS,
+    gaps: ExpectedInGaps | None = None,
     *,
     scale_moves: bool = True,
 ) -> list[SubStage]:
@@ -80,6 +89,7 @@ def make_stages(
     Args:
         motion: a motion prior on the problem's clip; without it smoothness takes its place.
         fps: frames a second; at high rates the first sub-stages take wider accelerations for granted, as wide as noise makes them there.
+        gaps: what a prior of whole clips expects where nobody was seen; there is a sub-stage of it then, the last.
         scale_moves: whether the scale may change where it is optimised.
     """
     on_floor, to_scale = config.enable_environmental_constraints, config.enable_scale_optimization
@@ -97,7 +107,7 @@ def make_stages(
     def stage(name: str, terms: Sequence[Term], free: tuple[str, ...], find_contacts: bool = False, exact: bool = False) -> SubStage:
         return SubStage(name, weighted(terms, config), free, iterations[name], find_contacts, exact)
 
-    stages = (
+    stages: tuple[SubStage, ...] = (
         stage("root", (*data, *rough), ROOT),
         stage("smpl", (*data, *body, *rough), BODY),
         stage("motion", (*data, *body, *moving), BODY),
@@ -105,7 +115,29 @@ def make_stages(
         stage("scale", everything, all_variables, find_contacts=on_floor),
         stage("final", everything, all_variables, find_contacts=on_floor, exact=True),
     )
+    if gaps is not None and config.enable_motion_prior:
+        # what nobody saw has no say in sizes, floor and scale
+        filled = SubStage(
+            "gaps", weighted((*everything, GapEnergy(expected=gaps)), config), POSED, iterations["motion"], on_floor, fill_gaps=True
+        )
+        stages = (*stages, filled)
     return [stage for stage in stages if stage.iterations > 0]
+
+
+def with_extra_terms(stages: Sequence[SubStage], extra: Sequence[ExtraTerm]) -> list[SubStage]:
+    """The sub-stages with what a configuration adds to them. Raises `UserError` if two terms of one would be logged under one name."""
+    found = []
+    for stage in stages:
+        added = [(entry.term, entry.weight) for entry in extra if entry.pulls_in(stage.name)]
+        terms = (*stage.terms, *added)
+        names = [term.name for term, _ in terms]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise UserError(
+                f"refinement.extra_terms: {twice.pop()} would be in sub-stage {stage.name} twice: leave the sub-stage out of the entry's "
+                "stages, or set the lambda of the term that is there to 0"
+            )
+        found.append(replace(stage, terms=terms))
+    return found
 
 
 def iterations_of(config: RefinementConfig) -> dict[str, int]:

@@ -117,8 +117,7 @@ class Variables(nn.Module):
 
     def forward(self, problem: Problem) -> Scene:
         """The scene at the present values."""
-        increments = torch.cat([self.pelvis[:, :, None], self.global_orient, self.body_pose], 2)
-        shift, moved = _filtered(increments, self.filter[..., None], self.basis).tensor_split([1], 2)
+        shift, moved = self.moved().tensor_split([1], 2)
         still = self.start_quat[..., :3]
         turn = moved if moved.shape == still.shape else torch.zeros_like(still).index_copy(2, self.free, moved)
         rotvec = turned(self.start_quat, turn)
@@ -168,6 +167,10 @@ class Variables(nn.Module):
     def release(self) -> None:
         """Holds nothing still any more."""
         self.held = self.held_ground = None
+
+    def moved(self) -> Tensor:
+        """(P, T, 1 + F, 3) what pelvis and free joints have moved by: metres, then radians in each joint's own frame, the root first."""
+        return _filtered(torch.cat([self.pelvis[:, :, None], self.global_orient, self.body_pose], 2), self.filter[..., None], self.basis)
 
     @torch.no_grad()
     def add_increments(self, moved: Tensor) -> None:
@@ -286,8 +289,7 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
     lever = torch.stack([(rest[:, below[j]] - rest[:, j, None]).square().sum((-1, -2)).mean() for j in joints])
     # about a random axis, two thirds of a lever's square count
     hessian = lever * 2 / 3 * (metres**-2 + roughness * acceleration**-2) + _BIAS_RAD**-2 * (1 + roughness)
-    count = float(rest.shape[1])
-    pelvis = count * (metres**-2 + roughness * acceleration**-2)
+    pelvis = float(rest.shape[1]) * (metres**-2 + roughness * acceleration**-2)
 
     def padded(response: Tensor) -> Tensor:
         """The last frequency of a padded clip's response is dropped with the padding."""

@@ -16,6 +16,7 @@ from pose_priors.refinement.solve.terms import (
     ContactHeight,
     DepthConsistency,
     FootSkating,
+    GapEnergy,
     HandPrior,
     KeypointReprojection,
     MotionLikelihood,
@@ -59,6 +60,8 @@ NATURAL_WEIGHTS: Mapping[type[Term], Weight] = {
     # motion: 0.25 and 3 by default
     Smoothness: Weight("lambda_smooth", 250.0),
     MotionLikelihood: Weight("lambda_cvae", 30.0),
+    # what nobody saw: 1 by default
+    GapEnergy: Weight("lambda_cvae", 10.0),
     # the floor: 1 by default
     FootSkating: Weight("lambda_skate", 0.01),
     ContactHeight: Weight("lambda_contact", 0.1),

@@ -202,7 +202,7 @@ def test_the_tables_of_likelihood() -> None:
     assert row["worst"] == pytest.approx(float(nll.max()))
     assert row["bits/DoF"] == pytest.approx(row["NLL"] / (27 * math.log(2)))
     assert set(whole.rows["norm"].values()) == {None}
-    assert "norm" in whole.notes[-1]
+    assert "norm" in whole.notes[0]
     parts = scored_parts(BODY)
     assert set(by_part.rows["mixture"]) == set(parts) == {"left leg", "legs", "left arm", "arms", "trunk"}
     assert all(value is not None for value in by_part.rows["mixture"].values())

@@ -46,6 +46,9 @@ def test_the_table_says_who_is_ahead_and_by_how_much() -> None:
     for std in (2, 5, 10):
         assert table.rows["as seen"][f"{std} deg"] == pytest.approx(std * math.sqrt(8 / math.pi), rel=0.06)
         assert table.rows["arm"][f"{std} deg"] < table.rows["wide"][f"{std} deg"] < table.rows["as seen"][f"{std} deg"]
-        assert 0 < table.rows["arm"][f"{std} deg +-"] < 0.3 * table.rows["arm"][f"{std} deg"]
-        assert f"{std} deg: arm ahead of wide" in table.notes[1]
+        assert 0 < table.errors["arm"][f"{std} deg"] < 0.3 * table.rows["arm"][f"{std} deg"]
+        found = table.leads[f"{std} deg"]
+        assert (found.first, found.second) == ("arm", "wide")
+        assert found.by == pytest.approx(table.rows["wide"][f"{std} deg"] - table.rows["arm"][f"{std} deg"])
+        assert found.is_sure
     assert table.best("10 deg") == table.rows["arm"]["10 deg"]

@@ -12,10 +12,11 @@ import roma
 import torch
 from benchmark_cases import poses_of
 
-from pose_priors.benchmarks.priors import vposer
+from pose_priors.benchmarks.priors import kernel_fits, vposer
 from pose_priors.benchmarks.priors.__main__ import main
 from pose_priors.benchmarks.priors.candidate import ConditionalDensityCandidate
-from pose_priors.benchmarks.priors.data import load_data
+from pose_priors.benchmarks.priors.data import load_data, load_foreign
+from pose_priors.benchmarks.priors.gmm import fit_gaussian
 from pose_priors.benchmarks.priors.peers import PEERS
 from pose_priors.benchmarks.priors.tables import ResultTable
 from pose_priors.benchmarks.priors.trained import trained
@@ -57,7 +58,8 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def test_the_whole_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_whole_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_fits, "_RESTARTS", 2)
     checkpoints = [save_checkpoint(tmp_path / kind / "best.ckpt", JOINTS, kind) for kind in ("diagonal", "full")]
     output = tmp_path / "results"
     tables = main(["--data", str(folder), "--checkpoints", *checkpoints, "--output", str(output), "--tasks", *TASKS])
@@ -82,7 +84,8 @@ def test_the_whole_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 def test_a_checkpoint_does_not_hide_a_baseline_of_its_name(folder: Path, tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path / "GMM-8.ckpt", JOINTS, "diagonal")
-    (table, _) = main(["--data", str(folder), "--checkpoints", path, "--output", str(tmp_path / "results"), "--tasks", "likelihood"])
+    given = ["--data", str(folder), "--checkpoints", path, "--baselines", "GMM-8"]
+    (table, _) = main([*given, "--output", str(tmp_path / "results"), "--tasks", "likelihood"])
     assert table.rows["GMM-8"]["NLL"] < table.rows["GMM-8 (trained)"]["NLL"] - 1
 
 
@@ -126,7 +129,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
         "--split-radius": [*data, "--split-radius", "0.5"],
         "left_middle": [*data, "--checkpoints", still],
         "likelyhood": [*data, "--tasks", "likelyhood"],
-        "gmm_08.pkl": [*data, "--smplify-gmm", str(tmp_path / "none.pkl")],
+        "gmm_08.pkl": [*data, "--baselines", "--smplify-gmm", str(tmp_path / "none.pkl")],
     }
     for told, arguments in cases.items():
         with pytest.raises(UserError, match=told) as caught:
@@ -154,3 +157,47 @@ def test_tables_mark_the_best_and_show_what_is_missing() -> None:
     assert lines[0] == "### Title"
     assert lines[2] == "| | NLL | recall | n |"
     assert lines[-1] == "A note."
+
+
+def test_poses_of_other_sources(folder: Path, tmp_path: Path) -> None:
+    for seed, name in enumerate(("walks", "dances")):
+        np.save(tmp_path / f"{name}.npy", poses_of(JOINTS, 170 if name == "walks" else 80, seed + 20).numpy().astype(np.float32))
+    paths = [str(tmp_path / "walks.npy"), str(tmp_path / "dances.npy")]
+    given = ["--data", str(folder), "--baselines", "Gaussian, full", "KDE", "--output", str(tmp_path / "results")]
+    tables = main([*given, "--tasks", "foreign", "--foreign", *paths])
+    metrics = json.loads((tmp_path / "results" / "metrics.json").read_text())
+    assert metrics["about"]["foreign"] == {"walks": 150, "dances": 80}
+    likelihood, told, left = tables
+    assert set(likelihood.rows) == {"Gaussian, full", "KDE"}
+    poses = load_foreign(paths, JOINTS)
+    candidate = fit_gaussian("Gaussian, full", load_data(str(folder), None), "pose")
+    nll = {name: float(candidate.energies(rows).mean()) for name, rows in poses.items()}
+    row = likelihood.rows["Gaussian, full"]
+    assert row == pytest.approx({"mean of sources": (nll["walks"] + nll["dances"]) / 2, **nll})
+    # over two sources, not over 230 poses
+    assert likelihood.errors["Gaussian, full"]["mean of sources"] == pytest.approx(abs(nll["walks"] - nll["dances"]) / 2)
+    assert set(told.rows["KDE"]) == {"1 joint", "left arm", "2 deg"}
+    assert 0.5 < told.rows["KDE"]["1 joint"] < 1
+    assert left.rows["KDE"]["10 deg"] < left.rows["as seen"]["10 deg"]
+    without = main([*given, "--tasks", "ood"])
+    assert [table.key for table in without] == ["ood"]
+
+
+def test_other_sources_that_say_nothing_are_refused(folder: Path, tmp_path: Path) -> None:
+    still = poses_of(JOINTS, 30)
+    still[:, 16] = 0
+    np.save(tmp_path / "still.npy", still.numpy().astype(np.float32))
+    good, other = str(folder / "val.npy"), tmp_path / "other" / "val.npy"
+    other.parent.mkdir()
+    np.save(other, poses_of(JOINTS, 30).numpy().astype(np.float32))
+    data = ["--data", str(folder), "--output", str(tmp_path / "results"), "--baselines"]
+    cases = {
+        "left_shoulder": ["--foreign", str(tmp_path / "still.npy")],
+        "two sources are called 'val'": ["--foreign", good, str(other)],
+        "--tasks: foreign": ["--tasks", "foreign"],
+        "none.npy": ["--foreign", str(tmp_path / "none.npy")],
+    }
+    for told, arguments in cases.items():
+        with pytest.raises(UserError, match=told) as caught:
+            main([*data, *arguments])
+        assert "\n" not in str(caught.value)

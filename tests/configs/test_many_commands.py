@@ -47,6 +47,10 @@ SWITCHES = {
     "evaluate": ["--checkpoint", "--data", "--device", "--allow", "--scene", "--gt", "--refined", "--output"],
     "refine": ["--config", "--override", "--launcher"],
     "pipeline": ["--config", "--video", "--output", "--video-base-dir", "--output-base-dir", "--pattern", "--start-idx", "--end-idx"],
+    "clean": ["--output", "--prior", "--preview", "--config", "--override", "--launcher"],
+    "score": ["--output", "--keep", "--prior", "--pose-prior", "--config", "--override", "--launcher"],
+    "describe": ["--allow"],
+    "body": ["--compare"],
     "record": ["--output", "--input", "--prior", "--body-model", "--images", "--points"],
     "review": ["--input", "--port", "--host"],
     "export": ["--format", "--output", "--fps", "--body-model"],
@@ -59,6 +63,10 @@ WORK = {
     "evaluate": [("evaluate", "_evaluate_priors")],
     "refine": [("refine", "SequenceRefiner"), ("refine", "refine_many"), ("refine", "write_builtin_scene"), ("refine", "_launch")],
     "pipeline": [("pipeline", "process_videos"), ("pipeline", "_in_jobs"), ("pipeline", "StageRunner")],
+    "clean": [("clean", "_clean"), ("clean", "clean_all"), ("configs.launch", "launch")],
+    "score": [("score", "_score"), ("score", "score_all"), ("configs.launch", "launch")],
+    "describe": [],
+    "body": [],
     "record": [("refinement.show.record", "write_recordings")],
     "review": [("refinement.show.review", "serve")],
     "export": [("refinement.export.__main__", "export")],
@@ -96,9 +104,8 @@ def test_command_lines(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     np.savez(tmp_path / "poses.npz", poses=np.zeros((3, 72)))
     (tmp_path / "file.yaml").write_text("model: {kind: joint_flow}\ntraining: {batch_size: 8}\n")
     places = [str(tmp_path / inner) for inner in ("", "folder", "poses.npz", "file.yaml", "nothing", "file.yaml/x")]
-    shipped = {
-        config: yaml.safe_load(find_config(config).read_text()) for config in ("joint_flow", "motion_prior", "refinement", "pipeline")
-    }
+    configs = ("joint_flow", "motion_prior", "refinement", "pipeline", "motions")
+    shipped = {config: yaml.safe_load(find_config(config).read_text()) for config in configs}
 
     def trial(rng: random.Random, scratch: Path) -> None:
         monkeypatch.chdir(scratch)
@@ -111,9 +118,11 @@ def test_command_lines(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             switch = rng.choice(SWITCHES[name])
             arguments += [switch, str(written)] if switch == "--config" and rng.random() < 0.7 else [switch]
             arguments += [_value(rng, places) for _ in range(rng.choice([0, 1, 1, 1, 2]))]
-        if name in ("train", "refine", "pipeline") and rng.random() < 0.7:
+        if name in ("train", "refine", "pipeline", "clean", "score") and rng.random() < 0.7:
             arguments = ["--config", str(written), *arguments]
-        if name in ("record", "review", "export") and rng.random() < 0.7:
+        if name in ("clean", "score") and rng.random() < 0.7:
+            arguments = ["--output", rng.choice([*places, "out"]), *arguments]
+        if name in ("clean", "score", "describe", "record", "review", "export") and rng.random() < 0.7:
             arguments = [rng.choice(places), *arguments]
         script.main(arguments)
 

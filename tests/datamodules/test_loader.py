@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,59 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     loader.set_epoch(2)
     iter(loader)
     assert rows_of(list(loader)) == epoch(1, 2)
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+@pytest.mark.parametrize(("num_rows", "batches"), [(100, 4), (100, 7), (100, 33), (21, 2)])
+def test_epochs_that_are_parts_of_passes_give_what_passes_give(num_rows: int, batches: int, world_size: int) -> None:
+    for rank in range(world_size):
+        shared: dict[str, Any] = {"shuffle": True, "drop_last": True, "mirror": True, "seed": 3, "rank": rank, "world_size": world_size}
+        whole, parts = PoseLoader(numbered(num_rows), 5, **shared), PoseLoader(numbered(num_rows), 5, batches_an_epoch=batches, **shared)
+        assert (len(parts), parts.batches_a_pass) == (batches, len(whole))
+        passes: list[Tensor] = []
+        for number in range(-(-3 * batches // len(whole))):
+            whole.set_epoch(number)
+            passes += list(whole)
+        cut: list[Tensor] = []
+        for number in range(3):
+            parts.set_epoch(number)
+            cut += list(parts)
+        assert len(cut) == 3 * batches
+        assert all(torch.equal(a, b) for a, b in zip(cut, passes, strict=False))
+
+
+def test_a_part_of_a_pass_goes_on_where_it_was() -> None:
+    shared: dict[str, Any] = {"shuffle": True, "drop_last": True, "mirror": True, "batches_an_epoch": 7}
+    first = PoseLoader(numbered(50), 5, **shared)  # 10 batches a pass: the second epoch begins in one and ends in the next
+    first.set_epoch(1)
+    given = iter(first)
+    seen = [next(given) for _ in range(2)]
+    again = PoseLoader(numbered(50), 5, **shared)
+    again.load_state_dict(first.state_dict())
+    again.set_epoch(1)
+    rest = list(again)
+    assert len(seen) + len(rest) == 7
+    assert all(torch.equal(a, b) for a, b in zip(rest, given, strict=True))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_of_many_rows_some_are_drawn_by_the_seed(shuffle: bool) -> None:
+    def rows(seed: int, most: int | None, world_size: int = 1) -> list[int]:
+        loaders = [
+            PoseLoader(numbered(100), 8, shuffle=shuffle, seed=seed, most_rows=most, rank=rank, world_size=world_size)
+            for rank in range(world_size)
+        ]
+        return [row for loader in loaders for row in rows_of(list(loader))]
+
+    some = rows(0, 30)
+    assert len(set(some)) == len(some) == 30
+    assert (some == sorted(some)) != shuffle
+    assert max(some) - min(some) > 60  # from all over
+    assert rows(0, 30) == some
+    assert set(rows(1, 30)) != set(some)
+    assert set(rows(0, 30, world_size=2)) == set(some)
+    assert set(rows(0, 200)) == set(rows(0, None)) == set(range(100))
+    assert len(rows(0, 1, world_size=2)) == 2  # each process has one at least
 
 
 def test_mirrors_about_half_of_the_rows_and_leaves_the_data_alone() -> None:

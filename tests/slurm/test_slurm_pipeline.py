@@ -32,7 +32,7 @@ def test_an_array_for_each_stage_cut_off_and_submitted_again(cluster: Cluster, t
     while "begin 2 clip_03" not in said(tmp_path):
         assert time.monotonic() < until
         time.sleep(0.1)
-    assert set(cluster.states(jobs[0]).values()) == {"COMPLETED"}
+    assert set(cluster.wait(jobs[0]).values()) == {"COMPLETED"}
     assert set(cluster.states(jobs[2]).values()) == {"PENDING"}
     (tmp_path / "stop").unlink()
     if cut == "requeue":

@@ -10,6 +10,7 @@ from pose_priors.benchmarks.priors.tables import ResultTable
 from pose_priors.benchmarks.priors.tasks import (
     completion,
     denoising,
+    foreign,
     generation,
     inverse_kinematics,
     likelihood,
@@ -27,6 +28,7 @@ TASKS: dict[str, Task] = {
     "denoising": denoising.run,
     "posterior_means": posterior_means.run,
     "ood": ood.run,
+    "foreign": foreign.run,
     "inverse_kinematics": inverse_kinematics.run,
     "regulariser": regulariser.run,
 }

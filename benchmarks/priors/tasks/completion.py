@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from pose_priors.benchmarks.priors.candidate import Candidate
 from pose_priors.benchmarks.priors.data import BenchmarkData, spread
 from pose_priors.benchmarks.priors.parts import scored_parts
 from pose_priors.benchmarks.priors.skeleton import END_EFFECTORS, Skeleton, degrees
-from pose_priors.benchmarks.priors.tables import ResultTable
+from pose_priors.benchmarks.priors.tables import ResultTable, table_of_scores
 
 _NUM_POSES = 500
 _NUM_DRAWS = 10
@@ -23,9 +24,9 @@ def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTabl
     """How far the hidden joints are from the true ones: the best and the mean of ten draws, and the point estimate."""
     poses, skeleton = spread(data.test, _NUM_POSES), Skeleton(data)
     parts = hidden_parts(data)
-    tables: dict[str, dict[str, dict[str, float | None]]] = {unit: {} for unit in ("deg", "mm")}
+    tables: dict[str, dict[str, dict[str, Tensor | None]]] = {unit: {} for unit in ("deg", "mm")}
     for candidate in candidates:
-        rows: dict[str, dict[str, float | None]] = {unit: {} for unit in tables}
+        rows: dict[str, dict[str, Tensor | None]] = {unit: {} for unit in tables}
         for name, hidden in parts.items():
             drawn = candidate.complete(poses, hidden, _NUM_DRAWS, torch.Generator().manual_seed(_SEED))
             point = candidate.complete_point(poses, hidden)
@@ -35,9 +36,9 @@ def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTabl
                 ("mm", skeleton.millimetres(drawn, poses, below), skeleton.millimetres(point, poses, below)),
             ):
                 rows[unit] |= {
-                    f"{name}: best": float(of_draws.min(0).values.mean()),
-                    f"{name}: mean": float(of_draws.mean()),
-                    f"{name}: point": float(of_point.mean()),
+                    f"{name}: best": of_draws.min(0).values,
+                    f"{name}: mean": of_draws.mean(0),
+                    f"{name}: point": of_point,
                 }
         for unit, row in rows.items():
             tables[unit][candidate.name] = row
@@ -50,10 +51,7 @@ def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTabl
         f"Joints that are not scored are given. `{ENDS_ONLY}`: only head, wrists and ankles are seen. Best and mean of the draws pull "
         "apart: a wider density has a better best and a worse mean."
     )
-    return [
-        ResultTable(f"completion_{unit}", titles[unit], rows, tuple(next(iter(rows.values()), {})), notes=(note,))
-        for unit, rows in tables.items()
-    ]
+    return [table_of_scores(f"completion_{unit}", titles[unit], scores, note) for unit, scores in tables.items()]
 
 
 def hidden_parts(data: BenchmarkData) -> dict[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ from pose_priors.benchmarks.priors.data import BenchmarkData, spread
 from pose_priors.benchmarks.priors.fitting import remaining_errors
 from pose_priors.benchmarks.priors.noise import noisy_joints, noisy_rotations
 from pose_priors.benchmarks.priors.skeleton import Skeleton, degrees
-from pose_priors.benchmarks.priors.tables import ResultTable
+from pose_priors.benchmarks.priors.tables import ResultTable, table_of_scores
 from pose_priors.body.motion_state import FPS
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.motion_data import load_clips
@@ -43,13 +43,13 @@ def _rotations(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: S
     def error(pose: Tensor, truth: Tensor) -> Tensor:
         return degrees(pose, truth, skeleton.scored)
 
-    rows, told = remaining_errors(candidates, skeleton, levels, error, _WEIGHTS, _MAX_STEPS)
+    scores, told = remaining_errors(candidates, skeleton, levels, error, _WEIGHTS, _MAX_STEPS)
     note = (
         f"The minimum of energy and exact negative log-likelihood of the noise, whose components have so many degrees each, by at most "
         f"{_MAX_STEPS} steps of L-BFGS from what is seen. Weight of the energy 1, or the best of {_WEIGHTS} on {len(val)} "
         "validation poses."
     )
-    return _table("rotations", f"Denoising of rotations: degrees per scored joint, {len(test)} poses", rows, note, told)
+    return _table("rotations", f"Denoising of rotations: degrees per scored joint, {len(test)} poses", scores, note, told)
 
 
 def _joints(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
@@ -59,9 +59,9 @@ def _joints(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skel
         f"{std} mm": (noisy_joints(test, start, skeleton, std, SEED), noisy_joints(val, start, skeleton, std, SEED + 1))
         for std in MILLIMETRES
     }
-    rows, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _WEIGHTS, _MAX_STEPS)
+    scores, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _WEIGHTS, _MAX_STEPS)
     note = "As above, from the mean training pose; components of the noise have so many millimetres each."
-    return _table("joints", f"Denoising of joints: mm per joint, {len(test)} poses", rows, note, told)
+    return _table("joints", f"Denoising of joints: mm per joint, {len(test)} poses", scores, note, told)
 
 
 def _motions(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
@@ -75,14 +75,14 @@ def _motions(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Ske
         )
         for std in MILLIMETRES
     }
-    rows, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _MOTION_WEIGHTS, _MAX_MOTION_STEPS)
+    scores, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _MOTION_WEIGHTS, _MAX_MOTION_STEPS)
     note = (
         f"As above, by at most {_MAX_MOTION_STEPS} steps, with a normal likelihood of the joints' second differences, whose standard "
         f"deviation of {1000 * expected:.1f} mm is that of {len(val)} validation motions, by which the weight is chosen too, of "
         f"{_MOTION_WEIGHTS}. Motions are {'those of ' + data.motions if data.motions else 'built-in'}."
     )
     title = f"Denoising of motions: mm per joint, {len(test)} motions of {_NUM_FRAMES} frames at {FPS:.0f} a second"
-    return _table("motions", title, rows, note, told)
+    return _table("motions", title, scores, note, told)
 
 
 def motions(data: BenchmarkData) -> Tensor:
@@ -104,6 +104,5 @@ def motions(data: BenchmarkData) -> Tensor:
     return filled
 
 
-def _table(key: str, title: str, rows: dict[str, dict[str, float | None]], *notes: str) -> ResultTable:
-    columns = dict.fromkeys(column for row in rows.values() for column in row)
-    return ResultTable(f"denoising_{key}", title, rows, tuple(columns), notes=notes)
+def _table(key: str, title: str, scores: dict[str, dict[str, Tensor | None]], *notes: str) -> ResultTable:
+    return table_of_scores(f"denoising_{key}", title, scores, *notes)

@@ -12,7 +12,7 @@ from pose_priors.benchmarks.priors.candidate import Candidate
 from pose_priors.benchmarks.priors.data import BenchmarkData, spread
 from pose_priors.benchmarks.priors.fitting import NO_PRIOR, Problem, fit
 from pose_priors.benchmarks.priors.skeleton import END_EFFECTORS, Skeleton, degrees
-from pose_priors.benchmarks.priors.tables import ResultTable
+from pose_priors.benchmarks.priors.tables import ResultTable, table_of_scores
 
 _NUM_POSES = 100
 _MAX_STEPS = 150
@@ -41,13 +41,13 @@ def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTabl
     """Error of the most probable pose given all, half, or five joints, or keypoints, with and without each prior."""
     poses, skeleton = spread(data.test, _NUM_POSES), Skeleton(data)
     problems = observed(poses, data.default_pose, skeleton)
-    rows: dict[str, dict[str, float | None]] = {}
+    scores: dict[str, dict[str, Tensor | None]] = {}
     for candidate in (None, *candidates):
-        row = rows.setdefault(NO_PRIOR if candidate is None else candidate.name, {})
+        row = scores.setdefault(NO_PRIOR if candidate is None else candidate.name, {})
         for name, problem in problems.items():
             found, _ = fit(problem, candidate, skeleton, _MAX_STEPS)
-            row[f"{name}: mm"] = float(skeleton.mpjpe(found, poses).mean())
-            row[f"{name}: deg"] = float(degrees(found, poses, skeleton.scored).mean())
+            row[f"{name}: mm"] = skeleton.mpjpe(found, poses)
+            row[f"{name}: deg"] = degrees(found, poses, skeleton.scored)
     title = f"Inverse kinematics: error over all joints in mm, over the scored ones in degrees, {len(poses)} poses"
     note = (
         f"The minimum of energy and exact negative log-likelihood, both with weight 1, by at most {_MAX_STEPS} steps of L-BFGS from the "
@@ -55,7 +55,7 @@ def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTabl
         f"{Camera().focal_px:.0f} px, {Camera().distance_m:.0f} m away). `5 joints`: head, wrists, ankles. The root and joints that are "
         "not scored are given."
     )
-    return [ResultTable("inverse_kinematics", title, rows, tuple(rows[NO_PRIOR]), notes=(note,))]
+    return [table_of_scores("inverse_kinematics", title, scores, note)]
 
 
 def observed(

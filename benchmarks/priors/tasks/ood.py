@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import roma
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from pose_priors.benchmarks.priors.candidate import Candidate
 from pose_priors.benchmarks.priors.data import BenchmarkData
 from pose_priors.benchmarks.priors.parts import LEFT_ARM, LEGS
-from pose_priors.benchmarks.priors.tables import ResultTable
+from pose_priors.benchmarks.priors.significance import auroc_by_pose
+from pose_priors.benchmarks.priors.tables import ResultTable, table_of_scores
 from pose_priors.body.rotations import mirror_pose
 from pose_priors.body.skeleton import MIRROR
 
@@ -25,16 +24,13 @@ _NOISE_DEG = (2, 5, 10)
 def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTable]:
     """Area under the ROC curve of the surprisal, the test poses against each kind of wrong ones."""
     corrupted = corruptions(data.test, data)
-    label = np.repeat([0, 1], len(data.test))
-    rows: dict[str, dict[str, float | None]] = {}
+    scores: dict[str, dict[str, Tensor | None]] = {}
     for candidate in candidates:
         real = candidate.surprisal(data.test)
-        rows[candidate.name] = {
-            name: float(roc_auc_score(label, torch.cat([real, candidate.surprisal(poses)]).numpy())) for name, poses in corrupted.items()
-        }
+        scores[candidate.name] = {name: auroc_by_pose(real, candidate.surprisal(poses)) for name, poses in corrupted.items()}
     title = f"Out of distribution: AUROC of the surprisal, {len(data.test)} real poses against as many wrong ones (0.5 is chance)"
     note = "Surprisal: the negative log-likelihood, the energy where there is none."
-    return [ResultTable("ood", title, rows, higher_is_better=tuple(corrupted), notes=(note,))]
+    return [table_of_scores("ood", title, scores, note, higher_is_better=True)]
 
 
 def corruptions(poses: Tensor, data: BenchmarkData) -> dict[str, Tensor]:

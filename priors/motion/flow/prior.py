@@ -23,7 +23,8 @@ from pose_priors.priors.motion.flow.denoiser import Denoiser
 from pose_priors.priors.motion.flow.network import TemporalNetwork
 from pose_priors.priors.motion.flow.objective import squared_errors
 from pose_priors.priors.motion.flow.planting import held_feet
-from pose_priors.priors.motion.flow.restoring import Restored, restore
+from pose_priors.priors.motion.flow.posterior import ClipLikelihood, draw_clips
+from pose_priors.priors.motion.flow.restoring import Drawn, Restored, restore
 from pose_priors.priors.motion.flow.skeleton_fit import fit_held, fit_skeleton
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest, leg_of_bones, measured_bones
 from pose_priors.priors.motion.flow.surprise import energies, energy_noise
@@ -40,6 +41,8 @@ from pose_priors.priors.motion.flow.view import (
     states_of_motion,
     to_features,
 )
+from pose_priors.priors.motion.transition import in_precision
+from pose_priors.priors.networks.precision import widened
 
 
 class MotionFlowConfig(Config):
@@ -103,14 +106,14 @@ class MotionFlow(TrainablePrior):
     @torch.no_grad()
     def fit_statistics(self, windows: MotionWindows) -> None:
         """Sets scales and the covariances over time from training windows."""
-        motion = motion_of_windows(windows)
+        motion = motion_of_windows(in_precision(windows, self.rest.dtype))
         self.leg.copy_(leg_length(windows.rest).mean())
         self.rest.copy_(windows.rest.mean(0))
         self.denoiser.smoother.fit(to_features(motion, find_reference(motion, exact(motion))))
 
     def loss(self, windows: MotionWindows) -> dict[str, Tensor]:
         """See `objective.squared_errors`. Held-out windows meet the same noise each time, so that epochs can be compared."""
-        motion = motion_of_windows(windows)
+        motion = motion_of_windows(in_precision(windows, self.rest.dtype))
         generator = None if self.training else torch.Generator(motion.joints.device).manual_seed(0)
         return squared_errors(self.denoiser, motion, generator)
 
@@ -164,10 +167,11 @@ class MotionFlow(TrainablePrior):
             bones: (*batch, 22, 3), see `restore`.
             generator: draws; None for the mean.
         Returns:
-            (*batch, T, 339) states of one skeleton.
+            (*batch, T, 339) states of one skeleton, in the prior's precision.
         Raises:
             ValueError: if what is said to be seen is NaN.
         """
+        states = widened(states, self.rest.dtype)
         shape = (*states.shape[:-1], NUM_JOINTS)
         of_joints, of_rotations = (torch.as_tensor(value).to(states).expand(shape).flatten(0, -3) for value in (std, rotation_std))
         noise = Noise.of(of_rotations, of_joints)
@@ -199,17 +203,53 @@ class MotionFlow(TrainablePrior):
         return self.denoise(states, torch.inf, bones=bones, generator=generator)
 
     @torch.no_grad()
+    def posterior(
+        self,
+        log_likelihood: ClipLikelihood,
+        num_observations: int,
+        num_samples: int,
+        generator: torch.Generator | None = None,
+        num_frames: int | None = None,
+    ) -> Tensor:
+        """Draws clips given what was seen: from exp(log_likelihood(states)) times the prior, see `posterior.draw_clips`.
+
+        Args:
+            log_likelihood: states (num_samples, num_observations, num_frames, 339) -> nats (num_samples, num_observations).
+            num_frames: at most a window's, which is the default.
+        Returns:
+            (num_samples, num_observations, num_frames, 339) of the mean skeleton, over the origin at some time.
+        Raises:
+            ValueError: if more frames are asked for than a window has, or no samples.
+        """
+        length = self.config.num_frames
+        frames = length if num_frames is None else num_frames
+        if not 2 <= frames <= length:
+            raise ValueError(f"num_frames={frames}: 2 to {length}, the frames of a window, are expected")
+        bones = bones_of_rest(self.rest)
+        size = self.leg / leg_of_bones(bones)
+
+        def posed(drawn: Drawn) -> Tensor:
+            found = drawn.restored(self.denoiser)
+            parts = (found.motion.rotations, found.motion.joints / size, found.rotation_std, found.joint_std / size)
+            one, two, three, four = (value[:, :frames].flatten(0, 1) for value in parts)
+            fitted = fit_skeleton(one, two, three, four, bones.expand_as(two))
+            return states_of_motion(Motion(*(value.unflatten(0, (-1, frames)) for value in fitted)))
+
+        return draw_clips(self.denoiser, posed, log_likelihood, num_observations, num_samples, self.config.num_steps, generator)
+
+    @torch.no_grad()
     def contact_probabilities(self, states: Tensor) -> Tensor:
         """(*batch, T, 9) that `CONTACT_JOINTS` touch, on each frame of states (*batch, T, 339)."""
-        motion = motion_of_states(states.flatten(0, -3))
+        motion = motion_of_states(widened(states, self.rest.dtype).flatten(0, -3))
         found = self.restore(motion, exact(motion)).motion.contacts
         assert found is not None
         probabilities: Tensor = found.unflatten(0, states.shape[:-2])
         return probabilities
 
     def energy(self, windows: MotionWindows) -> Tensor:
-        """The mean of `frame_energies` over the frames of each window: (B,) nats."""
-        return self._energies(motion_of_windows(windows)).sum(-1).mean(-1)
+        """The mean of `frame_energies` over the frames of each window: (B,) nats, in the prior's precision. Finite for any rotations."""
+        own = motion_of_windows(in_precision(windows, self.rest.dtype))
+        return self._energies(own).sum(-1).mean(-1)
 
     def frame_energies(self, states: Tensor) -> Tensor:
         """How implausible each joint of each frame is: states (*batch, T, 339), T of any length -> (*batch, T, 22) nats.
@@ -217,7 +257,7 @@ class MotionFlow(TrainablePrior):
         Minus the log-likelihood of what belongs to a joint, its rotation and its place, given all of the motion with noise, the mean over
         levels of noise. The sum over joints is a frame's energy, the mean of these over frames a motion's. Differentiable.
         """
-        motion = motion_of_states(states.flatten(0, -3))
+        motion = motion_of_states(widened(states, self.rest.dtype).flatten(0, -3))
         of_joints: Tensor = self._energies(motion).unflatten(0, states.shape[:-2])
         return of_joints
 

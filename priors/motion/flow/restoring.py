@@ -38,6 +38,18 @@ class Restored(NamedTuple):
     joint_std: Tensor
 
 
+class Drawn(NamedTuple):
+    """Windows as a denoiser has them: what is expected of their features, and where they are seen from."""
+
+    expected: Expected
+    reference: Reference
+
+    def restored(self, denoiser: Denoiser) -> Restored:
+        """The same in metres and radians."""
+        found = from_features(denoiser.smoother.denormalized(self.expected.mean), self.reference)
+        return Restored(found, *std_of_groups(self.expected.std * denoiser.smoother.scale.to(self.expected.std)))
+
+
 def as_seen(denoiser: Denoiser, motion: Motion, noise: Noise) -> tuple[Tensor, Tensor, Reference]:
     """Windows as the denoiser takes them: features (B, T, F), normalised, their noise (B, T, G), and the reference."""
     reference = find_reference(motion, noise)
@@ -102,8 +114,7 @@ def _of_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int
         expected = flow(denoiser, seen, told, reference, num_steps, generator)
     else:
         expected = denoiser(*combined(seen, told, seen, nothing), reference)
-    found = from_features(denoiser.smoother.denormalized(expected.mean), reference)
-    return Restored(found, *std_of_groups(expected.std * denoiser.smoother.scale.to(expected.std)))
+    return Drawn(expected, reference).restored(denoiser)
 
 
 def _one_by_one(

@@ -15,6 +15,7 @@ _AT_ONCE = 256  # frames: what is held of them stays in the cache
 _LEGS = [joint for joint in range(NUM_JOINTS) if JOINT_NAMES[joint].endswith(("hip", "knee", "ankle"))]
 _FIXED, _FREE_RAD = 1e-3, 0.5  # radians that rotations may turn by: of the trunk and arms, and of legs
 _HELD_M, _ABOUT_M = 1e-3, 0.1  # of feet that are held, and of all other joints
+_SHARES = (1.0, 0.5, 0.25, 0.1)  # of a step
 _LEAST_STD_RAD, _LEAST_STD_M = 1e-4, 1e-5
 
 
@@ -86,7 +87,16 @@ def _fitted(
     by_joint = joint_std.double().clamp_min(_LEAST_STD_M).square().reciprocal()
     carried = _CARRIED.to(rotations)
     offsets = torch.cat([joints[:, :1], bones[:, 1:]], 1)
-    found = rotations
+
+    def cost(found: Tensor) -> Tensor:
+        """(N,) minus twice the log-probability, but for a constant."""
+        places, _ = chained(found, offsets, _PARENTS)
+        turns = roma.rotmat_to_rotvec(found @ rotations.mT)
+        of_joints: Tensor = (by_joint * (places - joints).square().sum(-1)).sum(-1)
+        of_rotations: Tensor = (by_rotation * turns.square().sum(-1)).sum(-1)
+        return of_joints + of_rotations
+
+    found, least = rotations, cost(rotations)
     for _ in range(num_steps):
         places, turned = chained(found, offsets, _PARENTS)
         above = torch.cat([torch.eye(3).to(turned).expand(len(turned), 1, 3, 3), turned[:, list(_PARENTS[1:])]], 1)
@@ -103,8 +113,19 @@ def _fitted(
         slope = weighted.mT @ (places - joints).flatten(1)[..., None] + (by_rotation[..., None, None] * apart).flatten(1, 2)
         step = torch.cholesky_solve(slope, torch.linalg.cholesky(normal))[..., 0].unflatten(-1, (NUM_JOINTS, 3))
         size = torch.linalg.vector_norm(step, dim=-1, keepdim=True)
-        step = -step * (1.0 / size.clamp_min(1.0))
-        found = roma.rotvec_to_rotmat((above.mT @ step[..., None])[..., 0]) @ found
+        step = (above.mT @ (-step * (1.0 / size.clamp_min(1.0)))[..., None])[..., 0]
+        # a limb that is nearly straight cannot follow its linear model: as far along the step as it leads to something better
+        stepped = torch.zeros_like(least, dtype=torch.bool)
+        before = found
+        for share in _SHARES:
+            there = roma.rotvec_to_rotmat(share * step) @ before
+            now = cost(there)
+            better = ~stepped & (now <= least)
+            found = torch.where(better[:, None, None, None], there, found)
+            least = torch.where(better, now, least)
+            stepped |= better
+            if stepped.all():
+                break
     found = roma.special_procrustes(found)
     places, _ = chained(found, offsets, _PARENTS)
     return found, places

@@ -9,6 +9,7 @@ from pose_priors.body.model import chained
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import PARENTS
 from pose_priors.priors.motion.flow.view import Motion, Noise
+from pose_priors.priors.networks.precision import uncast
 
 _ABOVE = list(PARENTS[1:NUM_JOINTS])
 
@@ -18,6 +19,7 @@ def bones_of_rest(rest: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(rest[..., :1, :]), rest[..., 1:, :] - rest[..., _ABOVE, :]], -2)
 
 
+@uncast
 def measured_bones(motion: Motion, noise: Noise, rest: Tensor) -> Tensor:
     """The bones (B, 22, 3) of bodies, in metres in their parents' axes, by what is seen of them.
 

@@ -20,6 +20,7 @@ from pose_priors.priors.motion.flow.view import (
     mean_of_groups,
     world_path,
 )
+from pose_priors.priors.networks.precision import uncast
 
 _LEVELS = (0.05, 0.15, 0.45)
 """Standard deviations of the noise at which energies look, in the data's spread."""
@@ -59,6 +60,7 @@ def _of_windows(denoiser: Denoiser, motion: Motion, known: Noise, noise: Tensor)
     return _by_joint(total) / len(_LEVELS)
 
 
+@uncast
 def _by_joint(of_groups: Tensor) -> Tensor:
     """Sums of values of groups (..., G) over those that tell of a joint, without the contacts: (..., 22)."""
     table = (JOINT_OF_GROUP[:, None] == torch.arange(NUM_JOINTS)).to(of_groups)

@@ -19,7 +19,9 @@ from torch.nn.functional import normalize
 
 from pose_priors.body.motion import MotionWindows, posed_joints
 from pose_priors.body.motion_state import CONTACT_JOINTS, NUM_JOINTS, joints_of, make_states, rotations
+from pose_priors.body.rotations import to_rotmat
 from pose_priors.body.skeleton import index_of
+from pose_priors.priors.networks.precision import uncast
 
 RUNS = ((1, 2), (1, 1), (NUM_JOINTS, 6), (NUM_JOINTS - 1, 3), (1, len(CONTACT_JOINTS)))
 """Numbers of groups that follow each other and are alike, and the features of each."""
@@ -99,10 +101,11 @@ class Reference:
     origin: Tensor
 
 
+@uncast
 def motion_of_windows(windows: MotionWindows) -> Motion:
     """The motion in windows of a data module."""
     joints = posed_joints(windows.pose, windows.pelvis, windows.rest[:, None])
-    return Motion(roma.rotvec_to_rotmat(windows.pose), joints, windows.contacts.to(joints))
+    return Motion(to_rotmat(windows.pose), joints, windows.contacts.to(joints))
 
 
 def motion_of_states(states: Tensor) -> Motion:
@@ -110,11 +113,13 @@ def motion_of_states(states: Tensor) -> Motion:
     return Motion(rotations(states), joints_of(states))
 
 
+@uncast
 def states_of_motion(motion: Motion) -> Tensor:
     """(B, T, 339): `motion_state.make_states` of a motion."""
     return make_states(roma.rotmat_to_rotvec(motion.rotations), motion.joints)
 
 
+@uncast
 def find_reference(motion: Motion, noise: Noise) -> Reference:
     """The reference by what is seen of root and pelvis; of a root that is not seen, by hips and shoulders. Where nothing is: x is right."""
     right = -motion.rotations[..., 0, :2, 0]
@@ -138,6 +143,7 @@ def find_reference(motion: Motion, noise: Noise) -> Reference:
     return Reference(turn, place * place.new_tensor([1.0, 1.0, 0.0]))
 
 
+@uncast
 def to_features(motion: Motion, reference: Reference) -> Tensor:
     """(B, T, F). The pelvis is over the floor from the reference's origin, in the world's axes: see `local_path`."""
     back = reference.turn.transpose(-1, -2)
@@ -152,6 +158,7 @@ def to_features(motion: Motion, reference: Reference) -> Tensor:
     return torch.cat([path, matrices.flatten(-3), places.flatten(-2), contacts], -1)
 
 
+@uncast
 def from_features(features: Tensor, reference: Reference) -> Motion:
     """The motion of features (B, T, F): rotations are the nearest to what their columns say, joints where their features say."""
     columns = features[..., ROTATIONS].unflatten(-1, (NUM_JOINTS, 3, 2))
@@ -174,18 +181,21 @@ def noise_of_groups(noise: Noise) -> Tensor:
     return torch.cat([world, world, _COLUMN * noise.rotations, places, noise.contacts[..., None]], -1)
 
 
+@uncast
 def mean_of_groups(of_features: Tensor) -> Tensor:
     """Means of values of features (..., F) over each group: (..., G)."""
     table = (GROUP_OF[:, None] == torch.arange(NUM_GROUPS)).to(of_features)
     return of_features @ (table / table.sum(0))
 
 
+@uncast
 def local_path(path: Tensor, reference: Reference) -> Tensor:
     """Vectors over the floor (B, T, 2) from the world's axes into the reference's."""
     turned: Tensor = (path[..., None, :] @ reference.turn[..., :2, :2])[..., 0, :]
     return turned
 
 
+@uncast
 def world_path(path: Tensor, reference: Reference) -> Tensor:
     """The inverse of `local_path`."""
     turned: Tensor = (reference.turn[..., :2, :2] @ path[..., None])[..., 0]

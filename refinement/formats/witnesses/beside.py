@@ -13,7 +13,7 @@ from pose_priors.datamodules.arrays import SUFFIXES, UNNAMED, open_arrays
 from pose_priors.datamodules.containers.json_files import load_json
 from pose_priors.refinement.formats.files import listed, whole_numbers
 
-Witness = Literal["gravity", "contacts"]
+Witness = Literal["gravity", "contacts", "cameras"]
 """What is known of a clip; also the name of the folder in that of a sequence, where its files are looked for."""
 
 _PLACE = "{name}"

@@ -54,16 +54,35 @@ class FilledByPrior:
             pelvis = pelvis + _carried(shift, seen.at, path, np.zeros(3))
         return base.changed(quat, pelvis)
 
+    def reaches(self, motion: Motion, path: np.ndarray) -> np.ndarray:
+        """Of frames (T,) that are marked as a whole, path and all joints, those that the prior fills; curves fill the others."""
+        frames = np.zeros(len(motion), dtype=bool)
+        if not motion.has_path or len(motion) < 2:
+            return frames
+        seen = sampled(motion)
+        left, right = seen.between
+        filled_at = np.concatenate([seen.at[begin:end] for begin, end, _ in self._windows(path[left] | path[right])] or [np.zeros(0)])
+        for begin, end in runs(path):
+            frames[begin:end] = ((filled_at > begin - 1) & (filled_at < end)).any()
+        return frames
+
+    def _windows(self, lost: np.ndarray) -> list[tuple[int, int, int]]:
+        """First frame, end, and first frame of the window about it, of each gap that the prior fills."""
+        num = len(lost)
+        length = min(self._prior.config.num_frames, num)
+        gaps = []
+        for begin, end in runs(lost):
+            sides = (begin > 0) + (end < num)
+            if sides and _LEAST_LOST <= end - begin <= length - 2 * _LEAST_SEEN and (sides == 2 or 2 * (end - begin) <= length):
+                gaps.append((begin, end, min(max((begin + end - length) // 2, 0), num - length)))
+        return gaps
+
     def _differences(self, seen: Sampled, lost: np.ndarray, lost_path: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Quaternions (N, 22, 4) from the curves' rotations to the prior's, and metres (N, 3) between their paths."""
         num = len(seen.at)
         turn, shift = np.tile(_IDENTITY, (num, NUM_JOINTS, 1)), np.zeros((num, 3))
         length = min(self._prior.config.num_frames, num)
-        gaps = []
-        for begin, end in runs(lost.any(1) | lost_path):
-            sides = (begin > 0) + (end < num)
-            if sides and _LEAST_LOST <= end - begin <= length - 2 * _LEAST_SEEN and (sides == 2 or 2 * (end - begin) <= length):
-                gaps.append((begin, end, min(max((begin + end - length) // 2, 0), num - length)))
+        gaps = self._windows(lost.any(1) | lost_path)
         turned = roma.rotvec_to_rotmat(seen.rotvec)
         for first in range(0, len(gaps), _BATCH):
             some = gaps[first : first + _BATCH]

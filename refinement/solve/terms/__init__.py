@@ -3,6 +3,7 @@
 from pose_priors.refinement.solve.terms.base import Term
 from pose_priors.refinement.solve.terms.data import KeypointReprojection, StayNearPose, StayNearRoot
 from pose_priors.refinement.solve.terms.depth import DepthConsistency
+from pose_priors.refinement.solve.terms.gaps import GapEnergy
 from pose_priors.refinement.solve.terms.ground import ContactHeight, FootSkating, Penetration, SceneFloor
 from pose_priors.refinement.solve.terms.hands import HandPrior
 from pose_priors.refinement.solve.terms.motion import MotionLikelihood, MotionScale
@@ -32,6 +33,7 @@ __all__ = [
     "ContactHeight",
     "DepthConsistency",
     "FootSkating",
+    "GapEnergy",
     "HandPrior",
     "KeypointReprojection",
     "MotionLikelihood",

@@ -110,6 +110,27 @@ def test_omomo(tmp_path: Path) -> None:
     np.testing.assert_allclose(upright.apply([[0, 1, 0], [0, 0, 1], [1, 0, 0]]), [[0, 0, 1], [1, 0, 0], [0, 1, 0]], atol=1e-6)
 
 
+@pytest.mark.parametrize(("bodies", "knee"), [(24, 2), (52, 2)])
+def test_protomotions(bodies: int, knee: int, tmp_path: Path) -> None:
+    """The humanoid of `test_omomo`, of SMPL's 24 bodies or SMPL-X's 52, whose right wrist is the last but one, or the 36th."""
+    dof = np.zeros((NUM, 3 * (bodies - 1)))
+    dof[:, 3 * (knee - 1) + 1] = 0.7
+    wrist = 22 if bodies == 24 else 36
+    dof[:, 3 * (wrist - 1) + 2] = 0.4
+    turns = np.tile([0.0, 0, 0, 1], (NUM, bodies, 1))
+    content = {"fps": 30, "dof_pos": dof, "rigid_body_pos": np.tile(places()[:, None], (1, bodies, 1)), "rigid_body_rot": turns}
+    path = tmp_path / "walk.motion"
+    torch.save({name: torch.as_tensor(value) for name, value in content.items()}, path)
+    found = read_poses(path)
+    assert found.fps == 30
+    np.testing.assert_allclose(found.poses[:, 4], np.tile([0.7, 0, 0], (NUM, 1)), atol=1e-6)
+    np.testing.assert_allclose(found.poses[:, 21], np.tile([0, 0.4, 0], (NUM, 1)), atol=1e-6)
+    np.testing.assert_allclose(trans(path), places(), atol=1e-6)
+    torch.save(content | {"dof_pos": dof[:, :29]}, path)
+    with pytest.raises(UserError, match="joints of a robot or of no body that is known"):
+        open_arrays(path)
+
+
 def test_other_nested_files_stay_unknown(tmp_path: Path) -> None:
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps({"a": {"b": 1}}))

@@ -11,7 +11,9 @@ import torch
 from prior_cases import make_poses
 from torch import Tensor, nn
 
-from pose_priors.body.rotations import haar_correction
+from pose_priors.body.rotations import haar_correction, mirror_pose
+from pose_priors.body.skeleton import MIRROR
+from pose_priors.configs.base import UserError
 from pose_priors.priors.denoising.contract import told
 from pose_priors.priors.denoising.denoiser import Denoiser, DenoiserConfig, mean_of_near
 from pose_priors.priors.denoising.noise import LEAST, MOST, draw_std, turned_by_noise
@@ -108,7 +110,7 @@ def test_the_slope_of_the_energy_is_tweedies(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_noise_is_of_every_kind() -> None:
-    std = draw_std(4000, 10, torch.zeros(1), torch.Generator().manual_seed(0))
+    std = draw_std(4000, 10, torch.zeros(1), torch.Generator().manual_seed(0), 0.0, [1, 20])
     known = std.isfinite()
     assert LEAST - 1e-6 <= float(std[known].min()) < 1.3 * LEAST
     assert 0.8 * MOST < float(std[known].max()) <= MOST + 1e-6
@@ -123,6 +125,23 @@ def test_noise_is_of_every_kind() -> None:
     quartiles = std[alike & whole][:, 0, 0].log().quantile(torch.tensor([0.25, 0.5, 0.75]))
     expected = math.log(LEAST) + (math.log(MOST) - math.log(LEAST)) * torch.tensor([0.25, 0.5, 0.75])
     torch.testing.assert_close(quartiles, expected, rtol=0, atol=0.15)
+
+
+def test_plain_noise_has_its_share_and_its_sizes() -> None:
+    std = draw_std(4000, 10, torch.zeros(1), torch.Generator().manual_seed(0), 0.7, [2, 8])
+    plain = (std == std[:, :1, :1]).flatten(1).all(1) & (std[:, 0, 0] >= math.radians(2)) & (std[:, 0, 0] <= math.radians(8))
+    # of the rest half is alike too, three quarters and more with nothing hidden, and some of that as large
+    within = math.log(4) / (math.log(MOST) - math.log(LEAST))
+    assert float(plain.double().mean()) == pytest.approx(0.7 + 0.3 * 0.5 * (1 - 0.25 * 0.87) * within, abs=0.03)
+    quartiles = std[plain][:, 0, 0].rad2deg().log2().quantile(torch.tensor([0.25, 0.5, 0.75]))
+    torch.testing.assert_close(quartiles, torch.tensor([1.5, 2.0, 2.5]), rtol=0, atol=0.06)
+    assert float((~std.isfinite()).any(-1).any(-1).double().mean()) == pytest.approx(0.3 * 0.25 * 0.87, abs=0.02)
+
+
+@pytest.mark.parametrize("sizes", [[0, 3], [5, 2]])
+def test_sizes_of_plain_noise_that_make_no_sense_are_refused(sizes: list[float]) -> None:
+    with pytest.raises(ValueError, match="smaller one first"):
+        DenoiserConfig(plain_deg=sizes)
 
 
 def test_noise_turns_each_joint_in_its_own_frame() -> None:
@@ -188,3 +207,46 @@ def test_the_mixture_has_its_share_of_the_answer() -> None:
     assert (network - mixture)[:, index].abs().max() > 0.02
     expected = mean_of_near(torch.stack([network, mixture])[:, :, index], [0.75, 0.25])
     torch.testing.assert_close(some[:, index], expected, rtol=0, atol=1e-5)
+
+
+def test_a_denoiser_that_learns_of_mirror_images_answers_alike_to_both() -> None:
+    torch.manual_seed(0)
+    joints = (3, 16, 17, 18, 19)
+    poses, std = make_poses(6, seed=3).double(), 0.1 + 0.5 * torch.rand(6, 55, 3, dtype=torch.float64)
+    std[2, 16] = math.inf
+    answers = {}
+    for mirror in (True, False):
+        denoiser = DenoiserConfig(hidden=16, num_networks=2, mirror=mirror, mixture=None).build(joints).double()
+        denoiser.fit_statistics(POSES)
+        for network in denoiser.networks:
+            nn.init.normal_(network.last.weight, std=0.03)
+        denoiser.eval().requires_grad_(False)
+        found, image = denoiser.denoise(poses, std), denoiser.denoise(mirror_pose(poses), std[:, list(MIRROR)])
+        answers[mirror] = float((mirror_pose(image) - found)[:, joints].norm(dim=-1).max())
+        # what has the mean of everything is symmetric if the data is made so
+        mean = torch.zeros(55, 3, dtype=torch.float64)
+        mean[list(joints)] = denoiser.networks[0].mean.view(-1, 3)
+        assert torch.allclose(mirror_pose(mean), mean, atol=1e-12) == mirror
+    assert 100 * answers[True] < 0.01 < answers[False]  # means are taken near one of the two
+
+
+def test_a_denoiser_in_training_sees_mirror_images_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    joints, seen = (16, 17), []
+    denoiser = DenoiserConfig(hidden=8, mirror=True, mixture=None).build(joints)
+    denoiser.fit_statistics(POSES.float())
+    monkeypatch.setattr(denoiser, "_error", lambda network, rotvec, generator: seen.append(rotvec) or rotvec.sum())
+    pose = POSES[:1].float().expand(400, -1, -1)
+    torch.manual_seed(0)
+    denoiser.train().loss(pose)
+    denoiser.eval().loss(pose)
+    plain, image = pose[:, joints], mirror_pose(pose)[:, joints]
+    is_plain, is_image = ((seen[0] == given).all(-1).all(-1) for given in (plain, image))
+    assert (is_plain ^ is_image).all()
+    assert 150 < int(is_image.sum()) < 250
+    assert torch.equal(seen[1], plain)
+
+
+def test_joints_without_a_mirror_image_are_refused() -> None:
+    with pytest.raises(UserError, match="left_elbow") as caught:
+        DenoiserConfig(mirror=True).build((1, 2, 18))
+    assert "\n" not in str(caught.value)

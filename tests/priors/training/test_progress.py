@@ -6,11 +6,13 @@ import logging
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 
+from pose_priors.datamodules.loader import PoseLoader
 from pose_priors.priors.training import progress
-from pose_priors.priors.training.progress import EpochLines, Estimate, duration
+from pose_priors.priors.training.progress import EpochLines, duration
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,7 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 
 
 def _trainer(**given: Any) -> Any:
-    values = {"is_global_zero": True, "num_training_batches": 100, "estimated_stepping_batches": 1000, "accumulate_grad_batches": 1}
+    values = {"is_global_zero": True, "train_dataloader": None}
     return cast(Any, SimpleNamespace(**(values | {"max_epochs": 10, "current_epoch": 2, "callback_metrics": {}} | given)))
 
 
@@ -63,18 +65,16 @@ def test_an_epoch_is_a_line(metrics: dict[str, float], said: str, clock: list[fl
     assert not caplog.messages
 
 
-def test_the_estimate_leaves_out_the_first_step_and_comes_once(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
-    estimate, trainer, nothing = Estimate(), _trainer(), cast(Any, None)
+@pytest.mark.parametrize(("batches", "word"), [(None, "epoch"), (10, "epoch"), (7, "round")])
+def test_a_part_of_a_pass_is_a_round(batches: int | None, word: str, caplog: pytest.LogCaptureFixture) -> None:
+    loader = PoseLoader(np.zeros((100, 55, 3), np.float32), 10, batches_an_epoch=batches)
     with caplog.at_level(logging.INFO):
-        for step in range(60):
-            estimate.on_train_batch_start(trainer, nothing, None, step)
-            clock[0] += 50 if step == 0 else 0.5
-            estimate.on_train_batch_end(trainer, nothing, None, None, step)
-    assert caplog.messages == ["100 steps an epoch, about 50 s; about 8 min to the end, if patience does not run out before"]
+        EpochLines().on_train_epoch_end(_trainer(train_dataloader=loader), cast(Any, None))
+    assert caplog.messages[0].startswith(f"{word} 3 of 10")
 
 
 def test_a_terminal_gets_a_bar_and_a_file_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress.sys, "stderr", SimpleNamespace(isatty=lambda: False))
-    assert [type(callback).__name__ for callback in progress.progress()] == ["Estimate", "EpochLines"]
+    assert type(progress.progress()).__name__ == "EpochLines"
     monkeypatch.setattr(progress.sys, "stderr", SimpleNamespace(isatty=lambda: True))
-    assert [type(callback).__name__ for callback in progress.progress()] == ["Estimate", "RichProgressBar"]
+    assert type(progress.progress()).__name__ == "RichProgressBar"

@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from gem_x_writer import write_gem_x
 from upstream_truth import IDS, make_truth
 from upstream_world_writers import (
     write_comotion,
@@ -107,6 +108,11 @@ REFUSALS: dict[str, tuple[Callable[..., Path], Spoil, str]] = {
     "human3r, all joints": (write_human3r, put("rotvec", np.zeros((2, 55, 3))), r"'rotvec' has shape \(2, 55, 3\); \(n, 53, 3\)"),
     "josh, three rows": (write_josh, put("pred_cam", np.zeros((16, 3, 4))), r"'pred_cam' has shape \(16, 3, 4\); \(T, 4, 4\)"),
     "josh, other frames": (write_josh, put("img_idx", np.array([0, 16])), "'img_idx' runs to 16; there are 16 cameras"),
+    "gem_x, SMPL-X": (
+        write_gem_x,
+        lambda c: c["body_params_global"].update(body_pose=np.zeros((5, 63))),
+        r"has shape \(5, 63\); \(5, 228\)",
+    ),
     "sam3d, COCO": (write_sam3d_body, put("pred_keypoints_3d", np.zeros((17, 3))), r"'pred_keypoints_3d' has shape \(17, 3\); \(70, 3\)"),
     "sam3d, another camera": (write_sam3d_body, lambda c: c["pred_keypoints_2d"].__iadd__(np.eye(70)[:, :2] * 50), "not pred_keypoints_3d"),
     "glamr, no intrinsics": (write_glamr, lambda c: [p.pop("cam_K") for p in c["person_data"].values()], "no 'cam_K'; it holds visible"),

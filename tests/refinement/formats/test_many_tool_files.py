@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from fuzzing import changes, damaged, survives, volume
+from gem_x_writer import write_gem_x
 from upstream_truth import make_truth
 from upstream_world_writers import write_glamr, write_megahunter, write_slahmr
 from upstream_writers import write_gvhmr, write_phalp, write_prompthmr, write_tram, write_wham
@@ -58,7 +59,7 @@ def _whole(path: Path) -> Any:
 
 
 _WRITERS: dict[str, Callable[[Any, Path], object]] = {".pkl": _pickled, ".pt": torch.save, ".pth": _pickled, ".npy": _npy, ".npz": _npz}
-TOOLS = [write_tram, write_phalp, write_wham, write_gvhmr, write_prompthmr, write_slahmr, write_glamr]
+TOOLS = [write_tram, write_phalp, write_wham, write_gvhmr, write_prompthmr, write_slahmr, write_glamr, write_gem_x]
 
 
 @volume

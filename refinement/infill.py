@@ -1,0 +1,160 @@
+"""Frames on which nobody saw a person, by a prior of whole clips: what it expects there, where it is right about frames that were seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import roma
+import torch
+from torch import Tensor
+
+from pose_priors.body.motion_state import CONTACT_JOINTS, NUM_JOINTS, make_states
+from pose_priors.body.rotations import between
+from pose_priors.priors import MotionFlow
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.motions.learned.fill import FilledByPrior
+from pose_priors.refinement.motions.learned.sampled import sampled
+from pose_priors.refinement.motions.motion import Motion, continuous, rotvec_of
+from pose_priors.refinement.motions.repair.fill import filled
+from pose_priors.refinement.motions.signals import runs
+from pose_priors.refinement.solve.contacts import contact_joints
+from pose_priors.refinement.solve.gaps import Filling
+from pose_priors.refinement.solve.scene import Scene
+
+_BESIDE_S = 1 / 6  # of what was seen on both sides of a trial
+_MOST_TRIALS, _ENOUGH = 6, 3  # of each person; with fewer than enough of their own those of the others count, too
+_WORSE = 1.1  # on validation clips curves were right where the prior's trials were off by this much more than theirs
+
+
+class GapFiller:
+    """Fills gaps by what a prior expects there, given what was seen on both sides.
+
+    Whether it is to be believed is tried on the clip itself: gaps of the same length are cut into what was seen, of the same person or, if
+    that is not enough, of all, and filled by the prior and by curves through place and speed on both sides. Where the prior is off by more
+    than a tenth more than curves are, the person stays as the refinement has it.
+
+    Args:
+        prior: frozen, on the CPU.
+    """
+
+    def __init__(self, prior: MotionFlow) -> None:
+        self._prior, self._fill = prior, FilledByPrior(prior)
+
+    @torch.no_grad()
+    def __call__(self, scene: Scene, problem: Problem) -> Filling:
+        """See `solve.gaps.FillGaps`."""
+        people = {p: _Person.of(scene, problem, p) for p in range(len(problem.person_ids)) if bool(problem.visible[p].any())}
+        frames = torch.zeros_like(problem.alive)
+        rotvec, pelvis = scene.rotvec.clone(), scene.joints[:, :, 0].clone()
+        feet = contact_joints(problem.bodies)
+        contacts = scene.joints.new_zeros(*problem.alive.shape, len(feet))
+        columns = [CONTACT_JOINTS.index(problem.bodies.smplx_index[joint]) for joint in feet]
+        told = []
+        for p, person in people.items():
+            inside = self._fill.reaches(person.motion, person.hidden)
+            if not inside.any():
+                continue
+            others = [other for q, other in people.items() if q != p]
+            by_prior, by_curves, count = self._tried(person, others, inside)
+            name = f"person {problem.person_ids[p]}: {int(inside.sum())} frames on which nobody was seen"
+            tried = f"on {count} gaps as long among what was seen it was off by {by_prior:.1f} mm, curves by {by_curves:.1f} mm"
+            if count and by_prior > _WORSE * by_curves:
+                told.append(f"{name} stay as they are without the motion prior: {tried}")
+                continue
+            told.append(f"{name} are filled by the motion prior" + (f": {tried}" if count else ""))
+            motion = self._fill(person.motion, np.repeat(person.hidden[:, None], NUM_JOINTS, 1), person.hidden)
+            at = torch.from_numpy(person.first + np.flatnonzero(inside)).to(frames.device)
+            turned, place = person.into_scene(motion, inside)
+            frames[p, at] = True
+            rotvec[p, at[:, None], person.places.to(at)] = turned.to(rotvec)
+            pelvis[p, at] = place.to(pelvis)
+            contacts[p, at] = self._contacts(motion)[inside][:, columns].to(contacts)
+        return Filling(frames, rotvec, pelvis, contacts, tuple(told))
+
+    def _tried(self, person: _Person, others: list[_Person], inside: np.ndarray) -> tuple[float, float, int]:
+        """Millimetres that the prior and curves are off by, on how many trials."""
+        found: list[tuple[float, float]] = []
+        lengths = sorted({end - begin for begin, end in runs(inside)})
+        for some in ([person], others):
+            if len(found) < _ENOUGH:
+                found += [self._trial(each, at) for each in some for length in lengths for at in each.trials(length)]
+        if not found:
+            return 0.0, 0.0, 0
+        by_prior, by_curves = np.mean(found, 0)
+        return float(by_prior), float(by_curves), len(found)
+
+    def _trial(self, person: _Person, at: slice) -> tuple[float, float]:
+        lost = person.hidden.copy()
+        lost[at] = True
+        joints = np.repeat(lost[:, None], NUM_JOINTS, 1)
+        both = (fill(person.motion, joints, lost).joints for fill in (self._fill, filled))
+        prior, curves = (float(1000 * np.linalg.norm(found - person.motion.joints, axis=-1)[at].mean()) for found in both)
+        return prior, curves
+
+    def _contacts(self, motion: Motion) -> Tensor:
+        """(T, 9) that joints touch, as the prior sees the motion."""
+        seen = sampled(motion)
+        states = make_states(seen.rotvec, seen.joints).to(self._prior.rest)
+        found = self._prior.contact_probabilities(states[None])[0].double().cpu().numpy()
+        at = np.arange(len(motion))
+        return torch.from_numpy(np.stack([np.interp(at, seen.at, column) for column in found.T], 1))
+
+
+@dataclass(frozen=True)
+class _Person:
+    """One person from the first to the last frame on which anybody saw them.
+
+    Attributes:
+        motion: z up, over the floor.
+        hidden: (n,) bool.
+        first: its first frame in the clip.
+        places: (22,) of its joints among the bodies'.
+        up: (3, 3) from the scene's axes to z up; offset: metres, of the floor.
+    """
+
+    motion: Motion
+    hidden: np.ndarray
+    first: int
+    places: Tensor
+    up: Tensor
+    offset: Tensor
+
+    @staticmethod
+    def of(scene: Scene, problem: Problem, p: int) -> _Person:
+        index = problem.bodies.smplx_index
+        places = torch.tensor([index.index(joint) for joint in range(NUM_JOINTS)])
+        alive = problem.alive[p].nonzero()[:, 0].cpu()
+        normal, offset = scene.normal.cpu().double(), scene.offset.cpu().double()
+        up = between(normal, normal.new_tensor([0.0, 0.0, 1.0]))
+        rotvec, joints, rest = (value.cpu().double() for value in (scene.rotvec[p], scene.joints[p], scene.rest_joints[p]))
+        quat = roma.rotvec_to_unitquat(rotvec[alive][:, places])
+        quat[:, 0] = roma.quat_product(roma.rotmat_to_unitquat(up).expand(len(quat), 4), quat[:, 0])
+        pelvis = joints[alive, 0] @ up.T + offset * up.new_tensor([0.0, 0.0, 1.0])
+        rest = rest[places] - rest[0]
+        motion = Motion(
+            continuous(quat.numpy()),
+            pelvis.numpy(),
+            rest.numpy(),
+            float(rest[:, 1].max() - rest[:, 1].min()),
+            problem.fps,
+            np.ones(len(alive), bool),
+        )
+        return _Person(motion, ~problem.visible[p, alive].cpu().numpy(), int(alive[0]), places, up, offset)
+
+    def into_scene(self, motion: Motion, frames: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Rotation vectors (n, 22, 3) and pelvis (n, 3) of some frames of a motion, in the scene's axes."""
+        turned = roma.rotvec_to_rotmat(torch.from_numpy(rotvec_of(motion.quat[frames])))
+        turned[:, 0] = self.up.T @ turned[:, 0]
+        pelvis = torch.from_numpy(motion.pelvis[frames]) - self.offset * self.up.new_tensor([0.0, 0.0, 1.0])
+        return roma.rotmat_to_rotvec(turned), pelvis @ self.up
+
+    def trials(self, length: int) -> Iterator[slice]:
+        """Gaps of so many frames, spread evenly over what was seen, with enough seen on both sides."""
+        beside = max(1, round(_BESIDE_S * self.motion.fps))
+        starts = [
+            start for begin, end in runs(~self.hidden) for start in range(begin + beside, end - beside - length + 1, max(1, length // 2))
+        ]
+        for chosen in np.unique(np.linspace(0, len(starts) - 1, min(_MOST_TRIALS, len(starts))).round().astype(int)):
+            yield slice(starts[chosen], starts[chosen] + length)

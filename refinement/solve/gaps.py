@@ -1,0 +1,99 @@
+"""Frames on which nobody saw a person, as a prior of whole clips expects them: where the last sub-stage starts, and what it stays near."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import roma
+import torch
+from torch import Tensor, nn
+
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.scene import Scene
+from pose_priors.refinement.solve.variables import Variables
+
+_ARM_M = 0.1  # from a joint to the point that feels its twist
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What is expected where nobody was seen.
+
+    Attributes:
+        frames: (P, T) bool, of each person those that are filled.
+        rotvec: (P, T, J, 3) and pelvis: (P, T, 3) metres, as in a `Scene`; frames that are not filled do not matter.
+        contacts: (P, T, F) in [0, 1], as in a `Scene`, of these frames.
+        told: one line for each person with such frames: what was filled, or why not.
+    """
+
+    frames: Tensor
+    rotvec: Tensor
+    pelvis: Tensor
+    contacts: Tensor
+    told: tuple[str, ...]
+
+
+FillGaps = Callable[[Scene, Problem], Filling]
+"""What looks at a scene and says what is expected in its gaps."""
+
+
+class ExpectedInGaps(nn.Module):
+    """What the filled frames are held to: nothing until they are filled.
+
+    A module, so that its tensors go to the device of the module that holds it.
+
+    Args:
+        problem: what is given.
+        fill: what says it.
+    Attributes:
+        frames: (P, T) bool, those that are filled.
+        told: see `Filling`.
+    """
+
+    frames: Tensor
+    points: Tensor
+    growth: Tensor
+
+    def __init__(self, problem: Problem, fill: FillGaps) -> None:
+        super().__init__()
+        self.fill = fill
+        self.told: tuple[str, ...] = ()
+        places = problem.start.body_pose.shape[2] + 1
+        self.register_buffer("frames", torch.zeros_like(problem.alive), persistent=False)
+        self.register_buffer("points", problem.start.pelvis.new_zeros(*problem.alive.shape, 2 * places, 3), persistent=False)
+        self.register_buffer("growth", problem.start.pelvis.new_ones(()), persistent=False)
+
+    @torch.no_grad()
+    def begin(self, variables: Variables, problem: Problem) -> Filling:
+        """Fills the gaps of the scene as it stands: moves the variables there, and holds them from now on."""
+        filling = self.fill(variables(problem), problem)
+        self.told = filling.told
+        if filling.frames.any():
+            _place(variables, problem, filling)
+        scene = variables(problem)
+        self.frames.copy_(filling.frames)
+        self.points.copy_(points_of(scene))
+        self.growth.copy_(scene.growth)
+        return filling
+
+    def apart(self, scene: Scene) -> Tensor:
+        """(P, T, 2 J, 3) metres that a scene's points are from where they are expected, in a world that grows with the scale."""
+        return points_of(scene) - self.points * (scene.growth / self.growth)
+
+
+def points_of(scene: Scene) -> Tensor:
+    """(P, T, 2 J, 3) metres, world: the joints, and off each a point that feels its twist."""
+    return torch.cat([scene.joints, scene.joints + _ARM_M * scene.arms], 2)
+
+
+def _place(variables: Variables, problem: Problem, filling: Filling) -> None:
+    """Moves pelvis and free joints of the filled frames to where they are expected."""
+    scene, moved = variables(problem), variables.moved()
+    start = variables.start_quat[:, :, variables.free]
+    target = roma.rotvec_to_unitquat(filling.rotvec[:, :, variables.free])
+    turn = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(start), target))
+    # depths that are off draw a person towards the camera, by the same share of every way
+    shift = moved[:, :, 0] + (filling.pelvis - scene.joints[:, :, 0]) * variables.bias().exp()[:, None, None]
+    there = torch.cat([shift[:, :, None], turn], 2)
+    variables.add_increments(torch.where(filling.frames[..., None, None], there - moved, 0))
