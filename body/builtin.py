@@ -18,6 +18,11 @@ which allows 1.5 cm on average and 3 cm at most). That they agree with this tabl
   so that the hand is as long as Drillis & Contini's.
 - Interpupillary distance: Dodgson, "Variation and extrema of human interpupillary distance", Proc. SPIE 5291, 2004.
 
+Licences: nothing was copied from SMPL's or SMPL-X's files, which may not be used commercially without a licence, and none was opened. The
+table that it was tuned towards is known from an Apache-licensed package that was calibrated by SMPL-X's model, so how near the joints come
+to SMPL-X's is owed to that model at second hand; whether its licence reaches so far, nobody has said. Who must be free of it for certain
+puts proportions of their own in `rest_joints`' place.
+
 `pose-priors body --compare MODEL` measures how far all this is from a model file of the user's.
 """
 

@@ -17,7 +17,7 @@ from pose_priors.benchmarks.priors.kernels import KernelMixture
 
 log = logging.getLogger("benchmark")
 
-_BANDWIDTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_BANDWIDTHS = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _NUM_COMPONENTS, _FLOORS, _RESTARTS = (8, 16), (1e-4, 1e-3), 7
 _BROAD = (1.5, 2.5, 5.0)
 """Widths of the broad Gaussians that defend a mixture, in those of all poses."""

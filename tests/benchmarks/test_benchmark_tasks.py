@@ -211,6 +211,12 @@ def test_the_tables_of_likelihood() -> None:
     assert by_part.rows["disguised"]["left leg"] is not None
 
 
+def test_fingers_have_no_table_by_part() -> None:
+    fingers = (25, 26, 27)
+    data = small_data(fingers, 60)
+    assert [table.key for table in likelihood.run([mixture(fingers)], data)] == ["likelihood"]
+
+
 def test_parts_are_those_of_the_field() -> None:
     named = {part: {JOINT_NAMES[joint] for joint in joints} for part, joints in BODY_PARTS.items()}
     assert named["left leg"] == {"left_hip", "left_knee", "left_ankle", "left_foot"}

@@ -21,8 +21,10 @@ _MAX_CHANGE = 0.5
 
 
 def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTable]:
-    """Likelihood of the test poses, and of each part given the rest of the pose."""
-    return [_whole(candidates, data), _by_part(candidates, data)]
+    """Likelihood of the test poses, and of each part given the rest of the pose; of joints of which none make a part, such as fingers, the
+    first alone."""
+    whole = _whole(candidates, data)
+    return [whole, _by_part(candidates, data)] if scored_parts(data.joint_indices) else [whole]
 
 
 def _whole(candidates: Sequence[Candidate], data: BenchmarkData) -> ResultTable:
