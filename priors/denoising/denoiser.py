@@ -205,7 +205,8 @@ def mean_of_near(rotvec: Tensor, weights: Sequence[float]) -> Tensor:
     if len(rotvec) == 1:
         return rotvec[0]
     quat = roma.rotvec_to_unitquat(rotvec)
-    apart = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(quat[:1].expand_as(quat[1:])), quat[1:]))
+    back = quat[:1] * quat.new_tensor([-1, -1, -1, 1])  # roma's conjugation writes into a part, which cannot be traced
+    apart = roma.unitquat_to_rotvec(roma.quat_product(back.expand_as(quat[1:]), quat[1:]))
     turn = torch.einsum("k,k...->...", rotvec.new_tensor(weights[1:]), apart)
     mean: Tensor = roma.unitquat_to_rotvec(roma.quat_product(quat[0], roma.rotvec_to_unitquat(turn)))
     return mean

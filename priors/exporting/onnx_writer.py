@@ -94,6 +94,10 @@ class OnnxWriter:
         except (LookupError, TypeError, ValueError, AttributeError) as error:  # an operation, or a way of it, that is not known here
             raise UserError(f"{node.target} of this prior has no counterpart in ONNX; export it with --format torch") from error
         if writes(node):
+            if _is_part(node.all_input_nodes[0]):
+                raise UserError(
+                    f"{node.target} writes into a part, which ONNX has no counterpart of; export it with --format torch"
+                )
             names[node.all_input_nodes[0]] = found  # from here on
         return found
 
@@ -147,6 +151,12 @@ class OnnxWriter:
     def cast(self, name: str, found: torch.dtype, wanted: torch.dtype) -> str:
         """The same values in another type."""
         return name if found == wanted else self.add("Cast", name, to=TYPES[wanted])
+
+
+def _is_part(node: fx.Node) -> bool:
+    """Whether a node's result shares its memory with that of another."""
+    returns = list(getattr(getattr(node.target, "_schema", None), "returns", []))
+    return any(result.alias_info is not None for result in returns) and not writes(node)
 
 
 def _described(name: str, node: fx.Node) -> onnx.ValueInfoProto:

@@ -23,6 +23,7 @@ from pose_priors.priors.denoising.denoiser import DenoiserConfig
 from pose_priors.priors.exporting.__main__ import export_model
 from pose_priors.priors.exporting.formats import ENDINGS, METADATA, write_program
 from pose_priors.priors.exporting.programs import programs_of
+from pose_priors.priors.exporting.tracing import trace
 from pose_priors.priors.flow_matching import FlowMatchingConfig
 from pose_priors.priors.gaussian import GaussianConfig
 from pose_priors.priors.global_flow import GlobalFlowConfig
@@ -42,7 +43,7 @@ KINDS: dict[str, PriorConfigBase] = {
         num_blocks=1,
         num_steps=1,
         num_draws=2,
-        denoiser=DenoiserConfig(hidden=8, num_blocks=1, num_networks=1, mixture=None),
+        denoiser=DenoiserConfig(hidden=8, num_blocks=1, num_networks=2, mixture=None),
     ),
 }
 # What a process is told that has no library but one, and not this project.
@@ -189,6 +190,21 @@ def test_noise_that_cannot_be_is_refused(kind: str, std: float, complaint: str, 
     with pytest.raises(UserError, match=complaint):
         export_model(exported / f"{kind}.ckpt", "torch", tmp_path / "out", [std])
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_writing_into_a_part_is_refused_and_not_lost() -> None:
+    pytest.importorskip("onnx")
+    from pose_priors.priors.exporting.onnx_operators import HANDLERS
+    from pose_priors.priors.exporting.onnx_writer import OnnxWriter
+
+    def function(x: Tensor) -> tuple[Tensor]:
+        y = x.clone()
+        y[:, :1] *= 2
+        return (y,)
+
+    graph = trace(function, (torch.randn(97, 3),), into_core=True)
+    with pytest.raises(UserError, match="writes into a part"):
+        OnnxWriter(HANDLERS).write(graph, ["x"], ["y"], {})
 
 
 def test_what_onnx_lacks_is_refused_in_a_line(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
