@@ -95,9 +95,7 @@ class OnnxWriter:
             raise UserError(f"{node.target} of this prior has no counterpart in ONNX; export it with --format torch") from error
         if writes(node):
             if _is_part(node.all_input_nodes[0]):
-                raise UserError(
-                    f"{node.target} writes into a part, which ONNX has no counterpart of; export it with --format torch"
-                )
+                raise UserError(f"{node.target} writes into a part, which ONNX has no counterpart of; export it with --format torch")
             names[node.all_input_nodes[0]] = found  # from here on
         return found
 
