@@ -116,9 +116,8 @@ class Prior(TrainablePrior):
 
     def expand(self, rotvec: Tensor) -> Tensor:
         """The inverse of `select`: (*batch, J, 3) -> (*batch, 55, 3), canonical, with `default_pose` for the joints not learnt."""
-        pose = self.default_pose.to(rotvec).expand(*rotvec.shape[:-2], NUM_JOINTS, 3).clone()
-        pose[..., self.joint_index, :] = canonicalize(rotvec)
-        return pose
+        pose = self.default_pose.to(rotvec).expand(*rotvec.shape[:-2], NUM_JOINTS, 3)
+        return pose.index_copy(-2, self.joint_index, canonicalize(rotvec))
 
     @torch.no_grad()
     def fit_statistics(self, poses: Tensor) -> None:

@@ -192,7 +192,11 @@ class FlowMatching(DensityPrior):
     def reconstruct(self, pose: Tensor) -> Tensor:
         """The pose after its path to noise and back, off by what the integration in `num_steps` steps misses."""
         x, _ = self._features(self.select(pose))
-        return self.expand(self._pose_of(integrate(self.velocity, x, self._times[::-1])))
+        return self.expand(self.from_noise(integrate(self.velocity, x, self._times[::-1])))
+
+    @property
+    def num_noise(self) -> int:
+        return self.num_features
 
     @property
     def completes(self) -> bool:
@@ -216,9 +220,9 @@ class FlowMatching(DensityPrior):
 
         def pose_of(rows: Tensor, normal: Tensor, broad: Tensor, coin: Tensor) -> Tensor:
             if visible is None:
-                return torch.where(coin < share, broad, self._pose_of(normal))
+                return torch.where(coin < share, broad, self.from_noise(normal))
             seen = visible[rows]
-            drawn = torch.where(coin < share, broad, self._pose_of(torch.where(_by_feature(seen), x[rows], normal), seen))
+            drawn = torch.where(coin < share, broad, self.from_noise(torch.where(_by_feature(seen), x[rows], normal), seen))
             return drawn.masked_fill(seen.unsqueeze(-1), 0.0)  # only what is drawn can be too far
 
         return self.expand(drawn_within_pi(noise, pose_of))
@@ -266,8 +270,8 @@ class FlowMatching(DensityPrior):
         x, of_compression = self.compression(white)
         return x.flatten(-2), log_det + of_compression + haar_correction(rotvec)
 
-    def _pose_of(self, start: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Where paths end: (N, 3 J), and of which joints that is known, (N, J) -> (N, J, 3)."""
+    def from_noise(self, start: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Where paths end, see `DrawnFromNoise`: (N, 3 J), and of which joints that is known, (N, J) -> (N, J, 3)."""
         x = integrate(lambda at, time: self.velocity(at, time, visible), start, self._times)
         return self.whitening.inverse(self.compression.inverse(x.unflatten(-1, (self.num_joints, 3)))[0])
 

@@ -167,6 +167,14 @@ class Gaussian(MaximumLikelihoodPrior):
 
         return self.expand(drawn_within_pi(noise, pose_of))
 
+    @property
+    def num_noise(self) -> int:
+        return self.shift.numel()
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """What `sample` makes of standard normal numbers, see `DrawnFromNoise`: (N, 3 J) -> (N, J, 3)."""
+        return self._colour(noise.unflatten(-1, self.shift.shape))
+
     def reconstruct(self, pose: Tensor) -> Tensor:
         return self.expand(self._colour(self._whiten(self.select(pose))))
 

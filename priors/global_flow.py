@@ -143,6 +143,15 @@ class GlobalFlow(MaximumLikelihoodPrior):
             poses[:, :1] = self.root.sample(num_samples, generator)
         return self._draw(poses, None, generator, defensive)
 
+    @property
+    def num_noise(self) -> int:
+        return 0 if self._condition == "global_orient" else 3 * self.num_joints
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """What `sample` makes of standard normal numbers, see `DrawnFromNoise`: (N, 3 J) -> (N, J, 3)."""
+        white, _ = self.transform.inverse(noise, self._context(self.default_pose.expand(noise.shape[0], -1, -1), None))
+        return self.whitening.inverse(white.unflatten(-1, (self.num_joints, 3)))
+
     def reconstruct(self, pose: Tensor) -> Tensor:
         context = self._context(pose, None)
         noise, _ = self.transform(self.whitening(self.select(pose))[0].flatten(1), context)

@@ -15,6 +15,7 @@ from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.conditioning.context import NO_JOINT, ContextKind, choose_context, generation_order, max_context
 from pose_priors.priors.conditioning.drawing import drawn_within_pi
 from pose_priors.priors.denoising.denoiser import DenoiserConfig
+from pose_priors.priors.networks.derived import at_once
 from pose_priors.priors.networks.flows import CouplingKind, TailCompression, compose, coupling, standard_normal_log_prob
 from pose_priors.priors.networks.grouped import GroupContext, GroupedConditioner
 from pose_priors.priors.standardize import Whitening
@@ -130,9 +131,17 @@ class JointFlow(MaximumLikelihoodPrior):
 
         return self.expand(drawn_within_pi(noise, lambda _, normal, broad, coin: self._inverse(normal, broad, coin < share)))
 
+    @property
+    def num_noise(self) -> int:
+        return 3 * self.num_joints
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """What `sample` makes of standard normal numbers, see `DrawnFromNoise`: (N, 3 J) -> (N, J, 3)."""
+        of_joints = noise.unflatten(-1, (self.num_joints, 3))
+        return self._inverse(of_joints, of_joints, torch.zeros_like(of_joints[..., :1], dtype=torch.bool))
+
     def reconstruct(self, pose: Tensor) -> Tensor:
-        noise, _ = self._forward(self.select(pose))
-        return self.expand(self._inverse(noise, noise, torch.zeros_like(noise[..., :1], dtype=torch.bool)))
+        return self.expand(self.from_noise(self._forward(self.select(pose))[0].flatten(1)))
 
     def _forward(self, rotvec: Tensor) -> tuple[Tensor, Tensor]:
         """(B, J, 3) -> noise (B, J, 3) and log-determinants (B, J), all joints at once."""
@@ -143,11 +152,13 @@ class JointFlow(MaximumLikelihoodPrior):
     def _inverse(self, noise: Tensor, defensive: Tensor, use_defensive: Tensor) -> Tensor:
         """Noise (B, J, 3) -> rotation vectors, round by round of joints whose contexts are known; `defensive` (B, J, 3) where asked for."""
         rotvec = torch.zeros_like(noise)
-        for joints in generation_order(self.context):
+        with at_once():
+            rounds = generation_order(self.context)
+        for joints in rounds:
             groups = torch.tensor(joints, device=noise.device)
             white, _ = self.transform.inverse(noise[:, groups].transpose(0, 1).flatten(0, 1), self._context_of(rotvec, groups))
             drawn = self.whitening.inverse(white.view(len(joints), -1, 3).transpose(0, 1), groups)
-            rotvec[:, groups] = torch.where(use_defensive[:, groups], defensive[:, groups], drawn)
+            rotvec = rotvec.index_copy(1, groups, torch.where(use_defensive[:, groups], defensive[:, groups], drawn))
         return rotvec
 
     def _context_of(self, rotvec: Tensor, groups: Tensor | None) -> GroupContext:

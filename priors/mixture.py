@@ -16,10 +16,12 @@ from pose_priors.body.rotations import canonicalize, haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.denoising.contract import told
+from pose_priors.priors.gaussians.chordal import nearest_rotation
 from pose_priors.priors.gaussians.kernels import KernelMixture
 from pose_priors.priors.gaussians.observation import Observation
 from pose_priors.priors.gaussians.quadratic import Quadratic
 from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
+from pose_priors.priors.networks.derived import at_once, is_traced
 from pose_priors.priors.networks.eager_gradient import eagerly
 from pose_priors.priors.networks.precision import without_autocast
 from pose_priors.priors.posterior import Energy, LogLikelihood, draw_posterior
@@ -183,14 +185,23 @@ class Mixture(MaximumLikelihoodPrior):
     def denoise(self, pose: Tensor, std: float | Tensor) -> Tensor:
         """See the base class; in closed form: the chordal mean of what each cell expects."""
         rows = pose.reshape(-1, *pose.shape[-2:])
-        of_joints = told(std, pose).expand(rows.shape)
+        with at_once():
+            of_joints = told(std, pose)[:, self.joint_index]
         flat = self.select(rows).flatten(1)
+        if len(of_joints) == 1:
+            return rows.index_copy(1, self.joint_index, self._expected(flat, of_joints).to(rows)).view(pose.shape)
         result = rows.clone()
-        for noise, at in _by_pattern(of_joints[:, self.joint_index].flatten(1)):
-            columns = noise.isfinite().nonzero().squeeze(-1)
-            mean = self._mean(flat[at][:, columns], self.kernels.observation(columns, noise[columns].square()))
-            result = result.index_put((at[:, None], self.joint_index), mean.to(result))
+        for noise, at in _by_pattern(of_joints):
+            result = result.index_put((at[:, None], self.joint_index), self._expected(flat[at], noise[None]).to(result))
         return result.view(pose.shape)
+
+    def _expected(self, flat: Tensor, std: Tensor) -> Tensor:
+        """Chordal means of rotations that were seen with the same noise: (N, 3 J), (1, J, 3) -> (N, J, 3)."""
+        with at_once():
+            noise = std.flatten()
+            columns = noise.isfinite().nonzero().squeeze(-1)
+            observation = self.kernels.observation(columns, noise[columns].square())
+        return self._mean(flat[:, columns], observation)
 
     def posterior(
         self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
@@ -228,7 +239,7 @@ class Mixture(MaximumLikelihoodPrior):
         return torch.einsum("bc,cxy->bxy", share, observation.whitening.mT @ observation.whitening)
 
     def _everything(self, noise: Tensor | None = None) -> Observation:
-        return self.kernels.observation(torch.arange(3 * self.num_joints, device=self.joint_index.device), noise)
+        return self.kernels.observation(noise=noise)
 
     def _log_prob(self, pose: Tensor, observation: Observation) -> Tensor:
         rotvec = self.select(pose)
@@ -236,10 +247,10 @@ class Mixture(MaximumLikelihoodPrior):
         of_rows = partial(self.kernels.log_prob, observation=observation)
         # what a pose leaves for its gradient is a megabyte: of many the gradient is taken at once, chunk by chunk
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
-        at_once = torch.is_grad_enabled() and len(rows) > _CHUNK and frozen
-        score: Callable[[Tensor], Tensor] = (lambda chunk: eagerly(of_rows, chunk)) if at_once else of_rows
+        is_eager = torch.is_grad_enabled() and frozen and not is_traced() and len(rows) > _CHUNK
+        score: Callable[[Tensor], Tensor] = (lambda chunk: eagerly(of_rows, chunk)) if is_eager else of_rows
         with without_autocast(rotvec):
-            chunks = [score(chunk) for chunk in rows.split(_CHUNK)]
+            chunks = [score(chunk) for chunk in _chunks(rows)]
             return self._defended(torch.cat(chunks).view(rotvec.shape[:-2]), rotvec)
 
     def _defended(self, kernels: Tensor, rotvec: Tensor, joints: Tensor | None = None) -> Tensor:
@@ -255,12 +266,11 @@ class Mixture(MaximumLikelihoodPrior):
     def _mean(self, seen: Tensor, observation: Observation) -> Tensor:
         """The chordal mean over cells of the rotations that each expects given what is observed of them: (B, V) -> (B, J, 3)."""
         means = []
-        for chunk in seen.split(_CHUNK):
+        for chunk in _chunks(seen):
             log_share, of_cells = self.kernels.posterior_means(chunk, observation)
             matrices = roma.rotvec_to_rotmat(of_cells.unflatten(-1, (-1, 3)))
             means.append(torch.einsum("bc,bcjxy->bjxy", log_share.exp(), matrices))
-        rotvec: Tensor = roma.rotmat_to_rotvec(roma.special_procrustes(torch.cat(means)))
-        return rotvec
+        return nearest_rotation(torch.cat(means))
 
     def _draw(self, seen: Tensor, observation: Observation, generator: torch.Generator | None) -> Tensor:
         """Draws rotation vectors given what is observed of them: (B, V) -> (B, J, 3)."""
@@ -272,6 +282,11 @@ class Mixture(MaximumLikelihoodPrior):
                 break
             drawn[beyond] = self.kernels.draw(seen[beyond], observation, generator).unflatten(-1, (-1, 3))
         return canonicalize(drawn)
+
+
+def _chunks(rows: Tensor) -> Sequence[Tensor]:
+    """Rows (N, ...) in parts, but all at once in a program that is traced: it is for any number."""
+    return [rows] if is_traced() else rows.split(_CHUNK)
 
 
 def _columns(visible: Tensor) -> Tensor:

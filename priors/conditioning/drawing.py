@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from pose_priors.body.rotations import canonicalize
+
+
+@runtime_checkable
+class DrawnFromNoise(Protocol):
+    """A prior whose draws are what a map makes of standard normal noise."""
+
+    @property
+    def num_noise(self) -> int:
+        """How many numbers a draw is made of; 0 where the map also depends on something else."""
+
+    def from_noise(self, noise: Tensor, /) -> Tensor:
+        """(N, num_noise) -> rotation vectors (N, J, 3), those of no draw where one is longer than pi."""
+
 
 # Rounds in which draws with a rotation beyond pi are drawn again; what is left then is folded back.
 _MAX_ROUNDS = 20

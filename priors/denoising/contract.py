@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_priors.body.skeleton import NUM_JOINTS
+from pose_priors.priors.networks.derived import at_once
 from pose_priors.priors.posterior import Energy, LogLikelihood
 
 Guide = Callable[[LogLikelihood, int, int, torch.Generator | None, Energy], Tensor]
@@ -51,16 +52,17 @@ def told(std: float | Tensor, pose: Tensor) -> Tensor:
     Raises:
         ValueError: if one is negative or no number, or the shape fits no pose.
     """
-    value = torch.as_tensor(std, dtype=torch.float64, device=pose.device)
-    if not (value >= 0).all():
-        raise ValueError("std holds standard deviations in radians, at least 0; infinite where nothing was seen")
+    with at_once():
+        value = torch.as_tensor(std, dtype=torch.float64, device=pose.device)
+        if not (value >= 0).all():
+            raise ValueError("std holds standard deviations in radians, at least 0; infinite where nothing was seen")
     if value.dim() == 1:
         value = value.unsqueeze(-1)
     if value.numel() > 1 and value.shape[-2] not in (1, NUM_JOINTS):
         raise ValueError(f"std is a number, ({NUM_JOINTS},), ({NUM_JOINTS}, 3) or of the shape of the poses; got {tuple(value.shape)}")
     shared = value.dim() <= 2
-    whole = value.expand(1, NUM_JOINTS, 3) if shared else value.expand(pose.shape)
-    return whole.reshape(-1, NUM_JOINTS, 3)
+    with at_once():
+        return (value.expand(1, NUM_JOINTS, 3) if shared else value.expand(pose.shape)).reshape(-1, NUM_JOINTS, 3)
 
 
 def checked_noise(noise: float) -> float:

@@ -19,6 +19,7 @@ from pose_priors.priors.denoising.contract import Guide, PoseDenoiser
 from pose_priors.priors.denoising.network import NoiseToldNetwork
 from pose_priors.priors.denoising.noise import LEAST, draw_std, turned_by_noise
 from pose_priors.priors.mixture import Mixture, MixtureConfig
+from pose_priors.priors.networks.derived import at_once
 
 # Poses of a batch that see noise of the same deviations, which then are worked through once.
 _ALIKE = 4
@@ -121,7 +122,7 @@ class Denoiser(PoseDenoiser):
         return torch.stack([self._error(network, rotvec, generator) for network in self._networks]).mean()
 
     def denoise(self, pose: Tensor, std: Tensor) -> Tensor:
-        chunks = [slice(0, len(pose))] if len(std) == 1 else [slice(i, i + _CHUNK) for i in range(0, len(pose), _CHUNK)]
+        chunks = [slice(None)] if len(std) == 1 else [slice(i, i + _CHUNK) for i in range(0, len(pose), _CHUNK)]
         parts = [self._expected(pose[rows], std if len(std) == 1 else std[rows]) for rows in chunks]
         found: Tensor = pose.index_copy(1, self.joint_index, torch.cat(parts).to(pose)) if parts else pose
         return found
@@ -177,7 +178,9 @@ class Denoiser(PoseDenoiser):
         weights = [1 / len(found)] * len(found)
         if self.mixture is not None and self.config.mixture_share > 0:
             share = self.config.mixture_share
-            found.append(self.mixture.denoise(pose, std.expand(len(pose), -1, -1))[:, self.joint_index])
+            with at_once():
+                shared = std[0] if len(std) == 1 else std
+            found.append(self.mixture.denoise(pose, shared)[:, self.joint_index])
             weights = [*(weight * (1 - share) for weight in weights), share]
         mean = mean_of_near(torch.stack([canonicalize(one).to(pose) for one in found]), weights)
         # what is certain stays as it was seen
@@ -199,6 +202,8 @@ def _mirrored(rotvec: Tensor, places: Tensor) -> Tensor:
 
 def mean_of_near(rotvec: Tensor, weights: Sequence[float]) -> Tensor:
     """The weighted mean of K rotations (K, ..., 3) that are near each other, in the tangent space of the first: (..., 3)."""
+    if len(rotvec) == 1:
+        return rotvec[0]
     quat = roma.rotvec_to_unitquat(rotvec)
     apart = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(quat[:1].expand_as(quat[1:])), quat[1:]))
     turn = torch.einsum("k,k...->...", rotvec.new_tensor(weights[1:]), apart)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_priors.priors.gaussians.observation import Observation, observe
-from pose_priors.priors.networks.derived import lasts
+from pose_priors.priors.networks.derived import at_once, lasts
 
 # Observations whose factors are kept: an optimiser asks for one noise, or for a few, again and again.
 _MAX_KEPT = 3
@@ -85,7 +85,7 @@ class KernelMixture(nn.Module):
         """
         centred = x - observation.matrix @ self.shift
         kernels, gaussians = ([cell for cell in range(observation.num_cells) if (self._spread(cell) > 0) is many] for many in (True, False))
-        densities = [observation.gaussians(centred, torch.tensor(gaussians, dtype=torch.long, device=x.device))]
+        densities = [observation.gaussians(centred, gaussians)]
         for cell in kernels:
             logits = observation.logits(centred, cell)
             if is_excluded is not None:
@@ -128,18 +128,19 @@ class KernelMixture(nn.Module):
             drawn[at] = self._updated(place, centred[at], observation, cell) + noise[at] @ observation.posterior_root(cell).T
         return drawn + self.shift
 
-    def observation(self, columns: Tensor, noise: Tensor | None = None) -> Observation:
+    def observation(self, columns: Tensor | None = None, noise: Tensor | None = None) -> Observation:
         """What follows from seeing some of the D numbers.
 
         Args:
-            columns: (V,) which.
+            columns: (V,) which, all by default.
             noise: (V,) variance of independent normal noise in each, none by default.
         """
-        key = (tuple(columns.tolist()), None if noise is None else tuple(noise.tolist()))
-        if key in self._kept:
-            return self._kept[key]
-        rows = torch.eye(len(self.shift), dtype=torch.float64, device=columns.device)[columns]
-        observation = self.observation_of(rows, noise)
+        with at_once():
+            key = tuple(None if value is None else tuple(value.tolist()) for value in (columns, noise))
+            if key in self._kept:
+                return self._kept[key]
+            rows = torch.eye(len(self.shift), dtype=torch.float64, device=self.mean.device)
+            observation = self.observation_of(rows if columns is None else rows[columns], noise)
         if lasts(observation.matrix):
             if len(self._kept) >= _MAX_KEPT:
                 del self._kept[next(iter(self._kept))]
@@ -177,8 +178,9 @@ class KernelMixture(nn.Module):
         if self._rows_kept:
             return self._rows_kept
         rows: list[Tensor] = []
-        for group in self.group:
-            rows.extend(group.argsort(stable=True).split((group - group.min()).bincount().tolist()))
+        with at_once():
+            for group in self.group:
+                rows.extend(group.argsort(stable=True).split((group - group.min()).bincount().tolist()))
         if lasts(*rows):
             self._rows_kept = rows
         return rows
@@ -193,7 +195,8 @@ class KernelMixture(nn.Module):
 
     def _num_clusters(self) -> list[int]:
         """How many of the G clusters each clustering has."""
-        ends = [-1, *self.group.amax(1).tolist()]
+        with at_once():
+            ends = [-1, *self.group.amax(1).tolist()]
         return [after - before for before, after in pairwise(ends)]
 
     def _forget(self) -> None:

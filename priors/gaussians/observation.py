@@ -50,11 +50,12 @@ class Observation:
         constant = self.constant[cell] + self.repeats[cell] - centres.square().sum(-1) / 2
         return torch.addmm(constant, white, centres.T) - white.square().sum(-1, keepdim=True) / 2
 
-    def gaussians(self, x: Tensor, cells: Tensor) -> Tensor:
-        """Log-densities of all kernels together of cells (K,) that have one place, their cluster's mean: (B, V) -> (B, K)."""
-        white = torch.einsum("kab,nkb->nka", self.whitening[cells], x.unsqueeze(-2) - self.mean[cells])
-        repeats = torch.tensor([self.repeats[cell] for cell in cells.tolist()]).to(x)
-        return self.constant[cells] + repeats - white.square().sum(-1) / 2
+    def gaussians(self, x: Tensor, cells: Sequence[int]) -> Tensor:
+        """Log-densities of all kernels together of K cells that have one place, their cluster's mean: (B, V) -> (B, K)."""
+        rows = torch.tensor(cells, dtype=torch.long, device=x.device)
+        white = torch.einsum("kab,nkb->nka", self.whitening[rows], x.unsqueeze(-2) - self.mean[rows])
+        repeats = torch.tensor([self.repeats[cell] for cell in cells]).to(x)
+        return self.constant[rows] + repeats - white.square().sum(-1) / 2
 
     def posterior_root(self, cell: int) -> Tensor:
         """(D, D) a root of the covariance given what is seen; its rows are zero where that is all there is to know."""

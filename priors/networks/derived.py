@@ -1,12 +1,37 @@
-"""Constants of buffers that are worked out once, not in every forward pass."""
+"""Constants of buffers that are worked out once, not in every forward pass, and not in programs that are traced."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.utils._python_dispatch import _disable_current_modes
+
+_IS_TRACED = ContextVar("is_traced", default=False)
+
+
+@contextmanager
+def traced() -> Iterator[None]:
+    """A block in which operations are recorded, to become a program that runs without this project."""
+    token = _IS_TRACED.set(True)
+    try:
+        yield
+    finally:
+        _IS_TRACED.reset(token)
+
+
+def is_traced() -> bool:
+    """Whether this is such a block: gradients are then those of the operations, not ours in closed form."""
+    return _IS_TRACED.get()
+
+
+def at_once() -> AbstractContextManager[object]:
+    """A block whose results are constants of a program that is being traced: numbers may be read from them."""
+    return _disable_current_modes()
 
 
 def lasts(*results: Tensor) -> bool:
@@ -34,7 +59,7 @@ class Derived:
         version = -1 if buffer.is_inference() else buffer._version
         if self._known is not None and self._known[0] is buffer and self._known[1] == version >= 0:
             return self._known[2]
-        with torch.inference_mode(False), torch.no_grad():  # what is kept may serve in training later
+        with at_once(), torch.inference_mode(False), torch.no_grad():  # what is kept may serve in training later
             results = self._function(buffer.double())
         if lasts(*results):
             self._known = (buffer, version, results)

@@ -87,11 +87,26 @@ class ConditionerMLP(nn.Module):
 
 
 class _AffineCoupling(AffineCouplingTransform):  # type: ignore[misc]
-    """nflows' affine coupling, but its scale goes both ways, not only down: a sharp conditional has to be stretched."""
+    """nflows' affine coupling, but its scale goes both ways, not only down: a sharp conditional has to be stretched. It writes into nothing
+    that was there before, so that its gradient can be traced."""
 
-    def _scale_and_shift(self, transform_params: Tensor) -> tuple[Tensor, Tensor]:
-        shift, raw = transform_params.chunk(2, 1)
-        return (_MAX_LOG_SCALE * torch.tanh(raw / _MAX_LOG_SCALE)).exp(), shift
+    def forward(self, inputs: Tensor, context: object = None) -> tuple[Tensor, Tensor]:
+        given, moved, log_scale, shift = self._parts(inputs, context)
+        return self._joined(given, moved * log_scale.exp() + shift), log_scale.sum(1)
+
+    def inverse(self, inputs: Tensor, context: object = None) -> tuple[Tensor, Tensor]:
+        """(N, D) -> the inputs of `forward`, and the log-determinants of this map (N,)."""
+        given, moved, log_scale, shift = self._parts(inputs, context)
+        return self._joined(given, (moved - shift) / log_scale.exp()), -log_scale.sum(1)
+
+    def _parts(self, inputs: Tensor, context: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        given = inputs.index_select(1, self.identity_features)
+        shift, raw = self.transform_net(given, context).chunk(2, 1)
+        return given, inputs.index_select(1, self.transform_features), _MAX_LOG_SCALE * torch.tanh(raw / _MAX_LOG_SCALE), shift
+
+    def _joined(self, given: Tensor, moved: Tensor) -> Tensor:
+        order = torch.cat([self.identity_features, self.transform_features]).argsort()
+        return torch.cat([given, moved], 1).index_select(1, order)
 
 
 class _SplineCoupling(PiecewiseRationalQuadraticCouplingTransform):  # type: ignore[misc]

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pose_priors.priors.networks.derived import is_traced
+
 # Smallest share of a bin's width and height, and smallest slope at a knot: those of the reference implementation.
 _MIN_SHARE = 1e-3
 _MIN_SLOPE = 1e-3
@@ -42,6 +44,9 @@ def rational_quadratic_spline(inputs: Tensor, parameters: Tensor, num_bins: int,
     Returns:
         (D, N) and the logarithms of the slopes, (D, N).
     """
+    if is_traced():
+        outputs, log_slope, *_ = _evaluate(inputs, parameters, num_bins, bound, scale)
+        return outputs, log_slope
     outputs, log_slope, *_ = _Spline.apply(inputs, parameters, num_bins, bound, scale)  # type: ignore[no-untyped-call]
     return outputs, log_slope
 
@@ -74,11 +79,12 @@ def _table(parameters: Tensor, num_bins: int, bound: float, scale: float) -> tup
     steps = torch.arange(1, num_bins, dtype=parameters.dtype, device=parameters.device)
     offsets = (2 * bound * _MIN_SHARE * steps - bound).view(-1, 1)
     knots = torch.cumsum(shares[:, :, :-1], 2) * (2 * bound * (1 - _MIN_SHARE * num_bins)) + offsets
-    table = parameters.new_empty(len(parameters), 3, num_bins + 1, parameters.shape[-1])
-    table[:, :2, 0], table[:, :2, -1], table[:, 2, 0], table[:, 2, -1] = -bound, bound, _TAIL_LOGIT, _TAIL_LOGIT
-    table[:, :2, 1:-1] = knots
-    table[:, 2, 1:-1] = slopes
-    return table, shares
+    inner = torch.cat([knots, slopes.unsqueeze(1)], 1)
+    first, last = (
+        parameters.new_tensor([end, end, _TAIL_LOGIT]).view(3, 1, 1).expand(len(parameters), 3, 1, parameters.shape[-1])
+        for end in (-bound, bound)
+    )
+    return torch.cat([first, inner, last], 2), shares
 
 
 def _look_up(table: Tensor, index: Tensor) -> _Bin:

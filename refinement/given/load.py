@@ -252,7 +252,7 @@ def _scale_and_floor(
     floor = ground_plane(options.ground_plane_init, feet, points, up, _FLOOR_INLIER, options.seed)
     if plane is not None:  # what lies a step above or below it is no part of it
         points = points[np.abs(points @ floor[:3] + floor[3]) < 2 * _FLOOR_INLIER]
-    warnings += [f"{source}: floor: {doubt}; nothing is held to the floor" for doubt in upright.doubts]
+    warnings += [f"{options.gravity or source}: floor: {doubt}; nothing is held to the floor" for doubt in upright.doubts]
     warnings += _elsewhere(world, skin, seen, floor, tuple(clip.camera_bodies), upright)
     alone = stands_at(placed, upright.on_floor & standing(world, up), heights, w2c, floor / [1, 1, 1, alpha])
     consistent = by_bodies.consistent

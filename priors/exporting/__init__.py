@@ -1,0 +1,1 @@
+"""Priors as programs that need nothing of this project: torch alone, or onnxruntime alone."""
