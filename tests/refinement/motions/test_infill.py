@@ -96,7 +96,7 @@ def test_gaps_start_where_the_prior_expects_people(fps: float) -> None:
     assert expected.apart(scene).abs().max() < 1e-9
     (told,) = expected.told
     assert told.startswith(f"person {problem.person_ids[1]}: {at.stop - at.start} frames on which nobody was seen are filled")
-    assert "curves by" in told
+    assert "on 4 gaps as long among what was seen" in told  # all of this person's own
 
 
 def test_what_is_expected_has_the_scenes_axes_and_contacts() -> None:
@@ -110,8 +110,18 @@ def test_what_is_expected_has_the_scenes_axes_and_contacts() -> None:
     assert filling.contacts[1, GAP].max() <= 1
     assert filling.contacts.min() >= 0
     assert not filling.contacts[0].any()
-    # nothing was seen of contacts in training, so that the prior expects few; those it expects come through
     assert not filling.frames[0].any()
+
+
+def test_contacts_in_gaps_are_those_that_the_prior_expects(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = small_motion_prior()
+    of_joints = torch.arange(len(CONTACT_JOINTS)) / 10
+    monkeypatch.setattr(prior, "contact_probabilities", lambda states: of_joints.expand(*states.shape[:2], -1))
+    problem = with_gap(walkers())
+    contacts = GapFiller(prior)(scene_of(problem), problem).contacts
+    feet = [float(of_joints[CONTACT_JOINTS.index(joint)]) for joint in (7, 8, 10, 11)]
+    torch.testing.assert_close(contacts[1, GAP], torch.tensor(feet, dtype=torch.float64).expand(15, 4), atol=1e-6, rtol=0)
+    assert not contacts[1, : GAP.start].any()
 
 
 def test_a_gap_that_the_prior_would_make_worse_stays_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
