@@ -90,7 +90,7 @@ class RefinementModule(pl.LightningModule):
         self.strict_loading = False
         if not torch.isfinite(problem.start.ground_plane).all():
             raise ValueError("the problem has no floor to start from; give it one by `refinement.given.floor.with_floor`")
-        self.problem, self.config = problem, config
+        self.problem, self.config, self.usual_dtype = problem, config, problem.start.pelvis.dtype
         self.noise = estimate_noise(problem)
         self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
         self.motion = None if motion_prior is None else ClipMotionPrior(problem, motion_prior, config.humor_horizon_max)
@@ -146,9 +146,11 @@ class RefinementModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         stage = self.stage
-        if stage.exact and all(prior is None for prior in (self.body_prior, self.hand_prior, self.motion_prior, self.gaps)):
-            self.problem = self.problem.to(torch.float64)
-            self.variables.double()
+        exact = stage.exact and all(prior is None for prior in (self.body_prior, self.hand_prior, self.motion_prior))
+        precision = torch.float64 if exact else self.usual_dtype
+        if self.problem.start.pelvis.dtype != precision:
+            self.problem = self.problem.to(precision)
+            self.variables.to(precision)
         filling = self.gaps.begin(self.variables, self.problem) if self.gaps is not None and stage.fill_gaps else None
         self._look_around(filling)
         # with no contact and no point of the scene's floor nothing says where it is, and feet above it may not push it away

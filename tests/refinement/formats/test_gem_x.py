@@ -46,6 +46,8 @@ def test_somas_joints_are_smplx_joints(tmp_path: Path, up: str) -> None:
     upright = read_upstream(path, []).up
     assert upright is not None
     np.testing.assert_allclose(upright, [0, 1, 0] if up == "y" else [0, 0, 1], atol=1e-9)
+    if up == "y":
+        np.testing.assert_allclose(problem.cameras.w2c.numpy()[:, :3], np.tile(make_truth(still=True).w2c[0, :3], (5, 1, 1)), atol=1e-4)
     told(problem, "SOMA's joints are", "at 0.90 of their size")
     # the keypoints lie at the joints of the body that was found
     seen = problem.observations.keypoint_confidence.numpy()[0] > 0

@@ -96,7 +96,7 @@ def test_gaps_start_where_the_prior_expects_people(fps: float) -> None:
     assert expected.apart(scene).abs().max() < 1e-9
     (told,) = expected.told
     assert told.startswith(f"person {problem.person_ids[1]}: {at.stop - at.start} frames on which nobody was seen are filled")
-    assert "curves by" in told
+    assert "on 4 gaps as long among what was seen" in told  # all of this person's own
 
 
 def test_what_is_expected_has_the_scenes_axes_and_contacts() -> None:
