@@ -54,7 +54,10 @@ class Named:
 
 def numbers_of(value: Any) -> np.ndarray:
     """An array or tensor of numbers as it is in memory, halves included. Raises `UserError` for anything else."""
-    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    try:
+        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, and types that numpy has none of
+        raise UserError(f"{described(value)}; numbers are expected") from error
     if array.dtype.kind not in "fiu":
         raise UserError(f"{described(value)}; numbers are expected")
     return array
