@@ -28,6 +28,7 @@ from pose_priors.priors.gaussian import GaussianConfig
 from pose_priors.priors.global_flow import GlobalFlowConfig
 from pose_priors.priors.hand_vae import HandVAEConfig
 from pose_priors.priors.joint_flow import JointFlowConfig
+from pose_priors.priors.training.estimate import stepping
 from pose_priors.priors.training.precision import matmul_precision
 
 Row = dict[str, Any]
@@ -87,13 +88,10 @@ def step_of(prior: TrainablePrior, batch: Tensor) -> Callable[[], None]:
     """A whole training step, as `PriorModule` and its averaging take it."""
     parameters = [parameter for parameter in prior.parameters() if parameter.requires_grad]
     averages = [parameter.detach().clone() for parameter in parameters]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
+    learn = stepping(prior, rate=1e-4)
 
     def step() -> None:
-        optimizer.zero_grad()
-        prior.loss(batch)["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
-        optimizer.step()
+        learn(batch)
         torch._foreach_lerp_(averages, [parameter.detach() for parameter in parameters], 1 - _DECAY)
 
     return step
