@@ -13,6 +13,14 @@ from torch import Tensor
 Array = TypeVar("Array", np.ndarray, Tensor)
 
 
+def intrinsic_matrices(parameters: np.ndarray) -> np.ndarray:
+    """Intrinsics (..., 3, 3) of fx, fy, cx, cy (..., 4), pixels."""
+    found = np.zeros((*parameters.shape[:-1], 3, 3))
+    found[..., 0, 0], found[..., 1, 1], found[..., 0, 2], found[..., 1, 2] = np.moveaxis(parameters, -1, 0)
+    found[..., 2, 2] = 1
+    return found
+
+
 def to_camera(points: Array, w2c: Array, alpha: Array | float = 1.0) -> Array:
     """World points in the axes of cameras.
 

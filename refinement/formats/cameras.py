@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pose_priors.body.pinhole import intrinsic_matrices
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.files import Arrays, existing_file, existing_folder, numbers, read_json, whole_numbers
 
@@ -159,10 +160,7 @@ def _intrinsics(arrays: Arrays, num_frames: int) -> np.ndarray:
         raise UserError(f"{arrays.path}: no intrinsics; it holds {', '.join(arrays.names)}; known keys are {', '.join(_INTRINSICS)}")
     value = value.astype(float)
     if value.shape[-1:] == (4,) and value.ndim <= 2:
-        matrix = np.zeros((*value.shape[:-1], 3, 3))
-        matrix[..., 0, 0], matrix[..., 1, 1], matrix[..., 0, 2], matrix[..., 1, 2] = np.moveaxis(value, -1, 0)
-        matrix[..., 2, 2] = 1
-        value = matrix
+        value = intrinsic_matrices(value)
     if value.shape[-2:] != (3, 3) or value.ndim > 3 or (value.ndim == 3 and len(value) not in (1, num_frames)):
         raise UserError(
             f"{arrays.path}: intrinsics have shape {value.shape} for {num_frames} poses; (3, 3), (T, 3, 3), (4,) or (T, 4) is expected"

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from pose_priors.body.pinhole import intrinsic_matrices
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.clip import DepthSource, NoPictures
 
@@ -78,10 +79,7 @@ def from_quaternions(poses: np.ndarray, source: str) -> np.ndarray:
 
 def matrices(parameters: np.ndarray, source: str) -> np.ndarray:
     """(k, 3, 3) intrinsics of fx, fy, cx, cy (k, 4). Raises `UserError` if a focal length is not positive."""
-    out = np.zeros((len(parameters), 3, 3))
-    out[:, 0, 0], out[:, 1, 1], out[:, 0, 2], out[:, 1, 2] = parameters.T
-    out[:, 2, 2] = 1
-    return checked_intrinsics(out, source)
+    return checked_intrinsics(intrinsic_matrices(parameters), source)
 
 
 def checked_intrinsics(intrinsics: np.ndarray, source: str) -> np.ndarray:

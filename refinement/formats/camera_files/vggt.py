@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pose_priors.body.pinhole import intrinsic_matrices
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.camera_files.contents import Named, frames_of, numbers_of
 from pose_priors.refinement.formats.camera_files.grids import Grid, OnImage, vggt_grid
@@ -85,11 +86,9 @@ def _encoded(encoding: np.ndarray, size: tuple[int, int], source: str) -> tuple[
     if not (np.isfinite(encoding).all() and (length > 1e-6).all() and ((encoding[:, 7:] > 0) & (encoding[:, 7:] < np.pi)).all()):
         raise UserError(f"{source} holds a quaternion of length 0, or an angle of view that is none")
     unit = np.concatenate([encoding[:, :3], encoding[:, 3:7] / length], 1)
-    intrinsics = np.zeros((len(encoding), 3, 3))
-    intrinsics[:, 1, 1] = size[1] / 2 / np.tan(encoding[:, 7] / 2)
-    intrinsics[:, 0, 0] = size[0] / 2 / np.tan(encoding[:, 8] / 2)
-    intrinsics[:, 0, 2], intrinsics[:, 1, 2], intrinsics[:, 2, 2] = size[0] / 2, size[1] / 2, 1
-    return from_quaternions(unit, source)[:, :3], intrinsics
+    middle = np.tile(np.array(size) / 2, (len(encoding), 1))
+    focal = middle / np.tan(encoding[:, [8, 7]] / 2)
+    return from_quaternions(unit, source)[:, :3], intrinsic_matrices(np.concatenate([focal, middle], 1))
 
 
 def _depth(named: Named, frames: np.ndarray, grid: Grid) -> DepthSource:
