@@ -157,18 +157,19 @@ def mean_rotation(rotvec: Tensor) -> Tensor:
 
 
 def between(a: Tensor, b: Tensor) -> Tensor:
-    """(3, 3) the smallest rotation that brings a unit vector (3,) to another; half a turn across them if they are opposite."""
-    axis, cosine = torch.linalg.cross(a, b), a @ b
-    if cosine < -1 + 1e-6:
-        across = torch.zeros_like(a)
-        across[a.detach().abs().argmin()] = 1
-        across = across - (across @ a) * a
-        across = across / torch.linalg.vector_norm(across)
-        return 2 * torch.outer(across, across) - torch.eye(3).to(a)
-    x, y, z = axis
+    """(..., 3, 3) the smallest rotations that bring unit vectors (..., 3) to others; half a turn across them where they are opposite."""
+    eye = torch.eye(3, dtype=a.dtype, device=a.device)
+    cosine = (a * b).sum(-1, keepdim=True)
+    opposite = cosine < -1 + 1e-6
+    across = eye[a.detach().abs().argmin(-1)]
+    across = across - (across * a).sum(-1, keepdim=True) * a
+    across = across / torch.linalg.vector_norm(across, dim=-1, keepdim=True)
+    half_turn = 2 * across[..., :, None] * across[..., None, :] - eye
+    x, y, z = torch.linalg.cross(a, b).unbind(-1)
     zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3)
-    return torch.eye(3).to(a) + cross + cross @ cross / (1 + cosine)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    turn = eye + cross + cross @ cross / (1 + torch.where(opposite, 0.0, cosine))[..., None]
+    return torch.where(opposite[..., None], half_turn, turn)
 
 
 NUM_MATRIX_FEATURES = 6

@@ -15,6 +15,7 @@ from pose_priors.body.model import forward_kinematics
 from pose_priors.body.rotations import (
     LOG_HAAR_VOLUME,
     NUM_MATRIX_FEATURES,
+    between,
     canonicalize,
     geodesic_angle,
     haar_correction,
@@ -224,3 +225,15 @@ def test_conversions_are_those_of_roma(generator: torch.Generator) -> None:
 def test_geodesic_angle_refuses_rotation_vectors() -> None:
     with pytest.raises(ValueError, match=r"\(\.\.\., 3, 3\), got \(55, 3\); of rotation vectors"):
         geodesic_angle(torch.zeros(55, 3), torch.zeros(55, 3))
+
+
+def test_the_smallest_rotations_between_directions_of_any_batch() -> None:
+    seeded = torch.Generator().manual_seed(0)
+    a, b = (torch.nn.functional.normalize(torch.randn(4, 50, 3, generator=seeded, dtype=torch.float64), dim=-1) for _ in range(2))
+    b[0], b[1] = a[0], -a[1]
+    found = between(a, b)
+    torch.testing.assert_close((found @ a[..., None])[..., 0], b, atol=1e-12, rtol=0)
+    torch.testing.assert_close(found @ found.mT, torch.eye(3, dtype=torch.float64).expand_as(found), atol=1e-12, rtol=0)
+    apart = torch.atan2(torch.linalg.cross(a, b).norm(dim=-1), (a * b).sum(-1))
+    angle = torch.linalg.vector_norm(roma.rotmat_to_rotvec(found), dim=-1)
+    torch.testing.assert_close(angle, apart, atol=1e-6, rtol=0)

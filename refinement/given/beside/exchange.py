@@ -6,10 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import roma
+import torch
 from scipy.spatial.transform import Rotation
 
 from pose_priors.body.interpolation import lerp_missing, slerp_missing
 from pose_priors.body.pinhole import camera_centres, project
+from pose_priors.body.rotations import between
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
 from pose_priors.refinement.formats.camera_files import read_camera_file
@@ -139,22 +142,14 @@ def _before(body: BodyTrack, own: CameraTrack, cameras: CameraTrack) -> BodyTrac
     depth = pelvis[:, 2] * _focal(after) / _focal(before)
     rays = (pixels - after[:, :2, 2]) / after[:, [0, 1], [0, 1]]
     there = depth[:, None] * np.concatenate([rays, np.ones((len(rays), 1))], 1)
-    turn = _between(pelvis, there)
+    ways = (torch.from_numpy(way / np.linalg.norm(way, axis=1, keepdims=True)) for way in (pelvis, there))
+    turn = Rotation.from_rotvec(roma.rotmat_to_rotvec(between(*ways)).numpy())  # NaN stays in its row
     pose = body.pose.copy()
     pose[:, 0] = (turn * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
     joints = body.joints
     if joints is not None:
         joints = np.einsum("nij,nkj->nki", turn.as_matrix(), joints - pelvis[:, None]) + there[:, None]
     return replace(body, pose=pose, transl=there - root if body.joints is None else body.transl + there - pelvis, joints=joints)
-
-
-def _between(a: np.ndarray, b: np.ndarray) -> Rotation:
-    """The least rotations that turn the directions (n, 3) of a into those of b, less than a half turn apart."""
-    a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a, b))
-    axis = np.cross(a, b)
-    sine = np.linalg.norm(axis, axis=1, keepdims=True)
-    angle = np.arctan2(sine, (a * b).sum(1, keepdims=True))
-    return Rotation.from_rotvec(np.where(sine > 1e-12, axis / np.maximum(sine, 1e-12), 0) * angle)
 
 
 def _up(clip: UpstreamClip, own: CameraTrack, cameras: CameraTrack, warnings: list[str]) -> np.ndarray | None:
