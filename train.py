@@ -133,7 +133,7 @@ def _fit(
     overrides: Sequence[str],
     own: Sequence[Callback],
 ) -> Path:
-    slurm = _in_slurm()
+    slurm, is_trial = _in_slurm(), bool(config.trainer.get("fast_dev_run"))
     pl.seed_everything(config.seed, verbose=False)
     data = config.build_data()
     data.setup()
@@ -186,26 +186,23 @@ def _fit(
         length = budget(training, data.train_dataloader().batches_a_pass, trainer.accumulate_grad_batches, _limit(config.trainer), before)
         if before is not None:
             check_done(folder.resumed, before, length)
-        if not getattr(trainer, "fast_dev_run", False):
+        if not is_trial:
             trainer.fit_loop.max_epochs, data.batches_an_epoch = length.rounds, length.batches_a_round
         where = "trainer" if folder.resumed is None else f"--resume {folder.resumed} cannot be gone on from"
         try:
             on_gpu = trainer.strategy.root_device.type == "cuda"
-            with told(where, lambda: module.begun), warnings.catch_warnings(), matmul_precision(config.training.matmul_precision, on_gpu):
+            with told(where, lambda: module.begun), warnings.catch_warnings(), matmul_precision(training.matmul_precision, on_gpu):
                 warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")  # it holds the lock, or is gone on in
                 if is_first_process():
-                    words, unseen = in_words(given, length, *data.num_rows), not shown or getattr(trainer, "fast_dev_run", False)
-                    left = length if before is None else length.after(before)
-                    log.info(
-                        "%s%s",
-                        words,
-                        "" if unseen else f"; {time_of(prior, data, left, training.validation_rows, trainer.strategy.root_device)}",
-                    )
+                    words, left = in_words(given, length, *data.num_rows), length if before is None else length.after(before)
+                    if shown and not is_trial:
+                        words += f"; {time_of(prior, data, left, training.validation_rows, trainer.strategy.root_device)}"
+                    log.info("%s", words)
                 trainer.fit(module, data, ckpt_path=folder.resumed)
         except SystemExit as error:  # how Lightning ends at an interrupt, after which it lets no other come
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from error
-    return _outcome(trainer, module, folder, best, bool(config.trainer.get("fast_dev_run")))
+    return _outcome(trainer, module, folder, best, is_trial)
 
 
 def _limit(options: Mapping[str, Any]) -> int | float | None:

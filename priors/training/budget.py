@@ -35,7 +35,7 @@ class Budget(NamedTuple):
 
     def after(self, checkpoint: Mapping[str, Any]) -> Budget:
         """What is left of it after a checkpoint, a round that it is in the middle of counted whole."""
-        return self._replace(rounds=max(0, self.rounds - _rounds_done(checkpoint)))
+        return self._replace(rounds=max(0, self.rounds - rounds_done(checkpoint)))
 
     @property
     def rounds_are_passes(self) -> bool:
@@ -107,7 +107,7 @@ def _refused(what: str, kept: int, of_pass: int, fresh: Budget) -> int:
 
 def check_done(path: object, before: Mapping[str, Any], length: Budget) -> None:
     """Raises `UserError` if a checkpoint has more rounds behind it than a run is to have."""
-    done = _rounds_done(before)
+    done = rounds_done(before)
     if done <= length.rounds:
         return
     if length.rounds_are_passes:
@@ -135,5 +135,6 @@ def in_words(config: TrainingConfig, length: Budget, num_rows: int, num_held_out
     )
 
 
-def _rounds_done(checkpoint: Mapping[str, Any]) -> int:
+def rounds_done(checkpoint: Mapping[str, Any]) -> int:
+    """How many rounds are behind a checkpoint of Lightning's. Raises `LookupError`, `TypeError` or `ValueError` if it does not say."""
     return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])

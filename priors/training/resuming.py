@@ -12,6 +12,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.configs.loggers import flattened
 from pose_priors.priors.base import TrainablePrior
 from pose_priors.priors.checkpoint import describe, read_checkpoint
+from pose_priors.priors.training.budget import rounds_done
 
 _PARTS = {"loops": dict, "optimizer_states": list, "lr_schedulers": list, "callbacks": dict, "epoch": int, "global_step": int}
 # what Lightning calls them, and something of each
@@ -42,8 +43,8 @@ def resumable(path: str | Path, experiment: Mapping[str, Any]) -> dict[str, Any]
     if before.get("seed") != experiment["seed"]:
         raise UserError(f"--resume {path}: seed={before.get('seed')} there, {experiment['seed']} here: a run keeps its seed")
     try:
-        int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-    except (KeyError, TypeError, ValueError) as error:
+        rounds_done(content)
+    except (LookupError, TypeError, ValueError) as error:
         raise UserError(f"--resume {path}: does not say how many epochs are behind it; last.ckpt of a run does") from error
     return content
 
