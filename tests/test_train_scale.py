@@ -20,6 +20,21 @@ from pose_priors.priors.training.parameters import decays
 ROUNDS = ["training.max_epochs=null", "training.max_steps=12", "training.validation_interval=4", "training.ema_decay=0.9", QUIET]
 
 
+def stopped_at(global_step: int, monkeypatch: pytest.MonkeyPatch, name: str, folder: Path, *options: str) -> None:
+    """A run that fails after so many steps."""
+    step = PriorModule.training_step
+
+    def stopped(self: PriorModule, batch: Any, batch_idx: int) -> torch.Tensor:
+        if self.global_step == global_step:
+            raise RuntimeError("stopped")
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PriorModule, "training_step", stopped)
+        with pytest.raises(RuntimeError, match="stopped"):
+            run(name, folder, *options)
+
+
 def test_a_run_of_rounds_goes_on_bit_for_bit_from_the_middle_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("global_flow", tmp_path / "whole", *ROUNDS, EACH_STEP)
     whole = read(tmp_path / "whole" / "ckpt" / "last.ckpt")
@@ -27,17 +42,7 @@ def test_a_run_of_rounds_goes_on_bit_for_bit_from_the_middle_of_one(tmp_path: Pa
     assert whole["schedule"] == {"steps": 12, "steps_an_epoch": 3, "batches_an_epoch": 3, "batches_a_pass": 5}
     # the best is the last: twelve steps of the five of a pass
     assert "12 steps of 64, 2.4 passes over the data" in (tmp_path / "whole" / "ckpt" / "best.md").read_text()
-    step = PriorModule.training_step
-
-    def stopped(self: PriorModule, batch: Any, batch_idx: int) -> torch.Tensor:
-        if self.global_step == 5:
-            raise RuntimeError("stopped")
-        return step(self, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PriorModule, "training_step", stopped)
-        with pytest.raises(RuntimeError, match="stopped"):
-            run("global_flow", tmp_path / "parts", *ROUNDS, EACH_STEP)
+    stopped_at(5, monkeypatch, "global_flow", tmp_path / "parts", *ROUNDS, EACH_STEP)
     last = tmp_path / "parts" / "ckpt" / "last.ckpt"
     for option, named in (("training.batch_size=32", "batch_size"), ("training.validation_interval=2", "validation_interval")):
         with pytest.raises(UserError, match=rf"training\.{named}.*rounds are of 3 of the 5 batches"):
@@ -88,17 +93,7 @@ def test_a_checkpoint_of_one_group_of_parameters_goes_on(changed: tuple[str, ...
     """As the first versions left them: the same run as one of today's where nothing decays."""
     options = ["training.weight_decay=0", "training.ema_decay=0", "training.warmup_steps=3", "training.max_epochs=3", QUIET, EACH_STEP]
     options += changed if "plateau" in str(changed) else ()
-    step = PriorModule.training_step
-
-    def stopped(self: PriorModule, batch: Any, batch_idx: int) -> torch.Tensor:
-        if self.global_step == 10:
-            raise RuntimeError("stopped")
-        return step(self, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PriorModule, "training_step", stopped)
-        with pytest.raises(RuntimeError, match="stopped"):
-            run("joint_flow", tmp_path / "new", *options)
+    stopped_at(10, monkeypatch, "joint_flow", tmp_path / "new", *options)
     last = tmp_path / "new" / "ckpt" / "last.ckpt"
     content = read(last)
     assert content["global_step"] == 10

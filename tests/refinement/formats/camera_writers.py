@@ -43,8 +43,14 @@ def shrunk(size: tuple[int, int]) -> tuple[int, int, int, int]:
     return w1, h1, w1 - w1 % 8, h1 - h1 % 8
 
 
-def sampled(depth: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(T, h, w) of maps that cover the image, at the nearest."""
+def parameters_of(intrinsics: np.ndarray, num_frames: int) -> np.ndarray:
+    """(T, 4) fx, fy, cx, cy, the same of all frames."""
+    return np.tile(intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]], (num_frames, 1))
+
+
+def sampled(depth: Depth, num_frames: int, width: int, height: int) -> np.ndarray:
+    """(T, h, w) of maps that cover the image, at the nearest; of a flat wall where none are given."""
+    depth = np.full((num_frames, 9, 16), 5.0 * UNIT) if depth is None else depth
     rows = ((np.arange(height) + 0.5) / height * depth.shape[1]).astype(int)
     columns = ((np.arange(width) + 0.5) / width * depth.shape[2]).astype(int)
     return depth[:, rows][:, :, columns]
@@ -55,7 +61,7 @@ def write_vipe(
     w2c: np.ndarray,
     intrinsics: np.ndarray,
     size: tuple[int, int],
-    depth: np.ndarray | None = None,
+    depth: Depth = None,
     change: Change = unchanged,
 ) -> Path:
     for name in ("pose", "intrinsics", "depth"):
@@ -64,7 +70,7 @@ def write_vipe(
     content = {"data": np.linalg.inv(w2c).astype(np.float32), "inds": inds}
     change(content)
     np.savez(folder / "pose" / "walk.npz", **content)
-    parameters = np.tile(intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]], (len(w2c), 1))
+    parameters = parameters_of(intrinsics, len(w2c))
     np.savez(folder / "intrinsics" / "walk.npz", data=parameters.astype(np.float32), inds=inds)
     (folder / "intrinsics" / "walk_camera.txt").write_text("".join(f"{t}: PINHOLE\n" for t in inds))
     if depth is not None:
@@ -110,14 +116,13 @@ def write_megasam(
     w2c: np.ndarray,
     intrinsics: np.ndarray,
     size: tuple[int, int],
-    depth: np.ndarray | None = None,
+    depth: Depth = None,
     change: Change = unchanged,
 ) -> Path:
     w1, h1, w, h = shrunk(size)
-    depth = np.full((len(w2c), 9, 16), 5.0 * UNIT) if depth is None else depth
     content: dict[str, Any] = {
         "images": np.zeros((len(w2c), h, w, 3), np.uint8),
-        "depths": (sampled(depth, w1, h1)[:, :h, :w] / UNIT).astype(np.float16),
+        "depths": (sampled(depth, len(w2c), w1, h1)[:, :h, :w] / UNIT).astype(np.float16),
         "intrinsic": np.diag([w1 / size[0], h1 / size[1], 1]) @ intrinsics,
         "cam_c2w": np.linalg.inv(in_unit(w2c)).astype(np.float32),
     }
@@ -132,16 +137,15 @@ def write_vggt(
     w2c: np.ndarray,
     intrinsics: np.ndarray,
     size: tuple[int, int],
-    depth: np.ndarray | None = None,
+    depth: Depth = None,
     change: Change = unchanged,
 ) -> Path:
     """As its demo writes it: 518 wide, cut to 518 from the middle where it is higher."""
     height = round(size[1] * (518 / size[0]) / 14) * 14
     top = max(height - 518, 0) // 2
-    depth = np.full((len(w2c), 9, 16), 5.0 * UNIT) if depth is None else depth
     grid = np.diag([518 / size[0], height / size[1], 1]) @ intrinsics
     grid[1, 2] -= top
-    maps = (sampled(depth, 518, height)[:, top : top + 518] / UNIT).astype(np.float32)
+    maps = (sampled(depth, len(w2c), 518, height)[:, top : top + 518] / UNIT).astype(np.float32)
     content: dict[str, Any] = {
         "extrinsic": in_unit(w2c)[:, :3].astype(np.float32),
         "intrinsic": np.tile(grid.astype(np.float32), (len(w2c), 1, 1)),
@@ -160,7 +164,7 @@ def write_droid(
     w2c: np.ndarray,
     intrinsics: np.ndarray,
     size: tuple[int, int],
-    depth: np.ndarray | None = None,
+    depth: Depth = None,
     change: Change = unchanged,
     *,
     every: int = 1,
@@ -170,13 +174,12 @@ def write_droid(
     w1, h1, w, h = shrunk(size)
     frames = np.unique([*range(0, len(w2c), every), len(w2c) - 1])
     grid = np.diag([w1 / size[0], h1 / size[1], 1]) @ intrinsics / 8
-    depth = np.full((len(w2c), 9, 16), 5.0 * UNIT) if depth is None else depth
     content: dict[str, Any] = {
         "tstamps": torch.from_numpy(frames.astype(np.float32)),
         "images": torch.zeros(len(frames), 3, h, w, dtype=torch.uint8),
-        "disps": torch.from_numpy((UNIT / sampled(depth[frames], w1, h1)[:, :h, :w]).astype(np.float32)),
+        "disps": torch.from_numpy((UNIT / sampled(depth, len(w2c), w1, h1)[frames, :h, :w]).astype(np.float32)),
         "poses": torch.from_numpy(quaternions(in_unit(w2c[frames])).astype(np.float32)),
-        "intrinsics": torch.from_numpy(np.tile(grid[[0, 1, 0, 1], [0, 1, 2, 2]], (len(frames), 1)).astype(np.float32)),
+        "intrinsics": torch.from_numpy(parameters_of(grid, len(frames)).astype(np.float32)),
     }
     change(content)
     folder.mkdir(parents=True)
@@ -195,7 +198,7 @@ def write_slahmr_cameras(
         "height": size[1],
         "width": size[0],
         "focal": intrinsics[0, 0],
-        "intrins": np.tile(intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]], (len(w2c), 1)),
+        "intrins": parameters_of(intrinsics, len(w2c)),
         "w2c": in_unit(w2c),
     }
     change(content)
