@@ -40,7 +40,7 @@ MAY_IMPORT = {
     # a command is above its room: it reads a model to compare the built-in skeleton with it
     "body.__main__": _BASE | {"body"},
     "figures": {"body"},
-    "priors": _BASE | {"configs.loggers", "body", "figures"},
+    "priors": _BASE | {"configs.loggers", "body", "figures", "priors.weights"},
     # the same door: JSON and tensors of strangers
     "priors.weights": _BASE | {"priors", "datamodules.containers"},
     "datamodules": _BASE | {"body"},
