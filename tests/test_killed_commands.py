@@ -10,7 +10,8 @@ from kills import CHANGES, killed_at, kills
 from test_train import run
 
 import evaluate
-from pose_priors.datamodules.cache import Conversion, open_poses
+from pose_priors.datamodules.cache import open_poses
+from pose_priors.datamodules.conversion import Conversion
 
 
 @pytest.fixture(scope="module")
