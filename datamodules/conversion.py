@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -90,7 +90,7 @@ def row_hashes(poses: np.ndarray) -> np.ndarray:
     return np.frombuffer(digests, dtype=np.uint64)
 
 
-def convert(files: Sequence[Path], conversion: Conversion) -> Iterator[Opened | Refused | Chunk]:
+def convert(files: Sequence[Path], conversion: Conversion) -> Generator[Opened | Refused | Chunk, None, None]:
     """What is in files, in their order: each as `Refused`, or as `Opened` and the `Chunk`s of its rows in order.
 
     A few chunks for each thread are in memory at a time. A terminal shows how far it is.
