@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from pose_priors.body.rotations import canonicalize
-from pose_priors.datamodules import conversion
-from pose_priors.datamodules.conversion import Chunk, Conversion, Opened, Refused, convert, row_hashes
+from pose_priors.datamodules.cache import conversion
+from pose_priors.datamodules.cache.conversion import Chunk, Conversion, Opened, Refused, convert, row_hashes
 from pose_priors.datamodules.formats import PoseSource
 
 Rows = Callable[..., np.ndarray]

@@ -10,8 +10,8 @@ import pytest
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.temporaries import PREFIX
-from pose_priors.datamodules.__main__ import clear, entries, main
 from pose_priors.datamodules.base import load_poses
+from pose_priors.datamodules.cache.__main__ import clear, entries, main
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_what_cannot_be_removed_is_told(home: Path, monkeypatch: pytest.MonkeyPa
         if not ignore_errors:
             raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("pose_priors.datamodules.__main__.shutil.rmtree", refused)
+    monkeypatch.setattr("pose_priors.datamodules.cache.__main__.shutil.rmtree", refused)
     with pytest.raises(UserError, match=r"^2 could not be removed, the first: .*Permission denied"):
         main(["clear"])
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pose_priors.datamodules import cache, stamps
-from pose_priors.datamodules.__main__ import main
-from pose_priors.datamodules.cache import open_poses
-from pose_priors.datamodules.conversion import Conversion
+from pose_priors.datamodules.cache import stamps, store
+from pose_priors.datamodules.cache.__main__ import main
+from pose_priors.datamodules.cache.conversion import Conversion
+from pose_priors.datamodules.cache.store import open_poses
 
 Rows = Callable[..., np.ndarray]
 
@@ -32,8 +32,8 @@ def files(tmp_path: Path, random_rows: Rows, cache_home: Path, monkeypatch: pyte
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Each time that the content of files is read for their key, one of them is added here."""
     read: list[Path] = []
-    key = cache._key
-    monkeypatch.setattr(cache, "_key", lambda files, options: read.append(files[0]) or key(files, options))
+    key = store._key
+    monkeypatch.setattr(store, "_key", lambda files, options: read.append(files[0]) or key(files, options))
     return read
 
 

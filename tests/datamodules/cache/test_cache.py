@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules import cache, conversion
-from pose_priors.datamodules.cache import open_poses
-from pose_priors.datamodules.conversion import Conversion, row_hashes
+from pose_priors.datamodules.cache import conversion, store
+from pose_priors.datamodules.cache.conversion import Conversion, row_hashes
+from pose_priors.datamodules.cache.store import open_poses
 from pose_priors.datamodules.files import find_files
 
 Rows = Callable[..., np.ndarray]
@@ -29,7 +29,7 @@ def test_converts_once_and_is_found_again_by_content(tmp_path: Path, random_rows
 
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "a.npy").rename(tmp_path / "elsewhere" / "b.npy")
-    monkeypatch.setattr(cache, "_build", lambda *_: pytest.fail("converted again"))
+    monkeypatch.setattr(store, "_build", lambda *_: pytest.fail("converted again"))
     again = open_poses([tmp_path / "elsewhere" / "b.npy"], Conversion())
     np.testing.assert_array_equal(first.poses, again.poses)
 
@@ -112,7 +112,7 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path, random_rows: Rows, c
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache, "_compact", full)
+    monkeypatch.setattr(store, "_compact", full)
     with pytest.raises(UserError, match=r"No space left on device.*data\.cache_dir"):
         open_poses([tmp_path / "a.npy"], Conversion())
     assert not list(cache_home.iterdir())

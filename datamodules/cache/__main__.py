@@ -14,8 +14,8 @@ from typing import NamedTuple
 from pose_priors.configs.base import UserError, one_line, reason_of
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.temporaries import remove_stale
-from pose_priors.datamodules.cache import default_cache_dir
-from pose_priors.datamodules.stamps import STAMPS
+from pose_priors.datamodules.cache.stamps import STAMPS
+from pose_priors.datamodules.cache.store import default_cache_dir
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _MEGABYTE = 1e6

@@ -27,9 +27,9 @@ import numpy as np
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.base import UserError
 from pose_priors.configs.temporaries import remove_stale, temporary_name
-from pose_priors.datamodules.conversion import Conversion, Opened, Refused, convert
+from pose_priors.datamodules.cache.conversion import Conversion, Opened, Refused, convert
+from pose_priors.datamodules.cache.stamps import known_key, remember, stamp_of
 from pose_priors.datamodules.splits import Segment
-from pose_priors.datamodules.stamps import known_key, remember, stamp_of
 
 log = logging.getLogger(__name__)
 

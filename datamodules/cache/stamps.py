@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import written_aside
-from pose_priors.datamodules.conversion import Conversion
+from pose_priors.datamodules.cache.conversion import Conversion
 
 STAMPS = "stamps"
 """The folder of all stamps, below that of the cache."""
