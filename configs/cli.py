@@ -36,6 +36,7 @@ EXTRAS = {
     "submitit": ("slurm",),
     "smplx": ("smplx",),
     "onnx": ("onnx",),
+    "huggingface_hub": ("hub",),
 }
 """Which extras of the package bring a library that not everybody needs, by the name that it is imported by."""
 
