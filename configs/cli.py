@@ -35,6 +35,7 @@ EXTRAS = {
     "imageio_ffmpeg": ("view",),
     "submitit": ("slurm",),
     "smplx": ("smplx",),
+    "anny": ("anny",),
     "onnx": ("onnx",),
 }
 """Which extras of the package bring a library that not everybody needs, by the name that it is imported by."""
