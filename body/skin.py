@@ -51,7 +51,8 @@ class Skin:
     def _moved(self, turns: np.ndarray, joints: np.ndarray) -> np.ndarray:
         """(V, 3, 4) how each vertex is moved."""
         by_joint = np.concatenate([turns @ self.bind[:, :3, :3], turns @ self.bind[:, :3, 3:] + joints[..., None]], -1)
-        return (self._dense @ by_joint.reshape(len(by_joint), 12)).reshape(-1, 3, 4)
+        moved: np.ndarray = (self._dense @ by_joint.reshape(len(by_joint), 12)).reshape(-1, 3, 4)
+        return moved
 
     @cached_property
     def _dense(self) -> np.ndarray:

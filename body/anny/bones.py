@@ -30,7 +30,7 @@ _MOVED_BY = {
     for i in (1, 2, 3)
 }
 # Where a joint stands: the mean of the heads of these bones; of joints that are not named, the head of the first bone that they move.
-_STANDS_AT = {"spine2": ("spine02", "spine01"), "left_foot": ("toe2-1.L", "toe3-1.L")}
+_STANDS_AT: dict[str, tuple[str, ...]] = {"spine2": ("spine02", "spine01"), "left_foot": ("toe2-1.L", "toe3-1.L")}
 _BY_CONVENTION = ("pelvis", "spine1", "spine2", "spine3", "neck", "left_hip", "left_collar", "left_foot", "left_thumb1")
 
 
@@ -48,7 +48,7 @@ def _both_sides(of_left: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...
 
 MOVED_BY: dict[str, tuple[str, ...]] = _both_sides(_MOVED_BY)
 """By the name of a joint, the bones that it moves."""
-STANDS_AT: dict[str, tuple[str, ...]] = {name: bones[:1] for name, bones in MOVED_BY.items()} | _both_sides(_STANDS_AT)
+STANDS_AT: dict[str, tuple[str, ...]] = {**{name: bones[:1] for name, bones in MOVED_BY.items()}, **_both_sides(_STANDS_AT)}
 """By the name of a joint, the bones at the mean of whose heads it stands, or near which, for those in `BY_CONVENTION`."""
 BY_CONVENTION: frozenset[str] = frozenset((*_BY_CONVENTION, *(name.replace("left_", "right_") for name in _BY_CONVENTION)))
 """Joints that SMPL-X and Anny have in different places of the body: they stand where the mean adult of SMPL-X has them in that of Anny."""

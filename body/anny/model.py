@@ -54,7 +54,8 @@ class AnnyBody:
 
     def vertices(self, phenotypes: Mapping[str, float]) -> np.ndarray:
         """(V, 3) of a body of these phenotypes, by the names of `PHENOTYPES`."""
-        return self._template + np.tensordot(self._coefficients(phenotypes), self._directions, 1)
+        vertices: np.ndarray = self._template + np.tensordot(self._coefficients(phenotypes), self._directions, 1)
+        return vertices
 
     def places(self, phenotypes: Mapping[str, float]) -> np.ndarray:
         """(55, 3) where it has the bones by which joints of SMPL-X stand, see `bones.STANDS_AT`."""
