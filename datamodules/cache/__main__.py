@@ -14,7 +14,8 @@ from typing import NamedTuple
 from pose_priors.configs.base import UserError, one_line, reason_of
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.temporaries import remove_stale
-from pose_priors.datamodules.cache import default_cache_dir
+from pose_priors.datamodules.cache.stamps import STAMPS
+from pose_priors.datamodules.cache.store import default_cache_dir
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _MEGABYTE = 1e6
@@ -69,6 +70,7 @@ def clear(root: Path) -> tuple[list[Entry], list[str]]:
             gone.append(entry)
         except OSError as error:
             kept.append(f"{entry.path}: {reason_of(error)}")
+    shutil.rmtree(root / STAMPS, ignore_errors=True)
     if root.is_dir():
         remove_stale(root)
     return gone, kept
