@@ -108,6 +108,9 @@ def test_clean_fills_by_a_checkpoint_and_another_one_begins_anew(tmp_path: Path)
     source.rename(folder / "clip.npz")
     again = [str(folder), "--output", str(tmp_path / "out"), "--prior", str(checkpoint)]
     assert [outcome.status for outcome in clean(again) + clean(again)] == ["success", "skipped"]
+    with np.load(tmp_path / "out/clip.npz") as of_folder, np.load(tmp_path / "prior/clip.npz") as of_file:
+        assert np.array_equal(of_folder["poses"], of_file["poses"], equal_nan=True)
+        assert np.array_equal(of_folder["trans"], of_file["trans"])
     saved(small_motion_prior(2), checkpoint)
     assert [outcome.status for outcome in clean(again)] == ["success"]
 
