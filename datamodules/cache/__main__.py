@@ -83,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache-dir", type=Path, help="what data.cache_dir was; ~/.cache/pose-priors if not given")
     options = parser.parse_args(arguments)
     root = (options.cache_dir or default_cache_dir()).expanduser()
+    if root.exists() and not root.is_dir():
+        raise UserError(f"--cache-dir={root}: is a file; give the folder that data.cache_dir named")
     kept: list[str] = []
     if options.action == "list":
         held, words = entries(root), "in"

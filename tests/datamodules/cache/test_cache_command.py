@@ -76,3 +76,9 @@ def test_another_folder_and_an_empty_one(home: Path, tmp_path: Path, capsys: pyt
     main(["clear", "--cache-dir", str(tmp_path / "nothing")])
     assert capsys.readouterr().out.startswith("0 sets of poses, 0.0 MB, removed from ")
     assert len(entries(home)) == 2
+
+
+def test_a_file_is_no_cache(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(UserError, match="is a file; give the folder"):
+        main(["list", "--cache-dir", str(tmp_path / "a")])
