@@ -35,6 +35,7 @@ EXTRAS = {
     "imageio_ffmpeg": ("view",),
     "submitit": ("slurm",),
     "smplx": ("smplx",),
+    "anny": ("anny",),
     "onnx": ("onnx",),
     "huggingface_hub": ("hub",),
 }

@@ -75,6 +75,7 @@ DOORS = {
     "submitit": "configs.launch",
     "smplx": "benchmarks.full_body",  # the benchmark of kinematics is against it
     "h5py": "refinement.formats.tools.megahunter",
+    "anny": "body.anny.model",
     "onnx": "priors.exporting.onnx_writer",
     "safetensors": "datamodules.containers.safetensors",
     "huggingface_hub": "priors.weights.hub",
