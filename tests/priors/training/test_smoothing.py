@@ -42,7 +42,7 @@ def test_draws_take_the_place_of_the_share_and_of_learnt_joints_alone() -> None:
     others = [joint for joint in range(55) if joint not in JOINTS]
     assert torch.equal(mixed[:, others], batch[:, others])
     assert (mixed[:16, list(JOINTS)] != batch[:16, list(JOINTS)]).any(-1).all()
-    assert mixed.dtype == smoothed()(batch.double(), 0, 0, 0).float().dtype
+    assert smoothed()(batch.double(), 0, 0, 0).dtype is torch.float64
 
 
 @pytest.mark.parametrize(("share", "rows", "expected"), [(1.0, 64, 64), (0.5, 30, 15), (0.25, 3, 1), (0.01, 64, 1), (0.001, 64, 0)])
@@ -67,18 +67,19 @@ def test_each_batch_epoch_rank_and_seed_has_draws_of_its_own_that_come_again(mon
 
 
 def test_draws_are_new_and_spread_as_the_training_poses_are() -> None:
-    poses = make_poses(600)
+    """Of two clusters, which one normal would fill the gap of."""
+    poses = torch.cat([make_poses(300), make_poses(300, shift=1.0)])
     one, batch = smoothed(1.0, poses=poses, batch_size=4000), make_poses(4000, seed=2)
-    drawn = one(batch, 0, 0, 0)[:, list(JOINTS)].flatten(1)
-    rows = poses[:, list(JOINTS)].flatten(1)
+    moving = poses[:, list(JOINTS)].flatten(1).std(0) > 0
+    drawn, rows = (some[:, list(JOINTS)].flatten(1)[:, moving] for some in (one(batch, 0, 0, 0), poses))
     assert torch.cdist(drawn, rows).min() > 0
     spread = rows.std(0)
     assert ((drawn.mean(0) - rows.mean(0)).abs() / spread).max() < 0.15
-    torch.testing.assert_close(drawn.std(0) / spread, torch.ones_like(spread), atol=0.12, rtol=0)
-    # closer to training poses than draws of one normal with their covariance are
-    root = torch.linalg.cholesky(torch.cov(rows.T) + 1e-6 * torch.eye(rows.shape[1]))
-    normal = rows.mean(0) + torch.randn(4000, rows.shape[1], generator=torch.Generator().manual_seed(0)) @ root.T
-    assert torch.cdist(drawn, rows).amin(1).mean() < 0.9 * torch.cdist(normal, rows).amin(1).mean()
+    torch.testing.assert_close(drawn.std(0) / spread, torch.ones_like(spread), atol=0.25, rtol=0)
+    apart = rows[300:].mean(0) - rows[:300].mean(0)
+    places = (drawn - rows[:300].mean(0)) @ apart / apart.square().sum()
+    assert ((places > 0.4) & (places < 0.6)).float().mean() < 0.02
+    assert (places > 0.5).float().mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_what_it_cannot_draw_is_refused() -> None:
@@ -102,14 +103,11 @@ def test_a_run_learns_of_draws_and_goes_on_bit_for_bit(tmp_path: Path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(GlobalFlow, "loss", recorded)
         run("global_flow", tmp_path / "whole", *options)
-    of_steps = torch.cat(seen[-12 * 1 :])
+    of_steps = torch.cat(seen[-12:])
     assert len(of_steps.unique(dim=0)) == len(of_steps) == 12 * 64  # of 320 poses
     stopped_at(5, monkeypatch, "global_flow", tmp_path / "parts", *options)
     run("global_flow", tmp_path / "parts", *options, resume=tmp_path / "parts" / "ckpt" / "last.ckpt")
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
-    run("global_flow", tmp_path / "without", *ROUNDS, EACH_STEP)
-    with pytest.raises(AssertionError):
-        assert_same_run(tmp_path / "whole", tmp_path / "without")
 
 
 def test_none_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
