@@ -93,7 +93,8 @@ def load_prior(path: str | Path, device: str | torch.device = "cpu", *, allow: s
     Args:
         path: a checkpoint written by `train.py`, such as `checkpoints/joint_flow/best.ckpt`, or one of HuMoR's, such as
             `humor/best_model.pth`, told apart by content; a folder that `export-model --format safetensors` has written, or the
-            `model.safetensors` in it; or an address of such a folder on the hub, `hf://owner/name[@revision][/folder]`.
+            `model.safetensors` in it; an address of such a folder on the hub, `hf://owner/name[@revision][/folder]`; or a name of weights
+            that come with this package, `motion_flow_cmu`.
         device: where to put it.
         allow: packages that may be imported because the checkpoint names one of their priors by `module:Class`. Those that bring a prior by
             an entry point, and those that are imported already, need not be named. Nothing is ever imported from the checkpoint's folder.

@@ -38,12 +38,21 @@ class _WeightsConfig(Config):
     """What they are stored in; they are float32 when they are used."""
 
 
+class _ChangeConfig(Config):
+    """Settings with which a run went on from a checkpoint, by dotted path: before and now."""
+
+    step: int = Field(ge=0)
+    epoch: int = Field(ge=0)
+    changed: dict[str, list[Any]]
+
+
 class _TrainedConfig(Config):
     """How training ended, as far as a checkpoint says."""
 
     global_step: int = Field(0, ge=0)
     epoch: int = Field(0, ge=0)
     schedule: dict[str, int] = Field(default_factory=dict)
+    history: list[_ChangeConfig] = Field(default_factory=list)
     best_scores: dict[str, float] = Field(default_factory=dict)
     command: str | None = None
 

@@ -6,18 +6,19 @@ from pathlib import Path
 
 from pose_priors.priors.weights import hub
 from pose_priors.priors.weights.folder import files_of, is_folder
+from pose_priors.priors.weights.published import PUBLISHED, folder_of
 
 
 def located(source: str | Path) -> Path:
-    """Where a prior lies on this disk: of an address `hf://...`, which is fetched first; or the path itself.
+    """Where a prior lies on this disk: of an address `hf://...`, which is fetched first; of a name in `PUBLISHED`; or the path itself.
 
     Raises:
-        UserError: if it cannot be fetched.
+        UserError: if it cannot be fetched, or the package came without it.
     """
     text = str(source)
     if hub.is_address(text):
         return hub.fetched(text)
-    return Path(source).expanduser()
+    return folder_of(text) if text in PUBLISHED else Path(source).expanduser()
 
 
 def prior_files(source: str | Path) -> tuple[Path, ...]:
@@ -33,4 +34,4 @@ def prior_files(source: str | Path) -> tuple[Path, ...]:
 def name_of(source: str | Path) -> str:
     """What a prior is called in tables and pictures: by the folder that it is in, or the end of its address."""
     path = Path(source)
-    return path.name if hub.is_address(str(source)) or path.is_dir() else path.parent.name
+    return path.name if hub.is_address(str(source)) or str(source) in PUBLISHED or path.is_dir() else path.parent.name
