@@ -64,3 +64,8 @@ def test_names_in_tables(folders: dict[str, str], tmp_path: Path) -> None:
     assert name_of(checkpoint) == tmp_path.name
     assert name_of(folders["body"]) == name_of(Path(folders["body"]) / WEIGHTS) == "gaussian-full"
     assert name_of("hf://someone/priors@v1") == "priors@v1"
+
+
+def test_a_tilde_is_the_home(folders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(Path(folders["body"]).parent))
+    assert type(load_priors(body="~/gaussian-full").body).__name__ == "Gaussian"
