@@ -18,7 +18,7 @@ import pytest
 import train
 from pose_priors.configs import command
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAMES = re.compile(r"\]\(([^)#\s]+?)(?:#([^)\s]+))?\)")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
