@@ -107,8 +107,10 @@ def _lines(stated: Stated, name: str, output: Path, command: Command, scaled_dow
         return before + after
     row, lines = stated.poses[name], []
     for split in SPLITS:
-        found = likelihood(name, row, split, output / "poses" / split, output, command, scaled_down)
         known = row.random if split == "random" else row.far
+        if known is None:
+            continue
+        found = likelihood(name, row, split, output / "poses" / split, output, command, scaled_down)
         lines.append(Line(f"{name}, {split}", known.nll, known.error, found.value, found.error, found.minutes))
     return lines
 

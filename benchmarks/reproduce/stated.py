@@ -29,7 +29,8 @@ class PosesRow(Config):
     override: list[str] = Field(default_factory=list)
     peer: str | None = None
     """A baseline of `benchmarks.priors`, in place of `train`."""
-    random: Likelihood
+    random: Likelihood | None
+    """Null where it has not been made since the model changed."""
     far: Likelihood
     minutes: float = Field(gt=0)
     """Processor time of one split."""
