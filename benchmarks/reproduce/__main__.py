@@ -51,7 +51,7 @@ class Line(NamedTuple):
         return abs(self.found - self.stated) <= self.stated_error
 
 
-def main(arguments: Sequence[str] | None = None, command: Command = in_a_process) -> list[Line]:
+def main(arguments: Sequence[str] | None = None, *, command: Command = in_a_process) -> list[Line]:
     """Makes numbers again and returns them, beside what is stated. Exits with 1 if one does not agree."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="rows; --list has them")

@@ -81,7 +81,7 @@ def test_every_row_of_priors_is_a_configuration(stated: Stated) -> None:
 
 
 def test_rows_are_made_by_the_commands_of_the_project(tmp_path: Path, stated: Stated) -> None:
-    lines = reproduce.main(["gaussian", "gmm_8", "refinement", "--scaled-down", "--output", str(tmp_path)], in_this_process)
+    lines = reproduce.main(["gaussian", "gmm_8", "refinement", "--scaled-down", "--output", str(tmp_path)], command=in_this_process)
     named = {line.what: line for line in lines}
     assert {"gaussian, random", "gaussian, far", "gmm_8, far", "refinement, abs_mpjpe_mm"} <= named.keys()
     assert all(np.isfinite([line.found, line.error]).all() and line.error > 0 for line in lines if "before" not in line.what)

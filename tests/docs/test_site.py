@@ -60,7 +60,11 @@ def test_every_public_name_has_its_docstring_on_a_page(site: Path) -> None:
         room = importlib.import_module(door)
         for name in set(room.__all__) - left_out:
             thing = getattr(room, name)
-            assert f"{thing.__module__}.{thing.__qualname__}" in known, f"{door}.{name}"
+            place = getattr(thing, "__module__", "")  # an alias of a type says where typing is
+            wanted = (
+                {f"{place}.{thing.__qualname__}"} if place.startswith("pose_priors") else {one for one in known if one.endswith(f".{name}")}
+            )
+            assert wanted & known, f"{door}.{name}"
 
 
 def test_what_leads_nowhere_fails_the_build(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
