@@ -119,6 +119,19 @@ def test_joints_of_the_surface_are_those_of_the_skeleton(body: AnnyBody, num: in
     assert np.linalg.norm(left - joints[index_of("left_elbow")]) < 0.5 * np.linalg.norm(left - joints[index_of("right_elbow")])
 
 
+def test_fingers_move_with_the_hand_that_smpl_has(body: AnnyBody) -> None:
+    """Its joint of a hand turns the knuckles about itself, and leaves the wrist."""
+    offsets = skeleton(24)
+    skin = anny_skin(body, offsets)
+    turns, joints = posed(offsets, 0, 0.0)
+    still, _ = skin.posed(turns, joints)
+    turns[23] = smallest_turn(np.array([0, 1.0, 0]), np.array([0.3, 1.0, 0.2]))
+    bent, _ = skin.posed(turns, joints)
+    fingers = body.weights[:, 40:].sum(1) > 0.5
+    np.testing.assert_allclose(bent[fingers], joints[23] + (still[fingers] - joints[23]) @ turns[23].T, atol=1e-9)
+    np.testing.assert_allclose(bent[~fingers], still[~fingers], atol=1e-12)
+
+
 def test_posing_is_linear_blend_skinning(body: AnnyBody) -> None:
     """Against a sum over joints of each vertex, written out."""
     offsets = skeleton()
