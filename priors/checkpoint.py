@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 from collections.abc import Collection
@@ -45,7 +46,7 @@ def describe(prior: TrainablePrior, experiment: dict[str, Any], fingerprint: str
 
 
 def _read(path: Path) -> Any:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path}: no such checkpoint; train one with `python train.py --config NAME`, it leaves checkpoints/NAME/best.ckpt")
     try:
         with torch.serialization.safe_globals(NUMPY_SCALARS), warnings.catch_warnings():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pose_priors.priors.weights import hub
@@ -18,7 +19,7 @@ def located(source: str | Path) -> Path:
     text = str(source)
     if hub.is_address(text):
         return hub.fetched(text)
-    return folder_of(text) if text in PUBLISHED else Path(source).expanduser()
+    return folder_of(text) if text in PUBLISHED else Path(os.path.expanduser(source))  # which leaves users alone that there are none of
 
 
 def prior_files(source: str | Path) -> tuple[Path, ...]:
@@ -34,4 +35,4 @@ def prior_files(source: str | Path) -> tuple[Path, ...]:
 def name_of(source: str | Path) -> str:
     """What a prior is called in tables and pictures: by the folder that it is in, or the end of its address."""
     path = Path(source)
-    return path.name if hub.is_address(str(source)) or str(source) in PUBLISHED or path.is_dir() else path.parent.name
+    return path.name if hub.is_address(str(source)) or str(source) in PUBLISHED or os.path.isdir(path) else path.parent.name
