@@ -205,6 +205,28 @@ def test_a_package_that_is_missing_is_told_in_one_line(monkeypatch: pytest.Monke
     assert anny_model.chosen_anny("capsules") is None
 
 
+def test_a_body_that_cannot_be_made_leaves_capsules_unless_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> AnnyBody:
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(anny_model, "find_spec", lambda name: name)
+    monkeypatch.setattr(anny_model, "load_anny", broken)
+    assert anny_model.chosen_anny("auto") is None
+    assert "the disk is full; bodies are capsules" in caplog.text
+    with pytest.raises(UserError, match="the disk is full"):
+        anny_model.chosen_anny("anny")
+
+
+def test_a_bone_without_length_is_refused(body: AnnyBody) -> None:
+    for value in (0.0, np.nan):
+        offsets = skeleton()
+        offsets[18] = value
+        with pytest.raises(UserError, match=r"without a bone to left_elbow: .* --surface capsules"):
+            anny_skin(body, offsets)
+
+
 def made() -> AnnyBody:
     """The package's own body, where it is installed and has been made."""
     pytest.importorskip("anny")
