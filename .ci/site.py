@@ -56,8 +56,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """A page whose links go where things are on the site."""
-    source = page.file.src_uri
-    return markdown if source in PAGES.values() else _moved(markdown, posixpath.join(DOCS, source))
+    name = page.file.src_uri
+    if name in PAGES.values():
+        return markdown  # done when it was added
+    return _moved(markdown, posixpath.join(DOCS, name) if (ROOT / DOCS / name).is_file() else name)
 
 
 def on_post_build(**_: object) -> None:
@@ -74,7 +76,7 @@ def _above(page: str, target: str) -> str | None:
 
 def _moved(text: str, source: str) -> str:
     """A page's text with its links as they are on the site, where docs/ is the top. `source` is its path from the root of the checkout."""
-    at = posixpath.dirname(posixpath.relpath(source, DOCS)) if source.startswith(f"{DOCS}/") else ""
+    at = posixpath.dirname(source.removeprefix(f"{DOCS}/"))
 
     def link(found: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), found[2]))
