@@ -130,8 +130,8 @@ def test_who_hangs_by_their_hands_slides_where_the_hands_do(glides: bool, walk: 
         return
     assert found.marked["sliding"][stretch].mean() > 0.8
     assert found.marked["sliding"].sum() < 1.3 * (stretch.stop - stretch.start)
-    left = np.ptp(found.motion.pelvis[:, 1])
-    assert left < 0.35 * np.ptp(pelvis[:, 1])
+    # told, and left: what moves least among hands and soles is no sure measure
+    assert np.array_equal(found.motion.pelvis, pelvis)
 
 
 def test_who_floats_is_told_by_where_they_stand_there_whatever_they_jump(walk: tuple[np.ndarray, np.ndarray]) -> None:
