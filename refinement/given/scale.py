@@ -25,7 +25,7 @@ _NEAR = 0.3
 _THICKNESS_ERROR = 0.2  # standard deviation of a person's thickness about the table, as a share of it
 _SIZE_ERROR = 0.004  # relative, of a person's size in stage 3
 # How far a unit of length is off, in the logarithm: of a tool that says that it is a metre, and of one that says nothing
-_METRIC_ERROR, _UNKNOWN_ERROR = 0.03, 0.1
+_METRIC_ERROR, _UNKNOWN_ERROR = 0.03, 0.3
 _SAME_BODY = 0.06  # metres by which the depth of a joint may differ from its person's other joints before something covers it, at least
 
 

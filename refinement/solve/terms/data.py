@@ -75,8 +75,8 @@ class StayNearPose(Term):
 class StayNearScale(Term):
     """The unit of the cameras, as the tool that made them knows it: what holds the scale where neither depth nor the floor tells it.
 
-    A moving camera tells it by how people would speed up and slow down with it, at another scale. That evidence is thin, and it is counted for
-    each joint and frame, though what the scale changes moves all joints alike, and slowly: the tool's word has to count as often.
+    A moving camera tells it by how people would speed up and slow down with it, at another scale. That evidence is thin, and it is counted
+    for each joint and frame, though what the scale changes moves all joints alike, and slowly: the tool's word has to count as often.
     """
 
     name: ClassVar[str] = "near_scale"
