@@ -144,8 +144,8 @@ class Problem:
         warnings: one line for each fault that was found in the input and mended.
         broken: those of them that say which assumption does not hold of this clip, so that its outcome wants a look.
         told: one line for each file beside the stages that has a say.
-        scale_width: standard deviation of the logarithm of the true alpha about alpha0's, where neither depth nor points of the floor tie
-            people to the cameras' unit; inf where they do, 0 where alpha0 is kept.
+        scale_width: standard deviation of the logarithm of the true alpha about alpha0's, where a tool says it and neither depth nor
+            points of the floor tie people to the cameras' unit; inf where they do, or nobody says it; 0 where alpha0 is kept.
         floor_known: whether the floor is one to hold people to; else it is a guess that only says which way is up.
         padding: frames at the end that were added to reach a shared length, see `solve.padding`; nobody is alive on them.
     """

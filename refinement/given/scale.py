@@ -24,8 +24,7 @@ _MIN_POINTS = 6
 _NEAR = 0.3
 _THICKNESS_ERROR = 0.2  # standard deviation of a person's thickness about the table, as a share of it
 _SIZE_ERROR = 0.004  # relative, of a person's size in stage 3
-# How far a unit of length is off, in the logarithm: of a tool that says that it is a metre, and of one that says nothing
-_METRIC_ERROR, _UNKNOWN_ERROR = 0.03, 0.3
+_METRIC_ERROR = 0.03  # of the unit of a tool that measures in metres, in the logarithm
 _SAME_BODY = 0.06  # metres by which the depth of a joint may differ from its person's other joints before something covers it, at least
 
 
@@ -175,10 +174,8 @@ def width_of_scale(*, metric: bool, observed: bool, tied: bool) -> float:
     Args:
         metric: whether the tool that made the cameras says what their unit is in metres.
         observed: whether keypoints or depth were seen; else people are where the tool has put them, and so is the scale, whose width is 0.
-        tied: whether depth of people or points of the floor tell it, so that nothing is to be added: inf.
+        tied: whether depth of people or points of the floor tell it, so that nothing is to be added: inf, as where nobody says anything.
     """
     if metric and not observed:
         return 0.0
-    if tied:
-        return math.inf
-    return _METRIC_ERROR if metric else _UNKNOWN_ERROR
+    return math.inf if tied or not metric else _METRIC_ERROR
