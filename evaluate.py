@@ -28,6 +28,7 @@ from pose_priors.priors import MotionCVAE, MotionFlow, Prior
 from pose_priors.priors.checkpoint import load_prior, read_checkpoint
 from pose_priors.priors.motion.kinds import AnyMotionPrior, window_frames
 from pose_priors.priors.training.precision import matmul_precision
+from pose_priors.priors.weights.source import name_of
 
 log = logging.getLogger("evaluate")
 
@@ -133,7 +134,7 @@ def _evaluate_motion_priors(priors: dict[str, AnyMotionPrior], data: str | None,
     metrics = {}
     with written_beside(output) as new:
         for number, (path, prior) in enumerate(priors.items()):
-            named = f"{number}_{Path(path).parent.name}"
+            named = f"{number}_{name_of(path)}"
             if isinstance(prior, MotionFlow):
                 metrics[path] = score_clips(prior, clips)
             else:

@@ -24,8 +24,13 @@ LOCK, LICENCES = ROOT / "requirements.lock", ROOT / "docs" / "licences.md"
 TORCH = re.compile(r"torch|triton|nvidia-.*|cuda-.*")
 PYTHONS = ("3.11", "3.12", "3.13")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_5_x86_64")
+# What anny names for skinning on GPUs, 150 MB; it skins without, which is all that is asked of it.
+UNUSED = {"warp-lang"}
 # Whose metadata says nothing: what the licence file beside them says.
-_STATED = {"smplx": "Software Copyright License for non-commercial scientific research purposes"}
+_STATED = {
+    "smplx": "Software Copyright License for non-commercial scientific research purposes",
+    "anny": "Apache-2.0; its body, of MakeHuman: CC0-1.0",
+}
 _LOCK_HEAD = """\
 # All that requirements.txt needs on Linux x86-64 with Python {pythons}, by version and content; written by .ci/packages.py.
 # torch is not here: its build, and so its content, depends on the index (docs/install.md). Install it first, then
@@ -37,7 +42,8 @@ _LICENCES_HEAD = """\
 All that `requirements.txt` needs, with all extras and the tools of developers, as the packages' own metadata says. Written by
 `python .ci/packages.py licences`; a test compares it with what is installed. `pyproject.toml` says which extra needs what. CUDA builds of
 torch bring NVIDIA's libraries, under NVIDIA's own terms, which are not listed. `smplx` is for non-commercial use; nothing but one benchmark
-needs it.
+needs it. Of what `anny` names, `warp-lang` (Apache-2.0, for skinning on GPUs) is left out: it is not used here, but `pip install
+'pose-priors[anny]'` brings it. Anny can load data for non-commercial use too, with SMPL-X's mesh; that is never asked for.
 
 | package | licence |
 |---|---|
@@ -53,7 +59,7 @@ def installed() -> dict[str, Distribution]:
     while waiting:
         wanted = waiting.pop()
         name = canonicalize_name(wanted.name)
-        if (key := (name, frozenset(wanted.extras))) in seen or (TORCH.fullmatch(name) and name != "torch"):
+        if name in UNUSED or (key := (name, frozenset(wanted.extras))) in seen or (TORCH.fullmatch(name) and name != "torch"):
             continue
         seen.add(key)
         found[name] = distribution(name)

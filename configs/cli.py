@@ -35,7 +35,9 @@ EXTRAS = {
     "imageio_ffmpeg": ("view",),
     "submitit": ("slurm",),
     "smplx": ("smplx",),
+    "anny": ("anny",),
     "onnx": ("onnx",),
+    "huggingface_hub": ("hub",),
 }
 """Which extras of the package bring a library that not everybody needs, by the name that it is imported by."""
 

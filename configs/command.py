@@ -21,7 +21,7 @@ _COMMANDS = {
     "score": "pose_priors.score",
     "describe": "pose_priors.priors.evaluation.card",
     "export-model": "pose_priors.priors.exporting.__main__",
-    "cache": "pose_priors.datamodules.__main__",
+    "cache": "pose_priors.datamodules.cache.__main__",
     "body": "pose_priors.body.__main__",
     "record": "pose_priors.refinement.show.record",
     "review": "pose_priors.refinement.show.review",

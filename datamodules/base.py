@@ -15,7 +15,8 @@ from torch import Tensor
 
 from pose_priors.body.rotations import mirror_pose
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.cache import Conversion, PoseSet, open_poses
+from pose_priors.datamodules.cache.conversion import Conversion
+from pose_priors.datamodules.cache.store import PoseSet, open_poses
 from pose_priors.datamodules.files import find_files
 from pose_priors.datamodules.formats import HandConvention
 from pose_priors.datamodules.joints import describe, find_joints

@@ -15,9 +15,11 @@ A single hand is in MANO's right-hand convention and fills the right hand.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +38,8 @@ HandConvention = Literal["absolute", "relative_to_mean"]
 _ROOT, _BODY, _JAW, _EYES = PARTS["root"], PARTS["body"], PARTS["jaw"], PARTS["eyes"]
 _LEFT, _RIGHT = PARTS["left_hand"], PARTS["right_hand"]
 _HANDS = (*_LEFT, *_RIGHT)
+_MARGIN = 1e-3
+"""Radians below pi from which on an angle is looked at more closely; far more than float32 rounds."""
 
 _SIGN = {182: ("sign language", (*_ROOT, *_BODY, *_LEFT, *_RIGHT, *_JAW))}
 
@@ -76,7 +80,7 @@ class PoseFile:
 
 
 class PoseSource:
-    """A recognised pose file whose rows can be read part by part. Arguments and errors as `read_poses`.
+    """A recognised pose file whose rows can be read part by part, by several threads at once. Arguments and errors as `read_poses`.
 
     Attributes:
         fps: frames a second, or None if the file does not say or says what is none.
@@ -103,6 +107,7 @@ class PoseSource:
             raise UserError(f"{self.path}: left_valid and right_valid have {unequal_flags[0]} entries for {self.num_rows} rows of smplx")
         self._valid = np.logical_and.reduce(valid) if valid else None
         self._arrays: dict[str, np.ndarray] = {}
+        self._loading = Lock()
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, int, int]:
         """The poses of some rows, without those that are not finite or not valid.
@@ -112,20 +117,30 @@ class PoseSource:
         Returns:
             poses (M', 55, 3) float32 canonical; how many rows were dropped as not finite, and how many as not valid.
         """
-        poses = torch.zeros(len(rows), NUM_JOINTS, 3, dtype=torch.float64)
+        poses = np.zeros((len(rows), NUM_JOINTS, 3))
         for name, (entry, joints) in self._columns.items():
-            if name not in self._arrays:
-                self._arrays[name] = entry.load()
+            with self._loading:
+                if name not in self._arrays:
+                    self._arrays[name] = entry.load()
             values = np.asarray(self._arrays[name][rows], dtype=np.float64)
-            values = values.reshape(len(rows), int(np.prod(values.shape[1:])))[:, : 3 * len(joints)]
-            poses[:, list(joints)] = torch.from_numpy(values).view(len(rows), len(joints), 3)
+            poses[:, list(joints)] = values.reshape(len(rows), -1)[:, : 3 * len(joints)].reshape(len(rows), len(joints), 3)
         if self._relative_hands:
-            poses[:, self._relative_hands] += mean_hands()[[_HANDS.index(joint) for joint in self._relative_hands]]
-        finite = poses.isfinite().flatten(1).all(1)
-        valid = finite if self._valid is None else finite & torch.from_numpy(self._valid[rows])
-        # twice, because rounding to float32 can lift an angle just above pi
-        kept = canonicalize(canonicalize(poses[valid]).float())
-        return kept.numpy(), int((~finite).sum()), int((finite & ~valid).sum())
+            means = mean_hands()[[_HANDS.index(joint) for joint in self._relative_hands]]
+            poses[:, self._relative_hands] += means.numpy()
+        finite = np.isfinite(poses).all((1, 2))
+        valid = finite if self._valid is None else finite & self._valid[rows]
+        kept = _canonical(poses[valid])
+        return kept, int((~finite).sum()), int((finite & ~valid).sum())
+
+
+def _canonical(poses: np.ndarray) -> np.ndarray:
+    """(N, 55, 3) float64 rotation vectors -> float32 canonical ones. Few angles are near pi or beyond: only these are looked at."""
+    with np.errstate(over="ignore"):
+        kept = poses.astype(np.float32)
+        near = np.einsum("...i,...i->...", poses, poses) > (math.pi - _MARGIN) ** 2
+    # twice, because rounding to float32 can lift an angle just above pi
+    kept[near] = canonicalize(canonicalize(torch.from_numpy(poses[near])).float()).numpy()
+    return kept
 
 
 def read_poses(path: str | Path, *, hand_convention: HandConvention = "absolute") -> PoseFile:

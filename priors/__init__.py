@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
     from pose_priors.priors.motion.flow.prior import MotionFlow, MotionFlowConfig
     from pose_priors.priors.registry import KINDS, AnyPriorConfig, PriorConfig
+    from pose_priors.priors.weights.source import prior_files
 
 __all__ = [
     "KINDS",
@@ -33,6 +34,7 @@ __all__ = [
     "PriorConfig",
     "TrainablePrior",
     "load_prior",
+    "prior_files",
 ]
 _DOORS = {
     "base": ("DensityPrior", "Prior", "TrainablePrior"),
@@ -41,6 +43,7 @@ _DOORS = {
     "motion.cvae": ("MotionCVAE", "MotionCVAEConfig"),
     "motion.flow.prior": ("MotionFlow", "MotionFlowConfig"),
     "registry": ("KINDS", "AnyPriorConfig", "PriorConfig"),
+    "weights.source": ("prior_files",),
 }
 
 

@@ -19,6 +19,8 @@ from pose_priors.priors.base import Prior, PriorConfigBase, TrainablePrior
 from pose_priors.priors.foreign import PRIORS
 from pose_priors.priors.motion.humor import NUMPY_SCALARS, is_humor, load_humor
 from pose_priors.priors.registry import KINDS, AnyPriorConfig
+from pose_priors.priors.weights.folder import as_used, is_folder, read_folder
+from pose_priors.priors.weights.source import located
 
 CHECKPOINT_FORMAT = 1
 
@@ -61,8 +63,15 @@ def _read(path: Path) -> Any:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint of this project as it was saved, on the CPU. Raises `UserError` if it is not one, or of another version."""
-    return _checked(_read(Path(path)), path)
+    """A checkpoint of this project as it was saved, on the CPU; of a folder of weights, what it keeps of one.
+
+    Args:
+        path: see `load_prior`.
+    Raises:
+        UserError: if it is not one, or of another version.
+    """
+    place = located(path)
+    return read_folder(place) if is_folder(place) else _checked(_read(place), path)
 
 
 def _checked(content: Any, path: str | Path) -> dict[str, Any]:
@@ -78,12 +87,13 @@ def _checked(content: Any, path: str | Path) -> dict[str, Any]:
 
 
 def load_prior(path: str | Path, device: str | torch.device = "cpu", *, allow: str | Collection[str] = ()) -> TrainablePrior:
-    """The prior in a checkpoint, frozen and in evaluation mode: a `Prior` over poses, or a `MotionCVAE` over motions. Its
+    """The prior in a checkpoint, frozen and in evaluation mode: a `Prior` over poses, or a `MotionCVAE` or `MotionFlow` over motions. Its
     `repr` begins with the data that it was trained on.
 
     Args:
         path: a checkpoint written by `train.py`, such as `checkpoints/joint_flow/best.ckpt`, or one of HuMoR's, such as
-            `humor/best_model.pth`; which of the two is told by its content.
+            `humor/best_model.pth`, told apart by content; a folder that `export-model --format safetensors` has written, or the
+            `model.safetensors` in it; or an address of such a folder on the hub, `hf://owner/name[@revision][/folder]`.
         device: where to put it.
         allow: packages that may be imported because the checkpoint names one of their priors by `module:Class`. Those that bring a prior by
             an entry point, and those that are imported already, need not be named. Nothing is ever imported from the checkpoint's folder.
@@ -91,8 +101,9 @@ def load_prior(path: str | Path, device: str | torch.device = "cpu", *, allow: s
         UserError: if there is no such file, it is no checkpoint, is of another version, does not fit its own description, or its prior is
             of a package that is not installed or not allowed.
     """
-    content = _read(Path(path))
-    prior = load_humor(Path(path), content) if is_humor(content) else _described(_checked(content, path), path, allow)
+    place = located(path)
+    content = read_folder(place) if is_folder(place) else _read(place)
+    prior = load_humor(place, content) if is_humor(content) else _described(_checked(content, path), path, allow)
     try:
         return prior.to(device).eval().requires_grad_(False)
     except (RuntimeError, AssertionError) as error:
@@ -105,14 +116,15 @@ def _described(content: dict[str, Any], path: str | Path, allow: str | Collectio
     try:
         prior = build_prior(entry["experiment"]["model"], entry["joints"], [allow] if isinstance(allow, str) else allow)
         weights = {name.removeprefix(_PREFIX): value for name, value in content["state_dict"].items() if name.startswith(_PREFIX)}
-        prior.load_state_dict(weights)
+        prior.load_state_dict(as_used(prior, weights, content["stored"]) if "stored" in content else weights)
         prior.check_finite()
         prior.trained_on = _data_of(entry["experiment"].get("data") or {})
         return prior
     except PluginError as error:
         raise UserError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError, UserError) as error:
-        raise UserError(f"{path}: the checkpoint does not fit its own description ({_in_one_line(error)}); train it again") from error
+        todo = "fetch or export it anew" if "stored" in content else "train it again"
+        raise UserError(f"{path}: the checkpoint does not fit its own description ({_in_one_line(error)}); {todo}") from error
 
 
 def _data_of(data: dict[str, Any]) -> str:

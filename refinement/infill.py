@@ -33,7 +33,8 @@ class GapFiller:
 
     Whether it is to be believed is tried on the clip itself: gaps of the same length are cut into what was seen, of the same person or, if
     that is not enough, of all, and filled by the prior and by curves through place and speed on both sides. Where the prior is off by more
-    than a tenth more than curves are, the person stays as the refinement has it.
+    than a tenth more than curves are, the person stays as the refinement has it. Where no gap as long fits, the longest that do are tried,
+    and the prior has to be better than curves there; where none can be tried, nothing says that it is right, and the person stays, too.
 
     Args:
         prior: frozen, on the CPU.
@@ -56,14 +57,12 @@ class GapFiller:
             inside = self._fill.reaches(person.motion, person.hidden)
             if not inside.any():
                 continue
-            others = [other for q, other in people.items() if q != p]
-            by_prior, by_curves, count = self._tried(person, others, inside)
+            tried = self._tried([person, *(other for q, other in people.items() if q != p)], inside)
             name = f"person {problem.person_ids[p]}: {int(inside.sum())} frames on which nobody was seen"
-            tried = f"on {count} gaps as long among what was seen it was off by {by_prior:.1f} mm, curves by {by_curves:.1f} mm"
-            if count and by_prior > _WORSE * by_curves:
+            if not tried.believed:
                 told.append(f"{name} stay as they are without the motion prior: {tried}")
                 continue
-            told.append(f"{name} are filled by the motion prior" + (f": {tried}" if count else ""))
+            told.append(f"{name} are filled by the motion prior: {tried}")
             motion = self._fill(person.motion, np.repeat(person.hidden[:, None], NUM_JOINTS, 1), person.hidden)
             at = torch.from_numpy(person.first + np.flatnonzero(inside)).to(frames.device)
             turned, place = person.into_scene(motion, inside)
@@ -73,21 +72,31 @@ class GapFiller:
             contacts[p, at] = self._contacts(motion)[inside][:, columns].to(contacts)
         return Filling(frames, rotvec, pelvis, contacts, tuple(told))
 
-    def _tried(self, person: _Person, others: list[_Person], inside: np.ndarray) -> tuple[float, float, int]:
-        """Millimetres that the prior and curves are off by, on how many trials."""
-        found: list[tuple[float, float]] = []
+    def _tried(self, people: list[_Person], inside: np.ndarray) -> _Tried:
+        """What trials say of some gaps of the first person, who comes before all others."""
         lengths = sorted({end - begin for begin, end in runs(inside)})
-        for some in ([person], others):
-            if len(found) < _ENOUGH:
-                found += [self._trial(each, at) for each in some for length in lengths for at in each.trials(length)]
-        if not found:
-            return 0.0, 0.0, 0
-        by_prior, by_curves = np.mean(found, 0)
-        return float(by_prior), float(by_curves), len(found)
+        found = self._trials(people, lengths)
+        if found:
+            return _Tried.of(found, 0)
+        # the longest that fit into what was seen of anybody
+        longest = max(min(lengths[0] - 1, person.longest) for person in people)
+        return _Tried.of(self._trials(people, [longest]), longest)
 
-    def _trial(self, person: _Person, at: slice) -> tuple[float, float]:
+    def _trials(self, people: list[_Person], lengths: list[int]) -> list[tuple[float, float]]:
+        """Of gaps of some lengths, cut into what was seen, what is left by the prior and by curves: millimetres."""
+        found: list[tuple[float, float]] = []
+        for some in (people[:1], people[1:]):
+            if len(found) < _ENOUGH:
+                all_of_them = (self._trial(each, at) for each in some for length in lengths for at in each.trials(length))
+                found += [trial for trial in all_of_them if trial is not None]
+        return found
+
+    def _trial(self, person: _Person, at: slice) -> tuple[float, float] | None:
+        """None of a gap that curves fill in both ways."""
         lost = person.hidden.copy()
         lost[at] = True
+        if not self._fill.reaches(person.motion, lost)[at].any():
+            return None
         joints = np.repeat(lost[:, None], NUM_JOINTS, 1)
         both = (fill(person.motion, joints, lost).joints for fill in (self._fill, filled))
         prior, curves = (float(1000 * np.linalg.norm(found - person.motion.joints, axis=-1)[at].mean()) for found in both)
@@ -100,6 +109,38 @@ class GapFiller:
         found = self._prior.contact_probabilities(states[None])[0].double().cpu().numpy()
         at = np.arange(len(motion))
         return torch.from_numpy(np.stack([np.interp(at, seen.at, column) for column in found.T], 1))
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """What was found on trials.
+
+    Attributes:
+        by_prior, by_curves: millimetres that are left.
+        count: of trials.
+        shorter: frames of their gaps where none as long as those that are asked about fitted; 0 where they did.
+    """
+
+    by_prior: float
+    by_curves: float
+    count: int
+    shorter: int
+
+    @staticmethod
+    def of(found: list[tuple[float, float]], shorter: int) -> _Tried:
+        prior, curves = np.mean(found, 0).tolist() if found else (0.0, 0.0)
+        return _Tried(prior, curves, len(found), shorter)
+
+    @property
+    def believed(self) -> bool:
+        """Whether the prior is to be believed: of longer gaps than those that could be tried only where it was better."""
+        return self.count > 0 and self.by_prior <= self.by_curves * (1 if self.shorter else _WORSE)
+
+    def __str__(self) -> str:
+        if not self.count:
+            return "too little was seen beside them for it to be tried"
+        gaps = f"{self.count} gaps of {self.shorter} frames, the longest that fit," if self.shorter else f"{self.count} gaps as long"
+        return f"on {gaps} among what was seen it was off by {self.by_prior:.1f} mm, curves by {self.by_curves:.1f} mm"
 
 
 @dataclass(frozen=True)
@@ -150,9 +191,20 @@ class _Person:
         pelvis = torch.from_numpy(motion.pelvis[frames]) - self.offset * self.up.new_tensor([0.0, 0.0, 1.0])
         return roma.rotmat_to_rotvec(turned), pelvis @ self.up
 
+    @property
+    def longest(self) -> int:
+        """Frames of the longest gap that fits into what was seen; 0 or less if none does."""
+        return max((end - begin for begin, end in runs(~self.hidden)), default=0) - 2 * self._beside
+
+    @property
+    def _beside(self) -> int:
+        return max(1, round(_BESIDE_S * self.motion.fps))
+
     def trials(self, length: int) -> Iterator[slice]:
         """Gaps of so many frames, spread evenly over what was seen, with enough seen on both sides."""
-        beside = max(1, round(_BESIDE_S * self.motion.fps))
+        if length < 1:
+            return
+        beside = self._beside
         starts = [
             start for begin, end in runs(~self.hidden) for start in range(begin + beside, end - beside - length + 1, max(1, length // 2))
         ]

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from stand_ins.anny_body import AnnyStandIn
+
+from pose_priors.body.anny import model as anny_model
 
 Install = Callable[..., Path]
 
@@ -46,3 +49,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     run("gaussian_prior", folder, "training.ema_decay=0.9", QUIET)
     return folder / "ckpt"
+
+
+@pytest.fixture(autouse=True)
+def _anny_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody says what people wear, they are capsules: to make Anny's body takes minutes."""
+    monkeypatch.setattr(anny_model, "find_spec", lambda name: None)
+
+
+@pytest.fixture
+def anny_stand_in(monkeypatch: pytest.MonkeyPatch) -> anny_model.AnnyBody:
+    """A body with Anny's bones, there as if the package were installed."""
+    body = anny_model.AnnyBody(AnnyStandIn())
+    monkeypatch.setattr(anny_model, "find_spec", lambda name: name)
+    monkeypatch.setattr(anny_model, "load_anny", lambda: body)
+    return body

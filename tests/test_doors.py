@@ -40,7 +40,9 @@ MAY_IMPORT = {
     # a command is above its room: it reads a model to compare the built-in skeleton with it
     "body.__main__": _BASE | {"body"},
     "figures": {"body"},
-    "priors": _BASE | {"configs.loggers", "body", "figures"},
+    "priors": _BASE | {"configs.loggers", "body", "figures", "priors.weights"},
+    # the same door: JSON and tensors of strangers
+    "priors.weights": _BASE | {"priors", "datamodules.containers"},
     "datamodules": _BASE | {"body"},
     # the refinement tells the way of the data: from what tools wrote to what is shown of it
     "refinement.formats": _BASE | {"body", "datamodules"},
@@ -73,7 +75,10 @@ DOORS = {
     "submitit": "configs.launch",
     "smplx": "benchmarks.full_body",  # the benchmark of kinematics is against it
     "h5py": "refinement.formats.tools.megahunter",
+    "anny": "body.anny.model",
     "onnx": "priors.exporting.onnx_writer",
+    "safetensors": "datamodules.containers.safetensors",
+    "huggingface_hub": "priors.weights.hub",
 }
 MAX_LINES, MAX_MODULES = 300, 20
 
@@ -182,7 +187,7 @@ def test_refinement_knows_priors_by_their_door_alone(module: str) -> None:
     if _room(module) == "refinement":
         for origin, name in _imports(module, _parsed(module)):
             if origin.split(".")[0] == "priors":
-                known = ("Prior", "MotionPrior", "MotionFlow", "Criterion", "load_prior", "nll_per_joint")
+                known = ("Prior", "MotionPrior", "MotionFlow", "Criterion", "load_prior", "prior_files", "nll_per_joint")
                 assert name in known, f"{module} imports {origin}.{name}"
 
 

@@ -10,7 +10,8 @@ from kills import CHANGES, killed_at, kills
 from test_train import run
 
 import evaluate
-from pose_priors.datamodules.cache import Conversion, open_poses
+from pose_priors.datamodules.cache.conversion import Conversion
+from pose_priors.datamodules.cache.store import open_poses
 
 
 @pytest.fixture(scope="module")

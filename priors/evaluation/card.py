@@ -12,6 +12,7 @@ from pose_priors.configs.writing import written_aside
 from pose_priors.priors.base import DensityPrior, Prior, TrainablePrior
 from pose_priors.priors.checkpoint import load_prior, read_checkpoint
 from pose_priors.priors.evaluation.scores import bits_per_dof
+from pose_priors.priors.weights.hub import is_address
 
 _LEFT_OUT = {"kind", "member"}
 _MEASURES = {
@@ -20,12 +21,13 @@ _MEASURES = {
 }
 
 
-def card(path: str | Path, allow: Sequence[str] = ()) -> str:
+def card(path: str | Path, allow: Sequence[str] = (), called: str | None = None) -> str:
     """The model card of a checkpoint in Markdown (Mitchell et al., "Model cards for model reporting", FAT* 2019).
 
     Args:
-        path: a checkpoint written by `train.py`.
+        path: a checkpoint, see `load_prior`.
         allow: packages that may be imported, see `load_prior`.
+        called: by what it is loaded; the name of the file if not given.
     Raises:
         UserError: as `load_prior`.
     """
@@ -48,7 +50,7 @@ def card(path: str | Path, allow: Sequence[str] = ()) -> str:
         "```python",
         "from pose_priors import load_prior",
         "",
-        f'prior = load_prior("{Path(path).name}")',
+        f'prior = load_prior("{called or _called(str(path))}")',
         "```",
         "",
     ]
@@ -56,6 +58,11 @@ def card(path: str | Path, allow: Sequence[str] = ()) -> str:
         lines += [_MEASURES[prior.energy_is_nll] + ".", ""]
     lines += ["## Limits", "", *(f"- {limit}" for limit in _limits(prior, experiment)), ""]
     return "\n".join(lines)
+
+
+def _called(source: str) -> str:
+    """The name of a file or a folder; an address as it is."""
+    return source if is_address(source) else Path(source).name
 
 
 def _rows(
@@ -81,6 +88,8 @@ def _rows(
         rows.append(("least validation NLL", f"{scores['nll']:.3f} nats{per_dof}"))
     if "loss" in scores:
         rows.append(("least validation loss", f"{scores['loss']:.4g}"))
+    if (stored := content.get("stored", "as they are")) != "as they are":
+        rows.append(("parameters stored as", f"{stored}, half of their bits"))
     if command := content.get("command"):
         rows.append(("command", f"`{command}`"))
     return [*rows, ("written by", f"pose-priors {entry.get('code_version')}, checkpoint format {entry.get('format')}")]
@@ -124,7 +133,7 @@ def write_card(checkpoint: Path, allow: Sequence[str] = ()) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the cards of checkpoints."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", nargs="+", type=Path, help="written by train.py")
+    parser.add_argument("checkpoint", nargs="+", help="written by train.py, or a folder of export-model --format safetensors")
     parser.add_argument("--allow", nargs="+", default=[], metavar="PACKAGE", help="may be imported where a checkpoint names module:Class")
     options = parser.parse_args(arguments)
     print("\n".join(card(path, options.allow) for path in options.checkpoint), end="")

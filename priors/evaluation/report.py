@@ -18,6 +18,7 @@ from pose_priors.priors.evaluation.comparison import auroc, corruptions, precisi
 from pose_priors.priors.evaluation.scores import energies_of, evaluate
 from pose_priors.priors.evaluation.subset import Poses
 from pose_priors.priors.joint_flow import JointFlow
+from pose_priors.priors.weights.source import name_of
 
 _MAX_SAMPLES = 10_000
 _NUM_DRAWN = 12
@@ -70,12 +71,12 @@ def as_drawn(poses: torch.Tensor, samples: Iterable[torch.Tensor]) -> torch.Tens
 
 def plot(priors: dict[str, Prior], poses: torch.Tensor, output: Path) -> None:
     """Writes histograms of energies, samples of each prior, some of the poses, and each joint's likelihood under the joint flows."""
-    names = {path: f"{i}: {Path(path).parent.name}" for i, path in enumerate(priors)}
+    names = {path: f"{i}: {name_of(path)}" for i, path in enumerate(priors)}
     energies = {names[path]: energies_of(prior, poses) for path, prior in priors.items()}
     draw_histograms(energies, "energy [nats]").savefig(output / "energies.png", dpi=120)
     samples = {path: prior.sample(_NUM_DRAWN, torch.Generator(poses.device).manual_seed(1)) for path, prior in priors.items()}
     for i, (path, prior) in enumerate(priors.items()):
-        draw_poses(samples[path], part=prior.drawn_part).savefig(output / f"samples_{i}_{Path(path).parent.name}.png", dpi=120)
+        draw_poses(samples[path], part=prior.drawn_part).savefig(output / f"samples_{i}_{name_of(path)}.png", dpi=120)
     parts = {prior.drawn_part for prior in priors.values()}
     part = parts.pop() if len(parts) == 1 else "body"
     some = poses[torch.linspace(0, len(poses) - 1, _NUM_DRAWN).long()]
@@ -93,7 +94,7 @@ def plot_for_paper(priors: dict[str, Prior], poses: torch.Tensor, output: Path) 
 
     The joints' numbers are the mean over some of the poses of `evaluation.attribution.nll_per_joint`.
     """
-    names = {path: Path(path).parent.name if len({Path(p).parent.name for p in priors}) == len(priors) else path for path in priors}
+    names = {path: name_of(path) if len({name_of(p) for p in priors}) == len(priors) else path for path in priors}
     parts = {prior.drawn_part for prior in priors.values()}
     some = torch.linspace(0, len(poses) - 1, _NUM_IN_GRID).long()
     samples = {names[path]: prior.sample(_NUM_IN_GRID, torch.Generator(poses.device).manual_seed(1)) for path, prior in priors.items()}

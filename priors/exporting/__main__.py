@@ -1,4 +1,5 @@
-"""A prior as programs that need torch alone, or onnxruntime alone: `pose-priors export-model CKPT --format torch`."""
+"""A prior as programs that need torch alone, or onnxruntime alone: `pose-priors export-model CKPT --format torch`. Or its weights for
+`load_prior`, without pickles: `--format safetensors`."""
 
 from __future__ import annotations
 
@@ -18,18 +19,45 @@ from pose_priors.priors.checkpoint import load_prior, read_checkpoint
 from pose_priors.priors.evaluation.card import card
 from pose_priors.priors.exporting.formats import ENDINGS, write_program
 from pose_priors.priors.exporting.programs import Program, programs_of
+from pose_priors.priors.weights.folder import CARD, CONFIG, HALVES, WEIGHTS, Stored, write_folder
 
 log = logging.getLogger("export-model")
 
 FORMAT = 1
 """Version of what the metadata hold."""
+_WEIGHTS = "safetensors"
 
 
-def export_model(checkpoint: Path, kind: str, output: Path, stds: Sequence[float] | None = None, allow: Sequence[str] = ()) -> list[Path]:
+def export_weights(checkpoint: str | Path, output: Path, stored: Stored = "as they are", allow: Sequence[str] = ()) -> list[Path]:
+    """Writes a prior of any kind into a folder that `load_prior` reads, and Hugging Face's hub shows; returns the paths.
+
+    Args:
+        checkpoint: see `load_prior`; none of HuMoR's.
+        stored: what the parameters of networks are stored in.
+        allow: packages that may be imported, see `load_prior`.
+    Raises:
+        UserError: as `read_checkpoint` and `write_folder`.
+    """
+    content, prior = read_checkpoint(checkpoint), load_prior(checkpoint, allow=allow)
+    if content.get("stored", "as they are") not in ("as they are", stored):
+        raise UserError(
+            f"{checkpoint}: its parameters are stored in {content['stored']} already; export its checkpoint, or give --dtype "
+            f"{content['stored']}"
+        )
+    with written_beside(output) as aside:
+        write_folder(prior, content, aside, stored)
+        text = card(aside, allow, output.resolve().name)  # which reads it back
+        (aside / CARD).write_text(f"---\nlibrary_name: pose-priors\n---\n\n{text}")
+    return [output / name for name in (CONFIG, WEIGHTS, CARD)]
+
+
+def export_model(
+    checkpoint: str | Path, kind: str, output: Path, stds: Sequence[float] | None = None, allow: Sequence[str] = ()
+) -> list[Path]:
     """Writes the programs of a prior, and its card, into a folder; returns the paths.
 
     Args:
-        checkpoint: written by `train.py`.
+        checkpoint: see `load_prior`.
         kind: `torch` or `onnx`.
         stds: see `programs_of`.
         allow: packages that may be imported, see `load_prior`.
@@ -75,13 +103,25 @@ def _metadata(prior: Prior, program: Program, entry: dict[str, Any], text: str) 
 def main(arguments: Sequence[str] | None = None) -> list[Path]:
     """Writes the programs of a checkpoint."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help="written by train.py")
-    parser.add_argument("--format", required=True, choices=list(ENDINGS), help="torch: .pt2 for torch.export.load; onnx: for onnxruntime")
-    parser.add_argument("--output", required=True, type=Path, help="folder for energy, denoise_STD and sample, and the card")
+    parser.add_argument("checkpoint", help="written by train.py, or what else load_prior takes")
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=[*ENDINGS, _WEIGHTS],
+        help=f"torch: .pt2 for torch.export.load; onnx: for onnxruntime; {_WEIGHTS}: weights for load_prior, without pickles",
+    )
+    parser.add_argument("--output", required=True, type=Path, help="folder for the programs or the weights, and the card")
     parser.add_argument("--std", nargs="+", type=float, metavar="RADIANS", help="noise that denoise programs are for; 0.1 by default")
+    parser.add_argument("--dtype", choices=list(HALVES), help=f"{_WEIGHTS}: store the parameters in half of their bits")
     parser.add_argument("--allow", nargs="+", default=[], metavar="PACKAGE", help="may be imported where a checkpoint names module:Class")
     options = parser.parse_args(arguments)
-    written = export_model(options.checkpoint, options.format, options.output, options.std, options.allow)
+    weights = options.format == _WEIGHTS
+    if given := next((name for name in ("std",) * weights + ("dtype",) * (not weights) if getattr(options, name) is not None), None):
+        raise UserError(f"--{given} says nothing of --format {options.format}; leave it out")
+    if weights:
+        written = export_weights(options.checkpoint, options.output, options.dtype or "as they are", options.allow)
+    else:
+        written = export_model(options.checkpoint, options.format, options.output, options.std, options.allow)
     for path in written:
         log.info("%s", path)
     return written

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pose_priors.configs.base import UserError
+from pose_priors.priors import prior_files
 from pose_priors.refinement.batch.experiment import RefinementExperiment
 from pose_priors.refinement.formats.files import read_json
 from pose_priors.refinement.result.world import METADATA, world_file
@@ -24,8 +25,8 @@ _PROGRAMS = ("stage1", "stage2", "stage3", "gravity", "contacts", "background", 
 _OUTSIDE = ("output", "logging", "stages", "slurm", "record", *_PROGRAMS)
 _OUTSIDE_INPUT = ("path", "pattern", "start_idx", "end_idx", "skip_existing", "mode", "gravity", "contacts", "cameras")
 _OUTSIDE_TRAINER = ("accelerator", "devices", "enable_progress_bar")
-# Paths of files, or folders of them, that count by what is in them.
-_PATHS = (("prior", "body"), ("prior", "hands"), ("body_model", "path"), ("motion_prior", "path"))
+# What counts by what is in its files.
+_PRIORS = (("prior", "body"), ("prior", "hands"), ("motion_prior", "path"))
 
 
 def config_digest(config: RefinementExperiment) -> str:
@@ -36,9 +37,11 @@ def config_digest(config: RefinementExperiment) -> str:
     tree: dict[str, Any] = {name: value for name, value in config.model_dump(mode="json").items() if name not in _OUTSIDE}
     tree["input"] = {name: value for name, value in tree["input"].items() if name not in _OUTSIDE_INPUT}
     tree["trainer"] = {name: value for name, value in tree["trainer"].items() if name not in _OUTSIDE_TRAINER}
-    for section, name in _PATHS:
+    for section, name in _PRIORS:
         if tree[section][name] is not None:
-            tree[section] = tree[section] | {name: _content(Path(tree[section][name]))}
+            tree[section] = tree[section] | {name: _content_of_prior(tree[section][name])}
+    if config.body_model.path is not None:
+        tree["body_model"] = tree["body_model"] | {"path": _content(Path(config.body_model.path))}
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
@@ -92,3 +95,9 @@ def _content(path: Path) -> str:
     path = path.expanduser()
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
     return outcome_digest("", {file.relative_to(path).as_posix(): file for file in files})
+
+
+def _content_of_prior(source: str) -> str:
+    """The same of the files of a prior."""
+    files = prior_files(source)
+    return outcome_digest("", {"." if len(files) == 1 else file.name: file for file in files})

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from pose_priors.body.anny.model import SURFACES, AnnyBody, chosen_anny
 from pose_priors.body.smplx_files import load_surface
 from pose_priors.body.surface import Surface
 from pose_priors.configs.base import UserError
@@ -43,7 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     parser.add_argument("--output", type=Path, help="a folder for the files; `exports` in each folder of stage 5 if not given")
     parser.add_argument("--fps", type=float, help="frames a second of the files, between the clip's frames; those of the clip if not given")
     parser.add_argument("--body-model", type=Path, help="a file or folder in smplx's format, whose surface goes into the glb")
+    parser.add_argument(
+        "--surface",
+        choices=SURFACES,
+        default="auto",
+        help="without a body model, the glb's people are Anny's where it is installed, or capsules",
+    )
     options = parser.parse_args(arguments)
+    if options.surface != "auto" and (options.body_model is not None or options.format != "glb"):
+        raise UserError("--surface: goes with --format glb without --body-model, whose surface it would be; leave one of them out")
     if options.body_model is not None and options.format != "glb":
         raise UserError(f"--body-model: {options.format} holds no surface; it goes with --format glb")
     if options.fps is not None and options.format == "retarget":
@@ -64,27 +73,34 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         if options.format == "amass":
             _tell_of_rate(exported)
         views = read_views(result.refined, [person.person for person in exported.people]) if options.format in _WITH_CAMERAS else None
-        written += export(exported, options.format, options.output or result.refined / "exports", options.body_model, views)
+        written += export(
+            exported, options.format, options.output or result.refined / "exports", options.body_model, views, options.surface
+        )
     for path in written:
         log.info("%s", path)
     return written
 
 
-def export(exported: Exported, to: str, folder: Path, body_model: Path | None = None, views: Views | None = None) -> list[Path]:
+def export(
+    exported: Exported, to: str, folder: Path, body_model: Path | None = None, views: Views | None = None, surface: str = "auto"
+) -> list[Path]:
     """Writes one clip in one of `FORMATS` to a folder, which is made; returns the files.
 
     Args:
         body_model: as of `load_surface`, for glb.
+        surface: of `SURFACES`, for glb without a body model.
         views: the clip's cameras, for `scene` and `coco`, which need them.
     Raises:
         UserError: if the model cannot be read, or the folder not be written to.
     """
-    surface = None if body_model is None else _surface(exported, body_model)
+    wear: Surface | AnnyBody | None = None
+    if to == "glb":
+        wear = chosen_anny(surface) if body_model is None else _surface(exported, body_model)
     try:
         with written_folder(folder, lambda name: False) as new:
             if to == "glb":
                 names = [f"{exported.name}.glb"]
-                write_glb(new / names[0], exported, surface)
+                write_glb(new / names[0], exported, wear)
             elif to == "scene" and views is not None:
                 names = [f"{exported.name}_scene.json", f"{exported.name}_scene.npz"]
                 write_scene(new / names[0], exported, views)

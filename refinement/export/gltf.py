@@ -9,17 +9,19 @@ import numpy as np
 import roma
 import torch
 
+from pose_priors.body.anny.model import AnnyBody
+from pose_priors.body.skin import Skin
 from pose_priors.body.surface import Surface
 from pose_priors.refinement.export.bvh import TO_Y_UP
 from pose_priors.refinement.export.glb import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbFile
 from pose_priors.refinement.export.people import AnimatedSkeleton, Exported
-from pose_priors.refinement.export.skins import Skin, capsules, model_skin
+from pose_priors.refinement.export.skins import skin_of
 
 # Light and dark by turns, so that neighbours can be told apart without colour too.
 _COLOURS = ((0.35, 0.60, 0.85), (0.90, 0.55, 0.20), (0.25, 0.45, 0.30), (0.85, 0.75, 0.85), (0.45, 0.20, 0.45), (0.80, 0.80, 0.40))
 
 
-def write_glb(path: Path, exported: Exported, surface: Surface | None) -> None:
+def write_glb(path: Path, exported: Exported, wear: Surface | AnnyBody | None) -> None:
     """One animation of all people, y up, metres, the floor at y = 0, time 0 at the earliest frame that anybody is on.
 
     Each person is a node `person_<id>` over the skeleton's nodes, named after its joints; rotations of all joints and the translation of
@@ -28,7 +30,7 @@ def write_glb(path: Path, exported: Exported, surface: Surface | None) -> None:
     person has, and on which of these nobody saw them.
 
     Args:
-        surface: of a body model, to be skinned; None for capsules along the bones.
+        wear: the surface of a body model, or Anny, to be skinned; None for capsules along the bones.
     """
     file = GlbFile("pose-priors")
     first, last = (edge(int(person.frames[at]) for person in exported.people) for edge, at in ((min, 0), (max, -1)))
@@ -36,8 +38,7 @@ def write_glb(path: Path, exported: Exported, surface: Surface | None) -> None:
     roots = []
     for number, person in enumerate(exported.people):
         pelvis = _add_skeleton(file, person)
-        skin = capsules(person) if surface is None else model_skin(person, surface)
-        mesh = _add_skin(file, person, skin, pelvis, _COLOURS[number % len(_COLOURS)])
+        mesh = _add_skin(file, person, skin_of(person, wear), pelvis, _COLOURS[number % len(_COLOURS)])
         hidden = person.frames[~person.visible].tolist()
         extras = {"first_frame": int(person.frames[0]), "last_frame": int(person.frames[-1]), "frames_not_seen": hidden}
         roots.append(file.add("nodes", {"name": f"person_{person.person:03d}", "children": [pelvis], "extras": extras}))
@@ -75,8 +76,6 @@ def _rotations(person: AnimatedSkeleton) -> np.ndarray:
 
 
 def _add_skin(file: GlbFile, person: AnimatedSkeleton, skin: Skin, pelvis: int, colour: tuple[float, float, float]) -> int:
-    inverse = np.tile(np.eye(4), (len(person.parents), 1, 1))
-    inverse[:, :3, 3] = -skin.rest
     attributes = {
         "POSITION": file.accessor(skin.vertices.astype(np.float32), ARRAY_BUFFER),
         "NORMAL": file.accessor(skin.normals.astype(np.float32), ARRAY_BUFFER),
@@ -89,7 +88,7 @@ def _add_skin(file: GlbFile, person: AnimatedSkeleton, skin: Skin, pelvis: int, 
     primitive = {"attributes": attributes, "indices": indices, "material": material}
     mesh = file.add("meshes", {"name": f"skin_{person.person:03d}", "primitives": [primitive]})
     joints = list(range(pelvis, pelvis + len(person.parents)))
-    matrices = file.accessor(inverse.astype(np.float32))
+    matrices = file.accessor(skin.bind.astype(np.float32))
     bound = file.add("skins", {"joints": joints, "skeleton": pelvis, "inverseBindMatrices": matrices})
     return file.add("nodes", {"name": f"skin_{person.person:03d}", "mesh": mesh, "skin": bound})
 

@@ -16,7 +16,7 @@ from pose_priors.body.model import chained
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.cameras import USUAL_FPS
-from pose_priors.refinement.result.people import RefinedPerson, people_in, read_person, stated_fps
+from pose_priors.refinement.result.people import RefinedPerson, people_in, read_person, rest_offsets, stated_fps
 from pose_priors.refinement.result.write import RESULTS
 
 log = logging.getLogger("export")
@@ -148,10 +148,8 @@ def upright(ground_plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _bones(path: Path, rotmat: np.ndarray, joints: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
     """(J, 3) offsets that, turned by the poses, give the joints."""
-    above = list(parents[1:])
     _, turns = chained(torch.from_numpy(rotmat), torch.zeros(len(parents), 3, dtype=torch.float64), parents)
-    bones = np.einsum("tjba,tjb->tja", turns.numpy()[:, above], joints[:, 1:] - joints[:, above])
-    offsets = np.concatenate([np.zeros((1, 3)), np.median(bones, 0)])
+    offsets = rest_offsets(turns.numpy(), joints, parents)
     posed, _ = chained(torch.from_numpy(rotmat), torch.from_numpy(offsets), parents)
     if (error := np.abs(posed.numpy() + joints[:, :1] - joints).max()) > _TOLERANCE_M:
         raise UserError(f"{path}: its joints do not follow from its poses, by {1e3 * error:.1f} mm; is it a file that refine.py wrote?")

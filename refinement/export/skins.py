@@ -1,47 +1,21 @@
-"""Skins that a skeleton moves: capsules around its bones, or the surface of a body model."""
+"""Skins of exported people: capsules around their bones, the surface of a body model, or Anny's."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+import torch
 
+from pose_priors.body.anny.dressing import fitted_skin
+from pose_priors.body.anny.model import AnnyBody
+from pose_priors.body.model import chained
+from pose_priors.body.skin import INFLUENCES, Skin, bound_at, strongest
 from pose_priors.body.surface import Surface
 from pose_priors.refinement.export.people import AnimatedSkeleton
 
 _SEGMENTS = 10
-_INFLUENCES = 4
+_FLOOR = np.array([0.0, 0.0, 1.0, 0.0])  # exported people stand upright
 # Radius of a capsule as a part of its bone's length, and bounds of it in metres.
 _SLENDER, _MIN_RADIUS, _MAX_RADIUS = 0.16, 0.006, 0.05
-
-
-@dataclass(frozen=True)
-class Skin:
-    """A mesh whose vertices follow joints by linear blend skinning.
-
-    Attributes:
-        vertices: (V, 3) metres, at rest, where `rest` are the joints.
-        faces: (F, 3), counter-clockwise from outside.
-        joints: (V, 4) which joints move a vertex; weights: (V, 4) how much, with sum 1.
-        rest: (J, 3) metres.
-    """
-
-    vertices: np.ndarray
-    faces: np.ndarray
-    joints: np.ndarray
-    weights: np.ndarray
-    rest: np.ndarray
-
-    @property
-    def normals(self) -> np.ndarray:
-        """(V, 3) unit normals, the mean of the adjacent faces' by area."""
-        a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
-        face = np.cross(b - a, c - a)
-        out = np.zeros_like(self.vertices)
-        for i in range(3):
-            np.add.at(out, self.faces[:, i], face)
-        length = np.linalg.norm(out, axis=1, keepdims=True)
-        return np.where(length > 1e-12, out / np.maximum(length, 1e-12), [0.0, 1.0, 0.0])
 
 
 def capsules(person: AnimatedSkeleton) -> Skin:
@@ -55,11 +29,11 @@ def capsules(person: AnimatedSkeleton) -> Skin:
         owners.append(np.full(len(vertices), parent))
         count += len(vertices)
     owner = np.concatenate(owners)
-    joints = np.zeros((count, _INFLUENCES), int)
+    joints = np.zeros((count, INFLUENCES), int)
     joints[:, 0] = owner
-    weights = np.zeros((count, _INFLUENCES))
+    weights = np.zeros((count, INFLUENCES))
     weights[:, 0] = 1
-    return Skin(np.concatenate(parts), np.concatenate(faces), joints, weights, rest)
+    return Skin(np.concatenate(parts), np.concatenate(faces), joints, weights, bound_at(rest))
 
 
 def model_skin(person: AnimatedSkeleton, surface: Surface) -> Skin:
@@ -76,13 +50,21 @@ def model_skin(person: AnimatedSkeleton, surface: Surface) -> Skin:
     num_joints = len(person.parents)
     weights = np.zeros((len(vertices), num_joints))
     np.add.at(weights.T, own, surface.weights.double().numpy().T)
-    largest = np.argsort(-weights, axis=1, kind="stable")[:, :_INFLUENCES]
-    kept = np.take_along_axis(weights, largest, 1)
     # where the model has no joint of its own for one of the person's, nothing hangs on it, and any place will do
     rest = person.rest_joints + model_rest[0]
     for at, joint in reversed(list(enumerate(own))):
         rest[joint] = model_rest[at]
-    return Skin(vertices, surface.faces.astype(int), np.where(kept > 0, largest, 0), kept / kept.sum(1, keepdims=True), rest)
+    return Skin(vertices, surface.faces.astype(int), *strongest(weights), bound_at(rest))
+
+
+def skin_of(person: AnimatedSkeleton, wear: Surface | AnnyBody | None) -> Skin:
+    """A person's skin: of a body model, of Anny, or capsules."""
+    if wear is None:
+        return capsules(person)
+    if isinstance(wear, Surface):
+        return model_skin(person, wear)
+    _, turns = chained(torch.from_numpy(person.rotmat), torch.from_numpy(person.offsets), person.parents)
+    return fitted_skin(wear, person.offsets, turns.numpy(), person.joints, _FLOOR)
 
 
 def _own_joints(person: AnimatedSkeleton, surface: Surface) -> list[int]:

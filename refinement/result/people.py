@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -127,6 +128,17 @@ class RefinedPerson:
     def _misshaped(self, name: str, value: np.ndarray, expected: str) -> UserError:
         path = self.arrays.path
         return UserError(f"{path}: '{name}' has shape {value.shape}; {expected}, finite, is expected; refine the sequence again")
+
+
+def rest_offsets(turns: np.ndarray, joints: np.ndarray, parents: Sequence[int]) -> np.ndarray:
+    """(J, 3) of each joint from its parent at rest, the root's 0: the median over frames of the bones, turned back.
+
+    Args:
+        turns: (n, J, 3, 3) of each joint relative to the world; joints: (n, J, 3) metres.
+    """
+    above = list(parents[1:])
+    bones = np.einsum("tjba,tjb->tja", turns[:, above], joints[:, 1:] - joints[:, above])
+    return np.concatenate([np.zeros((1, 3)), np.median(bones, 0)])
 
 
 def people_in(folder: Path) -> list[int]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pose_priors.body.anny import model as anny_model
 from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.writing import written_aside
@@ -61,6 +62,7 @@ def write_recordings(
     images: Path | None = None,
     num_points: int = _POINTS,
     wanted: PointFilter = _BACKGROUND,
+    surface: str = "capsules",
 ) -> list[Path]:
     """Writes `<name>_person_<id>.rrd` for each person, and `<name>.rrd` of all people in one scene and one timeline. Files appear
     whole or not at all.
@@ -71,11 +73,13 @@ def write_recordings(
         body_model: a file or folder in smplx's format, for the people's skin, or None.
         images: a folder of images, see `recording_pictures.find_images`.
         num_points: at most, of each depth map; wanted: which of them.
+        surface: `anny` for Anny's skin where there is no body model; else there is none.
     Raises:
         UserError: if the result cannot be read, rerun is not installed, or the folder cannot be written to.
     """
     require_rerun()
-    data = read_recording_data(result, prior, images, body_model)
+    anny = anny_model.load_anny() if surface == "anny" and body_model is None else None
+    data = read_recording_data(result, prior, images, body_model, anny)
     if data.scene.missing:
         log.warning("%s: %s; how it was before, and depth, are left out", data.name, data.scene.missing)
     folder, people = output or result.refined, [person.person for person in data.scene.people]
@@ -207,10 +211,10 @@ def _video(found: Sequence[RefinedSequence], options: argparse.Namespace) -> Pat
     path: Path = options.video
     if len(found) > 1:
         raise UserError(f"--video: a film shows one result; of {', '.join(result.name for result in found)} name one")
-    for name in ("output", "prior", "body_model"):
+    for name in ("output", "prior"):
         if getattr(options, name) is not None:
-            raise UserError(f"--{name.replace('_', '-')}: goes with recordings, not with --video; leave one of both out")
-    write_video(found[0], path, options.images)
+            raise UserError(f"--{name}: goes with recordings, not with --video; leave one of both out")
+    write_video(found[0], path, options.images, options.body_model, options.surface or "auto")
     log.info("%s: %s", found[0].name, path)
     return path
 
@@ -223,6 +227,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     parser.add_argument("--output", type=Path, help="a folder for the recordings; each result's own by default")
     parser.add_argument("--prior", help="a checkpoint of a body prior, which judges the joints")
     parser.add_argument("--body-model", type=Path, help="a file or folder in smplx's format, for the people's skin")
+    parser.add_argument(
+        "--surface", choices=anny_model.SURFACES, help="without a body model: Anny's skin; films wear it where it is installed, or capsules"
+    )
     parser.add_argument("--images", type=Path, help="a folder of numbered images; images, frames or img in the sequence's by default")
     parser.add_argument("--video", type=Path, help="an .mp4 of one result, before and after side by side, instead of recordings")
     parser.add_argument("--points", type=int, default=_POINTS, help="at most, of each depth map")
@@ -230,6 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     options = parser.parse_args(arguments)
     if options.points < 1:
         raise UserError(f"--points {options.points}: a number of at least 1 is expected")
+    if options.surface is not None and options.body_model is not None:
+        raise UserError("--surface: people wear the surface of --body-model; leave one of both out")
     if options.video is None:
         require_rerun()
     found = [result for folder in options.results for result in find_results(folder, options.input)]
@@ -237,6 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         return [_video(found, options)]
     prior = load_priors(body=options.prior).body
     looks = {"prior": prior, "body_model": options.body_model, "images": options.images, "num_points": options.points}
+    looks["surface"] = options.surface or "capsules"
     looks["wanted"] = filter_of(options)
     files: list[Path] = []
     failed: list[str] = []

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from pose_priors.body.anny.model import AnnyBody
 from pose_priors.body.layout import layout
 from pose_priors.body.pinhole import project, to_camera
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.body.smplx_files import load_surface
-from pose_priors.body.surface import Surface
 from pose_priors.configs.base import UserError
 from pose_priors.priors import Prior
 from pose_priors.priors.evaluation.attribution import nll_per_joint
@@ -28,6 +28,7 @@ from pose_priors.refinement.show.camera_path import CameraPath
 from pose_priors.refinement.show.points import EVERY_POINT, PointFilter
 from pose_priors.refinement.show.recording_pictures import find_images, greys, read_picture, shown_depths
 from pose_priors.refinement.show.review_scene import ReviewScene, ShownPerson, load_scene
+from pose_priors.refinement.show.skins import Wear, dressed, in_smplx_order
 
 _NLL_RATE = 3.0  # poses a second that the prior judges; those between are like them
 _NLL_DRAWS = 12
@@ -62,7 +63,7 @@ class RecordingData:
         nll: by person, (n, J) nats of each joint given the others on each row of `after`, nan for joints that the prior does not know;
             empty without a prior.
         cameras: of the sequence.
-        surface: the skin that all wear, None where no body model was given.
+        wear: the skin of all people; None where neither a body model nor Anny is given.
         images: the file of each frame, may be empty.
         losses: by sub-stage and term, the iterations (counted over all sub-stages) and the values.
         results: content of `refinement_results.json`.
@@ -74,7 +75,7 @@ class RecordingData:
     betas: dict[int, np.ndarray]
     nll: dict[int, np.ndarray]
     cameras: CameraPath
-    surface: Surface | None
+    wear: Wear | None
     images: dict[int, Path]
     losses: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
     results: dict[str, Any]
@@ -95,13 +96,12 @@ class RecordingData:
             if picture is not None or len(points):
                 yield View(frame, picture, points, colours)
 
-    def skin(self, person: ShownPerson) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Vertices, metres, world, and their normals, (m, V, 3) both, of a person on the rows of `after`, some rows at a time; nothing
-        without a body model."""
-        if self.surface is not None:
-            pose, betas = torch.from_numpy(self.poses[person.person]), torch.from_numpy(self.betas[person.person])
-            for vertices in self.surface.posed(pose, betas, torch.from_numpy(person.after.joints[:, 0])):
-                yield vertices.numpy(), self.surface.normals(vertices).numpy()
+    def skin(self, person: ShownPerson, before: bool = False) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Vertices, metres, world, and their normals, (m, V, 3) both, of a person on the rows of `after`, or of `before`, some rows at a
+        time; nothing where nothing is worn."""
+        motion, pose = (person.before, person.pose_before) if before else (person.after, person.pose)
+        if self.wear is not None and motion is not None and pose is not None:
+            yield from dressed(self.wear, motion, pose, self.betas[person.person], self.scene.ground_plane)
 
     def cloud(self, num_points: int) -> np.ndarray:
         """(N, 3) metres, world: at most `num_points` of the points that stage 1 has of the whole scene; N may be 0."""
@@ -112,7 +112,11 @@ class RecordingData:
 
 
 def read_recording_data(
-    result: RefinedSequence, prior: Prior | None = None, images: Path | None = None, body_model: Path | None = None
+    result: RefinedSequence,
+    prior: Prior | None = None,
+    images: Path | None = None,
+    body_model: Path | None = None,
+    anny: AnnyBody | None = None,
 ) -> RecordingData:
     """Reads what is small of a result and of its input; pictures and depth maps are read when they are asked for.
 
@@ -120,12 +124,13 @@ def read_recording_data(
         prior: a body prior that judges the joints, or None.
         images: a folder of images, see `recording_pictures.find_images`.
         body_model: a file or folder in smplx's format, or None.
+        anny: what people wear where there is no body model, or None.
     Raises:
         UserError: if the result or the body model cannot be read, or `images` holds none.
     """
     scene = _within_result(load_scene(result))
     people = [read_person(result.refined, person.person) for person in scene.people]
-    poses = {person.person: _in_smplx_order(person.pose) for person in people}
+    poses = {person.person: in_smplx_order(person.pose) for person in people}
     betas = {person.person: person.betas for person in people}
     kinds = ("smpl", "smplx", "smplh") if scene.people[0].after.joints.shape[1] == 24 else ("smplx", "smplh", "smpl")
     frames = range(scene.frames[0], scene.frames[1] + 1) if scene.clip is None else scene.clip.cameras.frame_ids.tolist()
@@ -136,7 +141,7 @@ def read_recording_data(
         betas=betas,
         nll={} if prior is None else _nll(poses, scene, prior),
         cameras=scene.cameras,
-        surface=None if body_model is None else load_surface(body_model, max(map(len, betas.values())), kinds),
+        wear=anny if body_model is None else load_surface(body_model, max(map(len, betas.values())), kinds),
         images=find_images(images, result.source(), list(frames)),
         losses=_losses(result.refined / METRICS),
         results=read_json(result.refined / RESULTS),
@@ -146,21 +151,16 @@ def read_recording_data(
 def _within_result(scene: ReviewScene) -> ReviewScene:
     """Without what the input has before and after the frames that were refined."""
 
-    def cut(motion: Track | None) -> Track | None:
-        if motion is None:
-            return None
+    def cut(person: ShownPerson) -> ShownPerson:
+        if (motion := person.before) is None:
+            return person
         kept = (motion.frames >= scene.frames[0]) & (motion.frames <= scene.frames[1])
-        return Track(motion.frames[kept], motion.joints[kept]) if kept.any() else None
+        if not kept.any():
+            return replace(person, before=None, pose_before=None)
+        pose = None if person.pose_before is None else person.pose_before[kept]
+        return replace(person, before=Track(motion.frames[kept], motion.joints[kept]), pose_before=pose)
 
-    return replace(scene, people=tuple(replace(person, before=cut(person.before)) for person in scene.people))
-
-
-def _in_smplx_order(pose: np.ndarray) -> np.ndarray:
-    """(n, 55, 3) of (n, 22 | 24 | 55, 3) rotation vectors; zero for joints that the body lacks. SMPL's hand stubs are none of SMPL-X's."""
-    out = np.zeros((len(pose), NUM_JOINTS, 3))
-    known = NUM_JOINTS if pose.shape[1] == NUM_JOINTS else 22
-    out[:, :known] = pose[:, :known]
-    return out
+    return replace(scene, people=tuple(cut(person) for person in scene.people))
 
 
 def _nll(poses: Mapping[int, np.ndarray], scene: ReviewScene, prior: Prior) -> dict[int, np.ndarray]:

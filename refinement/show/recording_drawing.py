@@ -138,11 +138,11 @@ class Drawing:
         return columns
 
     def _draw_skin(self, entity: str, person: ShownPerson, colour: tuple[int, int, int]) -> None:
-        mesh, surface, start = self.rr.Mesh3D, self.data.surface, 0
-        if surface is None:
+        mesh, wear, start = self.rr.Mesh3D, self.data.wear, 0
+        if wear is None:
             return
         look = (*colour, style.SKIN_ALPHA)
-        self.stream.log(entity, mesh.from_fields(triangle_indices=surface.faces, albedo_factor=look), static=True)
+        self.stream.log(entity, mesh.from_fields(triangle_indices=wear.faces.astype(np.uint32), albedo_factor=look), static=True)
         for vertices, normals in self.data.skin(person):
             rows = person.after.frames[start : start + len(vertices)]
             columns = mesh.columns(vertex_positions=vertices.reshape(-1, 3), vertex_normals=normals.reshape(-1, 3))

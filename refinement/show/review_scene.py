@@ -39,6 +39,7 @@ class ShownPerson:
         seen: (n,) bool, on which frames of `after` the input sees them.
         contacts: (n, 4) in [0, 1], how surely each of `metrics.FEET` rests on the floor.
         gaze: (n, 3) unit vector, where the face looks, world; None where it is not asked for.
+        pose, pose_before: (n, J, 3) rotation vectors on the rows of `after` and of `before`, the first relative to the world; or None.
     """
 
     person: int
@@ -47,6 +48,8 @@ class ShownPerson:
     seen: np.ndarray
     contacts: np.ndarray
     gaze: np.ndarray | None = None
+    pose: np.ndarray | None = None
+    pose_before: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def load_scene(result: RefinedSequence) -> ReviewScene:
     contacts = [_of_feet(person) for person in people]
     last = people[-1]
     clip: UpstreamClip | None
-    before: dict[int, Track] = {}
+    before: dict[int, tuple[Track, np.ndarray]] = {}
     clip, cameras_before, missing = None, None, ""
     alpha_before = last.scale_alpha / (1 + last.scale_delta)
     try:
@@ -133,7 +136,16 @@ def load_scene(result: RefinedSequence) -> ReviewScene:
     fps = stated_fps(result.refined) if clip is None else clip.cameras.fps
     return ReviewScene(
         people=tuple(
-            ShownPerson(person.person, before.get(person.person), person.track, person.visible, of_feet, _gaze(person))
+            ShownPerson(
+                person.person,
+                before[person.person][0] if person.person in before else None,
+                person.track,
+                person.visible,
+                of_feet,
+                _gaze(person),
+                person.pose,
+                before[person.person][1] if person.person in before else None,
+            )
             for person, of_feet in zip(people, contacts, strict=True)
         ),
         frames=(int(min(rows[0] for rows in frames)), int(max(rows[-1] for rows in frames))),
@@ -166,8 +178,9 @@ def _of_feet(person: RefinedPerson) -> np.ndarray:
     return person.contacts
 
 
-def _before(clip: UpstreamClip, alpha: float) -> dict[int, Track]:
-    """The people of the input by id, carried into the world by its cameras at a scale, on the frames that they are seen on."""
+def _before(clip: UpstreamClip, alpha: float) -> dict[int, tuple[Track, np.ndarray]]:
+    """The people of the input by id, carried into the world by its cameras at a scale, on the frames that they are seen on, and their poses
+    as in `ShownPerson`."""
     tracks = clip.camera_bodies or clip.world_bodies
     of = layout(max((track.pose.shape[1] for track in tracks.values()), key=(22, 24, 55).index))
     bodies = assemble([recover(track, of, None, []) for track in tracks.values()], [track.betas for track in tracks.values()], of)
@@ -176,4 +189,10 @@ def _before(clip: UpstreamClip, alpha: float) -> dict[int, Track]:
     frames = clip.cameras.frame_ids
     people = arranged(clip.camera_bodies, tuple(tracks), frames, bodies)
     joints = to_world(people.joints(bodies), scaled(clip.cameras.w2c, alpha))
-    return {person: Track(frames[seen], joints[p][seen]) for p, (person, seen) in enumerate(zip(tracks, people.seen, strict=True))}
+    pose, to_the_world = people.pose.copy(), Rotation.from_matrix(clip.cameras.w2c[:, :3, :3]).inv()
+    for own in pose:
+        own[:, 0] = (to_the_world * Rotation.from_rotvec(own[:, 0])).as_rotvec()
+    return {
+        person: (Track(frames[seen], joints[p][seen]), pose[p][seen])
+        for p, (person, seen) in enumerate(zip(tracks, people.seen, strict=True))
+    }

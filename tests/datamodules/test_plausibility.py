@@ -19,7 +19,8 @@ from pose_priors.body.motion import posed_joints
 from pose_priors.body.motion_state import FPS
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.base import DataConfig, load_poses
-from pose_priors.datamodules.cache import Conversion, open_poses
+from pose_priors.datamodules.cache.conversion import Conversion
+from pose_priors.datamodules.cache.store import open_poses
 from pose_priors.datamodules.clips import UnusableClipError, make_clip, read_clip, y_up_to_z_up
 from pose_priors.datamodules.files import find_files
 from pose_priors.datamodules.formats import read_poses

@@ -61,6 +61,23 @@ def write_tram(folder: Path, truth: Truth, change: Change = unchanged, change_hp
     return folder
 
 
+def as_first_release(folder: Path, truth: Truth, scale: float) -> Path:
+    """A folder of TRAM's in the names of its first release, with a third person who was tracked longest and seen on every other frame."""
+    camera = np.load(folder / "camera.npy", allow_pickle=True).item()
+    quat = Rotation.from_matrix(truth.c2w[:, :3, :3]).as_quat()
+    traj = np.concatenate([truth.c2w[:, :3, 3] / scale, quat], 1).astype(np.float32)
+    slam = {"tstamp": np.arange(0, NUM_FRAMES, 3), "disps": np.ones((2, 3, 4), np.float32), "traj": traj}
+    np.savez(folder / "masked_droid_slam.npz", **slam, img_focal=camera["img_focal"], img_center=camera["img_center"], scale=scale)
+    (folder / "camera.npy").unlink()
+    for file in (folder / "hps").iterdir():
+        file.rename(file.with_name(file.name.replace("hps", "vimo")))
+    tracks = np.load(folder / "tracks.npy", allow_pickle=True).item()
+    box = np.array([[1.0, 2.0, 30.0, 40.0, 0.9]])
+    odd = [{"frame": t, "det": t < NUM_FRAMES and t % 2 == 0, "det_box": box, "seg_box": box[:, :4]} for t in range(NUM_FRAMES + 4)]
+    np.save(folder / "tracks.npy", {9: odd, **tracks}, allow_pickle=True)
+    return folder
+
+
 def write_phalp(folder: Path, truth: Truth, change: Change = unchanged) -> Path:
     """The last frames of the second person are ghosts."""
     (folder / "results").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -16,6 +17,7 @@ import pytest
 import torch
 from fuzzing import changes, damaged, survives, volume
 from PIL import Image
+from safetensors.torch import load_file, save
 from test_train import run
 
 from pose_priors.body.smplx_files import load_joint_model, load_surface
@@ -24,6 +26,9 @@ from pose_priors.datamodules.clips import UnusableClipError, read_clip
 from pose_priors.datamodules.formats import read_poses
 from pose_priors.datamodules.safe_pickle import load_pickle, load_torch
 from pose_priors.priors import load_prior
+from pose_priors.priors.evaluation.card import card
+from pose_priors.priors.exporting.__main__ import export_weights
+from pose_priors.priors.weights.folder import CONFIG, WEIGHTS
 from pose_priors.refinement.formats.depth import DepthMaps
 from pose_priors.refinement.formats.files import read_json
 from pose_priors.refinement.formats.masks import Masks
@@ -186,5 +191,33 @@ def test_changed_checkpoints(checkpoint: Path, tmp_path: Path) -> None:
             torch.save(spoilt, path)
         prior = load_prior(path)
         assert all(value.isfinite().all() for value in prior.state_dict().values() if value.is_floating_point())
+
+    survives(trial, tmp_path)
+
+
+@volume
+def test_changed_folders_of_weights(checkpoint: Path, tmp_path: Path) -> None:
+    export_weights(checkpoint, tmp_path / "folder")
+    described, data = json.loads((tmp_path / "folder" / CONFIG).read_text()), (tmp_path / "folder" / WEIGHTS).read_bytes()
+    tensors = load_file(tmp_path / "folder" / WEIGHTS)
+
+    def trial(rng: random.Random, scratch: Path) -> None:
+        about, weights = described, data
+        if (kind := rng.random()) < 0.4:
+            about = changes(rng, about)
+        elif kind < 0.7:
+            weights = damaged(rng, data)
+        else:
+            spoilt = changes(rng, tensors)
+            spoilt = spoilt.items() if isinstance(spoilt, dict) else ()
+            weights = save({str(name): value.contiguous().clone() for name, value in spoilt if isinstance(value, torch.Tensor)})
+        if rng.random() < 0.8 and isinstance(about, dict) and isinstance(about.get("weights"), dict):
+            about = about | {"weights": about["weights"] | {"sha256": hashlib.sha256(weights).hexdigest()}}
+        text = _json(about)
+        (scratch / CONFIG).write_bytes(damaged(rng, text) if rng.random() < 0.1 else text)
+        (scratch / WEIGHTS).write_bytes(weights)
+        prior = load_prior(scratch)
+        assert all(value.isfinite().all() for value in prior.state_dict().values() if value.is_floating_point())
+        card(scratch)
 
     survives(trial, tmp_path)

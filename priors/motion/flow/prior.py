@@ -173,12 +173,11 @@ class MotionFlow(TrainablePrior):
         """
         states = widened(states, self.rest.dtype)
         shape = (*states.shape[:-1], NUM_JOINTS)
-        of_joints, of_rotations = (torch.as_tensor(value).to(states).expand(shape).flatten(0, -3) for value in (std, rotation_std))
+        of_joints, of_rotations = (_rows(torch.as_tensor(value).to(states).expand(shape)) for value in (std, rotation_std))
         noise = Noise.of(of_rotations, of_joints)
-        flat = None if bones is None else bones.expand(*states.shape[:-2], NUM_JOINTS, 3).flatten(0, -3)
-        found = self.restore(motion_of_states(states.flatten(0, -3)), noise, flat, generator)
-        denoised: Tensor = states_of_motion(found.motion).unflatten(0, states.shape[:-2])
-        return denoised
+        flat = None if bones is None else _rows(bones.expand(*states.shape[:-2], NUM_JOINTS, 3))
+        found = self.restore(motion_of_states(_rows(states)), noise, flat, generator)
+        return states_of_motion(found.motion).reshape(states.shape)
 
     def complete(self, states: Tensor, given: Tensor, bones: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Motions of which some joints are given, on some frames: in-between frames, hidden limbs, people who are not seen for a while.
@@ -240,11 +239,10 @@ class MotionFlow(TrainablePrior):
     @torch.no_grad()
     def contact_probabilities(self, states: Tensor) -> Tensor:
         """(*batch, T, 9) that `CONTACT_JOINTS` touch, on each frame of states (*batch, T, 339)."""
-        motion = motion_of_states(widened(states, self.rest.dtype).flatten(0, -3))
+        motion = motion_of_states(_rows(widened(states, self.rest.dtype)))
         found = self.restore(motion, exact(motion)).motion.contacts
         assert found is not None
-        probabilities: Tensor = found.unflatten(0, states.shape[:-2])
-        return probabilities
+        return found.reshape(*states.shape[:-1], -1)
 
     def energy(self, windows: MotionWindows) -> Tensor:
         """The mean of `frame_energies` over the frames of each window: (B,) nats, in the prior's precision. Finite for any rotations."""
@@ -257,11 +255,15 @@ class MotionFlow(TrainablePrior):
         Minus the log-likelihood of what belongs to a joint, its rotation and its place, given all of the motion with noise, the mean over
         levels of noise. The sum over joints is a frame's energy, the mean of these over frames a motion's. Differentiable.
         """
-        motion = motion_of_states(widened(states, self.rest.dtype).flatten(0, -3))
-        of_joints: Tensor = self._energies(motion).unflatten(0, states.shape[:-2])
-        return of_joints
+        motion = motion_of_states(_rows(widened(states, self.rest.dtype)))
+        return self._energies(motion).reshape(*states.shape[:-1], -1)
 
     def _energies(self, motion: Motion) -> Tensor:
         bones = measured_bones(motion, exact(motion), self.rest.to(motion.joints))
         size = (self.leg.to(bones) / leg_of_bones(bones))[:, None, None, None]
         return energies(self.denoiser, Motion(motion.rotations, motion.joints * size), self.noise.to(size))
+
+
+def _rows(values: Tensor) -> Tensor:
+    """Values (*batch, M, N) as (B, M, N); without a batch B is 1."""
+    return values.reshape(-1, *values.shape[-2:])

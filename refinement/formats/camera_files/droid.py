@@ -14,8 +14,8 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.camera_files.contents import Named, increasing, numbers_of
 from pose_priors.refinement.formats.camera_files.grids import OnImage, slam_grid
-from pose_priors.refinement.formats.camera_files.poses import CameraFile, from_quaternions, matrices, of_image
-from pose_priors.refinement.formats.cameras import rigid
+from pose_priors.refinement.formats.camera_files.poses import CameraFile, matrices, of_image
+from pose_priors.refinement.formats.cameras import from_quaternions, rigid
 from pose_priors.refinement.formats.depth_arrays import DepthArrays
 from pose_priors.refinement.formats.source import Fields, Source
 

@@ -14,8 +14,8 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.containers.regular import open_regular
 from pose_priors.refinement.formats.camera_files.contents import increasing
-from pose_priors.refinement.formats.camera_files.poses import CameraFile, from_quaternions
-from pose_priors.refinement.formats.cameras import rigid
+from pose_priors.refinement.formats.camera_files.poses import CameraFile
+from pose_priors.refinement.formats.cameras import from_quaternions, rigid
 from pose_priors.refinement.formats.source import Fields, Source
 
 NAME = "DPVO or another odometry"

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from pose_priors.body.pinhole import intrinsic_matrices
 from pose_priors.configs.base import UserError
@@ -64,17 +63,6 @@ class Renumbered:
     def close(self) -> None:
         """The source's."""
         self.source.close()
-
-
-def from_quaternions(poses: np.ndarray, source: str) -> np.ndarray:
-    """(k, 4, 4) of x, y, z and a quaternion x, y, z, w (k, 7). Raises `UserError` if a quaternion is none."""
-    norms = np.linalg.norm(poses[:, 3:], axis=1)
-    if not np.isfinite(poses).all() or (np.abs(norms - 1) > 0.01).any():
-        raise UserError(f"{source}: rows of x, y, z and a unit quaternion x, y, z, w are expected; one is not finite or no unit quaternion")
-    out = np.tile(np.eye(4), (len(poses), 1, 1))
-    out[:, :3, :3] = Rotation.from_quat(poses[:, 3:]).as_matrix()
-    out[:, :3, 3] = poses[:, :3]
-    return out
 
 
 def matrices(parameters: np.ndarray, source: str) -> np.ndarray:

@@ -15,8 +15,8 @@ from pose_priors.body.pinhole import intrinsic_matrices
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.camera_files.contents import Named, frames_of, numbers_of
 from pose_priors.refinement.formats.camera_files.grids import Grid, OnImage, vggt_grid
-from pose_priors.refinement.formats.camera_files.poses import CameraFile, checked_intrinsics, from_quaternions
-from pose_priors.refinement.formats.cameras import rigid
+from pose_priors.refinement.formats.camera_files.poses import CameraFile, checked_intrinsics
+from pose_priors.refinement.formats.cameras import from_quaternions, rigid
 from pose_priors.refinement.formats.clip import DepthSource, NoPictures
 from pose_priors.refinement.formats.depth_arrays import DepthArrays
 from pose_priors.refinement.formats.source import Source

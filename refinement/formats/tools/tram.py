@@ -1,10 +1,12 @@
-"""TRAM: a folder with `camera.npy`, `tracks.npy` and `hps/hps_track_<k>.npy` (Wang et al., "TRAM", ECCV 2024).
+"""TRAM: a folder with `camera.npy`, `tracks.npy` and `hps/hps_track_<k>.npy` (Wang et al., "TRAM", ECCV 2024); of its first release
+`masked_droid_slam.npz` in place of the first and `hps/vimo_track_<k>.npy` in that of the last.
 
 Frames: the images' numbers from 0; segments that TRAM did not detect have no rows. Person ids: the keys of `tracks.npy`; k counts tracks by
-falling length and is no id. Camera: `pred_cam_R`, `pred_cam_T` camera to world, in the axes of the first camera; where the file has
-`world_cam_R`, `world_cam_T`, those, which are the same in a world with y up. Scale: metric. Intrinsics: `img_focal`, `img_center`. Bodies:
-SMPL, 24 rotation matrices and smplx's translation in the camera's axes. Boxes: the detections of `tracks.npy`. There are no keypoints, no
-depth maps and no frame rate, and the masks are of all people together.
+falling length and is no id; in the first release it left out those of whom there is no segment of 16 frames. Camera: `pred_cam_R`,
+`pred_cam_T` camera to world, in the axes of the first camera; where the file has `world_cam_R`, `world_cam_T`, those, which are the same in
+a world with y up; in the first release `traj` (T, 7), x, y, z times `scale` and a quaternion x, y, z, w. Scale: metric. Intrinsics:
+`img_focal`, `img_center`. Bodies: SMPL, 24 rotation matrices and smplx's translation in the camera's axes. Boxes: the detections of
+`tracks.npy`. There are no keypoints, no depth maps and no frame rate, and the masks are of all people together.
 """
 
 from __future__ import annotations
@@ -18,38 +20,33 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, left_out, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
+from pose_priors.refinement.formats.cameras import CameraTrack, from_quaternions
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.files import numbered_files
 from pose_priors.refinement.formats.source import Fields, Source, described, rotvecs
 from pose_priors.refinement.formats.tracks import Tracks
 
 NAME = "TRAM"
-FILES: tuple[str, ...] = ("camera.npy",)
-BESIDE: tuple[str, ...] = ("tracks.npy", "hps/hps_track_*.npy")
+_FIRST_RELEASE = "masked_droid_slam.npz"
+FILES: tuple[str, ...] = ("camera.npy", _FIRST_RELEASE)
+BESIDE: tuple[str, ...] = ("tracks.npy", "hps/hps_track_*.npy", "hps/vimo_track_*.npy")
 _UP = np.array([0.0, 1.0, 0.0])
+_SHORTEST = 16  # frames one after the other without which TRAM reconstructs nobody
 
 
 def detect(source: Source) -> bool:
     """Whether it is a folder with cameras and people of TRAM's."""
-    return source.path.is_dir() and (source.path / "camera.npy").is_file() and (source.path / "hps").is_dir()
+    return source.path.is_dir() and any((source.path / name).is_file() for name in FILES) and (source.path / "hps").is_dir()
 
 
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the folder. Raises `UserError` if a file is missing or holds something else than TRAM writes."""
     file = source.path / "camera.npy"
-    fields = Fields(source.load(file), str(file))
-    level = "world_cam_R" in fields
-    names = ("world_cam_R", "world_cam_T") if level else ("pred_cam_R", "pred_cam_T")
-    rotation, translation = fields.array(names[0], "T", 3, 3), fields.array(names[1], "T", 3)
-    focal = fields.number("img_focal")
-    cameras = camera_track(
-        f"{file}: '{', '.join(names)}'",
-        rotation,
-        translation,
-        intrinsics_of(focal, fields.array("img_center", 2)),
-        inverted=True,
-    )
+    first_release = not file.is_file()
+    cameras, level = _first_cameras(source, source.path / _FIRST_RELEASE) if first_release else _cameras(source, file)
     ids, tracks = _tracked(source, warnings)
+    if ids is not None and first_release:
+        ids = [person for person in ids if _reconstructed(sorted(tracks.boxes.get(person, {})))]
     files = numbered_files(source.path / "hps", (".npy",))
     if not files:
         raise UserError(f"{source.path / 'hps'}: no hps_track_<k>.npy in it")
@@ -67,6 +64,32 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
         alpha=1.0,
         up=_UP if level else None,
     )
+
+
+def _cameras(source: Source, file: Path) -> tuple[CameraTrack, bool]:
+    """The cameras, and whether their world has y up."""
+    fields = Fields(source.load(file), str(file))
+    level = "world_cam_R" in fields
+    names = ("world_cam_R", "world_cam_T") if level else ("pred_cam_R", "pred_cam_T")
+    rotation, translation = fields.array(names[0], "T", 3, 3), fields.array(names[1], "T", 3)
+    intrinsics = intrinsics_of(fields.number("img_focal"), fields.array("img_center", 2))
+    return camera_track(f"{file}: '{', '.join(names)}'", rotation, translation, intrinsics, inverted=True), level
+
+
+def _first_cameras(source: Source, file: Path) -> tuple[CameraTrack, bool]:
+    """Those of the first release, and that their world is the first camera's."""
+    fields = Fields(source.load(file), str(file))
+    if "scale" not in fields:
+        raise UserError(f"{file}: no 'scale'; TRAM adds it last, so it has not come to its end: run scripts/slam_video.py of it again")
+    path, scale = from_quaternions(fields.array("traj", "T", 7), f"{file}: 'traj'"), fields.number("scale")
+    intrinsics = intrinsics_of(fields.number("img_focal"), fields.array("img_center", 2))
+    return camera_track(f"{file}: 'traj'", path[:, :3, :3], scale * path[:, :3, 3], intrinsics, inverted=True), False
+
+
+def _reconstructed(frames: list[int]) -> bool:
+    """Whether someone detected on these frames has a segment that TRAM reconstructs."""
+    runs = np.split(frames, np.flatnonzero(np.diff(frames) != 1) + 1)
+    return max(len(run) for run in runs) >= _SHORTEST
 
 
 def _tracked(source: Source, warnings: list[str]) -> tuple[list[int] | None, Tracks]:
@@ -102,7 +125,7 @@ def _id_of(rank: int, ids: list[int] | None) -> int:
     if ids is None:
         return rank
     if rank >= len(ids):
-        raise UserError(f"hps/hps_track_{rank}.npy: tracks.npy has only {len(ids)} people; are they of one run?")
+        raise UserError(f"hps/*_track_{rank}.npy: tracks.npy has only {len(ids)} people that TRAM reconstructs; are they of one run?")
     return ids[rank]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pose_priors.body.skeleton import PARTS
 from pose_priors.configs.base import UserError
-from pose_priors.priors import MotionFlow, Prior, load_prior
+from pose_priors.priors import MotionFlow, Prior, load_prior, prior_files
 from pose_priors.refinement.motions.config import LearnedConfig
 from pose_priors.refinement.motions.learned.fill import FilledByPrior
 from pose_priors.refinement.motions.learned.poses import PoseReference
@@ -58,14 +58,19 @@ def digest_of_priors(config: LearnedConfig) -> dict[str, str]:
     for name, path in paths.items():
         if path is not None:
             try:
-                about = Path(path).stat()
-                found[name] = _digest(path, about.st_size, about.st_mtime_ns)
+                stats = {file: file.stat() for file in _files(path)}
+                found[name] = "-".join(_digest(str(file), about.st_size, about.st_mtime_ns) for file, about in stats.items())
             except OSError as error:
                 raise UserError(f"prior.{name}={path}: cannot be read ({error.strerror or error})") from error
     return found
 
 
-@lru_cache(maxsize=8)  # each of many files asks for it
+@lru_cache(maxsize=8)  # of many motions each asks for it, and an address is asked of the hub
+def _files(path: str) -> tuple[Path, ...]:
+    return prior_files(path)
+
+
+@lru_cache(maxsize=8)
 def _digest(path: str, *_version: int) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

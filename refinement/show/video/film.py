@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from pose_priors.body.anny.model import chosen_anny
 from pose_priors.body.pinhole import project, to_camera
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.result.found import RefinedSequence
@@ -19,9 +20,11 @@ from pose_priors.refinement.show import recording_style as style
 from pose_priors.refinement.show.camera_path import CameraPath
 from pose_priors.refinement.show.recording_data import RecordingData, read_recording_data
 from pose_priors.refinement.show.recording_pictures import greys, read_picture, shown_depths
+from pose_priors.refinement.show.review_scene import ShownPerson
 from pose_priors.refinement.show.video.capsules import Capsules, capsules_of
 from pose_priors.refinement.show.video.encoder import require_ffmpeg, write_mp4
 from pose_priors.refinement.show.video.painter import Painter
+from pose_priors.refinement.show.video.triangles import draw_mesh
 
 log = logging.getLogger("refine")
 
@@ -37,9 +40,29 @@ class _Shown:
     person: int
     colour: tuple[int, int, int]
     rows: dict[int, int]
-    capsules: Capsules
+    body: Capsules | Frames
     name_at: np.ndarray
     seen: np.ndarray
+
+
+class Frames:
+    """A mesh that moves, asked for frame by frame, the earlier first: a few of them are held.
+
+    Args:
+        chunks: vertices and normals, (m, V, 3) both, some rows at a time.
+        faces: (F, 3).
+    """
+
+    def __init__(self, chunks: Iterator[tuple[np.ndarray, np.ndarray]], faces: np.ndarray) -> None:
+        self._chunks, self.faces = chunks, faces
+        self._start, self._held = 0, (np.zeros((0, 0, 3)), np.zeros((0, 0, 3)))
+
+    def at(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices and normals (V, 3) of a row that is none before those that were asked for."""
+        while row >= self._start + len(self._held[0]):
+            self._start += len(self._held[0])
+            self._held = next(self._chunks)
+        return self._held[0][row - self._start], self._held[1][row - self._start]
 
 
 @dataclass(frozen=True)
@@ -51,21 +74,26 @@ class _Side:
     cameras: dict[int, tuple[np.ndarray, np.ndarray]]
 
 
-def write_video(result: RefinedSequence, path: Path, images: Path | None = None) -> None:
+def write_video(
+    result: RefinedSequence, path: Path, images: Path | None = None, body_model: Path | None = None, surface: str = "auto"
+) -> None:
     """Writes an mp4 of a refined sequence, one picture for each frame from the first to the last on which anybody is there.
 
     Args:
         path: ends with `.mp4`; appears whole or not at all.
         images: a folder of images, see `recording_pictures.find_images`.
+        body_model: a file or folder in smplx's format, for the people's skin, or None.
+        surface: of `body.anny.model.SURFACES`, what they wear without one.
     Raises:
-        UserError: if the result cannot be read, ffmpeg is missing or fails, or the file cannot be written.
+        UserError: if the result or the body model cannot be read, Anny or ffmpeg is missing or fails, or the file cannot be written.
     """
     if path.suffix.lower() != ".mp4":
         raise UserError(f"--video {path}: a file that ends with .mp4 is expected")
     if not path.parent.is_dir():
         raise UserError(f"--video {path}: {path.parent} is no folder; make it first")
     require_ffmpeg()
-    data = read_recording_data(result, images=images)
+    anny = chosen_anny(surface) if body_model is None else None
+    data = read_recording_data(result, images=images, body_model=body_model, anny=anny)
     if data.scene.missing:
         log.warning("%s: %s; how it was before, and depth, are left out", data.name, data.scene.missing)
     film = Film(data)
@@ -86,17 +114,18 @@ class Film:
         ratio = min(1.0, _WIDTH / width)
         # H.264 with colours of half the size takes even numbers only
         self.panel = (max(2, 2 * round(ratio * width / 2)), max(2, 2 * round(ratio * height / 2)))
-        self._sides = _sides(data)
-        self.size = (self.panel[0] * len(self._sides), self.panel[1])
+        sides = _sides(data)
+        self.size = (self.panel[0] * len(sides), self.panel[1])
         self._font = ImageFont.load_default(max(12, self.panel[1] // 28))
         self._depths: tuple[float, float] | None = None
 
     def pictures(self) -> Iterator[np.ndarray]:
         """(h, w, 3) uint8, frame by frame."""
+        sides = _sides(self.data)
         first, last = self.data.scene.frames
         for frame in range(first, last + 1):
             ground = self._ground(frame)
-            yield np.concatenate([self._side(side, frame, ground) for side in self._sides], 1)
+            yield np.concatenate([self._side(side, frame, ground) for side in sides], 1)
 
     def _ground(self, frame: int) -> np.ndarray | None:
         """What the camera saw, as large as a side: the image, or depth in greys where there are no images; None where there is neither."""
@@ -126,8 +155,12 @@ class Film:
         for owner, shown in enumerate(side.people):
             if (row := shown.rows.get(frame)) is None:
                 continue
-            ends = to_camera(shown.capsules.ends[row].reshape(-1, 3), w2c).reshape(-1, 2, 3)
-            painters[bool(shown.seen[row])].draw(ends, shown.capsules.radii, owner)
+            painter = painters[bool(shown.seen[row])]
+            if isinstance(shown.body, Capsules):
+                painter.draw(to_camera(shown.body.ends[row].reshape(-1, 3), w2c).reshape(-1, 2, 3), shown.body.radii, owner)
+            else:
+                vertices, normals = shown.body.at(row)
+                draw_mesh(painter, to_camera(vertices, w2c), normals @ w2c[:3, :3].T, shown.body.faces, owner)
             place = project(to_camera(shown.name_at[row][None], w2c), intrinsics)[0]
             if np.isfinite(place).all():
                 names.append((place, str(shown.person), shown.colour))
@@ -171,10 +204,10 @@ def _sides(data: RecordingData) -> tuple[_Side, ...]:
     before, after = [], []
     for place, person in enumerate(scene.people):
         colour = style.person_colour(place)
-        after.append(_shown(person.person, colour, person.after, person.seen, data))
+        after.append(_shown(person, colour, person.after, person.seen, data))
         if person.before is not None:
             # the input says nothing of frames on which it does not see them
-            before.append(_shown(person.person, colour, person.before, np.ones(len(person.before.frames), bool), data))
+            before.append(_shown(person, colour, person.before, np.ones(len(person.before.frames), bool), data))
     panel = min(1.0, _WIDTH / data.cameras.image_size[0])
     refined = _Side("after", tuple(after), _by_frame(data.cameras, panel))
     if scene.cameras_before is None:
@@ -182,9 +215,12 @@ def _sides(data: RecordingData) -> tuple[_Side, ...]:
     return (_Side("before", tuple(before), _by_frame(scene.cameras_before, panel)), refined)
 
 
-def _shown(person: int, colour: tuple[int, int, int], motion: Track, seen: np.ndarray, data: RecordingData) -> _Shown:
+def _shown(person: ShownPerson, colour: tuple[int, int, int], motion: Track, seen: np.ndarray, data: RecordingData) -> _Shown:
     rows = {frame: row for row, frame in enumerate(motion.frames.tolist())}
-    return _Shown(person, colour, rows, capsules_of(motion.joints), shapes.above(motion.joints, data.scene), seen)
+    body: Capsules | Frames = capsules_of(motion.joints)
+    if data.wear is not None:
+        body = Frames(data.skin(person, before=motion is person.before), data.wear.faces.astype(np.int64))
+    return _Shown(person.person, colour, rows, body, shapes.above(motion.joints, data.scene), seen)
 
 
 def _by_frame(cameras: CameraPath, ratio: float) -> dict[int, tuple[np.ndarray, np.ndarray]]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from pose_priors.body.pinhole import to_pixels, unproject
 
-_NEAREST_M = 0.05  # what comes nearer to the camera is left out
+NEAREST_M = 0.05
+"""Metres; what comes nearer to the camera is left out."""
 _LIGHT = np.array([-0.45, -0.7, -0.55]) / np.linalg.norm([-0.45, -0.7, -0.55])  # from the upper left, behind the camera
 _AMBIENT, _RIM = 0.4, 0.35  # of the light; how much darker an edge that turns away is
 
@@ -39,7 +40,7 @@ class Painter:
             radii: (K, 2) metres.
             owner: whose they are, kept in `owner` (h, w) beside `depth` (h, w), metres, and `shade` (h, w) in [0, 1]; -1 where nobody is.
         """
-        in_front = (ends[..., 2] - radii > _NEAREST_M).all(1) & np.isfinite(ends).all((1, 2))
+        in_front = (ends[..., 2] - radii > NEAREST_M).all(1) & np.isfinite(ends).all((1, 2))
         ends, radii = ends[in_front], radii[in_front]
         boxes = self._boxes(ends, radii)
         for k in np.flatnonzero((boxes[:, :2] < boxes[:, 2:]).all(1)):
@@ -90,11 +91,17 @@ class Painter:
         normals = points - np.where(normal_is_of_b[nearer][:, None], b, a)
         normals = np.where(on_cone[:, None], length2 * (points - a) - height[nearer][:, None] * along, normals)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-        towards = np.clip(-(normals * rays).sum(1), 0, 1)
-        light = np.maximum(0, normals @ _LIGHT)
         self.depth[at][nearer] = depth[nearer]
-        self.shade[at][nearer] = (_AMBIENT + (1 - _AMBIENT) * light) * (1 - _RIM + _RIM * towards)
+        self.shade[at][nearer] = lit(rays, normals)
         self.owner[at][nearer] = owner
+
+
+def lit(rays: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """(N,) in [0, 1] how light surfaces of unit normals (N, 3) are that are seen along unit rays (N, 3) from the camera, in its axes."""
+    towards = np.clip(-(normals * rays).sum(1), 0, 1)
+    light = np.maximum(0, normals @ _LIGHT)
+    shade: np.ndarray = (_AMBIENT + (1 - _AMBIENT) * light) * (1 - _RIM + _RIM * towards)
+    return shade
 
 
 def _ball(ray_along: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:

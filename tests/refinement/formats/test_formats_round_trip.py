@@ -14,10 +14,12 @@ from scipy.spatial.transform import Rotation
 from upstream_checks import EXACT, SINGLE, TURNED, Y_DOWN, Z_UP, camera_joints, check, check_keypoints, told, world_joints
 from upstream_truth import NUM_FRAMES, SIZE, Truth, make_truth
 from upstream_world_writers import write_glamr, write_megahunter, write_slahmr
-from upstream_writers import FOCAL_OF_DIAGONAL, write_gvhmr, write_phalp, write_prompthmr, write_tram, write_wham
+from upstream_writers import FOCAL_OF_DIAGONAL, as_first_release, write_gvhmr, write_phalp, write_prompthmr, write_tram, write_wham
 
 from pose_priors.body.pinhole import to_camera
+from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats import files_of, recognize
+from pose_priors.refinement.formats.tools import tram
 from pose_priors.refinement.given.load import load_sequence
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
@@ -47,6 +49,27 @@ def test_tram_reads_the_level_world_where_there_is_one(tmp_path: Path) -> None:
     problem = load_sequence(write_tram(tmp_path / "walk", truth, level))
     check(problem, truth, SINGLE)
     np.testing.assert_allclose(problem.start.ground_plane[:3], truth.up, atol=1e-12)
+
+
+def test_the_first_release_of_tram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its k passes over those of whom there is no segment that is long enough, however long they were tracked."""
+    monkeypatch.setattr(tram, "_SHORTEST", 5)
+    truth = make_truth().turned(TURNED)
+    truth.seen[0, -1] = False
+    path = as_first_release(write_tram(tmp_path / "walk", truth), truth, scale=0.4)
+    assert recognize(path) == "TRAM"
+    problem = load_sequence(path)
+    check(problem, truth, SINGLE)
+    assert problem.start.alpha0 == 1
+    monkeypatch.setattr(tram, "_SHORTEST", 17)
+    with pytest.raises(UserError, match=r"tracks\.npy has only 0 people that TRAM reconstructs"):
+        load_sequence(path)
+
+    with np.load(path / "masked_droid_slam.npz") as slam:
+        unfinished = {name: slam[name] for name in slam.files if name != "scale"}
+    np.savez(path / "masked_droid_slam.npz", **unfinished)
+    with pytest.raises(UserError, match=r"masked_droid_slam\.npz: no 'scale'; TRAM adds it last"):
+        load_sequence(path)
 
 
 @pytest.mark.parametrize("as_folder", [True, False])

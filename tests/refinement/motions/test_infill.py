@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from infill_cases import FRAMES, GAP, scene_of, variables_of, walkers, with_gap, wrong
 from learned_cases import saved, small_motion_prior
-from motion_cases import NOISE, PLACED, problem_of
-from walking_files import walker
+from motion_cases import NOISE, PLACED
 
-from pose_priors.body.builtin import rest_joints
 from pose_priors.body.motion import MotionWindows
 from pose_priors.body.motion_state import CONTACT_JOINTS
-from pose_priors.datamodules.clips import SMPL_STATURE, make_clip, y_up_to_z_up
+from pose_priors.datamodules.clips import make_clip, y_up_to_z_up
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
 from pose_priors.datamodules.synthetic.scenes.walk import walk_on_arc
 from pose_priors.priors import MotionFlow, MotionFlowConfig
@@ -26,55 +24,9 @@ from pose_priors.refinement.infill import GapFiller
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.gaps import ExpectedInGaps, Filling
-from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.stages import make_stages
 from pose_priors.refinement.solve.terms import GapEnergy
-from pose_priors.refinement.solve.variables import Variables
 from refine import main as refine
-
-GAP = slice(45, 60)
-FRAMES = 90
-
-
-@lru_cache
-def walkers(fps: float = 30.0) -> Problem:
-    """Two people who walk before a camera, where they are."""
-    frames = round(FRAMES * fps / 30)
-    walks = [walker(frames / fps, fps, speed) for speed in (0.7, 0.8)]
-    pose = torch.stack([torch.from_numpy(pose[:, :22]) for pose, _ in walks])
-    pelvis = torch.stack([torch.from_numpy(pelvis) for _, pelvis in walks])
-    rest = rest_joints(SMPL_STATURE)[:22].double().expand(2, -1, -1)
-    contacts = torch.zeros(2, frames, len(CONTACT_JOINTS), dtype=torch.bool)
-    return problem_of(MotionWindows(pose, pelvis, rest, contacts), fps)
-
-
-def hidden(problem: Problem, at: slice = GAP) -> Problem:
-    visible = problem.visible.clone()
-    visible[1, at] = False
-    return replace(problem, visible=visible)
-
-
-def with_gap(problem: Problem, at: slice = GAP) -> Problem:
-    """The same, with what stands before the gap held in it."""
-    start = problem.start
-    held = {name: getattr(start, name).clone() for name in ("global_orient", "body_pose", "pelvis")}
-    for value in held.values():
-        value[1, at] = value[1, at.start - 1]
-    return hidden(replace(problem, start=replace(start, **held)), at)
-
-
-def variables_of(problem: Problem) -> Variables:
-    return Variables(problem, NOISE, 0.05, list(range(1, 22)))
-
-
-def scene_of(problem: Problem) -> Scene:
-    with torch.no_grad():
-        found: Scene = variables_of(problem)(problem)
-        return found
-
-
-def wrong(joints: torch.Tensor, truth: Problem, at: slice = GAP) -> float:
-    return float(torch.linalg.vector_norm(joints[1, at] - truth.start.joints(truth.bodies)[1, at], dim=-1).mean())
 
 
 @pytest.mark.parametrize("fps", [30.0, 60.0])
@@ -122,47 +74,6 @@ def test_contacts_in_gaps_are_those_that_the_prior_expects(monkeypatch: pytest.M
     feet = [float(of_joints[CONTACT_JOINTS.index(joint)]) for joint in (7, 8, 10, 11)]
     torch.testing.assert_close(contacts[1, GAP], torch.tensor(feet, dtype=torch.float64).expand(15, 4), atol=1e-6, rtol=0)
     assert not contacts[1, : GAP.start].any()
-
-
-def test_a_gap_that_the_prior_would_make_worse_stays_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    prior = small_motion_prior()
-    filler = GapFiller(prior)
-    right = prior.restore
-
-    def raised(motion, noise, bones):  # type: ignore[no-untyped-def]
-        found = right(motion, noise, bones)
-        found.motion.joints[..., 2] += 0.5 * noise.rotations.isinf().any(-1)[..., None]
-        return found
-
-    monkeypatch.setattr(prior, "restore", raised)
-    problem = with_gap(walkers())
-    filling = filler(scene_of(problem), problem)
-    assert not filling.frames.any()
-    (told,) = filling.told
-    assert "stay as they are without the motion prior" in told
-    by_prior, by_curves = (float(told.split(f"{before} ")[1].split(" mm")[0]) for before in ("off by", "curves by"))
-    assert by_prior > 400 > by_curves
-
-
-def test_others_are_asked_where_too_little_was_seen_of_somebody() -> None:
-    problem = walkers()
-    alive = problem.alive.clone()
-    alive[1, :38], alive[1, 68:] = False, False
-    short = replace(with_gap(problem), alive=alive)
-    short = replace(short, visible=short.visible & alive)
-    filling = GapFiller(small_motion_prior())(scene_of(short), short)
-    assert torch.equal(filling.frames[1].nonzero()[:, 0], torch.arange(GAP.start, GAP.stop))
-    assert "on 6 gaps as long" in filling.told[0]  # all of the other person's
-    alone = replace(short, visible=short.visible & torch.tensor([[False], [True]]))
-    (told,) = GapFiller(small_motion_prior())(scene_of(alone), alone).told
-    assert told.endswith("are filled by the motion prior")
-
-
-def test_short_gaps_are_left_to_the_refinement() -> None:
-    problem = with_gap(walkers(), slice(45, 49))
-    filling = GapFiller(small_motion_prior())(scene_of(problem), problem)
-    assert filling.told == ()
-    assert not filling.frames.any()
 
 
 def filled_with(problem: Problem) -> ExpectedInGaps:

@@ -18,7 +18,7 @@ from pose_priors.body.motion_state import make_states
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.clips import SMPL_STATURE
 from pose_priors.refinement.motions.learned import surprisal as judging
-from pose_priors.refinement.motions.learned.fill import FilledByPrior
+from pose_priors.refinement.motions.learned.fill import FilledByPrior, _carried
 from pose_priors.refinement.motions.learned.poses import PoseReference
 from pose_priors.refinement.motions.learned.surprisal import surprisal
 from pose_priors.refinement.motions.motion import Motion, angles, quat_of
@@ -56,6 +56,24 @@ def test_a_gap_is_filled_as_people_walk_and_the_rest_stays(fps: float) -> None:
     assert np.array_equal(by_prior.pelvis[~lost], before.pelvis[~lost])
     steps, true = (np.linalg.norm(np.diff(m.joints, axis=0), axis=-1).max() for m in (by_prior, truth))
     assert steps < 1.4 * true
+
+
+def test_what_the_prior_changes_fades_to_nothing_where_a_gap_ends() -> None:
+    marked = np.zeros(60, dtype=bool)
+    marked[11:50] = True
+    at = np.arange(0, 60, 4.0)
+    shift = _carried(np.ones((len(at), 3)), at, marked, np.zeros(3))
+    assert not shift[~marked].any()
+    assert ((shift[[11, 49]] > 0) & (shift[[11, 49]] < 1)).all()
+    np.testing.assert_allclose(shift[12:49], 1)
+    # a turn of 0.2 rad, by either of its two quaternions
+    turn = np.array([0.0, 0.0, np.sin(0.1), np.cos(0.1)])
+    for sign in (1, -1):
+        by = _carried(np.tile(sign * turn, (len(at), 1)), at, marked, np.array([0, 0, 0, 1.0]))
+        angle = 2 * np.arctan2(by[:, 2], by[:, 3])
+        angle = (angle + np.pi) % (2 * np.pi) - np.pi
+        assert ((angle[[11, 49]] > 0) & (angle[[11, 49]] < 0.2)).all()
+        np.testing.assert_allclose(angle[12:49], 0.2)
 
 
 def test_only_joints_that_are_marked_are_filled() -> None:
@@ -108,6 +126,9 @@ def test_clean_fills_by_a_checkpoint_and_another_one_begins_anew(tmp_path: Path)
     source.rename(folder / "clip.npz")
     again = [str(folder), "--output", str(tmp_path / "out"), "--prior", str(checkpoint)]
     assert [outcome.status for outcome in clean(again) + clean(again)] == ["success", "skipped"]
+    with np.load(tmp_path / "out/clip.npz") as of_folder, np.load(tmp_path / "prior/clip.npz") as of_file:
+        assert np.array_equal(of_folder["poses"], of_file["poses"], equal_nan=True)
+        assert np.array_equal(of_folder["trans"], of_file["trans"])
     saved(small_motion_prior(2), checkpoint)
     assert [outcome.status for outcome in clean(again)] == ["success"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -68,6 +70,26 @@ def test_lost_frames_lie_on_the_way_between_their_neighbours(walk: tuple[np.ndar
     wrong = np.linalg.norm(found.motion.joints - motion_of(pose, pelvis).joints, axis=-1)
     assert wrong[50:56].max() < 0.03
     assert wrong[known].max() == 0
+
+
+@pytest.mark.parametrize("name", ["missing", "frozen", "pops"])
+def test_what_fills_gaps_is_asked_for_what_is_lost_repeats_or_jumps(name: str, walk: tuple[np.ndarray, np.ndarray]) -> None:
+    """And its answer is taken."""
+    known = np.ones(len(walk[0]), dtype=bool)
+    if name == "missing":
+        known[50:56] = False
+        motion = replace(motion_of(*walk), known=known)
+    else:
+        faulty = INJECTIONS[name](*walk, WALKER_FPS, np.random.default_rng(0))
+        motion = motion_of(faulty.pose, faulty.trans)
+
+    def lifted(before: Motion, joints: np.ndarray, path: np.ndarray) -> Motion:
+        return before.changed(pelvis=before.pelvis + 0.01 * (joints.any(1) | path)[:, None])
+
+    found = restore(motion, lifted)
+    fault = FAULT_OF.get(name, name)
+    assert found.marked[fault].any()
+    np.testing.assert_allclose(found.moved[fault], 0.01 * 3**0.5 * found.marked[fault], atol=1e-12)
 
 
 @pytest.mark.parametrize("num", [1, 2, 3, 4, 5, 8])

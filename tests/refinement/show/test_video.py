@@ -175,7 +175,6 @@ def test_what_ffmpeg_says_of_a_full_disk_is_known() -> None:
         (["--video", "film.avi"], "ends with .mp4"),
         (["--video", "nowhere/film.mp4"], "nowhere is no folder"),
         (["--video", "film.mp4", "--output", "out"], "--output: goes with recordings"),
-        (["--video", "film.mp4", "--body-model", "model"], "--body-model: goes with recordings"),
     ],
 )
 def test_what_does_not_go_with_a_film_is_refused(own: Path, options: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from pose_priors.body.motion_state import STATE, bones_of, joints_of, rotations
 from pose_priors.priors import load_prior
 from pose_priors.priors.checkpoint import describe
 from pose_priors.priors.motion.flow.prior import MotionFlow
+from pose_priors.priors.motion.flow.skeletons import bones_of_rest
 
 LONG = 2 * FRAMES + 7
 
@@ -142,6 +143,23 @@ def test_batches_of_any_shape(prior: MotionFlow) -> None:
     torch.testing.assert_close(done.flatten(0, 1), prior.denoise(states, 0.02), rtol=0, atol=1e-9)
     assert prior.frame_energies(states.view(2, 2, FRAMES, 339)).shape == (2, 2, FRAMES, 22)
     assert prior.contact_probabilities(states).shape == (4, FRAMES, 9)
+
+
+def test_one_motion_needs_no_batch(prior: MotionFlow) -> None:
+    states = some_states(3)
+    bones = bones_of_rest(prior.rest)
+    given = torch.ones(FRAMES, dtype=torch.bool)
+    given[8:14] = False
+    for call in (
+        lambda some: prior.denoise(some, 0.02),
+        lambda some: prior.denoise(some, torch.full((FRAMES, 22), 0.02), 0.1, bones=bones),
+        lambda some: prior.complete(some, given.expand(some.shape[:-1])),
+        prior.contact_probabilities,
+        prior.frame_energies,
+    ):
+        alone = call(states[1])
+        torch.testing.assert_close(alone, call(states[1:2])[0], rtol=0, atol=1e-12)
+        assert alone.shape[0] == FRAMES
 
 
 def test_the_energy_has_the_gradient_of_central_differences(prior: MotionFlow) -> None:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from pose_priors.configs.base import UserError, one_line, reason_of
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.temporaries import remove_stale
-from pose_priors.datamodules.cache import default_cache_dir
+from pose_priors.datamodules.cache.stamps import STAMPS
+from pose_priors.datamodules.cache.store import default_cache_dir
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _MEGABYTE = 1e6
@@ -69,6 +70,7 @@ def clear(root: Path) -> tuple[list[Entry], list[str]]:
             gone.append(entry)
         except OSError as error:
             kept.append(f"{entry.path}: {reason_of(error)}")
+    shutil.rmtree(root / STAMPS, ignore_errors=True)
     if root.is_dir():
         remove_stale(root)
     return gone, kept
@@ -81,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache-dir", type=Path, help="what data.cache_dir was; ~/.cache/pose-priors if not given")
     options = parser.parse_args(arguments)
     root = (options.cache_dir or default_cache_dir()).expanduser()
+    if root.exists() and not root.is_dir():
+        raise UserError(f"--cache-dir={root}: is a file; give the folder that data.cache_dir named")
     kept: list[str] = []
     if options.action == "list":
         held, words = entries(root), "in"

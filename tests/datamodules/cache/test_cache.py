@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules import cache
-from pose_priors.datamodules.cache import Conversion, open_poses, row_hashes
+from pose_priors.datamodules.cache import conversion, store
+from pose_priors.datamodules.cache.conversion import Conversion, row_hashes
+from pose_priors.datamodules.cache.store import open_poses
 from pose_priors.datamodules.files import find_files
 
 Rows = Callable[..., np.ndarray]
@@ -28,7 +29,7 @@ def test_converts_once_and_is_found_again_by_content(tmp_path: Path, random_rows
 
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "a.npy").rename(tmp_path / "elsewhere" / "b.npy")
-    monkeypatch.setattr(cache, "_build", lambda *_: pytest.fail("converted again"))
+    monkeypatch.setattr(store, "_build", lambda *_: pytest.fail("converted again"))
     again = open_poses([tmp_path / "elsewhere" / "b.npy"], Conversion())
     np.testing.assert_array_equal(first.poses, again.poses)
 
@@ -111,7 +112,7 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path, random_rows: Rows, c
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache, "_compact", full)
+    monkeypatch.setattr(store, "_compact", full)
     with pytest.raises(UserError, match=r"No space left on device.*data\.cache_dir"):
         open_poses([tmp_path / "a.npy"], Conversion())
     assert not list(cache_home.iterdir())
@@ -148,11 +149,11 @@ def _convert_within(num_bytes: int, path: Path, root: Path, num_rows: int) -> No
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
 def test_conversion_holds_chunks_and_not_the_data(tmp_path: Path, monkeypatch) -> None:
-    num_rows = 60_000
+    num_rows = 120_000
     rows = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float32, (num_rows, 45))
     rows[:] = np.random.default_rng(0).random((num_rows, 45), dtype=np.float32)
     rows.flush()
-    monkeypatch.setattr(cache, "_CHUNK_ROWS", 1000)
+    monkeypatch.setattr(conversion, "_CHUNK_ROWS", 1000)
     size_of_the_data = num_rows * 55 * 3 * 4
     arguments = (size_of_the_data // 2, tmp_path / "a.npy", tmp_path / "c", num_rows)
     worker = multiprocessing.get_context("fork").Process(target=_convert_within, args=arguments)

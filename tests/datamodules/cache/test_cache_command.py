@@ -10,8 +10,8 @@ import pytest
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.temporaries import PREFIX
-from pose_priors.datamodules.__main__ import clear, entries, main
 from pose_priors.datamodules.base import load_poses
+from pose_priors.datamodules.cache.__main__ import clear, entries, main
 
 
 @pytest.fixture
@@ -63,10 +63,11 @@ def test_clearing_leaves_what_is_not_its_own(home: Path, tmp_path: Path, capsys:
 
 
 def test_what_cannot_be_removed_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
+    def refused(path: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("pose_priors.datamodules.__main__.shutil.rmtree", refused)
+    monkeypatch.setattr("pose_priors.datamodules.cache.__main__.shutil.rmtree", refused)
     with pytest.raises(UserError, match=r"^2 could not be removed, the first: .*Permission denied"):
         main(["clear"])
 
@@ -75,3 +76,9 @@ def test_another_folder_and_an_empty_one(home: Path, tmp_path: Path, capsys: pyt
     main(["clear", "--cache-dir", str(tmp_path / "nothing")])
     assert capsys.readouterr().out.startswith("0 sets of poses, 0.0 MB, removed from ")
     assert len(entries(home)) == 2
+
+
+def test_a_file_is_no_cache(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(UserError, match="is a file; give the folder"):
+        main(["list", "--cache-dir", str(tmp_path / "a")])

@@ -1,8 +1,12 @@
 """Pose files converted once into one memory-mapped array, found again by content.
 
-A set of files and the options that shape its poses make a key; below the cache folder, `<key>/` holds `poses.npy` (N, 55, 3) float32,
-`hashes.npy` (N,) and `index.json`. It is written aside and renamed as a whole, so that a reader sees all of it or nothing, and two
-processes that build it at once do not disturb each other. Conversion streams: it holds one chunk of poses and 16 bytes a row.
+The content of a set of files and the options that shape its poses make a key; below the cache folder, `<key>/` holds `poses.npy`
+(N, 55, 3) float32, `hashes.npy` (N,) and `index.json`. It is written aside and renamed as a whole, so that a reader sees all of it or
+nothing, and two processes that build it at once do not disturb each other. Conversion streams: it holds a few chunks of poses and 16
+bytes a row.
+
+Files that stand as they stood need not be read to know their content: `stamps/` holds, by what the file system says of them, the key that
+they had.
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +27,8 @@ import numpy as np
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.base import UserError
 from pose_priors.configs.temporaries import remove_stale, temporary_name
-from pose_priors.datamodules.formats import HandConvention, PoseSource
+from pose_priors.datamodules.cache.conversion import Conversion, Opened, Refused, convert
+from pose_priors.datamodules.cache.stamps import known_key, remember, stamp_of
 from pose_priors.datamodules.splits import Segment
 
 log = logging.getLogger(__name__)
@@ -31,22 +37,6 @@ FORMAT_VERSION = 1
 """To be raised whenever the same files would be converted differently."""
 _CHUNK_ROWS = 16_384
 _ROW = (NUM_JOINTS, 3)
-_TRIM = 0.1
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """The options that shape the poses of a set of files.
-
-    Args:
-        hand_convention: as `formats.read_poses`.
-        subsample_fps: frames a second to keep of sequences that have more; None keeps all.
-        trim: whether to keep only the middle 80 % of each sequence, free of T-poses and calibration.
-    """
-
-    hand_convention: HandConvention = "absolute"
-    subsample_fps: float | None = None
-    trim: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,13 +61,6 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pose-priors"
 
 
-def row_hashes(poses: np.ndarray) -> np.ndarray:
-    """64-bit hashes of rows, (N, 55, 3) -> (N,) uint64. Among ten million rows two different ones collide with probability 3e-6."""
-    rows = np.ascontiguousarray(poses, dtype=np.float32) + np.float32(0)  # -0 becomes 0
-    digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in rows)
-    return np.frombuffer(digests, dtype=np.uint64)
-
-
 def open_poses(files: Sequence[Path], conversion: Conversion, cache_dir: Path | None = None) -> PoseSet:
     """The poses of some files, from the cache, or converted into it.
 
@@ -91,7 +74,8 @@ def open_poses(files: Sequence[Path], conversion: Conversion, cache_dir: Path | 
         UserError: if no file can be read, or the cache cannot be written.
     """
     root = cache_dir or default_cache_dir()
-    key = _key(files, conversion)
+    known = known_key(root, stamp := stamp_of(files, FORMAT_VERSION, conversion))
+    key = known or _key(files, conversion)
     folder = root / key
     if not (folder / "index.json").is_file():
         try:
@@ -107,6 +91,8 @@ def open_poses(files: Sequence[Path], conversion: Conversion, cache_dir: Path | 
             raise UserError(
                 f"cannot write the pose cache in {root} ({error.strerror or error}); set data.cache_dir to another folder"
             ) from error
+    if known is None:
+        remember(root, stamp, key)
     index = json.loads((folder / "index.json").read_text())
     poses, hashes = (np.load(folder / name, mmap_mode="r" if index["num_poses"] else None) for name in ("poses.npy", "hashes.npy"))
     return PoseSet(poses, hashes, tuple(Segment(**segment) for segment in index["segments"]), index["counts"])
@@ -137,23 +123,22 @@ def _build(files: Sequence[Path], conversion: Conversion, folder: Path) -> None:
     hashes = [np.empty(0, dtype=np.uint64)]
     refusals: list[UserError] = []
     raw = folder / "poses.raw"
-    with raw.open("wb") as stream:
-        start = 0
-        for file in files:
-            try:
-                source = PoseSource(file, hand_convention=conversion.hand_convention)
-            except UserError as error:
-                refusals.append(error)
+    stop = 0
+    with raw.open("wb") as stream, closing(convert(files, conversion)) as items:
+        for item in items:
+            if isinstance(item, Refused):
+                refusals.append(item.error)
                 counts["skipped_files"] += 1
-                continue
-            counts["files"] += 1
-            stop = start
-            for poses in _stream(source, conversion, counts):
-                _write(stream, poses)
-                hashes.append(row_hashes(poses))
-                stop += len(poses)
-            segments.append(Segment(start, stop, source.is_sequence, _kept_fps(source, conversion)))
-            start = stop
+            elif isinstance(item, Opened):
+                counts["files"] += 1
+                segments.append(Segment(stop, stop, item.is_sequence, item.fps))
+            else:
+                counts["nan_rows"] += item.num_nan_rows
+                counts["invalid_rows"] += item.num_invalid_rows
+                _write(stream, item.poses)
+                hashes.append(item.hashes)
+                stop += len(item.poses)
+                segments[-1] = replace(segments[-1], stop=stop)
     if refusals and not counts["files"]:
         raise refusals[0]
     for refusal in refusals:
@@ -169,36 +154,6 @@ def _build(files: Sequence[Path], conversion: Conversion, folder: Path) -> None:
     sources = f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}"
     index = {"num_poses": len(first_seen), "segments": moved, "counts": counts, "sources": sources}
     (folder / "index.json").write_text(json.dumps(index))
-
-
-def _stream(source: PoseSource, conversion: Conversion, counts: dict[str, int]) -> Iterator[np.ndarray]:
-    rows = _selected_rows(source, conversion)
-    for first in range(0, len(rows), _CHUNK_ROWS):
-        poses, num_nan, num_invalid = source.read(rows[first : first + _CHUNK_ROWS])
-        counts["nan_rows"] += num_nan
-        counts["invalid_rows"] += num_invalid
-        yield poses
-
-
-def _selected_rows(source: PoseSource, conversion: Conversion) -> np.ndarray:
-    if not source.is_sequence:
-        return np.arange(source.num_rows)
-    cut = round(_TRIM * source.num_rows) if conversion.trim else 0
-    step = 1.0
-    if conversion.subsample_fps is not None:
-        if source.fps is None:
-            reason = f", {source.wrong_rate}" if source.wrong_rate else ""
-            log.warning("%s does not state its frame rate%s: all frames kept despite data.subsample_fps", source.path, reason)
-        else:
-            step = max(1.0, source.fps / conversion.subsample_fps)
-    rows: np.ndarray = np.floor(np.arange(cut, source.num_rows - cut, step)).astype(np.int64)
-    return rows
-
-
-def _kept_fps(source: PoseSource, conversion: Conversion) -> float | None:
-    if source.fps is None or conversion.subsample_fps is None:
-        return source.fps
-    return min(source.fps, conversion.subsample_fps)
 
 
 def _write(stream: BinaryIO, poses: np.ndarray) -> None:
