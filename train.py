@@ -41,6 +41,7 @@ from pose_priors.priors.training.precision import in_double, matmul_precision
 from pose_priors.priors.training.progress import progress
 from pose_priors.priors.training.resuming import check_same, resumable
 from pose_priors.priors.training.saving import BestCheckpoint, LastCheckpoint, Patience
+from pose_priors.priors.training.smoothing import SmoothedBootstrap
 
 log = logging.getLogger("train")
 
@@ -149,10 +150,12 @@ def _fit(
     if folder.resumed is not None:
         before = resumable(folder.resumed, experiment)
         check_same(folder.resumed, before, prior, experiment, data.fingerprint)
-    prior.fit_statistics(data.training_sample())
+    sample = data.training_sample()
+    prior.fit_statistics(sample)
+    smoothing = SmoothedBootstrap(prior, share, training.batch_size, sample, config.seed) if (share := training.smoothed_share) else None
     if in_double(config.trainer):
         prior.double()  # before the averaged weights are copied from it
-    module = PriorModule(prior, training, experiment, data.fingerprint, config.seed)
+    module = PriorModule(prior, training, experiment, data.fingerprint, config.seed, smoothing)
     log.info("%s: %d parameters", name, sum(p.numel() for p in prior.parameters()))
 
     best = BestCheckpoint(folder)

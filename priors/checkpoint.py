@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 from collections.abc import Collection
@@ -45,7 +46,7 @@ def describe(prior: TrainablePrior, experiment: dict[str, Any], fingerprint: str
 
 
 def _read(path: Path) -> Any:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path}: no such checkpoint; train one with `python train.py --config NAME`, it leaves checkpoints/NAME/best.ckpt")
     try:
         with torch.serialization.safe_globals(NUMPY_SCALARS), warnings.catch_warnings():
@@ -93,7 +94,8 @@ def load_prior(path: str | Path, device: str | torch.device = "cpu", *, allow: s
     Args:
         path: a checkpoint written by `train.py`, such as `checkpoints/joint_flow/best.ckpt`, or one of HuMoR's, such as
             `humor/best_model.pth`, told apart by content; a folder that `export-model --format safetensors` has written, or the
-            `model.safetensors` in it; or an address of such a folder on the hub, `hf://owner/name[@revision][/folder]`.
+            `model.safetensors` in it; an address of such a folder on the hub, `hf://owner/name[@revision][/folder]`; or a name of weights
+            that come with this package, `motion_flow_cmu`.
         device: where to put it.
         allow: packages that may be imported because the checkpoint names one of their priors by `module:Class`. Those that bring a prior by
             an entry point, and those that are imported already, need not be named. Nothing is ever imported from the checkpoint's folder.

@@ -22,6 +22,7 @@ from pose_priors.priors.training.config import TrainingConfig
 from pose_priors.priors.training.logging import BEST_SCORES
 from pose_priors.priors.training.parameters import in_groups, regrouped
 from pose_priors.priors.training.resuming import changes, random_state, set_random_state
+from pose_priors.priors.training.smoothing import SmoothedBootstrap
 
 # Share of the defensive component on validation poses beyond which a flow has not learnt, or has lost, what the data look like.
 _COLLAPSED = 0.5
@@ -40,18 +41,28 @@ class PriorModule(pl.LightningModule):
         experiment: the whole configuration as a plain dict, for the checkpoint.
         fingerprint: names the content of the training data, for the checkpoint.
         seed: of the randomness in training.
+        smoothing: puts draws in the place of some rows of each batch, where there is one.
 
     Attributes:
         best_scores: of the validation scores in `BEST_SCORES`, the least so far.
     """
 
-    def __init__(self, prior: TrainablePrior, config: TrainingConfig, experiment: dict[str, Any], fingerprint: str, seed: int) -> None:
+    def __init__(
+        self,
+        prior: TrainablePrior,
+        config: TrainingConfig,
+        experiment: dict[str, Any],
+        fingerprint: str,
+        seed: int,
+        smoothing: SmoothedBootstrap | None = None,
+    ) -> None:
         super().__init__()
         self.prior = prior
         self.config = config
         self.experiment_config = experiment
         self.fingerprint = fingerprint
         self.seed = seed
+        self.smoothing = smoothing
         self.begun = False
         self._loaded: dict[str, Any] | None = None
         self._history: list[dict[str, Any]] = []
@@ -67,6 +78,8 @@ class PriorModule(pl.LightningModule):
         torch.manual_seed(hash((self.seed, self.current_epoch, self.global_rank)) % 2**63)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        if self.smoothing is not None:
+            batch = self.smoothing(batch, self.current_epoch, self.global_rank, batch_idx)
         values = self.prior.loss(batch)
         # what is not finite stays so: on a GPU, which would have to wait for the answer, it is enough to ask now and then
         if (values["loss"].device.type == "cpu" or batch_idx % _STEPS_A_CHECK == 0) and not torch.isfinite(values["loss"]):

@@ -15,6 +15,8 @@ import torch
 from pose_priors.configs.cli import EXTRAS
 from pose_priors.priors.checkpoint import describe
 from pose_priors.priors.gaussian import GaussianConfig
+from pose_priors.priors.weights.folder import CARD, CONFIG, WEIGHTS
+from pose_priors.priors.weights.published import PUBLISHED
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("pytorch_lightning", "matplotlib", "smplx", "wandb", "viser", "rerun", "submitit", "sklearn", "yaml", "rich", "tensorboard")
@@ -77,7 +79,8 @@ def test_the_wheel_holds_what_a_user_needs_and_nothing_else(wheel: Path) -> None
         f"pose_priors/{path.relative_to(ROOT)}" for room in rooms for path in (ROOT / room).rglob("*") if path.suffix in (".py", ".yaml")
     }
     scripts = {f"pose_priors/{path.name}" for path in ROOT.glob("*.py")} - {"pose_priors/pose_priors.py"}
-    assert names == here | scripts | {"pose_priors/__init__.py", "pose_priors/py.typed"}
+    weights = {f"pose_priors/checkpoints/{name}/{file}" for name in PUBLISHED for file in (CONFIG, WEIGHTS, CARD)}
+    assert names == here | scripts | weights | {"pose_priors/__init__.py", "pose_priors/py.typed"}
 
 
 def test_the_package_runs_as_a_program(installed: Path, project: Path) -> None:
@@ -103,6 +106,15 @@ prior.energy(pose).sum().backward()
 print(configs.MINE, priors.MINE, bool(pose.grad.isfinite().all()), [m for m in {HEAVY} if m in sys.modules])
 """
     assert run(code, installed, project) == "True True True []\n"
+
+
+def test_published_weights_travel_with_it(installed: Path, project: Path) -> None:
+    code = f"""
+from pose_priors import load_prior
+for name in {PUBLISHED}:
+    print(type(load_prior(name)).__name__, [m for m in {HEAVY} if m in sys.modules])
+"""
+    assert run(code, installed, project) == "MotionFlow []\n"
 
 
 def test_configs_travel_with_it(installed: Path, project: Path) -> None:

@@ -81,6 +81,9 @@ def _rows(
             f"{steps:,} steps of {training.get('batch_size')}, {_passes(content)}",
         ),
     ]
+    for change in content.get("history") or []:
+        told = ", ".join(f"`{key}` {values[0]} -> {values[-1]}" for key, values in change["changed"].items() if values)
+        rows.append((f"changed at step {change['step']:,}", told))
     if isinstance(prior, Prior):
         rows.insert(1, (f"joints ({prior.num_joints})", ", ".join(prior.joints)))
     if "nll" in scores:

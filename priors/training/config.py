@@ -75,6 +75,8 @@ class TrainingConfig(Config):
     """How products of float32 matrices are taken: `auto` loses nothing on a CPU and is TensorFloat-32 on a GPU; `highest` is float32."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay per step of the averaged weights that are validated and saved; 0 for none."""
+    smoothed_share: float = Field(0.0, ge=0, le=1)
+    """Of the rows of each batch: how many are draws from a mixture that was fitted to the training poses, instead of these; 0 for none."""
     save_every_minutes: float = Field(5.0, ge=0)
     """How often the run is saved between two validations."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -38,12 +39,21 @@ class _WeightsConfig(Config):
     """What they are stored in; they are float32 when they are used."""
 
 
+class _ChangeConfig(Config):
+    """Settings with which a run went on from a checkpoint, by dotted path: before and now."""
+
+    step: int = Field(ge=0)
+    epoch: int = Field(ge=0)
+    changed: dict[str, list[Any]]
+
+
 class _TrainedConfig(Config):
     """How training ended, as far as a checkpoint says."""
 
     global_step: int = Field(0, ge=0)
     epoch: int = Field(0, ge=0)
     schedule: dict[str, int] = Field(default_factory=dict)
+    history: list[_ChangeConfig] = Field(default_factory=list)
     best_scores: dict[str, float] = Field(default_factory=dict)
     command: str | None = None
 
@@ -66,18 +76,18 @@ class _FolderConfig(Config):
 
 def is_folder(path: Path) -> bool:
     """Whether a path means such a folder, by itself or by its file of tensors, and not a checkpoint."""
-    return path.suffix == ".safetensors" or path.is_dir()
+    return path.suffix == ".safetensors" or os.path.isdir(path)  # which knows no names that cannot be
 
 
 def files_of(path: Path) -> tuple[Path, Path]:
     """`config.json` and the file of tensors. Raises `UserError` if the path is that of neither."""
-    if path.is_dir():
+    if os.path.isdir(path):
         if not (path / CONFIG).is_file():
             best = path / "best.ckpt"
             hint = f"give {best}" if best.is_file() else "expected what export-model --format safetensors writes, or a file of train.py's"
             raise UserError(f"{path}: no such checkpoint: a folder without {CONFIG}; {hint}")
         return path / CONFIG, path / WEIGHTS
-    if path.name != WEIGHTS or not path.with_name(CONFIG).is_file():
+    if path.name != WEIGHTS or not os.path.isfile(path.with_name(CONFIG)):
         raise UserError(f"{path}: tensors without what they are of; keep them as {WEIGHTS}, with {CONFIG} beside it")
     return path.with_name(CONFIG), path
 

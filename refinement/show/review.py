@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from pose_priors.body.anny.model import load_anny
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
 from pose_priors.refinement.result.found import find_results, selected
@@ -102,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--bg-pc-downsample-factor", type=int, default=4, metavar="N", help="one point every N rows and columns of a depth map, 1 to 16"
     )
     add_filters(parser)
+    parser.add_argument("--surface", choices=("anny",), help="people with Anny's surface over their bones; needs the extra of that name")
     parser.add_argument("--input", type=Path, help="the sequences that were refined, where the results lie elsewhere")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines look, and mark, that know the address in full")
@@ -111,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError("RESULTS: one folder of results is expected, by itself or as --results-root-dir")
     if not 1 <= options.bg_pc_downsample_factor <= MAX_STEP:
         raise UserError(f"--bg-pc-downsample-factor {options.bg_pc_downsample_factor}: 1 to {MAX_STEP} is expected")
-    start = Start(options.pattern, options.start_idx, options.end_idx, options.bg_pc_downsample_factor, filter_of(options))
+    anny = None if options.surface is None else load_anny()
+    start = Start(options.pattern, options.start_idx, options.end_idx, options.bg_pc_downsample_factor, filter_of(options), anny)
     server, _ = serve(root, options.host, options.port, options.input, start)
     try:
         server.sleep_forever()

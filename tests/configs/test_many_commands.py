@@ -50,6 +50,7 @@ SWITCHES = {
     "clean": ["--output", "--prior", "--preview", "--config", "--override", "--launcher"],
     "score": ["--output", "--keep", "--prior", "--pose-prior", "--config", "--override", "--launcher"],
     "describe": ["--allow"],
+    "export-model": ["--format", "--output", "--std", "--dtype", "--allow"],
     "body": ["--compare"],
     "record": ["--output", "--input", "--prior", "--body-model", "--images", "--points"],
     "review": ["--input", "--port", "--host"],
@@ -66,6 +67,7 @@ WORK = {
     "clean": [("clean", "_clean"), ("clean", "clean_all"), ("configs.launch", "launch")],
     "score": [("score", "_score"), ("score", "score_all"), ("configs.launch", "launch")],
     "describe": [],
+    "export-model": [],
     "body": [],
     "record": [("refinement.show.record", "write_recordings")],
     "review": [("refinement.show.review", "serve")],
@@ -120,9 +122,11 @@ def test_command_lines(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             arguments += [_value(rng, places) for _ in range(rng.choice([0, 1, 1, 1, 2]))]
         if name in ("train", "refine", "pipeline", "clean", "score") and rng.random() < 0.7:
             arguments = ["--config", str(written), *arguments]
-        if name in ("clean", "score") and rng.random() < 0.7:
+        if name == "export-model" and rng.random() < 0.8:
+            arguments = ["--format", rng.choice(["torch", "onnx", "safetensors"]), *arguments]
+        if name in ("clean", "score", "export-model") and rng.random() < 0.7:
             arguments = ["--output", rng.choice([*places, "out"]), *arguments]
-        if name in ("clean", "score", "describe", "record", "review", "export") and rng.random() < 0.7:
+        if name in ("clean", "score", "describe", "export-model", "record", "review", "export") and rng.random() < 0.7:
             arguments = [rng.choice(places), *arguments]
         script.main(arguments)
 

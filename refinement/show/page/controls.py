@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pose_priors.body.anny.model import AnnyBody
 from pose_priors.refinement.result.found import RefinedSequence
 from pose_priors.refinement.result.told import told_in
 from pose_priors.refinement.show.page.drawing import Shown
@@ -27,6 +28,7 @@ class Start:
         pattern, start_idx, end_idx: which sequences, see `result.found.selected`.
         step: every how many rows and columns of a depth map there is a point.
         wanted: which points.
+        anny: what people wear, beside their bones, or None.
     """
 
     pattern: str | None = None
@@ -34,6 +36,7 @@ class Start:
     end_idx: int | None = None
     step: int = 4
     wanted: PointFilter = EVERY_POINT
+    anny: AnnyBody | None = None
 
 
 class Controls:
@@ -60,6 +63,9 @@ class Controls:
             self._picture = gui.add_checkbox("Picture", True, hint="what the camera saw, behind what it looks at")
             self._before = gui.add_checkbox("Before", True)
             self._after = gui.add_checkbox("After", True)
+            self._surface = gui.add_checkbox(
+                "Surface", start.anny is not None, disabled=start.anny is None, hint="Anny's, over the bones after; by --surface anny"
+            )
             self._contacts = gui.add_checkbox("Contacts", True)
             self._ground = gui.add_checkbox("Ground", True)
             self._background = gui.add_checkbox("Background", True, hint="the mesh that a program has made of the scene")
@@ -80,7 +86,7 @@ class Controls:
             )
         self._people_folder = gui.add_folder("People")
         shown = (self._view, self._picture, self._before, self._after, self._contacts, self._ground, self._background, self._robots)
-        for control in (*shown, self._depth, self._step, self._gradient, self._confidence, self._consistent):
+        for control in (*shown, self._surface, self._depth, self._step, self._gradient, self._confidence, self._consistent):
             control.on_update(lambda _: on_change())
 
     @property
@@ -141,4 +147,5 @@ class Controls:
             wanted=PointFilter(None if gradient >= _STEEPEST else gradient, float(self._confidence.value), bool(self._consistent.value)),
             background=self._background.value,
             robots=self._robots.value,
+            surface=self._surface.value,
         )

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from pose_priors.body.anny.model import AnnyBody
 from pose_priors.refinement.result.metrics import FEET
 from pose_priors.refinement.show.page.models import DrawnModels
+from pose_priors.refinement.show.page.surfaces import DrawnSurfaces
 from pose_priors.refinement.show.points import EVERY_POINT, PointFilter
 from pose_priors.refinement.show.recording_models import Model
 from pose_priors.refinement.show.review_scene import ReviewScene, ShownPerson
@@ -43,6 +45,7 @@ class Shown:
         people: by id, whether they are.
         before, after, ground, contacts, depth: likewise; of a person's only while they are shown, contacts with `after`.
         step: every how many rows and columns of the depth map there is a point; wanted: which of these.
+        surface: of a person, while they are shown with `after`; where there is one.
         background, robots: what programs of others have made; robots only while their person is shown.
     """
 
@@ -57,6 +60,7 @@ class Shown:
     wanted: PointFilter = EVERY_POINT
     background: bool = True
     robots: bool = True
+    surface: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,12 @@ class Drawing:
 
     Args:
         server: of viser.
+        anny: what people wear beside their bones, or None.
     """
 
-    def __init__(self, server: Any) -> None:
-        self._server = server
+    def __init__(self, server: Any, anny: AnnyBody | None = None) -> None:
+        self._server, self._anny = server, anny
+        self._surfaces: DrawnSurfaces | None = None
         self._scene: ReviewScene | None = None
         self._nodes: dict[str, Any] = {}
         self._models: DrawnModels | None = None
@@ -113,9 +119,10 @@ class Drawing:
         """Takes the place of the sequence before; None for nothing. Nothing of it but the floor is seen until `show`."""
         for node in self._nodes.values():
             node.remove()
-        if self._models is not None:
-            self._models.remove()
-        self._scene, self._nodes, self._models = scene, {}, None
+        for drawn in (self._models, self._surfaces):
+            if drawn is not None:
+                drawn.remove()
+        self._scene, self._nodes, self._models, self._surfaces = scene, {}, None, None
         if scene is None:
             return
         self._models = DrawnModels(self._server.scene, models, robots)
@@ -138,6 +145,9 @@ class Drawing:
                 f"{name}/before": draw.add_line_segments(f"{name}/before", nothing, _BEFORE_COLOUR, thickness=_THIN, visible=False),
                 f"{name}/id": draw.add_label(f"{name}/id", str(person.person), anchor="bottom-center", visible=False),
             }
+        if self._anny is not None:
+            colours = [_COLOURS[p % len(_COLOURS)] for p in range(len(scene.people))]
+            self._surfaces = DrawnSurfaces(draw, scene, self._anny, colours)
         self._nodes["contacts"] = draw.add_point_cloud(
             "/contacts", point, _CONTACT_COLOUR, point_size=_CONTACT, point_shape="diamond", point_shading="flat", visible=False
         )
@@ -154,6 +164,8 @@ class Drawing:
             self._nodes["ground"].visible = shown.ground
             if self._models is not None:
                 self._models.show(shown.frame, shown.people, background=shown.background, robots=shown.robots)
+            if self._surfaces is not None:
+                self._surfaces.show(shown.frame, shown.people, wanted=shown.after and shown.surface)
             touching = []
             for person in scene.people:
                 self._show_person(person, shown)

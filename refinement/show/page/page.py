@@ -44,7 +44,7 @@ class ReviewPage:
         self.address, start = address, start or Start()
         self._server, self._everything, self._verdicts = server, list(results), verdicts
         self._results = selected(results, start.pattern, start.start_idx, start.end_idx)
-        self._drawing, self._eye, self._looked = Drawing(server), Eye(server), FREE
+        self._drawing, self._eye, self._looked = Drawing(server, start.anny), Eye(server), FREE
         self._scene: ReviewScene | None = None
         self._trouble = ""
         self._lock = threading.RLock()

@@ -72,7 +72,14 @@ def test_the_command_writes_what_others_can_read(tmp_path: Path, capsys: pytest.
     assert about["joints"] == list(before.joints)  # type: ignore[attr-defined]
     text = (folder / CARD).read_text()
     assert text.startswith("---\nlibrary_name: pose-priors\n---\n\n# JointFlow\n")
-    for words in ('load_prior("mine")', "| licence of the data | CC0 |", "-12.500 nats", "`0123456789abcdef`", "`python train.py"):
+    for words in (
+        'load_prior("mine")',
+        "| licence of the data | CC0 |",
+        "-12.500 nats",
+        "| changed at step 12 | `training.max_epochs` 4 -> 3 |",
+        "`0123456789abcdef`",
+        "`python train.py",
+    ):
         assert words in text, words
     capsys.readouterr()
     card.main([str(folder)])

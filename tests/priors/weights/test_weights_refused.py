@@ -182,3 +182,12 @@ def test_a_run_does_not_go_on_from_weights_alone(folder: Path) -> None:
         resumable(folder, {"seed": 0})
     with pytest.raises(UserError, match="lacks loops"):
         train.main(["--config", "gaussian_prior", "--resume", str(folder)])
+
+
+@pytest.mark.parametrize(
+    "path", ["", "~nobody-of-that-name/best.ckpt", "a" * 300, "a\0b", "\ud800", f"{'a' * 300}.safetensors", "a\0.safetensors"]
+)
+def test_paths_that_no_file_has(path: str) -> None:
+    with pytest.raises(UserError, match=r"no such checkpoint|config\.json beside it") as caught:
+        load_prior(path)
+    assert "\n" not in str(caught.value)

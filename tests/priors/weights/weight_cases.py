@@ -51,6 +51,7 @@ def content_of(name: str) -> dict[str, Any]:
         "epoch": 3,
         "global_step": 40,
         "schedule": {"steps": 40, "steps_an_epoch": 10, "batches_an_epoch": 10, "batches_a_pass": 10},
+        "history": [{"step": 12, "epoch": 1, "changed": {"training.max_epochs": [4, 3]}}],
         "best_scores": {"nll": -12.5, "loss": -12.5} if isinstance(prior, Prior) else {"loss": 0.5},
         "command": "python train.py --config NAME",
     }
