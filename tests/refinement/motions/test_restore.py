@@ -130,18 +130,20 @@ def test_who_hangs_by_their_hands_slides_where_the_hands_do(glides: bool, walk: 
         return
     assert found.marked["sliding"][stretch].mean() > 0.8
     assert found.marked["sliding"].sum() < 1.3 * (stretch.stop - stretch.start)
-    left = np.ptp(found.motion.pelvis[:, 1])
-    assert left < 0.35 * np.ptp(pelvis[:, 1])
+    # told, and left: what moves least among hands and soles is no sure measure
+    assert np.array_equal(found.motion.pelvis, pelvis)
 
 
 def test_who_floats_is_told_by_where_they_stand_there_whatever_they_jump(walk: tuple[np.ndarray, np.ndarray]) -> None:
-    """A jump of twice the height, amid a stretch that is lifted by 12 cm in a sixth of a second."""
+    """A jump of twice the height, amid a stretch that is lifted by 12 cm in a sixth of a second, from where the floor had sunk slowly."""
     pose, pelvis = (part.copy() for part in walk)
     time = np.arange(len(pose)) / WALKER_FPS
     lifted = np.clip(np.minimum(time - 0.8, 3.2 - time) / 0.17, 0, 1)
+    sunk = np.where(time < 0.8, np.clip((time - 0.1) / 0.6, 0, 1), 0)
     flight = np.clip(1 - ((time - 2.0) / 0.22) ** 2, 0, None)
     truth = pelvis + 0.24 * flight[:, None] * np.array([0, 0, 1.0])
-    found = restore(motion_of(pose, truth + 0.12 * lifted[:, None] * np.array([0, 0, 1.0])))
+    height = np.maximum(0.12 * lifted, 0.045 * sunk)
+    found = restore(motion_of(pose, truth + height[:, None] * np.array([0, 0, 1.0])))
     assert found.marked["floating"][(lifted == 1) & (flight == 0)].mean() > 0.9
     stands = (lifted == 1) & (flight == 0)
     assert np.abs(found.motion.pelvis - truth)[stands, 2].max() < 0.03
