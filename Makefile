@@ -13,7 +13,7 @@ DEMO_DATA := data.path=built_in data.num_poses=10000 training.batch_size=128 log
 RUN := OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python
 ROOMS := body priors datamodules refinement configs figures benchmarks train evaluate refine pipeline clean score
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint site setup clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.installed$(TORCH)
@@ -46,7 +46,11 @@ lint: setup
 	mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/pose_priors
 	MYPYPATH=$(VENV)/typing $(VENV)/bin/mypy $(ROOMS:%=-p pose_priors.%)
 
+# NO_MKDOCS_2_WARNING: the theme's notice of another program
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) demo dist build *.egg-info results/built_in results/built_in_gt.npz .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) demo dist build site *.egg-info results/built_in results/built_in_gt.npz .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "Checkpoints, logs and results of your own stay. Converted poses: pose-priors cache clear"

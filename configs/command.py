@@ -38,6 +38,7 @@ _BENCHMARKS = {
     "many_sequences": "pose_priors.benchmarks.many_sequences",
     "same_results": "pose_priors.benchmarks.same_results",
     "any_rotation": "pose_priors.benchmarks.any_rotation",
+    "reproduce": "pose_priors.benchmarks.reproduce.__main__",
 }
 
 

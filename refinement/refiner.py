@@ -184,7 +184,9 @@ def run_refinement(
         config: a `RefinementConfig` or its fields.
         priors: what `load_priors` gives, or None.
         options: what can be said of the clip beside its files; how the floor is found is said by `config`.
-        trainer, logger, callbacks: see `Stage5Refiner`.
+        trainer: see `Stage5Refiner`.
+        logger: the same.
+        callbacks: the same.
     Returns:
         The content of `refinement_results.json`.
     Raises:

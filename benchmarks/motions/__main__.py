@@ -55,7 +55,7 @@ def measure(clips: Sequence[MotionFile], num_faulty: int, seed: int) -> list[Res
     for number in range(num_faulty):
         kind = list(INJECTIONS)[number % len(INJECTIONS)]
         log.info("%d/%d %s", number + 1, num_faulty, kind)
-        trial = try_faulty(clips[order[number // len(INJECTIONS) * 3 % len(clips)]], kind, np.random.default_rng([seed, number]))
+        trial = try_faulty(clips[order[number // len(INJECTIONS) % len(clips)]], kind, np.random.default_rng([seed, number]))
         if trial.marked.any():  # a path that goes nowhere is not too short
             faulty[kind].append(trial)
     found = {kind: _found(trials, plain) for kind, trials in faulty.items() if trials}

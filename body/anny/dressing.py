@@ -10,8 +10,9 @@ from pose_priors.body.anny.turns import turns_to_rest
 from pose_priors.body.anny.warp import warped
 from pose_priors.body.anthropometry import heights, stature
 from pose_priors.body.builtin import rest_joints
-from pose_priors.body.skeleton import NUM_JOINTS, PARENTS, index_of
+from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS, PARTS, index_of
 from pose_priors.body.skin import Skin, strongest
+from pose_priors.configs.base import UserError
 
 _NUM_BODY, _SMPL = 22, 24
 # SMPL's joint of a whole hand by the wrist that carries it; it moves what else the fingers do
@@ -19,6 +20,7 @@ _STUBS = {index_of("left_wrist"): 22, index_of("right_wrist"): 23}
 _LIKE = {stub: wrist for wrist, stub in _STUBS.items()}
 _FEET = ((index_of("left_ankle"), index_of("left_foot")), (index_of("right_ankle"), index_of("right_foot")))
 _HEEL, _TOES = 0.4, 1.1  # parts of the way from the ankle to the ball of the foot at which the heel ends, and toes begin
+_SHORTEST_M = 1e-4
 _FOOT = 0.5  # a vertex that moves with ankle and foot by so much is of the foot
 # Feet are as thick as the frames say on which somebody stands: whose lowest vertex is so near to the floor.
 _STANDING_M, _MOST_RAISED_M, _FEWEST, _ROUNDS = 0.03, 0.015, 5, 2
@@ -56,8 +58,15 @@ def anny_skin(body: AnnyBody, offsets: np.ndarray, raised: float = 0.0) -> Skin:
         offsets: (J, 3) metres of each joint from its parent at rest (x to the body's left, y up, z forward), the root's 0; J is 22, 24 or
             55. Fingers that a body lacks stay as Anny has them, half bent, and move with the hand.
         raised: metres by which the soles are nearer to the ankles.
+    Raises:
+        UserError: if a bone has no length: it has no direction either.
     """
     num = len(offsets)
+    turned = [*range(1, _NUM_BODY), *(PARTS["left_hand"] + PARTS["right_hand"] if num == NUM_JOINTS else ())]
+    if without := [JOINT_NAMES[joint] for joint in turned if not np.linalg.norm(offsets[joint]) > _SHORTEST_M]:
+        raise UserError(
+            f"a skeleton without a bone to {', '.join(without[:3])}: Anny cannot be put on it; take capsules, by --surface capsules"
+        )
     rest = _whole(offsets)
     phenotypes = fit_phenotypes(body, rest)
     vertices, standing = body.vertices(phenotypes), joints_in(body, phenotypes, rest)

@@ -92,4 +92,10 @@ def chosen_anny(surface: str) -> AnnyBody | None:
     if surface == "auto" and find_spec("anny") is None:
         log.info("bodies are capsules; with Anny they are people, without a licensed model: %s", _INSTALL)
         return None
-    return load_anny()
+    try:
+        return load_anny()
+    except UserError as error:
+        if surface != "auto":
+            raise
+        log.warning("%s; bodies are capsules", error)
+        return None

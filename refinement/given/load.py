@@ -30,7 +30,7 @@ from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.planes import ransac_plane, scene_planes
 from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
 from pose_priors.refinement.given.sampling import DepthSamples, sample_depth
-from pose_priors.refinement.given.scale import combined, depth_biases, from_bodies, from_floor, stands_at
+from pose_priors.refinement.given.scale import combined, depth_biases, from_bodies, from_floor, stands_at, width_of_scale
 from pose_priors.refinement.given.sides import on_their_sides
 from pose_priors.refinement.given.sizes.sizing import sized
 from pose_priors.refinement.given.sizes.statures import resized, size_errors, witnesses
@@ -123,13 +123,16 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
         raise UserError(f"{cameras.source}: {fps:g} frames a second; {MIN_FPS:g} to {MAX_FPS:g} are expected there or in input.fps")
     if options.fps is None and cameras.fps is None:
         warnings.append(f"{cameras.source}: no file says how many frames a second; {USUAL_FPS:g} are assumed, else give input.fps")
-    scale_known = clip.alpha is not None and not keypoints[..., 2].any() and not depth.confidence.any()
-    if scale_known:
+    # a frame whose camera is trusted less says less; a clip of equal trust is taken as it is
+    trust = cameras.confidence / max(cameras.confidence.max(), np.finfo(float).tiny)
+    consistent = np.where(found.consistent, depth.confidence * trust[:, None], 0)
+    tied = bool(consistent.any()) or len(found.floor_points) > 0
+    observed = bool(keypoints[..., 2].any()) or bool(depth.confidence.any())
+    width = width_of_scale(metric=clip.alpha is not None, observed=observed, tied=tied)
+    if width == 0:
         warnings.append(f"{cameras.source}: neither keypoints nor depth tell the scale, so it stays as it is")
     joints = estimate.joints(bodies)
     contacts = contact_log_odds(options.contacts, people, cameras.frame_ids, joints, alive, fps, warnings, told, cut=cut)
-    # a frame whose camera is trusted less says less; a clip of equal trust is taken as it is
-    trust = cameras.confidence / max(cameras.confidence.max(), np.finfo(float).tiny)
     return Problem(
         person_ids=people,
         frame_ids=tuple(cameras.frame_ids.tolist()),
@@ -149,7 +152,7 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
             keypoint_joints=tuple(pair.joints for pair in of),
             keypoint_error=placement_error(clip.tracks.format_name),
             joint_depth=torch.from_numpy(depth.depth),
-            joint_depth_confidence=torch.from_numpy(np.where(found.consistent, depth.confidence * trust[:, None], 0)),
+            joint_depth_confidence=torch.from_numpy(consistent),
             depth_bias=torch.from_numpy(found.depth_bias),
             floor_points=torch.from_numpy(thinned(found.floor_points).copy()),
             contact_log_odds=contacts,
@@ -158,7 +161,7 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
         warnings=(*warnings, *broken),
         broken=tuple(broken),
         told=tuple(told),
-        scale_known=scale_known,
+        scale_width=width,
         floor_known=found.floor_known,
     )
 

@@ -7,6 +7,7 @@ P people, T frames of the clip, J joints of the body, K keypoints.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
@@ -143,7 +144,8 @@ class Problem:
         warnings: one line for each fault that was found in the input and mended.
         broken: those of them that say which assumption does not hold of this clip, so that its outcome wants a look.
         told: one line for each file beside the stages that has a say.
-        scale_known: whether alpha0 is kept: the tool that made the cameras is metric, and nothing that was seen could tell better.
+        scale_width: standard deviation of the logarithm of the true alpha about alpha0's, where a tool says it and neither depth nor
+            points of the floor tie people to the cameras' unit; inf where they do, or nobody says it; 0 where alpha0 is kept.
         floor_known: whether the floor is one to hold people to; else it is a guess that only says which way is up.
         padding: frames at the end that were added to reach a shared length, see `solve.padding`; nobody is alive on them.
     """
@@ -160,7 +162,7 @@ class Problem:
     warnings: tuple[str, ...] = field(default=())
     broken: tuple[str, ...] = field(default=())
     told: tuple[str, ...] = field(default=())
-    scale_known: bool = False
+    scale_width: float = math.inf
     floor_known: bool = True
     padding: int = 0
 
@@ -168,6 +170,11 @@ class Problem:
     def num_frames(self) -> int:
         """Frames of the clip itself, without the padding."""
         return len(self.frame_ids) - self.padding
+
+    @property
+    def scale_known(self) -> bool:
+        """Whether alpha0 is kept: the tool that made the cameras is metric, and nothing that was seen could tell better."""
+        return self.scale_width == 0
 
     def to(self, dtype: torch.dtype, device: torch.device | None = None) -> Problem:
         """The same problem with its floats of one type, and on a device; by default on the one that it is on."""

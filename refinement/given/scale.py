@@ -11,6 +11,7 @@ pixels. Stage 3's own depths wander by several per cent, its body sizes by much 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ _MIN_POINTS = 6
 _NEAR = 0.3
 _THICKNESS_ERROR = 0.2  # standard deviation of a person's thickness about the table, as a share of it
 _SIZE_ERROR = 0.004  # relative, of a person's size in stage 3
+_METRIC_ERROR = 0.03  # of the unit of a tool that measures in metres, in the logarithm
 _SAME_BODY = 0.06  # metres by which the depth of a joint may differ from its person's other joints before something covers it, at least
 
 
@@ -164,3 +166,16 @@ def combined(estimates: list[tuple[float, float]]) -> float:
         return np.nan
     logs, errors = (np.array(column) for column in zip(*known, strict=True))
     return float(np.exp(np.average(logs, weights=1 / errors**2)))
+
+
+def width_of_scale(*, metric: bool, observed: bool, tied: bool) -> float:
+    """Standard deviation of the logarithm of the scale about where the refinement starts, beside what the refinement's own terms say of it.
+
+    Args:
+        metric: whether the tool that made the cameras says what their unit is in metres.
+        observed: whether keypoints or depth were seen; else people are where the tool has put them, and so is the scale, whose width is 0.
+        tied: whether depth of people or points of the floor tell it, so that nothing is to be added: inf, as where nobody says anything.
+    """
+    if metric and not observed:
+        return 0.0
+    return math.inf if tied or not metric else _METRIC_ERROR

@@ -19,7 +19,7 @@ _CARRIERS = [index_of(name) for name in ("pelvis", "left_ankle", "right_ankle", 
 _WORST_S = 0.1
 _WORST_SHARE = {"jitter": 0.15, "floating": 0.15, "sliding": 0.15}
 # Where the mean of a clip is called a fault, over where a frame is: real clips jump now and then, and do not slide for long.
-_OF_CLIP = {"pop": 1.3, "floating": 0.7, "sliding": 0.7}
+_OF_CLIP = {"pop": 2.0, "floating": 0.7, "sliding": 0.7}
 _STEEP = 2.0  # by how much badness rises with a fault: at the threshold it is a half, at three times it nine tenths
 _MOST_JOINT_SPEED = 30.0  # metres a second; the wrist of a pitcher reaches 20
 

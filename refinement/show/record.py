@@ -31,7 +31,7 @@ from pose_priors.refinement.show.recording_pictures import encoded
 from pose_priors.refinement.show.recording_pipe import Recorder, piped
 from pose_priors.refinement.show.review_scene import ShownPerson
 from pose_priors.refinement.show.robots.shown import ShownRobot, find_robots
-from pose_priors.refinement.show.video.film import write_video
+from pose_priors.refinement.show.video.film import write_picture, write_video
 
 if TYPE_CHECKING:
     import rerun.blueprint as rrb
@@ -206,17 +206,23 @@ def _blueprint(data: RecordingData, people: Sequence[ShownPerson]) -> rrb.Bluepr
     )
 
 
-def _video(found: Sequence[RefinedSequence], options: argparse.Namespace) -> Path:
-    """Makes the film that is asked for; returns it."""
-    path: Path = options.video
+def _film(found: Sequence[RefinedSequence], options: argparse.Namespace) -> list[Path]:
+    """Makes the film, and the picture of one, that are asked for; returns them."""
+    asked = "--picture" if options.video is None else "--video"
     if len(found) > 1:
-        raise UserError(f"--video: a film shows one result; of {', '.join(result.name for result in found)} name one")
+        raise UserError(f"{asked}: a film shows one result; of {', '.join(result.name for result in found)} name one")
     for name in ("output", "prior"):
         if getattr(options, name) is not None:
-            raise UserError(f"--{name}: goes with recordings, not with --video; leave one of both out")
-    write_video(found[0], path, options.images, options.body_model, options.surface or "auto")
-    log.info("%s: %s", found[0].name, path)
-    return path
+            raise UserError(f"--{name}: goes with recordings, not with {asked}; leave one of both out")
+    looks = options.images, options.body_model, options.surface or "auto"
+    if options.picture is not None:
+        write_picture(found[0], options.picture, options.frame, *looks)
+    if options.video is not None:
+        write_video(found[0], options.video, *looks)
+    written = [path for path in (options.picture, options.video) if path is not None]
+    for path in written:
+        log.info("%s: %s", found[0].name, path)
+    return written
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Path]:
@@ -232,6 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     )
     parser.add_argument("--images", type=Path, help="a folder of numbered images; images, frames or img in the sequence's by default")
     parser.add_argument("--video", type=Path, help="an .mp4 of one result, before and after side by side, instead of recordings")
+    parser.add_argument("--picture", type=Path, help="a .png of one frame of that film; goes with --video or without it")
+    parser.add_argument("--frame", type=int, help="its number; the one in the middle if not given")
     parser.add_argument("--points", type=int, default=_POINTS, help="at most, of each depth map")
     add_filters(parser)
     options = parser.parse_args(arguments)
@@ -239,11 +247,14 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         raise UserError(f"--points {options.points}: a number of at least 1 is expected")
     if options.surface is not None and options.body_model is not None:
         raise UserError("--surface: people wear the surface of --body-model; leave one of both out")
-    if options.video is None:
+    if options.frame is not None and options.picture is None:
+        raise UserError(f"--frame {options.frame}: is that of a picture; give --picture FILE.png too")
+    as_film = options.video is not None or options.picture is not None
+    if not as_film:
         require_rerun()
     found = [result for folder in options.results for result in find_results(folder, options.input)]
-    if options.video is not None:
-        return [_video(found, options)]
+    if as_film:
+        return _film(found, options)
     prior = load_priors(body=options.prior).body
     looks = {"prior": prior, "body_model": options.body_model, "images": options.images, "num_points": options.points}
     looks["surface"] = options.surface or "capsules"

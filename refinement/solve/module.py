@@ -94,8 +94,7 @@ class RefinementModule(pl.LightningModule):
         bound = config.alpha_change_threshold if config.optimize_delta_alpha else None
         self.variables = Variables(problem, self.noise, bound, _free_joints(problem, hand_prior is not None))
         held = config if problem.floor_known else config.model_copy(update={"enable_environmental_constraints": False})
-        moves = not problem.scale_known
-        stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion, problem.fps, self.gaps, scale_moves=moves)
+        stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion, problem.fps, self.gaps, scale_width=problem.scale_width)
         self.stages = with_extra_terms(stages, config.extra_terms)
         if self.stages:
             presmooth(self.variables, problem.fps, problem.num_frames)

@@ -5,6 +5,7 @@ A new term joins one of the groups of terms below, and gets its line in `refinem
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ from pose_priors.refinement.solve.terms import (
     Smoothness,
     StayNearPose,
     StayNearRoot,
+    StayNearScale,
     Term,
 )
 from pose_priors.refinement.solve.weights import weighted
@@ -77,7 +79,7 @@ def make_stages(
     fps: float = USUAL_FPS,
     gaps: ExpectedInGaps | None = None,
     *,
-    scale_moves: bool = True,
+    scale_width: float = math.inf,
 ) -> list[SubStage]:
     """The sub-stages that are enabled and have iterations, in order.
 
@@ -85,7 +87,7 @@ def make_stages(
         motion: a motion prior on the problem's clip; without it smoothness takes its place.
         fps: frames a second; at high rates the first sub-stages take wider accelerations for granted, as wide as noise makes them there.
         gaps: what a prior of whole clips expects where nobody was seen; there is a sub-stage of it then, the last.
-        scale_moves: whether the scale may change where it is optimised.
+        scale_width: how far the scale may be from its start, as `Problem.scale_width`; 0 keeps it.
     """
     on_floor, to_scale = config.enable_environmental_constraints, config.enable_scale_optimization
     data, smooth = data_terms(noise), (Smoothness(),)
@@ -93,9 +95,9 @@ def make_stages(
     body = (ShapePrior(), *pose_terms(body_prior, hand_prior))
     moving = (*smooth, *motion_terms(config, motion))
     ground = (FootSkating(), ContactHeight(), Penetration(), SceneFloor()) if on_floor else ()
-    scale = scale_terms(config, motion) if to_scale else ()
+    scale = (*scale_terms(config, motion), *prior_of_scale(scale_width)) if to_scale else ()
     plane = ("plane",) if on_floor and config.optimize_ground_plane else ()
-    alpha = ("scale",) if to_scale and scale_moves else ()
+    alpha = ("scale",) if to_scale and scale_width > 0 else ()
     everything, all_variables = (*data, *body, *moving, *ground, *scale), (*BODY, *plane, *alpha)
     iterations = iterations_of(config)
 
@@ -159,3 +161,8 @@ def scale_terms(config: RefinementConfig, motion: ClipMotionPrior | None) -> tup
     if not motion.scale_is_observable:
         return ()
     return (MotionScale(prior=motion.prior, view=motion.view, chunk=config.motion_prior_chunk_size),)
+
+
+def prior_of_scale(width: float) -> tuple[Term, ...]:
+    """Where the scale is before motions are looked at; nothing where it is kept, and where depth or the floor tell it."""
+    return (StayNearScale(sigma=width),) if 0 < width < math.inf else ()

@@ -119,6 +119,19 @@ def test_joints_of_the_surface_are_those_of_the_skeleton(body: AnnyBody, num: in
     assert np.linalg.norm(left - joints[index_of("left_elbow")]) < 0.5 * np.linalg.norm(left - joints[index_of("right_elbow")])
 
 
+def test_fingers_move_with_the_hand_that_smpl_has(body: AnnyBody) -> None:
+    """Its joint of a hand turns the knuckles about itself, and leaves the wrist."""
+    offsets = skeleton(24)
+    skin = anny_skin(body, offsets)
+    turns, joints = posed(offsets, 0, 0.0)
+    still, _ = skin.posed(turns, joints)
+    turns[23] = smallest_turn(np.array([0, 1.0, 0]), np.array([0.3, 1.0, 0.2]))
+    bent, _ = skin.posed(turns, joints)
+    fingers = body.weights[:, 40:].sum(1) > 0.5
+    np.testing.assert_allclose(bent[fingers], joints[23] + (still[fingers] - joints[23]) @ turns[23].T, atol=1e-9)
+    np.testing.assert_allclose(bent[~fingers], still[~fingers], atol=1e-12)
+
+
 def test_posing_is_linear_blend_skinning(body: AnnyBody) -> None:
     """Against a sum over joints of each vertex, written out."""
     offsets = skeleton()
@@ -190,6 +203,28 @@ def test_a_package_that_is_missing_is_told_in_one_line(monkeypatch: pytest.Monke
         anny_model.chosen_anny("anny")
     assert anny_model.chosen_anny("auto") is None
     assert anny_model.chosen_anny("capsules") is None
+
+
+def test_a_body_that_cannot_be_made_leaves_capsules_unless_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> AnnyBody:
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(anny_model, "find_spec", lambda name: name)
+    monkeypatch.setattr(anny_model, "load_anny", broken)
+    assert anny_model.chosen_anny("auto") is None
+    assert "the disk is full; bodies are capsules" in caplog.text
+    with pytest.raises(UserError, match="the disk is full"):
+        anny_model.chosen_anny("anny")
+
+
+def test_a_bone_without_length_is_refused(body: AnnyBody) -> None:
+    for value in (0.0, np.nan):
+        offsets = skeleton()
+        offsets[18] = value
+        with pytest.raises(UserError, match=r"without a bone to left_elbow: .* --surface capsules"):
+            anny_skin(body, offsets)
 
 
 def made() -> AnnyBody:

@@ -12,7 +12,7 @@ import pytest
 from cluster import ROOT, Cluster
 
 sys.path.append(str(ROOT / "tests" / "refinement" / "batch"))
-from stand_ins import arguments, counted, make_videos, said, write_config
+from stand_in_stages import arguments, counted, make_videos, said, write_config
 
 
 def submit(cluster: Cluster, folder: Path) -> list[str]:

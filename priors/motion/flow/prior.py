@@ -185,7 +185,8 @@ class MotionFlow(TrainablePrior):
         Args:
             states: (*batch, T, 339); what they hold where nothing is given does not matter, NaN neither.
             given: (*batch, T, 22) bool, of each joint its rotation and its place; or (*batch, T), of whole frames.
-            bones, generator: as in `denoise`.
+            bones: as in `denoise`.
+            generator: the same.
         Returns:
             (*batch, T, 339) with rotations and joints as they are where given.
         """

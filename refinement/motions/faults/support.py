@@ -18,7 +18,7 @@ _HIGH_M, _HIGH_SHARE = 0.5, 0.03
 _HOLD_S, _HOLD, _MOVES = 0.5, 0.12, 0.2  # metres a second that a wrist moves at most, and the pelvis at least
 _SOFT_M = 0.012  # a sole that is so much higher than the lowest one carries a third of its weight
 _SLOWER_S = 0.02  # metres of height that a metre a second counts for
-_OFF_FLOOR_M = 0.05  # higher, nobody stands on tiptoe
+_OFF_FLOOR_M = 0.06  # higher, nobody stands on tiptoe
 _SMOOTH_S = 0.05
 _STEADY = 0.3  # metres a second that a sole which carries rises or falls by
 _SLIDE_S = 1.0  # over which a slide is told from the roll of a foot
@@ -28,7 +28,7 @@ _STANDS = 0.12  # of the frames around: below, nothing stands long enough to sli
 _LEAST_FLIGHT_S = 0.06
 _FALLS = (0.35, 2.0)  # of gravity: what the centre of a body in flight is seen to fall by
 _LIFT_S = 0.2
-_LIFT_SHARE = 0.35  # of the height off the floor, by which all soles move together when it begins or ends
+_LIFT_SHARE = 0.4  # of the height off the floor, by which all soles move together when it begins or ends
 _UPRIGHT = 0.75  # of the height of the hips: lower, whoever is off the floor may sit on something
 _STANDING = 0.3  # of the frames of a stretch: where less, the person jumps
 _HEIGHT_S = 0.1
@@ -40,7 +40,8 @@ class Support:
 
     Attributes:
         height: (T,) metres of the lowest sole above the floor.
-        slip: (T, 2) metres a second, how what carries moves along the floor; between two frames on which something stands, in between.
+        slip: (T, 2) metres a second, how what carries moves along the floor, `elsewhere` that sole or wrist which moves least; between two
+            frames on which something stands, in between.
         stands: (T,) bool, a sole carries and neither rises nor falls.
         left: (T,) the share of the left sole.
         flies: (T,) bool, off the floor and falling as things do.
@@ -68,12 +69,15 @@ def find_support(motion: Motion, doubted: np.ndarray) -> Support:
     # of two soles near the floor, that which moves less: the other has just left it, or is about to come down
     weight = weights_of(soles[..., 2] + _SLOWER_S * np.linalg.norm(velocity, axis=-1))
     flies = _flies(motion, height)
-    stands = ~flies & ~doubted & ((weight * np.abs(velocity[..., 2])).sum(1) < _STEADY)
-    slip = (weight[..., None] * velocity[..., :2]).sum(1)
+    slip, rises = (weight[..., None] * velocity[..., :2]).sum(1), (weight * np.abs(velocity[..., 2])).sum(1)
+    holds = _least_moved(np.concatenate([velocity, velocities(motion.joints[:, _WRISTS], motion.fps)], 1))
+    elsewhere = _elsewhere(motion, height, flies, np.linalg.norm(holds, axis=-1))
+    slip = np.where(elsewhere[:, None], holds[:, :2], slip)
+    stands = ~flies & ~doubted & (np.where(elsewhere, np.abs(holds[:, 2]), rises) < _STEADY)
     frames = np.arange(len(motion))
     if stands.any():
         slip = np.stack([np.interp(frames, frames[stands], slip[stands, axis]) for axis in range(2)], 1)
-    return Support(height, slip, stands, weight[:, :2].sum(1), flies, _elsewhere(motion, height, flies))
+    return Support(height, slip, stands, weight[:, :2].sum(1), flies, elsewhere)
 
 
 def weights_of(heights: np.ndarray) -> np.ndarray:
@@ -106,7 +110,7 @@ def sliding(motion: Motion, support: Support) -> np.ndarray:
     astray = rolling_median(np.linalg.norm(support.slip - steady, axis=-1), width)
     path = rolling_mean(np.linalg.norm(velocities(motion.pelvis[:, :2], motion.fps), axis=-1), width)
     slides = speed / (_SLIDE + _SLIDE_SHARE * path) / (1 + (astray / (speed + _SLIDE / 4)) ** 2)
-    return np.where((rolling_mean(support.stands, width) > _STANDS) & ~support.elsewhere, slides, 0)
+    return np.where(rolling_mean(support.stands, width) > _STANDS, slides, 0)
 
 
 def floating(motion: Motion, support: Support) -> np.ndarray:
@@ -122,27 +126,38 @@ def floating(motion: Motion, support: Support) -> np.ndarray:
     out: np.ndarray = np.where(support.flies | support.elsewhere | ~upright & (steady > 0), 0, np.abs(steady)) / _OFF_FLOOR_M
     lift = _lift(motion)
     for begin, end in runs(np.abs(steady) > _OFF_FLOOR_M / 2):
-        ends = [lift[at] for at in (begin, end - 1) if 0 < at < len(motion) - 1]
-        high = np.abs(steady[begin:end]).max()
+        away, stood = np.abs(steady[begin:end]), support.stands[begin:end]
+        # how high the person stands there, whatever they jump
+        high = float(np.median(away[stood])) if stood.any() else float(away.max())
+        there = begin + np.flatnonzero(away >= high / 2)
+        ends = [lift[at] for at in (there[0], there[-1]) if 0 < at < len(motion) - 1]
         climbed = ends and (max(ends) < _LIFT_SHARE * high or min(ends) < _LIFT_SHARE / 2 * high)
-        if climbed or support.stands[begin:end].mean() < _STANDING:
+        if climbed or stood.mean() < _STANDING:
             out[begin:end] = 0
     return out
+
+
+def _least_moved(velocity: np.ndarray) -> np.ndarray:
+    """(T, 3) the velocity of that which moves least, of velocities (T, N, 3)."""
+    least = np.linalg.norm(velocity, axis=-1).argmin(1)
+    found: np.ndarray = velocity[np.arange(len(velocity)), least]
+    return found
 
 
 def _lift(motion: Motion) -> np.ndarray:
     """(T,) metres by which even the sole that moves least rises or sinks within `_LIFT_S` about each frame."""
     by = max(1, round(_LIFT_S * motion.fps / 2))
-    height = motion.soles[..., 2]
+    risen = np.cumsum(_least_moved(velocities(motion.soles, motion.fps))[:, 2]) / motion.fps
     frames = np.arange(len(motion))
-    rise = height[np.minimum(frames + by, len(motion) - 1)] - height[np.maximum(frames - by, 0)]
-    lifted: np.ndarray = maximum_filter1d(np.abs(rise).min(1), 2 * by + 1)
+    rise = risen[np.minimum(frames + by, len(motion) - 1)] - risen[np.maximum(frames - by, 0)]
+    lifted: np.ndarray = maximum_filter1d(np.abs(rise), 2 * by + 1)
     return lifted
 
 
-def _elsewhere(motion: Motion, height: np.ndarray, flies: np.ndarray) -> np.ndarray:
-    """Frames on which a wrist stays where it is while the body moves on; all, of a clip that is high above the floor for longer."""
-    if ((height > _HIGH_M) & ~flies).mean() > _HIGH_SHARE:
+def _elsewhere(motion: Motion, height: np.ndarray, flies: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Frames on which a wrist stays where it is while the body moves on; all, of a clip that is high above the floor for longer, where what
+    moves least, (T,) metres a second, stays where it is."""
+    if ((height > _HIGH_M) & ~flies & (least < _HOLD)).mean() > _HIGH_SHARE:
         return np.ones(len(motion), dtype=bool)
     width = odd(_HOLD_S, motion.fps)
     wrists = np.linalg.norm(velocities(motion.joints[:, _WRISTS], motion.fps), axis=-1)

@@ -15,6 +15,7 @@ _LACKS = (0.05, 3.0)  # shares of its length that a path may lack
 _ONE_WAY = 0.975  # of the glides of a stretch: a body that was measured badly glides now here, now there
 _MOST_OF_PATH = 0.5
 _STANDS = 0.6  # of the frames of a stretch: where less, its glides are guesses
+_CARRIED_ELSEWHERE = 0.1  # of the frames of a stretch: where more, it is told and left
 _FEW = 5  # frames
 _APART = 0.35  # of what the faster foot glides by, by which the feet may differ
 _FLOAT_S = 0.12
@@ -28,7 +29,8 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
 
     A stretch whose soles glide against the way of the path, in proportion to its speed, has a path that is too short and is drawn out.
     In flight the speed between the frames before and behind is taken.
-    A stretch whose soles glide now here, now there stays as it is: no path stops them.
+    A stretch whose soles glide now here, now there stays as it is: no path stops them. So does one on which hands carry, for some of it: it
+    is a fault that is told, but hands let go and soles swing, so that what moves least is no sure measure of by how much.
 
     Args:
         marked: (T,) bool.
@@ -41,6 +43,8 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     add = np.zeros((len(motion), 2))
     for begin, end in runs(marked):
         part = slice(begin, end)
+        if support.elsewhere[part].mean() > _CARRIED_ELSEWHERE:
+            continue
         lacks, explained = _proportion(speed[part], glide[part])
         steady = np.linalg.norm(glide[part].mean(0)) / max(np.linalg.norm(glide[part], axis=-1).mean(), 1e-9)
         if explained > _EXPLAINED and _LACKS[0] < lacks < _LACKS[1]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pose_priors.body.anny.model import chosen_anny
 from pose_priors.body.pinhole import project, to_camera
 from pose_priors.configs.base import UserError
+from pose_priors.configs.writing import written_aside
 from pose_priors.refinement.result.found import RefinedSequence
 from pose_priors.refinement.result.metrics import Track
 from pose_priors.refinement.show import recording_shapes as shapes
@@ -87,17 +89,57 @@ def write_video(
     Raises:
         UserError: if the result or the body model cannot be read, Anny or ffmpeg is missing or fails, or the file cannot be written.
     """
-    if path.suffix.lower() != ".mp4":
-        raise UserError(f"--video {path}: a file that ends with .mp4 is expected")
-    if not path.parent.is_dir():
-        raise UserError(f"--video {path}: {path.parent} is no folder; make it first")
+    _check_place("--video", path, ".mp4")
     require_ffmpeg()
+    film = _film_of(result, images, body_model, surface)
+    write_mp4(path, film.pictures(), film.size, film.data.scene.fps)
+
+
+def write_picture(
+    result: RefinedSequence,
+    path: Path,
+    frame: int | None = None,
+    images: Path | None = None,
+    body_model: Path | None = None,
+    surface: str = "auto",
+) -> None:
+    """Writes one picture of that film as a png.
+
+    Args:
+        path: ends with `.png`; appears whole or not at all.
+        frame: its number; the one in the middle if None.
+        images: as `write_video`.
+        body_model: the same.
+        surface: the same.
+    Raises:
+        UserError: if the result or the body model cannot be read, the clip has no such frame, or the file cannot be written.
+    """
+    _check_place("--picture", path, ".png")
+    film = _film_of(result, images, body_model, surface)
+    first, last = film.data.scene.frames
+    if frame is not None and not first <= frame <= last:
+        raise UserError(f"--frame {frame}: {film.data.name} has frames {first} to {last}")
+    picture = Image.fromarray(film.picture((first + last) // 2 if frame is None else frame))
+    try:
+        with written_aside(path) as aside:
+            picture.save(aside, format="png", optimize=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); give another place by --picture") from error
+
+
+def _check_place(option: str, path: Path, ending: str) -> None:
+    if path.suffix.lower() != ending:
+        raise UserError(f"{option} {path}: a file that ends with {ending} is expected")
+    if not path.parent.is_dir():
+        raise UserError(f"{option} {path}: {path.parent} is no folder; make it first")
+
+
+def _film_of(result: RefinedSequence, images: Path | None, body_model: Path | None, surface: str) -> Film:
     anny = chosen_anny(surface) if body_model is None else None
     data = read_recording_data(result, images=images, body_model=body_model, anny=anny)
     if data.scene.missing:
         log.warning("%s: %s; how it was before, and depth, are left out", data.name, data.scene.missing)
-    film = Film(data)
-    write_mp4(path, film.pictures(), film.size, data.scene.fps)
+    return Film(data)
 
 
 class Film:
@@ -124,20 +166,34 @@ class Film:
         sides = _sides(self.data)
         first, last = self.data.scene.frames
         for frame in range(first, last + 1):
-            ground = self._ground(frame)
-            yield np.concatenate([self._side(side, frame, ground) for side in sides], 1)
+            yield self._picture(frame, sides)
+
+    def picture(self, frame: int) -> np.ndarray:
+        """(h, w, 3) uint8: the sides beside each other."""
+        return self._picture(frame, _sides(self.data))
+
+    def _picture(self, frame: int, sides: Sequence[_Side]) -> np.ndarray:
+        ground = self._ground(frame)
+        return np.concatenate([self._side(side, frame, ground) for side in sides], 1)
 
     def _ground(self, frame: int) -> np.ndarray | None:
         """What the camera saw, as large as a side: the image, or depth in greys where there are no images; None where there is neither."""
         picture = read_picture(self.data.images.get(frame), self.panel[0])
-        clip = self.data.scene.clip
-        found = None if self.data.images or clip is None else clip.depth.read(frame)
-        if picture is None and found is not None:
-            self._depths = self._depths or shown_depths(found[0])
-            picture = greys(found[0], self._depths) // 2  # dark, so that people stand out
+        depth = None if picture is not None else self._depth(frame)
+        if depth is not None:
+            first, last = self.data.scene.frames
+            if self._depths is None:  # the same greys on all frames: those of the first
+                self._depths = shown_depths(next(filter(_is_there, map(self._depth, range(first, last + 1)))))
+            picture = greys(depth, self._depths) // 2  # dark, so that people stand out
         if picture is None:
             return None
         return np.asarray(Image.fromarray(picture).resize(self.panel, Image.Resampling.BILINEAR))
+
+    def _depth(self, frame: int) -> np.ndarray | None:
+        """The depth map of a frame, where there are no images."""
+        clip = self.data.scene.clip
+        found = None if self.data.images or clip is None else clip.depth.read(frame)
+        return None if found is None else found[0]
 
     def _side(self, side: _Side, frame: int, ground: np.ndarray | None) -> np.ndarray:
         camera = side.cameras.get(frame)
@@ -197,6 +253,10 @@ class Film:
 
     def _write(self, draw: ImageDraw.ImageDraw, at: tuple[float, float], words: str, colour: tuple[int, int, int], anchor: str) -> None:
         draw.text(at, words, fill=colour, font=self._font, anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0))
+
+
+def _is_there(depth: np.ndarray | None) -> TypeGuard[np.ndarray]:
+    return depth is not None
 
 
 def _sides(data: RecordingData) -> tuple[_Side, ...]:

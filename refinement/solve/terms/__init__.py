@@ -1,7 +1,7 @@
 """Loss terms: what pulls on a scene, each a small frozen config that can be called."""
 
 from pose_priors.refinement.solve.terms.base import Term
-from pose_priors.refinement.solve.terms.data import KeypointReprojection, StayNearPose, StayNearRoot
+from pose_priors.refinement.solve.terms.data import KeypointReprojection, StayNearPose, StayNearRoot, StayNearScale
 from pose_priors.refinement.solve.terms.depth import DepthConsistency
 from pose_priors.refinement.solve.terms.gaps import GapEnergy
 from pose_priors.refinement.solve.terms.ground import ContactHeight, FootSkating, Penetration, SceneFloor
@@ -14,6 +14,7 @@ _NAMED = (
     KeypointReprojection,
     StayNearPose,
     StayNearRoot,
+    StayNearScale,
     DepthConsistency,
     ShapePrior,
     PosePrior,
@@ -46,5 +47,6 @@ __all__ = [
     "Smoothness",
     "StayNearPose",
     "StayNearRoot",
+    "StayNearScale",
     "Term",
 ]

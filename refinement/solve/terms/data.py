@@ -72,6 +72,21 @@ class StayNearPose(Term):
         return 2 * noise_rad**2 + (self.drift * self.bias_rad) ** 2 / fps
 
 
+class StayNearScale(Term):
+    """The unit of the cameras, as the tool that made them knows it: what holds the scale where neither depth nor the floor tells it.
+
+    A moving camera tells it by how people would speed up and slow down with it, at another scale. That evidence is thin, and it is counted
+    for each joint and frame, though what the scale changes moves all joints alike, and slowly: the tool's word has to count as often.
+    """
+
+    name: ClassVar[str] = "near_scale"
+    sigma: float = 0.03
+    """Standard deviation of the logarithm of the scale."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        return 0.5 * ((scene.alpha / problem.start.alpha0).log() / self.sigma).square() / num_visible(problem)
+
+
 class StayNearRoot(Term):
     """Stage 3's place of the pelvis in the camera: direction well known, depth badly."""
 

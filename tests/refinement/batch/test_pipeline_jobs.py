@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from stand_ins import STAGE_FOLDERS, arguments, counted, killed_at, make_videos, said, table, write_config
+from stand_in_stages import STAGE_FOLDERS, arguments, counted, killed_at, make_videos, said, table, write_config
 
 import pipeline
 from pose_priors.configs.base import UserError

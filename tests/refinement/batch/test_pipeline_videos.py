@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from stand_ins import ROOT, STAGE_FOLDERS, arguments, arguments_of, counted, killed_at, make_videos, said, table, write_config
+from stand_in_stages import ROOT, STAGE_FOLDERS, arguments, arguments_of, counted, killed_at, make_videos, said, table, write_config
 
 import pipeline
 from pose_priors.configs.base import UserError

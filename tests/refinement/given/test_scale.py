@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
@@ -15,6 +17,7 @@ from pose_priors.refinement.given.scale import (
     from_floor,
     place_by_keypoints,
     stands_at,
+    width_of_scale,
 )
 
 K = np.array([[600.0, 0, 320], [0, 610.0, 180], [0, 0, 1]])
@@ -135,3 +138,10 @@ def test_weighted_median_and_spread() -> None:
     assert spread(values, ones) == pytest.approx(0.5, rel=0.05)
     with pytest.raises(ValueError, match="no value has weight"):
         weighted_median(values, 0 * ones)
+
+
+def test_a_scale_that_nothing_seen_tells_has_the_width_of_who_said_it() -> None:
+    assert width_of_scale(metric=True, observed=False, tied=False) == 0
+    assert 0.01 <= width_of_scale(metric=True, observed=True, tied=False) <= 0.05
+    for metric, observed, tied in ((True, True, True), (False, False, False), (False, True, False), (False, True, True)):
+        assert math.isinf(width_of_scale(metric=metric, observed=observed, tied=tied))

@@ -114,3 +114,36 @@ def test_fast_turns_keep_their_speed(walk: tuple[np.ndarray, np.ndarray]) -> Non
     about = slice(105, 135)
     kept = np.linalg.norm(np.diff(smooth.joints[about], axis=0), axis=-1).max()
     assert 0.95 * peak < kept < 1.25 * peak
+
+
+@pytest.mark.parametrize("glides", [False, True])
+def test_who_hangs_by_their_hands_slides_where_the_hands_do(glides: bool, walk: tuple[np.ndarray, np.ndarray]) -> None:
+    pose, pelvis = (part.copy() for part in walk)
+    pose[:, 16:18], pelvis[:] = pose[:1, 16:18], pelvis[0] + np.array([0, 0, 2.0])
+    stretch = slice(60, 180)
+    if glides:
+        pelvis[:, 1] += np.cumsum(np.where(np.isin(np.arange(len(pose)), np.r_[stretch]), 0.6, 0)) / WALKER_FPS
+    found = restore(motion_of(pose, pelvis))
+    assert not found.marked["floating"].any()
+    if not glides:
+        assert not found.marked["sliding"].any()
+        return
+    assert found.marked["sliding"][stretch].mean() > 0.8
+    assert found.marked["sliding"].sum() < 1.3 * (stretch.stop - stretch.start)
+    # told, and left: what moves least among hands and soles is no sure measure
+    assert np.array_equal(found.motion.pelvis, pelvis)
+
+
+def test_who_floats_is_told_by_where_they_stand_there_whatever_they_jump(walk: tuple[np.ndarray, np.ndarray]) -> None:
+    """A jump of twice the height, amid a stretch that is lifted by 12 cm in a sixth of a second, from where the floor had sunk slowly."""
+    pose, pelvis = (part.copy() for part in walk)
+    time = np.arange(len(pose)) / WALKER_FPS
+    lifted = np.clip(np.minimum(time - 0.8, 3.2 - time) / 0.17, 0, 1)
+    sunk = np.where(time < 0.8, np.clip((time - 0.1) / 0.6, 0, 1), 0)
+    flight = np.clip(1 - ((time - 2.0) / 0.22) ** 2, 0, None)
+    truth = pelvis + 0.24 * flight[:, None] * np.array([0, 0, 1.0])
+    height = np.maximum(0.12 * lifted, 0.045 * sunk)
+    found = restore(motion_of(pose, truth + height[:, None] * np.array([0, 0, 1.0])))
+    assert found.marked["floating"][(lifted == 1) & (flight == 0)].mean() > 0.9
+    stands = (lifted == 1) & (flight == 0)
+    assert np.abs(found.motion.pelvis - truth)[stands, 2].max() < 0.03

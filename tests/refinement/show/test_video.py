@@ -66,6 +66,15 @@ def test_a_film_decodes_to_every_frame_at_the_clips_rate(recorded: Clip, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["overlay.mp4"]
 
 
+def test_a_picture_is_that_frame_of_the_film(recorded: Clip, tmp_path: Path) -> None:
+    drawn = list(_film(recorded).pictures())
+    for options, frame in (([], LAST // 2), (["--frame", "1"], 1)):
+        path = tmp_path / f"{frame}.png"
+        assert main([str(recorded.folder), "--picture", str(path), *options]) == [path]
+        assert np.array_equal(np.asarray(Image.open(path)), drawn[frame])
+    assert not np.array_equal(drawn[1], drawn[LAST // 2])
+
+
 @pytest.mark.parametrize("person", [1, 2])
 def test_bodies_are_where_the_joints_are_seen(recorded: Clip, person: int) -> None:
     drawn = np.stack(list(_film(recorded).pictures())).astype(float)
@@ -174,6 +183,10 @@ def test_what_ffmpeg_says_of_a_full_disk_is_known() -> None:
     [
         (["--video", "film.avi"], "ends with .mp4"),
         (["--video", "nowhere/film.mp4"], "nowhere is no folder"),
+        (["--picture", "film.jpg"], "ends with .png"),
+        (["--picture", "film.png", "--frame", "900"], "--frame 900: clip has frames 0 to"),
+        (["--picture", "film.png", "--prior", "a.ckpt"], "--prior: goes with recordings, not with --picture"),
+        (["--frame", "3"], "give --picture FILE.png too"),
         (["--video", "film.mp4", "--output", "out"], "--output: goes with recordings"),
     ],
 )

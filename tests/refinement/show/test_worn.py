@@ -6,20 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from model_files import write_model
 from recorded_files import LAST, Rrd, refined
 from scenes import SIZE, Clip
+from scipy.spatial.transform import Rotation
 
 from pose_priors.body.anny.model import AnnyBody
+from pose_priors.body.layout import layout
+from pose_priors.body.model import chained
 from pose_priors.body.skin import normals_of
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.result.found import RefinedSequence, find_results
+from pose_priors.refinement.result.people import rest_offsets
 from pose_priors.refinement.show import recording_style as style
 from pose_priors.refinement.show.record import main, write_recordings
 from pose_priors.refinement.show.recording_data import read_recording_data
 from pose_priors.refinement.show.review_scene import load_scene
-from pose_priors.refinement.show.skins import dressed
+from pose_priors.refinement.show.skins import anny_of, dressed
 from pose_priors.refinement.show.video.capsules import Capsules
 from pose_priors.refinement.show.video.film import Film, Frames, _sides
 from pose_priors.refinement.show.video.painter import Painter
@@ -70,6 +75,22 @@ def test_the_nearer_hides_the_farther_whoever_is_drawn_first_and_what_is_behind_
     assert np.median(inside.depth[inside.owner == 1]) > 1.5
 
 
+def test_of_one_mesh_the_nearer_part_is_seen_and_large_triangles_lie_in_their_plane() -> None:
+    (far, far_normals, faces), (near, near_normals, _) = _ball(np.array([0, 0, 3.0]), 0.3), _ball(np.array([0, 0, 1.5]), 0.2)
+    for first, second in (((far, far_normals), (near, near_normals)), ((near, near_normals), (far, far_normals))):
+        painter = Painter((160, 120), LENS)
+        both = [np.concatenate([a, b]) for a, b in zip(first, second, strict=True)]
+        draw_mesh(painter, *both, np.concatenate([faces, faces + len(far)]), 0)
+        assert painter.depth[60, 80] == pytest.approx(1.3, abs=0.002)
+    # a floor that goes away from the camera, against the rays through the pixels
+    corners = np.array([[-2.0, 0.5, 1.0], [2.0, 0.5, 1.0], [2.0, 0.5, 9.0], [-2.0, 0.5, 9.0]])
+    painter = Painter((160, 120), LENS)
+    draw_mesh(painter, corners, np.tile([0, -1.0, 0], (4, 1)), np.array([[0, 1, 2], [0, 2, 3]]), 0)
+    rows, columns = np.nonzero(painter.owner == 0)
+    assert len(rows) > 2000
+    np.testing.assert_allclose(painter.depth[rows, columns], 0.5 / ((rows + 0.5 - 60) / 140), rtol=1e-4)
+
+
 def test_frames_are_handed_out_in_order_some_at_a_time() -> None:
     rows = np.arange(7.0)[:, None, None] * np.ones((1, 2, 3))
     frames = Frames(((rows[start : start + 3], -rows[start : start + 3]) for start in (0, 3, 6)), np.zeros((1, 3), int))
@@ -94,6 +115,17 @@ def test_in_a_film_bodies_are_anny_s_where_the_joints_are_before_and_after(recor
             for joint in DIRECT:
                 ball = np.flatnonzero(anny_stand_in._model.dense_vertex_bone_weights[:, list(anny_stand_in.owner).index(joint)])[:6]
                 assert np.linalg.norm(vertices[:, ball].mean(1) - motion.joints[:, joint], axis=1).max() < 0.006
+        for motion, pose in ((person.before, person.pose_before), (person.after, person.pose)):
+            assert motion is not None
+            assert pose is not None
+            parents = layout(motion.joints.shape[1]).parents
+            _, turns = anny_of(anny_stand_in, motion, pose, data.scene.ground_plane)
+            bones = torch.from_numpy(rest_offsets(turns, motion.joints, parents))
+            follows, _ = chained(
+                torch.from_numpy(Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(turns.shape)), bones, parents
+            )
+            # the joints of every frame follow from its pose: the rotations are in the axes of the world
+            assert np.abs(follows.numpy() + motion.joints[:, :1] - motion.joints).max() < 5e-4
     film = Film(data)
     drawn = next(film.pictures()).astype(float)
     after = refined(recorded, 1)

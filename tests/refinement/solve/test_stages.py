@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from pydantic import ValidationError
 
@@ -9,6 +11,7 @@ from pose_priors.refinement.solve import terms as loss_terms
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.noise import NoiseLevels
 from pose_priors.refinement.solve.stages import make_stages
+from pose_priors.refinement.solve.terms import StayNearScale
 from pose_priors.refinement.solve.weights import NATURAL_WEIGHTS
 
 NOISE = NoiseLevels(keypoint_px=3.0, rotation_rad=0.01, hand_rotation_rad=0.02, depth_ratio=0.005, bias=0.013)
@@ -61,9 +64,19 @@ def test_later_stages_know_nothing_of_one_that_is_off() -> None:
 
 
 def test_what_is_not_to_move_does_not() -> None:
-    stages = make_stages(RefinementConfig(optimize_ground_plane=False), NOISE, scale_moves=False)
+    stages = make_stages(RefinementConfig(optimize_ground_plane=False), NOISE, scale_width=0.0)
     assert not {"scale", "plane"} & {name for stage in stages for name in stage.free}
     assert stages[0].free == ("global_orient", "pelvis", "depth_bias")
+
+
+@pytest.mark.parametrize(("width", "held"), [(0.0, False), (0.03, True), (math.inf, False)])
+def test_the_scale_is_held_where_nothing_that_was_seen_tells_it(width: float, held: bool) -> None:
+    for stage in make_stages(RefinementConfig(), NOISE, scale_width=width):
+        found = [(term, weight) for term, weight in stage.terms if isinstance(term, StayNearScale)]
+        assert len(found) == (held and stage.name in ("scale", "final"))
+        for term, weight in found:
+            assert term.sigma == width
+            assert weight >= 10  # a word that counts once would be lost among joints and frames
 
 
 @pytest.mark.parametrize(
