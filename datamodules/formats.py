@@ -123,7 +123,8 @@ class PoseSource:
                 if name not in self._arrays:
                     self._arrays[name] = entry.load()
             values = np.asarray(self._arrays[name][rows], dtype=np.float64)
-            poses[:, list(joints)] = values.reshape(len(rows), -1)[:, : 3 * len(joints)].reshape(len(rows), len(joints), 3)
+            flat = values.reshape(len(rows), int(np.prod(values.shape[1:])))  # not -1, which no rows leave open
+            poses[:, list(joints)] = flat[:, : 3 * len(joints)].reshape(len(rows), len(joints), 3)
         if self._relative_hands:
             means = mean_hands()[[_HANDS.index(joint) for joint in self._relative_hands]]
             poses[:, self._relative_hands] += means.numpy()

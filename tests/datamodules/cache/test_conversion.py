@@ -69,3 +69,10 @@ def test_angles_near_pi_and_beyond_become_canonical_as_by_the_rotations_themselv
     expected = canonicalize(canonicalize(torch.from_numpy(rows)).float())
     np.testing.assert_array_equal(poses[:, 1:22], expected.numpy())
     assert (torch.linalg.vector_norm(torch.from_numpy(poses), dim=-1) <= np.pi).all()
+
+
+def test_a_file_without_rows_has_no_poses(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", poses=np.zeros((0, 156)), mocap_framerate=30.0)
+    assert [type(item) for item in convert([tmp_path / "a.npz"], Conversion())] == [Opened]
+    poses, *_ = PoseSource(tmp_path / "a.npz", hand_convention="absolute").read(np.arange(0))
+    assert poses.shape == (0, 55, 3)
