@@ -17,7 +17,7 @@ PACKAGE = "pose_priors"
 ROOMS = ("body", "priors", "datamodules", "refinement", "configs", "figures", "benchmarks")
 
 # Each room, and the rooms that it may import from. `configs` is two: its base is below everything, what composes is above.
-_BASE = {"configs.base", "configs.plugins", "configs.temporaries", "configs.writing", "configs.exchange", "configs.cli"}
+_BASE = {"configs.base", "configs.plugins", "configs.temporaries", "configs.writing", "configs.exchange", "configs.cli", "configs.progress"}
 _JOBS = {"configs.slurm", "configs.launch", "configs.interruption"}
 _FIT = {"configs.validation", "configs.fitting", "configs.interruption"}
 _GIVEN = _BASE | {"body", "priors", "datamodules", "refinement.formats", "refinement.given"}
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "configs.writing": {"configs.base", "configs.temporaries"},
     "configs.exchange": {"configs.base", "configs.temporaries", "configs.writing"},
     "configs.cli": {"configs.base"},
+    "configs.progress": set(),
     "configs.slurm": {"configs.base"},
     "configs.launch": {"configs.base", "configs.cli", "configs.slurm"},
     "configs.interruption": set(),

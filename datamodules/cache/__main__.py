@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -14,10 +13,9 @@ from typing import NamedTuple
 from pose_priors.configs.base import UserError, one_line, reason_of
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.temporaries import remove_stale
-from pose_priors.datamodules.cache.stamps import STAMPS
+from pose_priors.datamodules.cache.stamps import KEY, STAMPS
 from pose_priors.datamodules.cache.store import default_cache_dir
 
-_KEY = re.compile(r"[0-9a-f]{32}")
 _MEGABYTE = 1e6
 
 
@@ -49,7 +47,7 @@ def entries(root: Path) -> list[Entry]:
     """What a cache folder holds, the latest first; whatever else lies in it is not looked at."""
     found = []
     for folder in root.glob("*"):
-        if _KEY.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+        if KEY.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
             try:
                 num_bytes, written = sum(file.stat().st_size for file in folder.iterdir()), folder.stat().st_mtime
                 about = json.loads((folder / "index.json").read_text())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,10 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pose_priors.configs.base import UserError
+from pose_priors.configs.progress import progress_bar
 from pose_priors.datamodules.formats import HandConvention, PoseSource
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def convert(files: Sequence[Path], conversion: Conversion) -> Generator[Opened |
     waiting: deque[Opened | Refused | Future[Chunk]] = deque()
     num_chunks = 0
     try:
-        with _bar() as bar:
+        with progress_bar(disable=not sys.stderr.isatty()) as bar:
             task = bar.add_task(f"converting {len(files):,} pose files, once", total=len(files))
             for file in files:
                 for item in _items(file, conversion, pool):
@@ -119,12 +119,6 @@ def convert(files: Sequence[Path], conversion: Conversion) -> Generator[Opened |
     finally:
         # also where the caller goes away in the middle: what has not begun never will
         pool.shutdown(cancel_futures=True)
-
-
-def _bar() -> Progress:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
 
 
 def _items(file: Path, conversion: Conversion, pool: ThreadPoolExecutor) -> Iterator[Opened | Refused | Future[Chunk]]:

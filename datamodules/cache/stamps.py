@@ -18,7 +18,8 @@ from pose_priors.datamodules.cache.conversion import Conversion
 
 STAMPS = "stamps"
 """The folder of all stamps, below that of the cache."""
-_KEY = re.compile(r"[0-9a-f]{32}")
+KEY = re.compile(r"[0-9a-f]{32}")
+"""What the key of a set of files looks like."""
 _SETTLED = 60.0
 """Seconds since the last change of a file from which on its times tell a later change: clocks of file servers differ, and have ticks."""
 
@@ -54,7 +55,7 @@ def known_key(root: Path, stamp: Stamp) -> str | None:
         key = (root / STAMPS / stamp.digest).read_text()
     except (OSError, UnicodeDecodeError):
         return None
-    return key if _KEY.fullmatch(key) else None
+    return key if KEY.fullmatch(key) else None
 
 
 def remember(root: Path, stamp: Stamp, key: str) -> None:

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.loggers import ConfigLog, finished
+from pose_priors.configs.progress import progress_bar
 from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.refinement.batch.digest import completed, completed_world, config_digest, outcome_digest
 from pose_priors.refinement.batch.experiment import RefinementExperiment
 from pose_priors.refinement.batch.outcomes import SequenceOutcome, write_summary
 from pose_priors.refinement.batch.per_person import print_comparison, refine_apart
-from pose_priors.refinement.batch.progress import progress_bar
 from pose_priors.refinement.formats.camera_files import files_of_cameras
 from pose_priors.refinement.formats.files import read_json
 from pose_priors.refinement.formats.sequence import InputSequence

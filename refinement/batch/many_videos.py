@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pose_priors.configs.base import UserError
+from pose_priors.configs.progress import progress_bar
 from pose_priors.configs.writing import alone
 from pose_priors.datamodules.containers.regular import read_regular
 from pose_priors.refinement.batch.commands import PipelineConfig
-from pose_priors.refinement.batch.progress import progress_bar
 from pose_priors.refinement.batch.stage_outputs import NAMES
 from pose_priors.refinement.batch.stage_runner import StageOutcome, StageRunner
 from pose_priors.refinement.batch.videos import Video

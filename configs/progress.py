@@ -1,4 +1,4 @@
-"""A bar over many sequences or videos."""
+"""A bar over many sequences, videos or files."""
 
 from __future__ import annotations
 
