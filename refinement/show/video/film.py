@@ -156,8 +156,7 @@ class Film:
         ratio = min(1.0, _WIDTH / width)
         # H.264 with colours of half the size takes even numbers only
         self.panel = (max(2, 2 * round(ratio * width / 2)), max(2, 2 * round(ratio * height / 2)))
-        sides = _sides(data)
-        self.size = (self.panel[0] * len(sides), self.panel[1])
+        self.size = (self.panel[0] * (1 if data.scene.cameras_before is None else 2), self.panel[1])
         self._font = ImageFont.load_default(max(12, self.panel[1] // 28))
         self._depths: tuple[float, float] | None = None
 
