@@ -9,15 +9,14 @@ import json
 import re
 import shlex
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_parsers import parser_of
 
 import train
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import Parser
 from pose_priors.configs.load import load_config
 from pose_priors.configs.loggers import flattened
 from pose_priors.configs.schema import load_experiment
@@ -57,22 +56,6 @@ def quoted(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-@cache
-def parser_of(script: str) -> Parser:
-    """The parser that a script makes: nothing runs once it would parse."""
-    found: list[Parser] = []
-
-    def stop(self: Parser, *_: object, **__: object) -> None:
-        found.append(self)
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Parser, "parse_args", stop)
-        with pytest.raises(KeyboardInterrupt):
-            importlib.import_module(SCRIPTS[script]).main([])
-    return found[0]
-
-
 def load(name: str, overrides: list[str]) -> Any:
     """A configuration of any sort."""
     stem = Path(name).stem
@@ -85,7 +68,7 @@ def try_command(here: str) -> int:
     for command in commands:
         words = shlex.split(command)
         script = words[1].removesuffix(".py")
-        options = parser_of(script).parse_args(words[2:])
+        options = parser_of(SCRIPTS[script]).parse_args(words[2:])
         if script in ("train", "refine", "pipeline"):
             load(options.config, options.override)
     return len(commands)

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_parsers import parser_of
 from follow import PROGRAMS, blocks, follow
 
 from pose_priors.body.pose_vectors import from_poses
 from pose_priors.configs import command
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import Parser
 from pose_priors.configs.load import load_config
 from pose_priors.configs.schema import load_experiment
 from pose_priors.datamodules.synthetic.motions import synthetic_motions
@@ -74,17 +74,7 @@ def module_of(words: list[str]) -> tuple[str, list[str]] | None:
 
 def parsed(module: str, words: list[str]) -> None:
     """Parses a command by the parser of its module, and loads the configuration that it asks for. Raises `UserError`."""
-    found: list[Parser] = []
-
-    def stop(self: Parser, *_: object, **__: object) -> None:
-        found.append(self)
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Parser, "parse_args", stop)
-        with pytest.raises(KeyboardInterrupt):
-            importlib.import_module(module).main([])
-    options = found[0].parse_args(words)
+    options = parser_of(module).parse_args(words)
     config, override = getattr(options, "config", None), getattr(options, "override", None)
     script = module.removeprefix("pose_priors.").removeprefix("refinement.").removesuffix(".__main__")
     if script in SCHEMAS:

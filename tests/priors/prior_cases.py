@@ -6,14 +6,17 @@ import inspect
 import itertools
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import pytest
 import roma
 import torch
 from torch import Tensor
 
 from pose_priors.body.skeleton import NUM_JOINTS, PARTS
-from pose_priors.priors import PriorConfig
+from pose_priors.configs.base import UserError
+from pose_priors.priors import PriorConfig, load_prior
 from pose_priors.priors.base import Prior, PriorConfigBase
 from pose_priors.priors.denoising.denoiser import DenoiserConfig
 from pose_priors.priors.mixture import MixtureConfig
@@ -151,3 +154,14 @@ def _kind(config_class: type[PriorConfigBase]) -> str:
 
 def _small(config_class: type[PriorConfigBase]) -> dict[str, Any]:
     return {name: value for name, value in _SMALL.items() if name in config_class.model_fields}
+
+
+def refusal(path: Path, at_most: int) -> str:
+    """What `load_prior` says of something that it refuses: one line that names it, of so many characters at most."""
+    with pytest.raises(UserError) as caught:
+        load_prior(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    assert len(message) < at_most
+    return message

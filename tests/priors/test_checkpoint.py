@@ -6,15 +6,15 @@ import os
 import pickle
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from prior_cases import JOINTS, cases, make_poses, trained
+from prior_cases import JOINTS, cases, make_poses, refusal, trained
 
 import pose_priors
-from pose_priors.configs.base import UserError
 from pose_priors.priors import load_prior
 from pose_priors.priors.base import Prior
 from pose_priors.priors.checkpoint import CHECKPOINT_FORMAT, describe
@@ -39,14 +39,7 @@ def gaussian() -> Prior:
     return trained(GaussianConfig(kind="gaussian"), (1, 16), 0, poses, started_on=poses)
 
 
-def _refused(path: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        load_prior(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(path) in message
-    assert len(message) < 600
-    return message
+_refused = partial(refusal, at_most=600)
 
 
 @pytest.mark.parametrize("name", CASES)

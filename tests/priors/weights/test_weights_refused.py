@@ -6,11 +6,13 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from prior_cases import refusal as refused_in
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from weight_cases import checkpoint_of, content_of, prior_of
@@ -30,15 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "gaussian"
 
 
-def refusal(path: Path) -> str:
-    """What is said of it."""
-    with pytest.raises(UserError) as caught:
-        load_prior(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(path) in message
-    assert len(message) < 900
-    return message
+refusal = partial(refused_in, at_most=900)
 
 
 def sealed(folder: Path) -> None:
