@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +69,11 @@ def clear(root: Path) -> tuple[list[Entry], list[str]]:
             gone.append(entry)
         except OSError as error:
             kept.append(f"{entry.path}: {reason_of(error)}")
-    shutil.rmtree(root / STAMPS, ignore_errors=True)
+    with suppress(OSError):  # a folder of somebody else's, or not empty
+        for stamp in (root / STAMPS).iterdir():
+            if KEY.fullmatch(stamp.name):
+                stamp.unlink()
+        (root / STAMPS).rmdir()
     if root.is_dir():
         remove_stale(root)
     return gone, kept

@@ -93,3 +93,10 @@ def test_a_cache_that_cannot_be_written_to_is_read(files: list[Path], cache_home
     shutil.rmtree(cache_home / stamps.STAMPS)
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
     assert len(open_poses(files, Conversion()).poses) == 40
+
+
+def test_what_is_no_stamp_stays(files: list[Path], cache_home: Path) -> None:
+    open_poses(files, Conversion())
+    (cache_home / stamps.STAMPS / "mine").write_text("kept")
+    main(["clear"])
+    assert [path.name for path in (cache_home / stamps.STAMPS).iterdir()] == ["mine"]
