@@ -115,6 +115,7 @@ class Stage5Refiner:
         if module.stages and self.config.max_total_iterations:
             self._fit(module)
         module.to("cpu")
+        module.variables.to(_DTYPE)
         module.problem = module.problem.to(_DTYPE, torch.device("cpu"))
         return module
 

@@ -31,6 +31,8 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
     """
     problem, scene, bound = module.problem, module.scene(), module.variables.alpha_bound
     alpha, delta = float(scene.alpha), float(module.variables.delta().detach())
+    if bound is not None:
+        delta = max(-bound, min(bound, delta))  # single precision rounds it up
     warnings = list(problem.warnings)
     if bound is not None and abs(delta) > _STUCK * bound:
         warnings.append(

@@ -96,4 +96,4 @@ def _place(variables: Variables, problem: Problem, filling: Filling) -> None:
     # depths that are off draw a person towards the camera, by the same share of every way
     shift = moved[:, :, 0] + (filling.pelvis - scene.joints[:, :, 0]) * variables.bias().exp()[:, None, None]
     there = torch.cat([shift[:, :, None], turn], 2)
-    variables.set_increments(torch.where(filling.frames[..., None, None], there, moved))
+    variables.add_increments(torch.where(filling.frames[..., None, None], there - moved, 0))

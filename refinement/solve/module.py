@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -14,20 +13,21 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 
-from pose_priors.configs.base import UserError
 from pose_priors.priors import MotionPrior, Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
-from pose_priors.refinement.solve.extra import ExtraTerm
-from pose_priors.refinement.solve.gaps import ExpectedInGaps, FillGaps
+from pose_priors.refinement.solve.curvature.arrow import NotDefiniteError, is_large
+from pose_priors.refinement.solve.curvature.gauss_newton import gauss_newton
+from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
+from pose_priors.refinement.solve.gaps import ExpectedInGaps, FillGaps, Filling
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.objective import NotFiniteError, Objective
 from pose_priors.refinement.solve.occlusion import facing_joints
 from pose_priors.refinement.solve.presmoothing import presmooth
 from pose_priors.refinement.solve.scene import Scene
-from pose_priors.refinement.solve.stages import SubStage, make_stages
+from pose_priors.refinement.solve.stages import SubStage, make_stages, with_extra_terms
 from pose_priors.refinement.solve.variables import Variables
 
 log = logging.getLogger("refine")
@@ -38,6 +38,10 @@ _MAX_EVALUATIONS = 26
 # A sub-stage has converged when the loss changed by less than the threshold, on average over so many iterations.
 _WINDOW = 5
 _SURE_CONTACT = 0.5
+# How many times the threshold it is for sub-stages that only lead to where one is solved exactly.
+_BEFORE_EXACT = 10
+# Iterations of a round of a sub-stage that is solved exactly: after it contacts are found anew, and the curvature with them.
+_ROUND = 17
 # After this many returns from a loss that is not finite a sub-stage is given up.
 _MAX_FAILURES = 5
 
@@ -86,7 +90,7 @@ class RefinementModule(pl.LightningModule):
         self.strict_loading = False
         if not torch.isfinite(problem.start.ground_plane).all():
             raise ValueError("the problem has no floor to start from; give it one by `refinement.given.floor.with_floor`")
-        self.problem, self.config = problem, config
+        self.problem, self.config, self.usual_dtype = problem, config, problem.start.pelvis.dtype
         self.noise = estimate_noise(problem)
         self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
         self.motion = None if motion_prior is None else ClipMotionPrior(problem, motion_prior, config.humor_horizon_max)
@@ -117,8 +121,8 @@ class RefinementModule(pl.LightningModule):
     def train_dataloader(self) -> range:
         return range(self.stage.iterations)
 
-    def configure_optimizers(self) -> torch.optim.LBFGS:
-        return torch.optim.LBFGS(
+    def configure_optimizers(self) -> WhiteLBFGS:
+        return WhiteLBFGS(
             self.variables.parameters(),
             max_iter=1,
             max_eval=_MAX_EVALUATIONS,
@@ -132,32 +136,64 @@ class RefinementModule(pl.LightningModule):
     def _lbfgs(self) -> LightningOptimizer:
         return cast(LightningOptimizer, self.optimizers())
 
+    @property
+    def _own_lbfgs(self) -> WhiteLBFGS:
+        return cast(WhiteLBFGS, self._lbfgs.optimizer)
+
     def on_fit_start(self) -> None:
         self.problem = self.problem.to(self.problem.start.pelvis.dtype, self.device)
 
     def on_train_epoch_start(self) -> None:
         stage = self.stage
+        exact = stage.exact and all(prior is None for prior in (self.body_prior, self.hand_prior, self.motion_prior))
+        precision = torch.float64 if exact else self.usual_dtype
+        if self.problem.start.pelvis.dtype != precision:
+            self.problem = self.problem.to(precision)
+            self.variables.to(precision)
         filling = self.gaps.begin(self.variables, self.problem) if self.gaps is not None and stage.fill_gaps else None
+        self._look_around(filling)
+        # with no contact and no point of the scene's floor nothing says where it is, and feet above it may not push it away
+        floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
+        for name, parameter in self.variables.named_parameters():
+            parameter.requires_grad_(name in stage.free and (name != "plane" or floor_seen))
+        optimizer = self._own_lbfgs
+        optimizer.state.clear()
+        optimizer.param_groups[0]["lr"] = 1.0
+        optimizer.white = None
+        self.objective = Objective(self.variables, stage.terms, self.problem)
+        nothing = filling is not None and not filling.frames.any()
+        self.reports[stage.name] = StageReport(converged=nothing)
+        self._best, self._ended, self._began = self.objective.state(), nothing, time.perf_counter()
+        self._best_loss, self._in_round = math.inf, 0
+
+    def _look_around(self, filling: Filling | None = None) -> None:
+        """Finds what a sub-stage holds still: contacts, what faces the cameras, the scene of the terms that look at the scale alone."""
+        self.variables.release()
         scene = self.scene()
-        if stage.find_contacts:
+        if self.stage.find_contacts:
             found = detect_contacts(scene, self.problem, self.motion)
             if filling is not None:
                 found = torch.where(filling.frames[..., None], torch.maximum(found, filling.contacts), found)
             self.variables.contacts.copy_(found)
         self.variables.facing.copy_(facing_joints(scene, self.problem))
-        # with no contact and no point of the scene's floor nothing says where it is, and feet above it may not push it away
-        floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
-        for name, parameter in self.variables.named_parameters():
-            parameter.requires_grad_(name in stage.free and (name != "plane" or floor_seen))
         self.variables.hold(self.problem)
-        optimizer = self._lbfgs.optimizer
+
+    def _begin_round(self) -> None:
+        """Goes on in the coordinates of the curvature where the last round ended, with what is held still found anew there."""
+        self._look_around()
+        self.objective.forget()
+        self._best, self._best_loss = self.objective.state(), math.inf
+        optimizer = self._own_lbfgs
         optimizer.state.clear()
-        optimizer.param_groups[0]["lr"] = 1.0
-        self.objective = Objective(self.variables, stage.terms, self.problem)
-        nothing = filling is not None and not filling.frames.any()
-        self.reports[stage.name] = StageReport(converged=nothing)
-        self._best, self._ended, self._began = self.objective.state(), nothing, time.perf_counter()
-        self._best_loss = math.inf
+        optimizer.white = None
+        people, frames, free = (*self.problem.visible.shape, len(self.variables.free))
+        if is_large(people, frames, 3 + 3 * free):
+            log.info("sub-stage %s: the clip is too long for its curvature, and is solved without", self.stage.name)
+            return
+        try:
+            optimizer.white = White(self.variables, gauss_newton(self.variables, self.stage.terms, self.problem))
+        except NotDefiniteError:
+            log.warning("sub-stage %s: its curvature cannot be factored, and it goes on without", self.stage.name)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         return -1 if self._ended or self.total_iterations >= self.config.max_total_iterations else None
@@ -165,6 +201,8 @@ class RefinementModule(pl.LightningModule):
     def training_step(self, batch: int, batch_idx: int) -> None:
         report = self.reports[self.stage.name]
         optimizer = self._lbfgs
+        if self.stage.exact and self._in_round == 0:
+            self._begin_round()
         self.objective.begin_step()
         # the loss, terms and state are those that the step began with
         self.total_iterations += 1
@@ -178,6 +216,7 @@ class RefinementModule(pl.LightningModule):
         if loss < self._best_loss:
             self._best_loss, self._best = loss, self.objective.state_before
         self._record(report, values, loss)
+        self._in_round += 1
         self._ended = report.converged = self._has_converged(report)
         if self.trainer.logger is not None:
             self.log_dict({f"terms/{name}": value for name, value in values.items()} | {"loss": loss}, batch_size=1)
@@ -199,9 +238,17 @@ class RefinementModule(pl.LightningModule):
             report.losses.setdefault(name, []).append(value)
 
     def _has_converged(self, report: StageReport) -> bool:
+        if (optimizer := self._own_lbfgs).white is not None:
+            gain = 0.5 * optimizer.gradient_before**2 / self.objective.weight
+            done, first = gain < self.config.convergence_threshold, self._in_round == 1
+            if done or self._in_round == _ROUND:
+                self._in_round = 0
+            return done and first
         recent = report.losses["total"][-_WINDOW - 1 :]
         change = (recent[0] - recent[-1]) / _WINDOW
-        return len(recent) > _WINDOW and abs(change) < self.config.convergence_threshold * max(abs(recent[-1]), 1.0)
+        before = any(stage.exact for stage in self.stages[self.current_epoch + 1 :])
+        threshold = self.config.convergence_threshold * (_BEFORE_EXACT if before else 1)
+        return len(recent) > _WINDOW and abs(change) < threshold * max(abs(recent[-1]), 1.0)
 
     def _return_to_best(self, report: StageReport, optimizer: torch.optim.Optimizer) -> None:
         report.failures += 1
@@ -232,22 +279,6 @@ class RefinementModule(pl.LightningModule):
         if self.gaps is not None:
             self.gaps.told = tuple(saved["told"])
         self.reports = {name: StageReport(**report) for name, report in saved["reports"].items()}
-
-
-def with_extra_terms(stages: Sequence[SubStage], extra: Sequence[ExtraTerm]) -> list[SubStage]:
-    """The sub-stages with what a configuration adds to them. Raises `UserError` if two terms of one would be logged under one name."""
-    found = []
-    for stage in stages:
-        added = [(entry.term, entry.weight) for entry in extra if entry.pulls_in(stage.name)]
-        terms = (*stage.terms, *added)
-        names = [term.name for term, _ in terms]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise UserError(
-                f"refinement.extra_terms: {twice.pop()} would be in sub-stage {stage.name} twice: leave the sub-stage out of the entry's "
-                "stages, or set the lambda of the term that is there to 0"
-            )
-        found.append(dataclasses.replace(stage, terms=terms))
-    return found
 
 
 def _free_joints(problem: Problem, has_hand_prior: bool) -> list[int]:

@@ -43,7 +43,7 @@ def presmooth(variables: Variables, fps: float, frames: int) -> None:
         there = at + reach.clamp_max(abs(step)) * (1 if step > 0 else -1)
         shift += weight * (variables.start_pelvis[:, there] - variables.start_pelvis)
         turn += weight * _turn(quat, quat[:, there])
-    variables.set_increments(torch.cat([shift[:, :, None], turn], 2))
+    variables.add_increments(torch.cat([shift[:, :, None], turn], 2))
 
 
 def _turn(start: Tensor, end: Tensor) -> Tensor:

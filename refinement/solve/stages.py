@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pose_priors.configs.base import UserError
 from pose_priors.priors.base import Prior
 from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.extra import ExtraTerm
 from pose_priors.refinement.solve.gaps import ExpectedInGaps
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import NoiseLevels
@@ -59,6 +61,8 @@ class SubStage:
         free: names of the variables that move.
         iterations: of L-BFGS, at most.
         find_contacts: whether contacts are detected anew before it.
+        exact: whether it goes on to the minimum: in double precision where no trained prior is asked, in coordinates of its curvature
+            (`solve.curvature`), and with contacts detected anew on the way.
         fill_gaps: whether frames on which nobody was seen are filled before it.
     """
 
@@ -67,6 +71,7 @@ class SubStage:
     free: tuple[str, ...]
     iterations: int
     find_contacts: bool = False
+    exact: bool = False
     fill_gaps: bool = False
 
 
@@ -101,8 +106,8 @@ def make_stages(
     everything, all_variables = (*data, *body, *moving, *ground, *scale), (*BODY, *plane, *alpha)
     iterations = iterations_of(config)
 
-    def stage(name: str, terms: Sequence[Term], free: tuple[str, ...], find_contacts: bool = False) -> SubStage:
-        return SubStage(name, weighted(terms, config), free, iterations[name], find_contacts)
+    def stage(name: str, terms: Sequence[Term], free: tuple[str, ...], find_contacts: bool = False, exact: bool = False) -> SubStage:
+        return SubStage(name, weighted(terms, config), free, iterations[name], find_contacts, exact)
 
     stages: tuple[SubStage, ...] = (
         stage("root", (*data, *rough), ROOT),
@@ -110,13 +115,31 @@ def make_stages(
         stage("motion", (*data, *body, *moving), BODY),
         stage("environmental", (*data, *body, *moving, *ground), (*BODY, *plane), find_contacts=on_floor),
         stage("scale", everything, all_variables, find_contacts=on_floor),
-        stage("final", everything, all_variables, find_contacts=on_floor),
+        stage("final", everything, all_variables, find_contacts=on_floor, exact=True),
     )
     if gaps is not None and config.enable_motion_prior:
         # what nobody saw has no say in sizes, floor and scale
-        filled = SubStage("gaps", weighted((*everything, GapEnergy(expected=gaps)), config), POSED, iterations["motion"], on_floor, True)
+        filled = SubStage(
+            "gaps", weighted((*everything, GapEnergy(expected=gaps)), config), POSED, iterations["motion"], on_floor, fill_gaps=True
+        )
         stages = (*stages, filled)
     return [stage for stage in stages if stage.iterations > 0]
+
+
+def with_extra_terms(stages: Sequence[SubStage], extra: Sequence[ExtraTerm]) -> list[SubStage]:
+    """The sub-stages with what a configuration adds to them. Raises `UserError` if two terms of one would be logged under one name."""
+    found = []
+    for stage in stages:
+        added = [(entry.term, entry.weight) for entry in extra if entry.pulls_in(stage.name)]
+        terms = (*stage.terms, *added)
+        names = [term.name for term, _ in terms]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise UserError(
+                f"refinement.extra_terms: {twice.pop()} would be in sub-stage {stage.name} twice: leave the sub-stage out of the entry's "
+                "stages, or set the lambda of the term that is there to 0"
+            )
+        found.append(replace(stage, terms=terms))
+    return found
 
 
 def iterations_of(config: RefinementConfig) -> dict[str, int]:

@@ -11,7 +11,7 @@ both, as neither image nor depth tells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import roma
 import torch
@@ -22,6 +22,7 @@ from pose_priors.body.model import joints_and_arms
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Bodies, Problem
 from pose_priors.refinement.solve.contacts import contact_joints
+from pose_priors.refinement.solve.curvature.posed import carried
 from pose_priors.refinement.solve.noise import NoiseLevels, depth_bias_width
 from pose_priors.refinement.solve.rates import beyond_usual
 from pose_priors.refinement.solve.scene import Scene, camera_centres
@@ -172,13 +173,21 @@ class Variables(nn.Module):
         return _filtered(torch.cat([self.pelvis[:, :, None], self.global_orient, self.body_pose], 2), self.filter[..., None], self.basis)
 
     @torch.no_grad()
-    def set_increments(self, moved: Tensor) -> None:
-        """Moves pelvis and free joints by what `moved` says from now on."""
-        inverse = torch.where(self.filter > 0, 1 / self.filter, 0)[..., None]
-        increments = _filtered(moved, inverse, self.basis)
-        self.pelvis.copy_(increments[:, :, 0])
-        self.global_orient.copy_(increments[:, :, 1:2])
-        self.body_pose.copy_(increments[:, :, 2:])
+    def add_increments(self, moved: Tensor) -> None:
+        """Moves pelvis and free joints by (P, T, 1 + F, 3): metres, then radians in each joint's own frame, the root first."""
+        increments = _filtered(moved, self._unfiltered(), self.basis)
+        self.pelvis.add_(increments[:, :, 0])
+        self.global_orient.add_(increments[:, :, 1:2])
+        self.body_pose.add_(increments[:, :, 2:])
+
+    @torch.no_grad()
+    def by_increments(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """(P, T, 1 + F, 3) the gradient by metres and radians, of that by the variables. The filter is a symmetric matrix."""
+        own = torch.cat([gradients["pelvis"][:, :, None], gradients["global_orient"], gradients["body_pose"]], 2)
+        return _filtered(own, self._unfiltered(), self.basis)
+
+    def _unfiltered(self) -> Tensor:
+        return torch.where(self.filter > 0, 1 / self.filter, 0)[..., None]
 
     def bias(self) -> Tensor:
         """(P,) the bias of each person's depths in the logarithm; where it is free, who turns out to be larger is as much farther away."""
@@ -276,7 +285,7 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
     omega = 2 * torch.pi * torch.fft.rfftfreq(2 * frames, device=rest.device, dtype=rest.dtype)
     roughness = (2 - 2 * torch.cos(omega)).square()[:, None]
 
-    below = _descendants(bodies.parents)
+    below = carried(bodies.parents)
     lever = torch.stack([(rest[:, below[j]] - rest[:, j, None]).square().sum((-1, -2)).mean() for j in joints])
     # about a random axis, two thirds of a lever's square count
     hessian = lever * 2 / 3 * (metres**-2 + roughness * acceleration**-2) + _BIAS_RAD**-2 * (1 + roughness)
@@ -287,14 +296,3 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
         return torch.nn.functional.pad(response, (0, 0, 0, problem.padding))
 
     return padded(pelvis.rsqrt()), padded(hessian.rsqrt())
-
-
-def _descendants(parents: Sequence[int]) -> list[list[int]]:
-    """Joints that a joint carries, without itself."""
-    below: list[list[int]] = [[] for _ in parents]
-    for joint in range(len(parents)):
-        above = parents[joint]
-        while above >= 0:
-            below[above].append(joint)
-            above = parents[above]
-    return below

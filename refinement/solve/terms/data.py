@@ -24,10 +24,14 @@ class KeypointReprojection(Term):
     """Error, as a fraction of the body's height in the image, at which the kernel has reached half of its bound."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        offsets, bound, trust = self.offsets(scene, problem)
+        return per_person_frame(geman_mcclure(squared_norm(offsets), bound), trust, num_visible(problem))
+
+    def offsets(self, scene: Scene, problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
+        """(P, T, K, 2) in units of the noise; the square (P, T, 1) at which the kernel bends; and the trust (P, T, K)."""
         pixels = project(mean_of_joints(scene.camera_joints, problem.observations.keypoint_joints), problem.cameras)
         bound = (self.size_fraction * height_in_image(problem) / self.sigma_px).square()[..., None]
-        square = squared_norm(pixels - _keypoints(problem)) / self.sigma_px**2
-        return per_person_frame(geman_mcclure(square, bound), _trust(problem), num_visible(problem))
+        return (pixels - _keypoints(problem)) / self.sigma_px, bound, _trust(problem)
 
 
 @once
@@ -59,13 +63,19 @@ class StayNearPose(Term):
     """Standard deviation of what the bias changes by in a second, as a fraction of it: 0.12 from frame to frame at 30 a second."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        variance = scene.turn.new_full((scene.turn.shape[2],), self._variance_of_change(self.noise_rad, problem.fps))
-        variance[list(problem.bodies.hand_joints)] = self._variance_of_change(self.hand_noise_rad, problem.fps)
+        variance = self.variance_of_change(problem)
         both = problem.visible[:, 1:] & problem.visible[:, :-1]
         place = 0.5 / self.bias_rad**2 * squared_norm(scene.turn)
         change = squared_norm(differences(scene.turn)) * (0.5 / variance)
         count = num_visible(problem)
         return per_person_frame(place, problem.visible, count) + per_person_frame(change, both, count)
+
+    def variance_of_change(self, problem: Problem) -> Tensor:
+        """(J,) radians squared by which each component of a joint's turn may change from frame to frame."""
+        start = problem.start.body_pose
+        variance = start.new_full((start.shape[2] + 1,), self._variance_of_change(self.noise_rad, problem.fps))
+        variance[list(problem.bodies.hand_joints)] = self._variance_of_change(self.hand_noise_rad, problem.fps)
+        return variance
 
     def _variance_of_change(self, noise_rad: float, fps: float) -> float:
         """Radians squared, from frame to frame; a bias that wanders changes with the square root of the time."""
@@ -97,9 +107,13 @@ class StayNearRoot(Term):
     """Standard deviation across the view, as a fraction of the depth."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        return per_person_frame(0.5 * self.residuals(scene, problem).square(), problem.visible, num_visible(problem))
+
+    def residuals(self, scene: Scene, problem: Problem) -> Tensor:
+        """(P, T, 3) across the view, twice, and along it, in units of their widths."""
         start = start_in_cameras(problem)
         depth = start[..., 2:].clamp_min(MIN_DEPTH)
         moved = (scene.camera_joints[:, :, 0] / scene.growth - start) / depth
         sigma = moved.new_tensor([self.lateral, self.lateral, self.depth])
         along = moved - (start / depth) * moved[..., 2:] * moved.new_tensor([1.0, 1.0, 0.0])
-        return per_person_frame(0.5 * (along / sigma).square(), problem.visible, num_visible(problem))
+        return along / sigma

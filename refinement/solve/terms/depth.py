@@ -32,14 +32,23 @@ class DepthConsistency(Term):
     """Error in sigmas at which the kernel has reached half of its bound: an arm before the trunk, the edge of a mask."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        reading, skin = _reading(problem), _behind_skin(problem)
-        variance = (self.sigma_ratio * reading).square() + self.sigma_thickness**2
-        residual = reading * torch.exp(-scene.depth_bias)[:, None, None] + skin - scene.camera_joints[..., 2] / scene.growth
-        values = geman_mcclure(residual * residual / variance, self.bound**2)
-        width = depth_bias_width(problem).clamp_min(_LEAST_WIDTH)
+        residual, _, trust = self.residuals(scene, problem)
+        values = geman_mcclure(residual * residual, self.bound**2)
+        bias, frames = self.biases(scene, problem)
         count = num_visible(problem)
-        biases = per_person_frame(0.5 * (scene.depth_bias / width).square()[:, None], _has_depth(problem), count)
-        return biases + per_person_frame(values, _trust(problem) * scene.facing, count)
+        return (0.5 * bias * bias * frames).sum() / count + per_person_frame(values, trust * scene.facing, count)
+
+    def residuals(self, scene: Scene, problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
+        """(P, T, J) in units of their widths, those widths in metres, and the trust in each."""
+        reading, skin = _reading(problem), _behind_skin(problem)
+        sigma = ((self.sigma_ratio * reading).square() + self.sigma_thickness**2).sqrt()
+        residual = reading * torch.exp(-scene.depth_bias)[:, None, None] + skin - scene.camera_joints[..., 2] / scene.growth
+        return residual / sigma, sigma, _trust(problem)
+
+    def biases(self, scene: Scene, problem: Problem) -> tuple[Tensor, Tensor]:
+        """(P,) each person's bias in units of its width, and the frames on which it has a reading."""
+        width = depth_bias_width(problem).clamp_min(_LEAST_WIDTH)
+        return scene.depth_bias / width, _has_depth(problem).sum(1)
 
 
 @once

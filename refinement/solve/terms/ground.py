@@ -24,11 +24,15 @@ class FootSkating(Term):
     """Speed in sigmas at which the kernel has reached half of its bound."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        speeds, carry = self.residuals(scene, problem)
+        return per_person_frame(geman_mcclure(squared_norm(speeds), self.bound**2), carry, num_visible(problem))
+
+    def residuals(self, scene: Scene, problem: Problem) -> tuple[Tensor, Tensor]:
+        """(P, T - 1, F, 3) speeds in units of their width, and (P, T - 1, F) how surely each joint carries on both frames."""
         feet = at_joints(scene.joints, contact_joints(problem.bodies))
-        square = squared_norm(differences(feet)) * (problem.fps / (self.sigma * scene.growth)) ** 2
         both = torch.minimum(scene.contacts[:, 1:], scene.contacts[:, :-1])
         alive = problem.alive[:, 1:] & problem.alive[:, :-1]
-        return per_person_frame(both * geman_mcclure(square, self.bound**2), alive, num_visible(problem))
+        return differences(feet) * (problem.fps / (self.sigma * scene.growth)), both * alive[..., None]
 
 
 class ContactHeight(Term):
@@ -40,9 +44,13 @@ class ContactHeight(Term):
     bound: float = 3.0
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        joints = contact_joints(problem.bodies)
-        residual = (scene.heights(joints) / scene.growth - problem.bodies.height[:, None, joints]) / self.sigma
+        residual = self.residuals(scene, problem)
         return per_person_frame(scene.contacts * geman_mcclure(residual * residual, self.bound**2), problem.alive, num_visible(problem))
+
+    def residuals(self, scene: Scene, problem: Problem) -> Tensor:
+        """(P, T, F) heights above where each joint stands, in units of their width."""
+        joints = contact_joints(problem.bodies)
+        return (scene.heights(joints) / scene.growth - problem.bodies.height[:, None, joints]) / self.sigma
 
 
 class Penetration(Term):
@@ -53,9 +61,13 @@ class Penetration(Term):
     """Depth in metres that still passes."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        joints = contact_joints(problem.bodies)
-        depth = torch.relu(problem.bodies.height[:, None, joints] - scene.heights(joints) / scene.growth) / self.sigma
+        depth = self.residuals(scene, problem)
         return per_person_frame(0.5 * depth * depth, problem.alive, num_visible(problem))
+
+    def residuals(self, scene: Scene, problem: Problem) -> Tensor:
+        """(P, T, F) depths below the floor in units of their width, 0 above it."""
+        joints = contact_joints(problem.bodies)
+        return torch.relu(problem.bodies.height[:, None, joints] - scene.heights(joints) / scene.growth) / self.sigma
 
 
 class SceneFloor(Term):
@@ -70,7 +82,11 @@ class SceneFloor(Term):
     bound: float = 2.0
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        distance, weight = self.residuals(scene, problem)
+        return geman_mcclure(distance * distance, self.bound**2).sum() * (weight / num_visible(problem))
+
+    def residuals(self, scene: Scene, problem: Problem) -> tuple[Tensor, float]:
+        """(M,) distances of the points in units of their width, and what each weighs in the sum over people and frames."""
         points = problem.observations.floor_points
         distance = (problem.start.alpha0 * (points @ scene.normal) + scene.offset / scene.growth) / self.sigma
-        mean = geman_mcclure(distance * distance, self.bound**2).sum() / max(len(points), 1)
-        return mean * (problem.alive.sum() / num_visible(problem))
+        return distance, float(problem.alive.sum()) / max(len(points), 1)

@@ -27,10 +27,14 @@ class ShapePrior(Term):
     """Standard deviation of a beta about stage 3's."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        energy = 0.5 * self.residuals(scene, problem).square().sum(-1)
+        return per_person_frame(energy[:, None], problem.visible, num_visible(problem))
+
+    def residuals(self, scene: Scene, problem: Problem) -> Tensor:
+        """(P, B) changes in units of their widths."""
         sigma = self.sigma_beta if problem.bodies.shape_directions.shape[-1] else self.sigma_size
         wider = 1 + (problem.bodies.size_width / self.sigma_size).square()
-        energy = 0.5 * (scene.shape / sigma).square().sum(-1) / wider
-        return per_person_frame(energy[:, None], problem.visible, num_visible(problem))
+        return scene.shape / sigma / wider.sqrt()[:, None]
 
 
 class PosePrior(Term):

@@ -28,16 +28,24 @@ class Smoothness(Term):
     """Distance in metres of the points that feel a joint's rotation."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        return self.of(self.points(scene, problem), problem)
+
+    def points(self, scene: Scene, problem: Problem) -> Tensor:
+        """(P, T, 2 F, 3) the joints that may turn, and then their arms, in lengths of each person."""
         joints, arms = of_free_joints(scene.joints, scene) / growth_of(scene, problem), of_free_joints(scene.arms, scene)
-        return self.of(torch.cat([joints, joints + self.arm * arms], 2), problem)
+        return torch.cat([joints, joints + self.arm * arms], 2)
 
     def of(self, points: Tensor, problem: Problem) -> Tensor:
         """Of points (P, T, N, 3) in the world; 0 for clips of fewer than three frames."""
         if problem.alive.shape[1] < 3:
             return points.sum() * 0
+        residual, alive = self.residuals(points, problem)
+        return per_person_frame(student_t(squared_norm(residual), self.freedom, 3), alive, num_visible(problem))
+
+    def residuals(self, points: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:
+        """(P, T - 2, N, 3) accelerations in units of their width, and whether the person is there (P, T - 2)."""
         alive = problem.alive[:, 2:] & problem.alive[:, 1:-1] & problem.alive[:, :-2]
-        square = squared_norm(differences(points, order=2)) * (problem.fps**2 / self.acceleration) ** 2
-        return per_person_frame(student_t(square, self.freedom, 3), alive, num_visible(problem))
+        return differences(points, order=2) * (problem.fps**2 / self.acceleration), alive
 
 
 class MultiPersonScale(Smoothness):
@@ -50,7 +58,11 @@ class MultiPersonScale(Smoothness):
     name: ClassVar[str] = "multi_scale"
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        return self.of(of_free_joints(at_scale(scene, problem) / growth_of(scene, problem), scene), problem)
+        return self.of(self.points(scene, problem), problem)
+
+    def points(self, scene: Scene, problem: Problem) -> Tensor:
+        """(P, T, F, 3) the joints that may turn, bodies held still in the images of their cameras, in lengths of each person."""
+        return of_free_joints(at_scale(scene, problem) / growth_of(scene, problem), scene)
 
 
 def at_scale(scene: Scene, problem: Problem) -> Tensor:

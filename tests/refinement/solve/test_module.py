@@ -60,7 +60,10 @@ def test_the_sum_of_iterations_is_bounded() -> None:
 def test_a_generous_threshold_ends_early_and_says_so() -> None:
     output = refine(RefinementConfig(convergence_threshold=0.5))
     assert output.results["convergence_achieved"]
-    assert all(count < 10 for count in iterations(output).values())
+    counts = iterations(output)
+    # the last one, which is solved exactly, makes good what the others have left
+    assert counts.pop("final") < 25
+    assert all(count < 10 for count in counts.values())
 
 
 def test_a_loss_that_is_not_finite_costs_a_step_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

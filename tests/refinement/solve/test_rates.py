@@ -59,7 +59,7 @@ def test_a_bias_wanders_with_time_and_not_with_frames() -> None:
         draw = torch.Generator().manual_seed(0)
         steps = torch.randn(2, frames, NUM_JOINTS - 1, 3, generator=draw, dtype=torch.float64)
         moved[:, :, 2:] = 0.05 * torch.cumsum(steps, 1) / fps**0.5
-        variables.set_increments(moved)
+        variables.add_increments(moved)
         term = StayNearPose(noise_rad=0.0, hand_noise_rad=0.0, bias_rad=1e3, drift=1e-4)
         costs.append(float(term(variables(problem), problem)))
     assert costs[0] == pytest.approx(costs[1], rel=0.1)

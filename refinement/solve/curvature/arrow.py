@@ -1,0 +1,114 @@
+"""Symmetric matrices of many people over time: banded for each person, with a border of what all frames share.
+
+Of a person's frames each meets only the next two, so that its part is a band; shapes, biases, the scale and the floor meet all of them.
+Such an arrow has a Cholesky factor of the same shape, which LAPACK's banded routines find in time that grows with the frames and not with
+their square (Golub & Van Loan, "Matrix Computations", 4th ed., 4.3.5 and 4.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.linalg.lapack import dpbtrf, dtbtrs
+
+_LEAST = 1e-12  # of its diagonal, added to it, so that what nothing tells stays where it is
+
+
+_LARGEST = 600e6  # bytes that a factor may take
+
+
+def is_large(people: int, frames: int, size: int) -> bool:
+    """Whether the factor of so many people and frames with so many coordinates each would take more memory than it is worth."""
+    return 8 * people * frames * 3 * size**2 > _LARGEST
+
+
+class NotDefiniteError(ArithmeticError):
+    """A matrix has no Cholesky factor, not even with a little added to its diagonal."""
+
+
+class Band:
+    """One person's part: blocks (T, D, D) on the diagonal, and one and two frames beside it.
+
+    Attributes:
+        same, next, after: block (t, t), (t, t + 1) and (t, t + 2) at t.
+    """
+
+    def __init__(self, frames: int, size: int) -> None:
+        self.same, self.next, self.after = (np.zeros((frames, size, size)) for _ in range(3))
+
+    def in_columns(self) -> np.ndarray:
+        """(3 D, T D), LAPACK's lower banded storage: row k of a column is what lies k below the diagonal."""
+        frames, size = self.same.shape[:2]
+        strip = np.zeros((frames, 4 * size, size))
+        strip[:, :size] = self.same
+        strip[:-1, size : 2 * size] = self.next[:-1].swapaxes(1, 2)
+        strip[:-2, 2 * size : 3 * size] = self.after[:-2].swapaxes(1, 2)
+        column = np.arange(size)
+        rows = np.arange(3 * size)[:, None] + column
+        # beyond the third block there is nothing, which the fourth one holds
+        return np.ascontiguousarray(strip[:, rows, column].swapaxes(1, 2)).reshape(frames * size, 3 * size).T
+
+
+class Factor:
+    """The Cholesky factor of an arrow, whose inverse makes its curvature one in all directions.
+
+    Args:
+        bands: each person's, `factored`.
+        borders: each person's (T D, G_p) against those of the shared coordinates that it feels.
+        places: each person's (G_p,) indices among the shared coordinates.
+        shared: (G, G).
+    Raises:
+        NotDefiniteError: where there is none.
+    """
+
+    def __init__(
+        self, bands: Sequence[np.ndarray], borders: Sequence[np.ndarray], places: Sequence[np.ndarray], shared: np.ndarray
+    ) -> None:
+        self._bands = bands
+        self._places = places
+        self._borders = [_solved(band, border) if border.shape[1] else border for band, border in zip(self._bands, borders, strict=True)]
+        left = shared.copy()
+        for border, place in zip(self._borders, places, strict=True):
+            left[np.ix_(place, place)] -= border.T @ border
+        left[np.diag_indices_from(left)] += _LEAST * np.diagonal(shared) + np.finfo(float).tiny
+        try:
+            self._shared = np.linalg.cholesky(left)
+        except np.linalg.LinAlgError as error:
+            raise NotDefiniteError from error
+
+    def white_gradient(self, people: Sequence[np.ndarray], shared: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """The gradient by the white coordinates, of that by the people's own (T D,) and the shared ones (G,)."""
+        white = [_solved(band, gradient) for band, gradient in zip(self._bands, people, strict=True)]
+        left = shared.copy()
+        for border, place, gradient in zip(self._borders, self._places, white, strict=True):
+            np.subtract.at(left, place, border.T @ gradient)
+        return white, np.linalg.solve(self._shared, left) if len(left) else left
+
+    def step(self, people: Sequence[np.ndarray], shared: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """The step in the people's own and the shared coordinates, of one in the white ones."""
+        of_shared = np.linalg.solve(self._shared.T, shared) if len(shared) else shared
+        of_people = [
+            _solved(band, white - border @ of_shared[place], transposed=True)
+            for band, border, place, white in zip(self._bands, self._borders, self._places, people, strict=True)
+        ]
+        return of_people, of_shared
+
+
+def factored(band: np.ndarray) -> np.ndarray:
+    """The Cholesky factor of a person's part, both in LAPACK's lower banded storage. Raises `NotDefiniteError` where there is none."""
+    for more in (_LEAST, 1e-9, 1e-6):
+        trial = band.copy(order="F")
+        trial[0] += more * trial[0].max() + np.finfo(float).tiny
+        factor, info = dpbtrf(trial, lower=1, overwrite_ab=1)
+        if info == 0:
+            return np.asarray(factor)
+    raise NotDefiniteError
+
+
+def _solved(band: np.ndarray, values: np.ndarray, *, transposed: bool = False) -> np.ndarray:
+    flat = values.reshape(len(values), -1)
+    found, info = dtbtrs(band, flat, uplo="L", trans="T" if transposed else "N")
+    if info:
+        raise NotDefiniteError
+    return np.asarray(found).reshape(values.shape)

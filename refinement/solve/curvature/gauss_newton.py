@@ -1,0 +1,299 @@
+"""The Gauss-Newton matrix of a sub-stage's objective, in metres and radians of each frame and in the units of the shared variables.
+
+What a residual changes by when a pelvis moves or a joint turns follows from the kinematics; what by when a shape, a bias, the scale or the
+floor changes is found by differences of the residuals, since these are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.contacts import contact_joints
+from pose_priors.refinement.solve.curvature.arrow import Band, Factor, factored
+from pose_priors.refinement.solve.curvature.posed import joint_jacobians
+from pose_priors.refinement.solve.curvature.residuals import OfFrames, of_frames
+from pose_priors.refinement.solve.scene import Scene
+from pose_priors.refinement.solve.terms import (
+    DepthConsistency,
+    FootSkating,
+    MultiPersonScale,
+    PosePrior,
+    SceneFloor,
+    ShapePrior,
+    Smoothness,
+    StayNearPose,
+    Term,
+)
+from pose_priors.refinement.solve.terms.kernels import squared_norm
+from pose_priors.refinement.solve.terms.smoothness import growth_of
+from pose_priors.refinement.solve.variables import Variables
+
+_OF_A_PERSON, _OF_ALL = ("shape", "depth_bias"), ("scale", "plane")
+_STEP = 0.1  # of a shared variable, whose unit is a few millimetres
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Variables that all frames share.
+
+    Attributes:
+        names: of those that are free.
+        columns: by each person, the places of those that it feels among all, those of each person first.
+        size: of them all.
+    """
+
+    names: tuple[str, ...]
+    columns: tuple[np.ndarray, ...]
+    size: int
+
+    @classmethod
+    def of(cls, variables: Variables, people: int) -> Shared:
+        """The free ones."""
+        free = {name: parameter for name, parameter in variables.named_parameters() if parameter.requires_grad}
+        own = sum(free[name][0].numel() for name in _OF_A_PERSON if name in free)
+        common = sum(free[name].numel() for name in _OF_ALL if name in free)
+        columns = tuple(np.r_[p * own : (p + 1) * own, people * own : people * own + common] for p in range(people))
+        return cls(tuple(name for name in (*_OF_A_PERSON, *_OF_ALL) if name in free), columns, people * own + common)
+
+    def gathered(self, values: dict[str, Tensor]) -> np.ndarray:
+        """(size,) of the values of the variables, or of their gradients."""
+        people = len(self.columns)
+        own = [values[name].reshape(people, -1) for name in self.names if name in _OF_A_PERSON]
+        parts = [torch.cat(own, 1).flatten()] if own else []
+        parts += [values[name].flatten() for name in self.names if name in _OF_ALL]
+        return torch.cat(parts).detach().cpu().double().numpy() if parts else np.zeros(0)
+
+    def scattered(self, values: np.ndarray, like: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The inverse of `gathered`, in the shapes of the variables."""
+        people = len(self.columns)
+        common = sum(like[name].numel() for name in self.names if name in _OF_ALL)
+        own = values[: len(values) - common].reshape(people, -1)
+        rest, out, at = values[len(values) - common :], {}, 0
+        for name in self.names:
+            if name in _OF_A_PERSON:
+                width = like[name][0].numel()
+                piece, at = own[:, at : at + width], at + width
+            else:
+                piece, rest = rest[: like[name].numel()], rest[like[name].numel() :]
+            out[name] = torch.from_numpy(np.ascontiguousarray(piece)).to(like[name]).reshape(like[name].shape)
+        return out
+
+
+@torch.no_grad()
+def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], problem: Problem) -> Factor:
+    """The factor of the matrix at the present variables, of the sum over people and frames.
+
+    Args:
+        variables: of those that all frames share, the ones that require a gradient count.
+        terms: each with its weight.
+    Raises:
+        NotDefiniteError: where there is none.
+    """
+    people, frames = problem.visible.shape
+    shared = Shared.of(variables, people)
+    near = _Near.of(variables, problem, shared)
+    scene = near.scene
+    single = [(term, weight, found) for term, weight in terms if (found := of_frames(term, scene, problem))]
+    rows = [(weight, found, near.slopes(_residual_of(term, problem))) for term, weight, found in single]
+    paths = [path for term, weight in terms if (path := _path(term, weight, scene, problem, near))]
+    corners = [found for term, weight in terms for found in _corners(term, weight, scene, problem, near)]
+    turns = _turns(terms, scene, problem)
+    size = 3 + 3 * len(scene.free)
+    center = np.zeros((shared.size, shared.size))
+    bands, borders = [], []
+    for p, columns in enumerate(shared.columns):
+        band, border = Band(frames, size), torch.zeros(frames, size, len(columns), dtype=scene.joints.dtype)
+        joints, arms = joint_jacobians(scene, variables.parents, p)
+        joints[..., :3] *= torch.exp(-scene.depth_bias[p])
+        corner = _add_rows(band, border, joints, rows, p)
+        for path in paths:
+            corner += path.add(band, border, joints, arms, p)
+        _add_turns(band, turns, p)
+        corner += sum(torch.einsum("n...g,n...,n...h->gh", slope[p], weight[p], slope[p]) for weight, slope in corners)
+        bands.append(factored(band.in_columns()))
+        borders.append(border.reshape(frames * size, -1).numpy())
+        center[np.ix_(columns, columns)] += corner.numpy()
+    for term, weight in terms:
+        if isinstance(term, SceneFloor) and shared.size:
+            residual, count = term.residuals(scene, problem)
+            slope = near.slopes(_of_floor(term, problem))
+            sure = weight * count * (term.bound**2 / (residual.square() + term.bound**2)).square()
+            columns = shared.columns[0]
+            center[np.ix_(columns, columns)] += (slope.T @ (sure[:, None] * slope)).numpy()
+    return Factor(bands, borders, shared.columns, center)
+
+
+_Rows = Sequence[tuple[float, OfFrames, Tensor]]
+
+
+@dataclass(frozen=True)
+class _Near:
+    """The scene, and for each shared variable that a person feels the scene with a little more of it, of all people's at once; None where
+    that changes nothing."""
+
+    scene: Scene
+    more: list[Scene | None]
+
+    @classmethod
+    def of(cls, variables: Variables, problem: Problem, shared: Shared) -> _Near:
+        scene, more = variables(problem), list[Scene | None]()
+        for name in shared.names:
+            parameter = getattr(variables, name)
+            flat = parameter.view(len(parameter), -1) if name in _OF_A_PERSON else parameter.view(1, -1)
+            if name == "depth_bias" and not variables.bias_step.any():
+                more.append(None)
+                continue
+            for column in range(flat.shape[1]):
+                before = flat[:, column].clone()
+                flat[:, column] += _STEP
+                more.append(variables(problem))
+                flat[:, column] = before
+        return cls(scene, more)
+
+    def slopes(self, of: Callable[[Scene], Tensor]) -> Tensor:
+        """What a function of a scene changes by along each shared variable, on a last dimension."""
+        here = of(self.scene)
+        found = [torch.zeros_like(here) if there is None else (of(there) - here) / _STEP for there in self.more]
+        return torch.stack(found, -1) if found else here[..., None][..., :0]
+
+
+def _residual_of(term: Term, problem: Problem) -> Callable[[Scene], Tensor]:
+    def residual(scene: Scene) -> Tensor:
+        found = of_frames(term, scene, problem)
+        assert found is not None
+        return found.residual
+
+    return residual
+
+
+def _of_floor(term: SceneFloor, problem: Problem) -> Callable[[Scene], Tensor]:
+    return lambda scene: term.residuals(scene, problem)[0]
+
+
+def _add_rows(band: Band, border: Tensor, joints: Tensor, rows: _Rows, p: int) -> Tensor:
+    """What the residuals of single frames add; returns what they add among the shared variables."""
+    slopes, shares = [], []
+    for weight, found, by_shared in rows:
+        sure = (weight * found.weight[p]).sqrt()[..., None]
+        slopes.append(sure * (found.slope[p][..., None, :] @ _of_groups(joints, found.groups))[..., 0, :])
+        shares.append(sure * by_shared[p])
+    if not rows:
+        return joints.new_zeros(border.shape[-1], border.shape[-1])
+    slope, share = torch.cat(slopes, 1), torch.cat(shares, 1)
+    band.same += (slope.mT @ slope).numpy()
+    border += slope.mT @ share
+    return (share.mT @ share).sum(0)
+
+
+def _of_groups(joints: Tensor, groups: tuple[tuple[int, ...], ...]) -> Tensor:
+    """(T, M, 3, D) of the means of groups of joints (T, J, 3, D)."""
+    if all(len(group) == 1 for group in groups):
+        return joints[:, [group[0] for group in groups]]
+    return torch.stack([joints[:, list(group)].mean(1) for group in groups], 1)
+
+
+@dataclass(frozen=True)
+class _Path:
+    """Residuals that are differences over time of points that are fixed to bodies.
+
+    Attributes:
+        steps: what each frame of a difference counts, in the order of time.
+        points: (T, N, 3, D) of the joints and their arms (T, J, 3, D), for one person.
+        weight: (P, T - order, N).
+        by_shared: (P, T - order, N, 3, G).
+    """
+
+    steps: tuple[int, ...]
+    points: Callable[[Tensor, Tensor, int], Tensor]
+    weight: Tensor
+    by_shared: Tensor
+
+    def add(self, band: Band, border: Tensor, joints: Tensor, arms: Tensor, p: int) -> Tensor:
+        """Adds them; returns what they add among the shared variables."""
+        points = self.points(joints, arms, p)
+        frames, weight = len(points), self.weight[p]
+        count = len(weight)
+        for apart, block in enumerate((band.same, band.next, band.after)[: len(self.steps)]):
+            sure = points.new_zeros(frames - apart, weight.shape[1])
+            for first in range(len(self.steps) - apart):
+                sure[first : first + count] += self.steps[first] * self.steps[first + apart] * weight
+            here = (points[: frames - apart] * sure[..., None, None]).flatten(1, 2)
+            block[: frames - apart] += (here.mT @ points[apart:].flatten(1, 2)).numpy()
+        slope = self.by_shared[p]
+        pull = points.new_zeros(frames, *slope.shape[1:])
+        for first, step in enumerate(self.steps):
+            pull[first : first + count] += step * weight[..., None, None] * slope
+        border += points.flatten(1, 2).mT @ pull.flatten(1, 2)
+        return torch.einsum("tncg,tn,tnch->gh", slope, weight, slope)
+
+
+def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: _Near) -> _Path | None:
+    if isinstance(term, FootSkating) and scene.joints.shape[1] > 1:
+        speeds, carry = term.residuals(scene, problem)
+        sure = weight * carry * (term.bound**2 / (squared_norm(speeds) + term.bound**2)).square()
+        of_speed = problem.fps / (term.sigma * scene.growth)
+        standing = contact_joints(problem.bodies)
+        slopes = near.slopes(lambda at: term.residuals(at, problem)[0])
+        return _Path((-1, 1), lambda joints, arms, p: of_speed * joints[:, standing], sure, slopes)
+    if type(term) is Smoothness and scene.joints.shape[1] > 2:
+        found, alive = term.residuals(term.points(scene, problem), problem)
+        slopes = near.slopes(lambda at: term.residuals(term.points(at, problem), problem)[0])
+        unit, growth, free = problem.fps**2 / term.acceleration, growth_of(scene, problem).flatten(), scene.free
+
+        def points(joints: Tensor, arms: Tensor, p: int) -> Tensor:
+            of_joints, of_arms = (value.index_select(1, free) for value in (joints / growth[p], arms))
+            return unit * torch.cat([of_joints, of_joints + term.arm * of_arms], 1)
+
+        return _Path((1, -2, 1), points, _heavy_tailed(term, found, alive, weight), slopes)
+    return None
+
+
+def _heavy_tailed(term: Smoothness, residual: Tensor, alive: Tensor, weight: float) -> Tensor:
+    """(P, T - 2, N) what accelerations weigh."""
+    return weight * alive[..., None] * (term.freedom + 3) / (term.freedom + squared_norm(residual))
+
+
+def _corners(term: Term, weight: float, scene: Scene, problem: Problem, near: _Near) -> list[tuple[Tensor, Tensor]]:
+    """Of residuals that look at shared variables alone, for each person, weights (P, ...) and slopes (P, ..., G)."""
+    if isinstance(term, MultiPersonScale) and scene.joints.shape[1] > 2:
+        found, alive = term.residuals(term.points(scene, problem), problem)
+        sure = _heavy_tailed(term, found, alive, weight)[..., None].expand_as(found)
+        return [(sure, near.slopes(lambda at: term.residuals(term.points(at, problem), problem)[0]))]
+    if isinstance(term, ShapePrior):
+        slopes = near.slopes(lambda at: term.residuals(at, problem))
+        return [(weight * problem.visible.sum(1)[:, None].expand(slopes.shape[:-1]), slopes)]
+    if isinstance(term, DepthConsistency):
+        slopes = near.slopes(lambda at: term.biases(at, problem)[0][:, None])
+        return [(weight * term.biases(scene, problem)[1][:, None], slopes)]
+    return []
+
+
+def _turns(terms: Sequence[tuple[Term, float]], scene: Scene, problem: Problem) -> tuple[Tensor, Tensor]:
+    """What turns of the free joints weigh by themselves (P, T, F), and changes of them from frame to frame (P, T - 1, F)."""
+    free = scene.free
+    place = scene.turn.new_zeros(*scene.turn.shape[:2], len(free))
+    change = torch.zeros_like(place[:, 1:])
+    both = problem.visible[:, 1:] & problem.visible[:, :-1]
+    for term, weight in terms:
+        if isinstance(term, StayNearPose):
+            place += weight / term.bias_rad**2 * problem.visible[..., None]
+            change += weight / term.variance_of_change(problem)[free] * both[..., None]
+        elif isinstance(term, PosePrior):
+            place[..., 1:] += weight / term.sigma**2 * problem.alive[..., None]
+    return place, change
+
+
+def _add_turns(band: Band, turns: tuple[Tensor, Tensor], p: int) -> None:
+    place, change = (value[p].repeat_interleave(3, -1).numpy() for value in turns)
+    same = place.copy()
+    same[1:] += change
+    same[:-1] += change
+    at = np.arange(3, band.same.shape[1])
+    band.same[:, at, at] += same
+    band.next[:-1, at, at] -= change

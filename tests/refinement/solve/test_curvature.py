@@ -1,0 +1,199 @@
+"""The curvature of a sub-stage: right, whatever is free, and what steps along it are worth."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from problems import NUM_JOINTS, error_mm, make_problem
+from term_cases import disturbed
+
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.curvature.arrow import Band, Factor, NotDefiniteError, factored, is_large
+from pose_priors.refinement.solve.curvature.gauss_newton import gauss_newton
+from pose_priors.refinement.solve.curvature.posed import joint_jacobians
+from pose_priors.refinement.solve.curvature.residuals import of_frames
+from pose_priors.refinement.solve.curvature.white import White
+from pose_priors.refinement.solve.noise import estimate_noise
+from pose_priors.refinement.solve.objective import Objective
+from pose_priors.refinement.solve.scene import mean_of_joints
+from pose_priors.refinement.solve.stages import make_stages
+from pose_priors.refinement.solve.terms import MultiPersonScale, Smoothness
+from pose_priors.refinement.solve.variables import Variables
+
+
+def final_objective(problem: Problem, variables: Variables) -> Objective:
+    """Of the last sub-stage, with accelerations so wide that their kernel is a square: what Gauss and Newton take it for."""
+    stage = make_stages(RefinementConfig(), estimate_noise(problem), fps=problem.fps)[-1]
+    wide = {Smoothness: Smoothness(acceleration=300.0), MultiPersonScale: MultiPersonScale(acceleration=300.0)}
+    variables.hold(problem)
+    return Objective(variables, [(wide.get(type(term), term), weight) for term, weight in stage.terms], problem)
+
+
+def start_of(problem: Problem) -> Variables:
+    """Near where all residuals are small, with feet on the floor, and half a centimetre above where they would go through it."""
+    variables = Variables(problem, estimate_noise(problem), 0.05, list(range(1, NUM_JOINTS))).double()
+    variables.contacts.fill_(0.7)
+    with torch.no_grad():
+        variables.plane[2] = 1.0
+    return variables
+
+
+def dense(frames: int, size: int, seed: int = 0) -> tuple[np.ndarray, Band]:
+    """A positive matrix with that band, and its blocks."""
+    draw = np.random.default_rng(seed)
+    root = np.zeros((frames * size, frames * size))
+    for t in range(frames):
+        for apart in range(min(3, frames - t)):
+            here, there = slice(t * size, (t + 1) * size), slice((t + apart) * size, (t + apart + 1) * size)
+            root[there, here] = draw.normal(size=(size, size)) + (8 * np.eye(size) if not apart else 0)
+    matrix, band = root @ root.T, Band(frames, size)
+    for t in range(frames):
+        for apart, blocks in enumerate((band.same, band.next, band.after)):
+            if t + apart < frames:
+                blocks[t] = matrix[t * size : (t + 1) * size, (t + apart) * size : (t + apart + 1) * size]
+    return matrix, band
+
+
+@pytest.mark.parametrize(("frames", "size"), [(1, 3), (2, 2), (3, 4), (9, 5)])
+def test_the_band_holds_its_blocks_where_lapack_looks_for_them(frames: int, size: int) -> None:
+    matrix, band = dense(frames, size)
+    columns = band.in_columns()
+    for below in range(3 * size):
+        for column in range(frames * size - below):
+            assert columns[below, column] == pytest.approx(matrix[column + below, column], abs=1e-9)
+
+
+def test_the_factor_of_an_arrow_whitens_it() -> None:
+    """Against the dense matrix of two people with a border each, one column of which they share."""
+    draw = np.random.default_rng(1)
+    parts = [dense(6, 4, seed) for seed in (2, 3)]
+    borders = [draw.normal(size=(24, 2)) for _ in parts]
+    places = [np.array([0, 2]), np.array([1, 2])]
+    shared = 40 * np.eye(3)
+    whole = np.zeros((51, 51))
+    for p, ((matrix, _), border, place) in enumerate(zip(parts, borders, places, strict=True)):
+        rows = np.arange(24 * p, 24 * (p + 1))
+        whole[np.ix_(rows, rows)] = matrix
+        whole[np.ix_(rows, 48 + place)], whole[np.ix_(48 + place, rows)] = border, border.T
+    whole[48:, 48:] = shared
+    factor = Factor([factored(band.in_columns()) for _, band in parts], borders, places, shared)
+    gradient = draw.normal(size=51)
+    people, common = factor.white_gradient([gradient[:24], gradient[24:48]], gradient[48:])
+    step = np.concatenate([np.concatenate(each) if isinstance(each, list) else each for each in factor.step(people, common)])
+    np.testing.assert_allclose(step, np.linalg.solve(whole, gradient), atol=1e-9)
+    # the two are each other's transpose, so that slopes along directions are what they are in the variables
+    direction = draw.normal(size=51)
+    moved = factor.step([direction[:24], direction[24:48]], direction[48:])
+    white = np.concatenate([*people, common])
+    assert float(white @ direction) == pytest.approx(float(gradient @ np.concatenate([*moved[0], moved[1]])))
+
+
+def test_what_has_no_factor_is_refused() -> None:
+    _, band = dense(4, 3)
+    band.same[2] *= -1
+    with pytest.raises(NotDefiniteError):
+        factored(band.in_columns())
+
+
+def test_a_long_clip_is_not_factored() -> None:
+    assert not is_large(3, 1000, 75)
+    assert is_large(3, 3000, 75)
+
+
+def test_joints_move_as_the_jacobian_says() -> None:
+    problem, _ = make_problem(frames=4)
+    variables = disturbed(problem)
+    scene = variables(problem)
+    draw = torch.Generator().manual_seed(0)
+    moved = 1e-6 * torch.randn(2, 4, 1 + NUM_JOINTS, 3, generator=draw, dtype=torch.float64)
+    variables.add_increments(moved)
+    after = variables(problem)
+    for p in range(2):
+        joints, arms = joint_jacobians(scene, problem.bodies.parents, p)
+        change = moved[p].flatten(1)[:, None, :, None]
+        torch.testing.assert_close((joints @ change)[..., 0], after.joints[p] - scene.joints[p], rtol=1e-4, atol=1e-11)
+        torch.testing.assert_close((arms @ change)[..., 0], after.arms[p] - scene.arms[p], rtol=1e-4, atol=1e-11)
+
+
+def test_residuals_change_as_their_slopes_say() -> None:
+    problem, _ = make_problem(frames=4)
+    variables = disturbed(problem, size=0.3)
+    scene = variables(problem)
+    moved = torch.zeros(2, 4, 1 + NUM_JOINTS, 3, dtype=torch.float64)
+    moved[:, :, 0] = 1e-6 * torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    variables.add_increments(moved)
+    after, seen = variables(problem), 0
+    for term, _ in make_stages(RefinementConfig(), estimate_noise(problem))[-1].terms:
+        before, now = of_frames(term, scene, problem), of_frames(term, after, problem)
+        if before is None or now is None:
+            continue
+        shift = mean_of_joints(after.joints - scene.joints, before.groups)
+        counts = (before.weight > 0) & (before.residual != 0)  # a sole above the floor is no residual
+        assert counts.any()
+        slope, change = (before.slope * shift).sum(-1), now.residual - before.residual
+        torch.testing.assert_close(slope[counts], change[counts], rtol=1e-3, atol=1e-8)
+        seen += 1
+    assert seen == 5
+
+
+@pytest.mark.parametrize(("fps", "hidden"), [(24.0, None), (60.0, slice(2, 4))])
+def test_it_is_the_curvature_of_the_objective_where_residuals_are_small(fps: float, hidden: slice | None) -> None:
+    """Differences of the true gradient along directions at random, in the coordinates in which it is to be one."""
+    problem = dataclasses.replace(make_problem(frames=7, noise=0.0, hidden=hidden)[0], fps=fps)
+    variables = start_of(problem)
+    objective = final_objective(problem, variables)
+    white = White(variables, gauss_newton(variables, objective.terms, problem))
+    objective()
+    size = len(white.gradient())
+    draw = torch.Generator().manual_seed(0)
+    directions = [torch.randn(size, generator=draw, dtype=torch.float64)]
+    directions += [torch.eye(size, dtype=torch.float64)[-k] for k in range(1, 8)]
+    for direction in directions:
+        direction = direction / direction.norm()
+        step = 1e-3
+        white.move(step, direction)
+        objective()
+        more = white.gradient()
+        white.move(-2 * step, direction)
+        objective()
+        less = white.gradient()
+        white.move(step, direction)
+        bent = (more - less) / (2 * step)
+        if bent.norm() < 1e-9:  # a bias of depths that is not free
+            continue
+        # accelerations are so wide here that on frames on which nobody is seen only the pose prior is left, which is no square
+        assert float((bent - direction).norm()) < (0.3 if hidden is None else 0.7)
+
+
+def test_a_slope_in_white_coordinates_is_the_slope_of_the_objective() -> None:
+    problem, _ = make_problem(frames=6)
+    variables = disturbed(problem, size=0.3)
+    objective = final_objective(problem, variables)
+    white = White(variables, gauss_newton(variables, objective.terms, problem))
+    objective()
+    gradient = white.gradient()
+    direction = torch.randn(len(gradient), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    step, values = 1e-5, []
+    for times in (1, -2):
+        white.move(times * step, direction)
+        values.append(float(objective()))
+    assert float(gradient @ direction) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5)
+
+
+def test_the_result_hardly_depends_on_rounding() -> None:
+    """Keypoints that are a hundred-thousandth of a pixel off move joints by no more than a tenth of a millimetre."""
+    problem, truth = make_problem(frames=16)
+    refiner = Stage5Refiner(trainer={"enable_progress_bar": False})
+    found = refiner.refine(RefinementInput(problem))
+    seen = problem.observations
+    nudge = 1e-5 * torch.randn(seen.keypoints.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    nudged = dataclasses.replace(problem, observations=dataclasses.replace(seen, keypoints=seen.keypoints + nudge))
+    other = refiner.refine(RefinementInput(nudged))
+    assert 1000 * float((found.joints - other.joints).norm(dim=-1).mean()) < 0.1
+    assert found.results["convergence_achieved"]
+    assert error_mm(found.joints, truth, problem.visible) < 0.5 * error_mm(problem.start.joints(problem.bodies), truth, problem.visible)
