@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,20 @@ def test_motion_and_outliers_are_not_noise() -> None:
     series = 50 * torch.sin(time / 8 + torch.arange(40)) + 2 * torch.randn(200, 40, generator=draw, dtype=torch.float64)
     series[::50] += 300
     assert white_noise(series, torch.ones_like(series, dtype=torch.bool)) == pytest.approx(2.0, rel=0.15)
+
+
+def test_fast_motion_is_not_noise() -> None:
+    """Steps of 50 px a quarter of a radian apart, of which differences of the fourth order leave more than this noise."""
+    draw = torch.Generator().manual_seed(0)
+    time = torch.arange(200, dtype=torch.float64)[:, None]
+    series = 50 * torch.sin(time / 4 + torch.arange(40)) + 0.01 * torch.randn(200, 40, generator=draw, dtype=torch.float64)
+    assert white_noise(series, torch.ones_like(series, dtype=torch.bool)) == pytest.approx(0.01, rel=0.1)
+
+
+def test_five_frames_are_enough() -> None:
+    series = 2 * torch.randn(5, 400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert white_noise(series, torch.ones_like(series, dtype=torch.bool)) == pytest.approx(2.0, rel=0.15)
+    assert math.isnan(white_noise(series[:4], torch.ones(4, 400, dtype=torch.bool)))
 
 
 def test_nothing_seen_leaves_the_usual_levels() -> None:
