@@ -87,6 +87,10 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
     found.beyond(bias, _BIAS, f"the depth maps show {name} {100 * bias:+.1f} % too far away, by the floor")
     if noise.projected:
         found.add(1, f"the keypoints of {name} are its body projected, and say nothing that the body does not")
+    if noise.slow_keypoints > 1:
+        found.add(
+            1, f"the keypoints of {name} also err slowly: fitted bodies miss them by {noise.slow_keypoints:.1f} times what they shake by"
+        )
     acceleration = _acceleration(scene.joints, problem, p)
     found.beyond(acceleration, _ACCELERATION, f"{name} still jerks by {acceleration:.0f} m/s^2, as people do before a camera that is off")
     touches = float((contacts[p].amax(-1) > _SURE)[alive].float().mean())

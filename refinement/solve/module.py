@@ -22,12 +22,12 @@ from pose_priors.refinement.solve.curvature.gauss_newton import gauss_newton
 from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
 from pose_priors.refinement.solve.gaps import ExpectedInGaps, FillGaps, Filling
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
-from pose_priors.refinement.solve.noise import estimate_noise
+from pose_priors.refinement.solve.noise import NoiseLevels, estimate_noise, with_slow_keypoints
 from pose_priors.refinement.solve.objective import NotFiniteError, Objective
 from pose_priors.refinement.solve.occlusion import facing_joints
 from pose_priors.refinement.solve.presmoothing import presmooth
 from pose_priors.refinement.solve.scene import Scene
-from pose_priors.refinement.solve.stages import SubStage, make_stages, with_extra_terms
+from pose_priors.refinement.solve.stages import SubStage, make_stages, with_extra_terms, with_keypoint_noise
 from pose_priors.refinement.solve.variables import Variables
 
 log = logging.getLogger("refine")
@@ -156,11 +156,11 @@ class RefinementModule(pl.LightningModule):
         floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
         for name, parameter in self.variables.named_parameters():
             parameter.requires_grad_(name in stage.free and (name != "plane" or floor_seen))
-        optimizer = self._own_lbfgs
-        optimizer.state.clear()
-        optimizer.param_groups[0]["lr"] = 1.0
-        optimizer.white = None
-        self.objective = Objective(self.variables, stage.terms, self.problem)
+        self._begin_anew().param_groups[0]["lr"] = 1.0
+        if stage.exact:
+            self.noise = with_slow_keypoints(self.noise, self.problem, self.scene().camera_joints)
+        self.terms = with_keypoint_noise(stage.terms, self.noise)
+        self.objective = Objective(self.variables, self.terms, self.problem)
         nothing = filling is not None and not filling.frames.any()
         self.reports[stage.name] = StageReport(converged=nothing)
         self._best, self._ended, self._began = self.objective.state(), nothing, time.perf_counter()
@@ -178,20 +178,23 @@ class RefinementModule(pl.LightningModule):
         self.variables.facing.copy_(facing_joints(scene, self.problem))
         self.variables.hold(self.problem)
 
+    def _begin_anew(self) -> WhiteLBFGS:
+        """The optimiser, without anything of earlier points."""
+        (optimizer := self._own_lbfgs).state.clear()
+        optimizer.white = None
+        return optimizer
+
     def _begin_round(self) -> None:
         """Goes on in the coordinates of the curvature where the last round ended, with what is held still found anew there."""
         self._look_around()
         self.objective.forget()
         self._best, self._best_loss = self.objective.state(), math.inf
-        optimizer = self._own_lbfgs
-        optimizer.state.clear()
-        optimizer.white = None
-        people, frames, free = (*self.problem.visible.shape, len(self.variables.free))
-        if is_large(people, frames, 3 + 3 * free):
+        optimizer = self._begin_anew()
+        if is_large(*self.problem.visible.shape, 3 + 3 * len(self.variables.free)):
             log.info("sub-stage %s: the clip is too long for its curvature, and is solved without", self.stage.name)
             return
         try:
-            optimizer.white = White(self.variables, gauss_newton(self.variables, self.stage.terms, self.problem))
+            optimizer.white = White(self.variables, gauss_newton(self.variables, self.terms, self.problem))
         except NotDefiniteError:
             log.warning("sub-stage %s: its curvature cannot be factored, and it goes on without", self.stage.name)
 
@@ -246,8 +249,8 @@ class RefinementModule(pl.LightningModule):
             return done and first
         recent = report.losses["total"][-_WINDOW - 1 :]
         change = (recent[0] - recent[-1]) / _WINDOW
-        before = any(stage.exact for stage in self.stages[self.current_epoch + 1 :])
-        threshold = self.config.convergence_threshold * (_BEFORE_EXACT if before else 1)
+        leads = any(stage.exact for stage in self.stages[self.current_epoch + 1 :])
+        threshold = self.config.convergence_threshold * (_BEFORE_EXACT if leads else 1)
         return len(recent) > _WINDOW and abs(change) < threshold * max(abs(recent[-1]), 1.0)
 
     def _return_to_best(self, report: StageReport, optimizer: torch.optim.Optimizer) -> None:
@@ -269,6 +272,7 @@ class RefinementModule(pl.LightningModule):
         checkpoint["refinement"] = {
             "fingerprint": self.fingerprint,
             "total_iterations": self.total_iterations,
+            "noise": dataclasses.asdict(self.noise),
             "told": [] if self.gaps is None else list(self.gaps.told),
             "reports": {name: dataclasses.asdict(report) for name, report in self.reports.items()},
         }
@@ -276,6 +280,7 @@ class RefinementModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         saved = checkpoint["refinement"]
         self.total_iterations = saved["total_iterations"]
+        self.noise = NoiseLevels(**saved["noise"])
         if self.gaps is not None:
             self.gaps.told = tuple(saved["told"])
         self.reports = {name: StageReport(**report) for name, report in saved["reports"].items()}

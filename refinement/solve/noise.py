@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import roma
 import torch
@@ -35,6 +35,9 @@ _FLOOR_BIAS, _USUAL_BIAS = 0.0005, 0.013
 # Of a keypoint's noise: bodies that are nearer to them were projected into them. Where there is no noise to speak of, in pixels, all are.
 _PROJECTED, _NOISY_PX = 0.3, 0.3
 
+# What fitted bodies miss keypoints by, in units of their white noise, from which on they err slowly as well.
+_SLOW_ERROR = 1.25
+
 
 @dataclass(frozen=True)
 class NoiseLevels:
@@ -48,6 +51,8 @@ class NoiseLevels:
         bias: of the slow part of stage 3's error, as it shows in the image, as a fraction of the body's height there.
         projected: whether keypoints lie on stage 3's joints by far nearer than they are noisy: they are its bodies projected, and say of
             its error nothing.
+        slow_keypoints: how many times its white noise a keypoint is off by where it also errs slowly, `keypoint_px` being that much then; 1
+            where it does not.
     """
 
     keypoint_px: float
@@ -56,6 +61,7 @@ class NoiseLevels:
     depth_ratio: float
     bias: float
     projected: bool = False
+    slow_keypoints: float = 1.0
 
 
 def white_noise(series: Tensor, valid: Tensor) -> float:
@@ -87,6 +93,30 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
     return NoiseLevels(keypoint, body, hands, depth, _slow_bias(problem, keypoint, misfit))
 
 
+@torch.no_grad()
+def keypoint_residual(problem: Problem, camera_joints: Tensor) -> float:
+    """Robust standard deviation in pixels of what keypoints miss joints (P, T, J, 3) in the cameras by; nan without keypoints."""
+    seen = problem.observations
+    used = (seen.keypoint_confidence > 0) & problem.visible[..., None]
+    if not used.any():
+        return math.nan
+    pixels = project(mean_of_joints(camera_joints, seen.keypoint_joints), problem.cameras)
+    return float((pixels - seen.keypoints)[used].abs().median() / _MEDIAN_ABS_NORMAL)
+
+
+def with_slow_keypoints(noise: NoiseLevels, problem: Problem, camera_joints: Tensor) -> NoiseLevels:
+    """The same levels; where bodies (P, T, J, 3) in the cameras that were fitted to keypoints by their white noise miss them by more than
+    that, as much as they miss them by.
+
+    Detectors are off by pixels that last for some frames, which differences over time do not show: fitted to those, bodies would be bent
+    after them. To be done once, and not over and over: bodies that are held to keypoints less miss them by more.
+    """
+    missed = keypoint_residual(problem, camera_joints)
+    if noise.slow_keypoints > 1 or not missed > _SLOW_ERROR * noise.keypoint_px:
+        return noise
+    return replace(noise, keypoint_px=missed, slow_keypoints=missed / noise.keypoint_px)
+
+
 def depth_bias_width(problem: Problem) -> Tensor:
     """(P,) standard deviation of what a person's depths are off by, all together, in the logarithm: what depth and floor disagree by beyond
     what feet that do not stand flat explain; 0 where they agree, and the depths count as they are."""
@@ -104,13 +134,8 @@ def _rotation_level(problem: Problem, joints: Sequence[int]) -> float:
 
 def _misfit(problem: Problem) -> float:
     """Stage 3's reprojection error in pixels, nan without keypoints; the median ignores what keypoints miss altogether."""
-    seen = problem.observations
     camera_joints = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
-    pixels = project(mean_of_joints(camera_joints, seen.keypoint_joints), problem.cameras)
-    used = (seen.keypoint_confidence > 0) & problem.visible[..., None]
-    if not used.any():
-        return math.nan
-    return float((pixels - seen.keypoints)[used].abs().median() / _MEDIAN_ABS_NORMAL)
+    return keypoint_residual(problem, camera_joints)
 
 
 def _slow_bias(problem: Problem, keypoint_px: float, error: float) -> float:

@@ -142,6 +142,12 @@ def with_extra_terms(stages: Sequence[SubStage], extra: Sequence[ExtraTerm]) -> 
     return found
 
 
+def with_keypoint_noise(terms: Sequence[tuple[Term, float]], noise: NoiseLevels) -> list[tuple[Term, float]]:
+    """Terms with their weights, their keypoints as far off as those levels say."""
+    found = KeypointReprojection(sigma_px=noise.keypoint_px)
+    return [(found if isinstance(term, KeypointReprojection) else term, weight) for term, weight in terms]
+
+
 def iterations_of(config: RefinementConfig) -> dict[str, int]:
     """Iterations of each sub-stage at most, 0 where it is switched off."""
     return {

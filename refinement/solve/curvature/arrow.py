@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.linalg.lapack import dpbtrf, dtbtrs
+from scipy.linalg.lapack import dpbtrf, dtbtrs, stbtrs
 
 _LEAST = 1e-12  # of its diagonal, added to it, so that what nothing tells stays where it is
-
-
 _LARGEST = 600e6  # bytes that a factor may take
 
 
@@ -40,22 +38,20 @@ class Band:
     def in_columns(self) -> np.ndarray:
         """(3 D, T D), LAPACK's lower banded storage: row k of a column is what lies k below the diagonal."""
         frames, size = self.same.shape[:2]
-        strip = np.zeros((frames, 4 * size, size))
-        strip[:, :size] = self.same
-        strip[:-1, size : 2 * size] = self.next[:-1].swapaxes(1, 2)
-        strip[:-2, 2 * size : 3 * size] = self.after[:-2].swapaxes(1, 2)
-        column = np.arange(size)
-        rows = np.arange(3 * size)[:, None] + column
-        # beyond the third block there is nothing, which the fourth one holds
-        return np.ascontiguousarray(strip[:, rows, column].swapaxes(1, 2)).reshape(frames * size, 3 * size).T
+        columns = np.zeros((frames, size, 3 * size))
+        for c in range(size):
+            columns[:, c, : size - c] = self.same[:, c, c:]  # a symmetric block, whose rows lie side by side
+            columns[:-1, c, size - c : 2 * size - c] = self.next[:-1, c]
+            columns[:-2, c, 2 * size - c : 3 * size - c] = self.after[:-2, c]
+        return columns.reshape(frames * size, 3 * size).T
 
 
 class Factor:
     """The Cholesky factor of an arrow, whose inverse makes its curvature one in all directions.
 
     Args:
-        bands: each person's, `factored`.
-        borders: each person's (T D, G_p) against those of the shared coordinates that it feels.
+        bands: each person's, `factored`, of single or of double precision.
+        borders: each person's (T D, G_p) against those of the shared coordinates that it feels, `solved` by its band.
         places: each person's (G_p,) indices among the shared coordinates.
         shared: (G, G).
     Raises:
@@ -67,7 +63,7 @@ class Factor:
     ) -> None:
         self._bands = bands
         self._places = places
-        self._borders = [_solved(band, border) if border.shape[1] else border for band, border in zip(self._bands, borders, strict=True)]
+        self._borders = borders
         left = shared.copy()
         for border, place in zip(self._borders, places, strict=True):
             left[np.ix_(place, place)] -= border.T @ border
@@ -79,7 +75,7 @@ class Factor:
 
     def white_gradient(self, people: Sequence[np.ndarray], shared: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """The gradient by the white coordinates, of that by the people's own (T D,) and the shared ones (G,)."""
-        white = [_solved(band, gradient) for band, gradient in zip(self._bands, people, strict=True)]
+        white = [solved(band, gradient) for band, gradient in zip(self._bands, people, strict=True)]
         left = shared.copy()
         for border, place, gradient in zip(self._borders, self._places, white, strict=True):
             np.subtract.at(left, place, border.T @ gradient)
@@ -89,16 +85,16 @@ class Factor:
         """The step in the people's own and the shared coordinates, of one in the white ones."""
         of_shared = np.linalg.solve(self._shared.T, shared) if len(shared) else shared
         of_people = [
-            _solved(band, white - border @ of_shared[place], transposed=True)
+            solved(band, white - border @ of_shared[place], transposed=True)
             for band, border, place, white in zip(self._bands, self._borders, self._places, people, strict=True)
         ]
         return of_people, of_shared
 
 
-def factored(band: np.ndarray) -> np.ndarray:
-    """The Cholesky factor of a person's part, both in LAPACK's lower banded storage. Raises `NotDefiniteError` where there is none."""
+def factored(band: Band) -> np.ndarray:
+    """The Cholesky factor of a person's part in LAPACK's lower banded storage. Raises `NotDefiniteError` where there is none."""
     for more in (_LEAST, 1e-9, 1e-6):
-        trial = band.copy(order="F")
+        trial = band.in_columns()
         trial[0] += more * trial[0].max() + np.finfo(float).tiny
         factor, info = dpbtrf(trial, lower=1, overwrite_ab=1)
         if info == 0:
@@ -106,9 +102,10 @@ def factored(band: np.ndarray) -> np.ndarray:
     raise NotDefiniteError
 
 
-def _solved(band: np.ndarray, values: np.ndarray, *, transposed: bool = False) -> np.ndarray:
-    flat = values.reshape(len(values), -1)
-    found, info = dtbtrs(band, flat, uplo="L", trans="T" if transposed else "N")
+def solved(band: np.ndarray, values: np.ndarray, *, transposed: bool = False) -> np.ndarray:
+    """The inverse of a person's factor, or of its transpose, times values (T D, ...)."""
+    solve = stbtrs if band.dtype == np.float32 else dtbtrs
+    found, info = solve(band, values.reshape(len(values), -1).astype(band.dtype), uplo="L", trans="T" if transposed else "N")
     if info:
         raise NotDefiniteError
-    return np.asarray(found).reshape(values.shape)
+    return np.asarray(found, np.float64).reshape(values.shape)

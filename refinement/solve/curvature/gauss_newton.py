@@ -15,9 +15,10 @@ from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.contacts import contact_joints
-from pose_priors.refinement.solve.curvature.arrow import Band, Factor, factored
+from pose_priors.refinement.solve.curvature.arrow import Band, Factor, factored, solved
 from pose_priors.refinement.solve.curvature.posed import joint_jacobians
 from pose_priors.refinement.solve.curvature.residuals import OfFrames, of_frames
+from pose_priors.refinement.solve.curvature.shared import Near, Shared
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.terms import (
     DepthConsistency,
@@ -34,55 +35,7 @@ from pose_priors.refinement.solve.terms.kernels import squared_norm
 from pose_priors.refinement.solve.terms.smoothness import growth_of
 from pose_priors.refinement.solve.variables import Variables
 
-_OF_A_PERSON, _OF_ALL = ("shape", "depth_bias"), ("scale", "plane")
-_STEP = 0.1  # of a shared variable, whose unit is a few millimetres
-
-
-@dataclass(frozen=True)
-class Shared:
-    """Variables that all frames share.
-
-    Attributes:
-        names: of those that are free.
-        columns: by each person, the places of those that it feels among all, those of each person first.
-        size: of them all.
-    """
-
-    names: tuple[str, ...]
-    columns: tuple[np.ndarray, ...]
-    size: int
-
-    @classmethod
-    def of(cls, variables: Variables, people: int) -> Shared:
-        """The free ones."""
-        free = {name: parameter for name, parameter in variables.named_parameters() if parameter.requires_grad}
-        own = sum(free[name][0].numel() for name in _OF_A_PERSON if name in free)
-        common = sum(free[name].numel() for name in _OF_ALL if name in free)
-        columns = tuple(np.r_[p * own : (p + 1) * own, people * own : people * own + common] for p in range(people))
-        return cls(tuple(name for name in (*_OF_A_PERSON, *_OF_ALL) if name in free), columns, people * own + common)
-
-    def gathered(self, values: dict[str, Tensor]) -> np.ndarray:
-        """(size,) of the values of the variables, or of their gradients."""
-        people = len(self.columns)
-        own = [values[name].reshape(people, -1) for name in self.names if name in _OF_A_PERSON]
-        parts = [torch.cat(own, 1).flatten()] if own else []
-        parts += [values[name].flatten() for name in self.names if name in _OF_ALL]
-        return torch.cat(parts).detach().cpu().double().numpy() if parts else np.zeros(0)
-
-    def scattered(self, values: np.ndarray, like: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The inverse of `gathered`, in the shapes of the variables."""
-        people = len(self.columns)
-        common = sum(like[name].numel() for name in self.names if name in _OF_ALL)
-        own = values[: len(values) - common].reshape(people, -1)
-        rest, out, at = values[len(values) - common :], {}, 0
-        for name in self.names:
-            if name in _OF_A_PERSON:
-                width = like[name][0].numel()
-                piece, at = own[:, at : at + width], at + width
-            else:
-                piece, rest = rest[: like[name].numel()], rest[like[name].numel() :]
-            out[name] = torch.from_numpy(np.ascontiguousarray(piece)).to(like[name]).reshape(like[name].shape)
-        return out
+_CHUNK = 64  # frames
 
 
 @torch.no_grad()
@@ -97,7 +50,7 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
     """
     people, frames = problem.visible.shape
     shared = Shared.of(variables, people)
-    near = _Near.of(variables, problem, shared)
+    near = Near.of(variables, problem, shared)
     scene = near.scene
     single = [(term, weight, found) for term, weight in terms if (found := of_frames(term, scene, problem))]
     rows = [(weight, found, near.slopes(_residual_of(term, problem))) for term, weight, found in single]
@@ -116,8 +69,12 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
             corner += path.add(band, border, joints, arms, p)
         _add_turns(band, turns, p)
         corner += sum(torch.einsum("n...g,n...,n...h->gh", slope[p], weight[p], slope[p]) for weight, slope in corners)
-        bands.append(factored(band.in_columns()))
-        borders.append(border.reshape(frames * size, -1).numpy())
+        factor = factored(band)
+        borders.append(
+            solved(factor, border.reshape(frames * size, -1).numpy()) if len(columns) else border.reshape(frames * size, 0).numpy()
+        )
+        # coordinates are the same in single precision but for a rounding, at half the memory and time
+        bands.append(factor.astype(np.float32))
         center[np.ix_(columns, columns)] += corner.numpy()
     for term, weight in terms:
         if isinstance(term, SceneFloor) and shared.size:
@@ -130,37 +87,6 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
 
 
 _Rows = Sequence[tuple[float, OfFrames, Tensor]]
-
-
-@dataclass(frozen=True)
-class _Near:
-    """The scene, and for each shared variable that a person feels the scene with a little more of it, of all people's at once; None where
-    that changes nothing."""
-
-    scene: Scene
-    more: list[Scene | None]
-
-    @classmethod
-    def of(cls, variables: Variables, problem: Problem, shared: Shared) -> _Near:
-        scene, more = variables(problem), list[Scene | None]()
-        for name in shared.names:
-            parameter = getattr(variables, name)
-            flat = parameter.view(len(parameter), -1) if name in _OF_A_PERSON else parameter.view(1, -1)
-            if name == "depth_bias" and not variables.bias_step.any():
-                more.append(None)
-                continue
-            for column in range(flat.shape[1]):
-                before = flat[:, column].clone()
-                flat[:, column] += _STEP
-                more.append(variables(problem))
-                flat[:, column] = before
-        return cls(scene, more)
-
-    def slopes(self, of: Callable[[Scene], Tensor]) -> Tensor:
-        """What a function of a scene changes by along each shared variable, on a last dimension."""
-        here = of(self.scene)
-        found = [torch.zeros_like(here) if there is None else (of(there) - here) / _STEP for there in self.more]
-        return torch.stack(found, -1) if found else here[..., None][..., :0]
 
 
 def _residual_of(term: Term, problem: Problem) -> Callable[[Scene], Tensor]:
@@ -178,17 +104,23 @@ def _of_floor(term: SceneFloor, problem: Problem) -> Callable[[Scene], Tensor]:
 
 def _add_rows(band: Band, border: Tensor, joints: Tensor, rows: _Rows, p: int) -> Tensor:
     """What the residuals of single frames add; returns what they add among the shared variables."""
-    slopes, shares = [], []
-    for weight, found, by_shared in rows:
-        sure = (weight * found.weight[p]).sqrt()[..., None]
-        slopes.append(sure * (found.slope[p][..., None, :] @ _of_groups(joints, found.groups))[..., 0, :])
-        shares.append(sure * by_shared[p])
-    if not rows:
-        return joints.new_zeros(border.shape[-1], border.shape[-1])
-    slope, share = torch.cat(slopes, 1), torch.cat(shares, 1)
-    band.same += (slope.mT @ slope).numpy()
-    border += slope.mT @ share
-    return (share.mT @ share).sum(0)
+    corner = joints.new_zeros(border.shape[-1], border.shape[-1])
+    for at in _chunks(len(joints) if rows else 0):
+        slopes, shares = [], []
+        for weight, found, by_shared in rows:
+            sure = (weight * found.weight[p, at]).sqrt()[..., None]
+            slopes.append(sure * (found.slope[p, at][..., None, :] @ _of_groups(joints[at], found.groups))[..., 0, :])
+            shares.append(sure * by_shared[p, at])
+        slope, share = torch.cat(slopes, 1), torch.cat(shares, 1)
+        band.same[at] += (slope.mT @ slope).numpy()
+        border[at] += slope.mT @ share
+        corner += (share.mT @ share).sum(0)
+    return corner
+
+
+def _chunks(frames: int) -> list[slice]:
+    """Stretches of frames, whose Jacobians are in memory together."""
+    return [slice(begin, min(begin + _CHUNK, frames)) for begin in range(0, frames, _CHUNK)]
 
 
 def _of_groups(joints: Tensor, groups: tuple[tuple[int, ...], ...]) -> Tensor:
@@ -216,24 +148,32 @@ class _Path:
 
     def add(self, band: Band, border: Tensor, joints: Tensor, arms: Tensor, p: int) -> Tensor:
         """Adds them; returns what they add among the shared variables."""
-        points = self.points(joints, arms, p)
-        frames, weight = len(points), self.weight[p]
+        frames, weight, slope = len(joints), self.weight[p], self.by_shared[p]
         count = len(weight)
-        for apart, block in enumerate((band.same, band.next, band.after)[: len(self.steps)]):
-            sure = points.new_zeros(frames - apart, weight.shape[1])
+        pull = joints.new_zeros(frames, *slope.shape[1:])
+        sures = []
+        for apart in range(len(self.steps)):
+            sure = joints.new_zeros(frames, weight.shape[1])
             for first in range(len(self.steps) - apart):
                 sure[first : first + count] += self.steps[first] * self.steps[first + apart] * weight
-            here = (points[: frames - apart] * sure[..., None, None]).flatten(1, 2)
-            block[: frames - apart] += (here.mT @ points[apart:].flatten(1, 2)).numpy()
-        slope = self.by_shared[p]
-        pull = points.new_zeros(frames, *slope.shape[1:])
+            sures.append(sure)
         for first, step in enumerate(self.steps):
             pull[first : first + count] += step * weight[..., None, None] * slope
-        border += points.flatten(1, 2).mT @ pull.flatten(1, 2)
+        for at in _chunks(frames):
+            reach = slice(at.start, at.stop + len(self.steps) - 1)
+            points = self.points(joints[reach], arms[reach], p)
+            flat = points.flatten(1, 2)
+            for apart, block in enumerate((band.same, band.next, band.after)[: len(self.steps)]):
+                stop = min(at.stop, frames - apart)
+                if stop > at.start:
+                    span = stop - at.start
+                    here = (points[:span] * sures[apart][at.start : stop, :, None, None]).flatten(1, 2)
+                    block[at.start : stop] += (here.mT @ flat[apart : apart + span]).numpy()
+            border[at] += flat[: at.stop - at.start].mT @ pull[at].flatten(1, 2)
         return torch.einsum("tncg,tn,tnch->gh", slope, weight, slope)
 
 
-def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: _Near) -> _Path | None:
+def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: Near) -> _Path | None:
     if isinstance(term, FootSkating) and scene.joints.shape[1] > 1:
         speeds, carry = term.residuals(scene, problem)
         sure = weight * carry * (term.bound**2 / (squared_norm(speeds) + term.bound**2)).square()
@@ -259,7 +199,7 @@ def _heavy_tailed(term: Smoothness, residual: Tensor, alive: Tensor, weight: flo
     return weight * alive[..., None] * (term.freedom + 3) / (term.freedom + squared_norm(residual))
 
 
-def _corners(term: Term, weight: float, scene: Scene, problem: Problem, near: _Near) -> list[tuple[Tensor, Tensor]]:
+def _corners(term: Term, weight: float, scene: Scene, problem: Problem, near: Near) -> list[tuple[Tensor, Tensor]]:
     """Of residuals that look at shared variables alone, for each person, weights (P, ...) and slopes (P, ..., G)."""
     if isinstance(term, MultiPersonScale) and scene.joints.shape[1] > 2:
         found, alive = term.residuals(term.points(scene, problem), problem)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.refinement.solve.curvature.arrow import Factor
-from pose_priors.refinement.solve.curvature.gauss_newton import Shared
+from pose_priors.refinement.solve.curvature.shared import Shared
 from pose_priors.refinement.solve.variables import Variables
 
 

@@ -13,7 +13,7 @@ from term_cases import disturbed
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
-from pose_priors.refinement.solve.curvature.arrow import Band, Factor, NotDefiniteError, factored, is_large
+from pose_priors.refinement.solve.curvature.arrow import Band, Factor, NotDefiniteError, factored, is_large, solved
 from pose_priors.refinement.solve.curvature.gauss_newton import gauss_newton
 from pose_priors.refinement.solve.curvature.posed import joint_jacobians
 from pose_priors.refinement.solve.curvature.residuals import of_frames
@@ -81,7 +81,8 @@ def test_the_factor_of_an_arrow_whitens_it() -> None:
         whole[np.ix_(rows, rows)] = matrix
         whole[np.ix_(rows, 48 + place)], whole[np.ix_(48 + place, rows)] = border, border.T
     whole[48:, 48:] = shared
-    factor = Factor([factored(band.in_columns()) for _, band in parts], borders, places, shared)
+    bands = [factored(band) for _, band in parts]
+    factor = Factor(bands, [solved(band, border) for band, border in zip(bands, borders, strict=True)], places, shared)
     gradient = draw.normal(size=51)
     people, common = factor.white_gradient([gradient[:24], gradient[24:48]], gradient[48:])
     step = np.concatenate([np.concatenate(each) if isinstance(each, list) else each for each in factor.step(people, common)])
@@ -97,7 +98,7 @@ def test_what_has_no_factor_is_refused() -> None:
     _, band = dense(4, 3)
     band.same[2] *= -1
     with pytest.raises(NotDefiniteError):
-        factored(band.in_columns())
+        factored(band)
 
 
 def test_a_long_clip_is_not_factored() -> None:
