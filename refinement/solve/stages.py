@@ -143,9 +143,13 @@ def with_extra_terms(stages: Sequence[SubStage], extra: Sequence[ExtraTerm]) -> 
 
 
 def with_keypoint_noise(terms: Sequence[tuple[Term, float]], noise: NoiseLevels) -> list[tuple[Term, float]]:
-    """Terms with their weights, their keypoints as far off as those levels say."""
-    found = KeypointReprojection(sigma_px=noise.keypoint_px)
-    return [(found if isinstance(term, KeypointReprojection) else term, weight) for term, weight in terms]
+    """Terms with their weights, their keypoints at least as far off as those levels say."""
+    found = []
+    for term, weight in terms:
+        if isinstance(term, KeypointReprojection):
+            term = term.model_copy(update={"sigma_px": max(term.sigma_px, noise.keypoint_px)})
+        found.append((term, weight))
+    return found
 
 
 def iterations_of(config: RefinementConfig) -> dict[str, int]:

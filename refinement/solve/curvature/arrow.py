@@ -13,12 +13,12 @@ import numpy as np
 from scipy.linalg.lapack import dpbtrf, dtbtrs, stbtrs
 
 _LEAST = 1e-12  # of its diagonal, added to it, so that what nothing tells stays where it is
-_LARGEST = 600e6  # bytes that a factor may take
+_LARGEST = 300e6  # bytes that a factor may take, in single precision
 
 
 def is_large(people: int, frames: int, size: int) -> bool:
     """Whether the factor of so many people and frames with so many coordinates each would take more memory than it is worth."""
-    return 8 * people * frames * 3 * size**2 > _LARGEST
+    return 4 * people * frames * 3 * size**2 > _LARGEST
 
 
 class NotDefiniteError(ArithmeticError):

@@ -11,8 +11,12 @@ import torch
 from problems import make_problem, with_hands
 
 from pose_priors.body.pinhole import to_camera
-from pose_priors.refinement.solve.noise import estimate_noise, white_noise
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.solve.noise import estimate_noise, white_noise, with_slow_keypoints
 from pose_priors.refinement.solve.scene import project
+from pose_priors.refinement.solve.stages import with_keypoint_noise
+from pose_priors.refinement.solve.terms import KeypointReprojection, Smoothness
 
 
 def test_levels_of_a_noisy_problem() -> None:
@@ -77,3 +81,39 @@ def test_keypoints_that_are_projected_bodies_say_nothing_of_stage_3s_error() -> 
     assert drawn.keypoint_px > 2
     clean, _ = make_problem(frames=40, noise=0.0)
     assert not estimate_noise(clean).projected
+
+
+def slowly_wrong(problem: Problem, pixels: float) -> Problem:
+    """The same problem, each coordinate of a person's keypoints off by an amount that stays."""
+    seen = problem.observations
+    people, _, count, _ = seen.keypoints.shape
+    off = pixels * torch.randn(people, 1, count, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    return replace(problem, observations=replace(seen, keypoints=seen.keypoints + off))
+
+
+def test_what_fitted_bodies_miss_is_what_keypoints_are_off_by() -> None:
+    problem, _ = make_problem(frames=40, noise=0.0)
+    there = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
+    noise = replace(estimate_noise(problem), keypoint_px=2.0)
+    assert with_slow_keypoints(noise, slowly_wrong(problem, 2.3), there) is noise
+    found = with_slow_keypoints(noise, slowly_wrong(problem, 8.0), there)
+    assert found.keypoint_px == pytest.approx(8.0, rel=0.2)
+    assert found.slow_keypoints == pytest.approx(found.keypoint_px / 2.0)
+    assert with_slow_keypoints(found, slowly_wrong(problem, 30.0), there) is found  # once
+    unseen = replace(problem, observations=replace(problem.observations, keypoint_confidence=torch.zeros(2, 40, there.shape[2])))
+    assert with_slow_keypoints(noise, unseen, there) is noise
+
+
+def test_only_keypoints_get_that_width_and_none_a_lesser_one() -> None:
+    noise = replace(estimate_noise(make_problem()[0]), keypoint_px=8.0)
+    own = KeypointReprojection(sigma_px=3.0, size_fraction=0.3)
+    found = with_keypoint_noise([(own, 2.0), (Smoothness(), 0.5), (KeypointReprojection(sigma_px=9.0), 1.0)], noise)
+    assert found == [(own.model_copy(update={"sigma_px": 8.0}), 2.0), (Smoothness(), 0.5), (KeypointReprojection(sigma_px=9.0), 1.0)]
+
+
+def test_keypoints_that_err_slowly_are_told_and_count_less() -> None:
+    problem = slowly_wrong(make_problem(frames=16, noise=0.3)[0], 15.0)
+    found = Stage5Refiner(trainer={"enable_progress_bar": False}).refine(RefinementInput(problem))
+    assert sum("err slowly" in reason for reason in found.results["quality"]["reasons"]) == 2
+    levels = found.metrics["noise"]
+    assert levels["keypoint_px"] > 1.25 * estimate_noise(problem).keypoint_px
