@@ -95,7 +95,7 @@ def factored(band: Band) -> np.ndarray:
     """The Cholesky factor of a person's part in LAPACK's lower banded storage. Raises `NotDefiniteError` where there is none."""
     for more in (_LEAST, 1e-9, 1e-6):
         trial = band.in_columns()
-        trial[0] += more * trial[0].max() + np.finfo(float).tiny
+        trial[0] += more * (trial[0].max() or 1.0)  # of somebody whom nothing was seen of
         factor, info = dpbtrf(trial, lower=1, overwrite_ab=1)
         if info == 0:
             return np.asarray(factor)

@@ -29,6 +29,7 @@ from pose_priors.refinement.solve.terms import (
     ShapePrior,
     Smoothness,
     StayNearPose,
+    StayNearScale,
     Term,
 )
 from pose_priors.refinement.solve.terms.kernels import squared_norm
@@ -36,6 +37,9 @@ from pose_priors.refinement.solve.terms.smoothness import growth_of
 from pose_priors.refinement.solve.variables import Variables
 
 _CHUNK = 64  # frames
+_BY_HALVES = 50e6  # bytes of a person's factor, from which on it is kept in single precision
+# Added for each unit of a shared variable, so that what nothing tells stays where it is, and does not go as far as rounding leads.
+_LEAST_SHARED = 1e-3
 
 
 @torch.no_grad()
@@ -58,7 +62,7 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
     corners = [found for term, weight in terms for found in _corners(term, weight, scene, problem, near)]
     turns = _turns(terms, scene, problem)
     size = 3 + 3 * len(scene.free)
-    center = np.zeros((shared.size, shared.size))
+    center = _LEAST_SHARED * np.eye(shared.size)
     bands, borders = [], []
     for p, columns in enumerate(shared.columns):
         band, border = Band(frames, size), torch.zeros(frames, size, len(columns), dtype=scene.joints.dtype)
@@ -74,15 +78,18 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
             solved(factor, border.reshape(frames * size, -1).numpy()) if len(columns) else border.reshape(frames * size, 0).numpy()
         )
         # coordinates are the same in single precision but for a rounding, at half the memory and time
-        bands.append(factor.astype(np.float32))
+        bands.append(factor.astype(np.float32) if factor.nbytes > _BY_HALVES else factor)
         center[np.ix_(columns, columns)] += corner.numpy()
+    columns = shared.columns[0]
     for term, weight in terms:
         if isinstance(term, SceneFloor) and shared.size:
             residual, count = term.residuals(scene, problem)
-            slope = near.slopes(_of_floor(term, problem))
+            slope = near.slopes(lambda at, term=term: term.residuals(at, problem)[0])
             sure = weight * count * (term.bound**2 / (residual.square() + term.bound**2)).square()
-            columns = shared.columns[0]
             center[np.ix_(columns, columns)] += (slope.T @ (sure[:, None] * slope)).numpy()
+        elif isinstance(term, StayNearScale) and shared.size:
+            slope = near.slopes(lambda at, term=term: term.residual(at, problem)[None])
+            center[np.ix_(columns, columns)] += weight * (slope.T @ slope).numpy()
     return Factor(bands, borders, shared.columns, center)
 
 
@@ -96,10 +103,6 @@ def _residual_of(term: Term, problem: Problem) -> Callable[[Scene], Tensor]:
         return found.residual
 
     return residual
-
-
-def _of_floor(term: SceneFloor, problem: Problem) -> Callable[[Scene], Tensor]:
-    return lambda scene: term.residuals(scene, problem)[0]
 
 
 def _add_rows(band: Band, border: Tensor, joints: Tensor, rows: _Rows, p: int) -> Tensor:

@@ -94,7 +94,11 @@ class StayNearScale(Term):
     """Standard deviation of the logarithm of the scale."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        return 0.5 * ((scene.alpha / problem.start.alpha0).log() / self.sigma).square() / num_visible(problem)
+        return 0.5 * self.residual(scene, problem).square() / num_visible(problem)
+
+    def residual(self, scene: Scene, problem: Problem) -> Tensor:
+        """() in units of its width."""
+        return (scene.alpha / problem.start.alpha0).log() / self.sigma
 
 
 class StayNearRoot(Term):
