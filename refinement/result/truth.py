@@ -57,7 +57,7 @@ def read_truth(path: Path) -> Truth:
     )
     if not (are_places(joints).all() and np.isfinite(plane).all() and 0 < scale < np.inf and MIN_FPS <= rate <= MAX_FPS):
         raise UserError(
-            f"{path}: what is true is finite: joints and plane without NaN, joints nearer than {MAX_COORDINATE:g} m, 'alpha' above 0 (it is "
+            f"{path}: what is true is finite: joints and plane without NaN, nearer than {MAX_COORDINATE:g} m, 'alpha' above 0 (it is "
             f"{scale:g}), 'fps' from {MIN_FPS:g} to {MAX_FPS:g} (it is {rate:g})"
         )
     return Truth(joints, visible.astype(bool), plane, scale, rate)
