@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pose_priors.priors.checkpoint import load_prior, read_checkpoint
 from pose_priors.priors.evaluation.scores import bits_per_dof
 from pose_priors.priors.weights.hub import is_address
 
-_LEFT_OUT = {"kind", "member"}
+_LEFT_OUT = {"kind", "member", "num_members"}
 _MEASURES = {
     True: "`energy` is `-log_prob`, in nats against normalised Haar measure: comparable between priors of the same joints",
     False: "`energy` is not `-log_prob`: compare it under this prior only, and `log_prob`, where there is one, between priors",
@@ -109,7 +110,12 @@ def _passes(content: dict[str, Any]) -> str:
 
 
 def _settings(model: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in model.items() if name not in _LEFT_OUT) or "no options"
+    """In words: members by their kinds, since all of their options would be a page."""
+    told = dict(model)
+    if members := told.pop("members", None) or [told.get("member")] * (told.get("num_members") or 0):
+        kinds = Counter(member.get("kind") for member in members if member)
+        told["members"] = " + ".join(f"{number} x {kind}" if number > 1 else str(kind) for kind, number in kinds.items())
+    return ", ".join(f"{name} {value}" for name, value in told.items() if name not in _LEFT_OUT) or "no options"
 
 
 def _limits(prior: TrainablePrior, experiment: dict[str, Any]) -> list[str]:
