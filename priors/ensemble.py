@@ -23,6 +23,8 @@ from pose_priors.priors.posterior import LogLikelihood
 Member = JointFlow | GlobalFlow | Mixture | Gaussian
 MemberConfig = Annotated[JointFlowConfig | GlobalFlowConfig | MixtureConfig | GaussianConfig, Field(discriminator="kind")]
 
+_NUM_MEMBERS = 4
+
 
 class EnsembleConfig(PriorConfigBase):
     """How the ensemble is built: of `members`, or of `num_members` times one `member`."""
@@ -34,8 +36,8 @@ class EnsembleConfig(PriorConfigBase):
     """How much each member counts, in proportion; all alike if not given."""
     member: MemberConfig | None = None
     """What each member is, where all are alike."""
-    num_members: int = Field(4, ge=2)
-    """How many of `member` there are."""
+    num_members: int | None = Field(None, ge=2)
+    """How many of `member` there are, 4 if not given."""
     denoiser: DenoiserConfig | None = None
     """What `denoise` and energies under noise are learnt by, trained beside the density; null for none."""
 
@@ -45,13 +47,13 @@ class EnsembleConfig(PriorConfigBase):
         if self.members is not None:
             return self.members
         assert self.member is not None
-        return [self.member] * self.num_members
+        return [self.member] * (self.num_members or _NUM_MEMBERS)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.members is None) == (self.member is None):
             raise ValueError("give model.members, a list, or model.member and model.num_members, where all are alike")
-        if self.members is not None and "num_members" in self.model_fields_set:
+        if self.members is not None and self.num_members is not None:
             raise ValueError("model.num_members is of model.member; model.members has as many as it lists")
         members = self.of_members
         if self.weights is not None and len(self.weights) != len(members):

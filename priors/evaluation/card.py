@@ -12,6 +12,7 @@ from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.writing import written_aside
 from pose_priors.priors.base import DensityPrior, Prior, TrainablePrior
 from pose_priors.priors.checkpoint import load_prior, read_checkpoint
+from pose_priors.priors.ensemble import Ensemble
 from pose_priors.priors.evaluation.scores import bits_per_dof
 from pose_priors.priors.weights.hub import is_address
 
@@ -72,7 +73,7 @@ def _rows(
     model, data, training = (experiment.get(name) or {} for name in ("model", "data", "training"))
     steps = int(content.get("global_step", 0))
     rows = [
-        ("kind", f"`{model.get('kind')}`: {_settings(model)}"),
+        ("kind", f"`{model.get('kind')}`: {_settings(prior, model)}"),
         ("parameters", f"{sum(parameter.numel() for parameter in prior.parameters()):,}"),
         ("trained on", prior.trained_on or "not said"),
         ("licence of the data", data.get("licence") or "not stated: `data.licence` states it"),
@@ -109,12 +110,12 @@ def _passes(content: dict[str, Any]) -> str:
     return f"{content.get('global_step', 0) / span['steps_an_epoch'] * batches / of_pass:.3g} passes over the data"
 
 
-def _settings(model: dict[str, Any]) -> str:
+def _settings(prior: TrainablePrior, model: dict[str, Any]) -> str:
     """In words: members by their kinds, since all of their options would be a page."""
     told = dict(model)
-    if members := told.pop("members", None) or [told.get("member")] * (told.get("num_members") or 0):
-        kinds = Counter(member.get("kind") for member in members if member)
-        told["members"] = " + ".join(f"{number} x {kind}" if number > 1 else str(kind) for kind, number in kinds.items())
+    if isinstance(prior, Ensemble):
+        kinds = Counter(member.kind for member in prior.config.of_members)
+        told["members"] = " + ".join(f"{number} x {kind}" if number > 1 else kind for kind, number in kinds.items())
     return ", ".join(f"{name} {value}" for name, value in told.items() if name not in _LEFT_OUT) or "no options"
 
 
