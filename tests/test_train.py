@@ -34,7 +34,7 @@ TINY = {
     "global_flow_document": ["model.hidden=8", "model.K=1"],
     "ensemble": ["model.num_members=2", "model.member.hidden=16", "model.member.K=2"],
     "mixed_ensemble": [
-        "model.members=[{kind: mixture, num_components: [2], widths: [1.0], covariance_floors: [1e-4]}, {kind: global_flow, hidden: 16, K: 2}]",
+        "model.members=[{kind: mixture, num_components: [2], widths: [1.0]}, {kind: global_flow, hidden: 16, K: 2}]",
         "training.smoothed_share=0",
         "trainer.check_val_every_n_epoch=1",
     ],

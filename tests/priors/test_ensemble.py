@@ -15,12 +15,14 @@ from pydantic import ValidationError
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.base import UserError
 from pose_priors.priors.ensemble import Ensemble, EnsembleConfig
+from pose_priors.priors.mixture import Mixture
 
 JOINTS = (1, 2, 16, 18)
 SMALL = {"hidden": 12, "K": 2, "num_blocks": 1}
 FLOW = {"kind": "global_flow", **SMALL}
 FULL = {"kind": "gaussian", "covariance": "full"}
 MIXTURE = {"kind": "mixture", "num_components": [2], "widths": [0.7, 1.0], "covariance_floors": [1e-4]}
+ONE = {**MIXTURE, "num_components": [1], "widths": [1.0]}
 every_kind = pytest.mark.parametrize("kind", ["joint_flow", "global_flow"])
 
 
@@ -145,22 +147,27 @@ def test_what_is_fitted_stays_as_it_is_beside_flows_and_is_trained_without() -> 
 
 
 def _normals(prior: Ensemble) -> list[torch.distributions.MultivariateNormal]:
-    """The full Gaussians that members are, over rotation vectors of all joints."""
+    """What members are over rotation vectors of all joints: full Gaussians, or mixtures of one component of width 1."""
     found = []
     for member in prior.members:
-        precision, mean = member._whole()
-        found.append(torch.distributions.MultivariateNormal(mean, torch.linalg.inv(precision)))
+        if isinstance(member, Mixture):
+            root = member.kernels.root[0]
+            found.append(torch.distributions.MultivariateNormal(member.kernels.mean[0] + member.kernels.shift, root @ root.T))
+        else:
+            precision, mean = member._whole()
+            found.append(torch.distributions.MultivariateNormal(mean, torch.linalg.inv(precision)))
     return found
 
 
-def _two_gaussians() -> Ensemble:
-    prior = _of([FULL, FULL], weights=[1, 2])
+def _two(member: dict[str, Any]) -> Ensemble:
+    prior = _of([member, member], weights=[1, 2])
     prior.members[1].fit_statistics(make_poses(300, seed=5, shift=0.15))
     return prior.double().eval().requires_grad_(False)
 
 
-def test_what_members_expect_of_noisy_rotations_counts_by_how_they_expected_to_see_it() -> None:
-    prior, poses = _two_gaussians(), make_poses(30, seed=3, shift=0.08).double()
+@pytest.mark.parametrize("member", [FULL, ONE], ids=["gaussian", "mixture"])
+def test_what_members_expect_of_noisy_rotations_counts_by_how_they_expected_to_see_it(member: dict[str, Any]) -> None:
+    prior, poses = _two(member), make_poses(30, seed=3, shift=0.08).double()
     std = torch.full((NUM_JOINTS, 3), 0.3, dtype=torch.float64)
     std[JOINTS[0]], std[JOINTS[1], 1] = torch.inf, 0.05
     seen = poses[:, list(JOINTS)].flatten(1)
@@ -181,7 +188,7 @@ def test_what_members_expect_of_noisy_rotations_counts_by_how_they_expected_to_s
 
 
 def test_energies_under_noise_are_those_of_the_smoothed_mixture() -> None:
-    prior, poses, noise = _two_gaussians(), make_poses(30, seed=3).double(), 0.2
+    prior, poses, noise = _two(FULL), make_poses(30, seed=3).double(), 0.2
     rotvec = poses[:, list(JOINTS)]
     x = rotvec.flatten(1)
     haar = -torch.stack([log_volume(w) for w in rotvec.reshape(-1, 3)]).view(len(poses), -1).sum(1)
@@ -196,18 +203,14 @@ def test_energies_under_noise_are_those_of_the_smoothed_mixture() -> None:
 
 
 def test_completions_are_the_conditional_density() -> None:
-    one = {**MIXTURE, "num_components": [1], "widths": [1.0]}
-    prior = _of([one, one], weights=[1, 2])
-    prior.members[1].fit_statistics(make_poses(300, seed=5, shift=0.15))
-    prior.double().eval().requires_grad_(False)
+    prior = _two(ONE)
     visible = torch.ones(NUM_JOINTS, dtype=torch.bool)
     visible[list(JOINTS[2:])] = False
     assert prior.completes
     pose = make_poses(1, seed=3, shift=0.08).double()
     shares, means = [], []
-    for weight, member in zip((1 / 3, 2 / 3), prior.members, strict=True):
-        kernels = member.kernels
-        mean, covariance = kernels.mean[0] + kernels.shift, kernels.root[0] @ kernels.root[0].T
+    for weight, normal in zip((1 / 3, 2 / 3), _normals(prior), strict=True):
+        mean, covariance = normal.mean, normal.covariance_matrix
         off = pose[0, list(JOINTS[:2])].flatten() - mean[:6]
         shares.append(np.log(weight) + torch.distributions.MultivariateNormal(mean[:6], covariance[:6, :6]).log_prob(off + mean[:6]))
         means.append(mean[6:] + covariance[6:, :6] @ torch.linalg.solve(covariance[:6, :6], off))
