@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from pose_priors.configs.writing import written_aside
 from pose_priors.priors.base import DensityPrior, Prior, TrainablePrior
 from pose_priors.priors.checkpoint import load_prior, read_checkpoint
 from pose_priors.priors.description import Trained, in_words
+from pose_priors.priors.ensemble import Ensemble
 from pose_priors.priors.evaluation.scores import bits_per_dof
 from pose_priors.priors.weights.hub import is_address
 
-_LEFT_OUT = {"kind", "member"}
+_LEFT_OUT = {"kind", "member", "num_members"}
 _MEASURES = {
     True: "`energy` is `-log_prob`, in nats against normalised Haar measure: comparable between priors of the same joints",
     False: "`energy` is not `-log_prob`: compare it under this prior only, and `log_prob`, where there is one, between priors",
@@ -77,7 +79,7 @@ def _rows(prior: TrainablePrior, experiment: dict[str, Any], entry: dict[str, An
     model, data, training = (experiment.get(name) or {} for name in ("model", "data", "training"))
     scores = ended.best_scores
     rows = [
-        ("kind", f"`{model.get('kind')}`: {_settings(model)}"),
+        ("kind", f"`{model.get('kind')}`: {_settings(prior, model)}"),
         ("parameters", f"{sum(parameter.numel() for parameter in prior.parameters()):,}"),
         ("trained on", prior.trained_on or "not said"),
         ("licence of the data", data.get("licence") or "not stated: `data.licence` states it"),
@@ -112,8 +114,13 @@ def _passes(ended: Trained) -> str:
     return f"{ended.global_step / steps * batches / of_pass:.3g} passes over the data"
 
 
-def _settings(model: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in model.items() if name not in _LEFT_OUT) or "no options"
+def _settings(prior: TrainablePrior, model: dict[str, Any]) -> str:
+    """In words: members by their kinds, since all of their options would be a page."""
+    told = dict(model)
+    if isinstance(prior, Ensemble):
+        kinds = Counter(member.kind for member in prior.config.of_members)
+        told["members"] = " + ".join(f"{number} x {kind}" if number > 1 else kind for kind, number in kinds.items())
+    return ", ".join(f"{name} {value}" for name, value in told.items() if name not in _LEFT_OUT) or "no options"
 
 
 def _limits(prior: TrainablePrior, experiment: dict[str, Any]) -> list[str]:
