@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
-from pose_priors.configs.exchange import written_beside
+from pose_priors.configs.exchange import check_writable, written_beside
 from pose_priors.configs.writing import write_json
 from pose_priors.datamodules.base import DataConfig, PoseDataModule, load_poses
 from pose_priors.datamodules.clips import Clip
@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     scene.add_argument("--refined", type=Path, help="the folder of stage 5; 5_refinement in the sequence if not given")
     parser.add_argument("--output", type=Path, help="a folder for metrics.json and the pictures; sequences can do without")
     options = vars(parser.parse_args(arguments))
+    if "output" in options:
+        check_writable(options["output"])
     # each way brings what it needs alone: neither scikit-learn for a sequence, nor the refinement for priors
     if _kind(options) == "scene":
         from pose_priors.refinement.result.report import evaluate_scene

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pose_priors.configs.base import UserError
+from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.cache.entry import is_of_an_entry
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import SUFFIXES
@@ -45,10 +46,12 @@ def find_sources(path: Path, output: Path) -> list[Source]:
     cache of converted poses, is not among them.
 
     Raises:
-        UserError: if there is none, two differ by their suffixes alone, or the output would take a file's own place.
+        UserError: if there is none, two differ by their suffixes alone, or the output cannot be written to or would take a file's own
+            place.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; a file of motions ({', '.join(SUFFIXES)}) or a folder of such files is expected")
+    check_writable(output)
     if path.is_dir():
         inside = output.resolve()
         if inside == path.resolve():
