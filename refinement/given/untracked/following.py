@@ -73,8 +73,6 @@ def find_untracked(
                 centres[p, row], there[p, row] = np.median(skin, 0), True
                 both = np.concatenate([_some(skin, NUM_SKIN_POINTS), _some(cover if len(cover) else skin, _NUM_COVER)])
                 points[p, row] = to_camera(both, scaled(clip.cameras.w2c, alpha)[row]) / alpha
-    clip.depth.close()
-    clip.masks.close()
     # nobody's surface is two people's
     apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
     apart[np.arange(len(people)), np.arange(len(people))] = np.inf
