@@ -13,9 +13,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse
 
 import numpy as np
 
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import run
 from pose_priors.configs.load import load_config
-from pose_priors.configs.slurm import LAUNCHERS, new_run
+from pose_priors.configs.slurm import new_run
+from pose_priors.refinement.motions.arguments import motions_parser
 from pose_priors.refinement.motions.batch import (
     Outcome,
     Source,
@@ -39,14 +40,9 @@ log = logging.getLogger("clean")
 def main(arguments: Sequence[str] | None = None) -> list[Outcome]:
     """Cleans, and returns what became of each file; nothing with `--launcher slurm`, which does not wait. Exits with code 1 if some of many
     failed."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("path", type=Path, help="a file (npz, npy, bvh, amc), or a folder of such files")
-    parser.add_argument("--output", type=Path, required=True, help="a folder: each file goes there by its name, with a report beside it")
-    parser.add_argument("--prior", metavar="CKPT", help="prior.motion: a motion_flow, by which gaps are filled")
+    output = "each file goes there by its name, with a report beside it"
+    parser = motions_parser(__doc__ or "", output, "by which gaps are filled", "clean")
     parser.add_argument("--preview", action="store_true", help="write <name>.rrd beside each, before and after, for rerun")
-    parser.add_argument("--config", default="motions", help="the name of a YAML that comes with pose-priors, or a path")
-    parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="fps=30 up_axis=y ...")
-    parser.add_argument("--launcher", choices=LAUNCHERS, help="clean in jobs of a Slurm cluster, or in processes beside this one")
     options = parser.parse_args(arguments)
     config = load_config(MotionsConfig, options.config, options.override).with_priors(options.prior)
     if options.preview:

@@ -10,15 +10,16 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see train.py
 
 import torch
+from pydantic import ValidationError
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
-from pose_priors.configs.exchange import written_beside
+from pose_priors.configs.exchange import check_writable, written_beside
 from pose_priors.configs.writing import write_json
 from pose_priors.datamodules.base import DataConfig, PoseDataModule, load_poses
 from pose_priors.datamodules.clips import Clip
@@ -26,11 +27,14 @@ from pose_priors.datamodules.motion_data import MotionDataConfig, MotionDataModu
 from pose_priors.datamodules.view import PoseView
 from pose_priors.priors import MotionCVAE, MotionFlow, Prior
 from pose_priors.priors.checkpoint import load_prior, read_checkpoint
+from pose_priors.priors.description import in_words
 from pose_priors.priors.motion.kinds import AnyMotionPrior, window_frames
 from pose_priors.priors.training.precision import matmul_precision
 from pose_priors.priors.weights.source import name_of
 
 log = logging.getLogger("evaluate")
+
+AnyData = TypeVar("AnyData", DataConfig, MotionDataConfig)
 
 # what each way of calling the script takes: needed, and also allowed
 _OPTIONS = {"checkpoint": ({"output"}, {"data", "poses", "device", "allow"}), "scene": ({"gt"}, {"refined", "output"})}
@@ -55,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     scene.add_argument("--refined", type=Path, help="the folder of stage 5; 5_refinement in the sequence if not given")
     parser.add_argument("--output", type=Path, help="a folder for metrics.json and the pictures; sequences can do without")
     options = vars(parser.parse_args(arguments))
+    if "output" in options:
+        check_writable(options["output"])
     # each way brings what it needs alone: neither scikit-learn for a sequence, nor the refinement for priors
     if _kind(options) == "scene":
         from pose_priors.refinement.result.report import evaluate_scene
@@ -148,11 +154,10 @@ def _evaluate_motion_priors(priors: dict[str, AnyMotionPrior], data: str | None,
 
 def _held_out_poses(checkpoints: Sequence[str], data: str | None) -> PoseView:
     """(N, 55, 3), on disk: the poses of `data`, or the test split that the first checkpoint's configuration describes."""
-    experiment = read_checkpoint(checkpoints[0])["prior"]["experiment"]
-    trained_on = DataConfig.model_validate(experiment["data"])
+    trained_on, seed = _data_of(DataConfig, checkpoints[0])
     if data is not None:
         return load_poses(data, trained_on)
-    module = PoseDataModule(trained_on, batch_size=1, seed=experiment["seed"])
+    module = PoseDataModule(trained_on, batch_size=1, seed=seed)
     _set_up(module, checkpoints)
     return module.test_poses
 
@@ -161,17 +166,26 @@ def _held_out_clips(priors: dict[str, AnyMotionPrior], data: str | None) -> list
     """As `_held_out_poses`, of motions."""
     path, prior = next(iter(priors.items()))
     try:
-        experiment = read_checkpoint(path)["prior"]["experiment"]
+        read_checkpoint(path)
     except UserError as error:  # HuMoR's own file, which says nothing of its data
         if data is None:
             raise UserError(f"{path}: not trained by this project: say on which motions to evaluate it with --data") from error
         return load_clips(data)
-    trained_on = MotionDataConfig.model_validate(experiment["data"])
+    trained_on, seed = _data_of(MotionDataConfig, path)
     if data is not None:
         return load_clips(data, trained_on)
-    module = MotionDataModule(trained_on, 1, experiment["seed"], window_frames(prior.config))
+    module = MotionDataModule(trained_on, 1, seed, window_frames(prior.config))
     _set_up(module, list(priors))
     return module.test_clips
+
+
+def _data_of(section: type[AnyData], checkpoint: str) -> tuple[AnyData, int]:
+    """The data that a checkpoint was trained on, and the seed. Raises `UserError` if it does not say."""
+    experiment = read_checkpoint(checkpoint)["prior"]["experiment"]
+    try:
+        return section.model_validate(experiment.get("data") or {}), experiment.get("seed", 0)
+    except ValidationError as error:
+        raise UserError(f"{checkpoint}: does not say what data it was trained on ({in_words(error)}); name another one first") from error
 
 
 def _set_up(module: PoseDataModule | MotionDataModule, checkpoints: Sequence[str]) -> None:

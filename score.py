@@ -10,9 +10,10 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
 
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import run
 from pose_priors.configs.load import load_config
-from pose_priors.configs.slurm import LAUNCHERS, new_run
+from pose_priors.configs.slurm import new_run
+from pose_priors.refinement.motions.arguments import motions_parser
 from pose_priors.refinement.motions.batch import (
     Outcome,
     Source,
@@ -34,15 +35,10 @@ log = logging.getLogger("score")
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Scores, and returns the rows of the table, the worst clip first; none with `--launcher slurm`, which does not wait. Exits with code 1
     if some of many files failed."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("path", type=Path, help="a file (npz, npy, bvh, amc), or a folder of such files")
-    parser.add_argument("--output", type=Path, required=True, help="a folder: scores.csv, and frames/<clip>.npz for each clip")
+    output = "scores.csv, and frames/<clip>.npz for each clip"
+    parser = motions_parser(__doc__ or "", output, "which says how surprising frames and joints are", "score")
     parser.add_argument("--keep", metavar="0.95", help="clips to list as good: a share of all, or thresholds: 'badness<0.5,floor_m<0.1'")
-    parser.add_argument("--prior", metavar="CKPT", help="prior.motion: a motion_flow, which says how surprising frames and joints are")
     parser.add_argument("--pose-prior", metavar="CKPT", help="prior.body: a prior of poses, which says how usual they are")
-    parser.add_argument("--config", default="motions", help="the name of a YAML that comes with pose-priors, or a path")
-    parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="fps=30 up_axis=y ...")
-    parser.add_argument("--launcher", choices=LAUNCHERS, help="score in jobs of a Slurm cluster, or in processes beside this one")
     options = parser.parse_args(arguments)
     config = load_config(MotionsConfig, options.config, options.override).with_priors(options.prior, options.pose_prior)
     if options.keep is not None:

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.exchange import check_writable
 from pose_priors.refinement.batch.sequences import find_sequences
 
 _ROOT = Path(__file__).parents[1]
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pad-frames", type=int, help="also compare with clips at multiples of so many frames")
     parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="for refine.py, as prior.body=...")
     options = parser.parse_args(arguments)
+    check_writable(options.output)
     table = Table(title=f"{options.scenes}, {options.threads} thread(s)")
     for heading in ("", "one process: wall s", "CPU s", "one each: wall s", "CPU s", "ratio of wall", "of CPU", "arrays that differ"):
         table.add_column(heading, justify="right" if heading else "left")

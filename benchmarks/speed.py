@@ -29,6 +29,7 @@ from pose_priors.benchmarks.joint_flow_loop import JointFlowLoop, training_step
 from pose_priors.benchmarks.training_speed import measure_training
 from pose_priors.body.model import forward_kinematics
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.exchange import check_writable
 from pose_priors.configs.writing import write_json
 from pose_priors.datamodules.loader import PoseLoader
 from pose_priors.datamodules.synthetic import synthetic_poses
@@ -260,6 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser.add_argument("--poses", type=int, default=_POSES, help="rows that the loaders draw from")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="instead: how fast each prior trains there, on one device")
     options = parser.parse_args(arguments)
+    check_writable(options.output)
     torch.set_num_threads(options.threads)
     if options.device is not None:
         return measure_training(options.device, options.output, options.repeats)

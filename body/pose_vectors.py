@@ -62,8 +62,11 @@ def from_poses(poses: Tensor, numbers: int) -> Tensor:
     """The inverse of `as_poses`: (*batch, 55, 3) -> (*batch, numbers), differentiable; SMPL's stubs for hands are zero.
 
     Raises:
+        TypeError: if the poses are no tensor; of an array, `torch.from_numpy` makes one.
         ValueError: if `numbers` is none of `POSE_VECTORS`, or the poses have another shape.
     """
+    if not isinstance(poses, Tensor):
+        raise TypeError(f"from_poses takes a tensor, got {type(poses).__name__}; of an array, torch.from_numpy makes one")
     if numbers not in POSE_VECTORS:
         raise ValueError(f"there is no pose vector of {numbers} numbers; there are {', '.join(map(str, POSE_VECTORS))}")
     if poses.shape[-2:] != (NUM_JOINTS, 3):

@@ -37,6 +37,7 @@ EXTRAS = {
     "smplx": ("smplx",),
     "anny": ("anny",),
     "onnx": ("onnx",),
+    "pxr": ("usd",),
     "huggingface_hub": ("hub",),
 }
 """Which extras of the package bring a library that not everybody needs, by the name that it is imported by."""

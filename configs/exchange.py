@@ -48,6 +48,20 @@ def written_beside(target: Path) -> Iterator[Path]:
         raise UserError(f"{target}: cannot be written ({error.strerror or error}); give another folder") from error
 
 
+def check_writable(target: Path) -> None:
+    """Raises `UserError` if nothing could be written below a folder, which need not be there: better now than after the work. It is not
+    made."""
+    there = target.absolute()
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    probe = there / temporary_name()
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror or error}); give another folder") from error
+
+
 @contextmanager
 def staged(target: Path) -> Iterator[tuple[Path, Path]]:
     """Two empty folders on the file system of `target`, for what comes into it and what goes; removed when the block ends.

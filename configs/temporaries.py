@@ -56,7 +56,13 @@ def remove_stale(folder: Path) -> None:
     """Removes from a folder the temporaries that killed processes have left."""
     for path in folder.glob(f"{PREFIX}*"):
         if is_stale(path):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link or a folder with all that is in it, as far as one may; what stays is stale one day."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,8 @@ from torch import Tensor
 from pose_priors.body.rotations import mirror_pose
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.cache.conversion import Conversion
-from pose_priors.datamodules.cache.store import PoseSet, open_poses
+from pose_priors.datamodules.cache.entry import PoseSet
+from pose_priors.datamodules.cache.store import open_poses
 from pose_priors.datamodules.files import find_files
 from pose_priors.datamodules.formats import HandConvention
 from pose_priors.datamodules.joints import describe, find_joints
@@ -74,7 +76,7 @@ def load_poses(path: str, config: DataConfig | None = None) -> PoseView:
     """
     pose_set = _open(path, config or DataConfig())
     if not len(pose_set.poses):
-        raise UserError(f"'{path}' holds no poses ({pose_set.counts['nan_rows']} rows with NaN dropped); give files with poses")
+        raise UserError(f"'{path}' holds no poses ({_dropped(pose_set) or 'no rows'}); give files with poses")
     return PoseView(pose_set, np.arange(len(pose_set.poses)))
 
 
@@ -225,8 +227,8 @@ class PoseDataModule(pl.LightningDataModule):
         config, pose_set = self.config, sets.get(split, sets["pool"])
         path = getattr(config, split) if split in sets else config.pool
         found = f"{f'{path!r}' if path else 'the built-in source'} gives {len(pose_set.poses)} distinct poses"
-        if pose_set.counts["nan_rows"]:
-            found += f", {pose_set.counts['nan_rows']} rows with NaN dropped"
+        if dropped := _dropped(pose_set):
+            found += f", {dropped}"
         advice = f"give more data, data.{split} or other data.val_fraction and data.test_fraction"
         if num_before:
             found += f", all {num_before} of this split are also in another"
@@ -251,6 +253,12 @@ class PoseDataModule(pl.LightningDataModule):
         }
 
 
+def _dropped(pose_set: PoseSet) -> str:
+    """How many rows are not among the poses, in words; empty where all are."""
+    words = {"nan_rows": "rows with NaN dropped", "invalid_rows": "rows that are no pose dropped"}
+    return ", ".join(f"{count} {said}" for name, said in words.items() if (count := pose_set.counts[name]))
+
+
 def _open(path: str, config: DataConfig) -> PoseSet:
     conversion = Conversion(config.hand_convention, config.subsample_fps, config.trim)
-    return open_poses(find_files(path), conversion, Path(config.cache_dir).expanduser() if config.cache_dir else None)
+    return open_poses(find_files(path), conversion, Path(os.path.expanduser(config.cache_dir)) if config.cache_dir else None)

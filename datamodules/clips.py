@@ -19,7 +19,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import Entry, describe, open_arrays
 from pose_priors.datamodules.contacts import find_floor, label_contacts
 from pose_priors.datamodules.formats import PoseSource
-from pose_priors.datamodules.plausibility import UNITS, find_unit, is_too_fast
+from pose_priors.datamodules.plausibility import MAX_DISTANCE, UNITS, are_places, find_unit, is_too_fast
 
 UpAxis = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
 
@@ -95,8 +95,10 @@ def read_clip(path: Path, *, fps: float | None = None, up_axis: UpAxis = "auto",
     if rate is None:
         raise UserError(f"{path}: no frame rate (mocap_framerate, mocap_frame_rate or fps); give data.fps for files that do not say")
     poses, num_nan, _ = source.read(np.arange(source.num_rows))
-    if num_nan or len(poses) != source.num_rows or not np.isfinite(trans).all():
+    if num_nan or not np.isfinite(trans).all():
         raise UnusableClipError("with NaN")
+    if len(poses) != source.num_rows or not are_places(trans).all():
+        raise UnusableClipError("with frames that are no pose")
     rows = slice(round(0.1 * len(poses)), round(0.9 * len(poses))) if trim else slice(None)
     body, points = torch.from_numpy(poses[rows, :NUM_JOINTS]).double(), torch.from_numpy(trans[rows]).double()
     body, points = _resampled(body, points, rate)
@@ -105,6 +107,8 @@ def read_clip(path: Path, *, fps: float | None = None, up_axis: UpAxis = "auto",
     body, points = _upright(path, body, points, up_axis)
     unit = find_unit(posed_joints(body, torch.zeros_like(points), rest_joints(stature)[:NUM_JOINTS]), points)
     points = points * UNITS[unit]
+    if float(points.abs().max()) > MAX_DISTANCE:
+        raise UnusableClipError("farther than 10 km from the origin")
     if is_too_fast(points):
         raise UnusableClipError("faster than people move")
     return replace(make_clip(path.stem, body, points, stature), unit=unit)

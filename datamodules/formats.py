@@ -31,7 +31,7 @@ from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import NUM_JOINTS, PARTS
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import UNNAMED, Entry, describe, open_arrays
-from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
+from pose_priors.datamodules.plausibility import MAX_ANGLE, MAX_FPS, MIN_FPS
 
 HandConvention = Literal["absolute", "relative_to_mean"]
 
@@ -68,7 +68,8 @@ class PoseFile:
         is_sequence: whether rows are the frames of a motion in order, so that neighbours resemble each other.
         layout: name of the layout.
         num_nan_rows: rows dropped because a number in them was not finite.
-        num_invalid_rows: rows dropped because the file marks a hand in them as not tracked.
+        num_invalid_rows: rows dropped because the file marks a hand in them as not tracked, or a rotation vector is no joint's: longer
+            than `MAX_ANGLE`.
     """
 
     poses: np.ndarray
@@ -129,16 +130,20 @@ class PoseSource:
             means = mean_hands()[[_HANDS.index(joint) for joint in self._relative_hands]]
             poses[:, self._relative_hands] += means.numpy()
         finite = np.isfinite(poses).all((1, 2))
-        valid = finite if self._valid is None else finite & self._valid[rows]
-        kept = _canonical(poses[valid])
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = np.einsum("...i,...i->...", poses, poses)
+        valid = finite & (squares <= MAX_ANGLE**2).all(1)
+        if self._valid is not None:
+            valid &= self._valid[rows]
+        kept = _canonical(poses[valid], squares[valid])
         return kept, int((~finite).sum()), int((finite & ~valid).sum())
 
 
-def _canonical(poses: np.ndarray) -> np.ndarray:
-    """(N, 55, 3) float64 rotation vectors -> float32 canonical ones. Few angles are near pi or beyond: only these are looked at."""
-    with np.errstate(over="ignore"):
-        kept = poses.astype(np.float32)
-        near = np.einsum("...i,...i->...", poses, poses) > (math.pi - _MARGIN) ** 2
+def _canonical(poses: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """(N, 55, 3) float64 rotation vectors, with their squares (N, 55) -> float32 canonical ones. Few angles are near pi or beyond: only
+    these are looked at."""
+    kept = poses.astype(np.float32)
+    near = squares > (math.pi - _MARGIN) ** 2
     # twice, because rounding to float32 can lift an angle just above pi
     kept[near] = canonicalize(canonicalize(torch.from_numpy(poses[near])).float()).numpy()
     return kept
@@ -147,8 +152,9 @@ def _canonical(poses: np.ndarray) -> np.ndarray:
 def read_poses(path: str | Path, *, hand_convention: HandConvention = "absolute") -> PoseFile:
     """All poses of a file, recognised by keys and shapes.
 
-    Rows with numbers that are not finite are dropped and counted. So are, in sign-language files, rows in which a hand was not tracked:
-    what such a row holds for the hand is extrapolated, and a pose with one real hand is no sample of whole-body poses.
+    Rows with numbers that are not finite are dropped and counted. So are rows with rotation vectors longer than `MAX_ANGLE`, and, in
+    sign-language files, rows in which a hand was not tracked: what such a row holds for the hand is extrapolated, and a pose with one real
+    hand is no sample of whole-body poses.
 
     Args:
         path: a `.npz`, `.npy`, `.pt` or `.pkl` file.

@@ -1,7 +1,9 @@
-"""What a clip of a person can be: how fast people move, how many frames a second there are, and in which unit positions are."""
+"""What a clip of a person can be: how fast people move, how many frames a second there are, in which unit positions are, and which numbers
+are rotations and places at all."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +12,14 @@ from pose_priors.body.skeleton import index_of
 
 MIN_FPS, MAX_FPS = 1.0, 1000.0
 """Frames a second that a file may state; beyond, it is no frame rate."""
+
+MAX_ANGLE = 1000.0
+"""Radians; of a rotation vector that is one. Joints do not turn 160 times, and single precision, in which files are kept, tells angles
+there apart by 6e-5 rad; of one of 1e8 rad it does not know the turn that is left over."""
+MAX_COORDINATE = 1e7
+"""Of a place, in whatever unit a file has: ten kilometres in millimetres."""
+MAX_DISTANCE = 1e4
+"""Metres from the origin; there single precision tells places apart by a millimetre."""
 
 MAX_SPEED = 12.5
 """Metres a second; the fastest that anybody has run (Bolt, 2009, 12.4 m/s: Graubner & Nixdorf, New Studies in Athletics 26, 2011)."""
@@ -23,6 +33,21 @@ _MOVED_M = 0.0005  # in a frame: below, noise is as large as movement
 # two feet that move at random by as much as the pelvis have a misfit of 0.54
 _FITS, _FITS_NOT = 0.45, 0.8
 _MIN_FRAMES = 10
+
+
+def are_turns(rotvec: np.ndarray) -> np.ndarray:
+    """Which rotation vectors (..., 3) are finite and no longer than `MAX_ANGLE`: (...) bool."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        wide = np.asarray(rotvec, float)
+        found: np.ndarray = np.einsum("...i,...i->...", wide, wide) <= MAX_ANGLE**2
+    return found
+
+
+def are_places(points: np.ndarray) -> np.ndarray:
+    """Which points (..., 3) are finite and nearer than `MAX_COORDINATE`: (...) bool."""
+    with np.errstate(invalid="ignore"):
+        found: np.ndarray = (np.abs(points) < MAX_COORDINATE).all(-1)
+    return found
 
 
 def is_too_fast(pelvis: Tensor) -> bool:

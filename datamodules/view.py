@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pose_priors.datamodules.cache.store import PoseSet
+from pose_priors.datamodules.cache.entry import PoseSet
 
 
 class PoseView:

@@ -17,6 +17,7 @@ from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import BUILT_IN, UserError, reason_of
 from pose_priors.configs.plugins import PluginError
 from pose_priors.priors.base import Prior, PriorConfigBase, TrainablePrior
+from pose_priors.priors.description import Description, in_words
 from pose_priors.priors.foreign import PRIORS
 from pose_priors.priors.motion.humor import NUMPY_SCALARS, is_humor, load_humor
 from pose_priors.priors.registry import KINDS, AnyPriorConfig
@@ -80,10 +81,14 @@ def _checked(content: Any, path: str | Path) -> dict[str, Any]:
         keys = ", ".join(sorted(map(str, content))) if isinstance(content, dict) else type(content).__name__
         raise UserError(f"{path}: a file without a prior (it holds: {keys}); expected a checkpoint written by train.py")
     found = content[_ENTRY].get("format")
-    if found != CHECKPOINT_FORMAT:
+    if found != CHECKPOINT_FORMAT or type(found) is not int:
         raise UserError(
             f"{path}: checkpoint format {found}, this code reads {CHECKPOINT_FORMAT}; train it again, or use the code that wrote it"
         )
+    try:
+        Description.model_validate(content[_ENTRY])
+    except ValidationError as error:
+        raise UserError(f"{path}: the checkpoint does not fit its own description ({in_words(error)}); train it again") from error
     return content
 
 
@@ -145,13 +150,9 @@ def build_prior(model: dict[str, Any], joints: list[str], allow: Collection[str]
     if not isinstance(config, PriorConfigBase):
         of_motions: TrainablePrior = config.build()
         return of_motions
-    unknown = [name for name in joints if name not in JOINT_NAMES]
-    if unknown:
-        raise ValueError(f"there is no joint {', '.join(map(str, unknown))}")
     return config.build([JOINT_NAMES.index(name) for name in joints])
 
 
 def _in_one_line(error: BaseException) -> str:
-    if isinstance(error, ValidationError):  # whose text begins with the names of all priors
-        return "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())[:200]
-    return reason_of(error)
+    # the text of pydantic's begins with the names of all priors
+    return in_words(error) if isinstance(error, ValidationError) else reason_of(error)

@@ -16,6 +16,7 @@ from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.conditioning.drawing import drawn_within_pi
 from pose_priors.priors.denoising.contract import told
 from pose_priors.priors.gaussians.normal import draw_under, posterior_of_normal
+from pose_priors.priors.gaussians.patterns import by_pattern
 from pose_priors.priors.networks.flows import standard_normal_log_prob
 from pose_priors.priors.networks.precision import without_autocast
 from pose_priors.priors.posterior import LogLikelihood, draw_posterior
@@ -117,6 +118,20 @@ class Gaussian(MaximumLikelihoodPrior):
         mean, _ = posterior_of_normal(*self._whole(), seen.flatten(1), noise.flatten(1))
         found = torch.where(noise == 0, seen, mean.view(seen.shape).to(seen))
         return rows.index_copy(1, self.joint_index, canonicalize(found).to(rows)).view(pose.shape)
+
+    def log_seen(self, pose: Tensor, std: float | Tensor) -> Tensor:
+        """See `ExactUnderNoise`: (*batch, 55, 3) -> (*batch,)."""
+        flat = self.select(pose).reshape(-1, 3 * self.num_joints)
+        precision, mean = self._whole()
+        covariance = torch.linalg.inv(precision)
+        result = torch.zeros_like(flat[:, 0])
+        for noise, at in by_pattern(told(std, pose)[:, self.joint_index].flatten(1).expand(len(flat), -1)):
+            columns = noise.isfinite().nonzero().squeeze(-1)
+            root = torch.linalg.cholesky(covariance[columns][:, columns] + torch.diag(noise[columns].to(covariance).square()))
+            off = (flat[at][:, columns] - mean[columns].to(flat)).mT
+            white = torch.linalg.solve_triangular(root.to(flat), off, upper=False).mT
+            result = result.index_put((at,), standard_normal_log_prob(white) - root.diagonal().log().sum().to(flat))
+        return result.view(pose.shape[:-2])
 
     def posterior(
         self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None

@@ -19,15 +19,14 @@ from pose_priors.priors.denoising.contract import told
 from pose_priors.priors.gaussians.chordal import nearest_rotation
 from pose_priors.priors.gaussians.kernels import KernelMixture
 from pose_priors.priors.gaussians.observation import Observation
+from pose_priors.priors.gaussians.patterns import by_pattern, chunks_of, columns_of
 from pose_priors.priors.gaussians.quadratic import Quadratic
 from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
-from pose_priors.priors.networks.derived import at_once, is_traced
+from pose_priors.priors.networks.derived import at_once
 from pose_priors.priors.networks.eager_gradient import eagerly
 from pose_priors.priors.networks.precision import without_autocast
 from pose_priors.priors.posterior import Energy, LogLikelihood, draw_posterior
 
-# Poses that are scored at once; each keeps a megabyte for its gradient.
-_CHUNK = 256
 # Poses that are drawn at once.
 _NUM_DRAWN = 2048
 # Draws with a rotation beyond pi are drawn again so many times; what is left then is folded back.
@@ -120,7 +119,7 @@ class Mixture(MaximumLikelihoodPrior):
         """The pose whitened by the cell that explains it best, and back."""
         rotvec = self.select(pose)
         flat, observation = rotvec.flatten(1), self._everything()
-        cell = torch.cat([self.kernels.log_cells(chunk, observation).argmax(-1) for chunk in flat.split(_CHUNK)])
+        cell = torch.cat([self.kernels.log_cells(chunk, observation).argmax(-1) for chunk in chunks_of(flat)])
         whitening, mean = observation.whitening[cell], observation.mean[cell]
         white = torch.einsum("nab,nb->na", whitening, flat - mean)
         back = torch.linalg.solve_triangular(whitening, white.unsqueeze(-1), upper=False).squeeze(-1) + mean
@@ -135,8 +134,8 @@ class Mixture(MaximumLikelihoodPrior):
         rotvec = self.select(pose)
         flat = rotvec.flatten(1)
         drawn, share = torch.empty_like(flat), torch.zeros_like(flat[:, 0])
-        for pattern, at in _by_pattern(visible):
-            columns = _columns(pattern)
+        for pattern, at in by_pattern(visible):
+            columns = columns_of(pattern)
             observation = self.kernels.observation(columns)
             drawn[at] = self._draw(flat[at][:, columns], observation, generator).flatten(1)
             if defensive:
@@ -164,10 +163,9 @@ class Mixture(MaximumLikelihoodPrior):
         rotvec = self.select(pose).reshape(-1, self.num_joints, 3)
         of_joints = visible[..., self.joint_index].expand(*pose.shape[:-2], -1).reshape(-1, self.num_joints)
         marginal = torch.zeros_like(rotvec[:, 0, 0])
-        for pattern, at in _by_pattern(of_joints):
-            columns = _columns(pattern)
-            score = partial(self.kernels.log_prob, observation=self.kernels.observation(columns))
-            seen = torch.cat([score(chunk) for chunk in rotvec.flatten(1)[at][:, columns].split(_CHUNK)])
+        for pattern, at in by_pattern(of_joints):
+            columns = columns_of(pattern)
+            seen = self._scores(rotvec.flatten(1)[at][:, columns], self.kernels.observation(columns))
             marginal = marginal.index_put((at,), self._defended(seen, rotvec[at], pattern))
         return self.log_prob(pose) - marginal.view(pose.shape[:-2])
 
@@ -175,8 +173,8 @@ class Mixture(MaximumLikelihoodPrior):
         """The chordal mean over cells of the hidden joints' rotations given the visible ones; arguments and shapes as `complete`."""
         flat = self.select(pose).flatten(1)
         mean = torch.empty_like(flat)
-        for pattern, at in _by_pattern(visible[:, self.joint_index]):
-            columns = _columns(pattern)
+        for pattern, at in by_pattern(visible[:, self.joint_index]):
+            columns = columns_of(pattern)
             mean[at] = self._mean(flat[at][:, columns], self.kernels.observation(columns)).flatten(1)
         hidden = torch.zeros_like(visible)
         hidden[:, self.joint_index] = ~visible[:, self.joint_index]
@@ -191,17 +189,30 @@ class Mixture(MaximumLikelihoodPrior):
         if len(of_joints) == 1:
             return rows.index_copy(1, self.joint_index, self._expected(flat, of_joints).to(rows)).view(pose.shape)
         result = rows.clone()
-        for noise, at in _by_pattern(of_joints):
+        for noise, at in by_pattern(of_joints):
             result = result.index_put((at[:, None], self.joint_index), self._expected(flat[at], noise[None]).to(result))
         return result.view(pose.shape)
 
+    def log_seen(self, pose: Tensor, std: float | Tensor) -> Tensor:
+        """See `ExactUnderNoise`: (*batch, 55, 3) -> (*batch,)."""
+        flat = self.select(pose).reshape(-1, 3 * self.num_joints)
+        result = torch.zeros_like(flat[:, 0])
+        for noise, at in by_pattern(told(std, pose)[:, self.joint_index].expand(len(flat), -1, -1)):
+            columns, observation = self._seen(noise)
+            result = result.index_put((at,), self._scores(flat[at][:, columns], observation))
+        return result.view(pose.shape[:-2])
+
     def _expected(self, flat: Tensor, std: Tensor) -> Tensor:
         """Chordal means of rotations that were seen with the same noise: (N, 3 J), (1, J, 3) -> (N, J, 3)."""
+        columns, observation = self._seen(std)
+        return self._mean(flat[:, columns], observation)
+
+    def _seen(self, std: Tensor) -> tuple[Tensor, Observation]:
+        """Which numbers of rotation vectors are seen with noise (..., J, 3) of one pose, and what follows from seeing them."""
         with at_once():
             noise = std.flatten()
             columns = noise.isfinite().nonzero().squeeze(-1)
-            observation = self.kernels.observation(columns, noise[columns].square())
-        return self._mean(flat[:, columns], observation)
+            return columns, self.kernels.observation(columns, noise[columns].square())
 
     def posterior(
         self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
@@ -247,11 +258,11 @@ class Mixture(MaximumLikelihoodPrior):
         of_rows = partial(self.kernels.log_prob, observation=observation)
         # what a pose leaves for its gradient is a megabyte: of many the gradient is taken at once, chunk by chunk
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
-        is_eager = torch.is_grad_enabled() and frozen and not is_traced() and len(rows) > _CHUNK
+        chunks = chunks_of(rows)
+        is_eager = torch.is_grad_enabled() and frozen and len(chunks) > 1
         score: Callable[[Tensor], Tensor] = (lambda chunk: eagerly(of_rows, chunk)) if is_eager else of_rows
         with without_autocast(rotvec):
-            chunks = [score(chunk) for chunk in _chunks(rows)]
-            return self._defended(torch.cat(chunks).view(rotvec.shape[:-2]), rotvec)
+            return self._defended(torch.cat([score(chunk) for chunk in chunks]).view(rotvec.shape[:-2]), rotvec)
 
     def _defended(self, kernels: Tensor, rotvec: Tensor, joints: Tensor | None = None) -> Tensor:
         """From log-densities over rotation vectors to those of the prior: (*batch,), (*batch, J, 3) -> (*batch,); of some of the J joints
@@ -263,10 +274,14 @@ class Mixture(MaximumLikelihoodPrior):
         counts = torch.ones_like(self.joint_index, dtype=torch.bool) if joints is None else joints
         return kernels + (haar_correction(rotvec) * counts).sum(-1), (self.defensive.log_prob(rotvec) * counts).sum(-1)
 
+    def _scores(self, seen: Tensor, observation: Observation) -> Tensor:
+        """Log-densities of the kernels over rotation vectors, of what is observed of them: (B, V) -> (B,)."""
+        return torch.cat([self.kernels.log_prob(chunk, observation) for chunk in chunks_of(seen)])
+
     def _mean(self, seen: Tensor, observation: Observation) -> Tensor:
         """The chordal mean over cells of the rotations that each expects given what is observed of them: (B, V) -> (B, J, 3)."""
         means = []
-        for chunk in _chunks(seen):
+        for chunk in chunks_of(seen):
             log_share, of_cells = self.kernels.posterior_means(chunk, observation)
             matrices = roma.rotvec_to_rotmat(of_cells.unflatten(-1, (-1, 3)))
             means.append(torch.einsum("bc,bcjxy->bjxy", log_share.exp(), matrices))
@@ -282,19 +297,3 @@ class Mixture(MaximumLikelihoodPrior):
                 break
             drawn[beyond] = self.kernels.draw(seen[beyond], observation, generator).unflatten(-1, (-1, 3))
         return canonicalize(drawn)
-
-
-def _chunks(rows: Tensor) -> Sequence[Tensor]:
-    """Rows (N, ...) in parts, but all at once in a program that is traced: it is for any number."""
-    return [rows] if is_traced() else rows.split(_CHUNK)
-
-
-def _columns(visible: Tensor) -> Tensor:
-    """The numbers of rotation vectors of joints, (J,) bool, that are visible."""
-    return visible.repeat_interleave(3).nonzero().squeeze(-1)
-
-
-def _by_pattern(values: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Each distinct row of (B, ...), and where it stands."""
-    patterns, which = values.unique(dim=0, return_inverse=True)
-    return [(pattern, (which == number).nonzero().squeeze(-1)) for number, pattern in enumerate(patterns)]

@@ -79,6 +79,7 @@ DOORS = {
     "h5py": "refinement.formats.tools.megahunter",
     "anny": "body.anny.model",
     "onnx": "priors.exporting.onnx_writer",
+    "pxr": "refinement.export.usd",
     "safetensors": "datamodules.containers.safetensors",
     "huggingface_hub": "priors.weights.hub",
 }

@@ -33,6 +33,11 @@ TINY = {
     "global_flow": ["model.hidden=16", "model.K=2"],
     "global_flow_document": ["model.hidden=8", "model.K=1"],
     "ensemble": ["model.num_members=2", "model.member.hidden=16", "model.member.K=2"],
+    "mixed_ensemble": [
+        "model.members=[{kind: mixture, num_components: [2], widths: [1.0]}, {kind: global_flow, hidden: 16, K: 2}]",
+        "training.smoothed_share=0",
+        "trainer.check_val_every_n_epoch=1",
+    ],
     "flow_matching": ["model.hidden=16", "model.num_blocks=1", "model.num_steps=2"],
     "denoiser": [
         "model.hidden=16",

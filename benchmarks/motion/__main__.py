@@ -22,6 +22,7 @@ from pose_priors.benchmarks.motion.pieces import denoised_pieces
 from pose_priors.benchmarks.priors.tables import ResultTable, write_tables
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.motion_data import load_clips
 from pose_priors.priors import MotionFlow, load_prior
 from pose_priors.priors.motion.flow.scores import GAPS, NOISES_MM, Restore, by_prior, errors_mm, pieces, sliding, tasks
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> list[ResultTable]:
     parser.add_argument("--motions", help="motions of which pieces are denoised as by `benchmarks.priors --tasks denoising --motions`")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     options = parser.parse_args(arguments)
+    check_writable(options.output)
     prior = load_prior(options.checkpoint)
     if not isinstance(prior, MotionFlow):
         raise UserError(f"{options.checkpoint}: a {type(prior).__name__}; this benchmark takes motion_flow")

@@ -20,6 +20,7 @@ from pose_priors.benchmarks.motions.trial import Trial, try_clean, try_faulty
 from pose_priors.benchmarks.priors.tables import ResultTable, write_tables
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.exchange import check_writable
 from pose_priors.refinement.motions.files.read import MotionFile, read_motions
 
 log = logging.getLogger("motion_faults")
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=1, help="of each folder's files, by name, only every so many-th")
     options = parser.parse_args(arguments)
+    check_writable(options.output)
     files = [path for root in options.data for path in _files(root)[:: options.every]]
     clips = [file for file in map(read_motions, files) if len(file.people[0]) >= _LEAST_FRAMES]
     if not clips:

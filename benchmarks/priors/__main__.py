@@ -23,6 +23,7 @@ from pose_priors.benchmarks.priors.tasks import TASKS
 from pose_priors.benchmarks.priors.trained import trained
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.exchange import check_writable
 from pose_priors.priors import Prior, load_prior
 from pose_priors.priors.checkpoint import read_checkpoint
 
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> list[ResultTable]:
     parser.add_argument("--baselines", nargs="*", choices=PEERS, default=list(PEERS), metavar="NAME", help=f"of {', '.join(PEERS)}; all")
     parser.add_argument("--smplify-gmm", type=Path, metavar="PKL", help="SMPLify's gmm_08.pkl, which takes part if it is given")
     options = parser.parse_args(arguments)
+    check_writable(options.output)
     priors = _load(options.checkpoints)
     joints = next(iter(priors.values())).joint_indices if priors else None
     if "foreign" in options.tasks and not options.foreign and options.tasks != list(TASKS):

@@ -23,6 +23,7 @@ from pose_priors.benchmarks.refinement_stress.runs import Run, measured
 from pose_priors.benchmarks.refinement_stress.tables import show, write
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.synthetic.scenes.stress.families import FAMILIES
 
 log = logging.getLogger("benchmark")
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     parser.add_argument("--scenes", type=Path, help="a folder that keeps the scenes and their truths; without it, they are thrown away")
     parser.add_argument("--list", action="store_true", help="names the families, and ends")
     options = parser.parse_args(arguments)
+    if options.output is not None:
+        check_writable(options.output)
     if options.list:
         width = max(map(len, FAMILIES))
         print("\n".join(f"{name:{width}s}  {recipe.about}" for name, recipe in FAMILIES.items()))

@@ -25,6 +25,7 @@ from pose_priors.benchmarks.reproduce.stated import SPLITS, Stated
 from pose_priors.body.pose_vectors import from_poses
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.exchange import check_writable
 from pose_priors.configs.load import CONFIG_DIR, load_config
 from pose_priors.configs.writing import write_json
 from pose_priors.datamodules.synthetic.poses import synthetic_poses
@@ -69,6 +70,7 @@ def main(arguments: Sequence[str] | None = None, *, command: Command = in_a_proc
         _show_rows(stated, names)
         return []
     output = options.output.resolve()
+    check_writable(output)
     if any(name in stated.poses for name in names):
         _lay_out(options.data, output, stated.reference_batch.sha256, options.scaled_down)
     lines = [line for name in names for line in _lines(stated, name, output, command, options.scaled_down)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ from typing import NamedTuple
 from pose_priors.configs.base import UserError, one_line, reason_of
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.temporaries import remove_stale
-from pose_priors.datamodules.cache.stamps import KEY, STAMPS
+from pose_priors.datamodules.cache.entry import KEY, DamagedError, Index, is_entry, read_index
+from pose_priors.datamodules.cache.stamps import STAMPS
 from pose_priors.datamodules.cache.store import default_cache_dir
 
 _MEGABYTE = 1e6
@@ -27,36 +28,36 @@ class Entry(NamedTuple):
         path: its folder.
         num_bytes: on disk.
         written: seconds since 1970.
-        about: its index; empty where that cannot be read.
+        about: its index; None where that cannot be read.
     """
 
     path: Path
     num_bytes: int
     written: float
-    about: dict[str, object]
+    about: Index | None
 
     def in_words(self) -> str:
         """What it is in a line."""
-        sources = self.about.get("sources")
-        names = f": {sources}" if isinstance(sources, str) else ""
+        number, sources = (self.about.num_poses, self.about.sources) if self.about else ("?", "damaged: made anew when it is needed")
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.written))
-        number = str(self.about.get("num_poses", "?"))
-        return one_line(f"{self.path.name[:12]}  {number:>10} poses  {self.num_bytes / _MEGABYTE:>9,.1f} MB  {day}{names}")
+        line = f"{self.path.name[:12]}  {number:>10} poses  {self.num_bytes / _MEGABYTE:>9,.1f} MB  {day}"
+        return one_line(f"{line}: {sources}" if sources else line)
 
 
 def entries(root: Path) -> list[Entry]:
     """What a cache folder holds, the latest first; whatever else lies in it is not looked at."""
     found = []
     for folder in root.glob("*"):
-        if KEY.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+        if is_entry(folder):
             try:
-                num_bytes, written = sum(file.stat().st_size for file in folder.iterdir()), folder.stat().st_mtime
-                about = json.loads((folder / "index.json").read_text())
+                num_bytes, written = sum(file.lstat().st_size for file in folder.rglob("*")), folder.lstat().st_mtime
             except FileNotFoundError:  # another process has just cleared it
                 continue
-            except ValueError:
-                about = {}
-            found.append(Entry(folder, num_bytes, written, about if isinstance(about, dict) else {}))
+            try:
+                about = read_index(folder)
+            except DamagedError:
+                about = None
+            found.append(Entry(folder, num_bytes, written, about))
     return sorted(found, key=lambda entry: -entry.written)
 
 
@@ -69,11 +70,14 @@ def clear(root: Path) -> tuple[list[Entry], list[str]]:
             gone.append(entry)
         except OSError as error:
             kept.append(f"{entry.path}: {reason_of(error)}")
-    with suppress(OSError):  # a folder of somebody else's, or not empty
-        for stamp in (root / STAMPS).iterdir():
+    stamps = root / STAMPS
+    if stamps.is_dir():
+        for stamp in stamps.glob("*"):
             if KEY.fullmatch(stamp.name):
-                stamp.unlink()
-        (root / STAMPS).rmdir()
+                with suppress(OSError):  # a folder: no stamp
+                    stamp.unlink()
+        with suppress(OSError):  # not empty, or a link
+            stamps.rmdir()
     if root.is_dir():
         remove_stale(root)
     return gone, kept
@@ -85,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("action", choices=("list", "clear"), nargs="?", default="list")
     parser.add_argument("--cache-dir", type=Path, help="what data.cache_dir was; ~/.cache/pose-priors if not given")
     options = parser.parse_args(arguments)
-    root = (options.cache_dir or default_cache_dir()).expanduser()
+    root = Path(os.path.expanduser(options.cache_dir or default_cache_dir()))
     if root.exists() and not root.is_dir():
         raise UserError(f"--cache-dir={root}: is a file; give the folder that data.cache_dir named")
     kept: list[str] = []

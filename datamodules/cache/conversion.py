@@ -56,7 +56,7 @@ class Chunk(NamedTuple):
         poses: (N, 55, 3) float32 canonical rotation vectors.
         hashes: (N,) uint64, of the rows.
         num_nan_rows: rows that were dropped since they are not finite.
-        num_invalid_rows: rows that were dropped since a hand was not tracked.
+        num_invalid_rows: rows that were dropped since a hand was not tracked, or a rotation vector is none.
     """
 
     poses: np.ndarray

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,11 +14,12 @@ from typing import NamedTuple
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import written_aside
 from pose_priors.datamodules.cache.conversion import Conversion
+from pose_priors.datamodules.cache.entry import KEY
+from pose_priors.datamodules.containers.regular import read_regular
 
 STAMPS = "stamps"
 """The folder of all stamps, below that of the cache."""
-KEY = re.compile(r"[0-9a-f]{32}")
-"""What the key of a set of files looks like."""
+_MOST_BYTES = 64
 _SETTLED = 60.0
 """Seconds since the last change of a file from which on its times tell a later change: clocks of file servers differ, and have ticks."""
 
@@ -52,8 +52,8 @@ def stamp_of(files: Sequence[Path], version: int, conversion: Conversion) -> Sta
 def known_key(root: Path, stamp: Stamp) -> str | None:
     """The key that files of this stamp had; None if that is not known."""
     try:
-        key = (root / STAMPS / stamp.digest).read_text()
-    except (OSError, UnicodeDecodeError):
+        key = read_regular(root / STAMPS / stamp.digest, _MOST_BYTES).decode()
+    except (UserError, UnicodeDecodeError):
         return None
     return key if KEY.fullmatch(key) else None
 

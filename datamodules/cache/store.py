@@ -2,8 +2,8 @@
 
 The content of a set of files and the options that shape its poses make a key; below the cache folder, `<key>/` holds `poses.npy`
 (N, 55, 3) float32, `hashes.npy` (N,) and `index.json`. It is written aside and renamed as a whole, so that a reader sees all of it or
-nothing, and two processes that build it at once do not disturb each other. Conversion streams: it holds a few chunks of poses and 16
-bytes a row.
+nothing, and two processes that build it at once do not disturb each other. Whoever opens it looks whether it is whole (`entry`): what is
+not is made anew. Conversion streams: it holds a few chunks of poses and 16 bytes a row.
 
 Files that stand as they stood need not be read to know their content: `stamps/` holds, by what the file system says of them, the key that
 they had.
@@ -11,49 +11,34 @@ they had.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from contextlib import closing, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.base import UserError
-from pose_priors.configs.temporaries import remove_stale, temporary_name
+from pose_priors.configs.temporaries import remove, remove_stale, temporary_name
+from pose_priors.configs.writing import sync
 from pose_priors.datamodules.cache.conversion import Conversion, Opened, Refused, convert
+from pose_priors.datamodules.cache.entry import COUNTS, HASHES, INDEX, POSES, ROW, DamagedError, PoseSet, read_entry
 from pose_priors.datamodules.cache.stamps import known_key, remember, stamp_of
 from pose_priors.datamodules.splits import Segment
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """To be raised whenever the same files would be converted differently."""
 _CHUNK_ROWS = 16_384
-_ROW = (NUM_JOINTS, 3)
-
-
-@dataclass(frozen=True)
-class PoseSet:
-    """The converted poses of a set of files, exact duplicates removed.
-
-    Args:
-        poses: (N, 55, 3) float32 canonical rotation vectors, memory-mapped.
-        hashes: (N,) uint64, a hash of each row; equal rows have equal hashes.
-        segments: one for each file that was read.
-        counts: `files`, `skipped_files` (of unknown layout), `nan_rows`, `invalid_rows`, `duplicates`.
-    """
-
-    poses: np.ndarray
-    hashes: np.ndarray
-    segments: tuple[Segment, ...]
-    counts: dict[str, int]
+_TRIES = 5
+"""To put an entry where others may do the same."""
 
 
 def default_cache_dir() -> Path:
@@ -74,28 +59,30 @@ def open_poses(files: Sequence[Path], conversion: Conversion, cache_dir: Path | 
         UserError: if no file can be read, or the cache cannot be written.
     """
     root = cache_dir or default_cache_dir()
+    if "\0" in str(root):
+        raise UserError("data.cache_dir holds a zero byte, which the name of no folder has; give another")
     known = known_key(root, stamp := stamp_of(files, FORMAT_VERSION, conversion))
-    key = known or _key(files, conversion)
-    folder = root / key
-    if not (folder / "index.json").is_file():
+    if known is not None and (found := _usable(root / known)) is not None:
+        return found
+    key = _key(files, conversion)
+    if known == key or (found := _usable(root / key)) is None:
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            remove_stale(root)
-            (aside := root / temporary_name()).mkdir()
-            try:
-                _build(files, conversion, aside)
-                _publish(aside, folder)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
-        except OSError as error:
+            found = _built(files, conversion, root, key)
+        except (OSError, DamagedError) as error:
             raise UserError(
-                f"cannot write the pose cache in {root} ({error.strerror or error}); set data.cache_dir to another folder"
+                f"cannot write the pose cache in {root} ({getattr(error, 'strerror', None) or error}); set data.cache_dir to another folder"
             ) from error
-    if known is None:
-        remember(root, stamp, key)
-    index = json.loads((folder / "index.json").read_text())
-    poses, hashes = (np.load(folder / name, mmap_mode="r" if index["num_poses"] else None) for name in ("poses.npy", "hashes.npy"))
-    return PoseSet(poses, hashes, tuple(Segment(**segment) for segment in index["segments"]), index["counts"])
+    remember(root, stamp, key)
+    return found
+
+
+def _usable(folder: Path) -> PoseSet | None:
+    """An entry; None where there is none, or none that can be used, which is said."""
+    try:
+        return read_entry(folder)
+    except DamagedError as error:
+        log.warning("the pose cache is damaged, and is made anew: %s", error)
+        return None
 
 
 def _key(files: Sequence[Path], conversion: Conversion) -> str:
@@ -108,17 +95,38 @@ def _key(files: Sequence[Path], conversion: Conversion) -> str:
     return digest.hexdigest()
 
 
-def _publish(aside: Path, folder: Path) -> None:
+def _built(files: Sequence[Path], conversion: Conversion, root: Path, key: str) -> PoseSet:
+    """A new entry, in the place of a damaged one where there is one."""
+    root.mkdir(parents=True, exist_ok=True)
+    remove_stale(root)
+    (aside := root / temporary_name()).mkdir()
     try:
-        aside.rename(folder)
-    except OSError:
-        # another process was faster; what it built from the same content is the same
-        if not (folder / "index.json").is_file():
-            raise
+        _build(files, conversion, aside)
+        return _publish(aside, root / key)
+    finally:
+        remove(aside)
+
+
+def _publish(aside: Path, folder: Path) -> PoseSet:
+    if (built := read_entry(aside)) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(aside))
+    for _ in range(_TRIES):
+        try:
+            aside.rename(folder)
+            return built  # mapped: whoever replaces the folder leaves us what we have
+        except OSError as error:
+            refused = error
+        with suppress(DamagedError):
+            if (theirs := read_entry(folder)) is not None:
+                return theirs  # another process was faster; what it built from the same content is the same
+        with suppress(FileNotFoundError):  # which another process has moved away just now
+            folder.rename(damaged := folder.with_name(temporary_name()))
+            remove(damaged)
+    raise refused
 
 
 def _build(files: Sequence[Path], conversion: Conversion, folder: Path) -> None:
-    counts = dict.fromkeys(("files", "skipped_files", "nan_rows", "invalid_rows", "duplicates"), 0)
+    counts = dict.fromkeys(COUNTS, 0)
     segments: list[Segment] = []
     hashes = [np.empty(0, dtype=np.uint64)]
     refusals: list[UserError] = []
@@ -146,14 +154,16 @@ def _build(files: Sequence[Path], conversion: Conversion, folder: Path) -> None:
     all_hashes = np.concatenate(hashes)
     first_seen = np.sort(np.unique(all_hashes, return_index=True)[1])
     counts["duplicates"] = len(all_hashes) - len(first_seen)
-    _compact(raw, first_seen, folder / "poses.npy")
-    np.save(folder / "hashes.npy", all_hashes[first_seen])
+    _compact(raw, first_seen, folder / POSES)
+    np.save(folder / HASHES, all_hashes[first_seen])
     bounds = [[int(np.searchsorted(first_seen, row)) for row in (segment.start, segment.stop)] for segment in segments]
     moved = [asdict(segment) | {"start": a, "stop": b} for segment, (a, b) in zip(segments, bounds, strict=True)]
     # the names are for people: what the poses are is told by the key
     sources = f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}"
     index = {"num_poses": len(first_seen), "segments": moved, "counts": counts, "sources": sources}
-    (folder / "index.json").write_text(json.dumps(index))
+    (folder / INDEX).write_text(json.dumps(index))
+    for name in (POSES, HASHES, INDEX):
+        sync(folder / name)
 
 
 def _write(stream: BinaryIO, poses: np.ndarray) -> None:
@@ -163,9 +173,9 @@ def _write(stream: BinaryIO, poses: np.ndarray) -> None:
 def _compact(raw: Path, rows: np.ndarray, path: Path) -> None:
     """Moves the given rows of a raw file into a `.npy`, a chunk at a time."""
     with path.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (len(rows), *_ROW)})
+        np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (len(rows), *ROW)})
         if len(rows):
-            poses = np.memmap(raw, dtype=np.float32, mode="r").reshape(-1, *_ROW)
+            poses = np.memmap(raw, dtype=np.float32, mode="r").reshape(-1, *ROW)
             for first in range(0, len(rows), _CHUNK_ROWS):
                 _write(stream, poses[rows[first : first + _CHUNK_ROWS]])
     raw.unlink()

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.writing import written_aside
 from pose_priors.priors.base import DensityPrior, Prior, TrainablePrior
 from pose_priors.priors.checkpoint import load_prior, read_checkpoint
+from pose_priors.priors.description import Trained, in_words
+from pose_priors.priors.ensemble import Ensemble
 from pose_priors.priors.evaluation.scores import bits_per_dof
 from pose_priors.priors.weights.hub import is_address
 
-_LEFT_OUT = {"kind", "member"}
+_LEFT_OUT = {"kind", "member", "num_members"}
 _MEASURES = {
     True: "`energy` is `-log_prob`, in nats against normalised Haar measure: comparable between priors of the same joints",
     False: "`energy` is not `-log_prob`: compare it under this prior only, and `log_prob`, where there is one, between priors",
@@ -32,8 +38,12 @@ def card(path: str | Path, allow: Sequence[str] = (), called: str | None = None)
         UserError: as `load_prior`.
     """
     prior, content = load_prior(path, allow=allow), read_checkpoint(path)
-    entry = content["prior"]
-    experiment, scores = entry["experiment"], content.get("best_scores") or {}
+    try:
+        ended = Trained.of(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: does not say how its training ended ({in_words(error)}); train it again") from error
+    entry, stored = content["prior"], content.get("stored", "as they are")
+    experiment = entry["experiment"]
     lines = [
         f"# {type(prior).__name__}",
         "",
@@ -42,7 +52,7 @@ def card(path: str | Path, allow: Sequence[str] = (), called: str | None = None)
         "| | |",
         "|---|---|",
     ]
-    lines += [f"| {name} | {value} |" for name, value in _rows(prior, experiment, entry, content, scores)]
+    lines += [f"| {name} | {value} |" for name, value in _rows(prior, experiment, entry, ended, stored)]
     lines += [
         "",
         "## Use",
@@ -65,25 +75,23 @@ def _called(source: str) -> str:
     return source if is_address(source) else Path(source).name
 
 
-def _rows(
-    prior: TrainablePrior, experiment: dict[str, Any], entry: dict[str, Any], content: dict[str, Any], scores: dict[str, float]
-) -> list[tuple[str, str]]:
+def _rows(prior: TrainablePrior, experiment: dict[str, Any], entry: dict[str, Any], ended: Trained, stored: str) -> list[tuple[str, str]]:
     model, data, training = (experiment.get(name) or {} for name in ("model", "data", "training"))
-    steps = int(content.get("global_step", 0))
+    scores = ended.best_scores
     rows = [
-        ("kind", f"`{model.get('kind')}`: {_settings(model)}"),
+        ("kind", f"`{model.get('kind')}`: {_settings(prior, model)}"),
         ("parameters", f"{sum(parameter.numel() for parameter in prior.parameters()):,}"),
         ("trained on", prior.trained_on or "not said"),
         ("licence of the data", data.get("licence") or "not stated: `data.licence` states it"),
         ("fingerprint of the data", f"`{entry.get('data_fingerprint')}`"),
         (
             "trained",
-            f"{steps:,} steps of {training.get('batch_size')}, {_passes(content)}",
+            f"{ended.global_step:,} steps of {training.get('batch_size')}, {_passes(ended)}",
         ),
     ]
-    for change in content.get("history") or []:
-        told = ", ".join(f"`{key}` {values[0]} -> {values[-1]}" for key, values in change["changed"].items() if values)
-        rows.append((f"changed at step {change['step']:,}", told))
+    for change in ended.history:
+        told = ", ".join(f"`{key}` {values[0]} -> {values[-1]}" for key, values in change.changed.items() if values)
+        rows.append((f"changed at step {change.step:,}", told))
     if isinstance(prior, Prior):
         rows.insert(1, (f"joints ({prior.num_joints})", ", ".join(prior.joints)))
     if "nll" in scores:
@@ -91,25 +99,28 @@ def _rows(
         rows.append(("least validation NLL", f"{scores['nll']:.3f} nats{per_dof}"))
     if "loss" in scores:
         rows.append(("least validation loss", f"{scores['loss']:.4g}"))
-    if (stored := content.get("stored", "as they are")) != "as they are":
+    if stored != "as they are":
         rows.append(("parameters stored as", f"{stored}, half of their bits"))
-    if command := content.get("command"):
-        rows.append(("command", f"`{command}`"))
+    if ended.command:
+        rows.append(("command", f"`{ended.command}`"))
     return [*rows, ("written by", f"pose-priors {entry.get('code_version')}, checkpoint format {entry.get('format')}")]
 
 
-def _passes(content: dict[str, Any]) -> str:
+def _passes(ended: Trained) -> str:
     """How often all rows were seen. Where a pass was cut into rounds, Lightning's epochs are these."""
-    span = content.get("schedule") or {}
-    batches, of_pass = (span.get(key) for key in ("batches_an_epoch", "batches_a_pass"))
-    epochs = int(content.get("epoch", 0)) + 1
-    if not batches or not of_pass or batches == of_pass:
-        return f"{epochs} epochs"
-    return f"{content.get('global_step', 0) / span['steps_an_epoch'] * batches / of_pass:.3g} passes over the data"
+    steps, batches, of_pass = (ended.schedule.get(key) for key in ("steps_an_epoch", "batches_an_epoch", "batches_a_pass"))
+    if not steps or not batches or not of_pass or batches == of_pass:
+        return f"{ended.epoch + 1} epochs"
+    return f"{ended.global_step / steps * batches / of_pass:.3g} passes over the data"
 
 
-def _settings(model: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in model.items() if name not in _LEFT_OUT) or "no options"
+def _settings(prior: TrainablePrior, model: dict[str, Any]) -> str:
+    """In words: members by their kinds, since all of their options would be a page."""
+    told = dict(model)
+    if isinstance(prior, Ensemble):
+        kinds = Counter(member.kind for member in prior.config.of_members)
+        told["members"] = " + ".join(f"{number} x {kind}" if number > 1 else kind for kind, number in kinds.items())
+    return ", ".join(f"{name} {value}" for name, value in told.items() if name not in _LEFT_OUT) or "no options"
 
 
 def _limits(prior: TrainablePrior, experiment: dict[str, Any]) -> list[str]:

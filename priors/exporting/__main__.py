@@ -13,7 +13,7 @@ from pose_priors import __version__
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
-from pose_priors.configs.exchange import written_beside
+from pose_priors.configs.exchange import check_writable, written_beside
 from pose_priors.priors.base import DensityPrior, Prior
 from pose_priors.priors.checkpoint import load_prior, read_checkpoint
 from pose_priors.priors.evaluation.card import card
@@ -118,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     weights = options.format == _WEIGHTS
     if given := next((name for name in ("std",) * weights + ("dtype",) * (not weights) if getattr(options, name) is not None), None):
         raise UserError(f"--{given} says nothing of --format {options.format}; leave it out")
+    check_writable(options.output)
     if weights:
         written = export_weights(options.checkpoint, options.output, options.dtype or "as they are", options.allow)
     else:

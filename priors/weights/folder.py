@@ -18,6 +18,7 @@ from pose_priors.datamodules.containers.json_files import load_json
 from pose_priors.datamodules.containers.regular import read_regular
 from pose_priors.datamodules.containers.safetensors import bytes_of, tensors_of
 from pose_priors.priors.base import TrainablePrior
+from pose_priors.priors.description import Joints, ModelSection, Sections, Trained, in_words
 
 FORMAT = 1
 """Of `config.json`."""
@@ -39,39 +40,19 @@ class _WeightsConfig(Config):
     """What they are stored in; they are float32 when they are used."""
 
 
-class _ChangeConfig(Config):
-    """Settings with which a run went on from a checkpoint, by dotted path: before and now."""
-
-    step: int = Field(ge=0)
-    epoch: int = Field(ge=0)
-    changed: dict[str, list[Any]]
-
-
-class _TrainedConfig(Config):
-    """How training ended, as far as a checkpoint says."""
-
-    global_step: int = Field(0, ge=0)
-    epoch: int = Field(0, ge=0)
-    schedule: dict[str, int] = Field(default_factory=dict)
-    history: list[_ChangeConfig] = Field(default_factory=list)
-    best_scores: dict[str, float] = Field(default_factory=dict)
-    command: str | None = None
-
-
 class _FolderConfig(Config):
     """What `config.json` holds."""
 
     format: Literal[1]
     code_version: str
     """Of the pose-priors that trained it."""
-    model: dict[str, Any]
-    """Kind and hyperparameters."""
-    joints: list[str]
+    model: ModelSection
+    joints: Joints
     data_fingerprint: str
     weights: _WeightsConfig
-    experiment: dict[str, Any]
+    experiment: Sections
     """The rest of the configuration that it was trained by: data, training, seed, ..."""
-    trained: _TrainedConfig
+    trained: Trained
 
 
 def is_folder(path: Path) -> bool:
@@ -104,15 +85,14 @@ def read_folder(path: Path) -> dict[str, Any]:
     described, weights = files_of(path)
     content = load_json(described)
     version = content.get("format") if isinstance(content, dict) else None
-    if version != FORMAT or isinstance(version, bool):
+    if version != FORMAT or type(version) is not int:
         newer = isinstance(version, int) and version > FORMAT
         todo = f"written by pose-priors {content.get('code_version')}: update this one" if newer else "it is none of pose-priors'"
         raise UserError(f"{described}: format {version}, this code reads {FORMAT}; {todo}")
     try:
         config = _FolderConfig.model_validate(content)
     except ValidationError as error:
-        where = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())[:300]
-        raise UserError(f"{described}: does not describe a prior ({where}); fetch or export it anew") from error
+        raise UserError(f"{described}: does not describe a prior ({in_words(error)}); fetch or export it anew") from error
     data = read_regular(weights)
     if hashlib.sha256(data).hexdigest() != config.weights.sha256:
         raise UserError(f"{weights}: other bytes than {CONFIG} says (sha256); it is damaged, or of another prior: fetch or export it anew")
@@ -123,7 +103,7 @@ def read_folder(path: Path) -> dict[str, Any]:
     entry = {
         "format": config.format,
         "code_version": config.code_version,
-        "experiment": {"model": config.model, **config.experiment},
+        "experiment": {"model": content["model"], **content["experiment"]},
         "joints": config.joints,
         "data_fingerprint": config.data_fingerprint,
     }
@@ -179,7 +159,7 @@ def write_folder(prior: TrainablePrior, content: Mapping[str, Any], folder: Path
         "data_fingerprint": entry["data_fingerprint"],
         "weights": {"file": WEIGHTS, "sha256": hashlib.sha256(data).hexdigest(), "parameters": stored},
         "experiment": rest,
-        "trained": {name: content[name] for name in _TrainedConfig.model_fields if content.get(name) is not None},
+        "trained": {name: content[name] for name in Trained.model_fields if content.get(name) is not None},
     }
     try:
         _FolderConfig.model_validate(described)

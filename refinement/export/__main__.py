@@ -26,8 +26,9 @@ from pose_priors.refinement.result.found import find_results
 
 log = logging.getLogger("export")
 
-FORMATS = ("amass", "glb", "bvh", "retarget", "scene", "coco")
+FORMATS = ("amass", "glb", "usd", "bvh", "retarget", "scene", "coco")
 """What can be written."""
+_WITH_SURFACE = ("glb", "usd")
 _WITH_CAMERAS = ("scene", "coco")
 
 
@@ -39,22 +40,22 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         "--format",
         required=True,
         choices=FORMATS,
-        help="amass: SMPL-X npz of each; retarget: the same for GMR and holosoma; glb, bvh; scene: people and cameras; coco: keypoints",
+        help="amass: SMPL-X npz of each; retarget: the same for GMR and holosoma; glb, usd, bvh; scene: with cameras; coco: keypoints",
     )
     parser.add_argument("--output", type=Path, help="a folder for the files; `exports` in each folder of stage 5 if not given")
     parser.add_argument("--fps", type=float, help="frames a second of the files, between the clip's frames; those of the clip if not given")
-    parser.add_argument("--body-model", type=Path, help="a file or folder in smplx's format, whose surface goes into the glb")
+    parser.add_argument("--body-model", type=Path, help="a file or folder in smplx's format, whose surface goes into glb and usd")
     parser.add_argument(
         "--surface",
         choices=SURFACES,
         default="auto",
-        help="without a body model, the glb's people are Anny's where it is installed, or capsules",
+        help="without a body model, people of glb and usd are Anny's where it is installed, or capsules",
     )
     options = parser.parse_args(arguments)
-    if options.surface != "auto" and (options.body_model is not None or options.format != "glb"):
-        raise UserError("--surface: goes with --format glb without --body-model, whose surface it would be; leave one of them out")
-    if options.body_model is not None and options.format != "glb":
-        raise UserError(f"--body-model: {options.format} holds no surface; it goes with --format glb")
+    if options.surface != "auto" and (options.body_model is not None or options.format not in _WITH_SURFACE):
+        raise UserError("--surface: goes with --format glb or usd without --body-model, whose surface it would be; leave one of them out")
+    if options.body_model is not None and options.format not in _WITH_SURFACE:
+        raise UserError(f"--body-model: {options.format} holds no surface; it goes with --format glb and usd")
     if options.fps is not None and options.format == "retarget":
         raise UserError(f"--fps: retargeters take {RATE} frames a second, which --format retarget writes; leave it out")
     if options.fps is not None and options.format in _WITH_CAMERAS:
@@ -87,20 +88,25 @@ def export(
     """Writes one clip in one of `FORMATS` to a folder, which is made; returns the files.
 
     Args:
-        body_model: as of `load_surface`, for glb.
-        surface: of `SURFACES`, for glb without a body model.
+        body_model: as of `load_surface`, for glb and usd.
+        surface: of `SURFACES`, for glb and usd without a body model.
         views: the clip's cameras, for `scene` and `coco`, which need them.
     Raises:
         UserError: if the model cannot be read, or the folder not be written to.
     """
     wear: Surface | AnnyBody | None = None
-    if to == "glb":
+    if to in _WITH_SURFACE:
         wear = chosen_anny(surface) if body_model is None else _surface(exported, body_model)
     try:
         with written_folder(folder, lambda name: False) as new:
             if to == "glb":
                 names = [f"{exported.name}.glb"]
                 write_glb(new / names[0], exported, wear)
+            elif to == "usd":
+                from pose_priors.refinement.export.usd import write_usd
+
+                names = [f"{exported.name}.usd"]
+                write_usd(new / names[0], exported, wear)
             elif to == "scene" and views is not None:
                 names = [f"{exported.name}_scene.json", f"{exported.name}_scene.npz"]
                 write_scene(new / names[0], exported, views)

@@ -6,19 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import roma
-import torch
 
 from pose_priors.body.anny.model import AnnyBody
 from pose_priors.body.skin import Skin
 from pose_priors.body.surface import Surface
 from pose_priors.refinement.export.bvh import TO_Y_UP
 from pose_priors.refinement.export.glb import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GlbFile
-from pose_priors.refinement.export.people import AnimatedSkeleton, Exported
-from pose_priors.refinement.export.skins import skin_of
-
-# Light and dark by turns, so that neighbours can be told apart without colour too.
-_COLOURS = ((0.35, 0.60, 0.85), (0.90, 0.55, 0.20), (0.25, 0.45, 0.30), (0.85, 0.75, 0.85), (0.45, 0.20, 0.45), (0.80, 0.80, 0.40))
+from pose_priors.refinement.export.people import AnimatedSkeleton, Exported, continuous_quaternions
+from pose_priors.refinement.export.skins import COLOURS, skin_of
 
 
 def write_glb(path: Path, exported: Exported, wear: Surface | AnnyBody | None) -> None:
@@ -38,7 +33,7 @@ def write_glb(path: Path, exported: Exported, wear: Surface | AnnyBody | None) -
     roots = []
     for number, person in enumerate(exported.people):
         pelvis = _add_skeleton(file, person)
-        mesh = _add_skin(file, person, skin_of(person, wear), pelvis, _COLOURS[number % len(_COLOURS)])
+        mesh = _add_skin(file, person, skin_of(person, wear), pelvis, COLOURS[number % len(COLOURS)])
         hidden = person.frames[~person.visible].tolist()
         extras = {"first_frame": int(person.frames[0]), "last_frame": int(person.frames[-1]), "frames_not_seen": hidden}
         roots.append(file.add("nodes", {"name": f"person_{person.person:03d}", "children": [pelvis], "extras": extras}))
@@ -65,14 +60,10 @@ def _add_skeleton(file: GlbFile, person: AnimatedSkeleton) -> int:
 
 
 def _rotations(person: AnimatedSkeleton) -> np.ndarray:
-    """(T, J, 4) xyzw unit quaternions, float32, y up; each on the side of the sphere of the frame before, for linear interpolation."""
+    """(T, J, 4) xyzw unit quaternions, float32, y up."""
     rotmat = person.rotmat.copy()
     rotmat[:, 0] = TO_Y_UP @ rotmat[:, 0]
-    quat = roma.rotmat_to_unitquat(torch.from_numpy(rotmat)).numpy()
-    turned = np.where((quat[1:] * quat[:-1]).sum(-1) < 0, -1, 1)
-    sign = np.concatenate([np.ones_like(turned[:1]), turned]).cumprod(0) if len(turned) else np.ones(quat.shape[:2])
-    signed: np.ndarray = quat * sign[..., None]
-    return signed.astype(np.float32)
+    return continuous_quaternions(rotmat)
 
 
 def _add_skin(file: GlbFile, person: AnimatedSkeleton, skin: Skin, pelvis: int, colour: tuple[float, float, float]) -> int:

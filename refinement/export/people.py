@@ -97,6 +97,16 @@ class Exported:
     people: tuple[AnimatedSkeleton, ...]
 
 
+def continuous_quaternions(rotmat: np.ndarray) -> np.ndarray:
+    """(T, J, 4) xyzw unit quaternions, float32, of rotations (T, J, 3, 3) over time; each on the side of the sphere of the frame before, so
+    that what reads between two frames goes the shortest way."""
+    quat = roma.rotmat_to_unitquat(torch.from_numpy(rotmat)).numpy()
+    turned = np.where((quat[1:] * quat[:-1]).sum(-1) < 0, -1, 1)
+    sign = np.concatenate([np.ones_like(turned[:1]), turned]).cumprod(0) if len(turned) else np.ones(quat.shape[:2])
+    signed: np.ndarray = quat * sign[..., None]
+    return signed.astype(np.float32)
+
+
 def read_people(name: str, folder: Path) -> Exported:
     """The people of a folder of stage 5.
 

@@ -12,6 +12,9 @@ from pose_priors.body.skin import INFLUENCES, Skin, bound_at, strongest
 from pose_priors.body.surface import Surface
 from pose_priors.refinement.export.people import AnimatedSkeleton
 
+# Light and dark by turns, so that neighbours can be told apart without colour too.
+COLOURS = ((0.35, 0.60, 0.85), (0.90, 0.55, 0.20), (0.25, 0.45, 0.30), (0.85, 0.75, 0.85), (0.45, 0.20, 0.45), (0.80, 0.80, 0.40))
+"""Of people, by turns: red, green and blue in [0, 1]."""
 _SEGMENTS = 10
 _FLOOR = np.array([0.0, 0.0, 1.0, 0.0])  # exported people stand upright
 # Radius of a capsule as a part of its bone's length, and bounds of it in metres.

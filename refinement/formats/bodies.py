@@ -11,11 +11,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.plausibility import are_places, are_turns
 from pose_priors.refinement.formats.files import Arrays, listed, read_array, read_json, whole_numbers
 
 _PERSON = re.compile(r"person_(\d+)")
 _JOINT_COUNTS = {22: 22, 24: 24, 45: 24, 55: 55}  # SMPL's 45 are its 24 and 21 points on the skin
-_MOST = 1e9  # millimetres or radians; what is beyond says as little as what is not finite
 _MOST_BETA = 100.0  # standard deviations; the largest that fits of people have are about ten
 _NUM_BODY, _NUM_SMPL, _NUM_SMPLX = 22, 24, 55
 TEMPLATE_ROOT = {22: (0.003, -0.351, 0.012), 24: (-0.002, -0.223, 0.028), 55: (0.003, -0.351, 0.012)}
@@ -208,11 +208,15 @@ def mended(body: BodyTrack, frame_ids: np.ndarray, warnings: list[str]) -> BodyT
     inside = np.isin(body.frames, frame_ids)
     if not inside.all():
         warnings.append(f"{said} rows of frames without a camera were left out: {listed(body.frames[~inside].tolist())}")
-    parts = (body.pose, body.transl) if body.joints is None else (body.pose, body.transl, body.joints)
-    finite = np.all([(np.abs(part) < _MOST).all(tuple(range(1, part.ndim))) for part in parts], 0)
-    if not finite.all():
-        warnings.append(f"{said} rows that are not finite were left out: frames {listed(body.frames[~finite].tolist())}")
-    body = body.rows(inside & finite)
+    sound = are_turns(body.pose).all(1) & are_places(body.transl)
+    if body.joints is not None:
+        sound &= are_places(body.joints).all(1)
+    if not sound.all():
+        warnings.append(
+            f"{said} rows that are not finite, or beyond what rotations and places can be, were left out: frames "
+            f"{listed(body.frames[~sound].tolist())}"
+        )
+    body = body.rows(inside & sound)
     frames, first, counts = np.unique(body.frames, return_index=True, return_counts=True)
     if (counts > 1).any():
         warnings.append(f"{said} frames that come more than once, the first row of each is used: {listed(frames[counts > 1].tolist())}")

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from pose_priors.body.pinhole import intrinsic_matrices
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.plausibility import are_places
 from pose_priors.refinement.formats.files import Arrays, existing_file, existing_folder, numbers, read_json, whole_numbers
 
 _W2C = ("poses", "w2c", "extrinsic", "extrinsics", "camera_w2c")
@@ -58,13 +59,19 @@ class CameraTrack:
 
 def from_quaternions(poses: np.ndarray, source: str) -> np.ndarray:
     """(k, 4, 4) of x, y, z and a quaternion x, y, z, w (k, 7). Raises `UserError` if a quaternion is none."""
-    norms = np.linalg.norm(poses[:, 3:], axis=1)
-    if not np.isfinite(poses).all() or (np.abs(norms - 1) > 0.01).any():
+    path = path_of(poses)
+    if path is None or (np.abs(np.linalg.norm(poses[:, 3:], axis=1) - 1) > 0.01).any():
         raise UserError(f"{source}: rows of x, y, z and a unit quaternion x, y, z, w are expected; one is not finite or no unit quaternion")
     out = np.tile(np.eye(4), (len(poses), 1, 1))
-    out[:, :3, :3] = Rotation.from_quat(poses[:, 3:]).as_matrix()
-    out[:, :3, 3] = poses[:, :3]
+    out[:, :3, :3], out[:, :3, 3] = path
     return out
+
+
+def path_of(poses: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Turns (k, 3, 3) and places (k, 3) of x, y, z and a quaternion x, y, z, w of any length (k, 7); None if one is none."""
+    if not are_places(poses[:, :3]).all() or not np.isfinite(poses).all() or (np.linalg.norm(poses[:, 3:], axis=1) == 0).any():
+        return None
+    return Rotation.from_quat(poses[:, 3:]).as_matrix(), poses[:, :3]
 
 
 def read_cameras(stage1_dir: Path, warnings: list[str]) -> CameraTrack:

@@ -15,6 +15,7 @@ from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation
 
 from pose_priors.body.interpolation import lerp_missing, slerp_missing
+from pose_priors.datamodules.plausibility import are_places, are_turns
 from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.formats.jumps import jumping
 
@@ -44,8 +45,9 @@ class Reading:
     world_pelvis: np.ndarray
 
     def whole(self) -> Reading:
-        """The rows that are finite, each frame once, in order; there may be none."""
-        rows = np.flatnonzero(np.isfinite(np.concatenate(self._parts(), 1)).all(1) & (self.frames >= 0))
+        """The rows whose turns and places are some, each frame once, in order; there may be none."""
+        turns, places = (self.camera_orient, self.world_orient), (self.camera_pelvis, self.world_pelvis)
+        rows = np.flatnonzero(np.all([*map(are_turns, turns), *map(are_places, places), self.frames >= 0], 0))
         rows = rows[np.unique(self.frames[rows], return_index=True)[1]]
         return Reading(*(part[rows] for part in (self.frames, *self._parts())))
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from pose_priors.configs.base import UserError
+from pose_priors.configs.exchange import check_writable
+from pose_priors.datamodules.cache.entry import is_of_an_entry
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import SUFFIXES
 from pose_priors.refinement.motions.files.write import written_name
@@ -40,14 +42,16 @@ class Outcome:
 
 
 def find_sources(path: Path, output: Path) -> list[Source]:
-    """The files that a path means, sorted: itself, or all below a folder with a suffix that is read; what lies in the output is not among
-    them.
+    """The files that a path means, sorted: itself, or all below a folder with a suffix that is read; what lies in the output, or is of a
+    cache of converted poses, is not among them.
 
     Raises:
-        UserError: if there is none, two differ by their suffixes alone, or the output would take a file's own place.
+        UserError: if there is none, two differ by their suffixes alone, or the output cannot be written to or would take a file's own
+            place.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; a file of motions ({', '.join(SUFFIXES)}) or a folder of such files is expected")
+    check_writable(output)
     if path.is_dir():
         inside = output.resolve()
         if inside == path.resolve():
@@ -55,7 +59,8 @@ def find_sources(path: Path, output: Path) -> list[Source]:
         found = sorted(
             file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file() and inside not in file.resolve().parents
         )
-        sources = [Source(file, file.relative_to(path).as_posix()) for file in found if not file.name.startswith(".")]
+        found = [file for file in found if not file.name.startswith(".") and not is_of_an_entry(file)]
+        sources = [Source(file, file.relative_to(path).as_posix()) for file in found]
         if not sources:
             raise UserError(f"{path}: no motions in this folder; looked for {', '.join('*' + s for s in SUFFIXES)}, in subfolders too")
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
+from pose_priors.datamodules.plausibility import MAX_COORDINATE, MAX_FPS, MIN_FPS, are_places
 from pose_priors.refinement.formats.files import Arrays, existing_file
 from pose_priors.refinement.result.metrics import NUM_JOINTS, Track, person_metrics
 
@@ -55,9 +55,9 @@ def read_truth(path: Path) -> Truth:
         float(alpha.item()),
         float(fps.item()),
     )
-    if not (np.isfinite(joints).all() and np.isfinite(plane).all() and 0 < scale < np.inf and MIN_FPS <= rate <= MAX_FPS):
+    if not (are_places(joints).all() and np.isfinite(plane).all() and 0 < scale < np.inf and MIN_FPS <= rate <= MAX_FPS):
         raise UserError(
-            f"{path}: what is true is finite: joints and plane without NaN, 'alpha' above 0 (it is {scale:g}), 'fps' from {MIN_FPS:g} to "
-            f"{MAX_FPS:g} (it is {rate:g})"
+            f"{path}: what is true is finite: joints and plane without NaN, nearer than {MAX_COORDINATE:g} m, 'alpha' above 0 (it is "
+            f"{scale:g}), 'fps' from {MIN_FPS:g} to {MAX_FPS:g} (it is {rate:g})"
         )
     return Truth(joints, visible.astype(bool), plane, scale, rate)

@@ -51,6 +51,8 @@ def test_no_such_vector() -> None:
         from_poses(torch.zeros(2, 55, 3), 64)
     with pytest.raises(ValueError, match="got"):
         from_poses(torch.zeros(2, 54, 3), 63)
+    with pytest.raises(TypeError, match=r"takes a tensor, got ndarray; of an array, torch\.from_numpy"):
+        from_poses(np.zeros((2, 55, 3)), 63)
 
 
 @pytest.mark.parametrize("values", [torch.zeros(63, dtype=torch.complex64), np.zeros(63, dtype=complex), None, ["a"] * 63, [None] * 63])

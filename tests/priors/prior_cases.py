@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 from collections.abc import Iterator
@@ -19,6 +18,10 @@ from pose_priors.configs.base import UserError
 from pose_priors.priors import PriorConfig, load_prior
 from pose_priors.priors.base import Prior, PriorConfigBase
 from pose_priors.priors.denoising.denoiser import DenoiserConfig
+from pose_priors.priors.ensemble import EnsembleConfig
+from pose_priors.priors.gaussian import GaussianConfig
+from pose_priors.priors.global_flow import GlobalFlowConfig
+from pose_priors.priors.joint_flow import JointFlowConfig
 from pose_priors.priors.mixture import MixtureConfig
 
 JOINTS = (1, 2, 4, 16, 18, *PARTS["left_hand"], *PARTS["right_hand"])
@@ -32,7 +35,6 @@ _SMALL = {
     "z_dim": 4,
     "n_layers": 1,
     "num_importance_samples": 4,
-    "num_members": 2,
     "num_steps": 3,
     "num_draws": 4,
     "num_networks": 2,
@@ -40,6 +42,10 @@ _SMALL = {
     "widths": [0.6, 1.0],
     "covariance_floors": [1e-4],
 }
+
+
+MEMBERS: tuple[type[PriorConfigBase], ...] = (JointFlowConfig, GlobalFlowConfig, MixtureConfig, GaussianConfig)
+"""What an ensemble may be of."""
 
 
 DENOISER = DenoiserConfig(
@@ -91,6 +97,9 @@ def cases() -> Iterator[tuple[str, PriorConfigBase]]:
     for config_class in members():
         fields = config_class.model_fields
         kind = _kind(config_class)
+        if config_class is EnsembleConfig:
+            yield from _ensembles()
+            continue
         choices = {name: _choices(field.annotation) for name, field in fields.items() if name != "kind"}
         choices = {name: values for name, values in choices.items() if values}
         small = _small(config_class)
@@ -98,11 +107,21 @@ def cases() -> Iterator[tuple[str, PriorConfigBase]]:
             chosen = dict(zip(choices, values, strict=True))
             if chosen.get("use_conditioning") is False and "condition" in fields and chosen["condition"] != fields["condition"].default:
                 continue  # what to condition on means nothing without conditioning
-            named = [v.kind if isinstance(v, PriorConfigBase) else str(v) for v in values if not isinstance(v, bool)]
+            named = [str(v) for v in values if not isinstance(v, bool)]
             name = "-".join([kind, *named, *(k for k, v in chosen.items() if v is True)])
             yield name, config_class(kind=kind, **small, **chosen)
         if "denoiser" in fields:
             yield f"{kind}-denoiser", config_class(kind=kind, **small, denoiser=DENOISER, **_first(choices))
+
+
+def _ensembles() -> Iterator[tuple[str, EnsembleConfig]]:
+    """Ensembles of one kind, as `member` gives them, of a flow beside what is fitted, and of what knows noise in closed form."""
+    joint, whole, mixture, gaussian = (config(kind=_kind(config), **_small(config)) for config in MEMBERS)
+    full = gaussian.model_copy(update={"covariance": "full"})
+    yield "ensemble-joint_flow", EnsembleConfig(kind="ensemble", member=joint, num_members=2)
+    yield "ensemble-global_flow-mixture", EnsembleConfig(kind="ensemble", members=[whole, mixture], weights=[2, 1])
+    yield "ensemble-gaussian-mixture", EnsembleConfig(kind="ensemble", members=[full, mixture], weights=[2, 1])
+    yield "ensemble-denoiser", EnsembleConfig(kind="ensemble", member=whole, num_members=2, denoiser=DENOISER)
 
 
 def _first(choices: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
@@ -142,9 +161,6 @@ def shake(prior: Prior, scale: float = 0.3, seed: int = 0) -> Prior:
 def _choices(annotation: Any) -> tuple[Any, ...]:
     if annotation is bool:
         return (False, True)
-    inner = [choice for choice in get_args(annotation) if inspect.isclass(choice) and issubclass(choice, PriorConfigBase)]
-    if inner:
-        return tuple(choice(kind=_kind(choice), **_small(choice)) for choice in inner)
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 

@@ -14,7 +14,7 @@ from prior_cases import make_poses, random_rotations
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.priors.base import Prior
 
-KNOWING = [name for name in CASES if name.startswith(("gaussian", "mixture")) or name.endswith("-denoiser")]
+KNOWING = [name for name in CASES if name.startswith(("gaussian", "mixture", "ensemble-gaussian")) or name.endswith("-denoiser")]
 every_knowing = pytest.mark.parametrize("name", KNOWING)
 
 

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.assembly import camera_track, people_of, usual_betas
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
-from pose_priors.refinement.formats.cameras import USUAL_FPS
+from pose_priors.refinement.formats.cameras import USUAL_FPS, path_of
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.readings import Reading, cameras_from_odometry, cameras_from_readings
 from pose_priors.refinement.formats.source import Fields, Source, described
@@ -103,11 +102,12 @@ def _path(source: Source, file: Path, num_frames: int, warnings: list[str]) -> t
     """
     found = source.load(file)
     path = np.asarray(found.detach().cpu() if isinstance(found, torch.Tensor) else found, float)
-    if path.shape == (num_frames, 7):
-        return Rotation.from_quat(path[:, 3:]).as_matrix(), path[:, :3]
-    if path.shape == (num_frames, 4, 4):
+    if path.shape == (num_frames, 7) and (turned := path_of(path)) is not None:
+        return turned
+    if path.shape == (num_frames, 4, 4) and np.isfinite(path).all() and np.linalg.det(path).all():
         return np.linalg.inv(path)[:, :3, :3], None
-    warnings.append(f"{file}: holds {described(found)}; ({num_frames}, 7) or ({num_frames}, 4, 4) is expected, so it is left out")
+    expected = f"({num_frames}, 7), places and quaternions, or ({num_frames}, 4, 4)"
+    warnings.append(f"{file}: holds {described(found)}; {expected} is expected, finite, so it is left out")
     return None
 
 

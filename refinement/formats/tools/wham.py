@@ -22,7 +22,7 @@ from pose_priors.body.builtin import rest_joints
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, left_out, nobody, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
-from pose_priors.refinement.formats.cameras import USUAL_FPS
+from pose_priors.refinement.formats.cameras import USUAL_FPS, path_of
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.readings import Reading, cameras_from_odometry, cameras_from_readings
 from pose_priors.refinement.formats.source import Fields, Source
@@ -91,12 +91,12 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
 def _path(source: Source, file: Path, num_frames: int, warnings: list[str]) -> tuple[np.ndarray, np.ndarray] | None:
     """Camera to world of the odometry; None, and a warning, if it does not cover the people."""
     path = Fields({"slam": source.load(file)}, str(file)).array("slam", None, 7)
-    if len(path) < num_frames or not np.isfinite(path).all() or (np.linalg.norm(path[:, 3:], axis=1) == 0).any():
+    found = path_of(path) if len(path) >= num_frames else None
+    if found is None:
         warnings.append(
             f"{file}: {len(path)} poses of a camera, for people up to frame {num_frames - 1}; it is of another video, and left out"
         )
-        return None
-    return Rotation.from_quat(path[:, 3:]).as_matrix(), path[:, :3]
+    return found
 
 
 def _observed(source: Source, readings: dict[int, Reading], warnings: list[str]) -> tuple[Tracks, tuple[int, int]]:

@@ -17,7 +17,7 @@ from pose_priors.datamodules.arrays import open_arrays
 from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.clips import SMPL_STATURE, UpAxis, to_z_up
 from pose_priors.datamodules.formats import frame_rate
-from pose_priors.datamodules.plausibility import UNITS, find_unit
+from pose_priors.datamodules.plausibility import UNITS, are_places, are_turns, find_unit
 from pose_priors.refinement.motions.files.layouts import FoundLayout, find_layout, rows_of
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion, quat_of, rotvec_of
 from pose_priors.refinement.motions.sizing import sized
@@ -25,7 +25,6 @@ from pose_priors.refinement.motions.sizing import sized
 SUFFIXES = (".npz", ".npy", *READERS)
 """Of files that are read. Recorded skeletons (BVH, Acclaim) are brought onto SMPL-X's joints, and written as npz; others as they came."""
 _CLEARLY_UP = 0.6
-_MOST = 1e6  # metres, centimetres or radians; what is beyond says as little as what is not finite
 
 
 @dataclass(frozen=True)
@@ -92,14 +91,13 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
 
 
 def _person(arrays: dict[str, np.ndarray], layout: FoundLayout, person: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rotation vectors (T, 22, 3), places (T, 3) and which frames are finite; others hold what the nearest one has."""
+    """Rotation vectors (T, 22, 3), places (T, 3) and which frames are some; others hold what the nearest one has."""
     pose = np.zeros((layout.num_frames, NUM_JOINTS, 3))
     for column in reversed(layout.columns):  # the first one has the last word
         rows = rows_of(arrays[column.name], layout, person)[:, : 3 * column.num_joints].astype(float)
         pose[:, column.first_joint : column.first_joint + column.num_joints] = rows.reshape(layout.num_frames, -1, 3)
     points = np.zeros((layout.num_frames, 3)) if layout.path is None else rows_of(arrays[layout.path], layout, person).astype(float)
-    with np.errstate(invalid="ignore"):
-        known = (np.abs(pose) < _MOST).all((1, 2)) & (np.abs(points) < _MOST).all(1)
+    known = are_turns(pose).all(1) & are_places(points)
     if known.any():
         at = np.flatnonzero(known)
         nearest = at[np.searchsorted(at, np.arange(layout.num_frames)).clip(max=len(at) - 1)]

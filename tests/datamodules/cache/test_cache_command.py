@@ -22,7 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         np.save(tmp_path / f"{number}.npy", np.random.default_rng(number).normal(size=(num_rows, 63)).astype(np.float32) / 4)
         load_poses(str(tmp_path / f"{number}.npy"))
     root = tmp_path / "home" / "pose-priors"
-    for number, entry in enumerate(sorted(entries(root), key=lambda entry: str(entry.about["num_poses"]))):
+    for number, entry in enumerate(sorted(entries(root), key=lambda entry: entry.num_bytes)):
         os.utime(entry.path, (1e9 + number, 1e9 + number))
     return root
 

@@ -62,7 +62,7 @@ def test_angles_near_pi_and_beyond_become_canonical_as_by_the_rotations_themselv
     generator = np.random.default_rng(0)
     axes = generator.standard_normal((400, 21, 3))
     axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
-    angles = np.concatenate([np.pi + np.linspace(-1e-6, 1e-6, 100), generator.uniform(0, 20, 298), [0.0, 1e30]])
+    angles = np.concatenate([np.pi + np.linspace(-1e-6, 1e-6, 100), generator.uniform(0, 20, 298), [0.0, 999.0]])
     rows = axes * angles[:, None, None]
     np.save(tmp_path / "a.npy", rows.reshape(400, 63))
     poses, *_ = PoseSource(tmp_path / "a.npy", hand_convention="absolute").read(np.arange(400))

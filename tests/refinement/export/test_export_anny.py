@@ -50,9 +50,9 @@ def test_a_model_that_is_given_takes_precedence_and_capsules_can_be_asked_for(
     assert vertices("model", "--body-model", str(results[55].model)) == 55 * 6
     assert capsules not in (anny, 55 * 6)
     for more in (("--surface", "anny", "--body-model", str(results[55].model)),):
-        with pytest.raises(UserError, match="--surface: goes with --format glb without --body-model"):
+        with pytest.raises(UserError, match="--surface: goes with --format glb or usd without --body-model"):
             exported(results[55], "glb", tmp_path / "both", *more)
-    with pytest.raises(UserError, match="--surface: goes with --format glb"):
+    with pytest.raises(UserError, match="--surface: goes with --format glb or usd"):
         exported(results[55], "bvh", tmp_path / "bvh", "--surface", "anny")
 
 

@@ -146,7 +146,7 @@ def test_rows_that_are_not_finite_count_as_not_seen(tmp_path: Path) -> None:
     problem = load_sequence(write_wham(tmp_path / "walk", truth, spoil))
     truth.seen[0, 4] = False
     check(problem, truth, 1e-3)
-    told(problem, "not finite were left out: frames 4")
+    told(problem, "places can be, were left out: frames 4")
     still = make_truth(still=True)
     path = write_gvhmr(tmp_path / "tennis", still, lambda content: content["smpl_params_incam"]["transl"].__setitem__(2, torch.nan))
     still.seen[0, 2] = False
