@@ -197,7 +197,8 @@ def _in(cells: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 def _some(points: np.ndarray, count: int) -> np.ndarray:
     """So many of them, evenly spread."""
-    return points[np.linspace(0, len(points) - 1, count).round().astype(int)]
+    some: np.ndarray = points[np.linspace(0, len(points) - 1, count).round().astype(int)]
+    return some
 
 
 def _runs(marked: np.ndarray) -> list[tuple[int, int]]:
