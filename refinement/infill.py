@@ -22,6 +22,7 @@ from pose_priors.refinement.motions.signals import runs
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.gaps import Filling
 from pose_priors.refinement.solve.scene import Scene
+from pose_priors.refinement.solve.surface import untracked_frames
 
 _BESIDE_S = 1 / 6  # of what was seen on both sides of a trial
 _MOST_TRIALS, _ENOUGH = 6, 3  # of each person; with fewer than enough of their own those of the others count, too
@@ -63,7 +64,9 @@ class GapFiller:
                 told.append(f"{name} stay as they are without the motion prior: {tried}")
                 continue
             told.append(f"{name} are filled by the motion prior: {tried}")
-            motion = self._fill(person.motion, np.repeat(person.hidden[:, None], NUM_JOINTS, 1), person.hidden)
+            # whose depth maps show where they went keep their path
+            shown = (untracked_frames(problem)[p, problem.alive[p]]).cpu().numpy()
+            motion = self._fill(person.motion, np.repeat(person.hidden[:, None], NUM_JOINTS, 1), person.hidden & ~shown)
             at = torch.from_numpy(person.first + np.flatnonzero(inside)).to(frames.device)
             turned, place = person.into_scene(motion, inside)
             frames[p, at] = True

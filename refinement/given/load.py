@@ -38,6 +38,7 @@ from pose_priors.refinement.given.skeletons import assemble, recover
 from pose_priors.refinement.given.start import PosedPeople, carried_into_cameras, checked_start, scaled, world_start
 from pose_priors.refinement.given.still.mended import against_still_scene
 from pose_priors.refinement.given.units import in_metres
+from pose_priors.refinement.given.untracked.following import find_untracked
 from pose_priors.refinement.given.upright import Upright, find_up, standing
 
 _ROUNDS = 3
@@ -132,6 +133,7 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     if width == 0:
         warnings.append(f"{cameras.source}: neither keypoints nor depth tell the scale, so it stays as it is")
     joints = estimate.joints(bodies)
+    lost = find_untracked(clip, people, everybody, alive & ~start.seen, found.alpha, found.plane)
     contacts = contact_log_odds(options.contacts, people, cameras.frame_ids, joints, alive, fps, warnings, told, cut=cut)
     return Problem(
         person_ids=people,
@@ -156,6 +158,8 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
             depth_bias=torch.from_numpy(found.depth_bias),
             floor_points=torch.from_numpy(thinned(found.floor_points).copy()),
             contact_log_odds=contacts,
+            surface=torch.from_numpy(lost.there),
+            surface_points=torch.from_numpy(lost.points),
         ),
         start=estimate,
         warnings=(*warnings, *broken),

@@ -20,6 +20,9 @@ from pose_priors.body.skeleton import PARTS
 FloorMethod = Literal["median", "ransac", "fixed"]
 """How the floor is found, see `refinement.given.floor.ground_plane`."""
 
+NUM_SKIN_POINTS = 144
+"""Of `Observations.surface_points`, those of the skin, which come first."""
+
 
 @dataclass(frozen=True)
 class Cameras:
@@ -93,6 +96,10 @@ class Observations:
         floor_points: (M, 3) points of the scene in the stage 1 world and unit that may belong to the floor; M may be 0.
         contact_log_odds: (P, T, 4), or (1, 1, 4) for all, of ankles and balls of the feet, left and right in turn: the log-odds that a
             program which looked at the pictures gives it to touch the ground; 0 where it says nothing.
+        surface: (P, T) bool, or (1, 1) for all: frames on which nobody tracked a person whom the depth maps show all the same, and some
+            beside, on which the person was seen.
+        surface_points: (P, T, N, 3) what they show there, in the frame's camera, stage 1's unit; zero elsewhere: `NUM_SKIN_POINTS` of the
+            skin, then of what stands before the person; (1, 1, 0, 3) where nobody is lost.
     """
 
     keypoints: Tensor
@@ -104,6 +111,8 @@ class Observations:
     keypoint_error: float = 0.0
     depth_bias: Tensor = field(default_factory=lambda: torch.zeros(1))
     contact_log_odds: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 4))
+    surface: Tensor = field(default_factory=lambda: torch.zeros(1, 1, dtype=torch.bool))
+    surface_points: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 0, 3))
 
 
 @dataclass(frozen=True)

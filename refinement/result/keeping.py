@@ -64,13 +64,14 @@ def _witnesses(
     used = (seen.keypoint_confidence[p] > 0) & visible[:, None]
     off = (project(mean_of_joints(camera, seen.keypoint_joints), problem.cameras)[p] - seen.keypoints[p])[used]
     steps = torch.linalg.vector_norm(torch.diff(body[:, 0], dim=0), dim=-1) * problem.fps
-    shaking = torch.linalg.vector_norm(torch.diff(body, n=2, dim=0), dim=-1) * problem.fps**2
+    there = visible[alive]  # straight lines between two frames that were seen do not shake
+    shaking = torch.linalg.vector_norm(torch.diff(body, n=2, dim=0), dim=-1)[there[:-2] & there[1:-1] & there[2:]] * problem.fps**2
     feet = contact_joints(problem.bodies)
     soles = (body[:, feet] @ plane[:3] + plane[3] - problem.bodies.height[p, feet]).amin(-1)
     skin = problem.bodies.thickness[p]
     read = (seen.joint_depth_confidence[p] > 0) & visible[:, None] & torch.isfinite(skin)
-    there = seen.joint_depth[p] * alpha * np.exp(-bias)
-    gap = ((camera[p, ..., 2] - skin - there) / torch.where(read, there, 1))[read]
+    depth = seen.joint_depth[p] * alpha * np.exp(-bias)
+    gap = ((camera[p, ..., 2] - skin - depth) / torch.where(read, depth, 1))[read]
     return {
         "keypoints": _median(off.abs()) / _MEDIAN_ABS_NORMAL / module.noise.keypoint_px,
         "fastest step": float(steps.max()) if len(steps) else float("nan"),

@@ -1,4 +1,4 @@
-"""Frames on which nobody saw a person, as a prior of whole clips expects them: where the last sub-stage starts, and what it stays near."""
+"""Frames on which nobody saw a person, as a prior of clips or depth maps have them: where the last sub-stage starts and what holds it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.scene import Scene
+from pose_priors.refinement.solve.surface import distance, surface_shift, thicker, untracked_frames
 from pose_priors.refinement.solve.variables import Variables
 
 _ARM_M = 0.1  # from a joint to the point that feels its twist
@@ -45,41 +46,74 @@ class ExpectedInGaps(nn.Module):
 
     Args:
         problem: what is given.
-        fill: what says it.
+        fill: what says it; None where depth maps alone do.
     Attributes:
         frames: (P, T) bool, those that are filled.
         told: see `Filling`.
+        follows: whether depth maps show anybody on frames on which nobody tracked them.
+        thicker: (P, J), see `surface.on_bones`.
     """
 
     frames: Tensor
     points: Tensor
     growth: Tensor
+    thicker: Tensor
 
-    def __init__(self, problem: Problem, fill: FillGaps) -> None:
+    def __init__(self, problem: Problem, fill: FillGaps | None) -> None:
         super().__init__()
         self.fill = fill
         self.told: tuple[str, ...] = ()
+        self.follows = bool(untracked_frames(problem).any())
         places = problem.start.body_pose.shape[2] + 1
         self.register_buffer("frames", torch.zeros_like(problem.alive), persistent=False)
         self.register_buffer("points", problem.start.pelvis.new_zeros(*problem.alive.shape, 2 * places, 3), persistent=False)
+        self.register_buffer("thicker", torch.zeros_like(problem.bodies.rest_joints[..., 0]), persistent=False)
         self.register_buffer("growth", problem.start.pelvis.new_ones(()), persistent=False)
 
     @torch.no_grad()
     def begin(self, variables: Variables, problem: Problem) -> Filling:
         """Fills the gaps of the scene as it stands: moves the variables there, and holds them from now on."""
-        filling = self.fill(variables(problem), problem)
-        self.told = filling.told
+        followed = self._follow(variables, problem)
+        filling = nothing_filled(variables(problem), problem) if self.fill is None else self.fill(variables(problem), problem)
+        self.told = (*followed, *filling.told)
         if filling.frames.any():
             _place(variables, problem, filling)
         scene = variables(problem)
-        self.frames.copy_(filling.frames)
+        # whoever depth maps show is held to them, and only starts where the prior expects
+        self.frames.copy_(filling.frames & ~untracked_frames(problem))
         self.points.copy_(points_of(scene))
         self.growth.copy_(scene.growth)
         return filling
 
+    def _follow(self, variables: Variables, problem: Problem) -> list[str]:
+        """Moves people who are not tracked to where depth maps show them, posed as they are, if they are nearer to the points then, and
+        says who they are."""
+        self.thicker.copy_(thicker(variables(problem), problem))
+        if not self.follows:
+            return []
+        scene, best = variables(problem), variables.moved()
+        least, shift = distance(scene, problem, self.thicker), surface_shift(scene, problem)
+        along = shift - (shift @ scene.normal)[..., None] * scene.normal  # where the pose is wrong, the floor tells heights better
+        for by in (along, shift):
+            pelvis = scene.joints[:, :, 0] + by
+            _place(variables, problem, Filling(untracked_frames(problem), scene.rotvec, pelvis, scene.contacts, ()))
+            found = distance(variables(problem), problem, self.thicker)
+            best = torch.where((found < least)[:, None, None, None], variables.moved(), best)
+            least = torch.minimum(found, least)
+            variables.set_increments(best)
+        counts = zip(problem.person_ids, untracked_frames(problem).sum(1).tolist(), strict=True)
+        return [
+            f"person {person}: {count} frames on which nobody tracked them, but depth maps show them" for person, count in counts if count
+        ]
+
     def apart(self, scene: Scene) -> Tensor:
         """(P, T, 2 J, 3) metres that a scene's points are from where they are expected, in a world that grows with the scale."""
         return points_of(scene) - self.points * (scene.growth / self.growth)
+
+
+def nothing_filled(scene: Scene, problem: Problem) -> Filling:
+    """Of a scene that stays as it is."""
+    return Filling(torch.zeros_like(problem.alive), scene.rotvec, scene.joints[:, :, 0], torch.zeros_like(scene.contacts), ())
 
 
 def points_of(scene: Scene) -> Tensor:

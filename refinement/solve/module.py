@@ -90,11 +90,15 @@ class RefinementModule(pl.LightningModule):
         self.strict_loading = False
         if not torch.isfinite(problem.start.ground_plane).all():
             raise ValueError("the problem has no floor to start from; give it one by `refinement.given.floor.with_floor`")
+        if not config.lambda_depth:  # what depth maps show of people is nothing to go by
+            unseen = torch.zeros_like(problem.observations.surface)
+            problem = dataclasses.replace(problem, observations=dataclasses.replace(problem.observations, surface=unseen))
         self.problem, self.config, self.usual_dtype = problem, config, problem.start.pelvis.dtype
         self.noise = estimate_noise(problem)
         self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
         self.motion = None if motion_prior is None else ClipMotionPrior(problem, motion_prior, config.humor_horizon_max)
-        self.gaps = ExpectedInGaps(problem, fill_gaps) if fill_gaps is not None and config.enable_motion_prior else None
+        gaps = ExpectedInGaps(problem, fill_gaps) if config.enable_motion_prior else None
+        self.gaps = gaps if gaps is not None and (fill_gaps is not None or gaps.follows) else None
         bound = config.alpha_change_threshold if config.optimize_delta_alpha else None
         self.variables = Variables(problem, self.noise, bound, _free_joints(problem, hand_prior is not None))
         held = config if problem.floor_known else config.model_copy(update={"enable_environmental_constraints": False})
@@ -161,7 +165,7 @@ class RefinementModule(pl.LightningModule):
             self.noise = with_slow_keypoints(self.noise, self.problem, self.scene().camera_joints)
         self.terms = with_keypoint_noise(stage.terms, self.noise)
         self.objective = Objective(self.variables, self.terms, self.problem)
-        nothing = filling is not None and not filling.frames.any()
+        nothing = filling is not None and self.gaps is not None and not (filling.frames.any() or self.gaps.follows)
         self.reports[stage.name] = StageReport(converged=nothing)
         self._best, self._ended, self._began = self.objective.state(), nothing, time.perf_counter()
         self._best_loss, self._in_round = math.inf, 0

@@ -45,6 +45,8 @@ def padded(problem: Problem, multiple: int | None) -> Problem:
             keypoint_confidence=absent(seen.keypoint_confidence),
             joint_depth=absent(seen.joint_depth),
             joint_depth_confidence=absent(seen.joint_depth_confidence),
+            surface=absent(seen.surface) if seen.surface.shape[1] == frames else seen.surface,
+            surface_points=absent(seen.surface_points) if seen.surface.shape[1] == frames else seen.surface_points,
             contact_log_odds=absent(seen.contact_log_odds) if seen.contact_log_odds.shape[1] == frames else seen.contact_log_odds,
         ),
         start=replace(start, global_orient=held(start.global_orient, 1), body_pose=held(start.body_pose, 1), pelvis=held(start.pelvis, 1)),

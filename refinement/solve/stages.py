@@ -36,6 +36,7 @@ from pose_priors.refinement.solve.terms import (
     StayNearRoot,
     StayNearScale,
     Term,
+    UntrackedSurface,
 )
 from pose_priors.refinement.solve.weights import weighted
 
@@ -91,7 +92,7 @@ def make_stages(
     Args:
         motion: a motion prior on the problem's clip; without it smoothness takes its place.
         fps: frames a second; at high rates the first sub-stages take wider accelerations for granted, as wide as noise makes them there.
-        gaps: what a prior of whole clips expects where nobody was seen; there is a sub-stage of it then, the last.
+        gaps: what a prior of whole clips expects, and depth maps show, where nobody was seen; there is a last sub-stage of it then.
         scale_width: how far the scale may be from its start, as `Problem.scale_width`; 0 keeps it.
     """
     on_floor, to_scale = config.enable_environmental_constraints, config.enable_scale_optimization
@@ -119,9 +120,9 @@ def make_stages(
     )
     if gaps is not None and config.enable_motion_prior:
         # what nobody saw has no say in sizes, floor and scale
-        filled = SubStage(
-            "gaps", weighted((*everything, GapEnergy(expected=gaps)), config), POSED, iterations["motion"], on_floor, fill_gaps=True
-        )
+        shown = (UntrackedSurface(expected=gaps, sigma_ratio=noise.depth_ratio),) if gaps.follows else ()
+        terms = weighted((*everything, *shown, GapEnergy(expected=gaps)), config)
+        filled = SubStage("gaps", terms, POSED, iterations["final" if gaps.follows else "motion"], on_floor, fill_gaps=True)
         stages = (*stages, filled)
     return [stage for stage in stages if stage.iterations > 0]
 

@@ -31,6 +31,7 @@ from pose_priors.refinement.solve.terms import (
     StayNearRoot,
     StayNearScale,
     Term,
+    UntrackedSurface,
 )
 
 
@@ -64,6 +65,8 @@ NATURAL_WEIGHTS: Mapping[type[Term], Weight] = {
     # motion: 0.25 and 3 by default
     Smoothness: Weight("lambda_smooth", 250.0),
     MotionLikelihood: Weight("lambda_cvae", 30.0),
+    # what nobody tracked, and depth maps show
+    UntrackedSurface: Weight("lambda_depth", 1.0),
     # what nobody saw: 1 by default
     GapEnergy: Weight("lambda_cvae", 10.0),
     # the floor: 1 by default

@@ -31,7 +31,7 @@ def test_a_sequence_is_refined_into_its_folder(clip: Callable[[str], Clip]) -> N
     written = json.loads((folder / "5_refinement" / "refinement_results.json").read_text())
     assert written == json.loads(json.dumps(results[folder.name]))
     assert written["status"] == "success"
-    assert list(written["metrics"]["total_loss_history"]) == ["root", "smpl", "motion", "environmental", "scale", "final"]
+    assert list(written["metrics"]["total_loss_history"]) == ["root", "smpl", "motion", "environmental", "scale", "final", "gaps"]
     people = sorted((folder / "5_refinement").glob("person_*/smpl_params_refined.npz"))
     assert len(people) == written["num_people"]
     with np.load(people[0]) as arrays:

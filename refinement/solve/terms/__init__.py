@@ -9,6 +9,7 @@ from pose_priors.refinement.solve.terms.hands import HandPrior
 from pose_priors.refinement.solve.terms.motion import MotionLikelihood, MotionScale
 from pose_priors.refinement.solve.terms.priors import PosePrior, ShapePrior
 from pose_priors.refinement.solve.terms.smoothness import MultiPersonScale, Smoothness
+from pose_priors.refinement.solve.terms.untracked import UntrackedSurface
 
 _NAMED = (
     KeypointReprojection,
@@ -49,4 +50,5 @@ __all__ = [
     "StayNearRoot",
     "StayNearScale",
     "Term",
+    "UntrackedSurface",
 ]

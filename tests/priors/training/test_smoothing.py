@@ -14,6 +14,7 @@ from test_train import run
 from test_train_scale import ROUNDS, stopped_at
 
 from pose_priors.configs.base import UserError
+from pose_priors.priors.ensemble import EnsembleConfig
 from pose_priors.priors.gaussian import GaussianConfig
 from pose_priors.priors.global_flow import GlobalFlow, GlobalFlowConfig
 from pose_priors.priors.mixture import MixtureConfig
@@ -86,8 +87,10 @@ def test_what_it_cannot_draw_is_refused() -> None:
     with pytest.raises(UserError, match=r"training\.smoothed_share draws poses, and this prior is of motions"):
         SmoothedBootstrap(torch.nn.Linear(1, 1), 0.5, 64, make_poses(8), SEED)  # type: ignore[arg-type]
     config = GlobalFlowConfig(kind="global_flow", hidden=8, K=1, use_conditioning=True, condition="global_orient")
-    with pytest.raises(UserError, match=r"training\.smoothed_share .*root's orientation.*model\.condition=visible_joints"):
-        SmoothedBootstrap(GlobalFlow(config, [joint for joint in JOINTS if joint]), 0.5, 64, make_poses(8), SEED)
+    ensemble = EnsembleConfig(kind="ensemble", member=config, num_members=2)
+    for prior in (config.build([joint for joint in JOINTS if joint]), ensemble.build([joint for joint in JOINTS if joint])):
+        with pytest.raises(UserError, match=r"training\.smoothed_share .*root's orientation.*model\.condition=visible_joints"):
+            SmoothedBootstrap(prior, 0.5, 64, make_poses(8), SEED)
 
 
 def test_a_run_learns_of_draws_and_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,7 @@ def test_complete_sequences_are_skipped_and_outdated_ones_done_again(sequences: 
     again = outcomes(sequences, "input.skip_existing=true")
     assert [outcome.status for outcome in again] == ["skipped"] * 3
     assert again[1].frames == LENGTHS["b"]
-    assert again[1].iterations == 12
+    assert again[1].iterations == 14  # two for each sub-stage, that of a person whom the tracker lost among them
     assert again[1].scale == again[1].results["scale_alpha"]
     assert snapshot(sequences) == before
 

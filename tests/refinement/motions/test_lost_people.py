@@ -1,0 +1,177 @@
+"""People whom nobody tracked, against what depth maps show of them: which skin a ray meets, and where the refinement puts them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import pytest
+import torch
+from infill_cases import FRAMES, GAP, scene_of, variables_of, walkers, with_gap, wrong
+from motion_cases import NOISE
+from torch import Tensor
+
+from pose_priors.body.pinhole import to_camera
+from pose_priors.refinement.given.problem import NUM_SKIN_POINTS, Problem
+from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.gaps import ExpectedInGaps
+from pose_priors.refinement.solve.stages import make_stages
+from pose_priors.refinement.solve.surface import across, distance, on_bones, skin_of, surface_shift, thicker, untracked, untracked_frames
+from pose_priors.refinement.solve.terms.untracked import UntrackedSurface
+
+FAT = 0.02
+BESIDE = 5
+SHOWN = slice(GAP.start - BESIDE, GAP.stop + BESIDE)
+
+
+def skin_points(joints: Tensor, radius: Tensor, parents: tuple[int, ...]) -> Tensor:
+    """(N, 3) where rays at random joints' surroundings meet bodies (J, 3) of capsules first: by marching along, not in closed form."""
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.randint(1, len(joints), (NUM_SKIN_POINTS,), generator=generator)
+    share = torch.rand(NUM_SKIN_POINTS, 1, generator=generator, dtype=torch.float64)
+    parent = torch.tensor(parents)[chosen]
+    ray = torch.nn.functional.normalize(joints[parent] + share * (joints[chosen] - joints[parent]), dim=-1)
+    along = torch.zeros(NUM_SKIN_POINTS, 1, dtype=torch.float64)
+    bones = torch.arange(1, len(joints))
+    first, last = joints[torch.tensor(parents)[bones]], joints[bones]
+    thick, thin = radius[torch.tensor(parents)[bones]], radius[bones]
+    for _ in range(300):
+        place = (along * ray)[:, None]
+        part = ((place - first) * (last - first)).sum(-1) / (last - first).square().sum(-1)
+        part = part.clamp(0, 1)[..., None]
+        off = (place - first - part * (last - first)).norm(dim=-1) - (thick + part[..., 0] * (thin - thick))
+        along = along + 0.7 * off.amin(1, keepdim=True)
+    return along * ray
+
+
+@lru_cache
+def shown() -> Problem:
+    """One of two people is lost for a while, in the depth maps all the same: a little thicker than bodies are said to be."""
+    truth = walkers()
+    joints = to_camera(truth.start.joints(truth.bodies), truth.cameras.w2c, truth.start.alpha0)
+    points, there = torch.zeros(2, FRAMES, NUM_SKIN_POINTS + 4, 3, dtype=torch.float64), torch.zeros(2, FRAMES, dtype=torch.bool)
+    for frame in range(SHOWN.start, SHOWN.stop):
+        skin = skin_points(joints[1, frame], truth.bodies.thickness[1] + FAT, truth.bodies.parents)
+        points[1, frame] = torch.cat([skin, skin[:4]]) / truth.start.alpha0
+        there[1, frame] = True
+    return replace(truth, observations=replace(truth.observations, surface=there, surface_points=points))
+
+
+def lost(problem: Problem) -> Problem:
+    return with_gap(problem, GAP)
+
+
+def test_rays_meet_the_skin_that_marching_finds() -> None:
+    problem = lost(replace(shown(), start=walkers().start))
+    problem = replace(problem, start=walkers().start)
+    scene, extra = scene_of(problem), torch.full_like(problem.bodies.rest_joints[..., 0], FAT)
+    of = untracked(problem)
+    assert of.frames.tolist() == list(range(GAP.start, GAP.stop))
+    points, joints = skin_of(of, scene)
+    skin = points[:, :NUM_SKIN_POINTS]
+    found = on_bones(skin, joints, of, problem, extra)
+    assert found.ahead.abs().median() < 0.002
+    assert float((found.ahead.abs() < 0.01).double().mean()) > 0.95
+    assert float((found.aside == 0).double().mean()) > 0.99
+    farther = on_bones(skin, joints + torch.tensor([0, 0, 0.05]), of, problem, extra)
+    assert float(farther.ahead.median()) == pytest.approx(-0.05, abs=0.01)
+    away = on_bones(skin, joints + torch.tensor([3.0, 0, 0]), of, problem, extra)
+    assert (away.ahead == 0).all()
+    nearest = joints[..., 0].amin(1) + 3.0 - skin[..., 0].amax(1)
+    assert (away.aside.amin(1) > nearest - 0.5).all()
+    assert float(across(joints, points).median()) < 0.05
+
+
+def test_how_thick_somebody_is_shows_on_the_frames_beside() -> None:
+    extra = thicker(scene_of(lost(shown())), lost(shown()))
+    bones = extra[1][extra[1] != 0]
+    assert len(bones) > 15
+    assert float(bones.median()) == pytest.approx(FAT, abs=0.004)
+    assert not extra[0].any()
+
+
+def test_who_was_lost_starts_where_depth_maps_show_them_and_who_stands_there_stays() -> None:
+    problem = lost(shown())
+    variables, expected = variables_of(problem), ExpectedInGaps(problem, None)
+    before = variables(problem).joints.detach()
+    filling = expected.begin(variables, problem)
+    with torch.no_grad():
+        scene = variables(problem)
+    assert wrong(before, walkers()) > 0.15
+    assert wrong(scene.joints, walkers()) < 0.5 * wrong(before, walkers())
+    torch.testing.assert_close(scene.joints[problem.visible], before[problem.visible], atol=1e-9, rtol=0)
+    assert not filling.frames.any()
+    assert expected.told == (f"person {problem.person_ids[1]}: 15 frames on which nobody tracked them, but depth maps show them",)
+    right = replace(problem, start=walkers().start)
+    variables = variables_of(right)
+    ExpectedInGaps(right, None).begin(variables, right)
+    assert wrong(variables(right).joints.detach(), walkers()) < 0.01
+
+
+def test_people_are_carried_by_the_scale_and_their_depth() -> None:
+    """A scene that is larger by a factor has what depth maps show larger by it."""
+    problem = replace(lost(shown()), start=walkers().start)
+    extra = thicker(scene_of(problem), problem)
+    assert distance(scene_of(problem), problem, extra)[1] < 0.006
+    assert distance(scene_of(problem), problem, extra)[0] == 0
+    assert surface_shift(scene_of(problem), problem).norm(dim=-1)[1, GAP].max() < 0.1
+    variables = variables_of(problem)
+    with torch.no_grad():
+        variables.scale.fill_(5.0)
+        scene = variables(problem)
+    if variables.grows:
+        grown = replace(scene, growth=scene.alpha / problem.start.alpha0)
+        assert distance(grown, problem, extra)[1] < 0.01
+
+
+def test_the_surface_has_a_say_in_the_last_sub_stage_alone_and_with_the_weight_of_depth() -> None:
+    problem = lost(shown())
+    gaps = ExpectedInGaps(problem, None)
+    *others, last = make_stages(RefinementConfig(), NOISE, gaps=gaps)
+    assert others == make_stages(RefinementConfig(), NOISE)
+    assert (last.name, last.iterations) == ("gaps", RefinementConfig().final_iterations)
+    assert any(isinstance(term, UntrackedSurface) for term, _ in last.terms)
+    hidden = replace(problem, observations=replace(problem.observations, surface=torch.zeros(1, 1, dtype=torch.bool)))
+    assert not ExpectedInGaps(hidden, None).follows
+    assert untracked_frames(problem).sum() == 15
+
+
+def test_the_term_pulls_people_onto_what_is_shown() -> None:
+    problem = replace(lost(shown()), start=walkers().start)
+    gaps = ExpectedInGaps(problem, None)
+    gaps.begin(variables_of(problem), problem)
+    term = UntrackedSurface(expected=gaps, sigma_ratio=0.005)
+    right = float(term(scene_of(problem), problem))
+    for way in ((0.1, 0.0, 0.0), (0.0, 0.0, 0.1)):
+        scene = scene_of(problem)
+        by = torch.tensor(way, dtype=torch.float64)
+        moved = replace(scene, camera_joints=(scene.camera_joints + by).requires_grad_())
+        value = term(moved, problem)
+        assert float(value) > right + 1
+        (gradient,) = torch.autograd.grad(value, moved.camera_joints)
+        assert float(gradient[1, GAP].sum((0, 1)) @ by) > 0
+        assert not gradient[0].any()
+        assert not gradient[1, : GAP.start].any()
+
+
+def test_the_refinement_ends_where_depth_maps_show_people_unless_depth_counts_for_nothing() -> None:
+    problem = lost(shown())
+    share = torch.linspace(0, 1, GAP.stop - GAP.start + 2, dtype=torch.float64)[1:-1, None]
+    pelvis = problem.start.pelvis.clone()
+    pelvis[1, GAP] = pelvis[1, GAP.start - 1] * (1 - share) + pelvis[1, GAP.stop] * share
+    pelvis[1, GAP] += torch.tensor([0.3, 0.0, 0.0], dtype=torch.float64) * (4 * share * (1 - share))  # they did not go that way
+    camera = replace(problem.observations, keypoint_confidence=torch.zeros_like(problem.observations.keypoint_confidence))
+    dark = replace(camera, joint_depth_confidence=torch.zeros_like(camera.joint_depth_confidence))
+    problem = replace(problem, start=replace(problem.start, pelvis=pelvis), observations=dark)
+    short = {f"{name}_iterations": 5 for name in ("root_fitting", "smpl_fitting", "motion_prior", "environmental")}
+
+    def refined(lambda_depth: float) -> tuple[list[str], float]:
+        config = RefinementConfig(**short, final_iterations=20, enable_scale_optimization=False, lambda_depth=lambda_depth)
+        found = Stage5Refiner(config, trainer={"enable_progress_bar": False}).refine(RefinementInput(problem))
+        return found.results["told"], wrong(found.joints.double(), walkers())
+
+    (told, error), (nothing, without) = refined(1.0), refined(0.0)
+    assert len(told) == 1
+    assert nothing == []
+    assert error < 0.6 * without, (error, without)
