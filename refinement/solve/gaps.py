@@ -100,7 +100,7 @@ class ExpectedInGaps(nn.Module):
             found = distance(variables(problem), problem, self.thicker)
             best = torch.where((found < least)[:, None, None, None], variables.moved(), best)
             least = torch.minimum(found, least)
-            variables.set_increments(best)
+            variables.add_increments(best - variables.moved())
         counts = zip(problem.person_ids, untracked_frames(problem).sum(1).tolist(), strict=True)
         return [
             f"person {person}: {count} frames on which nobody tracked them, but depth maps show them" for person, count in counts if count

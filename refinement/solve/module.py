@@ -194,7 +194,8 @@ class RefinementModule(pl.LightningModule):
         self.objective.forget()
         self._best, self._best_loss = self.objective.state(), math.inf
         optimizer = self._begin_anew()
-        if is_large(*self.problem.visible.shape, 3 + 3 * len(self.variables.free)):
+        people, frames = self.problem.visible.shape
+        if is_large(people, frames, 3 + 3 * len(self.variables.free)):
             log.info("sub-stage %s: the clip is too long for its curvature, and is solved without", self.stage.name)
             return
         try:

@@ -84,11 +84,11 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
     for term, weight in terms:
         if isinstance(term, SceneFloor) and shared.size:
             residual, count = term.residuals(scene, problem)
-            slope = near.slopes(lambda at, term=term: term.residuals(at, problem)[0])
+            slope = near.slopes(_of_floor(term, problem))
             sure = weight * count * (term.bound**2 / (residual.square() + term.bound**2)).square()
             center[np.ix_(columns, columns)] += (slope.T @ (sure[:, None] * slope)).numpy()
         elif isinstance(term, StayNearScale) and shared.size:
-            slope = near.slopes(lambda at, term=term: term.residual(at, problem)[None])
+            slope = near.slopes(_of_scale(term, problem))
             center[np.ix_(columns, columns)] += weight * (slope.T @ slope).numpy()
     return Factor(bands, borders, shared.columns, center)
 
@@ -103,6 +103,14 @@ def _residual_of(term: Term, problem: Problem) -> Callable[[Scene], Tensor]:
         return found.residual
 
     return residual
+
+
+def _of_floor(term: SceneFloor, problem: Problem) -> Callable[[Scene], Tensor]:
+    return lambda scene: term.residuals(scene, problem)[0]
+
+
+def _of_scale(term: StayNearScale, problem: Problem) -> Callable[[Scene], Tensor]:
+    return lambda scene: term.residual(scene, problem)[None]
 
 
 def _add_rows(band: Band, border: Tensor, joints: Tensor, rows: _Rows, p: int) -> Tensor:
