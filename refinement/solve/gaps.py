@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.scene import Scene
-from pose_priors.refinement.solve.surface import distance, surface_shift, thicker, untracked_frames
+from pose_priors.refinement.solve.surface import distance, steady, surface_shift, thicker, untracked_frames
 from pose_priors.refinement.solve.variables import Variables
 
 _ARM_M = 0.1  # from a joint to the point that feels its twist
@@ -92,7 +92,7 @@ class ExpectedInGaps(nn.Module):
         if not self.follows:
             return []
         scene, best = variables(problem), variables.moved()
-        least, shift = distance(scene, problem, self.thicker), surface_shift(scene, problem)
+        least, shift = distance(scene, problem, self.thicker), steady(surface_shift(scene, problem), problem)
         along = shift - (shift @ scene.normal)[..., None] * scene.normal  # where the pose is wrong, the floor tells heights better
         for by in (along, shift):
             pelvis = scene.joints[:, :, 0] + by

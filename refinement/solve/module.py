@@ -154,6 +154,8 @@ class RefinementModule(pl.LightningModule):
         if self.problem.start.pelvis.dtype != precision:
             self.problem = self.problem.to(precision)
             self.variables.to(precision)
+            if self.gaps is not None:
+                self.gaps.to(precision)
         filling = self.gaps.begin(self.variables, self.problem) if self.gaps is not None and stage.fill_gaps else None
         self._look_around(filling)
         # with no contact and no point of the scene's floor nothing says where it is, and feet above it may not push it away

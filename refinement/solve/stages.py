@@ -122,7 +122,7 @@ def make_stages(
         # what nobody saw has no say in sizes, floor and scale
         shown = (UntrackedSurface(expected=gaps, sigma_ratio=noise.depth_ratio),) if gaps.follows else ()
         terms = weighted((*everything, *shown, GapEnergy(expected=gaps)), config)
-        filled = SubStage("gaps", terms, POSED, iterations["final" if gaps.follows else "motion"], on_floor, fill_gaps=True)
+        filled = SubStage("gaps", terms, POSED, iterations["final" if gaps.follows else "motion"], on_floor, exact=True, fill_gaps=True)
         stages = (*stages, filled)
     return [stage for stage in stages if stage.iterations > 0]
 

@@ -16,6 +16,7 @@ TINY = 1e-8
 """Square metres, so that roots have gradients."""
 _ROUNDS = 3  # of measuring the thickness, which says which skin is first
 _FAR_M = 0.15  # beyond which a point is no farther off
+_STEADY_S = 0.1  # standard deviation of the window over which shifts are averaged
 _FEW = 20.0  # points of a bone at which its own thickness counts as much as that of all bones
 
 
@@ -176,6 +177,17 @@ def surface_shift(scene: Scene, problem: Problem) -> Tensor:
             apart[shown.people == p] -= usual[aside.people == p].median(0).values
     shift[shown.people, shown.frames] = (apart[:, None] @ problem.cameras.w2c[shown.frames, :3, :3])[:, 0] * scene.growth
     return shift
+
+
+@torch.no_grad()
+def steady(shift: Tensor, problem: Problem) -> Tensor:
+    """Shifts (P, T, 3) of people who are not tracked, each the mean of those around it weighed by a Gaussian of a tenth of a second: medians
+    of points jump from frame to frame, and people do not. Zero for others."""
+    of = untracked_frames(problem).to(shift)
+    frames = torch.arange(shift.shape[1], device=shift.device)
+    weight = torch.exp(-0.5 * ((frames - frames[:, None]) / (_STEADY_S * problem.fps)).square()).to(shift)
+    total = torch.einsum("st,pt->ps", weight, of).clamp_min(TINY)
+    return torch.einsum("st,pt,ptx->psx", weight, of, shift) / total[..., None] * of[..., None]
 
 
 def _middles(points: Tensor, joints: Tensor, body: list[int]) -> Tensor:

@@ -17,7 +17,17 @@ from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.gaps import ExpectedInGaps
 from pose_priors.refinement.solve.stages import make_stages
-from pose_priors.refinement.solve.surface import across, distance, on_bones, skin_of, surface_shift, thicker, untracked, untracked_frames
+from pose_priors.refinement.solve.surface import (
+    across,
+    distance,
+    on_bones,
+    skin_of,
+    steady,
+    surface_shift,
+    thicker,
+    untracked,
+    untracked_frames,
+)
 from pose_priors.refinement.solve.terms.untracked import UntrackedSurface
 
 FAT = 0.02
@@ -115,6 +125,20 @@ def test_who_was_lost_starts_where_depth_maps_show_them_and_who_stands_there_sta
     variables = variables_of(right)
     ExpectedInGaps(right, None).begin(variables, right)
     assert wrong(variables(right).joints.detach(), walkers()) < 0.01
+
+
+def test_people_are_moved_steadily_though_medians_of_points_jump() -> None:
+    problem = lost(shown())
+    of = untracked_frames(problem)[..., None]
+    same = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64).expand(2, FRAMES, 3)
+    torch.testing.assert_close(steady(same * of, problem), same * of)
+    noise = 0.05 * torch.randn(2, FRAMES, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * of
+    found = steady(noise, problem)
+    assert float(found.norm()) < 0.5 * float(noise.norm())
+    inside = found[1, GAP].diff(dim=0)
+    assert float(inside.norm()) < 0.15 * float(noise[1, GAP].diff(dim=0).norm())
+    twice = replace(problem, fps=2 * problem.fps)
+    assert float(steady(noise, twice)[1, GAP].diff(dim=0).norm()) < float(inside.norm())
 
 
 def test_people_are_carried_by_the_scale_and_their_depth() -> None:
