@@ -181,7 +181,7 @@ def surface_shift(scene: Scene, problem: Problem) -> Tensor:
 
 @torch.no_grad()
 def steady(shift: Tensor, problem: Problem) -> Tensor:
-    """Shifts (P, T, 3) of people who are not tracked, each the mean of those around it weighed by a Gaussian of a tenth of a second: medians
+    """Shifts (P, T, 3) of people who are not tracked, each the mean of those around it weighed by a Gaussian of 0.1 s: medians
     of points jump from frame to frame, and people do not. Zero for others."""
     of = untracked_frames(problem).to(shift)
     frames = torch.arange(shift.shape[1], device=shift.device)
