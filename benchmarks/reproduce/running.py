@@ -24,7 +24,19 @@ Command = Callable[[list[str], Path], None]
 _SCALED_TRAINING = {
     "gaussian_prior": ["training.max_epochs=1"],
     "joint_flow": ["training.max_epochs=1", "model.hidden=16", "training.batch_size=64"],
-    "global_flow": ["training.max_epochs=1", "model.hidden=32", "model.K=2"],
+    "global_flow": [
+        "training.max_epochs=1",
+        "model.hidden=32",
+        "model.K=2",
+        "training.smoothed_share=0",
+        "trainer.check_val_every_n_epoch=1",
+    ],
+    "mixed_ensemble": [
+        "model.members=[{kind: mixture, num_components: [2], widths: [1.0]}, {kind: global_flow, hidden: 16, K: 2}]",
+        "training.max_epochs=1",
+        "training.smoothed_share=0",  # a mixture of few poses is chosen by none
+        "trainer.check_val_every_n_epoch=1",
+    ],
     "mixture": ["model.num_components=[2]", "model.widths=[1.0]", "model.covariance_floors=[1e-3]", "trainer.limit_train_batches=2"],
     "flow_matching": ["training.max_epochs=1", "model.num_networks=2", "model.hidden=32", "model.num_blocks=1", "model.num_steps=1"],
 }
