@@ -27,7 +27,7 @@ from pose_priors.refinement.solve.objective import NotFiniteError, Objective
 from pose_priors.refinement.solve.occlusion import facing_joints
 from pose_priors.refinement.solve.presmoothing import presmooth
 from pose_priors.refinement.solve.scene import Scene
-from pose_priors.refinement.solve.stages import SubStage, make_stages, with_extra_terms, with_keypoint_noise
+from pose_priors.refinement.solve.stages import SubStage, free_joints, make_stages, with_extra_terms, with_keypoint_noise
 from pose_priors.refinement.solve.variables import Variables
 
 log = logging.getLogger("refine")
@@ -100,7 +100,7 @@ class RefinementModule(pl.LightningModule):
         gaps = ExpectedInGaps(problem, fill_gaps) if config.enable_motion_prior else None
         self.gaps = gaps if gaps is not None and (fill_gaps is not None or gaps.follows) else None
         bound = config.alpha_change_threshold if config.optimize_delta_alpha else None
-        self.variables = Variables(problem, self.noise, bound, _free_joints(problem, hand_prior is not None))
+        self.variables = Variables(problem, self.noise, bound, free_joints(problem, hand_prior is not None))
         held = config if problem.floor_known else config.model_copy(update={"enable_environmental_constraints": False})
         stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion, problem.fps, self.gaps, scale_width=problem.scale_width)
         self.stages = with_extra_terms(stages, config.extra_terms)
@@ -151,11 +151,7 @@ class RefinementModule(pl.LightningModule):
         stage = self.stage
         exact = stage.exact and all(prior is None for prior in (self.body_prior, self.hand_prior, self.motion_prior))
         precision = torch.float64 if exact else self.usual_dtype
-        if self.problem.start.pelvis.dtype != precision:
-            self.problem = self.problem.to(precision)
-            self.variables.to(precision)
-            if self.gaps is not None:
-                self.gaps.to(precision)
+        self._go_on_in(precision)
         filling = self.gaps.begin(self.variables, self.problem) if self.gaps is not None and stage.fill_gaps else None
         self._look_around(filling)
         # with no contact and no point of the scene's floor nothing says where it is, and feet above it may not push it away
@@ -171,6 +167,13 @@ class RefinementModule(pl.LightningModule):
         self.reports[stage.name] = StageReport(converged=nothing)
         self._best, self._ended, self._began = self.objective.state(), nothing, time.perf_counter()
         self._best_loss, self._in_round = math.inf, 0
+
+    def _go_on_in(self, precision: torch.dtype) -> None:
+        if self.problem.start.pelvis.dtype != precision:
+            self.problem = self.problem.to(precision)
+            self.variables.to(precision)
+            if self.gaps is not None:
+                self.gaps.to(precision)
 
     def _look_around(self, filling: Filling | None = None) -> None:
         """Finds what a sub-stage holds still: contacts, what faces the cameras, the scene of the terms that look at the scale alone."""
@@ -286,15 +289,9 @@ class RefinementModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         saved = checkpoint["refinement"]
+        self._go_on_in(checkpoint["state_dict"]["variables.pelvis"].dtype)
         self.total_iterations = saved["total_iterations"]
         self.noise = NoiseLevels(**saved["noise"])
         if self.gaps is not None:
             self.gaps.told = tuple(saved["told"])
         self.reports = {name: StageReport(**report) for name, report in saved["reports"].items()}
-
-
-def _free_joints(problem: Problem, has_hand_prior: bool) -> list[int]:
-    """Joints whose rotations may change: the body's, and the hands' where a prior or a keypoint says something about them."""
-    body, hands = problem.bodies.body_joints, problem.bodies.hand_joints
-    observed = {joint for joints in problem.observations.keypoint_joints for joint in joints}
-    return sorted({*body, *hands}) if has_hand_prior or not observed.isdisjoint(hands) else list(body)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from pose_priors.configs.base import UserError
 from pose_priors.priors.base import Prior
+from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.extra import ExtraTerm
 from pose_priors.refinement.solve.gaps import ExpectedInGaps
@@ -122,7 +123,9 @@ def make_stages(
         # what nobody saw has no say in sizes, floor and scale
         shown = (UntrackedSurface(expected=gaps, sigma_ratio=noise.depth_ratio),) if gaps.follows else ()
         terms = weighted((*everything, *shown, GapEnergy(expected=gaps)), config)
-        filled = SubStage("gaps", terms, POSED, iterations["final" if gaps.follows else "motion"], on_floor, exact=True, fill_gaps=True)
+        filled = SubStage(
+            "gaps", terms, POSED, iterations["final" if gaps.follows else "motion"], on_floor, exact=gaps.follows, fill_gaps=True
+        )
         stages = (*stages, filled)
     return [stage for stage in stages if stage.iterations > 0]
 
@@ -200,3 +203,10 @@ def scale_terms(config: RefinementConfig, motion: ClipMotionPrior | None) -> tup
 def prior_of_scale(width: float) -> tuple[Term, ...]:
     """Where the scale is before motions are looked at; nothing where it is kept, and where depth or the floor tell it."""
     return (StayNearScale(sigma=width),) if 0 < width < math.inf else ()
+
+
+def free_joints(problem: Problem, has_hand_prior: bool) -> list[int]:
+    """Joints whose rotations may change: the body's, and the hands' where a prior or a keypoint says something about them."""
+    body, hands = problem.bodies.body_joints, problem.bodies.hand_joints
+    observed = {joint for joints in problem.observations.keypoint_joints for joint in joints}
+    return sorted({*body, *hands}) if has_hand_prior or not observed.isdisjoint(hands) else list(body)

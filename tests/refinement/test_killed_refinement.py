@@ -67,7 +67,7 @@ def test_many(results: Path, tmp_path: Path) -> None:
         shutil.rmtree(root / name / "5_refinement")
     command = ["--config", "refinement", "--override", f"input.path={root}", "input.skip_existing=true", *SHORT]
     rows: list[str] = []
-    for _ in kills(lambda: refine.main(command), 9):
+    for _ in kills(lambda: refine.main(command), 6):
         rows = [row["sequence"] for row in csv.DictReader(table.open())] if table.exists() else []
         assert rows in ([], ["a"], ["a", "b"])
         for name in ("a", "b"):
