@@ -27,7 +27,10 @@ def resumable(path: str | Path, experiment: Mapping[str, Any]) -> dict[str, Any]
     Raises:
         UserError: if it lacks what a run needs to go on, or is of another seed.
     """
-    content = read_checkpoint(path)
+    try:
+        content = read_checkpoint(path)
+    except UserError as error:
+        raise UserError(f"--resume {error}") from error
     missing = [name for name, kind in _PARTS.items() if not isinstance(content.get(name), kind)]
     missing += [
         name for name in ("optimizer_states", "lr_schedulers") if name not in missing and [type(s) for s in content[name]] != [dict]
