@@ -1,11 +1,19 @@
-"""Frames on which a person was not seen: rotations by slerp, positions by lerp, between the seen frames on both sides."""
+"""Stretches of frames, and frames on which a person was not seen: rotations by slerp, positions by lerp, between those on both sides."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from pose_priors.body.rotations import slerp
+
+
+def runs(marked: np.ndarray) -> Iterator[tuple[int, int]]:
+    """First frame, and the one behind the last, of each uninterrupted stretch of marked frames (T,)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], marked.astype(np.int8), [0]])))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
 def _neighbours(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

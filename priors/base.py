@@ -82,6 +82,7 @@ class Prior(TrainablePrior):
         self.register_buffer("joint_index", torch.tensor(self.joint_indices, dtype=torch.long), persistent=False)
         self.register_buffer("default_pose", torch.zeros(NUM_JOINTS, 3))
         self.denoiser: PoseDenoiser | None = None
+        self.given_root = False  # whether it is a density given the root's orientation, which is not among its joints
 
     @property
     def joints(self) -> tuple[str, ...]:

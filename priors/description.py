@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
@@ -98,9 +99,14 @@ class Trained(Config):
     command: str | None = None
 
     @classmethod
-    def of(cls, content: dict[str, Any]) -> Trained:
+    def of(cls, content: Mapping[str, Any]) -> Trained:
         """What a checkpoint says; what it does not say is as if it had not begun."""
-        return cls.model_validate({name: content[name] for name in cls.model_fields if content.get(name) is not None})
+        return cls.model_validate(cls.said(content))
+
+    @classmethod
+    def said(cls, content: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of a checkpoint that says it, unchecked."""
+        return {name: content[name] for name in cls.model_fields if content.get(name) is not None}
 
 
 def in_words(error: ValidationError) -> str:

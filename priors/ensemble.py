@@ -91,6 +91,7 @@ class Ensemble(MaximumLikelihoodPrior):
         self.denoiser = None if config.denoiser is None else config.denoiser.build(self.joint_indices)
         self.members = nn.ModuleList(member.build(joint_indices) for member in config.of_members)
         self.register_buffer("weight", torch.tensor(config.weights or [1.0] * len(self.members)), persistent=False)
+        self.given_root = any(member.given_root for member in self._members)
         for member in self._members:
             if member not in self._trained:
                 member.requires_grad_(False)
@@ -104,11 +105,6 @@ class Ensemble(MaximumLikelihoodPrior):
         """Those that training is for: flows, or all if there are none."""
         flows: list[Member] = [member for member in self._members if isinstance(member, JointFlow | GlobalFlow)]
         return flows or self._members
-
-    @property
-    def root_matters(self) -> bool:
-        """Whether it is a density given the root's orientation."""
-        return any(isinstance(member, GlobalFlow) and member.root is not None for member in self._members)
 
     @torch.no_grad()
     def fit_statistics(self, poses: Tensor) -> None:
@@ -181,14 +177,7 @@ class Ensemble(MaximumLikelihoodPrior):
         return self._drawn(chosen, lambda member, rows: member._drawn_given(pose[rows], visible[rows], generator, defensive))
 
     def log_prob_given(self, pose: Tensor, visible: Tensor) -> Tensor:
-        """Log-density of the hidden joints given the visible ones, in nats against normalised Haar measure: exactly that of `log_prob`.
-
-        Args:
-            pose: (*batch, 55, 3).
-            visible: (*batch, 55) bool.
-        Returns:
-            (*batch,).
-        """
+        """See the base class: exactly that of `log_prob`."""
         self._asked_conditionals()
         return self.log_prob(pose) - self._mixed(self._marginals(pose, visible))
 

@@ -78,6 +78,7 @@ class GlobalFlow(MaximumLikelihoodPrior):
         self.whitening = Whitening(self.num_joints)
         self.defensive = AngularCentralGaussian(self.num_joints)
         self.root = AngularCentralGaussian(1) if self._condition == "global_orient" else None
+        self.given_root = self.root is not None
         num_features = 3 * self.num_joints
         context_sizes = {None: 0, "visible_joints": (NUM_MATRIX_FEATURES + 1) * self.num_joints, "global_orient": NUM_MATRIX_FEATURES}
         num_context = context_sizes[self._condition]

@@ -152,14 +152,7 @@ class Mixture(MaximumLikelihoodPrior):
         return True
 
     def log_prob_given(self, pose: Tensor, visible: Tensor) -> Tensor:
-        """Log-density of the hidden joints given the visible ones, in nats against normalised Haar measure: exactly that of `log_prob`.
-
-        Args:
-            pose: (*batch, 55, 3).
-            visible: (*batch, 55) bool.
-        Returns:
-            (*batch,).
-        """
+        """See the base class: exactly that of `log_prob`."""
         rotvec = self.select(pose).reshape(-1, self.num_joints, 3)
         of_joints = visible[..., self.joint_index].expand(*pose.shape[:-2], -1).reshape(-1, self.num_joints)
         marginal = torch.zeros_like(rotvec[:, 0, 0])

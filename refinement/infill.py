@@ -10,6 +10,7 @@ import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body.interpolation import runs
 from pose_priors.body.motion_state import CONTACT_JOINTS, NUM_JOINTS, make_states
 from pose_priors.body.rotations import between
 from pose_priors.priors import MotionFlow
@@ -18,7 +19,6 @@ from pose_priors.refinement.motions.learned.fill import FilledByPrior
 from pose_priors.refinement.motions.learned.sampled import sampled
 from pose_priors.refinement.motions.motion import Motion, continuous, rotvec_of
 from pose_priors.refinement.motions.repair.fill import filled
-from pose_priors.refinement.motions.signals import runs
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.gaps import Filling
 from pose_priors.refinement.solve.scene import Scene

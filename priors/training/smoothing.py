@@ -7,8 +7,6 @@ from torch import Tensor
 
 from pose_priors.configs.base import UserError
 from pose_priors.priors.base import Prior, TrainablePrior
-from pose_priors.priors.ensemble import Ensemble
-from pose_priors.priors.global_flow import GlobalFlow
 from pose_priors.priors.mixture import MixtureConfig
 
 # Poses that are drawn at once, for as many batches as they are enough for: a few at a time would cost as much.
@@ -36,8 +34,7 @@ class SmoothedBootstrap:
     def __init__(self, prior: TrainablePrior, share: float, batch_size: int, poses: Tensor, seed: int) -> None:
         if not isinstance(prior, Prior):
             raise UserError("training.smoothed_share draws poses, and this prior is of motions: leave it out")
-        given_root = (isinstance(prior, GlobalFlow) and prior.root is not None) or (isinstance(prior, Ensemble) and prior.root_matters)
-        if given_root:
+        if prior.given_root:
             raise UserError(
                 "training.smoothed_share draws the joints that are learnt, without the root's orientation that goes with them: leave it "
                 "out, or give model.condition=visible_joints"

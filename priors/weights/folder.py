@@ -159,7 +159,7 @@ def write_folder(prior: TrainablePrior, content: Mapping[str, Any], folder: Path
         "data_fingerprint": entry["data_fingerprint"],
         "weights": {"file": WEIGHTS, "sha256": hashlib.sha256(data).hexdigest(), "parameters": stored},
         "experiment": rest,
-        "trained": {name: content[name] for name in Trained.model_fields if content.get(name) is not None},
+        "trained": Trained.said(content),
     }
     try:
         _FolderConfig.model_validate(described)

@@ -28,15 +28,13 @@ def write_glb(path: Path, exported: Exported, wear: Surface | AnnyBody | None) -
         wear: the surface of a body model, or Anny, to be skinned; None for capsules along the bones.
     """
     file = GlbFile("pose-priors")
-    first, last = (edge(int(person.frames[at]) for person in exported.people) for edge, at in ((min, 0), (max, -1)))
+    first, last = exported.span
     animation: dict[str, Any] = {"name": exported.name, "samplers": [], "channels": []}
     roots = []
     for number, person in enumerate(exported.people):
         pelvis = _add_skeleton(file, person)
         mesh = _add_skin(file, person, skin_of(person, wear), pelvis, COLOURS[number % len(COLOURS)])
-        hidden = person.frames[~person.visible].tolist()
-        extras = {"first_frame": int(person.frames[0]), "last_frame": int(person.frames[-1]), "frames_not_seen": hidden}
-        roots.append(file.add("nodes", {"name": f"person_{person.person:03d}", "children": [pelvis], "extras": extras}))
+        roots.append(file.add("nodes", {"name": f"person_{person.person:03d}", "children": [pelvis], "extras": person.marks}))
         # a skinned mesh is where its joints are, so its node may stand anywhere, and stands beside them as the specification advises
         roots.append(mesh)
         _animate(file, animation, person, pelvis, roots[-2], exported.fps, first, last)

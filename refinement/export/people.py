@@ -67,6 +67,13 @@ class AnimatedSkeleton:
         return replace(self, **over_time, joint_sigma_mm=sigma)
 
     @property
+    def marks(self) -> dict[str, int | list[int]]:
+        """What formats without a place for it are told beside the motion: the frames of the clip that the person has, and on which of these
+        nobody saw them."""
+        hidden: list[int] = self.frames[~self.visible].tolist()
+        return {"first_frame": int(self.frames[0]), "last_frame": int(self.frames[-1]), "frames_not_seen": hidden}
+
+    @property
     def joints(self) -> np.ndarray:
         """(T, J, 3) in the world."""
         posed, _ = chained(torch.from_numpy(self.rotmat), torch.from_numpy(self.offsets), self.parents)
@@ -95,6 +102,11 @@ class Exported:
     name: str
     fps: float
     people: tuple[AnimatedSkeleton, ...]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last frame that anybody is on."""
+        return min(int(person.frames[0]) for person in self.people), max(int(person.frames[-1]) for person in self.people)
 
 
 def continuous_quaternions(rotmat: np.ndarray) -> np.ndarray:

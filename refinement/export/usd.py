@@ -32,7 +32,7 @@ def write_usd(path: Path, exported: Exported, wear: Surface | AnnyBody | None) -
     stage = Usd.Stage.CreateNew(str(path))
     UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.z)
     UsdGeom.SetStageMetersPerUnit(stage, 1.0)
-    first, last = (edge(int(person.frames[at]) for person in exported.people) for edge, at in ((min, 0), (max, -1)))
+    first, last = exported.span
     stage.SetTimeCodesPerSecond(exported.fps)
     stage.SetFramesPerSecond(exported.fps)
     stage.SetStartTimeCode(first)
@@ -54,9 +54,8 @@ def write_usd(path: Path, exported: Exported, wear: Surface | AnnyBody | None) -
 
 def _add_life(root: UsdSkel.Root, person: AnimatedSkeleton, first: int, last: int) -> None:
     begins, ends = int(person.frames[0]), int(person.frames[-1])
-    root.GetPrim().SetCustomData(
-        {"first_frame": begins, "last_frame": ends, "frames_not_seen": Vt.IntArray(person.frames[~person.visible].tolist())}
-    )
+    marks = {name: Vt.IntArray(mark) if isinstance(mark, list) else mark for name, mark in person.marks.items()}
+    root.GetPrim().SetCustomData(marks)
     visibility = root.CreateVisibilityAttr()
     if begins > first:
         visibility.Set(UsdGeom.Tokens.invisible, first)

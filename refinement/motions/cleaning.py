@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.writing import write_json
 from pose_priors.datamodules.capture.as_poses import READERS
@@ -18,7 +19,6 @@ from pose_priors.refinement.motions.files.write import write_arrays, write_recor
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.repair.fill import Fill, filled
 from pose_priors.refinement.motions.restore import FAULTS, Restored, restore
-from pose_priors.refinement.motions.signals import runs
 
 _STILL_M = 1e-9
 

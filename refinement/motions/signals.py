@@ -1,12 +1,12 @@
-"""Signals over time: windows, differences, smoothing by penalised least squares, and runs of marked frames."""
+"""Signals over time: windows, differences, smoothing by penalised least squares, and sets of marked frames."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 from scipy.linalg import solveh_banded
 from scipy.ndimage import median_filter, uniform_filter1d
+
+from pose_priors.body.interpolation import runs
 
 _THIRD = np.array([-1.0, 3.0, -3.0, 1.0])
 
@@ -26,12 +26,6 @@ def rolling_mean(values: np.ndarray, width: int) -> np.ndarray:
     """The mean of (T, ...) over an odd number of frames about each, the ends held."""
     found: np.ndarray = uniform_filter1d(values.astype(float), width, axis=0, mode="nearest")
     return found
-
-
-def runs(marked: np.ndarray) -> Iterator[tuple[int, int]]:
-    """First frame, and the one behind the last, of each uninterrupted stretch of marked frames (T,)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], marked.astype(np.int8), [0]])))
-    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
 def widened(marked: np.ndarray, by: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pose_priors.body.interpolation import runs
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.given.problem import NUM_SKIN_POINTS
@@ -68,7 +69,7 @@ def find_untracked(
     centres = np.full((*lost.shape, 3), np.nan)
     for p, person in enumerate(people):
         others = tuple(sorted(set(everybody) - {person}))
-        for begin, end in _runs(lost[p]):
+        for begin, end in runs(lost[p]):
             for row, (skin, cover) in _Gap(clip, person, others, begin, end, ~lost[p], alpha, plane).followed().items():
                 centres[p, row], there[p, row] = np.median(skin, 0), True
                 both = np.concatenate([_some(skin, NUM_SKIN_POINTS), _some(cover if len(cover) else skin, _NUM_COVER)])
@@ -199,9 +200,3 @@ def _some(points: np.ndarray, count: int) -> np.ndarray:
     """So many of them, evenly spread."""
     some: np.ndarray = points[np.linspace(0, len(points) - 1, count).round().astype(int)]
     return some
-
-
-def _runs(marked: np.ndarray) -> list[tuple[int, int]]:
-    """First and behind last of each run."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], marked.astype(int), [0]])))
-    return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pose_priors.body.interpolation import runs
 from pose_priors.refinement.motions.motion import Motion, angles
-from pose_priors.refinement.motions.signals import odd, rolling_mean, runs
+from pose_priors.refinement.motions.signals import odd, rolling_mean
 
 # A step of the body: the largest of its joints' angles and of its path, a metre for a radian.
 _STILL = 2e-5  # rounding of float32 angles and metres

@@ -8,9 +8,10 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d
 
 from pose_priors.body.builtin import HIP_HEIGHT
+from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import index_of
 from pose_priors.refinement.motions.motion import Motion
-from pose_priors.refinement.motions.signals import closed, odd, rolling_mean, rolling_median, runs, without_short
+from pose_priors.refinement.motions.signals import closed, odd, rolling_mean, rolling_median, without_short
 
 _GRAVITY = 9.81
 _WRISTS = [index_of("left_wrist"), index_of("right_wrist")]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import MIRROR, index_of
 from pose_priors.refinement.motions.motion import Motion, angles
-from pose_priors.refinement.motions.signals import odd, rolling_median, runs
+from pose_priors.refinement.motions.signals import odd, rolling_median
 
 LIMBS = {
     "legs": tuple(index_of(f"left_{name}") for name in ("hip", "knee", "ankle", "foot")),

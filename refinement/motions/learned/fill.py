@@ -9,6 +9,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import PARENTS
 from pose_priors.priors import MotionFlow
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest
@@ -17,7 +18,6 @@ from pose_priors.priors.motion.flow.view import Noise
 from pose_priors.refinement.motions.learned.sampled import Sampled, sampled
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion, continuous
 from pose_priors.refinement.motions.repair.fill import filled
-from pose_priors.refinement.motions.signals import runs
 
 _LEAST_LOST = 5  # frames: on validation clips curves left 2.7, 3.3 and 5.2 mm in gaps of 2, 3 and 5 frames, the prior 2.9, 3.8 and 5.0
 _LEAST_SEEN = 5  # frames of a window beside a gap, without which the prior would only guess

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pose_priors.body.interpolation import runs
 from pose_priors.refinement.motions.motion import Motion
-from pose_priors.refinement.motions.signals import runs
 
 Fill = Callable[[Motion, np.ndarray, np.ndarray], Motion]
 """What takes a motion and its marked joints and path, as `filled` does, and returns it with these filled in."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import maximum_filter1d, percentile_filter
 
+from pose_priors.body.interpolation import runs
 from pose_priors.refinement.motions.faults.support import Support, velocities
 from pose_priors.refinement.motions.motion import Motion
-from pose_priors.refinement.motions.signals import odd, rolling_mean, rolling_median, runs
+from pose_priors.refinement.motions.signals import odd, rolling_mean, rolling_median
 
 _GLIDE_S = 0.4
 _EXPLAINED = 0.8  # of what soles glide by: if a path that is too short explains so much of it, it is too short

@@ -78,7 +78,7 @@ class Factor:
         white = [solved(band, gradient) for band, gradient in zip(self._bands, people, strict=True)]
         left = shared.copy()
         for border, place, gradient in zip(self._borders, self._places, white, strict=True):
-            np.subtract.at(left, place, border.T @ gradient)
+            left[place] -= border.T @ gradient
         return white, np.linalg.solve(self._shared, left) if len(left) else left
 
     def step(self, people: Sequence[np.ndarray], shared: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:

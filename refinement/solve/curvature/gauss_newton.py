@@ -32,7 +32,7 @@ from pose_priors.refinement.solve.terms import (
     StayNearScale,
     Term,
 )
-from pose_priors.refinement.solve.terms.kernels import squared_norm
+from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight, squared_norm, student_t_weight
 from pose_priors.refinement.solve.terms.smoothness import growth_of
 from pose_priors.refinement.solve.variables import Variables
 
@@ -85,7 +85,7 @@ def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], prob
         if isinstance(term, SceneFloor) and shared.size:
             residual, count = term.residuals(scene, problem)
             slope = near.slopes(_of_floor(term, problem))
-            sure = weight * count * (term.bound**2 / (residual.square() + term.bound**2)).square()
+            sure = weight * count * geman_mcclure_weight(residual.square(), term.bound**2)
             center[np.ix_(columns, columns)] += (slope.T @ (sure[:, None] * slope)).numpy()
         elif isinstance(term, StayNearScale) and shared.size:
             slope = near.slopes(_of_scale(term, problem))
@@ -187,7 +187,7 @@ class _Path:
 def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: Near) -> _Path | None:
     if isinstance(term, FootSkating) and scene.joints.shape[1] > 1:
         speeds, carry = term.residuals(scene, problem)
-        sure = weight * carry * (term.bound**2 / (squared_norm(speeds) + term.bound**2)).square()
+        sure = weight * carry * geman_mcclure_weight(squared_norm(speeds), term.bound**2)
         of_speed = problem.fps / (term.sigma * scene.growth)
         standing = contact_joints(problem.bodies)
         slopes = near.slopes(lambda at: term.residuals(at, problem)[0])
@@ -207,7 +207,7 @@ def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: Near)
 
 def _heavy_tailed(term: Smoothness, residual: Tensor, alive: Tensor, weight: float) -> Tensor:
     """(P, T - 2, N) what accelerations weigh."""
-    return weight * alive[..., None] * (term.freedom + 3) / (term.freedom + squared_norm(residual))
+    return weight * alive[..., None] * student_t_weight(squared_norm(residual), term.freedom, 3)
 
 
 def _corners(term: Term, weight: float, scene: Scene, problem: Problem, near: Near) -> list[tuple[Tensor, Tensor]]:

@@ -25,6 +25,7 @@ from pose_priors.refinement.solve.terms import (
     StayNearRoot,
     Term,
 )
+from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight
 
 _SHALLOW = 1e-6  # metres of penetration below which a sole is on the floor
 
@@ -52,16 +53,11 @@ def of_frames(term: Term, scene: Scene, problem: Problem) -> OfFrames | None:
     return None if found is None else found(term, scene, problem)
 
 
-def _squashed(residual: Tensor, bound: float) -> Tensor:
-    """Twice the slope of a Geman-McClure kernel."""
-    return (bound / (residual * residual + bound)).square()
-
-
 def _of_keypoints(term: KeypointReprojection, scene: Scene, problem: Problem) -> OfFrames:
     groups = problem.observations.keypoint_joints
     at = mean_of_joints(scene.camera_joints, groups)
     offset, bound, trust = term.offsets(scene, problem)
-    share = (bound / (offset.square().sum(-1) + bound)).square()
+    share = geman_mcclure_weight(offset.square().sum(-1), bound)
     focal = problem.cameras.intrinsics[:, None, :2, :2]
     depth = at[..., 2:].clamp_min(MIN_DEPTH)
     turn = problem.cameras.w2c[:, None, :3, :3]
@@ -86,14 +82,14 @@ def _of_depths(term: DepthConsistency, scene: Scene, problem: Problem) -> OfFram
     residual, sigma, trust = term.residuals(scene, problem)
     forward = problem.cameras.w2c[:, None, 2, :3] / (scene.growth * sigma[..., None])
     groups = tuple((joint,) for joint in range(residual.shape[2]))
-    return OfFrames(groups, residual, -forward, trust * scene.facing * _squashed(residual, term.bound**2))
+    return OfFrames(groups, residual, -forward, trust * scene.facing * geman_mcclure_weight(residual * residual, term.bound**2))
 
 
 def _of_contacts(term: ContactHeight, scene: Scene, problem: Problem) -> OfFrames:
     residual = term.residuals(scene, problem)
     slope = (scene.normal / (scene.growth * term.sigma)).expand(*residual.shape, 3)
     groups = tuple((joint,) for joint in contact_joints(problem.bodies))
-    weight = scene.contacts * problem.alive[..., None] * _squashed(residual, term.bound**2)
+    weight = scene.contacts * problem.alive[..., None] * geman_mcclure_weight(residual * residual, term.bound**2)
     return OfFrames(groups, residual, slope, weight)
 
 

@@ -30,9 +30,19 @@ def geman_mcclure(square: Tensor, bound: Tensor | float) -> Tensor:
     return _applied(_GemanMcClure, square, bound)
 
 
+def geman_mcclure_weight(square: Tensor, bound: float) -> Tensor:
+    """Twice the slope of `geman_mcclure` along the square: what a residual weighs in iteratively reweighted least squares."""
+    return (bound / (square + bound)).square()
+
+
 def student_t(square: Tensor, freedom: float, dimensions: int) -> Tensor:
     """Minus the log-density of a multivariate Student t, less its constant; `square` is in squared scales."""
     return _applied(_StudentT, square, freedom, dimensions)
+
+
+def student_t_weight(square: Tensor, freedom: float, dimensions: int) -> Tensor:
+    """Twice the slope of `student_t` along the square, see `geman_mcclure_weight`."""
+    return (freedom + dimensions) / (freedom + square)
 
 
 def _applied(function: type[Function], *arguments: Tensor | float) -> Tensor:

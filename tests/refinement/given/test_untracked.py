@@ -118,21 +118,23 @@ def test_who_is_behind_something_that_stands_there_is_not(far: float) -> None:
     assert not where_lost(slabs.followed()).any()
 
 
+def disappears() -> Slabs:
+    """Somebody of whom nothing is to be seen while they are lost."""
+    slabs, walk = Slabs(lost={1: LOST}), WALK.copy()
+    walk[LOST] = 50.0
+    slabs.add(1, walk)
+    return slabs
+
+
 def test_what_stood_there_before_is_no_person() -> None:
     """Somebody who walks behind the wall of a house, beside a pillar as large as they are."""
-    slabs = Slabs(lost={1: LOST})
-    gone = WALK.copy()
-    gone[LOST] = 50.0
-    slabs.add(1, gone)
+    slabs = disappears()
     slabs.add(None, 0.1, PERSON + 0.2)
     assert not where_lost(slabs.followed()).any()
 
 
 def test_somebody_elses_mask_is_theirs() -> None:
-    slabs = Slabs(lost={1: LOST})
-    gone = WALK.copy()
-    gone[LOST] = 50.0
-    slabs.add(1, gone)
+    slabs = disappears()
     slabs.add(2, WALK, PERSON)
     assert not where_lost(slabs.followed()).any()
     slabs.slabs[1] = (None, *slabs.slabs[1][1:])
