@@ -30,7 +30,7 @@ def geman_mcclure(square: Tensor, bound: Tensor | float) -> Tensor:
     return _applied(_GemanMcClure, square, bound)
 
 
-def geman_mcclure_weight(square: Tensor, bound: float) -> Tensor:
+def geman_mcclure_weight(square: Tensor, bound: Tensor | float) -> Tensor:
     """Twice the slope of `geman_mcclure` along the square: what a residual weighs in iteratively reweighted least squares."""
     return (bound / (square + bound)).square()
 
