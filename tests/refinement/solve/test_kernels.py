@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from pose_priors.refinement.solve.once import once
-from pose_priors.refinement.solve.terms.kernels import differences, geman_mcclure, squared_norm, student_t
+from pose_priors.refinement.solve.terms.kernels import (
+    differences,
+    geman_mcclure,
+    geman_mcclure_weight,
+    squared_norm,
+    student_t,
+    student_t_weight,
+)
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -52,6 +59,16 @@ def test_student_t_is_a_density() -> None:
     constant = math.lgamma(1.5) - math.lgamma(1.0) - 0.5 * math.log(2.0 * math.pi)
     expected = torch.distributions.StudentT(torch.tensor(2.0, dtype=torch.float64)).log_prob(values)
     torch.testing.assert_close(constant - student_t(values.square(), 2.0, 1), expected)
+
+
+def test_weights_are_twice_the_slopes() -> None:
+    square, bound = draw(2, 6).exp().requires_grad_(), draw(2, 1, seed=1).exp()
+    for value, weight in (
+        (geman_mcclure(square, bound), geman_mcclure_weight(square, bound)),
+        (student_t(square, 2.0, 3), student_t_weight(square, 2.0, 3)),
+    ):
+        (slope,) = torch.autograd.grad(value.sum(), square)
+        torch.testing.assert_close(weight.detach(), 2 * slope)
 
 
 def test_what_is_given_is_worked_out_once_for_each() -> None:
