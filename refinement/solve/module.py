@@ -40,8 +40,8 @@ _WINDOW = 5
 _SURE_CONTACT = 0.5
 # How many times the threshold it is for sub-stages that only lead to where one is solved exactly.
 _BEFORE_EXACT = 10
-# Iterations of a round of a sub-stage that is solved exactly: after it contacts are found anew, and the curvature with them.
-_ROUND = 17
+# Iterations of a round of a sub-stage that is solved exactly, along its curvature and without: after it contacts are found anew.
+_WHITE_ROUND, _ROUND = 4, 17
 # After this many returns from a loss that is not finite a sub-stage is given up.
 _MAX_FAILURES = 5
 
@@ -194,14 +194,19 @@ class RefinementModule(pl.LightningModule):
         return optimizer
 
     def _begin_round(self) -> None:
-        """Goes on in the coordinates of the curvature where the last round ended, with what is held still found anew there."""
+        """Goes on where the last round ended, with what is held still found anew there."""
         self._look_around()
         self.objective.forget()
         self._best, self._best_loss = self.objective.state(), math.inf
-        optimizer = self._begin_anew()
-        people, frames = self.problem.visible.shape
+        self._begin_anew()
+
+    def _whiten(self) -> None:
+        """Goes on in the coordinates of the curvature at the present variables, where it can be factored."""
+        optimizer, (people, frames) = self._own_lbfgs, self.problem.visible.shape
+        optimizer.white = None  # or there would be two of them in memory
         if is_large(people, frames, 3 + 3 * len(self.variables.free)):
-            log.info("sub-stage %s: the clip is too long for its curvature, and is solved without", self.stage.name)
+            if self.reports[self.stage.name].iterations == 0:
+                log.info("sub-stage %s: the clip is too long for its curvature, and is solved without", self.stage.name)
             return
         try:
             optimizer.white = White(self.variables, gauss_newton(self.variables, self.terms, self.problem))
@@ -214,8 +219,10 @@ class RefinementModule(pl.LightningModule):
     def training_step(self, batch: int, batch_idx: int) -> None:
         report = self.reports[self.stage.name]
         optimizer = self._lbfgs
-        if self.stage.exact and self._in_round == 0:
-            self._begin_round()
+        if self.stage.exact:
+            if self._in_round == 0:
+                self._begin_round()
+            self._whiten()
         self.objective.begin_step()
         # the loss, terms and state are those that the step began with
         self.total_iterations += 1
@@ -252,11 +259,13 @@ class RefinementModule(pl.LightningModule):
 
     def _has_converged(self, report: StageReport) -> bool:
         if (optimizer := self._own_lbfgs).white is not None:
-            gain = 0.5 * optimizer.gradient_before**2 / self.objective.weight
-            done, first = gain < self.config.convergence_threshold, self._in_round == 1
-            if done or self._in_round == _ROUND:
+            fraction = optimizer.decrease / self.objective.weight / max(abs(report.losses["total"][-1]), 1.0)
+            done, first = fraction < self.config.convergence_threshold, self._in_round == 1
+            if done or self._in_round == _WHITE_ROUND:
                 self._in_round = 0
             return done and first
+        if self.stage.exact and self._in_round == _ROUND:
+            self._in_round = 0
         recent = report.losses["total"][-_WINDOW - 1 :]
         change = (recent[0] - recent[-1]) / _WINDOW
         leads = any(stage.exact for stage in self.stages[self.current_epoch + 1 :])

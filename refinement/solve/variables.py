@@ -22,7 +22,7 @@ from pose_priors.body.model import joints_and_arms
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Bodies, Problem
 from pose_priors.refinement.solve.contacts import contact_joints
-from pose_priors.refinement.solve.curvature.posed import carried
+from pose_priors.refinement.solve.curvature.composite import carried
 from pose_priors.refinement.solve.noise import NoiseLevels, depth_bias_width
 from pose_priors.refinement.solve.rates import beyond_usual
 from pose_priors.refinement.solve.scene import Scene, camera_centres

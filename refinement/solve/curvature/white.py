@@ -1,7 +1,8 @@
-"""L-BFGS in coordinates in which the curvature is one in every direction, so that a few steps of it reach the minimum."""
+"""Steps in coordinates in which the curvature is one in every direction, so that a few of them reach the minimum."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -11,6 +12,10 @@ from torch import Tensor
 from pose_priors.refinement.solve.curvature.arrow import Factor
 from pose_priors.refinement.solve.curvature.shared import Shared
 from pose_priors.refinement.solve.variables import Variables
+
+_LONGER = 1.5  # times a step of Newton's, tried first
+# How many steps are tried; the share of what the slope promises that is enough; by how much they get shorter.
+_TRIALS, _ENOUGH, _SHORTEST, _LONGEST = 12, 1e-4, 0.1, 0.5
 
 
 class White:
@@ -50,41 +55,49 @@ class White:
 
 
 class WhiteLBFGS(torch.optim.LBFGS):
-    """`torch.optim.LBFGS`, in coordinates of its own where it is given some.
+    """`torch.optim.LBFGS`; where it is given coordinates of the present curvature, a step of Newton's in them.
+
+    Kernels that bend are taken for squares that lie above them (`curvature.residuals`), so that a step to where those are least is short:
+    it goes half as far again, as far as the objective falls.
 
     Attributes:
         white: the coordinates, or None for the variables themselves.
+        decrease: of the objective in the last step that was taken in such coordinates.
     """
 
     def __init__(self, parameters: Iterable[Tensor], **options: object) -> None:
         super().__init__(parameters, **options)  # type: ignore[arg-type]
         self.white: White | None = None
+        self.decrease = 0.0
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        """As torch's, but the first step is one of Newton's, where torch would make it as long as one unit in all."""
-        group = self.param_groups[0]
-        rate = group["lr"]
-        if self.white is not None and not self.state[self._params[0]]:
-            with torch.enable_grad():
-                closure()
-            group["lr"] = rate * max(1.0, float(self._gather_flat_grad().abs().sum()))
-        try:
-            found: Tensor = super().step(closure)  # type: ignore[no-untyped-call]
-        finally:
-            group["lr"] = rate
-        return found
-
-    @property
-    def gradient_before(self) -> float:
-        """The length of the gradient that the last step began with, in its coordinates."""
-        gradient: Tensor = self.state[self._params[0]]["prev_flat_grad"]
-        return float(gradient.norm())
-
-    def _gather_flat_grad(self) -> Tensor:
-        return super()._gather_flat_grad() if self.white is None else self.white.gradient()  # type: ignore[no-untyped-call]
-
-    def _add_grad(self, step_size: float, direction: Tensor) -> None:
+        """Returns the objective before the step."""
         if self.white is None:
-            super()._add_grad(step_size, direction)
-        else:
-            self.white.move(step_size, direction)
+            found: Tensor = super().step(closure)  # type: ignore[no-untyped-call]
+            return found
+        before = closure()
+        gradient = self.white.gradient()
+        downhill = -float(gradient @ gradient)
+        start = [parameter.detach().clone() for parameter in self._params]
+        size, self.decrease = _LONGER * self.param_groups[0]["lr"], 0.0
+        for _ in range(_TRIALS):
+            self.white.move(size, -gradient)
+            change = _value(closure) - float(before)
+            if change <= _ENOUGH * size * downhill:
+                self.decrease = -change
+                break
+            with torch.no_grad():
+                for parameter, value in zip(self._params, start, strict=True):
+                    parameter.copy_(value)
+            # to the least of the parabola through what is known
+            least = -downhill * size**2 / (2 * (change - downhill * size)) if math.isfinite(change) else 0.0
+            size = min(max(least, _SHORTEST * size), _LONGEST * size)
+        return before
+
+
+def _value(closure: Callable[[], Tensor]) -> float:
+    try:
+        with torch.enable_grad():
+            return float(closure())
+    except ArithmeticError:
+        return math.inf
