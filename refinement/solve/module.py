@@ -18,7 +18,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.curvature.arrow import NotDefiniteError, is_large
-from pose_priors.refinement.solve.curvature.gauss_newton import gauss_newton
+from pose_priors.refinement.solve.curvature.gauss_newton import GaussNewton
 from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
 from pose_priors.refinement.solve.gaps import ExpectedInGaps, FillGaps, Filling
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
@@ -40,6 +40,8 @@ _WINDOW = 5
 _SURE_CONTACT = 0.5
 # How many times the threshold it is for sub-stages that only lead to where one is solved exactly.
 _BEFORE_EXACT = 10
+# Metres that joints move by on average in a step along the curvature, below which it has converged.
+_STILL_M = 3e-5
 # Iterations of a round of a sub-stage that is solved exactly, along its curvature and without: after it contacts are found anew.
 _WHITE_ROUND, _ROUND = 4, 17
 # After this many returns from a loss that is not finite a sub-stage is given up.
@@ -110,6 +112,7 @@ class RefinementModule(pl.LightningModule):
         self.total_iterations = 0
         self.fingerprint = ""
         self._ended = False
+        self._curvature: GaussNewton | None = None
 
     @property
     def stage(self) -> SubStage:
@@ -199,19 +202,24 @@ class RefinementModule(pl.LightningModule):
         self.objective.forget()
         self._best, self._best_loss = self.objective.state(), math.inf
         self._begin_anew()
+        moving = self.gaps.around(self.problem) if self.gaps is not None and self.stage.fill_gaps else self.problem.alive
+        self._curvature, self._joints = None, self.scene().joints
+        if self.device.type != "cpu" or is_large(int(moving.sum()), 3 + 3 * len(self.variables.free)):
+            if self.reports[self.stage.name].iterations == 0:
+                log.info("sub-stage %s: the clip is too long for its curvature, and is solved without", self.stage.name)
+        else:
+            self._curvature = GaussNewton(self.variables, self.terms, self.problem, moving)
 
     def _whiten(self) -> None:
         """Goes on in the coordinates of the curvature at the present variables, where it can be factored."""
-        optimizer, (people, frames) = self._own_lbfgs, self.problem.visible.shape
+        optimizer = self._own_lbfgs
         optimizer.white = None  # or there would be two of them in memory
-        if is_large(people, frames, 3 + 3 * len(self.variables.free)):
-            if self.reports[self.stage.name].iterations == 0:
-                log.info("sub-stage %s: the clip is too long for its curvature, and is solved without", self.stage.name)
-            return
-        try:
-            optimizer.white = White(self.variables, gauss_newton(self.variables, self.terms, self.problem))
-        except NotDefiniteError:
-            log.warning("sub-stage %s: its curvature cannot be factored, and it goes on without", self.stage.name)
+        if self._curvature is not None:
+            try:
+                optimizer.white = White(self.variables, self._curvature.factor(), self._curvature.moving)
+            except NotDefiniteError:
+                log.warning("sub-stage %s: its curvature cannot be factored, and it goes on without", self.stage.name)
+                self._curvature = None
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         return -1 if self._ended or self.total_iterations >= self.config.max_total_iterations else None
@@ -250,7 +258,8 @@ class RefinementModule(pl.LightningModule):
         self._record(report, values, loss)
         self.variables.release()
         report.seconds = time.perf_counter() - self._began
-        self._lbfgs.optimizer.state.clear()
+        self._begin_anew()
+        self._curvature = None
         self.trainer.should_stop = self.total_iterations >= self.config.max_total_iterations
 
     def _record(self, report: StageReport, values: dict[str, float], loss: float) -> None:
@@ -258,9 +267,12 @@ class RefinementModule(pl.LightningModule):
             report.losses.setdefault(name, []).append(value)
 
     def _has_converged(self, report: StageReport) -> bool:
-        if (optimizer := self._own_lbfgs).white is not None:
+        if self._curvature is not None and (optimizer := self._own_lbfgs).white is not None:
             fraction = optimizer.decrease / self.objective.weight / max(abs(report.losses["total"][-1]), 1.0)
-            done, first = fraction < self.config.convergence_threshold, self._in_round == 1
+            joints, moving = self.scene().joints, self._curvature.moving
+            moved = float((joints - self._joints)[moving].norm(dim=-1).mean())
+            self._joints = joints
+            done, first = fraction < self.config.convergence_threshold and moved < _STILL_M, self._in_round == 1
             if done or self._in_round == _WHITE_ROUND:
                 self._in_round = 0
             return done and first

@@ -16,9 +16,9 @@ _LEAST = 1e-12  # of its diagonal, added to it, so that what nothing tells stays
 _LARGEST = 300e6  # bytes that a factor may take, in single precision
 
 
-def is_large(people: int, frames: int, size: int) -> bool:
-    """Whether the factor of so many people and frames with so many coordinates each would take more memory than it is worth."""
-    return 4 * people * frames * 3 * size**2 > _LARGEST
+def is_large(person_frames: int, size: int) -> bool:
+    """Whether the factor of so many people's frames with so many coordinates each would take more memory than it is worth."""
+    return 4 * person_frames * 3 * size**2 > _LARGEST
 
 
 class NotDefiniteError(ArithmeticError):
@@ -93,6 +93,8 @@ def factored(made: Callable[[], Band]) -> np.ndarray:
     where more has to be added to its diagonal. Raises `NotDefiniteError` where there is none."""
     for more in (_LEAST, 1e-9, 1e-6):
         columns = made().columns
+        if not columns.size:
+            return columns
         columns[0] += more * (columns[0].max() or 1.0)  # of somebody whom nothing was seen of
         factor, info = dpbtrf(columns, lower=1, overwrite_ab=1)
         if info == 0:
@@ -102,6 +104,8 @@ def factored(made: Callable[[], Band]) -> np.ndarray:
 
 def solved(band: np.ndarray, values: np.ndarray, *, transposed: bool = False) -> np.ndarray:
     """The inverse of a person's factor, or of its transpose, times values (T D, ...)."""
+    if not values.size:
+        return values
     solve = stbtrs if band.dtype == np.float32 else dtbtrs
     found, info = solve(band, values.reshape(len(values), -1).astype(band.dtype), uplo="L", trans="T" if transposed else "N")
     if info:

@@ -18,7 +18,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.curvature.arrow import Band, Factor, factored, solved
 from pose_priors.refinement.solve.curvature.composite import Chain
-from pose_priors.refinement.solve.curvature.loads import Load, Rows, add_loads, border_of
+from pose_priors.refinement.solve.curvature.loads import Load, Rows, add_loads, border_of, runs_of
 from pose_priors.refinement.solve.curvature.residuals import OfFrames, of_frames
 from pose_priors.refinement.solve.curvature.shared import Near, Shared
 from pose_priors.refinement.solve.scene import Scene
@@ -43,48 +43,66 @@ _BY_HALVES = 50e6  # bytes of a person's factor, from which on it is kept in sin
 _LEAST_SHARED = 1e-3
 
 
-@torch.no_grad()
-def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], problem: Problem) -> Factor:
-    """The factor of the matrix at the present variables, of the sum over people and frames.
+class GaussNewton:
+    """The matrix of the sum over people and frames.
 
     Args:
         variables: of those that all frames share, the ones that require a gradient count.
         terms: each with its weight.
-    Raises:
-        NotDefiniteError: where there is none.
+        moving: (P, T) bool, people's frames that move; None for all.
     """
-    shared = Shared.of(variables, len(problem.visible))
-    near = Near.of(variables, problem, shared)
-    scene = near.scene
-    single = [(term, weight, found) for term, weight in terms if (found := of_frames(term, scene, problem))]
-    rows = [(weight, found, near.slopes(_residual_of(term, problem))) for term, weight, found in single]
-    paths = [path for term, weight in terms if (path := _path(term, weight, scene, problem, near))]
-    corners = [found for term, weight in terms for found in _corners(term, weight, scene, problem, near)]
-    turns = _turns(terms, scene, problem)
-    center = _LEAST_SHARED * np.eye(shared.size)
-    bands, borders = [], []
-    for p, columns in enumerate(shared.columns):
-        chain = Chain(scene, variables.parents, p)
-        loads, together = _of_rows(chain, scene.joints[p], rows, p)
-        loads += [path.load(chain, p) for path in paths]
-        factor = factored(partial(_band, chain, loads, together, turns, p))
-        border = border_of(chain, loads, together, len(columns)).flatten(0, 1).numpy()
-        borders.append(solved(factor, border) if len(columns) else border)
-        # coordinates are the same in single precision but for a rounding, at half the memory and time
-        bands.append(factor.astype(np.float32) if factor.nbytes > _BY_HALVES else factor)
-        corner = [*((weight * found.weight, slope) for weight, found, slope in rows), *((path.weight, path.by_shared) for path in paths)]
-        found = sum(_corner(slope[p], weight[p]) for weight, slope in (*corner, *corners))
-        center[np.ix_(columns, columns)] += found.numpy() if isinstance(found, Tensor) else found
-    columns = shared.columns[0]
-    for term, weight in terms:
-        if isinstance(term, SceneFloor) and shared.size:
-            residual, count = term.residuals(scene, problem)
-            sure = weight * count * geman_mcclure_weight(residual.square(), term.bound**2)
-            center[np.ix_(columns, columns)] += _corner(near.slopes(_of_floor(term, problem)), sure).numpy()
-        elif isinstance(term, StayNearScale) and shared.size:
-            slope = near.slopes(_of_scale(term, problem))
-            center[np.ix_(columns, columns)] += _corner(slope, torch.full_like(slope[..., 0], weight)).numpy()
-    return Factor(bands, borders, shared.columns, center)
+
+    def __init__(
+        self, variables: Variables, terms: Sequence[tuple[Term, float]], problem: Problem, moving: Tensor | None = None
+    ) -> None:
+        self._variables, self._terms, self._problem = variables, terms, problem
+        self.moving = torch.ones_like(problem.visible) if moving is None else moving
+        self._shared = Shared.of(variables, len(problem.visible))
+        self._near: Near | None = None
+
+    @torch.no_grad()
+    def factor(self) -> Factor:
+        """Its factor at the present variables. Raises `NotDefiniteError` where there is none."""
+        terms, problem, shared = self._terms, self._problem, self._shared
+        near = self._near = self._near or Near(self._variables, problem, shared)
+        scene = self._variables(problem)
+        single = [(term, weight, found) for term, weight in terms if (found := of_frames(term, scene, problem))]
+        rows = [(weight, found, near.slopes(term.name, _residual_of(term, problem))) for term, weight, found in single]
+        paths = [path for term, weight in terms if (path := _path(term, weight, scene, problem, near))]
+        corners = [*((weight * found.weight, slope) for weight, found, slope in rows), *((path.weight, path.by_shared) for path in paths)]
+        corners += [found for term, weight in terms for found in _corners(term, weight, scene, problem, near)]
+        turns = _turns(terms, scene, problem)
+        center = _LEAST_SHARED * np.eye(shared.size)
+        bands, borders = [], []
+        for p, columns in enumerate(shared.columns):
+            moving = self.moving[p].numpy()
+            chain = Chain(scene, self._variables.parents, p)
+            loads, together = _of_rows(chain, scene.joints[p], rows, p)
+            loads += [path.load(chain, p) for path in paths]
+            factor = factored(partial(_band, chain, loads, together, turns, p, moving))
+            border = border_of(chain, loads, together, len(columns))[moving].flatten(0, 1).numpy()
+            borders.append(solved(factor, border))
+            # coordinates are the same in single precision but for a rounding, at half the memory and time
+            bands.append(factor.astype(np.float32) if factor.nbytes > _BY_HALVES else factor)
+            for weight, slope in corners if len(columns) else []:
+                center[np.ix_(columns, columns)] += _corner(slope[p], weight[p]).numpy()
+        self._add_all(center, scene, near)
+        near.close()
+        return Factor(bands, borders, shared.columns, center)
+
+    def _add_all(self, center: np.ndarray, scene: Scene, near: Near) -> None:
+        """What looks at the variables that all people share alone."""
+        if not self._shared.size:
+            return
+        problem, columns = self._problem, self._shared.columns[0]
+        for term, weight in self._terms:
+            if isinstance(term, SceneFloor):
+                residual, count = term.residuals(scene, problem)
+                sure = weight * count * geman_mcclure_weight(residual.square(), term.bound**2)
+                center[np.ix_(columns, columns)] += _corner(near.slopes(term.name, _of_floor(term, problem)), sure).numpy()
+            elif isinstance(term, StayNearScale):
+                slope = near.slopes(term.name, _of_scale(term, problem))
+                center[np.ix_(columns, columns)] += _corner(slope, torch.full_like(slope[..., 0], weight)).numpy()
 
 
 def _residual_of(term: Term, problem: Problem) -> Callable[[Scene], Tensor]:
@@ -110,10 +128,12 @@ def _corner(slope: Tensor, weight: Tensor) -> Tensor:
     return slope.flatten(0, -2).T @ (sure * slope).flatten(0, -2)
 
 
-def _band(chain: Chain, loads: Sequence[Load], together: Sequence[Rows], turns: tuple[Tensor, Tensor], p: int) -> Band:
-    band = Band(chain.frames, chain.twists.shape[1] * 3)
-    add_loads(band, chain, loads, together)
-    _add_turns(band, turns, p)
+def _band(
+    chain: Chain, loads: Sequence[Load], together: Sequence[Rows], turns: tuple[Tensor, Tensor], p: int, moving: np.ndarray
+) -> Band:
+    band = Band(int(moving.sum()), chain.twists.shape[1] * 3)
+    add_loads(band, chain, loads, together, runs_of(moving))
+    _add_turns(band, turns, p, moving)
     return band
 
 
@@ -158,7 +178,7 @@ class _Path:
     def load(self, chain: Chain, p: int) -> Load:
         """Of one person."""
         pull = self.unit[p] * self.weight[p, ..., None]
-        whole = self.unit[p] * pull[..., None] * torch.eye(3, dtype=pull.dtype)
+        whole = (self.unit[p] * pull)[..., None]
         return Load(self.steps, self.joints, chain.moved(self.points[p]), whole, pull[..., None] * self.by_shared[p])
 
 
@@ -168,11 +188,11 @@ def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: Near)
         sure = weight * carry * geman_mcclure_weight(squared_norm(speeds), term.bound**2)
         unit = (problem.fps / (term.sigma * scene.growth)).expand(len(scene.joints))
         standing = contact_joints(problem.bodies)
-        slopes = near.slopes(lambda at: term.residuals(at, problem)[0])
+        slopes = near.slopes(term.name, lambda at: term.residuals(at, problem)[0])
         return _Path((-1, 1), torch.tensor(standing), scene.joints[:, :, standing], unit, sure, slopes)
     if type(term) is Smoothness and scene.joints.shape[1] > 2:
         found, alive = term.residuals(term.points(scene, problem), problem)
-        slopes = near.slopes(lambda at: term.residuals(term.points(at, problem), problem)[0])
+        slopes = near.slopes(term.name, lambda at: term.residuals(term.points(at, problem), problem)[0])
         growth, twice = growth_of(scene, problem), torch.cat([scene.free, scene.free])
         unit = problem.fps**2 / term.acceleration / growth.flatten()
         return _Path((1, -2, 1), twice, growth * term.points(scene, problem), unit, _heavy_tailed(term, found, alive, weight), slopes)
@@ -189,12 +209,12 @@ def _corners(term: Term, weight: float, scene: Scene, problem: Problem, near: Ne
     if isinstance(term, MultiPersonScale) and scene.joints.shape[1] > 2:
         found, alive = term.residuals(term.points(scene, problem), problem)
         sure = _heavy_tailed(term, found, alive, weight)
-        return [(sure, near.slopes(lambda at: term.residuals(term.points(at, problem), problem)[0]))]
+        return [(sure, near.slopes(term.name, lambda at: term.residuals(term.points(at, problem), problem)[0]))]
     if isinstance(term, ShapePrior):
-        slopes = near.slopes(lambda at: term.residuals(at, problem))
+        slopes = near.slopes(term.name, lambda at: term.residuals(at, problem))
         return [(weight * problem.visible.sum(1)[:, None].expand(slopes.shape[:-1]), slopes)]
     if isinstance(term, DepthConsistency):
-        slopes = near.slopes(lambda at: term.biases(at, problem)[0][:, None])
+        slopes = near.slopes(f"{term.name} bias", lambda at: term.biases(at, problem)[0][:, None])
         return [(weight * term.biases(scene, problem)[1][:, None], slopes)]
     return []
 
@@ -214,11 +234,12 @@ def _turns(terms: Sequence[tuple[Term, float]], scene: Scene, problem: Problem) 
     return place, change
 
 
-def _add_turns(band: Band, turns: tuple[Tensor, Tensor], p: int) -> None:
+def _add_turns(band: Band, turns: tuple[Tensor, Tensor], p: int, moving: np.ndarray) -> None:
     place, change = (value[p].repeat_interleave(3, -1).numpy() for value in turns)
-    same, after = place.copy(), band.blocks[1]
+    same = place.copy()
     same[1:] += change
     same[:-1] += change
-    at = np.arange(3, after.shape[1])
-    band.blocks[0][:, at, at] += same
-    after[:-1, at, at] -= change
+    at, both = np.arange(3, band.blocks[0].shape[1]), moving[1:] & moving[:-1]
+    band.blocks[0][:, at, at] += same[moving]
+    before = np.cumsum(moving)[:-1][both] - 1  # places of those that the next frame follows
+    band.blocks[1][before[:, None], at, at] -= change[both]

@@ -24,31 +24,34 @@ class White:
     Args:
         variables: those that require a gradient move.
         factor: of the matrix.
+        moving: (P, T) bool, people's frames that move; None for all.
     """
 
-    def __init__(self, variables: Variables, factor: Factor) -> None:
+    def __init__(self, variables: Variables, factor: Factor, moving: Tensor | None = None) -> None:
         self._variables, self._factor = variables, factor
-        people, frames = variables.pelvis.shape[:2]
-        self._shared, self._shape = Shared.of(variables, people), (people, frames, -1)
+        self._moving = torch.ones_like(variables.pelvis[..., 0], dtype=torch.bool) if moving is None else moving
+        self._shared = Shared.of(variables, len(variables.pelvis))
 
     def gradient(self) -> Tensor:
         """(N,) by these coordinates, of the gradients that the variables hold."""
         variables = self._variables
         by_name = {name: p.grad if p.grad is not None else torch.zeros_like(p) for name, p in variables.named_parameters()}
-        increments = variables.by_increments(by_name).cpu().double().numpy()
-        people, shared = self._factor.white_gradient([each.reshape(-1) for each in increments], self._shared.gathered(by_name))
+        increments = variables.by_increments(by_name).cpu().double()
+        own = [each[moving].flatten().numpy() for each, moving in zip(increments, self._moving, strict=True)]
+        people, shared = self._factor.white_gradient(own, self._shared.gathered(by_name))
         return torch.from_numpy(np.concatenate([*people, shared])).to(variables.pelvis)
 
     @torch.no_grad()
     def move(self, size: float, direction: Tensor) -> None:
         """Moves the variables by a multiple of a direction (N,) in these coordinates."""
-        variables = self._variables
+        variables, moving = self._variables, self._moving
         flat = float(size) * direction.detach().cpu().double().numpy()
-        people, frames = self._shape[:2]
-        own = flat[: len(flat) - self._shared.size].reshape(people, -1)
-        steps, shared = self._factor.step(list(own), flat[len(flat) - self._shared.size :])
-        moved = torch.from_numpy(np.stack(steps).reshape(people, frames, -1, 3)).to(variables.pelvis)
-        variables.add_increments(moved)
+        width = 3 + 3 * len(variables.free)
+        own = np.split(flat, np.cumsum(moving.sum(1).numpy() * width))
+        steps, shared = self._factor.step(own[:-1], own[-1])
+        moved = torch.zeros(*moving.shape, width, dtype=torch.float64)
+        moved[moving] = torch.from_numpy(np.concatenate(steps)).unflatten(0, (-1, width))
+        variables.add_increments(moved.unflatten(2, (-1, 3)).to(variables.pelvis))
         by_name = dict(variables.named_parameters())
         for name, change in self._shared.scattered(shared, {name: by_name[name] for name in self._shared.names}).items():
             by_name[name].add_(change)
