@@ -40,10 +40,11 @@ _WINDOW = 5
 _SURE_CONTACT = 0.5
 # How many times the threshold it is for sub-stages that only lead to where one is solved exactly.
 _BEFORE_EXACT = 10
-# Metres that joints move by on average in a step along the curvature, below which it has converged.
-_STILL_M = 3e-5
-# Iterations of a round of a sub-stage that is solved exactly, along its curvature and without: after it contacts are found anew.
-_WHITE_ROUND, _ROUND = 4, 17
+# Metres that joints move by on average in a step of Newton's: below, it has converged, and beyond, what shared variables change is found anew.
+_STILL_M, _FAR_M = 3e-5, 1e-3
+# Iterations of a round of a sub-stage that is solved exactly, with Newton's steps and with others: after it contacts are found anew.
+_NEWTON_ROUND, _ROUND = 4, 17
+_LONGER = 1.5  # times a step of Newton's, tried first once the first round has led near the minimum
 # After this many returns from a loss that is not finite a sub-stage is given up.
 _MAX_FAILURES = 5
 
@@ -202,24 +203,26 @@ class RefinementModule(pl.LightningModule):
         self.objective.forget()
         self._best, self._best_loss = self.objective.state(), math.inf
         self._begin_anew()
-        moving = self.gaps.around(self.problem) if self.gaps is not None and self.stage.fill_gaps else self.problem.alive
         self._curvature, self._joints = None, self.scene().joints
-        if self.device.type != "cpu" or is_large(int(moving.sum()), 3 + 3 * len(self.variables.free)):
-            if self.reports[self.stage.name].iterations == 0:
-                log.info("sub-stage %s: the clip is too long for its curvature, and is solved without", self.stage.name)
-        else:
+        moving = self.gaps.around(self.problem) if self.gaps is not None and self.stage.fill_gaps else self.problem.alive
+        if self.device.type == "cpu" and not is_large(int(moving.sum()), 3 + 3 * len(self.variables.free)):
             self._curvature = GaussNewton(self.variables, self.terms, self.problem, moving)
+        elif self.reports[self.stage.name].iterations == 0:
+            log.info("sub-stage %s: the clip is too long for its curvature, and is solved without", self.stage.name)
 
     def _whiten(self) -> None:
-        """Goes on in the coordinates of the curvature at the present variables, where it can be factored."""
-        optimizer = self._own_lbfgs
+        """Goes on in coordinates of the curvature, where it can be factored: each step in those where it begins, if all terms are known to
+        the curvature, else all of a round in those where that begins."""
+        optimizer, curvature = self._own_lbfgs, self._curvature
+        if curvature is None or (self._in_round and not curvature.complete):
+            return
         optimizer.white = None  # or there would be two of them in memory
-        if self._curvature is not None:
-            try:
-                optimizer.white = White(self.variables, self._curvature.factor(), self._curvature.moving)
-            except NotDefiniteError:
-                log.warning("sub-stage %s: its curvature cannot be factored, and it goes on without", self.stage.name)
-                self._curvature = None
+        try:
+            optimizer.white = White(self.variables, curvature.factor(), curvature.moving)
+        except NotDefiniteError:
+            self._curvature = None
+            log.warning("sub-stage %s: its curvature cannot be factored, and it goes on without", self.stage.name)
+        optimizer.newton = (_LONGER if self.reports[self.stage.name].iterations >= _NEWTON_ROUND else 1.0) * curvature.complete
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         return -1 if self._ended or self.total_iterations >= self.config.max_total_iterations else None
@@ -267,13 +270,14 @@ class RefinementModule(pl.LightningModule):
             report.losses.setdefault(name, []).append(value)
 
     def _has_converged(self, report: StageReport) -> bool:
-        if self._curvature is not None and (optimizer := self._own_lbfgs).white is not None:
-            fraction = optimizer.decrease / self.objective.weight / max(abs(report.losses["total"][-1]), 1.0)
-            joints, moving = self.scene().joints, self._curvature.moving
-            moved = float((joints - self._joints)[moving].norm(dim=-1).mean())
-            self._joints = joints
-            done, first = fraction < self.config.convergence_threshold and moved < _STILL_M, self._in_round == 1
-            if done or self._in_round == _WHITE_ROUND:
+        optimizer, first = self._own_lbfgs, self._in_round == 1
+        if optimizer.white is not None:
+            done = (
+                self._has_arrived(report)
+                if optimizer.newton
+                else optimizer.gain < self.config.convergence_threshold * self.objective.weight
+            )
+            if done or self._in_round == (_NEWTON_ROUND if optimizer.newton else _ROUND):
                 self._in_round = 0
             return done and first
         if self.stage.exact and self._in_round == _ROUND:
@@ -283,6 +287,17 @@ class RefinementModule(pl.LightningModule):
         leads = any(stage.exact for stage in self.stages[self.current_epoch + 1 :])
         threshold = self.config.convergence_threshold * (_BEFORE_EXACT if leads else 1)
         return len(recent) > _WINDOW and abs(change) < threshold * max(abs(recent[-1]), 1.0)
+
+    def _has_arrived(self, report: StageReport) -> bool:
+        """Whether the last step of Newton's neither changed the objective nor moved anybody."""
+        curvature, joints = self._curvature, self.scene().joints
+        assert curvature is not None
+        moved = float((joints - self._joints)[curvature.moving].norm(dim=-1).mean())
+        if moved > _FAR_M:
+            self._curvature = GaussNewton(self.variables, self.terms, self.problem, curvature.moving)
+        self._joints = joints
+        fraction = self._own_lbfgs.decrease / self.objective.weight / max(abs(report.losses["total"][-1]), 1.0)
+        return fraction < self.config.convergence_threshold and moved < _STILL_M
 
     def _return_to_best(self, report: StageReport, optimizer: torch.optim.Optimizer) -> None:
         report.failures += 1

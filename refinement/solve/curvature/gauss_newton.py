@@ -19,12 +19,14 @@ from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.curvature.arrow import Band, Factor, factored, solved
 from pose_priors.refinement.solve.curvature.composite import Chain
 from pose_priors.refinement.solve.curvature.loads import Load, Rows, add_loads, border_of, runs_of
-from pose_priors.refinement.solve.curvature.residuals import OfFrames, of_frames
+from pose_priors.refinement.solve.curvature.residuals import OF_FRAMES, OfFrames, of_frames
 from pose_priors.refinement.solve.curvature.shared import Near, Shared
+from pose_priors.refinement.solve.gaps import points_of
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.terms import (
     DepthConsistency,
     FootSkating,
+    GapEnergy,
     MultiPersonScale,
     PosePrior,
     SceneFloor,
@@ -33,6 +35,7 @@ from pose_priors.refinement.solve.terms import (
     StayNearPose,
     StayNearScale,
     Term,
+    UntrackedSurface,
 )
 from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight, squared_norm, student_t_weight
 from pose_priors.refinement.solve.terms.smoothness import growth_of
@@ -43,6 +46,23 @@ _BY_HALVES = 50e6  # bytes of a person's factor, from which on it is kept in sin
 _LEAST_SHARED = 1e-3
 
 
+# The surface of people whom nobody tracked is not in the matrix, but its kernel is so narrow that it hardly bends the whole.
+_KNOWN = {
+    *OF_FRAMES,
+    DepthConsistency,
+    FootSkating,
+    GapEnergy,
+    MultiPersonScale,
+    PosePrior,
+    SceneFloor,
+    ShapePrior,
+    Smoothness,
+    StayNearPose,
+    StayNearScale,
+    UntrackedSurface,
+}
+
+
 class GaussNewton:
     """The matrix of the sum over people and frames.
 
@@ -50,15 +70,16 @@ class GaussNewton:
         variables: of those that all frames share, the ones that require a gradient count.
         terms: each with its weight.
         moving: (P, T) bool, people's frames that move; None for all.
+    Attributes:
+        complete: whether it knows all terms, so that nothing bends the objective much that it does not count.
     """
 
-    def __init__(
-        self, variables: Variables, terms: Sequence[tuple[Term, float]], problem: Problem, moving: Tensor | None = None
-    ) -> None:
+    def __init__(self, variables: Variables, terms: Sequence[tuple[Term, float]], problem: Problem, moving: Tensor | None = None) -> None:
         self._variables, self._terms, self._problem = variables, terms, problem
         self.moving = torch.ones_like(problem.visible) if moving is None else moving
         self._shared = Shared.of(variables, len(problem.visible))
         self._near: Near | None = None
+        self.complete = all(type(term) in _KNOWN and getattr(term, "prior", None) is None for term, _ in terms)
 
     @torch.no_grad()
     def factor(self) -> Factor:
@@ -69,6 +90,7 @@ class GaussNewton:
         single = [(term, weight, found) for term, weight in terms if (found := of_frames(term, scene, problem))]
         rows = [(weight, found, near.slopes(term.name, _residual_of(term, problem))) for term, weight, found in single]
         paths = [path for term, weight in terms if (path := _path(term, weight, scene, problem, near))]
+        paths += [_gaps(term, weight, scene, near) for term, weight in terms if isinstance(term, GapEnergy)]
         corners = [*((weight * found.weight, slope) for weight, found, slope in rows), *((path.weight, path.by_shared) for path in paths)]
         corners += [found for term, weight in terms for found in _corners(term, weight, scene, problem, near)]
         turns = _turns(terms, scene, problem)
@@ -128,9 +150,7 @@ def _corner(slope: Tensor, weight: Tensor) -> Tensor:
     return slope.flatten(0, -2).T @ (sure * slope).flatten(0, -2)
 
 
-def _band(
-    chain: Chain, loads: Sequence[Load], together: Sequence[Rows], turns: tuple[Tensor, Tensor], p: int, moving: np.ndarray
-) -> Band:
+def _band(chain: Chain, loads: Sequence[Load], together: Sequence[Rows], turns: tuple[Tensor, Tensor], p: int, moving: np.ndarray) -> Band:
     band = Band(int(moving.sum()), chain.twists.shape[1] * 3)
     add_loads(band, chain, loads, together, runs_of(moving))
     _add_turns(band, turns, p, moving)
@@ -160,7 +180,7 @@ class _Path:
     """Residuals that are differences over time of points that are fixed to bodies.
 
     Attributes:
-        steps: what each frame of a difference counts, in the order of time.
+        steps: what each frame of a difference counts, in the order of time; (1,) of points as they are.
         joints: (N,) which carry the points.
         points: (P, T, N, 3) metres, world.
         unit: (P,) residuals for each metre.
@@ -197,6 +217,13 @@ def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: Near)
         unit = problem.fps**2 / term.acceleration / growth.flatten()
         return _Path((1, -2, 1), twice, growth * term.points(scene, problem), unit, _heavy_tailed(term, found, alive, weight), slopes)
     return None
+
+
+def _gaps(term: GapEnergy, weight: float, scene: Scene, near: Near) -> _Path:
+    slopes = near.slopes(term.name, lambda at: term.expected.apart(at) / term.width)
+    joints, unit = torch.arange(scene.joints.shape[2]), scene.joints.new_full((len(scene.joints),), 1 / term.width)
+    sure = (weight * term.expected.frames).to(slopes)[..., None].expand(slopes.shape[:3])
+    return _Path((1,), torch.cat([joints, joints]), points_of(scene), unit, sure, slopes)
 
 
 def _heavy_tailed(term: Smoothness, residual: Tensor, alive: Tensor, weight: float) -> Tensor:

@@ -13,7 +13,6 @@ from pose_priors.refinement.solve.curvature.arrow import Factor
 from pose_priors.refinement.solve.curvature.shared import Shared
 from pose_priors.refinement.solve.variables import Variables
 
-_LONGER = 1.5  # times a step of Newton's, tried first
 # How many steps are tried; the share of what the slope promises that is enough; by how much they get shorter.
 _TRIALS, _ENOUGH, _SHORTEST, _LONGEST = 12, 1e-4, 0.1, 0.5
 
@@ -58,33 +57,53 @@ class White:
 
 
 class WhiteLBFGS(torch.optim.LBFGS):
-    """`torch.optim.LBFGS`; where it is given coordinates of the present curvature, a step of Newton's in them.
-
-    Kernels that bend are taken for squares that lie above them (`curvature.residuals`), so that a step to where those are least is short:
-    it goes half as far again, as far as the objective falls.
+    """`torch.optim.LBFGS`, in coordinates of its own where it is given some; or steps of Newton's in these.
 
     Attributes:
         white: the coordinates, or None for the variables themselves.
-        decrease: of the objective in the last step that was taken in such coordinates.
+        newton: how many times as long as one of Newton's a step is that is tried first in such coordinates, each of which are those of the
+            curvature where it begins; 0 for steps of L-BFGS. Kernels that bend are taken for squares that lie above them
+            (`curvature.residuals`), so that the step to where those are least is rather short than long.
+        gain: what the last step in such coordinates was to lower the objective by, had it been a square.
+        decrease: what the last of Newton's did.
     """
 
     def __init__(self, parameters: Iterable[Tensor], **options: object) -> None:
         super().__init__(parameters, **options)  # type: ignore[arg-type]
         self.white: White | None = None
+        self.newton = 0.0
         self.decrease = 0.0
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        """Returns the objective before the step."""
-        if self.white is None:
+        """Returns the objective before the step. In white coordinates the first step is one of Newton's, where torch would make it as long
+        as one unit in all."""
+        if self.white is not None and self.newton:
+            return self._newton(closure, self.white)
+        group = self.param_groups[0]
+        rate = group["lr"]
+        if self.white is not None and not self.state[self._params[0]]:
+            with torch.enable_grad():
+                closure()
+            group["lr"] = rate * max(1.0, float(self._gather_flat_grad().abs().sum()))
+        try:
             found: Tensor = super().step(closure)  # type: ignore[no-untyped-call]
-            return found
+        finally:
+            group["lr"] = rate
+        return found
+
+    @property
+    def gain(self) -> float:
+        gradient: Tensor = self.state[self._params[0]]["prev_flat_grad"]
+        return 0.5 * float(gradient.norm()) ** 2
+
+    def _newton(self, closure: Callable[[], Tensor], white: White) -> Tensor:
         before = closure()
-        gradient = self.white.gradient()
+        gradient = white.gradient()
         downhill = -float(gradient @ gradient)
         start = [parameter.detach().clone() for parameter in self._params]
-        size, self.decrease = _LONGER * self.param_groups[0]["lr"], 0.0
+        size, self.decrease = self.newton * self.param_groups[0]["lr"], 0.0
         for _ in range(_TRIALS):
-            self.white.move(size, -gradient)
+            white.move(size, -gradient)
             change = _value(closure) - float(before)
             if change <= _ENOUGH * size * downhill:
                 self.decrease = -change
@@ -96,6 +115,15 @@ class WhiteLBFGS(torch.optim.LBFGS):
             least = -downhill * size**2 / (2 * (change - downhill * size)) if math.isfinite(change) else 0.0
             size = min(max(least, _SHORTEST * size), _LONGEST * size)
         return before
+
+    def _gather_flat_grad(self) -> Tensor:
+        return super()._gather_flat_grad() if self.white is None else self.white.gradient()  # type: ignore[no-untyped-call]
+
+    def _add_grad(self, step_size: float, direction: Tensor) -> None:
+        if self.white is None:
+            super()._add_grad(step_size, direction)
+        else:
+            self.white.move(step_size, direction)
 
 
 def _value(closure: Callable[[], Tensor]) -> float:
