@@ -17,9 +17,8 @@ from pose_priors.priors import MotionPrior, Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
-from pose_priors.refinement.solve.curvature.arrow import NotDefiniteError, is_large
-from pose_priors.refinement.solve.curvature.gauss_newton import GaussNewton
-from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
+from pose_priors.refinement.solve.curvature.rounds import Round
+from pose_priors.refinement.solve.curvature.white import WhiteLBFGS
 from pose_priors.refinement.solve.gaps import ExpectedInGaps, FillGaps, Filling
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import NoiseLevels, estimate_noise, with_slow_keypoints
@@ -40,11 +39,6 @@ _WINDOW = 5
 _SURE_CONTACT = 0.5
 # How many times the threshold it is for sub-stages that only lead to where one is solved exactly.
 _BEFORE_EXACT = 10
-# Metres that joints move by on average in a step of Newton's: below, it has converged, and beyond, what shared variables change is found anew.
-_STILL_M, _FAR_M = 3e-5, 1e-3
-# Iterations of a round of a sub-stage that is solved exactly, with Newton's steps and with others: after it contacts are found anew.
-_NEWTON_ROUND, _ROUND = 4, 17
-_LONGER = 1.5  # times a step of Newton's, tried first once the first round has led near the minimum
 # After this many returns from a loss that is not finite a sub-stage is given up.
 _MAX_FAILURES = 5
 
@@ -113,7 +107,7 @@ class RefinementModule(pl.LightningModule):
         self.total_iterations = 0
         self.fingerprint = ""
         self._ended = False
-        self._curvature: GaussNewton | None = None
+        self._round: Round | None = None
 
     @property
     def stage(self) -> SubStage:
@@ -170,7 +164,7 @@ class RefinementModule(pl.LightningModule):
         nothing = filling is not None and self.gaps is not None and not (filling.frames.any() or self.gaps.follows)
         self.reports[stage.name] = StageReport(converged=nothing)
         self._best, self._ended, self._began = self.objective.state(), nothing, time.perf_counter()
-        self._best_loss, self._in_round = math.inf, 0
+        self._best_loss, self._round = math.inf, None
 
     def _go_on_in(self, precision: torch.dtype) -> None:
         if self.problem.start.pelvis.dtype != precision:
@@ -197,32 +191,13 @@ class RefinementModule(pl.LightningModule):
         optimizer.white = None
         return optimizer
 
-    def _begin_round(self) -> None:
+    def _begin_round(self) -> Round:
         """Goes on where the last round ended, with what is held still found anew there."""
         self._look_around()
         self.objective.forget()
         self._best, self._best_loss = self.objective.state(), math.inf
-        self._begin_anew()
-        self._curvature, self._joints = None, self.scene().joints
         moving = self.gaps.around(self.problem) if self.gaps is not None and self.stage.fill_gaps else self.problem.alive
-        if self.device.type == "cpu" and not is_large(int(moving.sum()), 3 + 3 * len(self.variables.free)):
-            self._curvature = GaussNewton(self.variables, self.terms, self.problem, moving)
-        elif self.reports[self.stage.name].iterations == 0:
-            log.info("sub-stage %s: the clip is too long for its curvature, and is solved without", self.stage.name)
-
-    def _whiten(self) -> None:
-        """Goes on in coordinates of the curvature, where it can be factored: each step in those where it begins, if all terms are known to
-        the curvature, else all of a round in those where that begins."""
-        optimizer, curvature = self._own_lbfgs, self._curvature
-        if curvature is None or (self._in_round and not curvature.complete):
-            return
-        optimizer.white = None  # or there would be two of them in memory
-        try:
-            optimizer.white = White(self.variables, curvature.factor(), curvature.moving)
-        except NotDefiniteError:
-            self._curvature = None
-            log.warning("sub-stage %s: its curvature cannot be factored, and it goes on without", self.stage.name)
-        optimizer.newton = (_LONGER if self.reports[self.stage.name].iterations >= _NEWTON_ROUND else 1.0) * curvature.complete
+        return Round(self._begin_anew(), self.objective, moving, first=self.reports[self.stage.name].iterations == 0)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         return -1 if self._ended or self.total_iterations >= self.config.max_total_iterations else None
@@ -231,9 +206,8 @@ class RefinementModule(pl.LightningModule):
         report = self.reports[self.stage.name]
         optimizer = self._lbfgs
         if self.stage.exact:
-            if self._in_round == 0:
-                self._begin_round()
-            self._whiten()
+            self._round = self._round or self._begin_round()
+            self._round.prepare()
         self.objective.begin_step()
         # the loss, terms and state are those that the step began with
         self.total_iterations += 1
@@ -247,7 +221,6 @@ class RefinementModule(pl.LightningModule):
         if loss < self._best_loss:
             self._best_loss, self._best = loss, self.objective.state_before
         self._record(report, values, loss)
-        self._in_round += 1
         self._ended = report.converged = self._has_converged(report)
         if self.trainer.logger is not None:
             self.log_dict({f"terms/{name}": value for name, value in values.items()} | {"loss": loss}, batch_size=1)
@@ -262,7 +235,7 @@ class RefinementModule(pl.LightningModule):
         self.variables.release()
         report.seconds = time.perf_counter() - self._began
         self._begin_anew()
-        self._curvature = None
+        self._round = None
         self.trainer.should_stop = self.total_iterations >= self.config.max_total_iterations
 
     def _record(self, report: StageReport, values: dict[str, float], loss: float) -> None:
@@ -270,34 +243,16 @@ class RefinementModule(pl.LightningModule):
             report.losses.setdefault(name, []).append(value)
 
     def _has_converged(self, report: StageReport) -> bool:
-        optimizer, first = self._own_lbfgs, self._in_round == 1
-        if optimizer.white is not None:
-            done = (
-                self._has_arrived(report)
-                if optimizer.newton
-                else optimizer.gain < self.config.convergence_threshold * self.objective.weight
-            )
-            if done or self._in_round == (_NEWTON_ROUND if optimizer.newton else _ROUND):
-                self._in_round = 0
-            return done and first
-        if self.stage.exact and self._in_round == _ROUND:
-            self._in_round = 0
+        if self._round is not None:
+            over, converged = self._round.ended(self.config.convergence_threshold, report.losses["total"][-1])
+            self._round = None if over else self._round
+            if self._own_lbfgs.white is not None:
+                return converged
         recent = report.losses["total"][-_WINDOW - 1 :]
         change = (recent[0] - recent[-1]) / _WINDOW
         leads = any(stage.exact for stage in self.stages[self.current_epoch + 1 :])
         threshold = self.config.convergence_threshold * (_BEFORE_EXACT if leads else 1)
         return len(recent) > _WINDOW and abs(change) < threshold * max(abs(recent[-1]), 1.0)
-
-    def _has_arrived(self, report: StageReport) -> bool:
-        """Whether the last step of Newton's neither changed the objective nor moved anybody."""
-        curvature, joints = self._curvature, self.scene().joints
-        assert curvature is not None
-        moved = float((joints - self._joints)[curvature.moving].norm(dim=-1).mean())
-        if moved > _FAR_M:
-            self._curvature = GaussNewton(self.variables, self.terms, self.problem, curvature.moving)
-        self._joints = joints
-        fraction = self._own_lbfgs.decrease / self.objective.weight / max(abs(report.losses["total"][-1]), 1.0)
-        return fraction < self.config.convergence_threshold and moved < _STILL_M
 
     def _return_to_best(self, report: StageReport, optimizer: torch.optim.Optimizer) -> None:
         report.failures += 1
