@@ -60,7 +60,8 @@ class Chain:
 
     def composite(self, values: Tensor) -> Tensor:
         """(T, C, ...) the sums over all that each move carries of values (T, J, ...) of the joints."""
-        return (self.carries @ values.flatten(2)).unflatten(2, values.shape[2:])
+        total: Tensor = (self.carries @ values.flatten(2)).unflatten(2, values.shape[2:])
+        return total
 
     def moved(self, points: Tensor) -> Tensor:
         """(T, N, 3, 6) by what twists move points (T, N, 3) in the world."""
@@ -90,8 +91,8 @@ class Chain:
         return (self.twists.mT @ forces).flatten(1, 2)
 
     def block(self, composite: Tensor, begin: int, apart: int) -> Tensor:
-        """(T', D, D) of the coordinates on frames from `begin` on, against those on frames so far after them; of those on the same frames the
-        upper triangle, since the other is its mirror image.
+        """(T', D, D) of the coordinates on frames from `begin` on, against those on frames so far after them; on the same frames the upper
+        triangle, since the other is its mirror image.
 
         Args:
             composite: (T', C, 6, 6) what all that each move carries weighs, by its twists on the first and on the second frame.
