@@ -16,9 +16,9 @@ from pose_priors.refinement.solve.terms.kernels import differences, squared_norm
 class Smoothness(Term):
     """Accelerations in the world, Student-t distributed, of the joints and of a point off each joint that feels its twist.
 
-    What is distributed so is their mean square over a tenth of a second, as in a group lasso (Yuan & Lin, "Model Selection and Estimation in
-    Regression with Grouped Variables", JRSS B 68, 2006): a muscle pulls for longer than a frame. Frame by frame, heavy tails would rather
-    have people go straight on and be pushed on one frame in ten, the more so the more frames a second has.
+    What is distributed so is their mean square over a tenth of a second, as in a group lasso (Yuan & Lin, "Model Selection and Estimation
+    in Regression with Grouped Variables", JRSS B 68, 2006): a muscle pulls for longer than a frame. Frame by frame, heavy tails would
+    rather have people go straight on and be pushed on one frame in ten, the more so the more frames a second has.
 
     Joints that cannot turn are left out: thirty fingers that only follow their wrists would count each wrist many times.
     """
