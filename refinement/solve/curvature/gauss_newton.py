@@ -37,7 +37,7 @@ from pose_priors.refinement.solve.terms import (
     Term,
     UntrackedSurface,
 )
-from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight, squared_norm, student_t_weight
+from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight, squared_norm
 from pose_priors.refinement.solve.terms.smoothness import growth_of
 from pose_priors.refinement.solve.variables import Variables
 
@@ -215,7 +215,9 @@ def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: Near)
         slopes = near.slopes(term.name, lambda at: term.residuals(term.points(at, problem), problem)[0])
         growth, twice = growth_of(scene, problem), torch.cat([scene.free, scene.free])
         unit = problem.fps**2 / term.acceleration / growth.flatten()
-        return _Path((1, -2, 1), twice, growth * term.points(scene, problem), unit, _heavy_tailed(term, found, alive, weight), slopes)
+        return _Path(
+            (1, -2, 1), twice, growth * term.points(scene, problem), unit, weight * term.weights(found, alive, problem.fps), slopes
+        )
     return None
 
 
@@ -226,16 +228,11 @@ def _gaps(term: GapEnergy, weight: float, scene: Scene, near: Near) -> _Path:
     return _Path((1,), torch.cat([joints, joints]), points_of(scene), unit, sure, slopes)
 
 
-def _heavy_tailed(term: Smoothness, residual: Tensor, alive: Tensor, weight: float) -> Tensor:
-    """(P, T - 2, N) what accelerations weigh."""
-    return weight * alive[..., None] * student_t_weight(squared_norm(residual), term.freedom, 3)
-
-
 def _corners(term: Term, weight: float, scene: Scene, problem: Problem, near: Near) -> list[tuple[Tensor, Tensor]]:
     """Of residuals that look at shared variables alone, for each person, weights (P, ...) and slopes (P, ..., G)."""
     if isinstance(term, MultiPersonScale) and scene.joints.shape[1] > 2:
         found, alive = term.residuals(term.points(scene, problem), problem)
-        sure = _heavy_tailed(term, found, alive, weight)
+        sure = weight * term.weights(found, alive, problem.fps)
         return [(sure, near.slopes(term.name, lambda at: term.residuals(term.points(at, problem), problem)[0]))]
     if isinstance(term, ShapePrior):
         slopes = near.slopes(term.name, lambda at: term.residuals(at, problem))

@@ -13,7 +13,8 @@ from pose_priors.refinement.solve.curvature.arrow import Factor
 from pose_priors.refinement.solve.curvature.shared import Shared
 from pose_priors.refinement.solve.variables import Variables
 
-# How many steps are tried; the share of what the slope promises that is enough; by how much they get shorter.
+_REACH = 0.5  # metres and radians within which residuals change about as their slopes say
+# How many of Newton's steps are tried; the share of what the slope promises that is enough; by how much they get shorter.
 _TRIALS, _ENOUGH, _SHORTEST, _LONGEST = 12, 1e-4, 0.1, 0.5
 
 
@@ -29,7 +30,7 @@ class White:
     def __init__(self, variables: Variables, factor: Factor, moving: Tensor | None = None) -> None:
         self._variables, self._factor = variables, factor
         self._moving = torch.ones_like(variables.pelvis[..., 0], dtype=torch.bool) if moving is None else moving
-        self._shared = Shared.of(variables, len(variables.pelvis))
+        self._shared, self._width = Shared.of(variables, len(variables.pelvis)), 3 + 3 * len(variables.free)
 
     def gradient(self) -> Tensor:
         """(N,) by these coordinates, of the gradients that the variables hold."""
@@ -40,16 +41,22 @@ class White:
         people, shared = self._factor.white_gradient(own, self._shared.gathered(by_name))
         return torch.from_numpy(np.concatenate([*people, shared])).to(variables.pelvis)
 
+    def reach(self, direction: Tensor) -> float:
+        """The largest move of a pelvis in metres, or turn of a joint in radians, along a direction (N,) in these coordinates."""
+        people, _ = self._steps(direction.detach().cpu().double().numpy())
+        return max((float(np.abs(each).max(initial=0.0)) for each in people), default=0.0)
+
+    def _steps(self, flat: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        own = np.split(flat, np.cumsum(self._moving.sum(1).numpy() * self._width))
+        return self._factor.step(own[:-1], own[-1])
+
     @torch.no_grad()
     def move(self, size: float, direction: Tensor) -> None:
         """Moves the variables by a multiple of a direction (N,) in these coordinates."""
-        variables, moving = self._variables, self._moving
-        flat = float(size) * direction.detach().cpu().double().numpy()
-        width = 3 + 3 * len(variables.free)
-        own = np.split(flat, np.cumsum(moving.sum(1).numpy() * width))
-        steps, shared = self._factor.step(own[:-1], own[-1])
-        moved = torch.zeros(*moving.shape, width, dtype=torch.float64)
-        moved[moving] = torch.from_numpy(np.concatenate(steps)).unflatten(0, (-1, width))
+        variables = self._variables
+        steps, shared = self._steps(float(size) * direction.detach().cpu().double().numpy())
+        moved = torch.zeros(*self._moving.shape, self._width, dtype=torch.float64)
+        moved[self._moving] = torch.from_numpy(np.concatenate(steps)).unflatten(0, (-1, self._width))
         variables.add_increments(moved.unflatten(2, (-1, 3)).to(variables.pelvis))
         by_name = dict(variables.named_parameters())
         for name, change in self._shared.scattered(shared, {name: by_name[name] for name in self._shared.names}).items():
@@ -75,8 +82,9 @@ class WhiteLBFGS(torch.optim.LBFGS):
         self.decrease = 0.0
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        """Returns the objective before the step. In white coordinates the first step is one of Newton's, where torch would make it as long
-        as one unit in all."""
+        """Returns the objective before the step. In white coordinates the first step of L-BFGS is one of Newton's, where torch would make
+        it as long as one unit in all; no longer than the curvature can be trusted, since what a trained prior says is not in it, and may
+        be all that holds a hidden frame."""
         if self.white is not None and self.newton:
             return self._newton(closure, self.white)
         group = self.param_groups[0]
@@ -84,7 +92,8 @@ class WhiteLBFGS(torch.optim.LBFGS):
         if self.white is not None and not self.state[self._params[0]]:
             with torch.enable_grad():
                 closure()
-            group["lr"] = rate * max(1.0, float(self._gather_flat_grad().abs().sum()))
+            gradient = self._gather_flat_grad()
+            group["lr"] = rate * max(1.0, float(gradient.abs().sum())) * min(1.0, _REACH / max(self.white.reach(gradient), _REACH))
         try:
             found: Tensor = super().step(closure)  # type: ignore[no-untyped-call]
         finally:
