@@ -11,15 +11,23 @@ from pose_priors.refinement.solve.scene import MIN_DEPTH, Scene
 # Balls along each bone, as fractions of it, and by how much in metres another part must stand before a joint's own skin to hide it.
 _ALONG = (0.0, 0.25, 0.5, 0.75, 1.0)
 _MARGIN = 0.015
+_STAYS = 0.005  # metres by which it has to be clear that what faced the camera does no more, or the other way about
 
 
 @torch.no_grad()
-def facing_joints(scene: Scene, problem: Problem) -> Tensor:
+def facing_joints(scene: Scene, problem: Problem, before: Tensor | None = None) -> Tensor:
     """(P, T, J) bool: whether the first skin along the ray through a joint is the joint's own, the body being balls along its bones.
 
     The balls are as thick as the body is at its joints, between joints linearly so. Joints of unknown thickness hide nothing and are never
     facing; other people are left to the masks.
+
+    Args:
+        before: (P, T, J) bool, what was found a little earlier in a search: it stays where the difference is of a few millimetres, or the
+            search would go to and fro between two answers.
     """
+    margin = torch.full_like(scene.joints[..., 0], _MARGIN)
+    if before is not None:
+        margin += torch.where(before, _STAYS, -_STAYS)
     bodies = problem.bodies
     known = torch.isfinite(bodies.thickness).all(0).tolist()
     bones = [(j, parent) for j, parent in enumerate(bodies.parents) if parent >= 0 and known[j] and known[parent]]
@@ -37,5 +45,5 @@ def facing_joints(scene: Scene, problem: Problem) -> Tensor:
         off = balls[..., :2] - ray[..., :2] * (balls[..., 2:] / ray[..., 2:].clamp_min(MIN_DEPTH))
         inside = radii.square() - off.square().sum(-1)
         skin = torch.where(inside > 0, balls[..., 2] - inside.clamp_min(0).sqrt(), torch.inf)
-        facing[:, :, j] = skin.amin(-1) > ray[..., 0, 2] - radius[..., j] - _MARGIN
+        facing[:, :, j] = skin.amin(-1) > ray[..., 0, 2] - radius[..., j] - margin[..., j]
     return facing

@@ -32,6 +32,26 @@ def test_an_arm_before_the_chest_hides_it() -> None:
     assert facing[..., 21].all()
 
 
+def test_what_faced_the_camera_does_so_until_it_is_clear_that_it_does_no_more() -> None:
+    """A chest behind an arm that comes nearer by a millimetre each frame: a search that steps to and fro there is told one thing."""
+    problem, _ = make_problem(people=1, frames=60, noise=0.0)
+    scene = Variables(problem, estimate_noise(problem), 0.05, [])(problem)
+    moved = scene.camera_joints[:, :1].expand(-1, 60, -1, -1).clone()
+    moved[:, :, 21] = moved[:, :, 9]
+    moved[:, :, 21, 2] -= 1e-3 * torch.arange(60)
+    scene = dataclasses.replace(scene, camera_joints=moved)
+
+    def frames(before: torch.Tensor | None) -> int:
+        """Until which the chest faces the camera."""
+        facing = facing_joints(scene, problem, before)[0, :, 9].int()
+        assert (facing.diff() <= 0).all()
+        return int(facing.sum())
+
+    either = torch.ones_like(moved[..., 0], dtype=torch.bool)
+    assert 6 < frames(None) < 54
+    assert (frames(either) - frames(None), frames(None) - frames(~either)) == (5, 5)
+
+
 def test_every_carrying_joint_has_a_contact() -> None:
     problem, _ = make_problem()
     assert contact_joints(problem.bodies) == [7, 8, 10, 11]
