@@ -22,12 +22,10 @@ def facing_joints(scene: Scene, problem: Problem, before: Tensor | None = None) 
     facing; other people are left to the masks.
 
     Args:
-        before: (P, T, J) bool, what was found a little earlier in a search: it stays where the difference is of a few millimetres, or the
-            search would go to and fro between two answers.
+        before: (P, T, J) bool, what was found a little earlier in a search: it stays where balls that are a few millimetres thicker or
+            thinner, or nearer or farther, would say the same, or the search would go to and fro between two answers.
     """
-    margin = torch.full_like(scene.joints[..., 0], _MARGIN)
-    if before is not None:
-        margin += torch.where(before, _STAYS, -_STAYS)
+    stays = torch.zeros_like(scene.joints[..., 0]) if before is None else torch.where(before, _STAYS, -_STAYS).to(scene.joints)
     bodies = problem.bodies
     known = torch.isfinite(bodies.thickness).all(0).tolist()
     bones = [(j, parent) for j, parent in enumerate(bodies.parents) if parent >= 0 and known[j] and known[parent]]
@@ -43,7 +41,7 @@ def facing_joints(scene: Scene, problem: Problem, before: Tensor | None = None) 
         ray = joints[:, :, j, None]
         # the ray meets a ball at about the ball's own depth
         off = balls[..., :2] - ray[..., :2] * (balls[..., 2:] / ray[..., 2:].clamp_min(MIN_DEPTH))
-        inside = radii.square() - off.square().sum(-1)
+        inside = (radii - stays[..., j, None]).clamp_min(0).square() - off.square().sum(-1)
         skin = torch.where(inside > 0, balls[..., 2] - inside.clamp_min(0).sqrt(), torch.inf)
-        facing[:, :, j] = skin.amin(-1) > ray[..., 0, 2] - radius[..., j] - margin[..., j]
+        facing[:, :, j] = skin.amin(-1) > ray[..., 0, 2] - radius[..., j] - _MARGIN - stays[..., j]
     return facing
