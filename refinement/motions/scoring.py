@@ -17,9 +17,9 @@ from pose_priors.refinement.motions.restore import FAULTS, restore
 _CARRIERS = [index_of(name) for name in ("pelvis", "left_ankle", "right_ankle", "left_foot", "right_foot")]
 # The frames whose mean stands for a clip: the worst tenth of a second, and at least this share of the frames for what lasts.
 _WORST_S = 0.1
-_WORST_SHARE = {"jitter": 0.15, "floating": 0.15, "sliding": 0.15}
+_WORST_SHARE = {"jitter": 0.15, "floating": 0.15, "shortened": 0.15, "sliding": 0.15}
 # Where the mean of a clip is called a fault, over where a frame is: real clips jump now and then, and do not slide for long.
-_OF_CLIP = {"pop": 2.0, "floating": 0.7, "sliding": 0.7}
+_OF_CLIP = {"pop": 2.0, "floating": 0.7, "shortened": 0.5, "sliding": 0.7}
 _STEEP = 2.0  # by how much badness rises with a fault: at the threshold it is a half, at three times it nine tenths
 _MOST_JOINT_SPEED = 30.0  # metres a second; the wrist of a pitcher reaches 20
 

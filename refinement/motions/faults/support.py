@@ -29,7 +29,8 @@ _STANDS = 0.12  # of the frames around: below, nothing stands long enough to sli
 _LEAST_FLIGHT_S = 0.06
 _FALLS = (0.35, 2.0)  # of gravity: what the centre of a body in flight is seen to fall by
 _LIFT_S = 0.2
-_LIFT_SHARE = 0.4  # of the height off the floor, by which all soles move together when it begins or ends
+_LIFT_SHARES = 0.3, 0.4  # of the height off the floor, by which all soles move together at the end where less, and where more of it is
+_LEAP = 3.0  # times that height: who sinks by more came down from a leap
 _UPRIGHT = 0.75  # of the height of the hips: lower, whoever is off the floor may sit on something
 _STANDING = 0.3  # of the frames of a stretch: where less, the person jumps
 _HEIGHT_S = 0.1
@@ -47,6 +48,7 @@ class Support:
         left: (T,) the share of the left sole.
         flies: (T,) bool, off the floor and falling as things do.
         elsewhere: (T,) bool, carried by something else: hands that hold on, or a clip that leaves the floor for good.
+        doubted: (T,) bool, frames that were made up and say nothing of what stands.
     """
 
     height: np.ndarray
@@ -55,6 +57,7 @@ class Support:
     left: np.ndarray
     flies: np.ndarray
     elsewhere: np.ndarray
+    doubted: np.ndarray
 
 
 def find_support(motion: Motion, doubted: np.ndarray) -> Support:
@@ -78,7 +81,7 @@ def find_support(motion: Motion, doubted: np.ndarray) -> Support:
     frames = np.arange(len(motion))
     if stands.any():
         slip = np.stack([np.interp(frames, frames[stands], slip[stands, axis]) for axis in range(2)], 1)
-    return Support(height, slip, stands, weight[:, :2].sum(1), flies, elsewhere)
+    return Support(height, slip, stands, weight[:, :2].sum(1), flies, elsewhere, doubted)
 
 
 def weights_of(heights: np.ndarray) -> np.ndarray:
@@ -132,8 +135,9 @@ def floating(motion: Motion, support: Support) -> np.ndarray:
         high = float(np.median(away[stood])) if stood.any() else float(away.max())
         there = begin + np.flatnonzero(away >= high / 2)
         ends = [lift[at] for at in (there[0], there[-1]) if 0 < at < len(motion) - 1]
-        climbed = ends and (max(ends) < _LIFT_SHARE * high or min(ends) < _LIFT_SHARE / 2 * high)
-        if climbed or stood.mean() < _STANDING:
+        climbed = ends and (max(ends) < _LIFT_SHARES[1] * high or min(ends) < _LIFT_SHARES[0] * high)
+        leapt = ends and max(ends) > _LEAP * high
+        if climbed or leapt or stood.mean() < _STANDING:
             out[begin:end] = 0
     return out
 
