@@ -12,6 +12,8 @@ from pose_priors.refinement.solve.curvature.arrow import Factor
 from pose_priors.refinement.solve.curvature.shared import Shared
 from pose_priors.refinement.solve.variables import Variables
 
+_REACH = 0.5  # metres and radians within which residuals change about as their slopes say
+
 
 class White:
     """Coordinates in which a Gauss-Newton matrix is the identity: a unit is how far the evidence lets a direction be wrong.
@@ -34,14 +36,21 @@ class White:
         people, shared = self._factor.white_gradient([each.reshape(-1) for each in increments], self._shared.gathered(by_name))
         return torch.from_numpy(np.concatenate([*people, shared])).to(variables.pelvis)
 
+    def reach(self, direction: Tensor) -> float:
+        """The largest move of a pelvis in metres, or turn of a joint in radians, along a direction (N,) in these coordinates."""
+        people, _ = self._steps(direction.detach().cpu().double().numpy())
+        return max((float(np.abs(each).max(initial=0.0)) for each in people), default=0.0)
+
+    def _steps(self, flat: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        own = flat[: len(flat) - self._shared.size].reshape(self._shape[0], -1)
+        return self._factor.step(list(own), flat[len(flat) - self._shared.size :])
+
     @torch.no_grad()
     def move(self, size: float, direction: Tensor) -> None:
         """Moves the variables by a multiple of a direction (N,) in these coordinates."""
         variables = self._variables
-        flat = float(size) * direction.detach().cpu().double().numpy()
         people, frames = self._shape[:2]
-        own = flat[: len(flat) - self._shared.size].reshape(people, -1)
-        steps, shared = self._factor.step(list(own), flat[len(flat) - self._shared.size :])
+        steps, shared = self._steps(float(size) * direction.detach().cpu().double().numpy())
         moved = torch.from_numpy(np.stack(steps).reshape(people, frames, -1, 3)).to(variables.pelvis)
         variables.add_increments(moved)
         by_name = dict(variables.named_parameters())
@@ -61,13 +70,15 @@ class WhiteLBFGS(torch.optim.LBFGS):
         self.white: White | None = None
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        """As torch's, but the first step is one of Newton's, where torch would make it as long as one unit in all."""
+        """As torch's, but the first step is one of Newton's, where torch would make it as long as one unit in all; no longer than the
+        curvature can be trusted, since what a trained prior says is not in it, and may be all that holds a hidden frame."""
         group = self.param_groups[0]
         rate = group["lr"]
         if self.white is not None and not self.state[self._params[0]]:
             with torch.enable_grad():
                 closure()
-            group["lr"] = rate * max(1.0, float(self._gather_flat_grad().abs().sum()))
+            gradient = self._gather_flat_grad()
+            group["lr"] = rate * max(1.0, float(gradient.abs().sum())) * min(1.0, _REACH / max(self.white.reach(gradient), _REACH))
         try:
             found: Tensor = super().step(closure)  # type: ignore[no-untyped-call]
         finally:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from problems import NUM_JOINTS, error_mm, make_problem
 from term_cases import disturbed
+from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
@@ -17,10 +18,10 @@ from pose_priors.refinement.solve.curvature.arrow import Band, Factor, NotDefini
 from pose_priors.refinement.solve.curvature.gauss_newton import gauss_newton
 from pose_priors.refinement.solve.curvature.posed import joint_jacobians
 from pose_priors.refinement.solve.curvature.residuals import of_frames
-from pose_priors.refinement.solve.curvature.white import White
+from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.objective import Objective
-from pose_priors.refinement.solve.scene import mean_of_joints
+from pose_priors.refinement.solve.scene import Scene, mean_of_joints
 from pose_priors.refinement.solve.stages import make_stages
 from pose_priors.refinement.solve.terms import MultiPersonScale, Smoothness
 from pose_priors.refinement.solve.variables import Variables
@@ -184,6 +185,35 @@ def test_a_slope_in_white_coordinates_is_the_slope_of_the_objective() -> None:
         white.move(times * step, direction)
         values.append(float(objective()))
     assert float(gradient @ direction) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5)
+
+
+@pytest.mark.parametrize(("pull", "whole"), [(1e8, False), (1e-3, True)])
+def test_no_step_is_tried_farther_than_slopes_hold(pull: float, whole: bool) -> None:
+    """A term that the curvature knows nothing of, as a trained prior, pulls at one frame."""
+    problem, _ = make_problem(frames=6)
+    variables = start_of(problem)
+    for name in ("shape", "depth_bias", "scale", "plane"):
+        getattr(variables, name).requires_grad_(False)
+    before = variables(problem)
+    optimizer = WhiteLBFGS(variables.parameters(), max_iter=1, tolerance_grad=0, tolerance_change=0, line_search_fn="strong_wolfe")
+    white = White(variables, gauss_newton(variables, final_objective(problem, variables).terms, problem))
+    optimizer.white, tried = white, list[Scene]()
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        tried.append(variables(problem))
+        loss: Tensor = pull * tried[-1].joints[0, 3, 0].sum()
+        loss.backward()
+        return loss
+
+    closure()
+    gradient = white.gradient()
+    newton = white.reach(gradient)
+    optimizer.step(closure)
+    first = next(scene for scene in tried if not torch.equal(scene.joints, before.joints))
+    moved = torch.cat([(first.joints - before.joints)[:, :, 0], (first.turn - before.turn).flatten(2)], -1).abs().max()
+    assert float(moved.detach()) == pytest.approx(newton if whole else 0.5, rel=0.05)  # turns are not added but composed
+    assert (newton < 0.5) is whole
 
 
 def test_the_result_hardly_depends_on_rounding() -> None:
