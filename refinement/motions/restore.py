@@ -74,7 +74,7 @@ def restore(motion: Motion, fill: Fill = filled) -> Restored:
 
 
 _Marks = tuple[np.ndarray, np.ndarray]
-_LEAST_S = {"jitter": 0.2, "floating": 0.15, "shortened": 0.15, "sliding": 0.6}
+_LEAST_S = {"jitter": 0.2, "floating": 0.15, "shortened": 0.15, "sliding": 0.4}
 _LEAST_JITTERING = 3  # joints, or the path
 
 

@@ -69,7 +69,7 @@ def test_tables_of_what_is_found_and_cleaned(tmp_path: Path) -> None:
         ("sound", None),
         ("first frame", None),
         ("jump", "accelerated"),
-        ("copies", "0.20 s of one frame"),
+        ("copies", "0.17 s of one frame"),
         ("glide", "neither foot nor hand"),
     ],
 )

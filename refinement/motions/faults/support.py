@@ -22,11 +22,11 @@ _SLOWER_S = 0.02  # metres of height that a metre a second counts for
 _OFF_FLOOR_M = 0.06  # higher, nobody stands on tiptoe
 _SMOOTH_S = 0.05
 _STEADY = 0.3  # metres a second that a sole which carries rises or falls by
-_SLIDE_S = 1.0  # over which a slide is told from the roll of a foot
+_SLIDE_S = 0.8  # over which a slide is told from the roll of a foot
 _SLIDE = 0.18  # metres a second
 _SLIDE_SHARE = 0.1  # of the speed of the path
 _STANDS = 0.12  # of the frames around: below, nothing stands long enough to slide
-_LEAST_FLIGHT_S = 0.06
+_LEAST_FLIGHT_S, _LONG_FLIGHT_S = 0.06, 0.25
 _FALLS = (0.35, 2.0)  # of gravity: what the centre of a body in flight is seen to fall by
 _LIFT_S = 0.2
 _LIFT_SHARES = 0.3, 0.4  # of the height off the floor, by which all soles move together at the end where less, and where more of it is
@@ -103,8 +103,8 @@ def velocities(values: np.ndarray, fps: float) -> np.ndarray:
 def sliding(motion: Motion, support: Support) -> np.ndarray:
     """(T,) how fast what carries moves along the floor, over what feet that roll and turn do; 0 in the air and without a path.
 
-    It is the median of a second, less where what carries moves now here, now there: that is a body that was measured badly, not one that
-    slides.
+    It is the median of most of a second, less where what carries moves now here, now there: that is a body that was measured badly, not one
+    that slides.
     """
     if not motion.has_path or len(motion) < 4:
         return np.zeros(len(motion))
@@ -179,7 +179,14 @@ def _flies(motion: Motion, height: np.ndarray) -> np.ndarray:
     least = max(3, round(_LEAST_FLIGHT_S * motion.fps))
     centre = motion.joints[:, [0, 3, 6, 9, 12, 1, 2]].mean(1)[:, 2]
     for begin, end in runs(without_short(closed(height > _OFF_FLOOR_M / 2, max(1, least // 3)), least)):
-        seconds = np.arange(end - begin) / motion.fps
-        fall = -2 * np.polyfit(seconds - seconds.mean(), centre[begin:end], 2)[0] / _GRAVITY
-        out[begin:end] = _FALLS[0] < fall < _FALLS[1]
+        quarter = (end - begin) // 4
+        # who is lifted and set down again moves as one who falls at both ends alone
+        held = end - begin > _LONG_FLIGHT_S * motion.fps and _fall(centre[begin + quarter : end - quarter], motion.fps) < _FALLS[0]
+        out[begin:end] = not held and _FALLS[0] < _fall(centre[begin:end], motion.fps) < _FALLS[1]
     return out
+
+
+def _fall(height: np.ndarray, fps: float) -> float:
+    """Of gravity, by what heights (T,) are accelerated downwards: of the parabola nearest to them."""
+    seconds = np.arange(len(height)) / fps
+    return float(-2 * np.polyfit(seconds - seconds.mean(), height, 2)[0] / _GRAVITY)

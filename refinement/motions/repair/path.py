@@ -18,12 +18,13 @@ _CARRIED_ELSEWHERE = 0.1  # of the frames of a stretch
 _HANDS_S = 2.0  # shorter, what hands tell is told and left
 _GOES_ON, _GOES_ON_S = 0.3, 0.4  # of its speed, and seconds, for which a glide is followed beyond the stretch that is marked
 _FEW = 5  # frames
-_APART = 0.35  # of what the faster foot glides by, by which the feet may differ
+_APART = 0.5  # of what the faster foot glides by, by which the feet may differ
 _TIMES, _ENOUGH = 5, 0.01  # a path is asked anew, until it lacks less
 _FLOAT_S = 0.12
 _BACK_M, _WAY_S = 0.01, 0.4
 _EVEN_S, _SHARP_M = 0.08, 0.04
 _JUMP_S, _STOOD = 0.8, 30
+_STANDS_SHORT = 0.3
 
 
 def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
@@ -105,6 +106,11 @@ def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     # what is above where the person stands for most of the time around is a jump, and stays
     width = odd(_JUMP_S, motion.fps)
     stood = maximum_filter1d(percentile_filter(height, _STOOD, width, mode="nearest"), width)
+    for begin, end in runs(np.abs(height) > _BACK_M):
+        # who is off the floor for a shorter time stands there where anything stands
+        stands = support.stands[begin:end]
+        if end - begin < width and stands.mean() > _STANDS_SHORT:
+            stood[begin:end] = np.maximum(stood[begin:end], np.median(height[begin:end][stands]))
     height = np.minimum(height, stood)
     # from where the person leaves the floor to where they are back, or marks that begin high would leave a step
     whole = marked.copy()

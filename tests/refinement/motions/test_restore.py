@@ -150,3 +150,37 @@ def test_who_floats_is_told_by_where_they_stand_there_whatever_they_jump(walk: t
     assert found.marked["floating"][(lifted == 1) & (flight == 0)].mean() > 0.9
     stands = (lifted == 1) & (flight == 0)
     assert np.abs(found.motion.pelvis - truth)[stands, 2].max() < 0.03
+
+
+@pytest.mark.parametrize("seconds", [0.4, 0.5, 0.8])
+def test_who_is_lifted_and_set_down_does_not_fly(seconds: float, walk: tuple[np.ndarray, np.ndarray]) -> None:
+    """A parabola through all of it falls as things do; amid it the height is held."""
+    pose, pelvis = (part.copy() for part in walk)
+    time = np.arange(len(pose)) / WALKER_FPS - 1.6
+    share = np.clip(3 * np.minimum(time, seconds - time) / seconds, 0, 1)
+    pelvis[:, 2] += 0.15 * share * share * (3 - 2 * share)
+    found = restore(motion_of(pose, pelvis))
+    lifted = pelvis[:, 2] - walk[1][:, 2] > 0.06
+    assert found.marked["floating"][lifted].mean() > 0.8
+    assert np.abs(found.motion.pelvis - walk[1]).sum() < 0.3 * np.abs(pelvis - walk[1]).sum()
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.5])
+def test_who_jumps_flies(seconds: float, walk: tuple[np.ndarray, np.ndarray]) -> None:
+    pose, pelvis = (part.copy() for part in walk)
+    time = (np.arange(len(pose)) - 120) / WALKER_FPS
+    pelvis[:, 2] += np.maximum(9.81 / 2 * ((seconds / 2) ** 2 - time**2), 0)
+    found = restore(motion_of(pose, pelvis))
+    assert not found.marked["floating"].any()
+    assert np.array_equal(found.motion.pelvis, pelvis)
+
+
+def test_short_glides_are_found_where_they_are(walk: tuple[np.ndarray, np.ndarray]) -> None:
+    pose, pelvis = (part.copy() for part in walk)
+    glides = (np.arange(len(pose)) >= 100) & (np.arange(len(pose)) < 160)
+    pelvis[:, 1] += np.cumsum(0.8 * glides) / WALKER_FPS
+    found = restore(motion_of(pose, pelvis))
+    assert found.marked["sliding"][110:150].all()
+    assert not found.marked["sliding"][:80].any()
+    assert not found.marked["sliding"][180:].any()
+    assert np.abs(found.motion.pelvis - walk[1])[-1].max() < 0.15 * np.abs(pelvis - walk[1])[-1].max()

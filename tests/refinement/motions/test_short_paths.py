@@ -30,7 +30,7 @@ def test_a_short_path_is_as_long_as_the_strides(share: float) -> None:
     """Feet that stand at rest, which real ones do not, are drawn out by the share by which real ones roll."""
     motion = motion_of(shorter(share))
     found = restore(motion)
-    assert found.marked["shortened"].mean() > 0.95
+    assert found.marked["shortened"].mean() > 0.9
     assert not found.marked["sliding"].any()
     assert np.array_equal(found.motion.pelvis[0], motion.pelvis[0])
     assert np.array_equal(found.motion.pelvis[:, 2], motion.pelvis[:, 2])
