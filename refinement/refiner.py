@@ -41,6 +41,7 @@ from pose_priors.refinement.result.write import write_result
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.padding import padded
+from pose_priors.refinement.solve.presmoothing import without_flicker
 from pose_priors.refinement.solve.resume import belongs, fingerprint
 
 log = logging.getLogger("refine")
@@ -112,11 +113,14 @@ class Stage5Refiner:
         motion = self.priors.motion
         steps, fill = (None, GapFiller(motion)) if isinstance(motion, MotionFlow) else (motion, None)
         module = RefinementModule(problem, self.config, self.priors.body, self.priors.hands, steps, fill)
-        if module.stages and self.config.max_total_iterations:
+        searches = bool(module.stages) and self.config.max_total_iterations > 0
+        if searches:
             self._fit(module)
         module.to("cpu")
         module.variables.to(_DTYPE)
         module.problem = module.problem.to(_DTYPE, torch.device("cpu"))
+        if searches:
+            without_flicker(module.variables, module.problem)
         return module
 
     def _fit(self, module: RefinementModule) -> None:

@@ -54,16 +54,16 @@ NATURAL_WEIGHTS: Mapping[type[Term], Weight] = {
     StayNearRoot: Weight("lambda_data", 1.0),
     StayNearPose: Weight("lambda_data", 1.0),
     DepthConsistency: Weight("lambda_depth", 1.0),
-    # the scale once, as often as smoothness counts the way of all joints: 40 by default, of which a quarter for each of two points of 23
+    # the scale once, as often as smoothness counts the way of all joints: 28 by default, of which a seventh for each of two points of 23
     # joints, a tenth for each joint, and all of it three times, since accelerations last for about three frames
-    StayNearScale: Weight("lambda_data", 40.0),
+    StayNearScale: Weight("lambda_data", 28.0),
     # shape: 1 by default
     ShapePrior: Weight("lambda_beta", 100.0),
     # poses: 0.15 by default; those of neighbouring frames are nearly the same, and a weight of 1 would count them as if drawn anew
     PosePrior: Weight("lambda_pose", 1.5),
     HandPrior: Weight("lambda_pose", 1.5),
-    # motion: 0.25 and 3 by default
-    Smoothness: Weight("lambda_smooth", 250.0),
+    # motion: 0.15 and 3 by default
+    Smoothness: Weight("lambda_smooth", 150.0),
     MotionLikelihood: Weight("lambda_cvae", 30.0),
     # what nobody tracked, and depth maps show
     UntrackedSurface: Weight("lambda_depth", 1.0),

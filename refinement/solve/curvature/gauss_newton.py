@@ -32,7 +32,7 @@ from pose_priors.refinement.solve.terms import (
     StayNearScale,
     Term,
 )
-from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight, squared_norm, student_t_weight
+from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight, squared_norm
 from pose_priors.refinement.solve.terms.smoothness import growth_of
 from pose_priors.refinement.solve.variables import Variables
 
@@ -201,20 +201,15 @@ def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: Near)
             of_joints, of_arms = (value.index_select(1, free) for value in (joints / growth[p], arms))
             return unit * torch.cat([of_joints, of_joints + term.arm * of_arms], 1)
 
-        return _Path((1, -2, 1), points, _heavy_tailed(term, found, alive, weight), slopes)
+        return _Path((1, -2, 1), points, weight * term.weights(found, alive, problem.fps), slopes)
     return None
-
-
-def _heavy_tailed(term: Smoothness, residual: Tensor, alive: Tensor, weight: float) -> Tensor:
-    """(P, T - 2, N) what accelerations weigh."""
-    return weight * alive[..., None] * student_t_weight(squared_norm(residual), term.freedom, 3)
 
 
 def _corners(term: Term, weight: float, scene: Scene, problem: Problem, near: Near) -> list[tuple[Tensor, Tensor]]:
     """Of residuals that look at shared variables alone, for each person, weights (P, ...) and slopes (P, ..., G)."""
     if isinstance(term, MultiPersonScale) and scene.joints.shape[1] > 2:
         found, alive = term.residuals(term.points(scene, problem), problem)
-        sure = _heavy_tailed(term, found, alive, weight)[..., None].expand_as(found)
+        sure = (weight * term.weights(found, alive, problem.fps))[..., None].expand_as(found)
         return [(sure, near.slopes(lambda at: term.residuals(term.points(at, problem), problem)[0]))]
     if isinstance(term, ShapePrior):
         slopes = near.slopes(lambda at: term.residuals(at, problem))

@@ -100,12 +100,12 @@ def test_what_each_term_weighs_by_default() -> None:
     body = {"beta": 1.0, "pose": 0.15}
     floor = {"skate": 1.0, "contact": 1.0, "penetration": 1.0, "scene_floor": 1.0}
     expected = {
-        "root": data | {"smooth": 0.25},
-        "smpl": data | body | {"smooth": 0.25},
-        "motion": data | body | {"smooth": 0.25},
-        "environmental": data | body | {"smooth": 0.25} | floor,
-        "scale": data | body | {"smooth": 0.25} | floor | {"multi_scale": 0.1},
-        "final": data | body | {"smooth": 0.25} | floor | {"multi_scale": 0.1},
+        "root": data | {"smooth": 0.15},
+        "smpl": data | body | {"smooth": 0.15},
+        "motion": data | body | {"smooth": 0.15},
+        "environmental": data | body | {"smooth": 0.15} | floor,
+        "scale": data | body | {"smooth": 0.15} | floor | {"multi_scale": 0.1},
+        "final": data | body | {"smooth": 0.15} | floor | {"multi_scale": 0.1},
     }
     for name, weights in expected.items():
         found = terms(RefinementConfig(), name)
