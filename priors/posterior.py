@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pose_priors.body.rotations import canonicalize, log_abs_det_exp
 from pose_priors.priors.gaussians.quadratic import Bumps, Quadratic, curvature, fit_quadratic
+from pose_priors.priors.posteriors.particles import next_temperature, resampled_at, taken, uniform
 
 LogLikelihood = Callable[[Tensor], Tensor]
 """Poses (num_samples, num_observations, 55, 3) -> nats (num_samples, num_observations), each of its own pose alone; differentiable."""
@@ -27,8 +28,6 @@ DrawUnder = Callable[[Quadratic, int, torch.Generator | None], tuple[Tensor, Ten
 
 # Fewer particles would not tell how far a stage may go.
 _MIN_PARTICLES = 48
-# What a stage leaves of the effective number of particles.
-_EFFICIENCY = 0.4
 _MAX_STAGES = 200
 # Trajectories after each stage, and when all is seen; steps of each.
 _MOVES, _LAST_MOVES, _STEPS = 1, 10, 4
@@ -41,7 +40,6 @@ _NUM_STARTS, _PRIOR_SHARE = 6, 0.2
 _PLAUSIBLE = 16
 # A rotation has two vectors shorter than 2 pi, both of which are allowed: nothing happens at pi.
 _MAX_ANGLE = 2 * math.pi - 1e-3
-_BISECTIONS = 30
 # Poses that meet the prior at once.
 _CHUNK = 2048
 
@@ -194,7 +192,7 @@ def _nearer(target: _Target, place: Tensor, draw_under: DrawUnder, generator: to
     drawn = place.flatten(0, 1)
     overall = _global_precision(drawn)(drawn[:1])[0]
     parts, draws, evidence = [], [], []
-    for starts in _taken(place, chosen):
+    for starts in taken(place, chosen):
         part = fit_quadratic(target.likelihood_at, starts, drawn.mean(0), overall, _SHARE)
         of_part, of_evidence = draw_under(part, len(place), generator)
         parts.append(part)
@@ -217,38 +215,17 @@ def _gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor,
         point = at.detach().requires_grad_()
         value = function(point)
         (gradient,) = torch.autograd.grad(value.sum(), point)
-    return value.detach().nan_to_num(nan=-math.inf, posinf=-math.inf), gradient.nan_to_num(0.0, 0.0, 0.0)
-
-
-def next_temperature(beta: Tensor, seen: Tensor) -> Tensor:
-    """How much of the likelihood counts next, (O,), given log-likelihoods (P, O) of what is drawn with `beta` of it."""
-    low, high = beta, torch.ones_like(beta)
-    centred = seen - seen.max(0).values
-    for number in range(_BISECTIONS):
-        middle = (low + high) / 2 if number else high
-        weight = ((middle - beta) * centred).exp()
-        enough = weight.sum(0).square() / weight.square().sum(0) >= _EFFICIENCY * len(seen)
-        low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
-    return low
+    return value.detach().nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf), gradient.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _resampled(particles: _Particles, log_weight: Tensor, generator: torch.Generator | None) -> _Particles:
     chosen = resampled_at(log_weight, generator)
-    return particles.mapped(lambda value: _taken(value, chosen))
-
-
-def resampled_at(log_weight: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Rows (P, O) in proportion to their weights (P, O), at even places of the sum of weights (Kitagawa, JCGS 5, 1996)."""
-    num = len(log_weight)
-    even = torch.arange(num, device=log_weight.device, dtype=torch.float64)[:, None]
-    places = (even + _uniform(log_weight[:1], generator).double()) / num
-    ends = log_weight.double().softmax(0).cumsum(0)
-    return torch.searchsorted(ends.T.contiguous(), places.T.contiguous()).T.clamp_max(num - 1)
+    return particles.mapped(lambda value: taken(value, chosen))
 
 
 def _whitening(target: _Target, particles: _Particles, beta: Tensor, around: Precision) -> Tensor:
     """(O, D, D): what turns standard normal numbers into steps as wide as the posterior, around the most likely particle of each."""
-    best = _taken(particles.place, particles.value(beta).argmax(0, keepdim=True))[0]
+    best = taken(particles.place, particles.value(beta).argmax(0, keepdim=True))[0]
     seen = curvature(target.likelihood_at, best)
     share = beta.double()[:, None, None]
     whole = around(best.unflatten(-1, (-1, 3))).double() + share * seen + (1 - share) * target.start.precision_at(best).double()
@@ -264,7 +241,7 @@ def _moved(
     """Particles after one trajectory each, and the steps (O,) that suit the next."""
     momentum = torch.randn(start.place.shape, generator=generator, dtype=step.dtype, device=step.device)
     # of random length, so that no direction comes round to where it was
-    length = (step * (0.7 + 0.6 * _uniform(start.log_prior, generator))).unsqueeze(-1)
+    length = (step * (0.7 + 0.6 * uniform(start.log_prior, generator))).unsqueeze(-1)
     before = start.value(beta) - momentum.square().sum(-1) / 2
     at, is_inside = start, torch.ones_like(before, dtype=torch.bool)
     for _ in range(_STEPS):
@@ -273,20 +250,11 @@ def _moved(
         is_inside &= (torch.linalg.vector_norm(place.unflatten(-1, (-1, 3)), dim=-1) < _MAX_ANGLE).all(-1)
         at = target.at(torch.where(is_inside.unsqueeze(-1), place, start.place))
         momentum = momentum + 0.5 * length * torch.einsum("oab,pob->poa", whitening, at.gradient(beta))
-    gain = (at.value(beta) - momentum.square().sum(-1) / 2 - before).nan_to_num(nan=-math.inf)
-    accepted = is_inside & (_uniform(gain, generator).log() < gain)
+    gain = (at.value(beta) - momentum.square().sum(-1) / 2 - before).nan_to_num(nan=-math.inf, neginf=-math.inf)
+    accepted = is_inside & (uniform(gain, generator).log() < gain)
     rate = (gain.clamp_max(0).exp() * is_inside).mean(0)
     moved = at.mapped(lambda after, value: torch.where(accepted if value.dim() == 2 else accepted.unsqueeze(-1), after, value), start)
     return moved, (step * (rate - _ACCEPTANCE).exp()).clamp(1e-3, 1.5)
-
-
-def _taken(values: Tensor, chosen: Tensor) -> Tensor:
-    """(P, O, ...) -> (Q, O, ...), rows (Q, O) of each observation's own."""
-    return values.gather(0, chosen if values.dim() == 2 else chosen.unsqueeze(-1).expand(*chosen.shape, values.shape[-1]))
-
-
-def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
 def _global_precision(drawn: Tensor) -> Precision:

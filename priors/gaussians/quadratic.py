@@ -83,9 +83,15 @@ def fit_quadratic(likelihood: Likelihood, place: Tensor, mean: Tensor, precision
         if step < _NUM_STEPS:
             move = torch.linalg.solve(bend + precision, slope - (at - mean) @ precision)
             at = at + move * (_LONGEST / torch.linalg.vector_norm(move, dim=-1, keepdim=True)).clamp_max(1)
+    found = quadratic_at(at, value, slope, bend, share)
+    return Quadratic(found.centre.to(place), found.precision.to(place), found.top.to(place))
+
+
+def quadratic_at(at: Tensor, value: Tensor, slope: Tensor, bend: Tensor, share: float) -> Quadratic:
+    """Log-likelihoods by what they are at places (O, D): value (O,), slope (O, D) and curvature (O, D, D), of which a share is taken."""
     # where the quadratic has its top; along what is not seen there is none
     values, vectors = torch.linalg.eigh(bend)
     inverse = torch.where(values > _FLAT * values.amax(-1, keepdim=True), 1 / values.clamp_min(1e-30), torch.zeros_like(values))
     ahead = torch.einsum("oab,ob,ocb,oc->oa", vectors, inverse, vectors, slope)
     top = value + (ahead * slope).sum(-1) / 2
-    return Quadratic((at + ahead).to(place), (share * bend).to(place), top.to(place))
+    return Quadratic(at + ahead, share * bend, top)
