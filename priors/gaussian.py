@@ -139,7 +139,11 @@ class Gaussian(MaximumLikelihoodPrior):
     ) -> Tensor:
         """Draws poses given what was seen, see `priors.posteriors.annealing.draw_given`: from p(pose) exp(log_likelihood(pose)), the broad
         component left out, as in `sample`."""
-        return draw_given(self, OneNormal(*self._whole()), log_likelihood, num_observations, num_samples, generator)
+        return draw_given(self, self.components(), log_likelihood, num_observations, num_samples, generator)
+
+    def components(self) -> OneNormal:
+        """What is learnt, without the broad component."""
+        return OneNormal(*self._whole())
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Mean and covariance of the blocks of rotation vectors: (blocks, size), (blocks, size, size) float64."""

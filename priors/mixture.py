@@ -24,8 +24,8 @@ from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
 from pose_priors.priors.networks.derived import at_once
 from pose_priors.priors.networks.eager_gradient import eagerly
 from pose_priors.priors.networks.precision import without_autocast
-from pose_priors.priors.posterior import Energy, LogLikelihood, draw_posterior
-from pose_priors.priors.posteriors.annealing import draw_given
+from pose_priors.priors.posterior import Energy, LogLikelihood, lead
+from pose_priors.priors.posteriors.annealing import draw_given, particles_given
 from pose_priors.priors.posteriors.components import OfKernels
 
 # Poses that are drawn at once.
@@ -213,20 +213,24 @@ class Mixture(MaximumLikelihoodPrior):
     ) -> Tensor:
         """Draws poses given what was seen, see `priors.posteriors.annealing.draw_given`: from p(pose) exp(log_likelihood(pose)), the broad
         component left out, as in `sample`."""
-        return draw_given(self, OfKernels(self.kernels, self._draw), log_likelihood, num_observations, num_samples, generator)
+        return draw_given(self, self.components(), log_likelihood, num_observations, num_samples, generator)
+
+    def components(self) -> OfKernels:
+        """What is learnt, without the broad component."""
+        return OfKernels(self.kernels, self._draw)
 
     def posterior_of(
         self,
         log_likelihood: LogLikelihood,
         num_observations: int,
         num_samples: int,
-        generator: torch.Generator | None = None,
-        meant: Energy | None = None,
+        generator: torch.Generator | None,
+        meant: Energy,
     ) -> Tensor:
         """The same of another prior, whose energy is `meant`: draws of the mixture given what was seen lead to them, see
-        `priors.posterior.draw_posterior`."""
-        guides = self._precision, OfKernels(self.kernels, self._draw).draw_under
-        return draw_posterior(self, log_likelihood, num_observations, num_samples, generator, *guides, meant)
+        `priors.posterior.lead`."""
+        place = particles_given(self, self.components(), log_likelihood, num_observations, num_samples, generator)
+        return lead(self, place, self._precision, meant, log_likelihood, num_samples, generator)
 
     def _precision(self, rotvec: Tensor) -> Tensor:
         """The mean precision of the cells that explain poses: (B, J, 3) -> (B, 3J, 3J)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -25,7 +27,7 @@ class SharedGaussians:
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor, group: Tensor) -> None:
         self._members = [(group == number).nonzero().squeeze(-1) for number in range(len(covariances))]
         self._log_weights, self._means, self._group = weights.double().log(), means.double(), group
-        self._precisions = torch.linalg.inv(covariances.double())
+        self._precisions: Tensor = torch.linalg.inv(covariances.double())
         self._log_det = torch.linalg.slogdet(self._precisions).logabsdet
 
     def groups(self) -> tuple[Tensor, Tensor]:
@@ -46,9 +48,10 @@ class SharedGaussians:
     def precisions(self) -> Tensor:
         return self._precisions
 
-    def draw_component(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        which = torch.cat([_drawn(self._log_densities(rows), generator) for rows in x.double().split(_ROWS)])
-        return self._means[which].to(x), self._group[which]
+    def draw_component(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        drawn = [_drawn(self._log_densities(rows), generator) for rows in x.double().split(_ROWS)]
+        which, log_density = (torch.cat(part) for part in zip(*drawn, strict=True))
+        return self._means[which].to(x), self._group[which], log_density.to(x)
 
     def draw_under(self, likelihood: Quadratic, num: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         parts = [self._of_one(*one, num, generator) for one in zip(likelihood.centre, likelihood.precision, strict=True)]
@@ -56,11 +59,12 @@ class SharedGaussians:
         return torch.stack(drawn, 1).to(likelihood.top), likelihood.top + torch.stack(evidence).to(likelihood.top)
 
     def _log_densities(self, x: Tensor) -> Tensor:
-        """Log of weight times density but for a constant: (B, D) -> (B, M)."""
-        found = x.new_empty(len(x), len(self._means))
+        """Log of weight times density: (B, D) -> (B, M)."""
+        found, constant = x.new_empty(len(x), len(self._means)), x.shape[1] / 2 * math.log(2 * math.pi)
         for members, precision, log_det in zip(self._members, self._precisions, self._log_det, strict=True):
             root = torch.linalg.cholesky(precision)
-            found[:, members] = self._log_weights[members] + (log_det - torch.cdist(x @ root, self._means[members] @ root).square()) / 2
+            apart = torch.cdist(x @ root, self._means[members] @ root)
+            found[:, members] = self._log_weights[members] + (log_det - apart.square()) / 2 - constant
         return found
 
     def _of_one(self, centre: Tensor, seen: Tensor, num: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
@@ -83,5 +87,6 @@ class SharedGaussians:
         return torch.cholesky_solve(pulled.unsqueeze(-1), root[group]).squeeze(-1) + spread, log_share.logsumexp(0)
 
 
-def _drawn(log_share: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.multinomial(log_share.softmax(-1), 1, generator=generator).squeeze(-1)
+def _drawn(log_share: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """One of M for each of B rows (B, M), and the logarithms of the rows' sums."""
+    return torch.multinomial(log_share.softmax(-1), 1, generator=generator).squeeze(-1), log_share.logsumexp(-1)

@@ -62,7 +62,7 @@ class Mixture(ConditionalDensityCandidate):
         return self.log_prob(pose) - self.marginal_log_prob(pose, [joint for joint in self.joint_indices if joint not in hidden])
 
     @torch.no_grad()
-    def sample(self, num: int, generator: torch.Generator) -> Tensor:
+    def sample(self, num: int, generator: torch.Generator | None) -> Tensor:
         which = torch.multinomial(self.weights, num, replacement=True, generator=generator)
         noise = torch.randn(num, len(self._everything), generator=generator, dtype=torch.float64)
         drawn = self.means[which] + _by_component(torch.linalg.cholesky(self.covariances), which, noise)

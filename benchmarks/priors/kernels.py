@@ -59,7 +59,7 @@ class KernelMixture(ConditionalDensityCandidate):
         return self._log_density(flat, self._everything) - self._log_density(flat[:, list(shown)], shown) + correction
 
     @torch.no_grad()
-    def sample(self, num: int, generator: torch.Generator) -> Tensor:
+    def sample(self, num: int, generator: torch.Generator | None) -> Tensor:
         which = torch.multinomial(self.weights, num, replacement=True, generator=generator)
         noise = torch.randn(num, len(self._everything), generator=generator, dtype=torch.float64)
         return self.expand(self._moved(self.means[which], torch.linalg.cholesky(self.covariances), which, noise).unflatten(-1, (-1, 3)))

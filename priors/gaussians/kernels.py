@@ -115,7 +115,7 @@ class KernelMixture(nn.Module):
     @torch.no_grad()
     def draw(self, x: Tensor, observation: Observation, generator: torch.Generator | None) -> Tensor:
         """Draws all of x given what is observed without noise: (B, V) -> (B, D). One row that is expanded to B is scored once."""
-        place, chosen = self._drawn_kernel(x, observation, generator)
+        place, chosen, _ = self._drawn_kernel(x, observation, generator)
         centred = x - observation.matrix @ self.shift
         noise = torch.randn(len(x), self.centres.shape[1], generator=generator, dtype=x.dtype, device=x.device)
         drawn = torch.empty_like(noise)
@@ -125,25 +125,26 @@ class KernelMixture(nn.Module):
         return drawn + self.shift
 
     @torch.no_grad()
-    def draw_component(self, x: Tensor, observation: Observation, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Draws the kernel that brought forth what is observed without noise, (B, V): its place (B, D), and the number (B,) of its cell."""
-        place, chosen = self._drawn_kernel(x, observation, generator)
-        return place + self.shift, chosen
+    def draw_component(self, x: Tensor, observation: Observation, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Draws the kernel that brought forth what is observed without noise, (B, V): its place (B, D), the number (B,) of its cell, and
+        the log-density (B,) of what is observed."""
+        place, chosen, log_density = self._drawn_kernel(x, observation, generator)
+        return place + self.shift, chosen, log_density
 
-    def _drawn_kernel(self, x: Tensor, observation: Observation, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def _drawn_kernel(self, x: Tensor, observation: Observation, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """The same, places without the shift that all have in common."""
         # what is not observed at all is the same for all rows, and so is a row that is expanded
         rows = x[:1] if not x.shape[1] or x.stride(0) == 0 else x
-        share = torch.cat([self.log_cells(some, observation) for some in rows.split(_NUM_ROWS)]).softmax(-1)
+        of_cells = torch.cat([self.log_cells(some, observation) for some in rows.split(_NUM_ROWS)])
         # drawn before rows are grouped, so that a row that is not finite changes no other
         of_cell, of_place = torch.rand((2, len(x), 1), generator=generator, dtype=x.dtype, device=x.device)
-        chosen, centred = _picked(share.expand(len(x), -1), of_cell), rows - observation.matrix @ self.shift
+        chosen, centred = _picked(of_cells.softmax(-1).expand(len(x), -1), of_cell), rows - observation.matrix @ self.shift
         place = x.new_empty(len(x), self.centres.shape[1])
         for cell in chosen.unique().tolist():
             at = (chosen == cell).nonzero().squeeze(-1)
             share = observation.logits(centred if len(rows) == 1 else centred[at], cell).softmax(-1)
             place[at] = self._places(cell)[_picked(share.expand(len(at), -1), of_place[at])]
-        return place, chosen
+        return place, chosen, of_cells.logsumexp(-1).expand(len(x))
 
     def observation(self, columns: Tensor | None = None, noise: Tensor | None = None) -> Observation:
         """What follows from seeing some of the D numbers.

@@ -9,15 +9,12 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from pose_priors.body.rotations import canonicalize
 from pose_priors.priors.gaussians.quadratic import Bumps, Likelihood, Quadratic, curvature
-from pose_priors.priors.posterior import Drawn, LogLikelihood
+from pose_priors.priors.posterior import MIN_PARTICLES, Drawn, LogLikelihood, Seen, posed
 from pose_priors.priors.posteriors.components import Components
 from pose_priors.priors.posteriors.modes import find_modes
-from pose_priors.priors.posteriors.particles import next_temperature, resampled_at, taken, uniform
+from pose_priors.priors.posteriors.particles import next_temperature, resampled_at, taken, uniform, whitening_of
 
-# Fewer particles would not tell how far a stage may go.
-_MIN_PARTICLES = 48
 _MAX_STAGES = 200
 # Modes of each observation, the share of their curvature that draws begin under, and the share of draws that begin at the prior.
 _NUM_MODES, _SHARE, _PRIOR_SHARE = 6, 0.5, 0.2
@@ -55,8 +52,21 @@ def draw_given(
     Raises:
         ValueError: if the likelihood of an observation rules out all that draws begin with.
     """
-    seen = _Seen(prior, log_likelihood, num_samples)
-    blocks = math.ceil(_MIN_PARTICLES / num_samples)
+    return posed(prior, particles_given(prior, components, log_likelihood, num_observations, num_samples, generator), num_samples)
+
+
+def particles_given(
+    prior: Drawn,
+    components: Components,
+    log_likelihood: LogLikelihood,
+    num_observations: int,
+    num_samples: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """The same draws, and where few are asked for the others that tell how far stages go: rotation vectors (P, num_observations, D), P a
+    multiple of `num_samples`, those of one ancestor side by side."""
+    seen = Seen(prior, log_likelihood, num_samples)
+    blocks = math.ceil(MIN_PARTICLES / num_samples)
     place = prior.select(prior.sample(blocks * num_samples * num_observations, generator)).flatten(1)
     bumps, place = _begun(components, seen, place.view(-1, num_observations, place.shape[-1]), generator)
     cloud = _cloud(seen, bumps, place)
@@ -81,8 +91,7 @@ def draw_given(
             cloud, step = _moved(lambda x: _cloud(seen, bumps, x), own, cloud, beta, step, generator)
         if is_last:
             break
-    place = cloud.place[::blocks]  # those that come of one ancestor stand side by side
-    return prior.expand(canonicalize(place.unflatten(-1, (-1, 3))))
+    return cloud.place
 
 
 @dataclass(frozen=True)
@@ -111,28 +120,6 @@ class _Cloud:
         """The same particles where they are chosen (P, O), those of another cloud elsewhere."""
         pairs = [(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
         return _Cloud(*[torch.where(chosen if own.dim() == 2 else chosen.unsqueeze(-1), own, theirs) for own, theirs in pairs])
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A log-likelihood of poses as one of rotation vectors."""
-
-    prior: Drawn
-    of_poses: LogLikelihood
-    num_samples: int
-
-    def __call__(self, place: Tensor) -> tuple[Tensor, Tensor]:
-        """Nats (P, O) and gradients (P, O, D), of any number of places."""
-        padded = torch.cat([place, place[:1].expand(-len(place) % self.num_samples, -1, -1)])
-        values, slopes = (torch.cat(part)[: len(place)] for part in zip(*map(self._at, padded.split(self.num_samples)), strict=True))
-        return values, slopes
-
-    def _at(self, place: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            point = place.detach().requires_grad_()
-            value = self.of_poses(self.prior.expand(point.unflatten(-1, (-1, 3)))).to(point)
-            (slope,) = torch.autograd.grad(value.sum(), point)
-        return value.detach().nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf), slope.nan_to_num(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -193,7 +180,7 @@ def _bend(seen: Likelihood, bumps: Bumps, cloud: _Cloud, beta: Tensor, generator
 
 def _owned(components: Components, precisions: Tensor, bend: Tensor, place: Tensor, generator: torch.Generator | None) -> _Own:
     """A component for each particle (P, O, D), by how probably it came from it."""
-    mean, which = components.draw_component(place.flatten(0, 1), generator)
+    mean, which, _ = components.draw_component(place.flatten(0, 1), generator)
     used, group, counts = which.unique(return_inverse=True, return_counts=True)
     order = group.argsort(stable=True)
     number = torch.arange(len(which), device=which.device) - (counts.cumsum(0) - counts)[group[order]]
@@ -205,10 +192,7 @@ def _owned(components: Components, precisions: Tensor, bend: Tensor, place: Tens
     # steps are fitted to the mean of what the components of an observation's particles know
     share = torch.nn.functional.one_hot(group.view(place.shape[:2]), len(used)).to(bend).mean(0)
     whole = torch.einsum("ok,kab->oab", share, precisions[used]) + bend
-    root = torch.linalg.cholesky(whole)
-    eye = torch.eye(whole.shape[-1], dtype=whole.dtype, device=whole.device).expand_as(root)
-    whitening: Tensor = torch.linalg.solve_triangular(root, eye, upper=False)
-    return _Own(mean.view_as(place), precisions[used].to(place), rows, at, whitening.to(place))
+    return _Own(mean.view_as(place), precisions[used].to(place), rows, at, whitening_of(whole).to(place))
 
 
 def _moved(
@@ -238,4 +222,5 @@ def _moved(
 
 def _is_within_pi(place: Tensor) -> Tensor:
     """(..., D) -> (...)"""
-    return (torch.linalg.vector_norm(place.unflatten(-1, (-1, 3)), dim=-1) <= math.pi).all(-1)
+    is_within: Tensor = (torch.linalg.vector_norm(place.unflatten(-1, (-1, 3)), dim=-1) <= math.pi).all(-1)
+    return is_within

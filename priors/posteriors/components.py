@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -24,9 +24,9 @@ class Components(Protocol):
     def precisions(self) -> Tensor:
         """(C, D, D) float64, those that components have."""
 
-    def draw_component(self, x: Tensor, generator: torch.Generator | None, /) -> tuple[Tensor, Tensor]:
+    def draw_component(self, x: Tensor, generator: torch.Generator | None, /) -> tuple[Tensor, Tensor, Tensor]:
         """One of the components for each of B places (B, D), by how probably it brought them forth: its mean (B, D), and the number (B,) of
-        its precision."""
+        its precision. Beside it the log-density (B,) of all components together."""
 
     def draw_under(self, likelihood: Quadratic, num: int, generator: torch.Generator | None, /) -> tuple[Tensor, Tensor]:
         """Draws (num, O, D) from the prior times O quadratic log-likelihoods, and the logarithms (O,) of their integrals. Where a `top` is
@@ -49,8 +49,10 @@ class OneNormal:
     def precisions(self) -> Tensor:
         return self._precision[None]
 
-    def draw_component(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        return self._mean.to(x).expand_as(x), torch.zeros(len(x), dtype=torch.long, device=x.device)
+    def draw_component(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        normal = torch.distributions.MultivariateNormal(self._mean, precision_matrix=self._precision)
+        number = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        return self._mean.to(x).expand_as(x), number, normal.log_prob(x.double()).to(x)
 
     def draw_under(self, likelihood: Quadratic, num: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         return draw_under(self._precision, self._mean, likelihood, num, generator)
@@ -78,7 +80,7 @@ class OfKernels:
         return whitening.mT @ whitening
 
     @torch.no_grad()
-    def draw_component(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def draw_component(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         return self._kernels.draw_component(x, self._kernels.observation(), generator)
 
     @torch.no_grad()
@@ -95,3 +97,42 @@ class OfKernels:
             scale = (2 * math.pi * variance).log().sum() / 2
             evidence.append(top + self._kernels.log_prob(rows[:1], observation)[0] + scale.to(top))
         return torch.stack(drawn, 1), torch.stack(evidence)
+
+
+class SideBySide:
+    """Several such densities over the same numbers, and the mixture of them.
+
+    Args:
+        members: K of them.
+        weights: (K,), in proportion.
+    """
+
+    def __init__(self, members: Sequence[Components], weights: Tensor) -> None:
+        self._members, self._log_weights = members, (weights.double() / weights.double().sum()).log()
+
+    def groups(self) -> tuple[Tensor, Tensor]:
+        means, precisions = zip(*[member.groups() for member in self._members], strict=True)
+        return torch.cat(means), torch.cat(precisions)
+
+    def precisions(self) -> Tensor:
+        return torch.cat([member.precisions() for member in self._members])
+
+    def draw_component(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        means, numbers, densities = zip(*[member.draw_component(x, generator) for member in self._members], strict=True)
+        log_share = torch.stack(densities, -1) + self._log_weights.to(x)
+        chosen = torch.multinomial(log_share.softmax(-1), 1, generator=generator).squeeze(-1)
+        rows, before = torch.arange(len(x), device=x.device), 0
+        of_all = []
+        for member, number in zip(self._members, numbers, strict=True):
+            of_all.append(before + number)
+            before += len(member.precisions())
+        return torch.stack(means)[chosen, rows], torch.stack(of_all)[chosen, rows], log_share.logsumexp(-1)
+
+    def draw_under(self, likelihood: Quadratic, num: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        draws, evidence = zip(*[member.draw_under(likelihood, num, generator) for member in self._members], strict=True)
+        log_share = torch.stack(evidence, -1) + self._log_weights.to(likelihood.top)
+        # where there is nothing to draw from, any member will do
+        share = log_share.softmax(-1).nan_to_num(1.0)
+        chosen = torch.multinomial(share, num, replacement=True, generator=generator).T
+        rows = torch.arange(len(likelihood.top), device=chosen.device)
+        return torch.stack(draws)[chosen, torch.arange(num, device=chosen.device)[:, None], rows], log_share.logsumexp(-1)

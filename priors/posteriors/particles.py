@@ -40,3 +40,11 @@ def taken(values: Tensor, chosen: Tensor) -> Tensor:
 def uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Numbers in [0, 1), of the shape, type and place of others."""
     return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+def whitening_of(curvatures: Tensor) -> Tensor:
+    """What turns standard normal numbers into steps as wide as curvatures (O, D, D) leave room for: its transpose does, (O, D, D)."""
+    root = torch.linalg.cholesky(curvatures)
+    eye = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device).expand_as(root)
+    whitening: Tensor = torch.linalg.solve_triangular(root, eye, upper=False)
+    return whitening

@@ -60,8 +60,10 @@ def test_components_and_groups(kernels: KernelMixture) -> None:
     components, num = _components(kernels), 20_000
     x = 0.5 * (kernels.means[0] + kernels.means[3])[None]
     of = [torch.distributions.MultivariateNormal(kernels.means[i], kernels.covariances[g]) for i, g in enumerate(kernels.group.tolist())]
-    share = torch.stack([one.log_prob(x)[0] for one in of]).add(kernels.weights.log()).softmax(0)
-    mean, which = components.draw_component(x.expand(num, -1), torch.Generator().manual_seed(0))
+    log_share = torch.stack([one.log_prob(x)[0] for one in of]).add(kernels.weights.log())
+    share = log_share.softmax(0)
+    mean, which, log_density = components.draw_component(x.expand(num, -1), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(log_density, log_share.logsumexp(0).expand(num))
     for number, group in enumerate(kernels.group.tolist()):
         rows = (mean == kernels.means[number]).all(-1)
         assert abs(float(rows.double().mean() - share[number])) < 4 * 0.5 / math.sqrt(num)

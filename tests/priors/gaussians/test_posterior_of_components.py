@@ -9,11 +9,12 @@ import torch
 from prior_cases import make_poses
 from test_posterior import JOINTS, MATRICES, NUM, STD, _check, _linear, _observations
 from torch import Tensor
+from torch.distributions import MultivariateNormal
 
 from pose_priors.priors.gaussian import Gaussian, GaussianConfig
 from pose_priors.priors.gaussians.quadratic import Quadratic
 from pose_priors.priors.mixture import Mixture, MixtureConfig
-from pose_priors.priors.posteriors.components import OfKernels, OneNormal
+from pose_priors.priors.posteriors.components import OfKernels, OneNormal, SideBySide
 from pose_priors.priors.posteriors.modes import find_modes
 
 MANY = (1, 2, 4, 5, 12, 15, 16, 17, 18, 19)
@@ -118,6 +119,36 @@ def test_each_mode_is_found_once_and_hopeless_ones_are_not(apart: Mixture) -> No
     assert [bool(part.top.isfinite()) for part in found] == [True, False, False, False]
 
 
+def test_densities_side_by_side() -> None:
+    """Two normal densities, each in its share: where components are, what draws them, and what is left of them when something is seen."""
+    eye, num = torch.eye(6, dtype=torch.float64), 20_000
+    means = 0.3 * torch.stack([eye[0], eye[1]])
+    normals = [OneNormal(scale * eye, mean) for scale, mean in zip((20.0, 50.0), means, strict=True)]
+    both = SideBySide(normals, torch.tensor([1.0, 3.0]))
+    assert both.groups()[0].equal(means)
+    x = torch.full((1, 6), 0.1, dtype=torch.float64)
+    density = torch.stack([MultivariateNormal(mean, eye / scale).log_prob(x[0]) for scale, mean in zip((20, 50), means, strict=True)])
+    log_share = density + torch.tensor([0.25, 0.75]).log()
+    mean, which, log_density = both.draw_component(x.expand(num, -1), torch.Generator().manual_seed(0))
+    assert mean.equal(means[which])
+    assert both.precisions()[which[:1]].equal(torch.tensor((20.0, 50.0))[which[:1], None, None] * eye)
+    assert abs(float(which.double().mean() - log_share.softmax(0)[1])) < 4 * 0.5 / math.sqrt(num)
+    torch.testing.assert_close(log_density, log_share.logsumexp(0).expand(num))
+    # seen with a variance of 0.1; of the second observation there is nothing
+    seen = Quadratic(x.expand(2, -1), 10 * eye.expand(2, -1, -1), torch.tensor([0.5, -torch.inf], dtype=torch.float64))
+    drawn, evidence = both.draw_under(seen, num, torch.Generator().manual_seed(0))
+    of_seen = torch.stack(
+        [MultivariateNormal(mean, eye / scale + 0.1 * eye).log_prob(x[0]) for scale, mean in zip((20, 50), means, strict=True)]
+    )
+    share = (of_seen + torch.tensor([0.25, 0.75]).log()).softmax(0)
+    expected = sum(s * (scale * mean + 10 * x[0]) / (scale + 10) for s, scale, mean in zip(share, (20, 50), means, strict=True))
+    assert (drawn[:, 0].mean(0) - expected).abs().max() < 4 * math.sqrt(0.04 / num)
+    wanted = (of_seen + torch.tensor([0.25, 0.75]).log()).logsumexp(0) + 3 * math.log(2 * math.pi * 0.1) + 0.5
+    assert evidence[0] == pytest.approx(float(wanted), abs=1e-6)
+    assert evidence[1] == -torch.inf
+    assert drawn.isfinite().all()
+
+
 def test_no_draws_under_what_has_no_top(apart: Mixture) -> None:
     components = OfKernels(apart.kernels, apart._draw)
     quadratic = Quadratic(torch.zeros(2, 30), torch.eye(30).expand(2, -1, -1), torch.tensor([0.0, -torch.inf]))
@@ -134,7 +165,8 @@ def test_components_are_drawn_as_probably_as_places_came_from_them() -> None:
     prior.eval().requires_grad_(False)
     components, num = OfKernels(prior.kernels, prior._draw), 20_000
     x = prior.select(make_poses(1, seed=9)).flatten(1)
-    mean, which = components.draw_component(x.expand(num, -1), torch.Generator().manual_seed(0))
+    mean, which, log_density = components.draw_component(x.expand(num, -1), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(log_density, prior.kernels.log_prob(x, prior.kernels.observation()).expand(num))
     precisions = components.precisions()
     share = prior.kernels.log_cells(x, prior.kernels.observation()).softmax(-1)[0]
     frequency = which.bincount(minlength=len(share)) / num
