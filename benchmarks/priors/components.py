@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from pose_priors.priors.gaussians.quadratic import Quadratic
+from pose_priors.priors.posteriors.components import Components
 
 # From how many groups modes are looked for, and rows whose densities are held at once.
 _MAX_GROUPS = 16
 _ROWS = 512
 
 
-class SharedGaussians:
-    """M Gaussians over D numbers in G groups of one covariance each; see `priors.posteriors.components.Components`.
+class SharedGaussians(Components):
+    """M Gaussians over D numbers in G groups of one covariance each.
 
     Args:
         weights: (M,).

@@ -33,7 +33,7 @@ class Components(Protocol):
         minus infinity, the integral is zero, and draws are anything finite."""
 
 
-class OneNormal:
+class OneNormal(Components):
     """A single normal density.
 
     Args:
@@ -58,7 +58,7 @@ class OneNormal:
         return draw_under(self._precision, self._mean, likelihood, num, generator)
 
 
-class OfKernels:
+class OfKernels(Components):
     """A density of kernels, whose groups are the clusters of its finest clustering.
 
     Args:
@@ -99,7 +99,7 @@ class OfKernels:
         return torch.stack(drawn, 1), torch.stack(evidence)
 
 
-class SideBySide:
+class SideBySide(Components):
     """Several such densities over the same numbers, and the mixture of them.
 
     Args:
