@@ -160,5 +160,7 @@ def read_person(folder: Path, person: int) -> RefinedPerson:
         expected = f"({num_frames}, {' | '.join(map(str, _JOINTS))}, 3), finite, is expected"
         raise UserError(f"{path}: 'joints' has shape {joints.shape} for {num_frames} frames; {expected}; refine the sequence again")
     if frames.dtype.kind not in "fiu" or not (np.abs(frames) < _LAST_FRAME).all() or (frames != np.round(frames)).any():
-        raise UserError(f"{path}: 'frame_ids' is {listed(frames.tolist(), 3)}; whole numbers of frames are expected; refine the sequence again")
+        raise UserError(
+            f"{path}: 'frame_ids' is {listed(frames.tolist(), 3)}; whole numbers of frames are expected; refine the sequence again"
+        )
     return RefinedPerson(person, arrays, Track(frames.astype(int), joints.astype(float)))
