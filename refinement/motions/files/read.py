@@ -87,7 +87,7 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
     axis = _up_axis([pose[known, 0] for pose, _, known in raw]) if up == "auto" else up
     if axis is None:
         axis = "z"
-        notes.append("bodies stand along no axis: z is taken to be up; say --up if it is not")
+        notes.append("bodies stand along no axis: z is taken to be up; give up_axis if it is not")
     turn = to_z_up(axis).numpy()
     metres = _metres(raw, turn)
     people = tuple(_motion(pose, points * metres, known, turn, rate, layout.path is not None) for pose, points, known in raw)
