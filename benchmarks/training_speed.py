@@ -36,13 +36,14 @@ Row = dict[str, Any]
 BATCHES = (512, 8192)
 _BODY = [joint for joint in range(1, 22) if joint not in (10, 11)]
 _HANDS = [*range(25, 55)]
-_KINDS: dict[str, tuple[PriorConfigBase, list[int]]] = {
+KINDS: dict[str, tuple[PriorConfigBase, list[int]]] = {
     "gaussian": (GaussianConfig(kind="gaussian"), _BODY),
     "joint flow": (JointFlowConfig(kind="joint_flow"), _BODY),
     "global flow": (GlobalFlowConfig(kind="global_flow"), _BODY),
     "flow matching": (FlowMatchingConfig(kind="flow_matching"), _BODY),
     "hand VAE": (HandVAEConfig(kind="hand_vae"), _HANDS),
 }
+"""Kinds of priors by their defaults, and the joints that each is measured with."""
 _DECAY = 0.999
 
 
@@ -75,7 +76,7 @@ def training_rows(poses: Tensor, device: torch.device, repeats: int, batches: Se
         batches: numbers of poses.
     """
     rows = []
-    for name, (config, joints) in _KINDS.items():
+    for name, (config, joints) in KINDS.items():
         for size in batches:
             prior = config.build(joints)
             prior.fit_statistics(poses)
