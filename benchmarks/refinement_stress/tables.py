@@ -59,6 +59,9 @@ COLUMNS: dict[str, Callable[[Sequence[Run]], str]] = {
     "floor deg": lambda runs: _end(runs, "floor_deg", 1),
     "floor cm": lambda runs: _end(runs, "floor_cm", 1),
     "scale %": lambda runs: _end(runs, "scale_error_percent", 1),
+    "sigma": lambda runs: _end(runs, "joint_sigma_mm"),
+    "within": lambda runs: _end(runs, "within_sigma", 2),
+    "hidden within": lambda runs: _end(runs, "hidden_within_sigma", 2),
     "worse": lambda runs: ", ".join(sorted({name.removesuffix("_mm") for run in runs for name in run.worse})) or "-",
     "said": _said,
 }
