@@ -67,14 +67,21 @@ class OnBones(NamedTuple):
     """What rays through points (F, N, 3) of the skin meet first of a body.
 
     Attributes:
-        ahead: (F, N) metres along the ray that the point is behind the skin that its ray meets; 0 where it meets none.
-        aside: (F, N) metres across the ray to the nearest skin where it meets none, else 0.
+        meets: (F, N) bool, whether it meets skin.
+        off: (F, N) metres along the ray that the point is behind the skin that its ray meets; across the ray to the nearest skin where it
+            meets none.
         bone: (F, N) the joint in which the bone ends that it meets, or that is nearest.
+        root: (F, N) the joint in which that bone begins, and which turns it.
+        place: (F, N, 3) the point of its axis that is nearest to the ray.
+        slope: (F, N, 3) what `off` changes by with that point.
     """
 
-    ahead: Tensor
-    aside: Tensor
+    meets: Tensor
+    off: Tensor
     bone: Tensor
+    root: Tensor
+    place: Tensor
+    slope: Tensor
 
 
 def on_bones(points: Tensor, joints: Tensor, shown: Shown, problem: Problem, extra: Tensor) -> OnBones:
@@ -111,9 +118,9 @@ def on_bones(points: Tensor, joints: Tensor, shown: Shown, problem: Problem, ext
     place_ahead = (place * ray).sum(-1)
     apart = ray * place_ahead[..., None] - place
     distance = (apart.square().sum(-1) + TINY).sqrt()
-    ahead = torch.where(met, far - place_ahead + deep[..., 0], 0)
-    aside = torch.where(met, 0, distance - thick[..., 0])
-    return OnBones(ahead, aside, second[..., 0])
+    gap = torch.where(met, far - place_ahead + deep[..., 0], distance - thick[..., 0])
+    slope = torch.where(met[..., None], -ray, -apart / distance[..., None])
+    return OnBones(met, gap, second[..., 0], first[..., 0], place, slope.detach())
 
 
 def skin_of(shown: Shown, scene: Scene) -> tuple[Tensor, Tensor]:
@@ -145,8 +152,8 @@ def thicker(scene: Scene, problem: Problem) -> Tensor:
     for _ in range(_ROUNDS):
         found = on_bones(skin, joints, shown, problem, extra)
         for p in shown.people.unique().tolist():
-            met = (shown.people == p)[:, None] & (found.aside == 0)
-            of, mine = -found.ahead[met], found.bone[met]
+            met = (shown.people == p)[:, None] & found.meets
+            of, mine = -found.off[met], found.bone[met]
             usual = of.median()
             for bone in mine.unique().tolist():
                 own = of[mine == bone]
@@ -161,7 +168,7 @@ def distance(scene: Scene, problem: Problem, extra: Tensor) -> Tensor:
     shown = untracked(problem)
     points, joints = skin_of(shown, scene)
     found = on_bones(points[:, :NUM_SKIN_POINTS], joints, shown, problem, extra)
-    off = (found.ahead.abs() + found.aside).clamp_max(_FAR_M).mean(1)
+    off = found.off.abs().clamp_max(_FAR_M).mean(1)
     count = torch.zeros_like(extra[:, 0]).index_add(0, shown.people, torch.ones_like(off))
     return torch.zeros_like(count).index_add(0, shown.people, off) / count.clamp_min(1)
 

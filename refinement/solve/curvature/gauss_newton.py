@@ -21,6 +21,7 @@ from pose_priors.refinement.solve.curvature.composite import Chain
 from pose_priors.refinement.solve.curvature.loads import Load, Rows, add_loads, border_of, runs_of
 from pose_priors.refinement.solve.curvature.residuals import OF_FRAMES, OfFrames, of_frames
 from pose_priors.refinement.solve.curvature.shared import Near, Shared
+from pose_priors.refinement.solve.curvature.surface import of_surface
 from pose_priors.refinement.solve.gaps import points_of
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.terms import (
@@ -46,7 +47,6 @@ _BY_HALVES = 50e6  # bytes of a person's factor, from which on it is kept in sin
 _LEAST_SHARED = 1e-3
 
 
-# The surface of people whom nobody tracked is not in the matrix, but its kernel is so narrow that it hardly bends the whole.
 _KNOWN = {
     *OF_FRAMES,
     DepthConsistency,
@@ -94,6 +94,7 @@ class GaussNewton:
         corners = [*((weight * found.weight, slope) for weight, found, slope in rows), *((path.weight, path.by_shared) for path in paths)]
         corners += [found for term, weight in terms for found in _corners(term, weight, scene, problem, near)]
         turns = _turns(terms, scene, problem)
+        surfaces = [of_surface(term, weight, scene, problem) for term, weight in terms if isinstance(term, UntrackedSurface)]
         center = _LEAST_SHARED * np.eye(shared.size)
         bands, borders = [], []
         for p, columns in enumerate(shared.columns):
@@ -101,7 +102,7 @@ class GaussNewton:
             chain = Chain(scene, self._variables.parents, p)
             loads, together = _of_rows(chain, scene.joints[p], rows, p)
             loads += [path.load(chain, p) for path in paths]
-            factor = factored(partial(_band, chain, loads, together, turns, p, moving))
+            factor = factored(partial(_band, chain, loads, together, surfaces[0][p] if surfaces else None, turns, p, moving))
             border = border_of(chain, loads, together, len(columns))[moving].flatten(0, 1).numpy()
             borders.append(solved(factor, border))
             # coordinates are the same in single precision but for a rounding, at half the memory and time
@@ -150,9 +151,17 @@ def _corner(slope: Tensor, weight: Tensor) -> Tensor:
     return slope.flatten(0, -2).T @ (sure * slope).flatten(0, -2)
 
 
-def _band(chain: Chain, loads: Sequence[Load], together: Sequence[Rows], turns: tuple[Tensor, Tensor], p: int, moving: np.ndarray) -> Band:
+def _band(
+    chain: Chain,
+    loads: Sequence[Load],
+    together: Sequence[Rows],
+    surface: Tensor | None,
+    turns: tuple[Tensor, Tensor],
+    p: int,
+    moving: np.ndarray,
+) -> Band:
     band = Band(int(moving.sum()), chain.twists.shape[1] * 3)
-    add_loads(band, chain, loads, together, runs_of(moving))
+    add_loads(band, chain, loads, together, runs_of(moving), surface)
     _add_turns(band, turns, p, moving)
     return band
 

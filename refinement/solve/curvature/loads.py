@@ -66,8 +66,14 @@ class Rows:
     share: Tensor
 
 
-def add_loads(band: Band, chain: Chain, loads: Sequence[Load], rows: Sequence[Rows], runs: Sequence[range]) -> None:
-    """Adds what they weigh to a person's part, of those runs of frames one after the other."""
+def add_loads(
+    band: Band, chain: Chain, loads: Sequence[Load], rows: Sequence[Rows], runs: Sequence[range], carried: Tensor | None = None
+) -> None:
+    """Adds what they weigh to a person's part, of those runs of frames one after the other.
+
+    Args:
+        carried: (T, J, 6, 6) what twists of what is fixed to each joint weigh besides.
+    """
     weights = [[load.of_frames(apart) for apart in range(len(load.steps))] for load in loads]
     place = 0
     for run in runs:
@@ -82,6 +88,8 @@ def add_loads(band: Band, chain: Chain, loads: Sequence[Load], rows: Sequence[Ro
                     if apart < len(weight):
                         of_twists = load.moved[span].mT @ _times(weight[apart][span], load.moved[after])
                         at_joints.index_add_(1, load.joints, of_twists.flatten(2))
+                if carried is not None and apart == 0:
+                    at_joints += carried[span].flatten(2)
                 there = slice(place + begin - run.start, place + span.stop - run.start)
                 block[there] = chain.block(chain.composite(at_joints).unflatten(2, (6, 6)), begin, apart).numpy()
                 if apart == 0:

@@ -11,7 +11,7 @@ from torch import Tensor
 from pose_priors.refinement.given.problem import NUM_SKIN_POINTS, Problem
 from pose_priors.refinement.solve.gaps import ExpectedInGaps
 from pose_priors.refinement.solve.scene import MIN_DEPTH, Scene
-from pose_priors.refinement.solve.surface import Shown, across, body_joints, on_bones, skin_of, untracked
+from pose_priors.refinement.solve.surface import OnBones, Shown, across, body_joints, on_bones, skin_of, untracked
 from pose_priors.refinement.solve.terms.base import Term, num_visible
 from pose_priors.refinement.solve.terms.kernels import geman_mcclure
 
@@ -41,18 +41,27 @@ class UntrackedSurface(Term):
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         shown, body = untracked(problem), body_joints(problem)
         points, joints = skin_of(shown, scene)
+        found, sigma = self.met(points, joints, shown, problem)
+        fits = geman_mcclure((found.off / sigma).square(), self.bound**2).sum() * (len(body) / NUM_SKIN_POINTS)
+        outside = self.outside(points, joints[:, body])
+        stays = geman_mcclure(outside.square(), self.bound**2) * tells(joints[:, body], shown, scene, problem)
+        return (fits + stays.sum()) / num_visible(problem)
+
+    def met(self, points: Tensor, joints: Tensor, shown: Shown, problem: Problem) -> tuple[OnBones, Tensor]:
+        """What rays through the points of the skin meet, of all points and joints of `surface.skin_of`, and (F, N) the width in metres of
+        what that is off by."""
         skin = points[:, :NUM_SKIN_POINTS]
         found = on_bones(skin, joints, shown, problem, self.expected.thicker)
-        variance = (self.sigma_ratio * skin[..., 2]).square() + self.sigma_thickness**2
-        square = found.ahead.square() / variance + (found.aside / self.sigma_outline).square()
-        fits = geman_mcclure(square, self.bound**2).sum() * (len(body) / NUM_SKIN_POINTS)
-        outside = (across(joints[:, body], points) - self.sigma_outline).clamp_min(0)
-        stays = geman_mcclure((outside / self.sigma_outline).square(), self.bound**2) * _tells(joints[:, body], shown, scene, problem)
-        return (fits + stays.sum()) / num_visible(problem)
+        ahead = ((self.sigma_ratio * skin[..., 2]).square() + self.sigma_thickness**2).sqrt()
+        return found, torch.where(found.meets, ahead, self.sigma_outline)
+
+    def outside(self, points: Tensor, joints: Tensor) -> Tensor:
+        """(F, B) how far joints (F, B, 3) are beside all points, in units of its width, beyond one of them."""
+        return (across(joints, points) / self.sigma_outline - 1).clamp_min(0)
 
 
 @torch.no_grad()
-def _tells(joints: Tensor, shown: Shown, scene: Scene, problem: Problem) -> Tensor:
+def tells(joints: Tensor, shown: Shown, scene: Scene, problem: Problem) -> Tensor:
     """(F, B) bool, which of the body's joints the surface would show: in the image, and not so low that the floor begins there."""
     cameras = problem.cameras
     pixels = joints[..., :2] / joints[..., 2:].clamp_min(MIN_DEPTH)

@@ -15,10 +15,15 @@ from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import NUM_SKIN_POINTS, Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.curvature.arrow import Band
+from pose_priors.refinement.solve.curvature.composite import Chain
+from pose_priors.refinement.solve.curvature.loads import add_loads
+from pose_priors.refinement.solve.curvature.surface import of_surface
 from pose_priors.refinement.solve.gaps import ExpectedInGaps
 from pose_priors.refinement.solve.stages import make_stages
 from pose_priors.refinement.solve.surface import (
     across,
+    body_joints,
     distance,
     on_bones,
     skin_of,
@@ -28,7 +33,8 @@ from pose_priors.refinement.solve.surface import (
     untracked,
     untracked_frames,
 )
-from pose_priors.refinement.solve.terms.untracked import UntrackedSurface
+from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight
+from pose_priors.refinement.solve.terms.untracked import UntrackedSurface, tells
 
 FAT = 0.02
 BESIDE = 5
@@ -89,15 +95,15 @@ def test_rays_meet_the_skin_that_marching_finds() -> None:
     points, joints = skin_of(of, scene)
     skin = points[:, :NUM_SKIN_POINTS]
     found = on_bones(skin, joints, of, problem, extra)
-    assert found.ahead.abs().median() < 0.002
-    assert float((found.ahead.abs() < 0.01).double().mean()) > 0.95
-    assert float((found.aside == 0).double().mean()) > 0.99
+    assert found.off.abs().median() < 0.002
+    assert float((found.off.abs() < 0.01).double().mean()) > 0.95
+    assert float(found.meets.double().mean()) > 0.99
     farther = on_bones(skin, joints + torch.tensor([0, 0, 0.05]), of, problem, extra)
-    assert float(farther.ahead.median()) == pytest.approx(-0.05, abs=0.01)
+    assert float(farther.off.median()) == pytest.approx(-0.05, abs=0.01)
     away = on_bones(skin, joints + torch.tensor([3.0, 0, 0]), of, problem, extra)
-    assert (away.ahead == 0).all()
+    assert not away.meets.any()
     nearest = joints[..., 0].amin(1) + 3.0 - skin[..., 0].amax(1)
-    assert (away.aside.amin(1) > nearest - 0.5).all()
+    assert (away.off.amin(1) > nearest - 0.5).all()
     assert float(across(joints, points).median()) < 0.05
 
 
@@ -185,6 +191,41 @@ def test_the_term_pulls_people_onto_what_is_shown() -> None:
         assert float(gradient[1, GAP].sum((0, 1)) @ by) > 0
         assert not gradient[0].any()
         assert not gradient[1, : GAP.start].any()
+
+
+@pytest.mark.parametrize("off", [0.01, 0.08])
+def test_the_surface_weighs_what_its_points_do_with_those_that_rays_come_nearest_to(off: float) -> None:
+    """Along a random step of everybody, against derivatives of what each point is off by, and of what joints stand out."""
+    problem = lost(shown())
+    variables = variables_of(problem).double()
+    draw = torch.Generator().manual_seed(0)
+    variables.add_increments(off * torch.randn(*problem.alive.shape, 23, 3, generator=draw, dtype=torch.float64))
+    scene, of, body = variables(problem).detached(), untracked(problem), body_joints(problem)
+    term = UntrackedSurface(expected=ExpectedInGaps(problem, None), sigma_ratio=0.005)
+    term.expected.thicker.copy_(thicker(scene, problem))
+    step = torch.randn(*problem.alive.shape, 23, 3, generator=draw, dtype=torch.float64)
+    variables.add_increments(1e-7 * step)
+    points, joints = skin_of(of, scene)
+    moved = 1e7 * (skin_of(of, variables(problem).detached())[1] - joints)
+
+    def met(at: Tensor) -> Tensor:
+        found, sigma = term.met(points, at, of, problem)
+        return found.off / sigma
+
+    value, change = torch.autograd.functional.jvp(met, joints, moved)
+    beside, slid = torch.autograd.functional.jvp(lambda at: term.outside(points, at[:, body]), joints, moved)
+    assert value.abs().max() > 1
+    sure = geman_mcclure_weight(value.square(), term.bound**2) * len(body) / NUM_SKIN_POINTS
+    out = geman_mcclure_weight(beside.square(), term.bound**2) * tells(joints[:, body], of, scene, problem)
+    expected = 3 * ((sure * change.square()).sum() + (out * slid.square()).sum())
+    chain, weight = Chain(scene, problem.bodies.parents, 1), of_surface(term, 3.0, scene, problem)
+    assert not weight[0].any()
+    band = Band(FRAMES, 69)
+    add_loads(band, chain, [], [], [range(FRAMES)], weight[1])
+    block = torch.from_numpy(band.blocks[0]).triu()
+    found = torch.einsum("tc,tcd,td->", (along := step[1].flatten(1)), block + block.triu(1).mT, along)
+    assert not band.blocks[1].any()
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_the_refinement_ends_where_depth_maps_show_people_unless_depth_counts_for_nothing() -> None:
