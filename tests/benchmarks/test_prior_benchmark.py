@@ -99,6 +99,7 @@ def test_flow_matching_completes_and_scores_by_itself() -> None:
     candidate, shown, hidden = trained("flow matching", prior.eval()), poses[:4].clone(), (16, 18)
     assert isinstance(candidate, ConditionalDensityCandidate)
     torch.testing.assert_close(candidate.surprisal(shown), -prior.log_prob(shown.float()).detach().double())
+    assert candidate.smoothed(0.1) is None  # it was trained without a denoiser
     # the one is a denoising energy, the other of the density
     assert (candidate.energies(shown) - candidate.surprisal(shown)).abs().min() > 1e-3
     drawn = candidate.complete(shown, hidden, 5, torch.Generator().manual_seed(0))
@@ -116,6 +117,16 @@ def test_flow_matching_completes_and_scores_by_itself() -> None:
     assert turn.max() < 4 * (roma.rotvec_geodesic_distance(many, mean_rotation(many)).rad2deg().mean() / 32**0.5)
     conditional = candidate.conditional_log_prob(shown, hidden)
     torch.testing.assert_close(conditional, prior.log_prob_given(shown.float(), visible).detach().double())
+
+
+def test_smoothed_energies_of_trained_priors_are_their_own() -> None:
+    poses = poses_of(JOINTS, 300)
+    prior = GaussianConfig(kind="gaussian", covariance="full").build(JOINTS)
+    prior.fit_statistics(poses.float())
+    smoothed = trained("gaussian", prior.eval()).smoothed(0.2)
+    assert smoothed is not None
+    torch.testing.assert_close(smoothed(poses[:4]), prior.energy(poses[:4].float(), 0.2).double())
+    assert (smoothed(poses[:4]) - prior.energy(poses[:4].float()).double()).abs().min() > 0.1
 
 
 def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
