@@ -14,7 +14,6 @@ from pose_priors.benchmarks.priors.data import BenchmarkData
 from pose_priors.benchmarks.priors.gmm import Mixture
 from pose_priors.benchmarks.priors.kernels import KernelMixture
 from pose_priors.benchmarks.priors.tasks import TASKS, inverse_kinematics, posteriors
-from pose_priors.body.rotations import haar_correction
 from pose_priors.priors.gaussians.quadratic import Quadratic
 
 
@@ -111,15 +110,3 @@ def test_tables_of_posterior_means(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posteriors, "_NUM_TOGETHER", 2)  # so that two are drawn, then one
     (of_joints,) = TASKS["posterior_joints"]([mixture, wide], data)
     assert 0 < of_joints.rows["arm"]["40 mm"] < of_joints.rows["wide"]["40 mm"] < 60
-
-
-def test_smoothed_energies_are_those_of_poses_with_noise(kernels: KernelMixture) -> None:
-    std = 0.2
-    poses = kernels.sample(5, torch.Generator().manual_seed(0))
-    x = kernels.select(poses).flatten(1)
-    covariances = (kernels.covariances + std**2 * torch.eye(12))[kernels.group]
-    of_normals = torch.distributions.MultivariateNormal(kernels.means, covariances).log_prob(x[:, None])
-    expected = -(of_normals + kernels.weights.log()).logsumexp(-1) - haar_correction(x.unflatten(-1, (-1, 3))).sum(-1)
-    same = Mixture("m", kernels.joint_indices, kernels.default_pose, kernels.weights, kernels.means, kernels.covariances[kernels.group])
-    for candidate in (kernels, same):
-        torch.testing.assert_close(candidate.smoothed(std)(poses), expected)

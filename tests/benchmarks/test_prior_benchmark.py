@@ -119,16 +119,6 @@ def test_flow_matching_completes_and_scores_by_itself() -> None:
     torch.testing.assert_close(conditional, prior.log_prob_given(shown.float(), visible).detach().double())
 
 
-def test_smoothed_energies_of_trained_priors_are_their_own() -> None:
-    poses = poses_of(JOINTS, 300)
-    prior = GaussianConfig(kind="gaussian", covariance="full").build(JOINTS)
-    prior.fit_statistics(poses.float())
-    smoothed = trained("gaussian", prior.eval()).smoothed(0.2)
-    assert smoothed is not None
-    torch.testing.assert_close(smoothed(poses[:4]), prior.energy(poses[:4].float(), 0.2).double())
-    assert (smoothed(poses[:4]) - prior.energy(poses[:4].float()).double()).abs().min() > 0.1
-
-
 def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     one = save_checkpoint(tmp_path / "one.ckpt", JOINTS, "joint")
     other = save_checkpoint(tmp_path / "other.ckpt", JOINTS[:-1], "joint")

@@ -223,18 +223,6 @@ def test_the_weight_is_chosen_by_validation_alone() -> None:
     assert len(scores["known"]["5 deg"]) == 4
 
 
-def test_a_prior_smoothed_first_leads_out_of_another_component() -> None:
-    """A search that begins in the wrong one of two narrow components stays there, but not where the prior was smoothed before."""
-    size = 3 * len(ARM)
-    means = torch.stack([torch.full((size,), value, dtype=torch.float64) for value in (-0.3, 0.3)])
-    prior = Mixture("two", ARM, torch.zeros(55, 3), torch.full((2,), 0.5), means, 1e-4 * torch.eye(size).expand(2, -1, -1))
-    truth, skeleton = prior.expand(means[1:].unflatten(-1, (-1, 3))), Skeleton(body_data(joints=ARM))
-    start = prior.expand(means[0].unflatten(-1, (-1, 3)))
-    problem = noisy_joints(truth, start, skeleton, 20, seed=0)
-    of_sharp, of_annealed = (skeleton.mpjpe(fit(problem, prior, skeleton, 60, noises=noises)[0], truth) for noises in ((), (0.5, 0.1)))
-    assert of_annealed < 2 < 20 < of_sharp
-
-
 def test_motions_are_smoother_with_the_temporal_term_and_closer() -> None:
     data = body_data()
     skeleton = Skeleton(data)
