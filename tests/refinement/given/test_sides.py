@@ -119,4 +119,5 @@ def test_who_lies_in_the_image_is_as_tall_as_who_stands() -> None:
             _, swapped = unswapped_keypoints(keypoints, joints[1], OF, np.broadcast_to(INTRINSICS, (1, FRAMES, 3, 3)))
             found.setdefault(turn, []).append(int(swapped.sum()))
     assert found[0.0] == found[90.0]
-    assert found[0.0][0] == 0 and found[0.0][-1] == 10
+    assert found[0.0][0] == 0
+    assert found[0.0][-1] == 10
