@@ -37,7 +37,7 @@ demo: setup
 	@echo "Before and after the refinement: demo/scene/metrics.json and demo/scene/scene.png"
 
 test: setup lint
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
 
 # mypy finds packages by their folder's name, and a checkout may have any
 lint: setup

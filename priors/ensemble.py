@@ -19,6 +19,8 @@ from pose_priors.priors.global_flow import GlobalFlow, GlobalFlowConfig
 from pose_priors.priors.joint_flow import JointFlow, JointFlowConfig
 from pose_priors.priors.mixture import Mixture, MixtureConfig
 from pose_priors.priors.posterior import LogLikelihood
+from pose_priors.priors.posteriors.annealing import draw_given
+from pose_priors.priors.posteriors.components import SideBySide
 
 Member = JointFlow | GlobalFlow | Mixture | Gaussian
 MemberConfig = Annotated[JointFlowConfig | GlobalFlowConfig | MixtureConfig | GaussianConfig, Field(discriminator="kind")]
@@ -216,8 +218,15 @@ class Ensemble(MaximumLikelihoodPrior):
     def posterior(
         self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """See the base class; a mixture among the members leads to the draws where no denoiser has one."""
-        guides = [member for member in self._members if isinstance(member, Mixture)]
-        if not guides or (self.denoiser is not None and self.denoiser.guide is not None):
+        """See the base class; where all members are mixtures or Gaussians, as these draw. Otherwise a mixture among them leads to the draws
+        where no denoiser has one."""
+        if self.denoiser is not None and self.denoiser.guide is not None:
+            return super().posterior(log_likelihood, num_observations, num_samples, generator)
+        normal = [member for member in self._members if isinstance(member, Mixture | Gaussian)]
+        if len(normal) == len(self.members):
+            components = SideBySide([member.components() for member in normal], self.weight)
+            return draw_given(self, components, log_likelihood, num_observations, num_samples, generator)
+        guides = [member for member in normal if isinstance(member, Mixture)]
+        if not guides:
             return super().posterior(log_likelihood, num_observations, num_samples, generator)
         return guides[0].posterior_of(log_likelihood, num_observations, num_samples, generator, self.energy)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal
 
 import torch
@@ -15,11 +14,13 @@ from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, 
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.conditioning.drawing import drawn_within_pi
 from pose_priors.priors.denoising.contract import told
-from pose_priors.priors.gaussians.normal import draw_under, posterior_of_normal
+from pose_priors.priors.gaussians.normal import posterior_of_normal
 from pose_priors.priors.gaussians.patterns import by_pattern
 from pose_priors.priors.networks.flows import standard_normal_log_prob
 from pose_priors.priors.networks.precision import without_autocast
-from pose_priors.priors.posterior import LogLikelihood, draw_posterior
+from pose_priors.priors.posterior import LogLikelihood
+from pose_priors.priors.posteriors.annealing import draw_given
+from pose_priors.priors.posteriors.components import OneNormal
 from pose_priors.priors.standardize import MIN_STD
 
 Covariance = Literal["diagonal", "joint", "full"]
@@ -136,9 +137,13 @@ class Gaussian(MaximumLikelihoodPrior):
     def posterior(
         self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draws poses given what was seen: from p(pose) exp(log_likelihood(pose)), see `priors.posterior.draw_posterior`."""
-        whole = self._whole()
-        return draw_posterior(self, log_likelihood, num_observations, num_samples, generator, draw_under=partial(draw_under, *whole))
+        """Draws poses given what was seen, see `priors.posteriors.annealing.draw_given`: from p(pose) exp(log_likelihood(pose)), the broad
+        component left out, as in `sample`."""
+        return draw_given(self, self.components(), log_likelihood, num_observations, num_samples, generator)
+
+    def components(self) -> OneNormal:
+        """What is learnt, without the broad component."""
+        return OneNormal(*self._whole())
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Mean and covariance of the blocks of rotation vectors: (blocks, size), (blocks, size, size) float64."""

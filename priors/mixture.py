@@ -20,12 +20,13 @@ from pose_priors.priors.gaussians.chordal import nearest_rotation
 from pose_priors.priors.gaussians.kernels import KernelMixture
 from pose_priors.priors.gaussians.observation import Observation
 from pose_priors.priors.gaussians.patterns import by_pattern, chunks_of, columns_of
-from pose_priors.priors.gaussians.quadratic import Quadratic
 from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
 from pose_priors.priors.networks.derived import at_once
 from pose_priors.priors.networks.eager_gradient import eagerly
 from pose_priors.priors.networks.precision import without_autocast
-from pose_priors.priors.posterior import Energy, LogLikelihood, draw_posterior
+from pose_priors.priors.posterior import Energy, LogLikelihood, lead
+from pose_priors.priors.posteriors.annealing import draw_given, particles_given
+from pose_priors.priors.posteriors.components import OfKernels
 
 # Poses that are drawn at once.
 _NUM_DRAWN = 2048
@@ -210,31 +211,26 @@ class Mixture(MaximumLikelihoodPrior):
     def posterior(
         self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draws poses given what was seen: from p(pose) exp(log_likelihood(pose)), see `priors.posterior.draw_posterior`."""
-        return self.posterior_of(log_likelihood, num_observations, num_samples, generator)
+        """Draws poses given what was seen, see `priors.posteriors.annealing.draw_given`: from p(pose) exp(log_likelihood(pose)), the broad
+        component left out, as in `sample`."""
+        return draw_given(self, self.components(), log_likelihood, num_observations, num_samples, generator)
+
+    def components(self) -> OfKernels:
+        """What is learnt, without the broad component."""
+        return OfKernels(self.kernels, self._draw)
 
     def posterior_of(
         self,
         log_likelihood: LogLikelihood,
         num_observations: int,
         num_samples: int,
-        generator: torch.Generator | None = None,
-        meant: Energy | None = None,
+        generator: torch.Generator | None,
+        meant: Energy,
     ) -> Tensor:
-        """The same of another prior, whose energy is `meant`: draws of the mixture given what was seen lead to them."""
-        guides = self._precision, self._draw_under
-        return draw_posterior(self, log_likelihood, num_observations, num_samples, generator, *guides, meant)
-
-    def _draw_under(self, likelihood: Quadratic, num: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """(num, O, 3J) from the kernels times quadratic log-likelihoods, and the logarithms (O,) of their integrals."""
-        drawn, evidence = [], []
-        for number, top in enumerate(likelihood.top):
-            matrix, seen, variance = likelihood.rows(number)
-            rows, observation = seen.to(top).expand(num, -1), self.kernels.observation_of(matrix, variance)
-            drawn.append(self._draw(rows, observation, generator).flatten(1))
-            scale = (2 * math.pi * variance).log().sum() / 2
-            evidence.append(top + self.kernels.log_prob(rows[:1], observation)[0] + scale.to(top))
-        return torch.stack(drawn, 1), torch.stack(evidence)
+        """The same of another prior, whose energy is `meant`: draws of the mixture given what was seen lead to them, see
+        `priors.posterior.lead`."""
+        place = particles_given(self, self.components(), log_likelihood, num_observations, num_samples, generator)
+        return lead(self, place, self._precision, meant, log_likelihood, num_samples, generator)
 
     def _precision(self, rotvec: Tensor) -> Tensor:
         """The mean precision of the cells that explain poses: (B, J, 3) -> (B, 3J, 3J)."""

@@ -1,17 +1,19 @@
-"""Draws of poses given what was seen: a prior times any likelihood, by annealing and Hamiltonian moves."""
+"""Draws of poses given what was seen: any prior times any likelihood, by annealing and Hamiltonian moves."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from pose_priors.body.rotations import canonicalize, log_abs_det_exp
-from pose_priors.priors.gaussians.quadratic import Bumps, Quadratic, curvature, fit_quadratic
+from pose_priors.priors.gaussians.quadratic import curvature
+from pose_priors.priors.posteriors.particles import next_temperature, resampled_at, taken, uniform, whitening_of
 
 LogLikelihood = Callable[[Tensor], Tensor]
 """Poses (num_samples, num_observations, 55, 3) -> nats (num_samples, num_observations), each of its own pose alone; differentiable."""
@@ -22,26 +24,15 @@ Energy = Callable[[Tensor], Tensor]
 Precision = Callable[[Tensor], Tensor]
 """Rotation vectors (B, J, 3) -> (B, 3J, 3J), roughly the inverse covariance of a prior around them."""
 
-DrawUnder = Callable[[Quadratic, int, torch.Generator | None], tuple[Tensor, Tensor]]
-"""Draws of rotation vectors (num, O, 3J) from a prior times O quadratic log-likelihoods, and the logarithms (O,) of their integrals."""
+MIN_PARTICLES = 48
+"""Fewer would not tell how far a stage may go."""
 
-# Fewer particles would not tell how far a stage may go.
-_MIN_PARTICLES = 48
-# What a stage leaves of the effective number of particles.
-_EFFICIENCY = 0.4
 _MAX_STAGES = 200
-# Trajectories after each stage, and when all is seen; steps of each.
-_MOVES, _LAST_MOVES, _STEPS = 1, 10, 4
+# Trajectories after each stage, and when all is seen, by particles that begin with the prior, and by those that are led; steps of each.
+_MOVES, _LAST_MOVES, _LAST_MOVES_OF_LED, _STEPS = 1, 10, 5, 4
 _ACCEPTANCE = 0.8
-# Of a likelihood's curvature that draws begin under: what it hides beside its top is still to be found.
-_SHARE = 0.5
-# Draws of the prior from which modes of the likelihood are looked for, and the share of draws that begin at the prior all the same.
-_NUM_STARTS, _PRIOR_SHARE = 6, 0.2
-# Effective number of plausible draws of the prior from which on they need no help.
-_PLAUSIBLE = 16
 # A rotation has two vectors shorter than 2 pi, both of which are allowed: nothing happens at pi.
 _MAX_ANGLE = 2 * math.pi - 1e-3
-_BISECTIONS = 30
 # Poses that meet the prior at once.
 _CHUNK = 2048
 
@@ -63,74 +54,92 @@ class Drawn(Protocol):
 
 
 def draw_posterior(
-    prior: Drawn,
-    log_likelihood: LogLikelihood,
-    num_observations: int,
-    num_samples: int,
-    generator: torch.Generator | None = None,
-    precision: Precision | None = None,
-    draw_under: DrawUnder | None = None,
-    meant: Energy | None = None,
+    prior: Drawn, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator | None = None
 ) -> Tensor:
     """Draws from p(pose) exp(log_likelihood(pose)) for many observations at once.
 
     Draws of the prior meet the likelihood by and by, as fast as enough of them survive each step, and move by preconditioned Hamiltonian
     dynamics in between (Del Moral, Doucet and Jasra, "Sequential Monte Carlo samplers", JRSS B 68, 2006; Neal, "MCMC using Hamiltonian
-    dynamics", 2011). They are right as far as the prior draws what it scores: a density whose `energy` is `-log_prob`. One that others lead
-    to is drawn from by way of these: draws of `prior` meet both the likelihood and the energy that is `meant`.
+    dynamics", 2011). They are right as far as the prior draws what it scores: a density whose `energy` is `-log_prob`.
 
     Args:
         log_likelihood: of poses (num_samples, num_observations, 55, 3); also called with other poses than draws.
         num_observations, num_samples: at least 1.
         generator: draws; the same state gives the same poses.
-        precision: of the prior around poses, that of all its samples by default.
-        draw_under: begins nearer to what was seen than draws of the prior are, where a prior can do so exactly.
-        meant: the energy of the prior that the posterior is meant of, that of `prior` by default. Up to a constant.
     Returns:
         (num_samples, num_observations, 55, 3), canonical; joints not learnt as in the prior's samples.
     """
-    blocks = math.ceil(_MIN_PARTICLES / num_samples)
+    blocks = math.ceil(MIN_PARTICLES / num_samples)
     drawn = prior.select(prior.sample(blocks * num_samples * num_observations, generator)).flatten(1)
-    around = precision or _global_precision(drawn)
-    place = drawn.view(blocks * num_samples, num_observations, -1)
-    target = _Target(prior, log_likelihood, num_samples, _flat(place), meant)
-    if draw_under is not None:
-        start, place = _nearer(target, place, draw_under, generator)
-        target = replace(target, start=start)
-    particles = target.at(place)
-    beta = torch.zeros_like(particles.place[0, :, 0])
-    step = torch.full_like(beta, 0.5)
-    for _ in range(_MAX_STAGES):
-        after = next_temperature(beta, particles.log_likelihood)
-        particles = _resampled(particles, (after - beta) * particles.log_likelihood, generator)
-        beta = after
-        is_last = bool((beta == 1).all())
-        whitening = _whitening(target, particles, beta, around)
-        for _ in range(_LAST_MOVES if is_last else _MOVES):
-            particles, step = _moved(target, particles, beta, whitening, step, generator)
-        if is_last:
-            break
-    place = particles.place[::blocks]  # those that come of one ancestor stand side by side
-    return prior.expand(canonicalize(place.unflatten(-1, (-1, 3))))
+    precision = _precision(drawn)
+    seen, density = Seen(prior, log_likelihood, num_samples), _Density(prior, prior.energy)
+
+    def at(place: Tensor) -> _Particles:
+        return _Particles(place, *density(place), *seen(place))
+
+    def bend(place: Tensor, beta: Tensor) -> Tensor:
+        return precision + beta.double()[:, None, None] * curvature(seen, place)
+
+    particles = _annealed(at, bend, drawn.view(blocks * num_samples, num_observations, -1), _LAST_MOVES, generator)
+    return posed(prior, particles, num_samples)
+
+
+def lead(
+    prior: Drawn,
+    place: Tensor,
+    precision: Precision,
+    meant: Energy,
+    log_likelihood: LogLikelihood,
+    num_samples: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draws from exp(log_likelihood(pose) - meant(pose)), to which draws of a prior given what was seen lead: they exchange the prior's
+    energy for what is meant by and by, and move as in `draw_posterior`.
+
+    Args:
+        prior: over the same joints.
+        place: (P, O, 3J) rotation vectors, drawn from the prior times the likelihood; P is a multiple of `num_samples`.
+        precision: of the prior.
+        meant: the energy of another prior, up to a constant.
+        log_likelihood, num_samples, generator: as of `draw_posterior`.
+    Returns:
+        (num_samples, O, 55, 3), as `draw_posterior`.
+    """
+    seen = Seen(prior, log_likelihood, num_samples)
+    own, other = _Density(prior, prior.energy), _Density(prior, meant)
+
+    def at(place: Tensor) -> _Particles:
+        (of_own, own_slope), (of_other, other_slope), (of_seen, seen_slope) = own(place), other(place), seen(place)
+        return _Particles(place, of_own + of_seen, own_slope + seen_slope, of_other - of_own, other_slope - own_slope)
+
+    def bend(place: Tensor, beta: Tensor) -> Tensor:
+        return precision(place.unflatten(-1, (-1, 3))).double() + curvature(seen, place)
+
+    return posed(prior, _annealed(at, bend, place, _LAST_MOVES_OF_LED, generator), num_samples)
+
+
+def posed(prior: Drawn, place: Tensor, num_samples: int) -> Tensor:
+    """So many poses (num_samples, O, 55, 3) of particles (P, O, 3J), those of one ancestor side by side."""
+    return prior.expand(canonicalize(place[:: len(place) // num_samples].unflatten(-1, (-1, 3))))
 
 
 @dataclass(frozen=True)
 class _Particles:
-    """Rotation vectors (P, O, 3J), and there, in nats, (P, O), with gradients (P, O, 3J): what is begun with, the prior or that times a
-    quadratics, and what is still to be seen. Minus infinity where there is none."""
+    """Rotation vectors (P, O, 3J), and there, in nats, (P, O), with gradients (P, O, 3J): what is begun with, and what is added to
+    it. Minus infinity where there is none."""
 
     place: Tensor
-    log_prior: Tensor
-    prior_gradient: Tensor
-    log_likelihood: Tensor
-    likelihood_gradient: Tensor
+    begun: Tensor
+    slope_of_begun: Tensor
+    added: Tensor
+    slope_of_added: Tensor
 
     def value(self, beta: Tensor) -> Tensor:
-        """(P, O), with a share `beta` (O,) of the likelihood."""
-        return self.log_prior + torch.where(beta > 0, beta * self.log_likelihood, torch.zeros_like(self.log_likelihood))
+        """(P, O), with a share `beta` (O,) of what is added."""
+        return self.begun + torch.where(beta > 0, beta * self.added, torch.zeros_like(self.added))
 
     def gradient(self, beta: Tensor) -> Tensor:
-        return self.prior_gradient + beta.unsqueeze(-1) * self.likelihood_gradient
+        return self.slope_of_begun + beta.unsqueeze(-1) * self.slope_of_added
 
     def mapped(self, function: Callable[..., Tensor], other: _Particles | None = None) -> _Particles:
         """The same function of each field, and of that of other particles if there are any."""
@@ -140,76 +149,41 @@ class _Particles:
 
 
 @dataclass(frozen=True)
-class _Target:
-    """The density over rotation vectors (P, O, 3J) that is drawn from, P a multiple of the samples asked for."""
+class Seen:
+    """A log-likelihood of poses as one of rotation vectors of a prior's joints."""
 
     prior: Drawn
     of_poses: LogLikelihood
     num_samples: int
-    start: Bumps
-    meant: Energy | None
 
-    def at(self, place: Tensor) -> _Particles:
-        prior, slope = self._log_density(self.prior.energy, place)
-        likelihood, of_likelihood = self.likelihood_at(place)
-        if self.meant is not None:
-            log_density, of_density = self._log_density(self.meant, place)
-            likelihood, of_likelihood = likelihood + log_density - prior, of_likelihood + of_density - slope
-        start, of_start = self.start.value_and_gradient(place)
-        return _Particles(place, prior + start, slope + of_start, likelihood - start, of_likelihood - of_start)
-
-    def _log_density(self, energy: Energy, place: Tensor) -> tuple[Tensor, Tensor]:
-        """Over rotation vectors (P, O, 3J), not rotations: nats (P, O) and gradients."""
-
-        def of_rows(x: Tensor) -> Tensor:
-            return log_abs_det_exp(x.unflatten(-1, (-1, 3))).sum(-1) - energy(self._poses(x))
-
-        # only the likelihood cares how many it is given at once
-        parts = [_gradient(of_rows, rows) for rows in place.flatten(0, 1).split(_CHUNK)]
-        value, slope = (torch.cat(part).unflatten(0, place.shape[:2]) for part in zip(*parts, strict=True))
-        return value, slope
-
-    def likelihood_at(self, place: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, place: Tensor) -> tuple[Tensor, Tensor]:
         """Nats (P, O) and gradients (P, O, 3J), of any number of places."""
         padded = torch.cat([place, place[:1].expand(-len(place) % self.num_samples, -1, -1)])
-        blocks = [_gradient(lambda x: self.of_poses(self._poses(x)).to(x), block) for block in padded.split(self.num_samples)]
+        blocks = [_gradient(self._of_places, block) for block in padded.split(self.num_samples)]
         values, gradients = (torch.cat(part)[: len(place)] for part in zip(*blocks, strict=True))
         return values, gradients
 
-    def _poses(self, at: Tensor) -> Tensor:
-        return self.prior.expand(at.unflatten(-1, (-1, 3)))
+    def _of_places(self, place: Tensor) -> Tensor:
+        return self.of_poses(self.prior.expand(place.unflatten(-1, (-1, 3)))).to(place)
 
 
-def _flat(place: Tensor) -> Bumps:
-    """Nothing seen, at places (P, O, D)."""
-    first = place[0]
-    return Bumps([Quadratic(torch.zeros_like(first), first.new_zeros(*first.shape, first.shape[-1]), first.new_zeros(len(first)))])
+@dataclass(frozen=True)
+class _Density:
+    """That of an energy over rotation vectors, not rotations."""
 
+    prior: Drawn
+    energy: Energy
 
-def _nearer(target: _Target, place: Tensor, draw_under: DrawUnder, generator: torch.Generator | None) -> tuple[Bumps, Tensor]:
-    """What the likelihood looks like around its modes, and draws of the prior times that, instead of draws of the prior (P, O, D)."""
-    seen = target.likelihood_at(place)[0]
-    likely = (next_temperature(torch.zeros_like(seen[0]), seen) * seen).softmax(0)
-    chosen = torch.multinomial(likely.T, min(_NUM_STARTS, len(place)), generator=generator).T
-    drawn = place.flatten(0, 1)
-    overall = _global_precision(drawn)(drawn[:1])[0]
-    parts, draws, evidence = [], [], []
-    for starts in _taken(place, chosen):
-        part = fit_quadratic(target.likelihood_at, starts, drawn.mean(0), overall, _SHARE)
-        of_part, of_evidence = draw_under(part, len(place), generator)
-        parts.append(part)
-        draws.append(of_part)
-        evidence.append(of_evidence)
-    # where draws of the prior are plausible already, they are the better beginning: they miss no mode
-    is_near = 1 / seen.double().softmax(0).square().sum(0) > _PLAUSIBLE
-    parts = [replace(part, top=part.top.masked_fill(is_near, -math.inf)) for part in parts]
-    of_parts = torch.stack(evidence).masked_fill(is_near, -math.inf)
-    of_prior = of_parts.logsumexp(0) + math.log(_PRIOR_SHARE / (1 - _PRIOR_SHARE))
-    flat = replace(_flat(place).parts[0], top=torch.where(is_near, torch.zeros_like(of_prior), of_prior))
-    share = torch.cat([of_parts, flat.top[None]]).softmax(0)
-    which = torch.multinomial(share.T, len(place), replacement=True, generator=generator).T
-    every = torch.stack([*draws, place])
-    return Bumps([*parts, flat]), every.gather(0, which[None, :, :, None].expand(1, -1, -1, place.shape[-1]))[0]
+    def __call__(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Nats (P, O) and gradients (P, O, 3J)."""
+        # only the likelihood cares how many it is given at once
+        parts = [_gradient(self._of_rows, rows) for rows in place.flatten(0, 1).split(_CHUNK)]
+        value, slope = (torch.cat(part).unflatten(0, place.shape[:2]) for part in zip(*parts, strict=True))
+        return value, slope
+
+    def _of_rows(self, place: Tensor) -> Tensor:
+        rotvec = place.unflatten(-1, (-1, 3))
+        return log_abs_det_exp(rotvec).sum(-1) - self.energy(self.prior.expand(rotvec))
 
 
 def _gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
@@ -217,82 +191,70 @@ def _gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor,
         point = at.detach().requires_grad_()
         value = function(point)
         (gradient,) = torch.autograd.grad(value.sum(), point)
-    return value.detach().nan_to_num(nan=-math.inf, posinf=-math.inf), gradient.nan_to_num(0.0, 0.0, 0.0)
+    return value.detach().nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf), gradient.nan_to_num(0.0, 0.0, 0.0)
 
 
-def next_temperature(beta: Tensor, seen: Tensor) -> Tensor:
-    """How much of the likelihood counts next, (O,), given log-likelihoods (P, O) of what is drawn with `beta` of it."""
-    low, high = beta, torch.ones_like(beta)
-    centred = seen - seen.max(0).values
-    for number in range(_BISECTIONS):
-        middle = (low + high) / 2 if number else high
-        weight = ((middle - beta) * centred).exp()
-        enough = weight.sum(0).square() / weight.square().sum(0) >= _EFFICIENCY * len(seen)
-        low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
-    return low
+def _annealed(
+    at: Callable[[Tensor], _Particles],
+    bend: Callable[[Tensor, Tensor], Tensor],
+    place: Tensor,
+    num_moves: int,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Particles (P, O, D) under all that is added, from such under what is begun with.
 
-
-def _resampled(particles: _Particles, log_weight: Tensor, generator: torch.Generator | None) -> _Particles:
-    chosen = resampled_at(log_weight, generator)
-    return particles.mapped(lambda value: _taken(value, chosen))
-
-
-def resampled_at(log_weight: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Rows (P, O) in proportion to their weights (P, O), at even places of the sum of weights (Kitagawa, JCGS 5, 1996)."""
-    num = len(log_weight)
-    even = torch.arange(num, device=log_weight.device, dtype=torch.float64)[:, None]
-    places = (even + _uniform(log_weight[:1], generator).double()) / num
-    ends = log_weight.double().softmax(0).cumsum(0)
-    return torch.searchsorted(ends.T.contiguous(), places.T.contiguous()).T.clamp_max(num - 1)
-
-
-def _whitening(target: _Target, particles: _Particles, beta: Tensor, around: Precision) -> Tensor:
-    """(O, D, D): what turns standard normal numbers into steps as wide as the posterior, around the most likely particle of each."""
-    best = _taken(particles.place, particles.value(beta).argmax(0, keepdim=True))[0]
-    seen = curvature(target.likelihood_at, best)
-    share = beta.double()[:, None, None]
-    whole = around(best.unflatten(-1, (-1, 3))).double() + share * seen + (1 - share) * target.start.precision_at(best).double()
-    root = torch.linalg.cholesky(whole)
-    eye = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device).expand_as(root)
-    whitening: Tensor = torch.linalg.solve_triangular(root, eye, upper=False)
-    return whitening.to(best)
+    Args:
+        bend: roughly the curvature at places (O, D) with a share (O,) of what is added: (O, D, D) float64.
+        num_moves: in the end.
+    """
+    particles = at(place)
+    beta = torch.zeros_like(particles.place[0, :, 0])
+    step = torch.full_like(beta, 0.5)
+    for _ in range(_MAX_STAGES):
+        after = next_temperature(beta, particles.added)
+        chosen = resampled_at((after - beta) * particles.added, generator)
+        particles, beta = particles.mapped(partial(taken, chosen=chosen)), after
+        is_last = bool((beta == 1).all())
+        best = taken(particles.place, particles.value(beta).argmax(0, keepdim=True))[0]
+        whitening = whitening_of(bend(best, beta)).to(best)
+        for _ in range(num_moves if is_last else _MOVES):
+            particles, step = _moved(at, particles, beta, whitening, step, generator)
+        if is_last:
+            break
+    return particles.place
 
 
 def _moved(
-    target: _Target, start: _Particles, beta: Tensor, whitening: Tensor, step: Tensor, generator: torch.Generator | None
+    at_places: Callable[[Tensor], _Particles],
+    start: _Particles,
+    beta: Tensor,
+    whitening: Tensor,
+    step: Tensor,
+    generator: torch.Generator | None,
 ) -> tuple[_Particles, Tensor]:
     """Particles after one trajectory each, and the steps (O,) that suit the next."""
     momentum = torch.randn(start.place.shape, generator=generator, dtype=step.dtype, device=step.device)
     # of random length, so that no direction comes round to where it was
-    length = (step * (0.7 + 0.6 * _uniform(start.log_prior, generator))).unsqueeze(-1)
+    length = (step * (0.7 + 0.6 * uniform(start.begun, generator))).unsqueeze(-1)
     before = start.value(beta) - momentum.square().sum(-1) / 2
     at, is_inside = start, torch.ones_like(before, dtype=torch.bool)
     for _ in range(_STEPS):
         momentum = momentum + 0.5 * length * torch.einsum("oab,pob->poa", whitening, at.gradient(beta))
         place = at.place + torch.einsum("oba,pob->poa", whitening, length * momentum)
         is_inside &= (torch.linalg.vector_norm(place.unflatten(-1, (-1, 3)), dim=-1) < _MAX_ANGLE).all(-1)
-        at = target.at(torch.where(is_inside.unsqueeze(-1), place, start.place))
+        at = at_places(torch.where(is_inside.unsqueeze(-1), place, start.place))
         momentum = momentum + 0.5 * length * torch.einsum("oab,pob->poa", whitening, at.gradient(beta))
-    gain = (at.value(beta) - momentum.square().sum(-1) / 2 - before).nan_to_num(nan=-math.inf)
-    accepted = is_inside & (_uniform(gain, generator).log() < gain)
+    gain = (at.value(beta) - momentum.square().sum(-1) / 2 - before).nan_to_num(nan=-math.inf, neginf=-math.inf)
+    accepted = is_inside & (uniform(gain, generator).log() < gain)
     rate = (gain.clamp_max(0).exp() * is_inside).mean(0)
     moved = at.mapped(lambda after, value: torch.where(accepted if value.dim() == 2 else accepted.unsqueeze(-1), after, value), start)
     return moved, (step * (rate - _ACCEPTANCE).exp()).clamp(1e-3, 1.5)
 
 
-def _taken(values: Tensor, chosen: Tensor) -> Tensor:
-    """(P, O, ...) -> (Q, O, ...), rows (Q, O) of each observation's own."""
-    return values.gather(0, chosen if values.dim() == 2 else chosen.unsqueeze(-1).expand(*chosen.shape, values.shape[-1]))
-
-
-def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
-
-
-def _global_precision(drawn: Tensor) -> Precision:
-    """That of samples (N, 3J) of a prior, whatever the pose."""
+def _precision(drawn: Tensor) -> Tensor:
+    """Of samples (N, 3J) of a prior: (3J, 3J) float64."""
     covariance = torch.cov(drawn.double().T)
     # of few samples the covariance has no inverse: as much again of each variance alone as there are too few
     covariance = covariance + torch.diag(covariance.diagonal() * len(covariance) / len(drawn) + 1e-6)
-    precision = torch.linalg.inv(covariance)
-    return lambda rotvec: precision.expand(len(rotvec), -1, -1)
+    precision: Tensor = torch.linalg.inv(covariance)
+    return precision

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import torch
 from stand_ins.anny_body import AnnyStandIn
 
 from pose_priors.body.anny import model as anny_model
@@ -38,6 +39,15 @@ def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     yield lay
     for module in [module for module in sys.modules if module.split(".")[0] in names]:
         del sys.modules[module]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For what is compared bit for bit with a fork, which has one: the threads of OpenMP do not survive it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

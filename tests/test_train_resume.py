@@ -22,9 +22,9 @@ from pose_priors.priors.training.schedule import replayed
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_a_run_killed_before_any_rename_goes_on_bit_for_bit(tmp_path: Path) -> None:
     options = ["training.ema_decay=0.9", "training.warmup_steps=3", QUIET, EACH_STEP]
-    torch.set_num_threads(1)
     run("hand_vae", tmp_path / "whole", *options)
     number = 0
     while True:

@@ -2,7 +2,8 @@
 
 Known faults (`injection`) are put into clips, as many of each kind; each clip is scored, and cleaned. Found: the area under the ROC curve
 of frames of the faulty clips, by the score of that kind and by the whole badness, and of whole clips against the clips as they were; beside
-it, thresholds on jerk and on the height of the lowest sole. Cleaned: the mean distance of joints to the clip as it was, over that of the
+it, thresholds on jerk and on the height of the lowest sole. Clips as they were may have faults of their own: those that `recorded` names
+are in one column of clips and not in the next. Cleaned: the mean distance of joints to the clip as it was, over that of the
 input; jerk and the largest speeds over the clip's own.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pose_priors.benchmarks.motions.injection import INJECTIONS
+from pose_priors.benchmarks.motions.recorded import faults_of_recording
 from pose_priors.benchmarks.motions.trial import Trial, try_clean, try_faulty
 from pose_priors.benchmarks.priors.tables import ResultTable, write_tables
 from pose_priors.configs.base import UserError
@@ -41,15 +43,25 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     clips = [file for file in map(read_motions, files) if len(file.people[0]) >= _LEAST_FRAMES]
     if not clips:
         raise UserError(f"--data: no clip of at least {_LEAST_FRAMES} frames")
-    tables = measure(clips, options.clips, options.seed)
+    aside = [faults_of_recording(file.people[0]) for file in clips]
+    for file, reasons in zip(clips, aside, strict=True):
+        if reasons:
+            log.info("%s: %s", file.path.name, ", ".join(reasons))
+    tables = measure(clips, options.clips, options.seed, [bool(reasons) for reasons in aside])
     for table in tables:
         table.show()
-    write_tables(tables, {"data": [str(path) for path in options.data], "every": options.every, "seed": options.seed}, options.output)
+    told = {"data": [str(path) for path in options.data], "every": options.every, "seed": options.seed}
+    told["faults of recordings"] = {file.path.name: reasons for file, reasons in zip(clips, aside, strict=True) if reasons}
+    write_tables(tables, told, options.output)
     return {table.key: table for table in tables}
 
 
-def measure(clips: Sequence[MotionFile], num_faulty: int, seed: int) -> list[ResultTable]:
-    """The tables of what is found and of what is cleaned."""
+def measure(clips: Sequence[MotionFile], num_faulty: int, seed: int, aside: Sequence[bool]) -> list[ResultTable]:
+    """The tables of what is found and of what is cleaned.
+
+    Args:
+        aside: clip by clip, whether its recording has faults of its own.
+    """
     plain = [try_clean(file) for file in clips]
     rng = np.random.default_rng(seed)
     faulty: dict[str, list[Trial]] = {kind: [] for kind in INJECTIONS}
@@ -60,8 +72,9 @@ def measure(clips: Sequence[MotionFile], num_faulty: int, seed: int) -> list[Res
         trial = try_faulty(clips[order[number // len(INJECTIONS) % len(clips)]], kind, np.random.default_rng([seed, number]))
         if trial.marked.any():  # a path that goes nowhere is not too short
             faulty[kind].append(trial)
-    found = {kind: _found(trials, plain) for kind, trials in faulty.items() if trials}
-    found["all"] = _found([trial for trials in faulty.values() for trial in trials], plain)
+    sound = [trial for trial, left in zip(plain, aside, strict=True) if not left]
+    found = {kind: _found(trials, plain, sound) for kind, trials in faulty.items() if trials}
+    found["all"] = _found([trial for trials in faulty.values() for trial in trials], plain, sound)
     del found["all"]["frames: score of the kind"]
     cleaned = {kind: _cleaned(trials) for kind, trials in faulty.items() if trials}
     cleaned["all"] = _cleaned([trial for trials in faulty.values() for trial in trials])
@@ -70,19 +83,23 @@ def measure(clips: Sequence[MotionFile], num_faulty: int, seed: int) -> list[Res
         "clips moved by more than 3 mm": float(np.mean([trial.after > 3 for trial in plain])),
     }
     return [
-        ResultTable("found", f"Faults found, area under the ROC curve; {len(plain)} clips as they are, {num_faulty} with a fault", found),
+        ResultTable(
+            "found",
+            f"Faults found, area under the ROC curve; {len(plain)} clips as they are, {len(sound)} of them sound, {num_faulty} faulty",
+            found,
+        ),
         ResultTable("cleaned", "What is left of faults, over the input's or the truth's", cleaned),
     ]
 
 
-def _found(trials: Sequence[Trial], plain: Sequence[Trial]) -> dict[str, float | None]:
+def _found(trials: Sequence[Trial], plain: Sequence[Trial], sound: Sequence[Trial]) -> dict[str, float | None]:
     marked = np.concatenate([trial.marked for trial in trials])
 
     def of_frames(name: str) -> float | None:
         return _auroc(marked, np.concatenate([trial.frames[name] for trial in trials]))
 
-    def of_clips(name: str) -> float | None:
-        values = [trial.clip[name] for trial in [*trials, *plain]]
+    def of_clips(name: str, without: Sequence[Trial] = plain) -> float | None:
+        values = [trial.clip[name] for trial in [*trials, *without]]
         return _auroc(np.arange(len(values)) < len(trials), np.array(values))
 
     return {
@@ -91,6 +108,7 @@ def _found(trials: Sequence[Trial], plain: Sequence[Trial]) -> dict[str, float |
         "frames: jerk": of_frames("jerk"),
         "frames: height": of_frames("height"),
         "clips: badness": of_clips("badness"),
+        "clips: badness, against sound ones": of_clips("badness", sound),
         "clips: jerk": of_clips("jerk"),
         "clips: height": of_clips("height"),
     }

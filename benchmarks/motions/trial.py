@@ -20,7 +20,7 @@ FAULT_OF = {
     "floating": "floating",
     "sliding": "sliding",
     "jitter": "jitter",
-    "shortened": "sliding",
+    "shortened": "shortened",
 }
 """What is found and mended of each fault that is injected."""
 _FASTEST = 0.99  # of a clip's frames are slower than its peak speed

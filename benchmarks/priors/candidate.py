@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS
+from pose_priors.priors.posterior import LogLikelihood
 
 _CHUNK = 1024
 
@@ -68,6 +69,13 @@ class Candidate(ABC):
     def denoise(self, pose: Tensor, std: float) -> Tensor | None:
         """The posterior mean of poses whose scored joints were seen with normal noise of `std` radians about each axis: (N, 55, 3) ->
         (N, 55, 3) float64; None where the candidate knows none."""
+        return None
+
+    def posterior(
+        self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator
+    ) -> Tensor | None:
+        """Draws poses given what was seen, see `priors.base.Prior.posterior`: (num_samples, num_observations, 55, 3); None where the
+        candidate knows no way."""
         return None
 
     @abstractmethod

@@ -15,11 +15,14 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from pose_priors.benchmarks.priors.candidate import ConditionalDensityCandidate
+from pose_priors.benchmarks.priors.components import SharedGaussians
 from pose_priors.benchmarks.priors.data import BenchmarkData
 from pose_priors.body.rotations import canonicalize, haar_correction
 from pose_priors.body.skeleton import SMPL_TO_SMPLX
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.safe_pickle import load_pickle
+from pose_priors.priors.posterior import LogLikelihood
+from pose_priors.priors.posteriors.annealing import draw_given
 
 _REG_COVAR = 1e-5
 """Added to the variances of every covariance that is fitted, in rad^2: a standard deviation of 0.2 degrees."""
@@ -59,7 +62,7 @@ class Mixture(ConditionalDensityCandidate):
         return self.log_prob(pose) - self.marginal_log_prob(pose, [joint for joint in self.joint_indices if joint not in hidden])
 
     @torch.no_grad()
-    def sample(self, num: int, generator: torch.Generator) -> Tensor:
+    def sample(self, num: int, generator: torch.Generator | None) -> Tensor:
         which = torch.multinomial(self.weights, num, replacement=True, generator=generator)
         noise = torch.randn(num, len(self._everything), generator=generator, dtype=torch.float64)
         drawn = self.means[which] + _by_component(torch.linalg.cholesky(self.covariances), which, noise)
@@ -78,6 +81,10 @@ class Mixture(ConditionalDensityCandidate):
         found = pose.double().clone()
         found[:, list(self.joint_indices)] = roma.rotmat_to_rotvec(roma.special_procrustes(matrices))
         return found
+
+    def posterior(self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator) -> Tensor:
+        components = SharedGaussians(self.weights, self.means, self.covariances, torch.arange(len(self.means)))
+        return draw_given(self, components, log_likelihood, num_observations, num_samples, generator)
 
     @torch.no_grad()
     def draw_hidden(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 from pose_priors.benchmarks.priors.candidate import ConditionalDensityCandidate
+from pose_priors.benchmarks.priors.components import SharedGaussians
 from pose_priors.body.rotations import canonicalize, haar_correction
+from pose_priors.priors.posterior import LogLikelihood
+from pose_priors.priors.posteriors.annealing import draw_given
 
 # Poses whose densities under all Gaussians are held at once.
 _ROWS = 256
@@ -56,7 +59,7 @@ class KernelMixture(ConditionalDensityCandidate):
         return self._log_density(flat, self._everything) - self._log_density(flat[:, list(shown)], shown) + correction
 
     @torch.no_grad()
-    def sample(self, num: int, generator: torch.Generator) -> Tensor:
+    def sample(self, num: int, generator: torch.Generator | None) -> Tensor:
         which = torch.multinomial(self.weights, num, replacement=True, generator=generator)
         noise = torch.randn(num, len(self._everything), generator=generator, dtype=torch.float64)
         return self.expand(self._moved(self.means[which], torch.linalg.cholesky(self.covariances), which, noise).unflatten(-1, (-1, 3)))
@@ -73,6 +76,10 @@ class KernelMixture(ConditionalDensityCandidate):
         flat = self.select(pose).flatten(1)
         found[:, list(self.joint_indices)] = torch.cat([self._expected(rows, smoothed, gain) for rows in flat.split(_ROWS)])
         return found
+
+    def posterior(self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator) -> Tensor:
+        components = SharedGaussians(self.weights, self.means, self.covariances, self.group)
+        return draw_given(self, components, log_likelihood, num_observations, num_samples, generator)
 
     @torch.no_grad()
     def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:

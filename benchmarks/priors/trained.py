@@ -11,6 +11,7 @@ from pose_priors.benchmarks.priors.candidate import Candidate, ConditionalDensit
 from pose_priors.benchmarks.priors.completion import SampledCompletion
 from pose_priors.body.rotations import mean_rotation
 from pose_priors.priors import DensityPrior, Prior
+from pose_priors.priors.posterior import LogLikelihood
 
 _NUM_DRAWS_OF_MEAN, _SEED = 32, 0
 
@@ -34,6 +35,13 @@ class _Trained(SampledCompletion):
             return self._prior.denoise(pose.float(), std).double()
         except ValueError:  # it was trained without a denoiser
             return None
+
+    def posterior(
+        self, log_likelihood: LogLikelihood, num_observations: int, num_samples: int, generator: torch.Generator
+    ) -> Tensor | None:
+        if not isinstance(self._prior, DensityPrior):  # a bound is no density
+            return None
+        return self._prior.posterior(log_likelihood, num_observations, num_samples, generator).double()
 
     def complete(self, pose: Tensor, hidden: Sequence[int], num: int, generator: torch.Generator) -> Tensor:
         if not self._prior.completes:

@@ -15,6 +15,8 @@ from pose_priors.priors.networks.derived import at_once, lasts
 
 # Observations whose factors are kept: an optimiser asks for one noise, or for a few, again and again.
 _MAX_KEPT = 3
+# Rows whose densities under all kernels are held at once.
+_NUM_ROWS = 512
 
 
 class KernelMixture(nn.Module):
@@ -112,21 +114,37 @@ class KernelMixture(nn.Module):
 
     @torch.no_grad()
     def draw(self, x: Tensor, observation: Observation, generator: torch.Generator | None) -> Tensor:
-        """Draws all of x given what is observed without noise: (B, V) -> (B, D)."""
+        """Draws all of x given what is observed without noise: (B, V) -> (B, D). One row that is expanded to B is scored once."""
+        place, chosen, _ = self._drawn_kernel(x, observation, generator)
         centred = x - observation.matrix @ self.shift
-        # what is not observed at all is the same for all rows
-        share = self.log_cells(x if x.shape[1] else x[:1], observation).softmax(-1).expand(len(x), -1)
-        # drawn before rows are grouped, so that a row that is not finite changes no other
-        of_cell, of_place = torch.rand((2, len(x), 1), generator=generator, dtype=x.dtype, device=x.device)
-        chosen = _picked(share, of_cell)
         noise = torch.randn(len(x), self.centres.shape[1], generator=generator, dtype=x.dtype, device=x.device)
         drawn = torch.empty_like(noise)
         for cell in chosen.unique().tolist():
             at = (chosen == cell).nonzero().squeeze(-1)
-            share = torch.softmax(observation.logits(centred[at], cell), -1)
-            place = self._places(cell)[_picked(share, of_place[at])]
-            drawn[at] = self._updated(place, centred[at], observation, cell) + noise[at] @ observation.posterior_root(cell).T
+            drawn[at] = self._updated(place[at], centred[at], observation, cell) + noise[at] @ observation.posterior_root(cell).T
         return drawn + self.shift
+
+    @torch.no_grad()
+    def draw_component(self, x: Tensor, observation: Observation, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Draws the kernel that brought forth what is observed without noise, (B, V): its place (B, D), the number (B,) of its cell, and
+        the log-density (B,) of what is observed."""
+        place, chosen, log_density = self._drawn_kernel(x, observation, generator)
+        return place + self.shift, chosen, log_density
+
+    def _drawn_kernel(self, x: Tensor, observation: Observation, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, places without the shift that all have in common."""
+        # what is not observed at all is the same for all rows, and so is a row that is expanded
+        rows = x[:1] if not x.shape[1] or x.stride(0) == 0 else x
+        of_cells = torch.cat([self.log_cells(some, observation) for some in rows.split(_NUM_ROWS)])
+        # drawn before rows are grouped, so that a row that is not finite changes no other
+        of_cell, of_place = torch.rand((2, len(x), 1), generator=generator, dtype=x.dtype, device=x.device)
+        chosen, centred = _picked(of_cells.softmax(-1).expand(len(x), -1), of_cell), rows - observation.matrix @ self.shift
+        place = x.new_empty(len(x), self.centres.shape[1])
+        for cell in chosen.unique().tolist():
+            at = (chosen == cell).nonzero().squeeze(-1)
+            share = observation.logits(centred if len(rows) == 1 else centred[at], cell).softmax(-1)
+            place[at] = self._places(cell)[_picked(share.expand(len(at), -1), of_place[at])]
+        return place, chosen, of_cells.logsumexp(-1).expand(len(x))
 
     def observation(self, columns: Tensor | None = None, noise: Tensor | None = None) -> Observation:
         """What follows from seeing some of the D numbers.
@@ -156,6 +174,12 @@ class KernelMixture(nn.Module):
     def repeats(self, x: Tensor) -> Tensor:
         """Which centres are the row itself, (B, D) -> (B, N), so that training can leave them out."""
         return torch.cdist(x, self.centres, compute_mode="donot_use_mm_for_euclid_dist") < 1e-4
+
+    def finest(self) -> Tensor:
+        """Which of the G clusters are of the clustering that has the most."""
+        numbers = self._num_clusters()
+        most = numbers.index(max(numbers))
+        return torch.arange(sum(numbers[:most]), sum(numbers[: most + 1]), device=self.mean.device)
 
     def _updated(self, place: Tensor, centred: Tensor, observation: Observation, cell: int) -> Tensor:
         """Means (B, D) of Gaussians of a cell, given what is observed (B, V)."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Radians by which gradients are differenced, and steps towards the most likely pose.
-_DIFFERENCE, _NUM_STEPS, _LONGEST = 3e-3, 10, 2.0
+# Radians by which gradients are differenced.
+_DIFFERENCE = 3e-3
 # Curvature, relative to the largest, below which a direction counts as not seen.
 _FLAT = 1e-7
 
@@ -67,25 +67,11 @@ def curvature(likelihood: Likelihood, place: Tensor) -> Tensor:
     return positive
 
 
-def fit_quadratic(likelihood: Likelihood, place: Tensor, mean: Tensor, precision: Tensor, share: float) -> Quadratic:
-    """The likelihoods around the most likely places under a normal prior, by Newton's method.
-
-    Args:
-        likelihood: of the observations.
-        place: (O, D) where to begin.
-        mean, precision: (D,) and (D, D) of the prior.
-        share: of the curvature that is taken, less than 1 for a wider function.
-    """
-    at, mean, precision = place.double(), mean.double(), precision.double()
-    for step in range(_NUM_STEPS + 1):
-        value, slope = (found[0].double() for found in likelihood(at.to(place)[None]))
-        bend = curvature(likelihood, at.to(place))
-        if step < _NUM_STEPS:
-            move = torch.linalg.solve(bend + precision, slope - (at - mean) @ precision)
-            at = at + move * (_LONGEST / torch.linalg.vector_norm(move, dim=-1, keepdim=True)).clamp_max(1)
+def quadratic_at(at: Tensor, value: Tensor, slope: Tensor, bend: Tensor, share: float) -> Quadratic:
+    """Log-likelihoods by what they are at places (O, D): value (O,), slope (O, D) and curvature (O, D, D), of which a share is taken."""
     # where the quadratic has its top; along what is not seen there is none
     values, vectors = torch.linalg.eigh(bend)
     inverse = torch.where(values > _FLAT * values.amax(-1, keepdim=True), 1 / values.clamp_min(1e-30), torch.zeros_like(values))
     ahead = torch.einsum("oab,ob,ocb,oc->oa", vectors, inverse, vectors, slope)
     top = value + (ahead * slope).sum(-1) / 2
-    return Quadratic((at + ahead).to(place), (share * bend).to(place), top.to(place))
+    return Quadratic(at + ahead, share * bend, top)

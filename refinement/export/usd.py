@@ -54,7 +54,7 @@ def write_usd(path: Path, exported: Exported, wear: Surface | AnnyBody | None) -
 
 def _add_life(root: UsdSkel.Root, person: AnimatedSkeleton, first: int, last: int) -> None:
     begins, ends = int(person.frames[0]), int(person.frames[-1])
-    marks = {name: Vt.IntArray(mark) if isinstance(mark, list) else mark for name, mark in person.marks.items()}
+    marks = {name: Vt.Int64Array(mark) if isinstance(mark, list) else mark for name, mark in person.marks.items()}
     root.GetPrim().SetCustomData(marks)
     visibility = root.CreateVisibilityAttr()
     if begins > first:

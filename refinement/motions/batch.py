@@ -21,7 +21,7 @@ from pose_priors.refinement.motions.learned.load import digest_of_priors
 
 log = logging.getLogger("motions")
 
-_VERSION = "1"  # of what is found and taken out: results of another are made anew
+_VERSION = "2"  # of what is found and taken out: results of another are made anew
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,16 @@ from pose_priors.body.skeleton import MIRROR
 from pose_priors.refinement.motions.faults.frozen import frozen
 from pose_priors.refinement.motions.faults.jitter import jitter
 from pose_priors.refinement.motions.faults.pops import pops
+from pose_priors.refinement.motions.faults.shortness import shortened
 from pose_priors.refinement.motions.faults.support import Support, find_support, floating, sliding
 from pose_priors.refinement.motions.faults.swaps import KINDS, LIMBS, Swaps, swapped, swaps
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
 from pose_priors.refinement.motions.repair.fill import Fill, filled
-from pose_priors.refinement.motions.repair.path import grounded, unslid
+from pose_priors.refinement.motions.repair.path import grounded, lengthened, unslid
 from pose_priors.refinement.motions.repair.smooth import denoised
 from pose_priors.refinement.motions.signals import closed, odd, widened, without_short
 
-FAULTS = ("missing", "frozen", "swapped", "pop", "jitter", "floating", "sliding")
+FAULTS = ("missing", "frozen", "swapped", "pop", "jitter", "floating", "shortened", "sliding")
 """The kinds of faults, in the order in which they are looked for and taken out."""
 
 
@@ -65,7 +66,7 @@ def restore(motion: Motion, fill: Fill = filled) -> Restored:
     work.mend("pop", fill, *pops(work.motion))
     work.mend("jitter", denoised, *jitter(work.motion), _lasting)
     doubted = widened(work.marked["missing"] | work.marked["frozen"], 2)
-    for fault, of_path, repair in (("floating", floating, grounded), ("sliding", sliding, unslid)):
+    for fault, of_path, repair in (("floating", floating, grounded), ("shortened", shortened, lengthened), ("sliding", sliding, unslid)):
         support = find_support(work.motion, doubted)
         scores = np.where(doubted, 0, of_path(work.motion, support))  # what was made up shows how it was made
         work.mend(fault, partial(_of_path, repair, support), np.zeros((len(motion), NUM_JOINTS)), scores, _lasting_path)
@@ -73,7 +74,7 @@ def restore(motion: Motion, fill: Fill = filled) -> Restored:
 
 
 _Marks = tuple[np.ndarray, np.ndarray]
-_LEAST_S = {"jitter": 0.2, "floating": 0.15, "sliding": 0.6}
+_LEAST_S = {"jitter": 0.2, "floating": 0.15, "shortened": 0.15, "sliding": 0.4}
 _LEAST_JITTERING = 3  # joints, or the path
 
 

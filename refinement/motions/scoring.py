@@ -17,10 +17,13 @@ from pose_priors.refinement.motions.restore import FAULTS, restore
 _CARRIERS = [index_of(name) for name in ("pelvis", "left_ankle", "right_ankle", "left_foot", "right_foot")]
 # The frames whose mean stands for a clip: the worst tenth of a second, and at least this share of the frames for what lasts.
 _WORST_S = 0.1
-_WORST_SHARE = {"jitter": 0.15, "floating": 0.15, "sliding": 0.15}
+_WORST_SHARE = {"jitter": 0.15, "floating": 0.15, "shortened": 0.15, "sliding": 0.15}
 # Where the mean of a clip is called a fault, over where a frame is: real clips jump now and then, and do not slide for long.
-_OF_CLIP = {"pop": 2.0, "floating": 0.7, "sliding": 0.7}
-_STEEP = 2.0  # by how much badness rises with a fault: at the threshold it is a half, at three times it nine tenths
+_OF_CLIP = {"pop": 2.0, "floating": 0.7, "shortened": 0.5, "sliding": 0.7}
+# By what power badness rises beyond the threshold, where it is a half: capture itself jumps, glides and repeats frames at up to nine times
+# the threshold, and hardly ever shakes or floats at one and a half.
+_STEEP = {"swapped": 4.0, "jitter": 6.0, "floating": 4.0, "shortened": 4.0}
+_OTHERS_STEEP = 2.0
 _MOST_JOINT_SPEED = 30.0  # metres a second; the wrist of a pitcher reaches 20
 
 
@@ -53,20 +56,20 @@ def score_motion(motion: Motion, learned: Learned | None = None) -> Scores:
     faults = {name: found.of_frames(name) for name in FAULTS}
     joints = np.zeros((len(motion), NUM_JOINTS))
     for name in FAULTS:
-        joints = np.maximum(joints, found.joints[name])
-        joints[:, _CARRIERS] = np.maximum(joints[:, _CARRIERS], found.path[name][:, None])
+        joints = np.maximum(joints, _bad(name, found.joints[name]))
+        joints[:, _CARRIERS] = np.maximum(joints[:, _CARRIERS], _bad(name, found.path[name])[:, None])
     fps = motion.fps
     speed = np.linalg.norm(velocities(motion.joints, fps), axis=-1)
     step = np.linalg.norm(np.diff(motion.joints, axis=0, prepend=motion.joints[:1]), axis=-1) * fps
     too_fast = np.maximum(step[:, 0] / MAX_SPEED, step.max(1) / _MOST_JOINT_SPEED)
-    joints = np.maximum(joints, step / _MOST_JOINT_SPEED)
+    joints = np.maximum(joints, _bad("speed", step / _MOST_JOINT_SPEED))
     support = find_support(found.motion, ~motion.known)
     jerk = np.zeros(len(motion))
     if len(motion) > 3:
         third = np.linalg.norm(np.diff(motion.joints, n=3, axis=0), axis=-1).mean(1) * fps**3
         jerk = np.concatenate([third[:1], third, third[-1:], third[-1:]])
-    worst = np.maximum(np.max(list(faults.values()), axis=0), too_fast)
-    badness = _bad(worst)
+    looked_for = faults | {"speed": too_fast}
+    badness = np.max([_bad(name, values) for name, values in looked_for.items()], axis=0)
     parts = {f"fault_{name}": values for name, values in faults.items()} | {
         "fault_speed": too_fast,
         "floor_m": motion.soles[..., 2].min(1),
@@ -74,11 +77,12 @@ def score_motion(motion: Motion, learned: Learned | None = None) -> Scores:
         "speed_m_s": speed.mean(1),
         "jerk_m_s3": jerk,
     }
-    of_clip = {name: _of_clip(name, values, fps) for name, values in [*faults.items(), ("speed", too_fast)]}
-    clip = {"badness": float(_bad(np.array(max(of_clip.values()))))} | {f"fault_{name}": value for name, value in of_clip.items()}
+    of_clip = {name: _of_clip(name, values, fps) for name, values in looked_for.items()}
+    clip = {"badness": max(float(_bad(name, np.array(value))) for name, value in of_clip.items())}
+    clip |= {f"fault_{name}": value for name, value in of_clip.items()}
     clip |= {f"frames_{name}": float(found.marked[name].mean()) for name in FAULTS}
     clip |= {
-        "first_frame": float(worst[0]),
+        "first_frame": float(max(values[0] for values in looked_for.values())),
         "floor_m": motion.floor,
         "lowest_m": float(np.quantile(parts["floor_m"], 0.02)),
         "slip_m_s": float(np.median(parts["slip_m_s"])),
@@ -86,7 +90,7 @@ def score_motion(motion: Motion, learned: Learned | None = None) -> Scores:
         "jerk_m_s3": float(jerk.mean()),
         "stature_m": motion.stature,
     }
-    return _judged(Scores(badness, _bad(joints), parts, clip), motion, learned or Learned())
+    return _judged(Scores(badness, joints, parts, clip), motion, learned or Learned())
 
 
 def _judged(scores: Scores, motion: Motion, learned: Learned) -> Scores:
@@ -107,9 +111,9 @@ def _judged(scores: Scores, motion: Motion, learned: Learned) -> Scores:
     return Scores(scores.badness, scores.joint_badness, parts, clip, of_joints)
 
 
-def _bad(values: np.ndarray) -> np.ndarray:
-    """Scores over a threshold as numbers in [0, 1]."""
-    power = np.minimum(values, 1e6) ** _STEEP
+def _bad(fault: str, values: np.ndarray) -> np.ndarray:
+    """Scores over the threshold of a fault as numbers in [0, 1]."""
+    power = np.minimum(values, 1e6) ** _STEEP.get(fault, _OTHERS_STEEP)
     bad: np.ndarray = power / (1 + power)
     return bad
 

@@ -17,6 +17,7 @@ from pose_priors.refinement.result.write import RESULTS, person_file
 
 _JOINTS = (22, 24, 55)
 _MOST, _UNIT = 1e9, 1e-2  # of any number of a result; by how much a normal's length may differ from 1
+_LAST_FRAME = 2**53  # what a double counts to
 _HANDS = ("jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
 
 
@@ -143,7 +144,8 @@ def rest_offsets(turns: np.ndarray, joints: np.ndarray, parents: Sequence[int]) 
 
 def people_in(folder: Path) -> list[int]:
     """The ids of those who have a `person_<id>` in a folder of stage 5, ascending."""
-    return sorted(int(path.name[7:]) for path in folder.glob("person_*") if path.name[7:].isdigit())
+    named = {path.name[7:] for path in folder.glob("person_*")}
+    return sorted({int(name) for name in named if name.isascii() and name.isdigit()})
 
 
 def read_person(folder: Path, person: int) -> RefinedPerson:
@@ -157,4 +159,8 @@ def read_person(folder: Path, person: int) -> RefinedPerson:
     if not fits or joints.dtype.kind not in "fiu" or not (np.abs(joints.astype(float)) < _MOST).all():
         expected = f"({num_frames}, {' | '.join(map(str, _JOINTS))}, 3), finite, is expected"
         raise UserError(f"{path}: 'joints' has shape {joints.shape} for {num_frames} frames; {expected}; refine the sequence again")
+    if frames.dtype.kind not in "fiu" or not (np.abs(frames) < _LAST_FRAME).all() or (frames != np.round(frames)).any():
+        raise UserError(
+            f"{path}: 'frame_ids' is {listed(frames.tolist(), 3)}; whole numbers of frames are expected; refine the sequence again"
+        )
     return RefinedPerson(person, arrays, Track(frames.astype(int), joints.astype(float)))

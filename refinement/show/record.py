@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pose_priors.body.anny import model as anny_model
 from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.exchange import check_writable
 from pose_priors.configs.writing import written_aside
 from pose_priors.priors import Prior
 from pose_priors.refinement.given.priors import load_priors
@@ -31,7 +32,7 @@ from pose_priors.refinement.show.recording_pictures import encoded
 from pose_priors.refinement.show.recording_pipe import Recorder, piped
 from pose_priors.refinement.show.review_scene import ShownPerson
 from pose_priors.refinement.show.robots.shown import ShownRobot, find_robots
-from pose_priors.refinement.show.video.film import write_picture, write_video
+from pose_priors.refinement.show.video.film import check_place, write_picture, write_video
 
 if TYPE_CHECKING:
     import rerun.blueprint as rrb
@@ -215,6 +216,8 @@ def _film(found: Sequence[RefinedSequence], options: argparse.Namespace) -> list
         if getattr(options, name) is not None:
             raise UserError(f"--{name}: goes with recordings, not with {asked}; leave one of both out")
     looks = options.images, options.body_model, options.surface or "auto"
+    if options.video is not None:
+        check_place("--video", options.video, ".mp4")  # before the picture is made
     if options.picture is not None:
         write_picture(found[0], options.picture, options.frame, *looks)
     if options.video is not None:
@@ -255,6 +258,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     found = [result for folder in options.results for result in find_results(folder, options.input)]
     if as_film:
         return _film(found, options)
+    for folder in {options.output or result.refined: None for result in found}:
+        check_writable(folder)
     prior = load_priors(body=options.prior).body
     looks = {"prior": prior, "body_model": options.body_model, "images": options.images, "num_points": options.points}
     looks["surface"] = options.surface or "capsules"

@@ -10,7 +10,10 @@ import pytest
 
 from pose_priors.benchmarks.motions.__main__ import main
 from pose_priors.benchmarks.motions.injection import INJECTIONS
+from pose_priors.benchmarks.motions.recorded import faults_of_recording
 from pose_priors.configs.base import UserError
+from pose_priors.refinement.motions.motion import quat_of
+from pose_priors.refinement.motions.sizing import sized
 
 FPS = 30.0
 
@@ -58,3 +61,32 @@ def test_tables_of_what_is_found_and_cleaned(tmp_path: Path) -> None:
     assert rows["swaps"]["frames: score of the kind"] > 0.95
     with pytest.raises(UserError, match="no npz"):
         main(["--data", str(tmp_path / "out"), "--output", "x"])
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("sound", None),
+        ("first frame", None),
+        ("jump", "accelerated"),
+        ("copies", "0.17 s of one frame"),
+        ("glide", "neither foot nor hand"),
+    ],
+)
+def test_recordings_whose_numbers_no_body_has_are_named(what: str, reason: str | None) -> None:
+    pose, trans = swinging()
+    trans[:, 0] *= 0.3
+    if what == "first frame":
+        trans[0] += 0.5
+    if what == "jump":
+        trans[40] += np.array([0, 0, 1.2])
+    if what == "copies":
+        pose[40:46], trans[40:46] = pose[40], trans[40]
+    if what == "glide":
+        trans[30:60, 1] += 2.0 * np.arange(30) / FPS
+        trans[60:, 1] += 2.0
+    motion = sized(quat_of(pose), trans, FPS, np.ones(len(pose), dtype=bool))
+    told = faults_of_recording(motion)
+    assert bool(told) == (reason is not None)
+    if reason is not None:
+        assert any(reason in line for line in told)

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -99,17 +100,20 @@ def test_the_folder_that_one_works_in_stays_it(tmp_path: Path, monkeypatch: pyte
 
 def test_a_parent_that_cannot_be_written_to(tmp_path: Path) -> None:
     target = made(tmp_path / "read_only" / "out")
-    for path in (tmp_path, *tmp_path.parents[:2]):
+    for path in takewhile(lambda path: not path.stat().st_mode & 0o001, (tmp_path, *tmp_path.parents)):
         path.chmod(0o755)
     for path in (target, *target.rglob("*")):
         path.chmod(0o777)
     target.parent.chmod(0o555)
     pid = os.fork()
     if not pid:
-        if not os.getuid():
-            os.setuid(65534)
-        replace_result(target)
-        os._exit(0)
+        try:
+            if not os.getuid():
+                os.setuid(65534)
+            replace_result(target)
+            os._exit(0)
+        finally:
+            os._exit(1)  # no second run of the tests, as nobody
     assert os.waitpid(pid, 0)[1] == 0
     assert content(target) == NEW
 

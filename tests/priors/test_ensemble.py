@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -226,7 +226,9 @@ def test_completions_are_the_conditional_density() -> None:
     torch.testing.assert_close(marginal, marginal[:1].expand(50), rtol=0, atol=1e-6)
 
 
-def test_a_mixture_leads_to_posterior_draws_of_the_whole_ensemble() -> None:
+@pytest.mark.parametrize("led", [False, True])
+def test_posterior_draws_are_those_of_the_whole_ensemble(led: bool) -> None:
+    """By all components, and led by those of the mixture, as where there are flows."""
     joint, other, std = 16, 18, 0.2
     prior = EnsembleConfig.model_validate({"kind": "ensemble", "members": [MIXTURE, FULL], "weights": [1, 6]}).build((joint, other))
     prior.fit_statistics(make_poses(300))
@@ -237,7 +239,11 @@ def test_a_mixture_leads_to_posterior_draws_of_the_whole_ensemble() -> None:
     def likelihood(poses: torch.Tensor) -> torch.Tensor:
         return -(poses[..., joint, :] - seen).square().sum(-1) / (2 * std**2)
 
-    drawn = prior.posterior(likelihood, 1, 150, torch.Generator().manual_seed(0))[:, 0, other].double()
+    if led:
+        drawn = cast(Mixture, prior.members[0]).posterior_of(likelihood, 1, 150, torch.Generator().manual_seed(0), prior.energy)
+    else:
+        drawn = prior.posterior(likelihood, 1, 150, torch.Generator().manual_seed(0))
+    drawn = drawn[:, 0, other].double()
     many = prior.sample(60_000, torch.Generator().manual_seed(1))
     weight = likelihood(many).double().softmax(0)
     expected = weight @ many[:, other].double()

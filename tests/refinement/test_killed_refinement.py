@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from kills import CHANGES, kills
 from scenes import Clip
 
@@ -34,9 +33,8 @@ def result(output: Path) -> tuple[dict[str, bytes], float]:
 
 
 @pytest.fixture
-def results(clip: Callable[[str], Clip]) -> Path:
+def results(clip: Callable[[str], Clip], one_thread: None) -> Path:
     """A folder of one sequence's stages, with its result."""
-    torch.set_num_threads(1)
     folder = clip("released").folder
     refined(folder, folder / "5_refinement")
     return folder

@@ -16,6 +16,7 @@ from pose_priors.benchmarks.priors.tasks import (
     likelihood,
     ood,
     posterior_means,
+    posteriors,
     regulariser,
 )
 
@@ -27,6 +28,8 @@ TASKS: dict[str, Task] = {
     "completion": completion.run,
     "denoising": denoising.run,
     "posterior_means": posterior_means.run,
+    "posterior_kinematics": posteriors.kinematics,
+    "posterior_joints": posteriors.joints,
     "ood": ood.run,
     "foreign": foreign.run,
     "inverse_kinematics": inverse_kinematics.run,

@@ -22,14 +22,15 @@ _SLOWER_S = 0.02  # metres of height that a metre a second counts for
 _OFF_FLOOR_M = 0.06  # higher, nobody stands on tiptoe
 _SMOOTH_S = 0.05
 _STEADY = 0.3  # metres a second that a sole which carries rises or falls by
-_SLIDE_S = 1.0  # over which a slide is told from the roll of a foot
+_SLIDE_S = 0.8  # over which a slide is told from the roll of a foot
 _SLIDE = 0.18  # metres a second
 _SLIDE_SHARE = 0.1  # of the speed of the path
 _STANDS = 0.12  # of the frames around: below, nothing stands long enough to slide
-_LEAST_FLIGHT_S = 0.06
+_LEAST_FLIGHT_S, _LONG_FLIGHT_S = 0.06, 0.25
 _FALLS = (0.35, 2.0)  # of gravity: what the centre of a body in flight is seen to fall by
 _LIFT_S = 0.2
-_LIFT_SHARE = 0.4  # of the height off the floor, by which all soles move together when it begins or ends
+_LIFT_SHARES = 0.3, 0.4  # of the height off the floor, by which all soles move together at the end where less, and where more of it is
+_LEAP = 3.0  # times that height: who sinks by more came down from a leap
 _UPRIGHT = 0.75  # of the height of the hips: lower, whoever is off the floor may sit on something
 _STANDING = 0.3  # of the frames of a stretch: where less, the person jumps
 _HEIGHT_S = 0.1
@@ -47,6 +48,7 @@ class Support:
         left: (T,) the share of the left sole.
         flies: (T,) bool, off the floor and falling as things do.
         elsewhere: (T,) bool, carried by something else: hands that hold on, or a clip that leaves the floor for good.
+        doubted: (T,) bool, frames that were made up and say nothing of what stands.
     """
 
     height: np.ndarray
@@ -55,6 +57,7 @@ class Support:
     left: np.ndarray
     flies: np.ndarray
     elsewhere: np.ndarray
+    doubted: np.ndarray
 
 
 def find_support(motion: Motion, doubted: np.ndarray) -> Support:
@@ -78,7 +81,7 @@ def find_support(motion: Motion, doubted: np.ndarray) -> Support:
     frames = np.arange(len(motion))
     if stands.any():
         slip = np.stack([np.interp(frames, frames[stands], slip[stands, axis]) for axis in range(2)], 1)
-    return Support(height, slip, stands, weight[:, :2].sum(1), flies, elsewhere)
+    return Support(height, slip, stands, weight[:, :2].sum(1), flies, elsewhere, doubted)
 
 
 def weights_of(heights: np.ndarray) -> np.ndarray:
@@ -100,8 +103,8 @@ def velocities(values: np.ndarray, fps: float) -> np.ndarray:
 def sliding(motion: Motion, support: Support) -> np.ndarray:
     """(T,) how fast what carries moves along the floor, over what feet that roll and turn do; 0 in the air and without a path.
 
-    It is the median of a second, less where what carries moves now here, now there: that is a body that was measured badly, not one that
-    slides.
+    It is the median of most of a second, less where what carries moves now here, now there: that is a body that was measured badly, not one
+    that slides.
     """
     if not motion.has_path or len(motion) < 4:
         return np.zeros(len(motion))
@@ -132,8 +135,9 @@ def floating(motion: Motion, support: Support) -> np.ndarray:
         high = float(np.median(away[stood])) if stood.any() else float(away.max())
         there = begin + np.flatnonzero(away >= high / 2)
         ends = [lift[at] for at in (there[0], there[-1]) if 0 < at < len(motion) - 1]
-        climbed = ends and (max(ends) < _LIFT_SHARE * high or min(ends) < _LIFT_SHARE / 2 * high)
-        if climbed or stood.mean() < _STANDING:
+        climbed = ends and (max(ends) < _LIFT_SHARES[1] * high or min(ends) < _LIFT_SHARES[0] * high)
+        leapt = ends and max(ends) > _LEAP * high
+        if climbed or leapt or stood.mean() < _STANDING:
             out[begin:end] = 0
     return out
 
@@ -175,7 +179,14 @@ def _flies(motion: Motion, height: np.ndarray) -> np.ndarray:
     least = max(3, round(_LEAST_FLIGHT_S * motion.fps))
     centre = motion.joints[:, [0, 3, 6, 9, 12, 1, 2]].mean(1)[:, 2]
     for begin, end in runs(without_short(closed(height > _OFF_FLOOR_M / 2, max(1, least // 3)), least)):
-        seconds = np.arange(end - begin) / motion.fps
-        fall = -2 * np.polyfit(seconds - seconds.mean(), centre[begin:end], 2)[0] / _GRAVITY
-        out[begin:end] = _FALLS[0] < fall < _FALLS[1]
+        quarter = (end - begin) // 4
+        # who is lifted and set down again moves as one who falls at both ends alone
+        held = end - begin > _LONG_FLIGHT_S * motion.fps and _fall(centre[begin + quarter : end - quarter], motion.fps) < _FALLS[0]
+        out[begin:end] = not held and _FALLS[0] < _fall(centre[begin:end], motion.fps) < _FALLS[1]
     return out
+
+
+def _fall(height: np.ndarray, fps: float) -> float:
+    """Of gravity, by what heights (T,) are accelerated downwards: of the parabola nearest to them."""
+    seconds = np.arange(len(height)) / fps
+    return float(-2 * np.polyfit(seconds - seconds.mean(), height, 2)[0] / _GRAVITY)

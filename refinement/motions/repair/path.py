@@ -6,32 +6,33 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, percentile_filter
 
 from pose_priors.body.interpolation import runs
-from pose_priors.refinement.motions.faults.support import Support, velocities
+from pose_priors.refinement.motions.faults.shortness import lacking
+from pose_priors.refinement.motions.faults.support import Support, find_support
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.signals import odd, rolling_mean, rolling_median
 
 _GLIDE_S = 0.4
-_EXPLAINED = 0.8  # of what soles glide by: if a path that is too short explains so much of it, it is too short
-_LACKS = (0.05, 3.0)  # shares of its length that a path may lack
-_ONE_WAY = 0.975  # of the glides of a stretch: a body that was measured badly glides now here, now there
-_MOST_OF_PATH = 0.5
-_STANDS = 0.6  # of the frames of a stretch: where less, its glides are guesses
-_CARRIED_ELSEWHERE = 0.1  # of the frames of a stretch: where more, it is told and left
+_ONE_WAY, _ASTRAY, _LONG_S = 0.96, (0.17, 0.3), 3.0  # of the glides of a stretch: a body that was measured badly glides now here, now there
+_STANDS = 0.5  # of the frames of a stretch: where less, its glides are guesses
+_CARRIED_ELSEWHERE = 0.1  # of the frames of a stretch
+_HANDS_S = 2.0  # shorter, what hands tell is told and left
+_GOES_ON, _GOES_ON_S = 0.3, 0.4  # of its speed, and seconds, for which a glide is followed beyond the stretch that is marked
 _FEW = 5  # frames
-_APART = 0.35  # of what the faster foot glides by, by which the feet may differ
+_APART = 0.5  # of what the faster foot glides by, by which the feet may differ
+_TIMES, _ENOUGH = 5, 0.01  # a path is asked anew, until it lacks less
 _FLOAT_S = 0.12
 _BACK_M, _WAY_S = 0.01, 0.4
 _EVEN_S, _SHARP_M = 0.08, 0.04
 _JUMP_S, _STOOD = 0.8, 30
+_STANDS_SHORT = 0.3
 
 
 def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     """The path on marked frames moved against what carries, so that it stands; later frames keep their steps.
 
-    A stretch whose soles glide against the way of the path, in proportion to its speed, has a path that is too short and is drawn out.
-    In flight the speed between the frames before and behind is taken.
-    A stretch whose soles glide now here, now there stays as it is: no path stops them. So does one on which hands carry, for some of it: it
-    is a fault that is told, but hands let go and soles swing, so that what moves least is no sure measure of by how much.
+    In flight the speed between the frames before and behind is taken, and a stretch goes on for as long as what carries glides that way.
+    A stretch whose soles glide now here, now there stays as it is: no path stops them. So does a short one on which hands carry, for some
+    of it: hands let go and soles swing.
 
     Args:
         marked: (T,) bool.
@@ -39,28 +40,48 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     if not marked.any() or not motion.has_path:
         return motion
     glide = rolling_median(support.slip, odd(_GLIDE_S, motion.fps))
-    speed = velocities(motion.pelvis[:, :2], motion.fps)
-    short = np.zeros(len(motion), dtype=bool)
     add = np.zeros((len(motion), 2))
     for begin, end in runs(marked):
         part = slice(begin, end)
-        if support.elsewhere[part].mean() > _CARRIED_ELSEWHERE:
+        way = np.median(glide[part], axis=0)
+        speed = float(np.linalg.norm(way))
+        astray = float(np.median(np.linalg.norm(glide[part] - way, axis=-1)))
+        steady = float(np.linalg.norm(glide[part].mean(0)) / max(np.linalg.norm(glide[part], axis=-1).mean(), 1e-9))
+        lasts = (end - begin) / motion.fps
+        if support.elsewhere[part].mean() > _CARRIED_ELSEWHERE and lasts < _HANDS_S:
             continue
-        lacks, explained = _proportion(speed[part], glide[part])
-        steady = np.linalg.norm(glide[part].mean(0)) / max(np.linalg.norm(glide[part], axis=-1).mean(), 1e-9)
-        if explained > _EXPLAINED and _LACKS[0] < lacks < _LACKS[1]:
-            short[part] = True
-            add[part] = lacks * np.gradient(motion.pelvis[:, :2], axis=0)[part] * motion.fps
-        elif steady > _ONE_WAY and support.stands[part].mean() > _STANDS and _feet_agree(support, part):
-            add[part] = -glide[part]
-    length = np.linalg.norm(speed, axis=-1)
-    if length[short].sum() > _MOST_OF_PATH * length.sum():
-        # the whole path is, also where it is too slow for a slide to be seen
-        lacks, _ = _proportion(speed[short], glide[short])
-        add = lacks * np.gradient(motion.pelvis[:, :2], axis=0) * motion.fps
+        if steady < _ONE_WAY or astray > _ASTRAY[lasts > _LONG_S] * speed or support.stands[part].mean() < _STANDS:
+            continue
+        if not _feet_agree(support, part):
+            continue
+        along = glide @ way / speed > _GOES_ON * speed
+        most = round(_GOES_ON_S * motion.fps)
+        before = begin - np.argmin(np.r_[along[max(begin - most, 0) : begin][::-1], False])
+        behind = end + np.argmin(np.r_[along[end : end + most], False])
+        add[before:behind] = -glide[before:behind]
     pelvis = motion.pelvis.copy()
     pelvis[1:, :2] += np.cumsum((add[1:] + add[:-1]) / 2 / motion.fps, axis=0)
     return motion.changed(pelvis=pelvis)
+
+
+def lengthened(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
+    """The whole path along the floor as long as the strides say, if some of it is marked as too short.
+
+    Which sole carries is told less well on a path that is too short, so that what it lacks is asked again of the longer one.
+
+    Args:
+        marked: (T,) bool.
+    """
+    if not marked.any() or not motion.has_path:
+        return motion
+    start = motion.pelvis[:1] * [1, 1, 0]
+    for _ in range(_TIMES):
+        _, lacks = lacking(motion, support)
+        if not abs(lacks) > _ENOUGH:
+            break
+        motion = motion.changed(pelvis=start + (motion.pelvis - start) * [1 + lacks, 1 + lacks, 1])
+        support = find_support(motion, support.doubted)
+    return motion
 
 
 def _feet_agree(support: Support, part: slice) -> bool:
@@ -71,13 +92,6 @@ def _feet_agree(support: Support, part: slice) -> bool:
         return True
     glides = [np.median(foot, axis=0) for foot in feet]
     return bool(np.linalg.norm(glides[0] - glides[1]) < _APART * max(np.linalg.norm(glide) for glide in glides))
-
-
-def _proportion(speed: np.ndarray, glide: np.ndarray) -> tuple[float, float]:
-    """By what share of its speed (N, 2) a path is too slow if soles glide so (N, 2), and how much of the glide that explains."""
-    lacks = -float((speed * glide).sum() / max((speed**2).sum(), 1e-9))
-    rest = glide + lacks * speed
-    return lacks, 1 - float((rest**2).sum() / max((glide**2).sum(), 1e-9))
 
 
 def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
@@ -92,6 +106,11 @@ def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     # what is above where the person stands for most of the time around is a jump, and stays
     width = odd(_JUMP_S, motion.fps)
     stood = maximum_filter1d(percentile_filter(height, _STOOD, width, mode="nearest"), width)
+    for begin, end in runs(np.abs(height) > _BACK_M):
+        # who is off the floor for a shorter time stands there where anything stands
+        stands = support.stands[begin:end]
+        if end - begin < width and stands.mean() > _STANDS_SHORT:
+            stood[begin:end] = np.maximum(stood[begin:end], np.median(height[begin:end][stands]))
     height = np.minimum(height, stood)
     # from where the person leaves the floor to where they are back, or marks that begin high would leave a step
     whole = marked.copy()

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pose_priors.body.anny.model import chosen_anny
 from pose_priors.body.pinhole import project, to_camera
 from pose_priors.configs.base import UserError
+from pose_priors.configs.exchange import check_writable
 from pose_priors.configs.writing import written_aside
 from pose_priors.refinement.result.found import RefinedSequence
 from pose_priors.refinement.result.metrics import Track
@@ -89,7 +90,7 @@ def write_video(
     Raises:
         UserError: if the result or the body model cannot be read, Anny or ffmpeg is missing or fails, or the file cannot be written.
     """
-    _check_place("--video", path, ".mp4")
+    check_place("--video", path, ".mp4")
     require_ffmpeg()
     film = _film_of(result, images, body_model, surface)
     write_mp4(path, film.pictures(), film.size, film.data.scene.fps)
@@ -114,7 +115,7 @@ def write_picture(
     Raises:
         UserError: if the result or the body model cannot be read, the clip has no such frame, or the file cannot be written.
     """
-    _check_place("--picture", path, ".png")
+    check_place("--picture", path, ".png")
     film = _film_of(result, images, body_model, surface)
     first, last = film.data.scene.frames
     if frame is not None and not first <= frame <= last:
@@ -127,11 +128,13 @@ def write_picture(
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); give another place by --picture") from error
 
 
-def _check_place(option: str, path: Path, ending: str) -> None:
-    if path.suffix.lower() != ending:
+def check_place(option: str, path: Path, ending: str) -> None:
+    """Raises `UserError` if no file of that ending could be written there: better now than after the work."""
+    if path.suffix.lower() != ending or path.is_dir():
         raise UserError(f"{option} {path}: a file that ends with {ending} is expected")
     if not path.parent.is_dir():
         raise UserError(f"{option} {path}: {path.parent} is no folder; make it first")
+    check_writable(path.parent)
 
 
 def _film_of(result: RefinedSequence, images: Path | None, body_model: Path | None, surface: str) -> Film:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scenes import Clip, make_clip
 
 import pose_priors.refinement.batch.many
@@ -240,7 +242,8 @@ def test_a_run_that_is_killed_goes_on_where_it_was(sequences: Path, tmp_path: Pa
         f"output.path={out}",
         *options,
     ]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (out / "b" / ".unfinished" / "last.ckpt").is_file():
         assert process.poll() is None, "it ended before it could be killed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.refinement.export.people import read_people
 from pose_priors.refinement.export.rate import resampled
 from pose_priors.refinement.export.skins import skin_of
+from pose_priors.refinement.export.usd import write_usd
 
 FIRST = 100  # the clip's number of the first frame
 
@@ -66,6 +68,18 @@ def test_joints_of_everybody_are_where_they_were(results: dict[int, Result], tmp
                 assert np.abs(found - truth[frame - begin]).max() < TOLERANCE_M
     data = stage.GetPrimAtPath("/World/person_002").GetCustomData()
     assert (data["first_frame"], data["last_frame"], list(data["frames_not_seen"])) == (104, 149, [109, 110, 111, 112])
+
+
+def test_frames_may_be_numbered_by_the_time_of_day(results: dict[int, Result], tmp_path: Path) -> None:
+    """In milliseconds since 1970, which is more than 32 bits hold."""
+    whole = read_people("clip", results[22].folder)
+    late = 1_700_000_000_000
+    path = tmp_path / "late.usd"
+    write_usd(path, replace(whole, people=tuple(replace(person, frames=person.frames + late) for person in whole.people)), None)
+    stage = opened(path)
+    assert (stage.GetStartTimeCode(), stage.GetEndTimeCode()) == (late + FIRST, late + FIRST + CLIP - 1)
+    data = stage.GetPrimAtPath("/World/person_002").GetCustomData()
+    assert (data["last_frame"], list(data["frames_not_seen"])) == (late + 149, [late + frame for frame in (109, 110, 111, 112)])
 
 
 def test_between_two_frames_rotations_go_the_shortest_way(results: dict[int, Result], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pose_priors.refinement.motions.restore import FAULTS, restore
 
 REST = rest_joints(SMPL_STATURE)[:22].numpy()
 # of the error that a fault makes, what may be left of it on average over the seeds
-LEFT = {"pops": 0.05, "frozen": 0.5, "swaps": 0.02, "floating": 0.35, "sliding": 0.35, "jitter": 0.45, "shortened": 0.35}
+LEFT = {"pops": 0.05, "frozen": 0.5, "swaps": 0.02, "floating": 0.35, "sliding": 0.35, "jitter": 0.45, "shortened": 0.15}
 
 
 def motion_of(pose: np.ndarray, pelvis: np.ndarray, fps: float = WALKER_FPS) -> Motion:
@@ -116,22 +116,25 @@ def test_fast_turns_keep_their_speed(walk: tuple[np.ndarray, np.ndarray]) -> Non
     assert 0.95 * peak < kept < 1.25 * peak
 
 
-@pytest.mark.parametrize("glides", [False, True])
-def test_who_hangs_by_their_hands_slides_where_the_hands_do(glides: bool, walk: tuple[np.ndarray, np.ndarray]) -> None:
+@pytest.mark.parametrize("seconds", [0.0, 1.2, 2.4])
+def test_who_hangs_by_their_hands_slides_where_the_hands_do(seconds: float, walk: tuple[np.ndarray, np.ndarray]) -> None:
     pose, pelvis = (part.copy() for part in walk)
     pose[:, 16:18], pelvis[:] = pose[:1, 16:18], pelvis[0] + np.array([0, 0, 2.0])
-    stretch = slice(60, 180)
-    if glides:
+    stretch = slice(48, 48 + round(seconds * WALKER_FPS))
+    truth = pelvis.copy()
+    if seconds:
         pelvis[:, 1] += np.cumsum(np.where(np.isin(np.arange(len(pose)), np.r_[stretch]), 0.6, 0)) / WALKER_FPS
     found = restore(motion_of(pose, pelvis))
     assert not found.marked["floating"].any()
-    if not glides:
+    if not seconds:
         assert not found.marked["sliding"].any()
         return
     assert found.marked["sliding"][stretch].mean() > 0.8
     assert found.marked["sliding"].sum() < 1.3 * (stretch.stop - stretch.start)
-    # told, and left: what moves least among hands and soles is no sure measure
-    assert np.array_equal(found.motion.pelvis, pelvis)
+    if seconds < 2:  # told, and left: what moves least among hands and soles is no sure measure
+        assert np.array_equal(found.motion.pelvis, pelvis)
+    else:
+        assert np.abs(found.motion.pelvis - truth).mean() < 0.15 * np.abs(pelvis - truth).mean()
 
 
 def test_who_floats_is_told_by_where_they_stand_there_whatever_they_jump(walk: tuple[np.ndarray, np.ndarray]) -> None:
@@ -147,3 +150,37 @@ def test_who_floats_is_told_by_where_they_stand_there_whatever_they_jump(walk: t
     assert found.marked["floating"][(lifted == 1) & (flight == 0)].mean() > 0.9
     stands = (lifted == 1) & (flight == 0)
     assert np.abs(found.motion.pelvis - truth)[stands, 2].max() < 0.03
+
+
+@pytest.mark.parametrize("seconds", [0.4, 0.5, 0.8])
+def test_who_is_lifted_and_set_down_does_not_fly(seconds: float, walk: tuple[np.ndarray, np.ndarray]) -> None:
+    """A parabola through all of it falls as things do; amid it the height is held."""
+    pose, pelvis = (part.copy() for part in walk)
+    time = np.arange(len(pose)) / WALKER_FPS - 1.6
+    share = np.clip(3 * np.minimum(time, seconds - time) / seconds, 0, 1)
+    pelvis[:, 2] += 0.15 * share * share * (3 - 2 * share)
+    found = restore(motion_of(pose, pelvis))
+    lifted = pelvis[:, 2] - walk[1][:, 2] > 0.06
+    assert found.marked["floating"][lifted].mean() > 0.8
+    assert np.abs(found.motion.pelvis - walk[1]).sum() < 0.3 * np.abs(pelvis - walk[1]).sum()
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.5])
+def test_who_jumps_flies(seconds: float, walk: tuple[np.ndarray, np.ndarray]) -> None:
+    pose, pelvis = (part.copy() for part in walk)
+    time = (np.arange(len(pose)) - 120) / WALKER_FPS
+    pelvis[:, 2] += np.maximum(9.81 / 2 * ((seconds / 2) ** 2 - time**2), 0)
+    found = restore(motion_of(pose, pelvis))
+    assert not found.marked["floating"].any()
+    assert np.array_equal(found.motion.pelvis, pelvis)
+
+
+def test_short_glides_are_found_where_they_are(walk: tuple[np.ndarray, np.ndarray]) -> None:
+    pose, pelvis = (part.copy() for part in walk)
+    glides = (np.arange(len(pose)) >= 100) & (np.arange(len(pose)) < 160)
+    pelvis[:, 1] += np.cumsum(0.8 * glides) / WALKER_FPS
+    found = restore(motion_of(pose, pelvis))
+    assert found.marked["sliding"][110:150].all()
+    assert not found.marked["sliding"][:80].any()
+    assert not found.marked["sliding"][180:].any()
+    assert np.abs(found.motion.pelvis - walk[1])[-1].max() < 0.15 * np.abs(pelvis - walk[1])[-1].max()

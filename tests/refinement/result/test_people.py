@@ -63,6 +63,9 @@ def read_whole(folder: Path, number: int) -> list[object]:
         ("transl", np.full((12, 3), 1e300), "finite, is expected"),
         ("joints", np.full((12, 24, 3), 1e30), "finite, is expected"),
         ("frame_ids", np.arange(3), r"'joints' has shape \(12, 24, 3\) for 3 frames"),
+        ("frame_ids", np.arange(12) + 0.5, r"'frame_ids' is 0\.5, 1\.5, 2\.5, \.\.\. \(12 in all\); whole numbers"),
+        ("frame_ids", np.full(12, np.nan), "'frame_ids' is nan"),
+        ("frame_ids", np.full(12, 1e300), "'frame_ids' is 1e"),
         ("joints", np.zeros((12, 23, 3)), r"22 \| 24 \| 55"),
         ("joints", np.full((12, 24, 3), np.nan), "finite"),
         ("global_orient", np.zeros((4, 3)), r"'global_orient' has shape \(4, 3\)"),
@@ -84,3 +87,10 @@ def test_what_is_wrong_is_told_in_one_line(written: tuple[Path, RefinementOutput
         read_whole(written[0], 2)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_person_counts_once_and_only_by_a_number(written: tuple[Path, RefinementOutput]) -> None:
+    """As `person_2` beside `person_002`, and `person_²`, which is a digit and no number, may be called."""
+    for name in ("person_2", "person_²", "person_٣", "person_001.bak"):
+        (written[0] / name).mkdir()
+    assert people_in(written[0]) == [1, 2]

@@ -172,3 +172,10 @@ def test_without_rerun_it_is_told_before_the_work(clip: Callable[[str], Clip], m
         refine(["--config", "refinement", "--override", f"input.path={folder}", "record=true", *SHORT])
     with pytest.raises(UserError, match="add 5 to stages"):
         refine(["--config", "refinement", "--override", f"input.path={folder}", "record=true", "stages=[4]", *SHORT])
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_a_prior_is_read(own: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for output_folder in ("/proc/recordings", str(tmp_path / "file" / "below")):
+        with pytest.raises(UserError, match=f"{output_folder}: cannot be written"):
+            main([str(own), "--output", output_folder, "--prior", str(tmp_path / "no.ckpt")])

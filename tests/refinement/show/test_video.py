@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -230,3 +231,14 @@ def test_bones_of_every_layout_have_a_thickness(recorded: Clip) -> None:
     np.testing.assert_allclose(child.radii, 0.5 * adult.radii)
     assert adult.ends.shape == (len(joints), len(layout(24).parents) - 1 + 3, 2, 3)
     assert 0.008 < adult.radii.min() <= adult.radii.max() < 0.15
+
+
+@pytest.mark.parametrize("option", ["--video", "--picture"])
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_drawn(own: Path, tmp_path: Path, option: str) -> None:
+    ending = {"--video": ".mp4", "--picture": ".png"}[option]
+    (tmp_path / f"folder{ending}").mkdir()
+    for place, told in ((Path(f"/proc/film{ending}"), "cannot be written"), (tmp_path / f"folder{ending}", "a file that ends with")):
+        picture = [] if option == "--picture" else ["--picture", str(tmp_path / "first.png")]
+        with patch.object(Film, "__init__", side_effect=AssertionError("drawn")), pytest.raises(UserError, match=told):
+            main([str(own), option, str(place), *picture])
+    assert not (tmp_path / "first.png").exists()
