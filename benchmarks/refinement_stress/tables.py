@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pose_priors.benchmarks.refinement_stress.runs import Run
-from pose_priors.configs.writing import write_json, written_aside
+from pose_priors.configs.writing import write_json, write_text
 from pose_priors.datamodules.synthetic.scenes.stress.families import FAMILIES, ORDINARY
 from pose_priors.refinement.result.tables import write_table
 
@@ -107,8 +107,7 @@ def write(folder: Path, runs: Sequence[Run]) -> None:
     headings = ["", *COLUMNS]
     lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
     lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in rows(runs).items()]
-    with written_aside(folder / "table.md") as aside:
-        aside.write_text("\n".join([*lines, "", *summary(runs), ""]))
+    write_text(folder / "table.md", "\n".join([*lines, "", *summary(runs), ""]))
     flat = [_flat(run) for run in runs]
     write_table(folder / "runs.csv", list(dict.fromkeys(name for row in flat for name in row)), flat)
     write_json(folder / "runs.json", [asdict(run) for run in runs])

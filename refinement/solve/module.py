@@ -173,7 +173,7 @@ class RefinementModule(pl.LightningModule):
             if self.gaps is not None:
                 self.gaps.to(precision)
 
-    def _look_around(self, filling: Filling | None = None, faced: torch.Tensor | None = None) -> None:
+    def _look_around(self, filling: Filling | None = None) -> None:
         """Finds what a sub-stage holds still: contacts, what faces the cameras, the scene of the terms that look at the scale alone."""
         self.variables.release()
         scene = self.scene()
@@ -182,7 +182,7 @@ class RefinementModule(pl.LightningModule):
             if filling is not None:
                 found = torch.where(filling.frames[..., None], torch.maximum(found, filling.contacts), found)
             self.variables.contacts.copy_(found)
-        self.variables.facing.copy_(facing_joints(scene, self.problem, faced))
+        self.variables.facing.copy_(facing_joints(scene, self.problem))
         self.variables.hold(self.problem)
 
     def _begin_anew(self) -> WhiteLBFGS:
@@ -193,7 +193,7 @@ class RefinementModule(pl.LightningModule):
 
     def _begin_round(self) -> Round:
         """Goes on where the last round ended, with what is held still found anew there."""
-        self._look_around(faced=self.variables.facing)
+        self._look_around()
         self.objective.forget()
         self._best, self._best_loss = self.objective.state(), math.inf
         moving = self.gaps.around(self.problem) if self.gaps is not None and self.stage.fill_gaps else self.problem.alive
