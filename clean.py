@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Outcome]:
         calls = [(config, group, options.output, options.preview) for group in in_groups(sources, config.slurm.group_size)]
         jobs = launch(options.launcher, config.slurm, new_run("clean"), clean_group, calls)
         return [] if options.launcher == "slurm" else [outcome for group in results_of(jobs) for outcome in group]
-    if len(sources) == 1 and options.path.is_file():  # its mistakes are the user's only result
+    if len(sources) == 1 and not options.path.is_dir():  # its mistakes are the user's only result
         _clean(sources[0], config, options.output, load_learned(config.prior).fill, options.preview)
         return [Outcome(sources[0].name, "success")]
     outcomes = clean_all(config, sources, options.output, options.preview)

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
             log.info("when the jobs have ended, the same command without --launcher writes %s", options.output / TABLE)
             return []
         results_of(jobs)
-    elif len(sources) == 1 and options.path.is_file():
+    elif len(sources) == 1 and not options.path.is_dir():
         _score(sources[0], config, options.output, load_learned(config.prior))
     else:
         outcomes = score_all(config, sources, options.output)

@@ -36,7 +36,7 @@ from pose_priors.priors.training.budget import budget, check_done, in_words
 from pose_priors.priors.training.callbacks import AveragedWeights, LearningRate, RunName
 from pose_priors.priors.training.estimate import time_of
 from pose_priors.priors.training.folder import BEST, LAST, CheckpointFolder
-from pose_priors.priors.training.logging import run_logger
+from pose_priors.priors.training.logging import check_log_dir, run_logger
 from pose_priors.priors.training.precision import in_double, matmul_precision
 from pose_priors.priors.training.progress import progress
 from pose_priors.priors.training.resuming import check_same, resumable
@@ -99,6 +99,7 @@ def fit(
         callbacks: of the caller's own, which Lightning calls after ours.
     """
     config = _with_data(config)
+    check_log_dir(config.logging)
     directory = _directory(config, name)
     resume = _interrupted(directory, started) or resume
     folder = CheckpointFolder(directory, started or f"{name}-{process_group()}", None if resume is None else Path(resume))

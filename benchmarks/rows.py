@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.exchange import check_writable
-from pose_priors.configs.writing import write_json
+from pose_priors.configs.writing import write_json, write_text
 from pose_priors.datamodules.cache.entry import COUNTS, ROW, PoseSet
 from pose_priors.datamodules.loader import PoseLoader
 from pose_priors.datamodules.splits import Segment
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     with tempfile.TemporaryDirectory(dir=options.output) as folder:
         rows = measure(Path(folder), options.rows, options.turns, options.batch_size)
     text = table(rows)
-    (options.output / "rows.md").write_text(text)
+    write_text(options.output / "rows.md", text)
     write_json(options.output / "rows.json", rows)
     print(text)
     return rows

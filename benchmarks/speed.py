@@ -30,7 +30,7 @@ from pose_priors.benchmarks.training_speed import measure_training
 from pose_priors.body.model import forward_kinematics
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.exchange import check_writable
-from pose_priors.configs.writing import write_json
+from pose_priors.configs.writing import write_json, write_text
 from pose_priors.datamodules.loader import PoseLoader
 from pose_priors.datamodules.synthetic import synthetic_poses
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
@@ -275,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     rows += refinement_rows(problem, min(repeats, 5)) + growth_rows(problem, poses, repeats)
     options.output.mkdir(parents=True, exist_ok=True)
     table = _table(rows, options.threads)
-    (options.output / "speed.md").write_text(table)
+    write_text(options.output / "speed.md", table)
     write_json(options.output / "speed.json", rows)
     print(table)
     return rows

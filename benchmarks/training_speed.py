@@ -20,7 +20,7 @@ from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from pose_priors.configs.base import UserError
-from pose_priors.configs.writing import write_json
+from pose_priors.configs.writing import write_json, write_text
 from pose_priors.datamodules.synthetic import synthetic_poses
 from pose_priors.priors.base import PriorConfigBase, TrainablePrior
 from pose_priors.priors.flow_matching import FlowMatchingConfig
@@ -36,13 +36,14 @@ Row = dict[str, Any]
 BATCHES = (512, 8192)
 _BODY = [joint for joint in range(1, 22) if joint not in (10, 11)]
 _HANDS = [*range(25, 55)]
-_KINDS: dict[str, tuple[PriorConfigBase, list[int]]] = {
+KINDS: dict[str, tuple[PriorConfigBase, list[int]]] = {
     "gaussian": (GaussianConfig(kind="gaussian"), _BODY),
     "joint flow": (JointFlowConfig(kind="joint_flow"), _BODY),
     "global flow": (GlobalFlowConfig(kind="global_flow"), _BODY),
     "flow matching": (FlowMatchingConfig(kind="flow_matching"), _BODY),
     "hand VAE": (HandVAEConfig(kind="hand_vae"), _HANDS),
 }
+"""Kinds of priors by their defaults, and the joints that each is measured with."""
 _DECAY = 0.999
 
 
@@ -59,7 +60,7 @@ def measure_training(device: str, output: Path, repeats: int) -> list[Row]:
         rows = training_rows(synthetic_poses(4096, seed=0), torch.device(device), repeats, BATCHES)
     table = training_table(rows, torch.cuda.get_device_name() if on_gpu else f"a CPU, {torch.get_num_threads()} thread(s)")
     output.mkdir(parents=True, exist_ok=True)
-    (output / "training_speed.md").write_text(table)
+    write_text(output / "training_speed.md", table)
     write_json(output / "training_speed.json", rows)
     print(table)
     return rows
@@ -75,7 +76,7 @@ def training_rows(poses: Tensor, device: torch.device, repeats: int, batches: Se
         batches: numbers of poses.
     """
     rows = []
-    for name, (config, joints) in _KINDS.items():
+    for name, (config, joints) in KINDS.items():
         for size in batches:
             prior = config.build(joints)
             prior.fit_statistics(poses)

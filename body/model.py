@@ -38,7 +38,7 @@ def joints_and_arms(rotvec: Tensor, rest_joints: Tensor, arm: Tensor, parents: S
     """Joint positions as `forward_kinematics` gives them, and a vector fixed to every joint instead of its rotation, which costs less.
 
     Args:
-        arm: (3,) in the axes of each joint; constant.
+        arm: (3,), or (J, 3), in the axes of each joint; constant.
     Returns:
         joints, and the arm of each joint in the axes of the world, (*batch, J, 3) both.
     """
@@ -100,7 +100,8 @@ class _Tree(NamedTuple):
 
 
 class _Posed(torch.autograd.Function):
-    """Rotation vectors and bones (N, J, 3) to joints (N, J, 3) and rotations (N, J, 3, 3), or what they turn an arm (3,) to, (N, J, 3).
+    """Rotation vectors and bones (N, J, 3) to joints (N, J, 3) and rotations (N, J, 3, 3), or what they turn arms (J, 3), or one (3,) for
+    all, to, (N, J, 3).
 
     The gradient is that of rigid bodies: the sums of forces on what each joint carries and of their torques about it, instead of the chain
     rule's products of matrices. Within, components come first and bodies last, so that operations run along rows.
@@ -119,7 +120,7 @@ class _Posed(torch.autograd.Function):
         steps = torch.cat([bone[:, :1], applied(carrying, bone[:, 1:])], 1)
         with torch.autocast(steps.device.type, enabled=False):
             places = carriers @ steps
-        arms = None if arm is None else (turned * arm[:, None, None]).sum(1)
+        arms = None if arm is None else (turned * arm.reshape(-1, 3).T[:, :, None]).sum(1)
         ctx.save_for_backward(turn, turned, carrying, places, carriers, arms)
         ctx.set_materialize_grads(False)
         outcome = turned.permute(3, 2, 0, 1) if arms is None else arms.permute(2, 1, 0)

@@ -76,7 +76,8 @@ def unproject(pixels: np.ndarray, depth: np.ndarray, intrinsics: np.ndarray) -> 
 
 
 def pixel_centres(shape: tuple[int, int], image_size: tuple[int, int], step: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows and columns (N,) of every `step`-th cell of a grid over the image, and their centres (N, 2) in full-resolution pixels."""
-    rows, columns = (g.ravel() for g in np.meshgrid(*(np.arange(step // 2, n, step) for n in shape), indexing="ij"))
+    """Rows and columns (N,) of every `step`-th cell of a grid over the image, as far from one edge as from the other, and their centres
+    (N, 2) in full-resolution pixels."""
+    rows, columns = (g.ravel() for g in np.meshgrid(*(np.arange((n - 1) % step // 2, n, step) for n in shape), indexing="ij"))
     centres = np.stack([(columns + 0.5) * image_size[0] / shape[1], (rows + 0.5) * image_size[1] / shape[0]], -1)
     return rows, columns, centres

@@ -119,7 +119,9 @@ def _set(tree: dict[str, Any], key: str, value: Any, override: str) -> Iterator[
             below = at[parent] = {}
             yield ".".join(parents[:number])
         if not isinstance(below, dict):
-            raise UserError(f"--override {quoted(override)}: {parent} is a value, not a section")
+            section = ".".join(parents[:number])
+            whole = f"a list, which is given as a whole, {section}=[...]" if isinstance(below, list) else "a value, not a section"
+            raise UserError(f"--override {quoted(override)}: {section} is {whole}")
         at = below
     at[last] = value
     yield key

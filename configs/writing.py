@@ -65,8 +65,12 @@ def alone(path: Path) -> Iterator[None]:
         yield
 
 
+def write_text(path: Path, text: str) -> None:
+    """A text, whole or not at all."""
+    with written_aside(path) as aside:
+        aside.write_text(text)
+
+
 def write_json(path: Path, content: Any) -> None:
     """JSON that other programs can read: NaN is refused."""
-    text = json.dumps(content, indent=1, allow_nan=False)
-    with written_aside(path) as aside:
-        aside.write_text(text + "\n")
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -31,7 +31,7 @@ from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import NUM_JOINTS, PARTS
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import UNNAMED, Entry, describe, open_arrays
-from pose_priors.datamodules.plausibility import MAX_ANGLE, MAX_FPS, MIN_FPS
+from pose_priors.datamodules.plausibility import MAX_ANGLE, MAX_FPS, MIN_FPS, refuse_degrees
 
 HandConvention = Literal["absolute", "relative_to_mean"]
 
@@ -117,6 +117,8 @@ class PoseSource:
             rows: (M,) row numbers.
         Returns:
             poses (M', 55, 3) float32 canonical; how many rows were dropped as not finite, and how many as not valid.
+        Raises:
+            UserError: if they seem to be in degrees.
         """
         poses = np.zeros((len(rows), NUM_JOINTS, 3))
         for name, (entry, joints) in self._columns.items():
@@ -129,6 +131,7 @@ class PoseSource:
         if self._relative_hands:
             means = mean_hands()[[_HANDS.index(joint) for joint in self._relative_hands]]
             poses[:, self._relative_hands] += means.numpy()
+        refuse_degrees(poses[:, 1:], str(self.path))
         finite = np.isfinite(poses).all((1, 2))
         with np.errstate(over="ignore", invalid="ignore"):
             squares = np.einsum("...i,...i->...", poses, poses)
@@ -160,7 +163,8 @@ def read_poses(path: str | Path, *, hand_convention: HandConvention = "absolute"
         path: a `.npz`, `.npy`, `.pt` or `.pkl` file.
         hand_convention: `absolute` if the zero pose is the flat hand, `relative_to_mean` if it is MANO's mean hand, which is then added.
     Raises:
-        UserError: if the file cannot be read safely, or is of an unknown layout; the latter lists its keys and shapes.
+        UserError: if the file cannot be read safely, seems to be in degrees, or is of an unknown layout; the latter lists its keys and
+            shapes.
     """
     source = PoseSource(path, hand_convention=hand_convention)
     poses, num_nan, num_invalid = source.read(np.arange(source.num_rows))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pose_priors.body.motion_state import FPS
 from pose_priors.body.skeleton import index_of
+from pose_priors.configs.base import UserError
 
 MIN_FPS, MAX_FPS = 1.0, 1000.0
 """Frames a second that a file may state; beyond, it is no frame rate."""
@@ -16,6 +17,8 @@ MIN_FPS, MAX_FPS = 1.0, 1000.0
 MAX_ANGLE = 1000.0
 """Radians; of a rotation vector that is one. Joints do not turn 160 times, and single precision, in which files are kept, tells angles
 there apart by 6e-5 rad; of one of 1e8 rad it does not know the turn that is left over."""
+_TWICE_AROUND = 4 * np.pi  # no joint but the root does; as degrees, 12.6, it is less than nearly every pose has somewhere
+
 MAX_COORDINATE = 1e7
 """Of a place, in whatever unit a file has: ten kilometres in millimetres."""
 MAX_DISTANCE = 1e4
@@ -41,6 +44,24 @@ def are_turns(rotvec: np.ndarray) -> np.ndarray:
         wide = np.asarray(rotvec, float)
         found: np.ndarray = np.einsum("...i,...i->...", wide, wide) <= MAX_ANGLE**2
     return found
+
+
+def refuse_degrees(rotvec: np.ndarray, source: str) -> None:
+    """Raises `UserError` if joints turn as far as they do in degrees: in most poses one of them further than twice around.
+
+    Args:
+        rotvec: (N, J, 3) in radians, it is hoped, without the root, which may go around and around; not finite where nothing is known.
+        source: what is said to hold them.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        angles = np.sqrt(np.einsum("...i,...i->...", np.asarray(rotvec, float), rotvec, dtype=float))
+    widest = angles[(angles <= MAX_ANGLE).all(-1)].max(-1, initial=0.0)
+    wide = widest > _TWICE_AROUND
+    if 2 * wide.sum() > len(wide):
+        raise UserError(
+            f"{source}: in {wide.sum()} of {len(wide)} poses a joint turns by more than {_TWICE_AROUND:.1f} radians, up to "
+            f"{widest.max():.1f}; radians are expected, are these degrees?"
+        )
 
 
 def are_places(points: np.ndarray) -> np.ndarray:

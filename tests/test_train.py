@@ -235,10 +235,12 @@ def test_poses_that_do_not_move_the_scored_joints_are_refused(tmp_path: Path) ->
         evaluate.main(["--checkpoint", str(best), "--data", str(body_only), "--output", str(tmp_path / "out")])
 
 
-@pytest.mark.parametrize("overrides", [["trainer.devises=1"], ["logging.checkpoint_dir=/proc/nowhere"]])
-def test_a_trainer_or_folder_that_cannot_be_is_refused_before_training(overrides: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"trainer|checkpoint_dir"):
-        run("gaussian_prior", tmp_path, *overrides)
+@pytest.mark.parametrize("override", ["trainer.devises=1", "logging.checkpoint_dir=/proc/nowhere", "logging.log_dir=/proc/nowhere"])
+def test_a_trainer_or_folder_that_cannot_be_is_refused_before_training(override: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=override.partition(".devises")[0].partition("=")[0].replace(".", r"\.")):
+        run("gaussian_prior", tmp_path, override)
+    if "log_dir" in override:
+        assert not (tmp_path / "ckpt").exists()
 
 
 def test_a_batch_of_everything_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

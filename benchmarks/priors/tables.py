@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from pose_priors.benchmarks.priors.significance import SURE, Lead, lead, standard_error
-from pose_priors.configs.writing import write_json, written_aside
+from pose_priors.configs.writing import write_json, write_text
 
 _AHEAD = "best ahead of second"
 _OF_SCORES = (
@@ -100,8 +100,7 @@ def write_tables(tables: Sequence[ResultTable], about: Mapping[str, Any], output
     """Writes `metrics.json` (`about`, and the tables by their key) and `tables.md` into a folder, which is made."""
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "metrics.json", {"about": about, "tables": {table.key: asdict(table) for table in tables}})
-    with written_aside(output / "tables.md") as aside:
-        aside.write_text("\n".join(table.markdown() for table in tables))
+    write_text(output / "tables.md", "\n".join(table.markdown() for table in tables))
 
 
 def table_of_scores(

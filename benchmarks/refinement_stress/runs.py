@@ -107,7 +107,8 @@ def _refined(problem: Problem, truth: Truth, config: Mapping[str, Any]) -> tuple
 
 def scores(problem: Problem, found: RefinementOutput, truth: Truth) -> dict[str, float | None]:
     """Means over people of `metrics.person_metrics`, beside them: `w_mpjpe_rigid_mm` (W-MPJPE without alignment of the scale),
-    `scale_error_percent`, `floor_deg` (angle to the true floor) and `floor_cm` (by how much it is too low where the people are)."""
+    `scale_error_percent`, `floor_deg` (angle to the true floor), `floor_cm` (by how much it is too low where the people are), and by
+    `_doubts` what joints were said to be off by."""
     frames, joints = np.array(problem.frame_ids), found.joints.double().numpy()[:, :, :_JOINTS]
     tracks = [Track(frames[alive], joints[p, alive]) for p, alive in enumerate(problem.alive.numpy())]
     people = [truth.score(track, p) | {"w_mpjpe_rigid_mm": _w_mpjpe_rigid(track, truth.joints[p])} for p, track in enumerate(tracks)]
@@ -118,7 +119,23 @@ def scores(problem: Problem, found: RefinementOutput, truth: Truth) -> dict[str,
         "scale_error_percent": scale_error_percent(found.scale_alpha, truth.alpha),
         "floor_deg": math.degrees(math.acos(min(1.0, float(plane[:3] @ true[:3] / np.linalg.norm(plane[:3]))))),
         "floor_cm": 100 * float(plane[:3] @ below + plane[3]),
+        **_doubts(found, np.linalg.norm(joints - truth.joints, axis=-1), problem.visible.numpy(), problem.alive.numpy()),
     }
+
+
+def _doubts(found: RefinementOutput, error: np.ndarray, visible: np.ndarray, alive: np.ndarray) -> dict[str, float | None]:
+    """`joint_sigma_mm`, and `within_sigma` and `within_two_sigma`, the shares of joints whose error (P, T, J) in metres is below it and
+    twice it, on frames (P, T) on which people are seen; the same of the others of their lives as `hidden_...`. None where they have none.
+    """
+    if found.joint_sigma is None:
+        return {}
+    sigma = found.joint_sigma.double().numpy()[:, :, :_JOINTS]
+    out: dict[str, float | None] = {}
+    for name, frames in (("", visible), ("hidden_", alive & ~visible)):
+        values = 1e3 * sigma, error < sigma, error < 2 * sigma
+        for metric, value in zip(("joint_sigma_mm", "within_sigma", "within_two_sigma"), values, strict=True):
+            out[name + metric] = float(value[frames].mean()) if frames.any() else None
+    return out
 
 
 def _w_mpjpe_rigid(track: Track, truth: np.ndarray) -> float | None:

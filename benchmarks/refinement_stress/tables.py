@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pose_priors.benchmarks.refinement_stress.runs import Run
-from pose_priors.configs.writing import write_json, written_aside
+from pose_priors.configs.writing import write_json, write_text
 from pose_priors.datamodules.synthetic.scenes.stress.families import FAMILIES, ORDINARY
 from pose_priors.refinement.result.tables import write_table
 
@@ -59,6 +59,9 @@ COLUMNS: dict[str, Callable[[Sequence[Run]], str]] = {
     "floor deg": lambda runs: _end(runs, "floor_deg", 1),
     "floor cm": lambda runs: _end(runs, "floor_cm", 1),
     "scale %": lambda runs: _end(runs, "scale_error_percent", 1),
+    "sigma": lambda runs: _end(runs, "joint_sigma_mm"),
+    "within": lambda runs: _end(runs, "within_sigma", 2),
+    "hidden within": lambda runs: _end(runs, "hidden_within_sigma", 2),
     "worse": lambda runs: ", ".join(sorted({name.removesuffix("_mm") for run in runs for name in run.worse})) or "-",
     "said": _said,
 }
@@ -104,8 +107,7 @@ def write(folder: Path, runs: Sequence[Run]) -> None:
     headings = ["", *COLUMNS]
     lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
     lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in rows(runs).items()]
-    with written_aside(folder / "table.md") as aside:
-        aside.write_text("\n".join([*lines, "", *summary(runs), ""]))
+    write_text(folder / "table.md", "\n".join([*lines, "", *summary(runs), ""]))
     flat = [_flat(run) for run in runs]
     write_table(folder / "runs.csv", list(dict.fromkeys(name for row in flat for name in row)), flat)
     write_json(folder / "runs.json", [asdict(run) for run in runs])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +11,7 @@ from pose_priors.body.rotations import NUM_MATRIX_FEATURES, canonicalize, matrix
 from pose_priors.priors.gaussians.normal import posterior_of_normal
 from pose_priors.priors.networks.dropout import Dropout
 from pose_priors.priors.networks.precision import without_autocast
+from pose_priors.priors.networks.told_blocks import through, told_blocks
 
 # Added to the data's variances in rad^2, so that joints that hardly move have a precision: about half a degree.
 _FLOOR = 1e-4
@@ -45,10 +44,7 @@ class NoiseToldNetwork(nn.Module):
         self.register_buffer("precision", torch.eye(size))
         num_told = 3 * size
         self.first = nn.Linear(2 * size + NUM_MATRIX_FEATURES * num_joints + num_told, hidden)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList([nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.Linear(num_told, hidden), nn.Linear(hidden, hidden)])
-            for _ in range(num_blocks)
-        )
+        self.blocks = told_blocks(num_blocks, hidden, num_told)
         self.last = nn.Linear(hidden, size)
         self.dropout = Dropout(dropout)
         with torch.no_grad():
@@ -79,9 +75,7 @@ class NoiseToldNetwork(nn.Module):
             left = covariance.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt().to(seen)
             told = self._told(std.to(seen), left)
             shown = torch.cat([self._of_seen(seen, std.to(seen)), (expected - self.mean) / self.spread], -1)
-        hidden = self.first(torch.cat([shown, told.expand(*shown.shape[:-1], -1)], -1))
-        for norm, inner, of_noise, outer in self._layers():
-            hidden = hidden + outer(self.dropout(nn.functional.silu(inner(norm(hidden)) + of_noise(told))))
+        hidden = through(self.blocks, self.first(torch.cat([shown, told.expand(*shown.shape[:-1], -1)], -1)), told, self.dropout)
         correction: Tensor = self.last(nn.functional.silu(hidden))
         return expected + left * correction.to(expected), left
 
@@ -105,8 +99,3 @@ class NoiseToldNetwork(nn.Module):
     def _trust(self, std: Tensor) -> Tensor:
         """The share of variance that is the data's."""
         return 1 / (1 + (std / self.spread).square())
-
-    def _layers(self) -> Iterator[tuple[nn.LayerNorm, nn.Linear, nn.Linear, nn.Linear]]:
-        """Of each block: the normalisation, the layers before and of the noise, the layer after."""
-        for block in self.blocks:
-            yield cast(tuple[nn.LayerNorm, nn.Linear, nn.Linear, nn.Linear], tuple(cast(nn.ModuleList, block)))

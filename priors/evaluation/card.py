@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
-from pose_priors.configs.writing import written_aside
+from pose_priors.configs.writing import write_text
 from pose_priors.priors.base import DensityPrior, Prior, TrainablePrior
 from pose_priors.priors.checkpoint import load_prior, read_checkpoint
 from pose_priors.priors.description import Trained, in_words
@@ -138,9 +138,7 @@ def _limits(prior: TrainablePrior, experiment: dict[str, Any]) -> list[str]:
 def write_card(checkpoint: Path, allow: Sequence[str] = ()) -> Path:
     """Writes the card of a checkpoint beside it, under its name with the ending `.md`, whole or not at all."""
     path = checkpoint.with_suffix(".md")
-    text = card(checkpoint, allow)
-    with written_aside(path) as aside:
-        aside.write_text(text)
+    write_text(path, card(checkpoint, allow))
     return path
 
 

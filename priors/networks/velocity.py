@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import cast
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from pose_priors.priors.networks.dropout import Dropout
 from pose_priors.priors.networks.precision import within_range
+from pose_priors.priors.networks.told_blocks import layers_of, through, told_blocks
 
 _NUM_FREQUENCIES = 16
 _MAX_FREQUENCY = 64.0
@@ -43,10 +43,7 @@ class VelocityField(nn.Module):
         num_time = 2 * _NUM_FREQUENCIES
         self.first = nn.Linear(num_features + num_time, hidden)
         self.condition_layer = nn.Linear(num_conditions, hidden, bias=False) if num_conditions else None
-        self.blocks = nn.ModuleList(
-            nn.ModuleList([nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.Linear(num_time, hidden), nn.Linear(hidden, hidden)])
-            for _ in range(num_blocks)
-        )
+        self.blocks = told_blocks(num_blocks, hidden, num_time)
         self.last = nn.Linear(hidden, num_features)
         self.dropout = Dropout(dropout)
         with torch.no_grad():
@@ -65,9 +62,7 @@ class VelocityField(nn.Module):
     def forward(self, x: Tensor, time: Tensor, condition: Tensor | None = None) -> Tensor:
         """(*batch, D), (*batch) in [0, 1], (*batch, G), by default zeros -> (*batch, D)."""
         embedding = self._time_embedding(time)
-        hidden = self._first(x, embedding, condition)
-        for norm, inner, time_layer, outer in self._layers():
-            hidden = hidden + outer(self.dropout(nn.functional.silu(inner(norm(hidden)) + time_layer(embedding))))
+        hidden = through(self.blocks, self._first(x, embedding, condition), embedding, self.dropout)
         moved = time.unsqueeze(-1)
         gaussian_velocity = self.mean + self._gaussian_slope(time) * (x - moved * self.mean)
         correction: Tensor = self.last(nn.functional.silu(hidden))
@@ -84,7 +79,7 @@ class VelocityField(nn.Module):
         hidden = self._first(x, embedding, condition)
         # (N, D, H), how hidden units move with each input; rows of memory, or each product below would copy its matrix for each of N
         along = self.first.weight[:, : x.shape[-1]].T.contiguous().expand(len(x), -1, -1)
-        for number, (norm, inner, time_layer, outer) in enumerate(self._layers()):
+        for number, (norm, inner, time_layer, outer) in enumerate(layers_of(self.blocks)):
             scale = (hidden.var(-1, unbiased=False, keepdim=True) + norm.eps).rsqrt()
             unit = (hidden - hidden.mean(-1, keepdim=True)) * scale
             before = inner(unit * norm.weight + norm.bias) + time_layer(embedding)
@@ -106,11 +101,6 @@ class VelocityField(nn.Module):
     def _first(self, x: Tensor, embedding: Tensor, condition: Tensor | None) -> Tensor:
         hidden: Tensor = self.first(torch.cat([x, embedding], -1))
         return hidden if condition is None or self.condition_layer is None else hidden + self.condition_layer(condition)
-
-    def _layers(self) -> Iterator[tuple[nn.LayerNorm, nn.Linear, nn.Linear, nn.Linear]]:
-        """Of each block: the normalisation, the layers before and of the time, the layer after."""
-        for block in self.blocks:
-            yield cast(tuple[nn.LayerNorm, nn.Linear, nn.Linear, nn.Linear], tuple(cast(nn.ModuleList, block)))
 
     def sensitivity(self, time: Tensor) -> Tensor:
         """How much more noise moves the residual x - noise - v of independent Gaussians on the path to x, by feature: (*batch, D)."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import Field
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from pose_priors.configs.base import Config
+from pose_priors.configs.base import Config, UserError
+from pose_priors.configs.exchange import check_writable
 from pose_priors.configs.loggers import LoggerKind, make_logger
 from pose_priors.configs.writing import written_aside
 from pose_priors.figures import Figure
@@ -74,6 +75,14 @@ class LoggingConfig(Config):
     offline: bool = False
     """Weights & Biases without network or account."""
     figures_every_n_epochs: int = Field(5, ge=1)
+
+
+def check_log_dir(config: LoggingConfig) -> None:
+    """Raises `UserError` if no logs could be written: better before the data are read."""
+    try:
+        check_writable(Path(config.log_dir))
+    except UserError as error:
+        raise UserError(f"logging.log_dir: {error}") from error
 
 
 def run_logger(config: LoggingConfig, name: str, overrides: Sequence[str] = ()) -> Logger:

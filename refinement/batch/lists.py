@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pose_priors.configs.writing import written_aside
+from pose_priors.configs.writing import write_text
 from pose_priors.refinement.batch.stage_outputs import done_mark
 from pose_priors.refinement.batch.videos import Video
 
@@ -19,8 +19,7 @@ from pose_priors.refinement.batch.videos import Video
 def write_list(path: Path, stage: int, todo: Mapping[Video, str]) -> None:
     """Writes the list of some videos for a stage, each with the digest of its output."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(path) as aside:
-        aside.write_text("".join(json.dumps(_entry(stage, video, digest)) + "\n" for video, digest in todo.items()))
+    write_text(path, "".join(json.dumps(_entry(stage, video, digest)) + "\n" for video, digest in todo.items()))
 
 
 def places_of(video: Video, stage: int) -> dict[str, str]:

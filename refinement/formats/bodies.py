@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.plausibility import are_places, are_turns
+from pose_priors.datamodules.plausibility import are_places, are_turns, refuse_degrees
 from pose_priors.refinement.formats.files import Arrays, listed, read_array, read_json, whole_numbers
 
 _PERSON = re.compile(r"person_(\d+)")
@@ -202,12 +202,13 @@ def mended(body: BodyTrack, frame_ids: np.ndarray, warnings: list[str]) -> BodyT
     """Rows in order, each frame once, all finite, all within the clip, angles at most pi; `warnings` takes a line for each fault.
 
     Raises:
-        UserError: if no row is left.
+        UserError: if no row is left, or rotations seem to be in degrees.
     """
     said = f"{body.source}:"
     inside = np.isin(body.frames, frame_ids)
     if not inside.all():
         warnings.append(f"{said} rows of frames without a camera were left out: {listed(body.frames[~inside].tolist())}")
+    refuse_degrees(body.pose[:, 1:], body.source)
     sound = are_turns(body.pose).all(1) & are_places(body.transl)
     if body.joints is not None:
         sound &= are_places(body.joints).all(1)

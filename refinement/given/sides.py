@@ -19,15 +19,18 @@ from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.formats.keypoints import Correspondence
 from pose_priors.refinement.given.problem import Bodies
 from pose_priors.refinement.given.start import PosedPeople
+from pose_priors.refinement.given.units import stature
 
 _LEGS = [[index_of(f"{side}_{name}") for name in ("hip", "knee", "ankle", "foot")] for side in ("left", "right")]
 _ARMS = [[index_of(f"{side}_{name}") for name in ("collar", "shoulder", "elbow", "wrist")] for side in ("left", "right")]
 _HANDS = [[22], [23]]  # SMPL's stubs
 # metres that a joint of a leg changes its step by, from frame to frame at 30 a second: half of that noise; and the cost of one that jumps
 _CHANGES, _CAP = 0.04, 12.0
-_OFF, _CAP_OFF = 0.03, 8.0  # of a person's height in the image that keypoints are off by
+_OFF, _CAP_OFF = 0.03, 8.0  # of a person's height in the image, standing, that keypoints are off by
+_NEAREST_M = 0.1
 _SWAPPED, _SWITCH = 0.5, 4.0  # what a frame on the other side costs, and a change of sides
-_GAIN, _CLEAR = 20.0, 4.0  # nats that a change of sides must be worth, and on average on each frame of keypoints
+# nats that a change of sides must be worth, and on average on each frame of keypoints: bodies whose legs are turned wrongly gain up to 12
+_GAIN, _CLEAR = 20.0, 14.0
 _LEAST = 4  # keypoints of a pair of limbs
 
 
@@ -89,7 +92,7 @@ def unswapped_keypoints(
         points, at = [*left, *right], [*left_joint, *right_joint]
         mirrored = [*right, *left]
         used = (keypoints[:, :, points, 2] > 0) & (keypoints[:, :, mirrored, 2] > 0)
-        height = np.ptp(np.nan_to_num(pixels[..., :22, 1]), axis=-1)[..., None]
+        height = _height_px(joints, intrinsics)[..., None]
         for p in range(len(keypoints) if keypoints.shape[1] > 2 else 0):
             cost = []
             for source in (points, mirrored):
@@ -101,6 +104,13 @@ def unswapped_keypoints(
             out[p][np.ix_(other, points)] = keypoints[p][np.ix_(other, mirrored)]
             swapped[p] |= other
     return out, swapped
+
+
+def _height_px(joints: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """(P, T) how tall people (P, T, J, 3) would stand in the image, whatever their pose: who squats has joints that are as far off."""
+    tall = np.array([stature(np.nan_to_num(body)) for body in joints])[:, None]
+    height: np.ndarray = tall * intrinsics[..., 1, 1] / np.maximum(np.nan_to_num(joints[..., 0, 2]), _NEAREST_M)
+    return height
 
 
 def _clear(swapped: np.ndarray, gain: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ _KEYPOINTS, _SIZE, _DRIFT, _BIAS, _TILT = (2.0, 4.0), (0.02, 0.06), (0.05, 0.15)
 _VERDICTS = ("good", "check", "poor")
 _THIRD, _LEAST_POINTS = 3, 6
 _ACCELERATION, _TOUCHES = (20.0, 60.0), 0.1  # m/s^2, median over joints; and the share of frames on which a person touches the floor
+_SHORT_S = 0.3  # seconds, in which a path is no longer than its noise
 
 
 @torch.no_grad()
@@ -79,6 +80,11 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
     alive, joints = problem.alive[p], contact_joints(problem.bodies)
     start = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
     before, after = (_keypoint_px(joints_in_camera, problem, p) for joints_in_camera in (start, scene.camera_joints))
+    seen = int(problem.visible[p].sum())
+    if 0 < seen < _SHORT_S * problem.fps:
+        found.add(1, f"{name} is seen on {seen} frames, too few to tell its path from noise")
+    if seen and math.isnan(before):
+        found.add(1, f"{name} has no keypoints, and nothing but stage 3 says how it is turned and posed")
     misfit = after / noise.keypoint_px
     found.beyond(misfit, _KEYPOINTS, f"{name} misses the keypoints by {misfit:.1f} times their noise")
     size = float((scene.rest_joints[p] / scene.growth).norm() / problem.bodies.rest_joints[p].norm()) - 1

@@ -14,6 +14,7 @@ from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.surface import distance, steady, surface_shift, thicker, untracked_frames
 from pose_priors.refinement.solve.variables import Variables
 
+_AROUND_S = 0.5
 _ARM_M = 0.1  # from a joint to the point that feels its twist
 
 
@@ -105,6 +106,12 @@ class ExpectedInGaps(nn.Module):
         return [
             f"person {person}: {count} frames on which nobody tracked them, but depth maps show them" for person, count in counts if count
         ]
+
+    def around(self, problem: Problem) -> Tensor:
+        """(P, T) bool, people's frames that filling moves: those that are filled or shown, and half a second around them."""
+        reach = round(_AROUND_S * problem.fps)
+        near = torch.nn.functional.max_pool1d((self.frames | untracked_frames(problem)).float(), 2 * reach + 1, 1, reach) > 0
+        return near & problem.alive
 
     def apart(self, scene: Scene) -> Tensor:
         """(P, T, 2 J, 3) metres that a scene's points are from where they are expected, in a world that grows with the scale."""

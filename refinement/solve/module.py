@@ -17,9 +17,8 @@ from pose_priors.priors import MotionPrior, Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
-from pose_priors.refinement.solve.curvature.arrow import NotDefiniteError, is_large
-from pose_priors.refinement.solve.curvature.gauss_newton import gauss_newton
-from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
+from pose_priors.refinement.solve.curvature.rounds import Round
+from pose_priors.refinement.solve.curvature.white import WhiteLBFGS
 from pose_priors.refinement.solve.gaps import ExpectedInGaps, FillGaps, Filling
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import NoiseLevels, estimate_noise, with_slow_keypoints
@@ -40,8 +39,6 @@ _WINDOW = 5
 _SURE_CONTACT = 0.5
 # How many times the threshold it is for sub-stages that only lead to where one is solved exactly.
 _BEFORE_EXACT = 10
-# Iterations of a round of a sub-stage that is solved exactly: after it contacts are found anew, and the curvature with them.
-_ROUND = 17
 # After this many returns from a loss that is not finite a sub-stage is given up.
 _MAX_FAILURES = 5
 
@@ -110,6 +107,7 @@ class RefinementModule(pl.LightningModule):
         self.total_iterations = 0
         self.fingerprint = ""
         self._ended = False
+        self._round: Round | None = None
 
     @property
     def stage(self) -> SubStage:
@@ -166,7 +164,7 @@ class RefinementModule(pl.LightningModule):
         nothing = filling is not None and self.gaps is not None and not (filling.frames.any() or self.gaps.follows)
         self.reports[stage.name] = StageReport(converged=nothing)
         self._best, self._ended, self._began = self.objective.state(), nothing, time.perf_counter()
-        self._best_loss, self._in_round = math.inf, 0
+        self._best_loss, self._round = math.inf, None
 
     def _go_on_in(self, precision: torch.dtype) -> None:
         if self.problem.start.pelvis.dtype != precision:
@@ -193,20 +191,13 @@ class RefinementModule(pl.LightningModule):
         optimizer.white = None
         return optimizer
 
-    def _begin_round(self) -> None:
-        """Goes on in the coordinates of the curvature where the last round ended, with what is held still found anew there."""
+    def _begin_round(self) -> Round:
+        """Goes on where the last round ended, with what is held still found anew there."""
         self._look_around()
         self.objective.forget()
         self._best, self._best_loss = self.objective.state(), math.inf
-        optimizer = self._begin_anew()
-        people, frames = self.problem.visible.shape
-        if is_large(people, frames, 3 + 3 * len(self.variables.free)):
-            log.info("sub-stage %s: the clip is too long for its curvature, and is solved without", self.stage.name)
-            return
-        try:
-            optimizer.white = White(self.variables, gauss_newton(self.variables, self.terms, self.problem))
-        except NotDefiniteError:
-            log.warning("sub-stage %s: its curvature cannot be factored, and it goes on without", self.stage.name)
+        moving = self.gaps.around(self.problem) if self.gaps is not None and self.stage.fill_gaps else self.problem.alive
+        return Round(self._begin_anew(), self.objective, moving, first=self.reports[self.stage.name].iterations == 0)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         return -1 if self._ended or self.total_iterations >= self.config.max_total_iterations else None
@@ -214,8 +205,9 @@ class RefinementModule(pl.LightningModule):
     def training_step(self, batch: int, batch_idx: int) -> None:
         report = self.reports[self.stage.name]
         optimizer = self._lbfgs
-        if self.stage.exact and self._in_round == 0:
-            self._begin_round()
+        if self.stage.exact:
+            self._round = self._round or self._begin_round()
+            self._round.prepare()
         self.objective.begin_step()
         # the loss, terms and state are those that the step began with
         self.total_iterations += 1
@@ -229,7 +221,6 @@ class RefinementModule(pl.LightningModule):
         if loss < self._best_loss:
             self._best_loss, self._best = loss, self.objective.state_before
         self._record(report, values, loss)
-        self._in_round += 1
         self._ended = report.converged = self._has_converged(report)
         if self.trainer.logger is not None:
             self.log_dict({f"terms/{name}": value for name, value in values.items()} | {"loss": loss}, batch_size=1)
@@ -243,7 +234,8 @@ class RefinementModule(pl.LightningModule):
         self._record(report, values, loss)
         self.variables.release()
         report.seconds = time.perf_counter() - self._began
-        self._lbfgs.optimizer.state.clear()
+        self._begin_anew()
+        self._round = None
         self.trainer.should_stop = self.total_iterations >= self.config.max_total_iterations
 
     def _record(self, report: StageReport, values: dict[str, float], loss: float) -> None:
@@ -251,12 +243,11 @@ class RefinementModule(pl.LightningModule):
             report.losses.setdefault(name, []).append(value)
 
     def _has_converged(self, report: StageReport) -> bool:
-        if (optimizer := self._own_lbfgs).white is not None:
-            gain = 0.5 * optimizer.gradient_before**2 / self.objective.weight
-            done, first = gain < self.config.convergence_threshold, self._in_round == 1
-            if done or self._in_round == _ROUND:
-                self._in_round = 0
-            return done and first
+        if self._round is not None:
+            over, converged = self._round.ended(self.config.convergence_threshold, report.losses["total"][-1])
+            self._round = None if over else self._round
+            if self._own_lbfgs.white is not None:
+                return converged
         recent = report.losses["total"][-_WINDOW - 1 :]
         change = (recent[0] - recent[-1]) / _WINDOW
         leads = any(stage.exact for stage in self.stages[self.current_epoch + 1 :])

@@ -11,31 +11,36 @@ from pose_priors.refinement.solve.scene import MIN_DEPTH, Scene
 # Balls along each bone, as fractions of it, and by how much in metres another part must stand before a joint's own skin to hide it.
 _ALONG = (0.0, 0.25, 0.5, 0.75, 1.0)
 _MARGIN = 0.015
+_RIM = 0.01  # metres by which it has to be clear that a joint faces the camera, or does not; between them it does so in part
 
 
 @torch.no_grad()
 def facing_joints(scene: Scene, problem: Problem) -> Tensor:
-    """(P, T, J) bool: whether the first skin along the ray through a joint is the joint's own, the body being balls along its bones.
+    """(P, T, J) in [0, 1]: how surely the first skin along the ray through a joint is the joint's own, the body being balls along
+    its bones.
 
     The balls are as thick as the body is at its joints, between joints linearly so. Joints of unknown thickness hide nothing and are never
-    facing; other people are left to the masks.
+    facing; other people are left to the masks. It goes from 0 to 1 over two centimetres of the way that an obstacle moves, along the ray or
+    across it: a search that finds it anew at each of its rounds would go to and fro between yes and no.
     """
     bodies = problem.bodies
     known = torch.isfinite(bodies.thickness).all(0).tolist()
     bones = [(j, parent) for j, parent in enumerate(bodies.parents) if parent >= 0 and known[j] and known[parent]]
     if not bones:
-        return torch.zeros_like(scene.joints[..., 0], dtype=torch.bool)
+        return torch.zeros_like(scene.joints[..., 0])
     child, parent = (list(ends) for ends in zip(*bones, strict=True))
     along = scene.joints.new_tensor(_ALONG)[:, None, None]
     joints, radius = scene.camera_joints, (bodies.thickness * scene.growth)[:, None]
     balls = (joints[:, :, None, parent] * (1 - along) + joints[:, :, None, child] * along).flatten(2, 3)
     radii = (radius[:, :, None, parent] * (1 - along[..., 0]) + radius[:, :, None, child] * along[..., 0]).flatten(2, 3)
-    facing = torch.zeros_like(joints[..., 0], dtype=torch.bool)
+    facing = torch.zeros_like(joints[..., 0])
     for j in (j for j, is_known in enumerate(known) if is_known):
         ray = joints[:, :, j, None]
         # the ray meets a ball at about the ball's own depth
         off = balls[..., :2] - ray[..., :2] * (balls[..., 2:] / ray[..., 2:].clamp_min(MIN_DEPTH))
-        inside = radii.square() - off.square().sum(-1)
-        skin = torch.where(inside > 0, balls[..., 2] - inside.clamp_min(0).sqrt(), torch.inf)
-        facing[:, :, j] = skin.amin(-1) > ray[..., 0, 2] - radius[..., j] - _MARGIN
+        beside = off.norm(dim=-1) - radii
+        skin = balls[..., 2] - (radii.square() - off.square().sum(-1)).clamp_min(0).sqrt()
+        behind = skin - (ray[..., 2] - radius[..., j, None] - _MARGIN)
+        clear = torch.maximum(beside, behind).amin(-1) / _RIM
+        facing[:, :, j] = (0.5 + 0.5 * clear).clamp(0, 1)
     return facing

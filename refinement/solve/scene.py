@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pose_priors.body import pinhole
-from pose_priors.refinement.given.problem import Cameras, Problem
+from pose_priors.body.skeleton import MIRROR
+from pose_priors.refinement.given.problem import Bodies, Cameras, Problem
 from pose_priors.refinement.solve.once import once
 
 MIN_DEPTH = 0.1
@@ -25,7 +26,7 @@ class Scene:
         rotvec: (P, T, J, 3) rotation of each joint relative to its parent, of the pelvis relative to the world; radians, canonical.
         turn: (P, T, J, 3) by how much each joint has turned from where it started, in its own frame, radians.
         free: (F,) joints that may turn, the root first; the others keep the rotation that they start with.
-        arms: (P, T, J, 3) in the world, a vector of unit length that is fixed to each joint, off all of its axes.
+        arms: (P, T, J, 3) in the world, a vector of unit length that is fixed to each joint, see `arm_directions`.
         joints: (P, T, J, 3) metres.
         camera_joints: (P, T, J, 3) metres, in the frame's camera.
         shape: (P, B) change of betas; or (P, 1) log of the change in size where betas do not move the joints.
@@ -38,7 +39,7 @@ class Scene:
         offset: () metres; n.x + offset = 0 on the floor.
         offset_by_scale: () metres, that part of it which changes with the scale, up to a constant.
         contacts: (P, T, F) in [0, 1], how surely each joint that can carry does; held still during a sub-stage.
-        facing: (P, T, J) bool, joints whose own skin the camera sees; held still during a sub-stage.
+        facing: (P, T, J) in [0, 1], how surely the camera sees a joint's own skin; held still during a sub-stage.
         held: the scene as the sub-stage found it, without gradients: what terms hold still that look at the scale alone; None for one that
             is its own.
     """
@@ -80,6 +81,16 @@ class Scene:
     def heights(self, joints: Sequence[int]) -> Tensor:
         """(P, T, len(joints)) metres above the floor."""
         return at_joints(self.joints, joints) @ self.normal + self.offset
+
+
+def arm_directions(bodies: Bodies) -> Tensor:
+    """(J, 3) a vector of unit length for each joint, in its axes, off the bones: up, forward, and outward where a side has one, so that the
+    mirror image of a body has the mirror images of its arms."""
+    sides = torch.zeros(len(bodies.parents))
+    for joint, (smplx, parent) in enumerate(zip(bodies.smplx_index, bodies.parents, strict=True)):
+        # SMPL's hand stubs are of their wrist's side
+        sides[joint] = (MIRROR[smplx] > smplx) * 1.0 - (MIRROR[smplx] < smplx) * 1.0 if smplx >= 0 else sides[parent]
+    return torch.nn.functional.normalize(torch.stack([sides, torch.ones_like(sides), torch.ones_like(sides)], -1), dim=-1)
 
 
 @once

@@ -22,10 +22,10 @@ from pose_priors.body.model import joints_and_arms
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Bodies, Problem
 from pose_priors.refinement.solve.contacts import contact_joints
-from pose_priors.refinement.solve.curvature.posed import carried
+from pose_priors.refinement.solve.curvature.composite import carried
 from pose_priors.refinement.solve.noise import NoiseLevels, depth_bias_width
 from pose_priors.refinement.solve.rates import beyond_usual
-from pose_priors.refinement.solve.scene import Scene, camera_centres
+from pose_priors.refinement.solve.scene import Scene, arm_directions, camera_centres
 
 # Steps of the variables that have no time: shape in betas or log-size, the scale as a fraction of alpha0, the floor in radians and metres,
 # the bias of depth maps as a fraction of the depth.
@@ -92,7 +92,7 @@ class Variables(nn.Module):
         rotvec = torch.cat([start.global_orient[:, :, None], start.body_pose], 2)
         keep("start_quat", roma.rotvec_to_unitquat(rotvec))
         keep("start_pelvis", start.pelvis)
-        keep("arm", torch.full_like(start.pelvis[0, 0], 3**-0.5))
+        keep("arm", arm_directions(bodies).to(start.pelvis))
         keep("free", torch.tensor([0, *free_joints], device=start.pelvis.device))
         keep("rest", bodies.rest_joints)
         keep("shape_directions", bodies.shape_directions)
@@ -105,7 +105,7 @@ class Variables(nn.Module):
         keep("start_plane", start.ground_plane)
         keep("plane_axes", _plane_axes(start.ground_plane))
         keep("contacts", start.pelvis.new_zeros(people, frames, len(contact_joints(bodies))), persistent=True)
-        keep("facing", torch.ones_like(rotvec[..., 0], dtype=torch.bool), persistent=True)
+        keep("facing", torch.ones_like(rotvec[..., 0]), persistent=True)
         keep("basis", _cosines(problem.num_frames, start.pelvis, problem.padding))
         keep("filter", torch.cat(_filters(problem, noise, [0, *free_joints]), 1))
 

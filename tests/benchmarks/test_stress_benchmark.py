@@ -64,6 +64,15 @@ def test_scores_of_the_truth_are_zero_and_of_a_moved_one_what_it_was_moved_by(tm
     assert moved["w_mpjpe_rigid_mm"] == pytest.approx(0, abs=1e-4)
     sunk = scores(problem, replace(perfect, ground_plane=torch.from_numpy(truth.ground_plane + 0.2 * np.eye(4)[3])), truth)
     assert sunk["floor_cm"] == pytest.approx(20)
+    assert found.joint_sigma is not None
+    truthful = replace(
+        perfect, joint_sigma=torch.where(torch.arange(found.joints.shape[2]) < 11, 0.09, 0.06).expand(found.joints.shape[:3])
+    )
+    assert scores(problem, truthful, truth)["within_sigma"] == 1
+    off = scores(problem, replace(truthful, joints=torch.from_numpy(truth.joints + 0.1 * up)), truth)
+    assert (off["within_sigma"], off["within_two_sigma"], off["joint_sigma_mm"]) == (0, 1, pytest.approx(75))
+    off = scores(problem, replace(truthful, joints=torch.from_numpy(truth.joints + 0.08 * up)), truth)
+    assert (off["within_sigma"], off["hidden_within_sigma"]) == (0.5, None)
     # a world that is larger by a tenth is aligned by W-MPJPE and not by the rigid one
     centre = truth.joints.mean((0, 1, 2))
     large = scores(problem, replace(perfect, joints=torch.from_numpy(centre + 1.1 * (truth.joints - centre))), truth)

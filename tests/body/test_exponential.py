@@ -107,13 +107,16 @@ def test_turned_back_to_nothing_is_finite(generator: torch.Generator) -> None:
     assert torch.isfinite(gradient).all()
 
 
-def test_arms_are_what_rotations_make_of_them(generator: torch.Generator) -> None:
+@pytest.mark.parametrize("each", [False, True])
+def test_arms_are_what_rotations_make_of_them(generator: torch.Generator, each: bool) -> None:
     rotvec = torch.randn(2, 3, NUM_JOINTS, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     rest = rest_joints().expand(2, 1, NUM_JOINTS, 3).clone().requires_grad_()
-    arm = torch.tensor([0.3, -0.5, 0.8], dtype=torch.float64)
+    arm = torch.randn(NUM_JOINTS, 3, generator=generator, dtype=torch.float64)
+    if not each:
+        arm = arm[0]
     weights = torch.randn(2, 2, 3, NUM_JOINTS, 3, generator=generator, dtype=torch.float64)
     joints, rotations = forward_kinematics(rotvec, rest)
-    both = [(joints, rotations @ arm), joints_and_arms(rotvec, rest, arm)]
+    both = [(joints, (rotations @ arm[..., None])[..., 0]), joints_and_arms(rotvec, rest, arm)]
     gradients = []
     for outcome in both:
         total = sum((weight * value).sum() for weight, value in zip(weights, outcome, strict=True))
@@ -123,7 +126,7 @@ def test_arms_are_what_rotations_make_of_them(generator: torch.Generator) -> Non
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, atol=1e-10, rtol=0)
     few = tuple(value.detach()[0, :1, :6].requires_grad_() for value in (rotvec, rest))
-    assert torch.autograd.gradcheck(lambda w, r: joints_and_arms(w, r, arm, (-1, 0, 0, 1, 3, 2)), few)
+    assert torch.autograd.gradcheck(lambda w, r: joints_and_arms(w, r, arm[:6] if each else arm, (-1, 0, 0, 1, 3, 2)), few)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from pose_priors.body.pinhole import camera_centres, project, to_camera, to_pixels, to_world
+from pose_priors.body.pinhole import camera_centres, pixel_centres, project, to_camera, to_pixels, to_world
 from pose_priors.refinement.given.problem import Cameras
 from pose_priors.refinement.solve import scene
 
@@ -78,3 +78,13 @@ def test_the_optimisers_projection_is_the_same_before_the_camera_and_finite_behi
     assert torch.isfinite(found).all()
     (gradient,) = torch.autograd.grad(found.square().sum(), moving)
     assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("width", [1, 5, 255, 256, 257, 258, 259, 260])
+def test_cells_are_taken_alike_from_both_edges(width: int) -> None:
+    """Every fifth; where what is left over is odd, half a cell off."""
+    rows, columns, centres = pixel_centres((9, width), (4 * width, 36), 5)
+    assert set(rows) == {1, 6}
+    assert set(np.diff(np.unique(columns))) <= {5}
+    assert 0 <= width - 1 - columns.max() - columns.min() <= 1
+    np.testing.assert_allclose(centres, np.stack([4 * (columns + 0.5), 4 * (rows + 0.5)], -1))

@@ -103,6 +103,13 @@ def test_blame_goes_to_what_holds_the_mistake(tmp_path: Path) -> None:
     assert refused(tmp_path, "data: {}\n", "training.batch_size=3").startswith(f"{tmp_path}/experiment.yaml: model: ")
 
 
+def test_part_of_a_list_is_given_with_the_whole(tmp_path: Path) -> None:
+    text = "model: {kind: box, holds: [{kind: circle}]}\n"
+    message = refused(tmp_path, text, "model.holds.0.radius=2")
+    assert message == "--override model.holds.0.radius=2: model.holds is a list, which is given as a whole, model.holds=[...]"
+    assert refused(tmp_path, text, "model.kind.name=2").endswith(": model.kind is a value, not a section")
+
+
 def test_what_is_quoted_is_short_and_shown_not_obeyed(tmp_path: Path) -> None:
     message = refused(tmp_path, BASE, "training.batch_size=" + "x" * 100_000)
     assert len(message) < 600

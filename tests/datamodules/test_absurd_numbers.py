@@ -15,7 +15,14 @@ from pose_priors.configs.base import UserError
 from pose_priors.datamodules.base import DataConfig, PoseDataModule, load_poses
 from pose_priors.datamodules.clips import UnusableClipError, read_clip
 from pose_priors.datamodules.formats import read_poses
-from pose_priors.datamodules.plausibility import MAX_ANGLE, MAX_COORDINATE, MAX_DISTANCE, are_places, are_turns
+from pose_priors.datamodules.plausibility import (
+    MAX_ANGLE,
+    MAX_COORDINATE,
+    MAX_DISTANCE,
+    are_places,
+    are_turns,
+    refuse_degrees,
+)
 from pose_priors.refinement.formats.bodies import BodyTrack, mended
 from pose_priors.refinement.formats.readings import Reading
 from pose_priors.refinement.motions.files.read import read_motions
@@ -113,3 +120,28 @@ def test_what_is_told_twice_is_taken_where_both_are_some() -> None:
     for row, part in enumerate(parts):
         part[row, 1] = 1e30
     assert Reading(np.arange(5), *parts).whole().frames.tolist() == [4]
+
+
+def test_poses_in_degrees_are_refused_wherever_they_are_read(tmp_path: Path) -> None:
+    pose, pelvis = (value.double() for value in smooth_motion(60, 30))
+    body = pose[:, :22].numpy()
+    for turns, allowed in ((body, True), (np.rad2deg(body), False)):
+        path = write_amass(tmp_path / f"{allowed}.npz", torch.from_numpy(turns), pelvis, 30.0)
+        track = BodyTrack(1, "file", np.arange(60), turns, np.zeros(10), pelvis.numpy(), None)
+        for read in (read_poses, read_clip, read_motions, lambda _, track=track: mended(track, np.arange(60), [])):
+            if allowed:
+                read(path)
+                continue
+            with pytest.raises(UserError, match="are these degrees"):
+                read(path)
+
+
+def test_a_heading_may_go_around_and_few_poses_may_be_wrong() -> None:
+    turns = np.full((5, 21, 3), 0.1)
+    turns[:2, 3] = 30.0
+    turns[2, 4] = np.nan
+    refuse_degrees(turns, "file")  # two of four
+    refuse_degrees(turns[:0], "file")
+    turns[3, 5] = 30.0
+    with pytest.raises(UserError, match=r"^file: in 3 of 4 poses .* up to 52\.0;"):
+        refuse_degrees(turns, "file")

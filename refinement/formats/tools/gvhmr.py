@@ -19,7 +19,7 @@ import torch
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.assembly import camera_track, people_of, usual_betas
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
-from pose_priors.refinement.formats.cameras import USUAL_FPS, path_of
+from pose_priors.refinement.formats.cameras import USUAL_FPS, path_of, rigid
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.readings import Reading, cameras_from_odometry, cameras_from_readings
 from pose_priors.refinement.formats.source import Fields, Source, described
@@ -104,8 +104,12 @@ def _path(source: Source, file: Path, num_frames: int, warnings: list[str]) -> t
     path = np.asarray(found.detach().cpu() if isinstance(found, torch.Tensor) else found, float)
     if path.shape == (num_frames, 7) and (turned := path_of(path)) is not None:
         return turned
-    if path.shape == (num_frames, 4, 4) and np.isfinite(path).all() and np.linalg.det(path).all():
-        return np.linalg.inv(path)[:, :3, :3], None
+    if path.shape == (num_frames, 4, 4):
+        try:
+            return rigid(path, str(file), inverted=True)[:, :3, :3], None
+        except UserError as error:
+            warnings.append(f"{error}; it is left out")
+            return None
     expected = f"({num_frames}, 7), places and quaternions, or ({num_frames}, 4, 4)"
     warnings.append(f"{file}: holds {described(found)}; {expected} is expected, finite, so it is left out")
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from pose_priors.datamodules.arrays import open_arrays
 from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.clips import SMPL_STATURE, UpAxis, to_z_up
 from pose_priors.datamodules.formats import frame_rate
-from pose_priors.datamodules.plausibility import UNITS, are_places, are_turns, find_unit
+from pose_priors.datamodules.plausibility import UNITS, are_places, are_turns, find_unit, is_too_fast, refuse_degrees
 from pose_priors.refinement.motions.files.layouts import FoundLayout, find_layout, rows_of
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion, quat_of, rotvec_of
 from pose_priors.refinement.motions.sizing import sized
+
+log = logging.getLogger("motions")
 
 SUFFIXES = (".npz", ".npy", *READERS)
 """Of files that are read. Recorded skeletons (BVH, Acclaim) are brought onto SMPL-X's joints, and written as npz; others as they came."""
@@ -73,21 +76,34 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         notes.append(f"no frame rate (mocap_framerate, mocap_frame_rate or fps) in the file: {FPS:g} frames a second are taken")
     if layout.path is None:
         notes.append("no trans or transl in the file: nothing is said about the path, sliding and floating")
-    if not layout.num_frames:
-        raise UserError(f"{path}: a motion without frames")
+    if not layout.num_frames or layout.num_people == 0:
+        raise UserError(f"{path}: a motion without {'people' if layout.num_people == 0 else 'frames'}")
     wanted = [column.name for column in layout.columns] + ([layout.path] if layout.path else [])
     arrays = {name: np.array(entries[name].load(), order="C") for name in wanted}
-    raw = [_person(arrays, layout, person) for person in range(layout.num_people or 1)]
+    raw = [_person(arrays, layout, person) for person in range(1 if layout.num_people is None else layout.num_people)]
     if not any(known.any() for _, _, known in raw):
-        raise UserError(f"{path}: no frame of it is finite")
+        raise UserError(f"{path}: no frame of it is finite and holds what rotations and places can be")
+    refuse_degrees(np.concatenate([pose[known, 1:] for pose, _, known in raw]), str(path))
     axis = _up_axis([pose[known, 0] for pose, _, known in raw]) if up == "auto" else up
     if axis is None:
         axis = "z"
-        notes.append("bodies stand along no axis: z is taken to be up; say --up if it is not")
+        notes.append("bodies stand along no axis: z is taken to be up; give up_axis if it is not")
     turn = to_z_up(axis).numpy()
     metres = _metres(raw, turn)
     people = tuple(_motion(pose, points * metres, known, turn, rate, layout.path is not None) for pose, points, known in raw)
+    if any(_is_too_fast(person) for person in people):
+        notes.append(
+            "the path is faster than people move: its unit is not metres, centimetres or millimetres, or the frame rate is another"
+        )
+        log.warning("%s: %s", path, notes[-1])
     return MotionFile(path, layout, arrays, people, turn, metres, tuple(notes))
+
+
+def _is_too_fast(person: Motion) -> bool:
+    """Whether nobody has run like this, looked at 30 times a second, or as often as frames are known."""
+    step = max(round(person.fps / FPS), 1)
+    points = torch.from_numpy(person.pelvis[person.known][::step])
+    return person.has_path and is_too_fast(points * (person.fps / step / FPS))
 
 
 def _person(arrays: dict[str, np.ndarray], layout: FoundLayout, person: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

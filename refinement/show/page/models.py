@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,25 @@ log = logging.getLogger("review")
 
 _GREY = (165, 165, 175)
 _ONE = np.ones(3)
+
+
+class Beside(Mapping[str, bytes]):
+    """What a mesh refers to, by the names that it gives: the regular files below its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+
+    def __getitem__(self, name: str) -> bytes:
+        path = (self._folder / name).resolve()
+        if not path.is_relative_to(self._folder):
+            raise UserError(f"{name}: not below the folder of the mesh that refers to it")
+        return read_regular(path)
+
+    def __iter__(self) -> Iterator[str]:
+        return (path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if path.is_file())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class DrawnModels:
@@ -79,7 +99,13 @@ class DrawnModels:
                 return [self._scene.add_glb(name, read_regular(path), scale=tuple(scale), wxyz=wxyz, position=position)]
             import trimesh  # comes with viser
 
-            mesh: Any = trimesh.load(path, force="mesh")
+            mesh: Any = trimesh.load(
+                BytesIO(read_regular(path)),
+                file_type=path.suffix.lower()[1:],
+                force="mesh",
+                resolver=Beside(path.parent),
+                skip_materials=True,
+            )
             vertices, faces = np.asarray(mesh.vertices) * scale, np.asarray(mesh.faces)
             if not len(faces):
                 raise ValueError("no triangles in it")

@@ -7,7 +7,7 @@ their square (Golub & Van Loan, "Matrix Computations", 4th ed., 4.3.5 and 4.5).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.linalg.lapack import dpbtrf, dtbtrs, stbtrs
@@ -16,9 +16,9 @@ _LEAST = 1e-12  # of its diagonal, added to it, so that what nothing tells stays
 _LARGEST = 300e6  # bytes that a factor may take, in single precision
 
 
-def is_large(people: int, frames: int, size: int) -> bool:
-    """Whether the factor of so many people and frames with so many coordinates each would take more memory than it is worth."""
-    return 4 * people * frames * 3 * size**2 > _LARGEST
+def is_large(person_frames: int, size: int) -> bool:
+    """Whether the factor of so many people's frames with so many coordinates each would take more memory than it is worth."""
+    return 4 * person_frames * 3 * size**2 > _LARGEST
 
 
 class NotDefiniteError(ArithmeticError):
@@ -28,22 +28,19 @@ class NotDefiniteError(ArithmeticError):
 class Band:
     """One person's part: blocks (T, D, D) on the diagonal, and one and two frames beside it.
 
+    Rows (D, 3 D) of a frame against itself and the next two lie in memory such that, with one number between frames for each of them, they
+    are the columns of LAPACK's lower banded storage.
+
     Attributes:
-        same, next, after: block (t, t), (t, t + 1) and (t, t + 2) at t.
+        columns: (3 D + 1, T D), that storage: row k of a column is what lies k below the diagonal.
+        blocks: those at t of (t, t), of which only the upper triangle counts and the rest has to be 0, (t, t + 1) and (t, t + 2).
     """
 
     def __init__(self, frames: int, size: int) -> None:
-        self.same, self.next, self.after = (np.zeros((frames, size, size)) for _ in range(3))
-
-    def in_columns(self) -> np.ndarray:
-        """(3 D, T D), LAPACK's lower banded storage: row k of a column is what lies k below the diagonal."""
-        frames, size = self.same.shape[:2]
-        columns = np.zeros((frames, size, 3 * size))
-        for c in range(size):
-            columns[:, c, : size - c] = self.same[:, c, c:]  # a symmetric block, whose rows lie side by side
-            columns[:-1, c, size - c : 2 * size - c] = self.next[:-1, c]
-            columns[:-2, c, 2 * size - c : 3 * size - c] = self.after[:-2, c]
-        return columns.reshape(frames * size, 3 * size).T
+        whole = np.zeros((frames, size * (3 * size + 1)))
+        rows = whole[:, : 3 * size**2].reshape(frames, size, 3 * size)
+        self.columns = whole.reshape(frames * size, 3 * size + 1).T
+        self.blocks = tuple(rows[:, :, apart * size : (apart + 1) * size] for apart in range(3))
 
 
 class Factor:
@@ -91,12 +88,15 @@ class Factor:
         return of_people, of_shared
 
 
-def factored(band: Band) -> np.ndarray:
-    """The Cholesky factor of a person's part in LAPACK's lower banded storage. Raises `NotDefiniteError` where there is none."""
+def factored(made: Callable[[], Band]) -> np.ndarray:
+    """The Cholesky factor of a person's part in LAPACK's lower banded storage, which takes the place of the part, so that it is made again
+    where more has to be added to its diagonal. Raises `NotDefiniteError` where there is none."""
     for more in (_LEAST, 1e-9, 1e-6):
-        trial = band.in_columns()
-        trial[0] += more * (trial[0].max() or 1.0)  # of somebody whom nothing was seen of
-        factor, info = dpbtrf(trial, lower=1, overwrite_ab=1)
+        columns = made().columns
+        if not columns.size:
+            return columns
+        columns[0] += more * (columns[0].max() or 1.0)  # of somebody whom nothing was seen of
+        factor, info = dpbtrf(columns, lower=1, overwrite_ab=1)
         if info == 0:
             return np.asarray(factor)
     raise NotDefiniteError
@@ -104,6 +104,8 @@ def factored(band: Band) -> np.ndarray:
 
 def solved(band: np.ndarray, values: np.ndarray, *, transposed: bool = False) -> np.ndarray:
     """The inverse of a person's factor, or of its transpose, times values (T D, ...)."""
+    if not values.size:
+        return values
     solve = stbtrs if band.dtype == np.float32 else dtbtrs
     found, info = solve(band, values.reshape(len(values), -1).astype(band.dtype), uplo="L", trans="T" if transposed else "N")
     if info:

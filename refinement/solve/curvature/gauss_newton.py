@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,13 +17,16 @@ from torch import Tensor
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.curvature.arrow import Band, Factor, factored, solved
-from pose_priors.refinement.solve.curvature.posed import joint_jacobians
-from pose_priors.refinement.solve.curvature.residuals import OfFrames, of_frames
+from pose_priors.refinement.solve.curvature.composite import Chain
+from pose_priors.refinement.solve.curvature.loads import Load, Rows, add_loads, border_of, runs_of
+from pose_priors.refinement.solve.curvature.residuals import OF_FRAMES, OfFrames, of_frames
 from pose_priors.refinement.solve.curvature.shared import Near, Shared
+from pose_priors.refinement.solve.gaps import points_of
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.terms import (
     DepthConsistency,
     FootSkating,
+    GapEnergy,
     MultiPersonScale,
     PosePrior,
     SceneFloor,
@@ -31,69 +35,96 @@ from pose_priors.refinement.solve.terms import (
     StayNearPose,
     StayNearScale,
     Term,
+    UntrackedSurface,
 )
 from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight, squared_norm
 from pose_priors.refinement.solve.terms.smoothness import growth_of
 from pose_priors.refinement.solve.variables import Variables
 
-_CHUNK = 64  # frames
 _BY_HALVES = 50e6  # bytes of a person's factor, from which on it is kept in single precision
 # Added for each unit of a shared variable, so that what nothing tells stays where it is, and does not go as far as rounding leads.
 _LEAST_SHARED = 1e-3
 
 
-@torch.no_grad()
-def gauss_newton(variables: Variables, terms: Sequence[tuple[Term, float]], problem: Problem) -> Factor:
-    """The factor of the matrix at the present variables, of the sum over people and frames.
+# The surface of people whom nobody tracked is not in the matrix, but its kernel is so narrow that it hardly bends the whole.
+_KNOWN = {
+    *OF_FRAMES,
+    DepthConsistency,
+    FootSkating,
+    GapEnergy,
+    MultiPersonScale,
+    PosePrior,
+    SceneFloor,
+    ShapePrior,
+    Smoothness,
+    StayNearPose,
+    StayNearScale,
+    UntrackedSurface,
+}
+
+
+class GaussNewton:
+    """The matrix of the sum over people and frames.
 
     Args:
         variables: of those that all frames share, the ones that require a gradient count.
         terms: each with its weight.
-    Raises:
-        NotDefiniteError: where there is none.
+        moving: (P, T) bool, people's frames that move; None for all.
+    Attributes:
+        complete: whether it knows all terms, so that nothing bends the objective much that it does not count.
     """
-    people, frames = problem.visible.shape
-    shared = Shared.of(variables, people)
-    near = Near.of(variables, problem, shared)
-    scene = near.scene
-    single = [(term, weight, found) for term, weight in terms if (found := of_frames(term, scene, problem))]
-    rows = [(weight, found, near.slopes(_residual_of(term, problem))) for term, weight, found in single]
-    paths = [path for term, weight in terms if (path := _path(term, weight, scene, problem, near))]
-    corners = [found for term, weight in terms for found in _corners(term, weight, scene, problem, near)]
-    turns = _turns(terms, scene, problem)
-    size = 3 + 3 * len(scene.free)
-    center = _LEAST_SHARED * np.eye(shared.size)
-    bands, borders = [], []
-    for p, columns in enumerate(shared.columns):
-        band, border = Band(frames, size), torch.zeros(frames, size, len(columns), dtype=scene.joints.dtype)
-        joints, arms = joint_jacobians(scene, variables.parents, p)
-        joints[..., :3] *= torch.exp(-scene.depth_bias[p])
-        corner = _add_rows(band, border, joints, rows, p)
-        for path in paths:
-            corner += path.add(band, border, joints, arms, p)
-        _add_turns(band, turns, p)
-        corner += sum(torch.einsum("n...g,n...,n...h->gh", slope[p], weight[p], slope[p]) for weight, slope in corners)
-        factor = factored(band)
-        borders.append(
-            solved(factor, border.reshape(frames * size, -1).numpy()) if len(columns) else border.reshape(frames * size, 0).numpy()
-        )
-        # coordinates are the same in single precision but for a rounding, at half the memory and time
-        bands.append(factor.astype(np.float32) if factor.nbytes > _BY_HALVES else factor)
-        center[np.ix_(columns, columns)] += corner.numpy()
-    columns = shared.columns[0]
-    for term, weight in terms:
-        if isinstance(term, SceneFloor) and shared.size:
-            residual, count = term.residuals(scene, problem)
-            slope = near.slopes(_of_floor(term, problem))
-            sure = weight * count * geman_mcclure_weight(residual.square(), term.bound**2)
-            center[np.ix_(columns, columns)] += (slope.T @ (sure[:, None] * slope)).numpy()
-        elif isinstance(term, StayNearScale) and shared.size:
-            slope = near.slopes(_of_scale(term, problem))
-            center[np.ix_(columns, columns)] += weight * (slope.T @ slope).numpy()
-    return Factor(bands, borders, shared.columns, center)
 
+    def __init__(self, variables: Variables, terms: Sequence[tuple[Term, float]], problem: Problem, moving: Tensor | None = None) -> None:
+        self._variables, self._terms, self._problem = variables, terms, problem
+        self.moving = torch.ones_like(problem.visible) if moving is None else moving
+        self._shared = Shared.of(variables, len(problem.visible))
+        self._near: Near | None = None
+        self.complete = all(type(term) in _KNOWN and getattr(term, "prior", None) is None for term, _ in terms)
 
-_Rows = Sequence[tuple[float, OfFrames, Tensor]]
+    @torch.no_grad()
+    def factor(self) -> Factor:
+        """Its factor at the present variables. Raises `NotDefiniteError` where there is none."""
+        terms, problem, shared = self._terms, self._problem, self._shared
+        near = self._near = self._near or Near(self._variables, problem, shared)
+        scene = self._variables(problem)
+        single = [(term, weight, found) for term, weight in terms if (found := of_frames(term, scene, problem))]
+        rows = [(weight, found, near.slopes(term.name, _residual_of(term, problem))) for term, weight, found in single]
+        paths = [path for term, weight in terms if (path := _path(term, weight, scene, problem, near))]
+        paths += [_gaps(term, weight, scene, near) for term, weight in terms if isinstance(term, GapEnergy)]
+        corners = [*((weight * found.weight, slope) for weight, found, slope in rows), *((path.weight, path.by_shared) for path in paths)]
+        corners += [found for term, weight in terms for found in _corners(term, weight, scene, problem, near)]
+        turns = _turns(terms, scene, problem)
+        center = _LEAST_SHARED * np.eye(shared.size)
+        bands, borders = [], []
+        for p, columns in enumerate(shared.columns):
+            moving = self.moving[p].numpy()
+            chain = Chain(scene, self._variables.parents, p)
+            loads, together = _of_rows(chain, scene.joints[p], rows, p)
+            loads += [path.load(chain, p) for path in paths]
+            factor = factored(partial(_band, chain, loads, together, turns, p, moving))
+            border = border_of(chain, loads, together, len(columns))[moving].flatten(0, 1).numpy()
+            borders.append(solved(factor, border))
+            # coordinates are the same in single precision but for a rounding, at half the memory and time
+            bands.append(factor.astype(np.float32) if factor.nbytes > _BY_HALVES else factor)
+            for weight, slope in corners if len(columns) else []:
+                center[np.ix_(columns, columns)] += _corner(slope[p], weight[p]).numpy()
+        self._add_all(center, scene, near)
+        near.close()
+        return Factor(bands, borders, shared.columns, center)
+
+    def _add_all(self, center: np.ndarray, scene: Scene, near: Near) -> None:
+        """What looks at the variables that all people share alone."""
+        if not self._shared.size:
+            return
+        problem, columns = self._problem, self._shared.columns[0]
+        for term, weight in self._terms:
+            if isinstance(term, SceneFloor):
+                residual, count = term.residuals(scene, problem)
+                sure = weight * count * geman_mcclure_weight(residual.square(), term.bound**2)
+                center[np.ix_(columns, columns)] += _corner(near.slopes(term.name, _of_floor(term, problem)), sure).numpy()
+            elif isinstance(term, StayNearScale):
+                slope = near.slopes(term.name, _of_scale(term, problem))
+                center[np.ix_(columns, columns)] += _corner(slope, torch.full_like(slope[..., 0], weight)).numpy()
 
 
 def _residual_of(term: Term, problem: Problem) -> Callable[[Scene], Tensor]:
@@ -113,32 +144,35 @@ def _of_scale(term: StayNearScale, problem: Problem) -> Callable[[Scene], Tensor
     return lambda scene: term.residual(scene, problem)[None]
 
 
-def _add_rows(band: Band, border: Tensor, joints: Tensor, rows: _Rows, p: int) -> Tensor:
-    """What the residuals of single frames add; returns what they add among the shared variables."""
-    corner = joints.new_zeros(border.shape[-1], border.shape[-1])
-    for at in _chunks(len(joints) if rows else 0):
-        slopes, shares = [], []
-        for weight, found, by_shared in rows:
-            sure = (weight * found.weight[p, at]).sqrt()[..., None]
-            slopes.append(sure * (found.slope[p, at][..., None, :] @ _of_groups(joints[at], found.groups))[..., 0, :])
-            shares.append(sure * by_shared[p, at])
-        slope, share = torch.cat(slopes, 1), torch.cat(shares, 1)
-        band.same[at] += (slope.mT @ slope).numpy()
-        border[at] += slope.mT @ share
-        corner += (share.mT @ share).sum(0)
-    return corner
+def _corner(slope: Tensor, weight: Tensor) -> Tensor:
+    """(G, G) of slopes (..., G) along shared variables, and what each weighs, of as many of the first dimensions."""
+    sure = weight.reshape(*weight.shape, *[1] * (slope.dim() - weight.dim()))
+    return slope.flatten(0, -2).T @ (sure * slope).flatten(0, -2)
 
 
-def _chunks(frames: int) -> list[slice]:
-    """Stretches of frames, whose Jacobians are in memory together."""
-    return [slice(begin, min(begin + _CHUNK, frames)) for begin in range(0, frames, _CHUNK)]
+def _band(chain: Chain, loads: Sequence[Load], together: Sequence[Rows], turns: tuple[Tensor, Tensor], p: int, moving: np.ndarray) -> Band:
+    band = Band(int(moving.sum()), chain.twists.shape[1] * 3)
+    add_loads(band, chain, loads, together, runs_of(moving))
+    _add_turns(band, turns, p, moving)
+    return band
 
 
-def _of_groups(joints: Tensor, groups: tuple[tuple[int, ...], ...]) -> Tensor:
-    """(T, M, 3, D) of the means of groups of joints (T, J, 3, D)."""
-    if all(len(group) == 1 for group in groups):
-        return joints[:, [group[0] for group in groups]]
-    return torch.stack([joints[:, list(group)].mean(1) for group in groups], 1)
+def _of_rows(chain: Chain, joints: Tensor, rows: Sequence[tuple[float, OfFrames, Tensor]], p: int) -> tuple[list[Load], list[Rows]]:
+    """Of the residuals of single frames: all that look at one joint each together, as forces at the joints; and the others."""
+    weights, pulls = joints.new_zeros(*joints.shape, 3), joints.new_zeros(*joints.shape, rows[0][2].shape[-1] if rows else 0)
+    together = []
+    for weight, found, by_shared in rows:
+        sure, slope, share = weight * found.weight[p, ..., None], found.slope[p], by_shared[p]
+        single = [row for row, group in enumerate(found.groups) if len(group) == 1]
+        if single:
+            at = torch.tensor([found.groups[row][0] for row in single])
+            pull = (sure * slope)[:, single]
+            weights.index_add_(1, at, pull[..., None] * slope[:, single, None])
+            pulls.index_add_(1, at, pull[..., None] * share[:, single, None])
+        if several := [row for row in range(len(found.groups)) if row not in single]:
+            root, groups = sure[:, several].sqrt(), [found.groups[row] for row in several]
+            together.append(Rows(chain.slopes(joints, groups, root * slope[:, several]), root * share[:, several]))
+    return [Load((1,), torch.arange(chain.joints), chain.moved(joints), weights, pulls)], together
 
 
 @dataclass(frozen=True)
@@ -146,76 +180,65 @@ class _Path:
     """Residuals that are differences over time of points that are fixed to bodies.
 
     Attributes:
-        steps: what each frame of a difference counts, in the order of time.
-        points: (T, N, 3, D) of the joints and their arms (T, J, 3, D), for one person.
+        steps: what each frame of a difference counts, in the order of time; (1,) of points as they are.
+        joints: (N,) which carry the points.
+        points: (P, T, N, 3) metres, world.
+        unit: (P,) residuals for each metre.
         weight: (P, T - order, N).
         by_shared: (P, T - order, N, 3, G).
     """
 
     steps: tuple[int, ...]
-    points: Callable[[Tensor, Tensor, int], Tensor]
+    joints: Tensor
+    points: Tensor
+    unit: Tensor
     weight: Tensor
     by_shared: Tensor
 
-    def add(self, band: Band, border: Tensor, joints: Tensor, arms: Tensor, p: int) -> Tensor:
-        """Adds them; returns what they add among the shared variables."""
-        frames, weight, slope = len(joints), self.weight[p], self.by_shared[p]
-        count = len(weight)
-        pull = joints.new_zeros(frames, *slope.shape[1:])
-        sures = []
-        for apart in range(len(self.steps)):
-            sure = joints.new_zeros(frames, weight.shape[1])
-            for first in range(len(self.steps) - apart):
-                sure[first : first + count] += self.steps[first] * self.steps[first + apart] * weight
-            sures.append(sure)
-        for first, step in enumerate(self.steps):
-            pull[first : first + count] += step * weight[..., None, None] * slope
-        for at in _chunks(frames):
-            reach = slice(at.start, at.stop + len(self.steps) - 1)
-            points = self.points(joints[reach], arms[reach], p)
-            flat = points.flatten(1, 2)
-            for apart, block in enumerate((band.same, band.next, band.after)[: len(self.steps)]):
-                stop = min(at.stop, frames - apart)
-                if stop > at.start:
-                    span = stop - at.start
-                    here = (points[:span] * sures[apart][at.start : stop, :, None, None]).flatten(1, 2)
-                    block[at.start : stop] += (here.mT @ flat[apart : apart + span]).numpy()
-            border[at] += flat[: at.stop - at.start].mT @ pull[at].flatten(1, 2)
-        return torch.einsum("tncg,tn,tnch->gh", slope, weight, slope)
+    def load(self, chain: Chain, p: int) -> Load:
+        """Of one person."""
+        pull = self.unit[p] * self.weight[p, ..., None]
+        whole = (self.unit[p] * pull)[..., None]
+        return Load(self.steps, self.joints, chain.moved(self.points[p]), whole, pull[..., None] * self.by_shared[p])
 
 
 def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: Near) -> _Path | None:
     if isinstance(term, FootSkating) and scene.joints.shape[1] > 1:
         speeds, carry = term.residuals(scene, problem)
         sure = weight * carry * geman_mcclure_weight(squared_norm(speeds), term.bound**2)
-        of_speed = problem.fps / (term.sigma * scene.growth)
+        unit = (problem.fps / (term.sigma * scene.growth)).expand(len(scene.joints))
         standing = contact_joints(problem.bodies)
-        slopes = near.slopes(lambda at: term.residuals(at, problem)[0])
-        return _Path((-1, 1), lambda joints, arms, p: of_speed * joints[:, standing], sure, slopes)
+        slopes = near.slopes(term.name, lambda at: term.residuals(at, problem)[0])
+        return _Path((-1, 1), torch.tensor(standing), scene.joints[:, :, standing], unit, sure, slopes)
     if type(term) is Smoothness and scene.joints.shape[1] > 2:
         found, alive = term.residuals(term.points(scene, problem), problem)
-        slopes = near.slopes(lambda at: term.residuals(term.points(at, problem), problem)[0])
-        unit, growth, free = problem.fps**2 / term.acceleration, growth_of(scene, problem).flatten(), scene.free
-
-        def points(joints: Tensor, arms: Tensor, p: int) -> Tensor:
-            of_joints, of_arms = (value.index_select(1, free) for value in (joints / growth[p], arms))
-            return unit * torch.cat([of_joints, of_joints + term.arm * of_arms], 1)
-
-        return _Path((1, -2, 1), points, weight * term.weights(found, alive, problem.fps), slopes)
+        slopes = near.slopes(term.name, lambda at: term.residuals(term.points(at, problem), problem)[0])
+        growth, twice = growth_of(scene, problem), torch.cat([scene.free, scene.free])
+        unit = problem.fps**2 / term.acceleration / growth.flatten()
+        return _Path(
+            (1, -2, 1), twice, growth * term.points(scene, problem), unit, weight * term.weights(found, alive, problem.fps), slopes
+        )
     return None
+
+
+def _gaps(term: GapEnergy, weight: float, scene: Scene, near: Near) -> _Path:
+    slopes = near.slopes(term.name, lambda at: term.expected.apart(at) / term.width)
+    joints, unit = torch.arange(scene.joints.shape[2]), scene.joints.new_full((len(scene.joints),), 1 / term.width)
+    sure = (weight * term.expected.frames).to(slopes)[..., None].expand(slopes.shape[:3])
+    return _Path((1,), torch.cat([joints, joints]), points_of(scene), unit, sure, slopes)
 
 
 def _corners(term: Term, weight: float, scene: Scene, problem: Problem, near: Near) -> list[tuple[Tensor, Tensor]]:
     """Of residuals that look at shared variables alone, for each person, weights (P, ...) and slopes (P, ..., G)."""
     if isinstance(term, MultiPersonScale) and scene.joints.shape[1] > 2:
         found, alive = term.residuals(term.points(scene, problem), problem)
-        sure = (weight * term.weights(found, alive, problem.fps))[..., None].expand_as(found)
-        return [(sure, near.slopes(lambda at: term.residuals(term.points(at, problem), problem)[0]))]
+        sure = weight * term.weights(found, alive, problem.fps)
+        return [(sure, near.slopes(term.name, lambda at: term.residuals(term.points(at, problem), problem)[0]))]
     if isinstance(term, ShapePrior):
-        slopes = near.slopes(lambda at: term.residuals(at, problem))
+        slopes = near.slopes(term.name, lambda at: term.residuals(at, problem))
         return [(weight * problem.visible.sum(1)[:, None].expand(slopes.shape[:-1]), slopes)]
     if isinstance(term, DepthConsistency):
-        slopes = near.slopes(lambda at: term.biases(at, problem)[0][:, None])
+        slopes = near.slopes(f"{term.name} bias", lambda at: term.biases(at, problem)[0][:, None])
         return [(weight * term.biases(scene, problem)[1][:, None], slopes)]
     return []
 
@@ -235,11 +258,12 @@ def _turns(terms: Sequence[tuple[Term, float]], scene: Scene, problem: Problem) 
     return place, change
 
 
-def _add_turns(band: Band, turns: tuple[Tensor, Tensor], p: int) -> None:
+def _add_turns(band: Band, turns: tuple[Tensor, Tensor], p: int, moving: np.ndarray) -> None:
     place, change = (value[p].repeat_interleave(3, -1).numpy() for value in turns)
     same = place.copy()
     same[1:] += change
     same[:-1] += change
-    at = np.arange(3, band.same.shape[1])
-    band.same[:, at, at] += same
-    band.next[:-1, at, at] -= change
+    at, both = np.arange(3, band.blocks[0].shape[1]), moving[1:] & moving[:-1]
+    band.blocks[0][:, at, at] += same[moving]
+    before = np.cumsum(moving)[:-1][both] - 1  # places of those that the next frame follows
+    band.blocks[1][before[:, None], at, at] -= change[both]

@@ -49,7 +49,7 @@ class OfFrames:
 
 def of_frames(term: Term, scene: Scene, problem: Problem) -> OfFrames | None:
     """The residuals of a term that looks at single frames; None of one that does not."""
-    found = _OF_FRAMES.get(type(term))
+    found = OF_FRAMES.get(type(term))
     return None if found is None else found(term, scene, problem)
 
 
@@ -100,7 +100,7 @@ def _of_penetration(term: Penetration, scene: Scene, problem: Problem) -> OfFram
     return OfFrames(groups, residual, slope, ((residual > _SHALLOW / term.sigma) & problem.alive[..., None]).to(residual))
 
 
-_OF_FRAMES: dict[type[Term], Callable[..., OfFrames]] = {
+OF_FRAMES: dict[type[Term], Callable[..., OfFrames]] = {
     KeypointReprojection: _of_keypoints,
     StayNearRoot: _of_root,
     DepthConsistency: _of_depths,

@@ -64,32 +64,43 @@ class Shared:
         return out
 
 
-@dataclass(frozen=True)
 class Near:
-    """The scene, and for each shared variable that a person feels the scene with a little more of it, of all people's at once; None where
-    that changes nothing."""
+    """What changes when a shared variable does: by the scene with a little more of it, of all people's at once. Each is found once, since
+    it changes little on the way to a minimum.
 
-    scene: Scene
-    more: list[Scene | None]
+    Args:
+        shared: the variables.
+    """
 
-    @classmethod
-    def of(cls, variables: Variables, problem: Problem, shared: Shared) -> Near:
-        scene, more = variables(problem), list[Scene | None]()
-        for name in shared.names:
-            parameter = getattr(variables, name)
-            flat = parameter.view(len(parameter), -1) if name in _OF_A_PERSON else parameter.view(1, -1)
-            if name == "depth_bias" and not variables.bias_step.any():
-                more.append(None)
-                continue
-            for column in range(flat.shape[1]):
-                before = flat[:, column].clone()
-                flat[:, column] += _STEP
-                more.append(variables(problem))
-                flat[:, column] = before
-        return cls(scene, more)
+    def __init__(self, variables: Variables, problem: Problem, shared: Shared) -> None:
+        self._here, self._more = variables(problem), _with_more(variables, problem, shared)
+        self._known: dict[str, Tensor] = {}
 
-    def slopes(self, of: Callable[[Scene], Tensor]) -> Tensor:
-        """What a function of a scene changes by along each shared variable, on a last dimension."""
-        here = of(self.scene)
-        found = [torch.zeros_like(here) if there is None else (of(there) - here) / _STEP for there in self.more]
-        return torch.stack(found, -1) if found else here[..., None][..., :0]
+    def close(self) -> None:
+        """Keeps what was found, and no scene."""
+        self._more = []
+
+    def slopes(self, name: str, of: Callable[[Scene], Tensor]) -> Tensor:
+        """What a function of a scene, which is to have a name, changes by along each shared variable, on a last dimension."""
+        if name not in self._known:
+            here = of(self._here)
+            found = [torch.zeros_like(here) if there is None else (of(there) - here) / _STEP for there in self._more]
+            self._known[name] = torch.stack(found, -1) if found else here[..., None][..., :0]
+        return self._known[name]
+
+
+def _with_more(variables: Variables, problem: Problem, shared: Shared) -> list[Scene | None]:
+    """For each shared variable that a person feels the scene with a little more of it; None where that changes nothing."""
+    more = list[Scene | None]()
+    for name in shared.names:
+        parameter = getattr(variables, name)
+        flat = parameter.view(len(parameter), -1) if name in _OF_A_PERSON else parameter.view(1, -1)
+        if name == "depth_bias" and not variables.bias_step.any():
+            more.append(None)
+            continue
+        for column in range(flat.shape[1]):
+            before = flat[:, column].clone()
+            flat[:, column] += _STEP
+            more.append(variables(problem))
+            flat[:, column] = before
+    return more

@@ -1,7 +1,8 @@
-"""L-BFGS in coordinates in which the curvature is one in every direction, so that a few steps of it reach the minimum."""
+"""Steps in coordinates in which the curvature is one in every direction, so that a few of them reach the minimum."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -13,6 +14,8 @@ from pose_priors.refinement.solve.curvature.shared import Shared
 from pose_priors.refinement.solve.variables import Variables
 
 _REACH = 0.5  # metres and radians within which residuals change about as their slopes say
+# How many of Newton's steps are tried; the share of what the slope promises that is enough; by how much they get shorter.
+_TRIALS, _ENOUGH, _SHORTEST, _LONGEST = 12, 1e-4, 0.1, 0.5
 
 
 class White:
@@ -21,19 +24,21 @@ class White:
     Args:
         variables: those that require a gradient move.
         factor: of the matrix.
+        moving: (P, T) bool, people's frames that move; None for all.
     """
 
-    def __init__(self, variables: Variables, factor: Factor) -> None:
+    def __init__(self, variables: Variables, factor: Factor, moving: Tensor | None = None) -> None:
         self._variables, self._factor = variables, factor
-        people, frames = variables.pelvis.shape[:2]
-        self._shared, self._shape = Shared.of(variables, people), (people, frames, -1)
+        self._moving = torch.ones_like(variables.pelvis[..., 0], dtype=torch.bool) if moving is None else moving
+        self._shared, self._width = Shared.of(variables, len(variables.pelvis)), 3 + 3 * len(variables.free)
 
     def gradient(self) -> Tensor:
         """(N,) by these coordinates, of the gradients that the variables hold."""
         variables = self._variables
         by_name = {name: p.grad if p.grad is not None else torch.zeros_like(p) for name, p in variables.named_parameters()}
-        increments = variables.by_increments(by_name).cpu().double().numpy()
-        people, shared = self._factor.white_gradient([each.reshape(-1) for each in increments], self._shared.gathered(by_name))
+        increments = variables.by_increments(by_name).cpu().double()
+        own = [each[moving].flatten().numpy() for each, moving in zip(increments, self._moving, strict=True)]
+        people, shared = self._factor.white_gradient(own, self._shared.gathered(by_name))
         return torch.from_numpy(np.concatenate([*people, shared])).to(variables.pelvis)
 
     def reach(self, direction: Tensor) -> float:
@@ -42,36 +47,46 @@ class White:
         return max((float(np.abs(each).max(initial=0.0)) for each in people), default=0.0)
 
     def _steps(self, flat: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        own = flat[: len(flat) - self._shared.size].reshape(self._shape[0], -1)
-        return self._factor.step(list(own), flat[len(flat) - self._shared.size :])
+        own = np.split(flat, np.cumsum(self._moving.sum(1).numpy() * self._width))
+        return self._factor.step(own[:-1], own[-1])
 
     @torch.no_grad()
     def move(self, size: float, direction: Tensor) -> None:
         """Moves the variables by a multiple of a direction (N,) in these coordinates."""
         variables = self._variables
-        people, frames = self._shape[:2]
         steps, shared = self._steps(float(size) * direction.detach().cpu().double().numpy())
-        moved = torch.from_numpy(np.stack(steps).reshape(people, frames, -1, 3)).to(variables.pelvis)
-        variables.add_increments(moved)
+        moved = torch.zeros(*self._moving.shape, self._width, dtype=torch.float64)
+        moved[self._moving] = torch.from_numpy(np.concatenate(steps)).unflatten(0, (-1, self._width))
+        variables.add_increments(moved.unflatten(2, (-1, 3)).to(variables.pelvis))
         by_name = dict(variables.named_parameters())
         for name, change in self._shared.scattered(shared, {name: by_name[name] for name in self._shared.names}).items():
             by_name[name].add_(change)
 
 
 class WhiteLBFGS(torch.optim.LBFGS):
-    """`torch.optim.LBFGS`, in coordinates of its own where it is given some.
+    """`torch.optim.LBFGS`, in coordinates of its own where it is given some; or steps of Newton's in these.
 
     Attributes:
         white: the coordinates, or None for the variables themselves.
+        newton: how many times as long as one of Newton's a step is that is tried first in such coordinates, each of which are those of the
+            curvature where it begins; 0 for steps of L-BFGS. Kernels that bend are taken for squares that lie above them
+            (`curvature.residuals`), so that the step to where those are least is rather short than long.
+        gain: what the last step in such coordinates was to lower the objective by, had it been a square.
+        decrease: what the last of Newton's did.
     """
 
     def __init__(self, parameters: Iterable[Tensor], **options: object) -> None:
         super().__init__(parameters, **options)  # type: ignore[arg-type]
         self.white: White | None = None
+        self.newton = 0.0
+        self.decrease = 0.0
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        """As torch's, but the first step is one of Newton's, where torch would make it as long as one unit in all; no longer than the
-        curvature can be trusted, since what a trained prior says is not in it, and may be all that holds a hidden frame."""
+        """Returns the objective before the step. In white coordinates the first step of L-BFGS is one of Newton's, where torch would make
+        it as long as one unit in all; no longer than the curvature can be trusted, since what a trained prior says is not in it, and may
+        be all that holds a hidden frame."""
+        if self.white is not None and self.newton:
+            return self._newton(closure, self.white)
         group = self.param_groups[0]
         rate = group["lr"]
         if self.white is not None and not self.state[self._params[0]]:
@@ -86,10 +101,29 @@ class WhiteLBFGS(torch.optim.LBFGS):
         return found
 
     @property
-    def gradient_before(self) -> float:
-        """The length of the gradient that the last step began with, in its coordinates."""
+    def gain(self) -> float:
         gradient: Tensor = self.state[self._params[0]]["prev_flat_grad"]
-        return float(gradient.norm())
+        return 0.5 * float(gradient.norm()) ** 2
+
+    def _newton(self, closure: Callable[[], Tensor], white: White) -> Tensor:
+        before = closure()
+        gradient = white.gradient()
+        downhill = -float(gradient @ gradient)
+        start = [parameter.detach().clone() for parameter in self._params]
+        size, self.decrease = self.newton * self.param_groups[0]["lr"], 0.0
+        for _ in range(_TRIALS):
+            white.move(size, -gradient)
+            change = _value(closure) - float(before)
+            if change <= _ENOUGH * size * downhill:
+                self.decrease = -change
+                break
+            with torch.no_grad():
+                for parameter, value in zip(self._params, start, strict=True):
+                    parameter.copy_(value)
+            # to the least of the parabola through what is known
+            least = -downhill * size**2 / (2 * (change - downhill * size)) if math.isfinite(change) else 0.0
+            size = min(max(least, _SHORTEST * size), _LONGEST * size)
+        return before
 
     def _gather_flat_grad(self) -> Tensor:
         return super()._gather_flat_grad() if self.white is None else self.white.gradient()  # type: ignore[no-untyped-call]
@@ -99,3 +133,11 @@ class WhiteLBFGS(torch.optim.LBFGS):
             super()._add_grad(step_size, direction)
         else:
             self.white.move(step_size, direction)
+
+
+def _value(closure: Callable[[], Tensor]) -> float:
+    try:
+        with torch.enable_grad():
+            return float(closure())
+    except ArithmeticError:
+        return math.inf

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
+import torch
 from upstream_truth import make_truth
 from upstream_world_writers import write_megahunter
-from upstream_writers import write_tram
+from upstream_writers import write_gvhmr, write_tram
 
 from pose_priors.refinement.given.load import load_sequence
 
@@ -34,3 +36,32 @@ def test_one_of_trams_tracks(tmp_path: Path) -> None:
     problem = load_sequence(folder)
     assert len(problem.person_ids) == len(people) - 1
     assert sum("is left out" in line and file.name in line for line in problem.warnings) == 1
+
+
+# a quaternion of another length is the same turn
+FAULTS = {"dpvo": ("nan", "zero", "short"), "own": ("nan", "zero", "scaled", "mirrored", "short")}
+
+
+@pytest.mark.parametrize(("slam", "fault"), [(slam, fault) for slam, faults in FAULTS.items() for fault in faults])
+def test_odometry_that_is_no_motion_is_left_out_aloud(slam: str, fault: str, tmp_path: Path) -> None:
+    path = write_gvhmr(tmp_path / "walk", make_truth(still=True), slam=slam)
+    file = path / "preprocess" / "slam_results.pt"
+    poses = np.array(torch.load(file, weights_only=False))
+    turn = poses[3, 3:] if slam == "dpvo" else poses[3, :3, :3]
+    match fault:
+        case "nan":
+            turn[..., 0] = np.nan
+        case "zero":
+            turn[...] = 0
+        case "scaled":
+            turn *= 2
+        case "mirrored":
+            turn[0] *= -1
+        case "short":
+            poses = poses[:-1]
+    torch.save(poses, file)
+    problem = load_sequence(path)
+    assert problem.start.alpha0 == 1
+    (line,) = [line for line in problem.warnings if "slam_results.pt" in line]
+    assert "left out" in line
+    assert np.ptp(problem.cameras.w2c.numpy(), axis=0).max() == 0

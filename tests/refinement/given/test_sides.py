@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from problems import make_problem
+from scipy.spatial.transform import Rotation
 
 from pose_priors.body.pinhole import project
 from pose_priors.body.skeleton import index_of
@@ -98,3 +99,25 @@ def test_keypoints_of_zero_confidence_say_nothing_of_sides() -> None:
     found, swapped = unswapped_keypoints(points, joints, OF, np.broadcast_to(INTRINSICS, (1, FRAMES, 3, 3)))
     assert not swapped.any()
     np.testing.assert_array_equal(found, points)
+
+
+def test_who_lies_in_the_image_is_as_tall_as_who_stands() -> None:
+    """Keypoints that stage 3's legs cross by more and more, of one who stands and of the same turned about the optical axis."""
+    pose = 0.005 * np.random.default_rng(0).normal(size=(1, FRAMES, 22, 3))
+    place, seen = np.tile([0.0, 0.0, 4.0], (1, FRAMES, 1)), np.ones((1, FRAMES), bool)
+    found: dict[float, list[int]] = {}
+    for turn in (0.0, 90.0):
+        pose[0, :, 0] = Rotation.from_euler("yz", [90.0, turn], degrees=True).as_rotvec()
+        for crossed in np.linspace(0.02, 0.2, 10):
+            joints = []
+            for sign in (1, -1):
+                legs = pose.copy()
+                legs[0, 10:20, 1, 0] += sign * crossed
+                legs[0, 10:20, 2, 0] -= sign * crossed
+                joints.append(PosedPeople(legs, place, seen).joints(BODIES))
+            keypoints = np.concatenate([project(joints[0], INTRINSICS), np.full((1, FRAMES, 22, 1), 0.9)], -1)
+            _, swapped = unswapped_keypoints(keypoints, joints[1], OF, np.broadcast_to(INTRINSICS, (1, FRAMES, 3, 3)))
+            found.setdefault(turn, []).append(int(swapped.sum()))
+    assert found[0.0] == found[90.0]
+    assert found[0.0][0] == 0
+    assert found[0.0][-1] == 10

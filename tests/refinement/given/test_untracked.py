@@ -151,14 +151,18 @@ def test_it_is_as_large_as_the_person_was(width: float, there: bool) -> None:
     assert where_lost(slabs.followed()).tolist() == [[there] * 8]
 
 
-def test_where_both_ways_do_not_meet_nobody_is() -> None:
-    """One surface goes on from where the person was lost and stands still; another waits where the person comes back."""
+@pytest.mark.parametrize(("ends", "width"), [((WALK[LOST.start - 1] - 0.2, WALK[LOST.stop] + 0.9), 0.4), ((-0.2, 0.5), 0.3)])
+def test_where_both_ways_do_not_meet_nobody_is(ends: tuple[float, float], width: float) -> None:
+    """One surface goes on from where the person was lost and stands still; another waits where the person comes back.
+
+    In one case they are as near as two surfaces can be told apart.
+    """
     slabs = Slabs(lost={1: LOST})
     gone, first, second = WALK.copy(), np.full(FRAMES, 50.0), np.full(FRAMES, 50.0)
-    gone[LOST], first[LOST], second[LOST] = 50.0, WALK[LOST.start - 1] - 0.2, WALK[LOST.stop] + 0.9
+    gone[LOST], first[LOST], second[LOST] = 50.0, *ends
     slabs.add(1, gone)
-    slabs.add(None, first)
-    slabs.add(None, second)
+    slabs.add(None, first, PERSON, width)
+    slabs.add(None, second, PERSON, width)
     assert not where_lost(slabs.followed()).any()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,16 @@ def test_the_axes_and_units_of_a_file_stay(axis: str, metres: float, tmp_path: P
     with np.load(tmp_path / "out/clip.npz") as after:
         np.testing.assert_allclose(after["trans"] * metres, world.apply(PELVIS), atol=0.03)
         assert np.array_equal(after["poses"], pose[:, [*range(22), *range(25, 55)]].reshape(len(pose), -1))
+
+
+@pytest.mark.parametrize(("times", "fps", "told"), [(1.0, 60.0, False), (40.0, 60.0, True), (0.5, 1000.0, False), (2.0, 1000.0, True)])
+def test_paths_faster_than_people_are_told(times: float, fps: float, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No feet tell the unit of who glides at rest, 0.8 m/s, and at 1000 frames a second 13.3."""
+    source = write_motion(tmp_path / "clip.npz", np.repeat(POSE[:1], len(POSE), 0), PELVIS * times, fps=fps)
+    clean([str(source), "--output", str(tmp_path / "out")])
+    report = json.loads((tmp_path / "out/clip.npz.report.json").read_text())
+    assert ("faster than people move" in " ".join(report["notes"])) == told
+    assert ("faster than people move" in caplog.text) == told
 
 
 def test_people_of_one_file_keep_their_distance(tmp_path: Path) -> None:
@@ -188,6 +199,12 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.Ca
         clean([str(folder / "broken.npz"), "--output", str(tmp_path / "alone")])
 
 
+@pytest.mark.parametrize("script", [clean, score])
+def test_a_path_that_is_neither_file_nor_folder_is_one_mistake(script: Callable[[list[str]], object], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown kind of file"):
+        script(["/dev/null", "--output", str(tmp_path)])
+
+
 def test_a_file_is_never_written_over_itself(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, 1)
     with pytest.raises(UserError, match="overwritten"):
@@ -201,6 +218,7 @@ def test_a_file_is_never_written_over_itself(tmp_path: Path) -> None:
         ({"poses": np.zeros((5, 72)), "trans": np.zeros((4, 3))}, "one row for each pose"),
         ({"poses": np.full((5, 72), np.nan), "trans": np.zeros((5, 3))}, "no frame of it is finite"),
         ({"poses": np.zeros((0, 72)), "trans": np.zeros((0, 3))}, "without frames"),
+        ({"poses": np.zeros((0, 5, 72)), "trans": np.zeros((0, 5, 3))}, "without people"),
         ({"poses": np.zeros((5, 72)), "trans": np.zeros((5, 3)), "fps": -3.0}, "a frame rate is a number"),
         ({"poses": np.zeros((5, 72), dtype=int), "trans": np.zeros((5, 3))}, "float"),
         ({"root_orient": np.zeros((2, 5, 3)), "pose_body": np.zeros((3, 5, 63))}, "beside"),

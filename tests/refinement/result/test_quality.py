@@ -66,6 +66,19 @@ def test_keypoints_that_are_bodies_projected_are_named() -> None:
     assert any("its body projected" in line for line in found["reasons"])
 
 
+def test_people_of_whom_little_was_seen_are_named() -> None:
+    problem, _ = make_problem(frames=24)
+    confidence = problem.observations.keypoint_confidence.clone()
+    confidence[0] = 0
+    found = quality(seen_as(problem, keypoint_confidence=confidence))
+    assert found["reasons"] == ["person 1 has no keypoints, and nothing but stage 3 says how it is turned and posed"]
+    for frames, told in ((8, ["person 2 is seen on 8 frames, too few to tell its path from noise"]), (9, [])):
+        there = problem.visible.clone()
+        there[1, frames:] = False
+        found = quality(dataclasses.replace(problem, visible=there, alive=there))
+        assert found["reasons"] == told
+
+
 def test_a_floor_in_doubt_is_poor_and_one_that_is_not_touched_to_be_checked() -> None:
     problem, _ = make_problem(frames=24)
     found = quality(dataclasses.replace(problem, floor_known=False))

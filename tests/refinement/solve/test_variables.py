@@ -8,9 +8,13 @@ import roma
 import torch
 from problems import NUM_JOINTS, make_problem
 
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.model import joints_and_arms
+from pose_priors.body.rotations import mirror_pose
+from pose_priors.body.skeleton import MIRROR, PARENTS
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.noise import estimate_noise
-from pose_priors.refinement.solve.scene import project
+from pose_priors.refinement.solve.scene import arm_directions, project
 from pose_priors.refinement.solve.variables import Variables
 
 
@@ -119,3 +123,20 @@ def test_frozen_joints_do_not_turn() -> None:
     turn = variables(problem).turn
     moved = turn.abs().amax((0, 1, 3)) > 0
     assert moved.nonzero()[:, 0].tolist() == [0, 1, 2, 4]
+
+
+def test_arms_of_a_mirror_image_are_mirror_images() -> None:
+    bodies = dataclasses.replace(make_problem()[0].bodies, parents=PARENTS, smplx_index=tuple(range(55)))
+    arm = arm_directions(bodies).double()
+    pose = torch.randn(7, 55, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rest = rest_joints().double()
+    arms, mirrored = (joints_and_arms(rotvec, rest, arm)[1] for rotvec in (pose, mirror_pose(pose)))
+    torch.testing.assert_close(mirrored, (arms * torch.tensor([-1.0, 1.0, 1.0]))[:, list(MIRROR)])
+
+
+def test_hand_stubs_have_the_arms_of_their_wrists() -> None:
+    bodies = make_problem()[0].bodies
+    arm = arm_directions(dataclasses.replace(bodies, parents=(*bodies.parents, 20, 21), smplx_index=(*bodies.smplx_index, -1, -1)))
+    assert torch.equal(arm[22:], arm[20:22])
+    torch.testing.assert_close(torch.linalg.vector_norm(arm, dim=-1), torch.ones(24))
+    assert (arm[:, 0].sign() == torch.tensor([0] + [1, -1, 0] * 5 + [1, -1] * 4)).all()

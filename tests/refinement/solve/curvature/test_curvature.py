@@ -15,8 +15,8 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.curvature.arrow import Band, Factor, NotDefiniteError, factored, is_large, solved
-from pose_priors.refinement.solve.curvature.gauss_newton import gauss_newton
-from pose_priors.refinement.solve.curvature.posed import joint_jacobians
+from pose_priors.refinement.solve.curvature.composite import Chain
+from pose_priors.refinement.solve.curvature.gauss_newton import GaussNewton
 from pose_priors.refinement.solve.curvature.residuals import of_frames
 from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
 from pose_priors.refinement.solve.noise import estimate_noise
@@ -54,16 +54,16 @@ def dense(frames: int, size: int, seed: int = 0) -> tuple[np.ndarray, Band]:
             root[there, here] = draw.normal(size=(size, size)) + (8 * np.eye(size) if not apart else 0)
     matrix, band = root @ root.T, Band(frames, size)
     for t in range(frames):
-        for apart, blocks in enumerate((band.same, band.next, band.after)):
-            if t + apart < frames:
-                blocks[t] = matrix[t * size : (t + 1) * size, (t + apart) * size : (t + apart + 1) * size]
+        for apart, blocks in enumerate(band.blocks[: frames - t]):
+            block = matrix[t * size : (t + 1) * size, (t + apart) * size : (t + apart + 1) * size]
+            blocks[t] = block if apart else np.triu(block)
     return matrix, band
 
 
 @pytest.mark.parametrize(("frames", "size"), [(1, 3), (2, 2), (3, 4), (9, 5)])
 def test_the_band_holds_its_blocks_where_lapack_looks_for_them(frames: int, size: int) -> None:
     matrix, band = dense(frames, size)
-    columns = band.in_columns()
+    columns = band.columns
     for below in range(3 * size):
         for column in range(frames * size - below):
             assert columns[below, column] == pytest.approx(matrix[column + below, column], abs=1e-9)
@@ -82,7 +82,7 @@ def test_the_factor_of_an_arrow_whitens_it() -> None:
         whole[np.ix_(rows, rows)] = matrix
         whole[np.ix_(rows, 48 + place)], whole[np.ix_(48 + place, rows)] = border, border.T
     whole[48:, 48:] = shared
-    bands = [factored(band) for _, band in parts]
+    bands = [factored(lambda band=band: band) for _, band in parts]
     factor = Factor(bands, [solved(band, border) for band, border in zip(bands, borders, strict=True)], places, shared)
     gradient = draw.normal(size=51)
     people, common = factor.white_gradient([gradient[:24], gradient[24:48]], gradient[48:])
@@ -97,14 +97,14 @@ def test_the_factor_of_an_arrow_whitens_it() -> None:
 
 def test_what_has_no_factor_is_refused() -> None:
     _, band = dense(4, 3)
-    band.same[2] *= -1
+    band.blocks[0][2] *= -1
     with pytest.raises(NotDefiniteError):
-        factored(band)
+        factored(lambda: band)
 
 
 def test_a_long_clip_is_not_factored() -> None:
-    assert not is_large(3, 1000, 75)
-    assert is_large(3, 3000, 75)
+    assert not is_large(3000, 75)
+    assert is_large(9000, 75)
 
 
 def test_joints_move_as_the_jacobian_says() -> None:
@@ -116,10 +116,11 @@ def test_joints_move_as_the_jacobian_says() -> None:
     variables.add_increments(moved)
     after = variables(problem)
     for p in range(2):
-        joints, arms = joint_jacobians(scene, problem.bodies.parents, p)
-        change = moved[p].flatten(1)[:, None, :, None]
-        torch.testing.assert_close((joints @ change)[..., 0], after.joints[p] - scene.joints[p], rtol=1e-4, atol=1e-11)
-        torch.testing.assert_close((arms @ change)[..., 0], after.arms[p] - scene.arms[p], rtol=1e-4, atol=1e-11)
+        chain = Chain(scene, problem.bodies.parents, p)
+        twists = (chain.twists @ moved[p, ..., None])[..., 0]
+        of_joints = (chain.carries.T @ twists)[..., None]
+        change = after.joints[p] - scene.joints[p]
+        torch.testing.assert_close((chain.moved(scene.joints[p]) @ of_joints)[..., 0], change, rtol=1e-4, atol=1e-11)
 
 
 def test_residuals_change_as_their_slopes_say() -> None:
@@ -149,7 +150,7 @@ def test_it_is_the_curvature_of_the_objective_where_residuals_are_small(fps: flo
     problem = dataclasses.replace(make_problem(frames=7, noise=0.0, hidden=hidden)[0], fps=fps)
     variables = start_of(problem)
     objective = final_objective(problem, variables)
-    white = White(variables, gauss_newton(variables, objective.terms, problem))
+    white = White(variables, GaussNewton(variables, objective.terms, problem).factor())
     objective()
     size = len(white.gradient())
     draw = torch.Generator().manual_seed(0)
@@ -176,7 +177,7 @@ def test_a_slope_in_white_coordinates_is_the_slope_of_the_objective() -> None:
     problem, _ = make_problem(frames=6)
     variables = disturbed(problem, size=0.3)
     objective = final_objective(problem, variables)
-    white = White(variables, gauss_newton(variables, objective.terms, problem))
+    white = White(variables, GaussNewton(variables, objective.terms, problem).factor())
     objective()
     gradient = white.gradient()
     direction = torch.randn(len(gradient), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -196,7 +197,7 @@ def test_no_step_is_tried_farther_than_slopes_hold(pull: float, whole: bool) -> 
         getattr(variables, name).requires_grad_(False)
     before = variables(problem)
     optimizer = WhiteLBFGS(variables.parameters(), max_iter=1, tolerance_grad=0, tolerance_change=0, line_search_fn="strong_wolfe")
-    white = White(variables, gauss_newton(variables, final_objective(problem, variables).terms, problem))
+    white = White(variables, GaussNewton(variables, final_objective(problem, variables).terms, problem).factor())
     optimizer.white, tried = white, list[Scene]()
 
     def closure() -> Tensor:

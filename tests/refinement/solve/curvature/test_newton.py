@@ -1,0 +1,196 @@
+"""Steps of Newton's: what they are made of, how long they are, and whom they move."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from problems import NUM_JOINTS, make_problem
+from term_cases import disturbed
+from torch import Tensor
+
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.curvature.arrow import Band
+from pose_priors.refinement.solve.curvature.composite import Chain
+from pose_priors.refinement.solve.curvature.gauss_newton import GaussNewton
+from pose_priors.refinement.solve.curvature.loads import Load, Rows, add_loads, border_of, runs_of
+from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
+from pose_priors.refinement.solve.noise import estimate_noise
+from pose_priors.refinement.solve.objective import Objective
+from pose_priors.refinement.solve.stages import make_stages
+from pose_priors.refinement.solve.variables import Variables
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def matrix_of(band: Band) -> np.ndarray:
+    """The whole of a symmetric matrix, from the columns below its diagonal."""
+    rows, count = band.columns.shape
+    whole = np.zeros((count, count))
+    for column in range(count):
+        below = band.columns[: min(rows, count - column), column]
+        whole[column : column + len(below), column] = below
+        whole[column, column : column + len(below)] = below
+    return whole
+
+
+def test_a_mean_of_joints_moves_as_its_slopes_say() -> None:
+    problem, _ = make_problem(frames=4)
+    variables = disturbed(problem)
+    scene, groups, slope = variables(problem), [(0,), (1, 5), (3, 4, 7)], drawn(4, 3, 3)
+    moved = 1e-6 * drawn(2, 4, 1 + NUM_JOINTS, 3, seed=1)
+    variables.add_increments(moved)
+    change = torch.stack([(variables(problem).joints[0] - scene.joints[0])[:, list(group)].mean(1) for group in groups], 1)
+    found = Chain(scene, problem.bodies.parents, 0).slopes(scene.joints[0], groups, slope) @ moved[0].flatten(1)[..., None]
+    torch.testing.assert_close(found[..., 0], (slope * change).sum(-1), rtol=1e-4, atol=1e-11)
+
+
+def test_single_joints_weigh_the_same_as_means_of_one() -> None:
+    problem, _ = make_problem(frames=5)
+    scene = disturbed(problem)(problem).detached()
+    chain, joints, slope, share = Chain(scene, problem.bodies.parents, 1), scene.joints[1], drawn(5, 4, 3), drawn(5, 4, 2, seed=2)
+    at, size, runs = [0, 3, 3, 6], 3 + 3 * NUM_JOINTS, [range(5)]
+    load = Load(
+        (1,), torch.tensor(at), chain.moved(joints[:, at]), slope[..., None] * slope[..., None, :], slope[..., None] * share[:, :, None]
+    )
+    rows = Rows(chain.slopes(joints, [(joint,) for joint in at], slope), share)
+    bands = Band(5, size), Band(5, size)
+    add_loads(bands[0], chain, [load], [], runs)
+    add_loads(bands[1], chain, [], [rows], runs)
+    assert np.abs(matrix_of(bands[0])).max() > 0.1
+    np.testing.assert_allclose(matrix_of(bands[0]), matrix_of(bands[1]), atol=1e-10)
+    torch.testing.assert_close(border_of(chain, [load], [], 2), border_of(chain, [], [rows], 2))
+
+
+@pytest.mark.parametrize("steps", [(-1, 1), (1, -2, 1)])
+def test_differences_over_time_weigh_as_their_jacobian_says(steps: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On runs of frames with others between, which do not move: against J^T W J, by columns of frames that do."""
+    monkeypatch.setattr("pose_priors.refinement.solve.curvature.loads._CHUNK", 2)
+    problem, _ = make_problem(frames=14)
+    scene = disturbed(problem)(problem).detached()
+    chain, frames, size = Chain(scene, problem.bodies.parents, 0), 14, 3 + 3 * NUM_JOINTS
+    weight, at = drawn(frames - len(steps) + 1, 2).square(), [2, 7]
+    points = chain.moved(scene.joints[0][:, at])
+    moving = np.ones(frames, dtype=bool)
+    moving[[3, 9, 10, 11]] = False
+    runs = runs_of(moving)
+    assert [(run.start, run.stop) for run in runs] == [(0, 3), (4, 9), (12, 14)]
+    band = Band(int(moving.sum()), size)
+    add_loads(
+        band, chain, [Load(steps, torch.tensor(at), points, weight[..., None, None], points.new_zeros(*weight.shape, 3, 0))], [], runs
+    )
+    slopes = torch.stack([chain.slopes(scene.joints[0], [(joint,)] * 3, torch.eye(3).double().expand(frames, 3, 3)) for joint in at], 1)
+    jacobian = torch.zeros(*weight.shape, 3, frames, size, dtype=torch.float64)
+    for first in range(len(weight)):
+        for after, step in enumerate(steps):
+            jacobian[first, :, :, first + after] = step * slopes[first + after]
+    rows = (weight[..., None, None, None].sqrt() * jacobian).flatten(0, 2).flatten(1)
+    whole = (rows.T @ rows).numpy().reshape(frames, size, frames, size)
+    run = np.cumsum(np.r_[True, np.diff(np.flatnonzero(moving)) > 1])
+    expected = whole[moving][:, :, moving] * (run[:, None] == run)[:, None, :, None]
+    np.testing.assert_allclose(matrix_of(band), expected.reshape(band.columns.shape[1], -1), atol=1e-9)
+
+
+def objective_of(frames: int = 8) -> Objective:
+    problem, _ = make_problem(frames=frames)
+    variables = Variables(problem, estimate_noise(problem), 0.05, list(range(1, NUM_JOINTS))).double()
+    variables.hold(problem)
+    return Objective(variables, make_stages(RefinementConfig(), estimate_noise(problem))[-1].terms, problem)
+
+
+def test_frames_that_do_not_move_stay_and_the_others_go_down() -> None:
+    objective = objective_of()
+    variables, problem = objective.variables, objective.problem
+    for name in ("shape", "depth_bias", "scale", "plane"):
+        getattr(variables, name).requires_grad_(False)
+    moving = torch.zeros_like(problem.visible)
+    moving[0, 2:5] = True
+    before, curvature = variables(problem), GaussNewton(variables, objective.terms, problem, moving)
+    white = White(variables, curvature.factor(), moving)
+    loss = float(objective())
+    gradient = white.gradient()
+    assert len(gradient) == 3 * (3 + 3 * NUM_JOINTS)
+    white.move(1.0, -gradient)
+    moved = (variables(problem).joints - before.joints).detach().norm(dim=-1)
+    assert float(moved[~moving].max()) < 1e-9 < 1e-4 < float(moved[moving].max())
+    assert float(objective()) < loss
+
+
+def optimizer_of(objective: Objective, newton: float = 1.0) -> WhiteLBFGS:
+    optimizer = WhiteLBFGS(objective.variables.parameters())
+    optimizer.white = White(objective.variables, GaussNewton(objective.variables, objective.terms, objective.problem).factor())
+    optimizer.newton = newton
+    return optimizer
+
+
+def test_a_step_says_what_it_was_worth() -> None:
+    objective = objective_of()
+    optimizer = optimizer_of(objective)
+    before = float(optimizer.step(objective))
+    after = float(objective())
+    assert 0 < optimizer.decrease == pytest.approx(before - after)
+
+
+@pytest.mark.parametrize("breaks", [1, 3])
+def test_a_step_that_leads_nowhere_is_made_shorter(breaks: int) -> None:
+    """One that is not finite, or no better."""
+    objective, trials = objective_of(), list[float]()
+    optimizer = optimizer_of(objective)
+
+    def closure() -> Tensor:
+        loss = objective()
+        trials.append(float(objective.variables.pelvis.detach().norm()))
+        if 1 < len(trials) <= 1 + breaks:
+            if breaks == 1:
+                raise ArithmeticError
+            return loss + 1e9
+        return loss
+
+    optimizer.step(closure)
+    assert len(trials) == 2 + breaks
+    assert all(later < 0.51 * earlier for earlier, later in pairwise(trials[1:]))
+    assert optimizer.decrease > 0
+
+
+def test_where_no_step_is_better_nothing_moves() -> None:
+    objective, calls = objective_of(), list[int]()
+    optimizer = optimizer_of(objective)
+    state = objective.state()
+
+    def closure() -> Tensor:
+        calls.append(1)
+        return objective() + 1e9 * (len(calls) > 1)
+
+    optimizer.step(closure)
+    assert optimizer.decrease == 0
+    assert all(torch.equal(parameter.detach(), state[name]) for name, parameter in objective.variables.named_parameters())
+
+
+def test_a_few_of_them_reach_the_minimum() -> None:
+    """With all that is held still."""
+    objective = objective_of()
+    curvature = GaussNewton(objective.variables, objective.terms, objective.problem)
+    optimizer = WhiteLBFGS(objective.variables.parameters())
+    lengths = []
+    for _ in range(10):
+        optimizer.white = White(objective.variables, curvature.factor())
+        optimizer.newton = 1.0
+        optimizer.step(objective)
+        objective()
+        lengths.append(float(optimizer.white.gradient().norm()))
+    assert lengths[-1] < 0.03 * lengths[0]
+
+
+def test_it_knows_whether_it_knows_all_terms() -> None:
+    objective = objective_of()
+    assert GaussNewton(objective.variables, objective.terms, objective.problem).complete
+
+    class Unknown(type(objective.terms[0][0])):  # type: ignore[misc]
+        """One of somebody else's."""
+
+    more = [*objective.terms, (Unknown(sigma_px=3.0), 1.0)]
+    assert not GaussNewton(objective.variables, more, objective.problem).complete
