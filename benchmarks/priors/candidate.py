@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -65,6 +65,10 @@ class Candidate(ABC):
     @abstractmethod
     def sample(self, num: int, generator: torch.Generator) -> Tensor:
         """Poses drawn from the prior: (num, 55, 3) float64, canonical. The same generator state gives the same poses."""
+
+    def smoothed(self, noise: float) -> Callable[[Tensor], Tensor] | None:
+        """`energy` of the prior whose poses have normal noise of so many radians about each axis; None where the candidate knows none."""
+        return None
 
     def denoise(self, pose: Tensor, std: float) -> Tensor | None:
         """The posterior mean of poses whose scored joints were seen with normal noise of `std` radians about each axis: (N, 55, 3) ->

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,13 +35,22 @@ class Problem:
     basis: Tensor | None = None
 
 
-def fit(problem: Problem, candidate: Candidate | None, skeleton: Skeleton, max_steps: int, weight: float = 1.0) -> tuple[Tensor, Fit]:
+def fit(
+    problem: Problem,
+    candidate: Candidate | None,
+    skeleton: Skeleton,
+    max_steps: int,
+    weight: float = 1.0,
+    noises: Sequence[float] = (),
+) -> tuple[Tensor, Fit]:
     """The poses (N, ..., 55, 3) that minimise the sum of data term and prior, and how the search went.
 
     Args:
         candidate: the prior, or none.
         max_steps: of L-BFGS.
         weight: of the prior's energy.
+        noises: radians about each axis by which the prior is smoothed, one after another, before it is taken as it is: each search goes
+            on where the last one ended. Of candidates that know it.
     """
 
     start = problem.start[..., skeleton.scored, :]
@@ -49,14 +59,18 @@ def fit(problem: Problem, candidate: Candidate | None, skeleton: Skeleton, max_s
         change = moved if problem.basis is None else torch.einsum("ts,ns...->nt...", problem.basis, moved)
         return skeleton.with_scored(problem.truth[rows], start[rows] + change)
 
-    def objective(moved: Tensor, rows: Tensor) -> Tensor:
+    def objective(moved: Tensor, rows: Tensor, of_prior: Callable[[Tensor], Tensor] | None) -> Tensor:
         pose = at(moved, rows)
         energy = problem.data_energy(pose, rows)
-        if candidate is None:
+        if of_prior is None:
             return energy
-        return energy + weight * candidate.energy(pose.flatten(0, -3)).view(len(pose), -1).sum(1)
+        return energy + weight * of_prior(pose.flatten(0, -3)).view(len(pose), -1).sum(1)
 
-    found = minimize(objective, torch.zeros_like(start), max_steps)
+    point = torch.zeros_like(start)
+    if candidate is not None:
+        for noise in noises:
+            point = minimize(partial(objective, of_prior=candidate.smoothed(noise)), point, max_steps).point
+    found = minimize(partial(objective, of_prior=None if candidate is None else candidate.energy), point, max_steps)
     return at(found.point, slice(None)), found
 
 
@@ -67,19 +81,22 @@ def remaining_errors(
     error: Callable[[Tensor, Tensor], Tensor],
     weights: Sequence[float],
     max_steps: int,
+    noises: Sequence[float],
 ) -> tuple[dict[str, dict[str, Tensor | None]], str]:
-    """The error that each prior leaves, with weight 1, and with the weight that leaves the least on validation.
+    """The error that each prior leaves, with weight 1, with the weight that leaves the least on validation, and with weight 1 after it was
+    smoothed.
 
     Args:
         levels: by their name, what is scored, and what the weight is chosen by.
         error: of poses and true ones, (N, ...).
         weights: to choose among.
+        noises: by which priors are smoothed, as of `fit`.
     Returns:
         what each prior leaves of the N poses or motions, (N,), by the columns of a table, and a sentence that tells the weights.
     """
 
-    def error_with(problem: Problem, candidate: Candidate | None, weight: float) -> Tensor:
-        pose, _ = fit(problem, candidate, skeleton, max_steps, weight)
+    def error_with(problem: Problem, candidate: Candidate | None, weight: float, noises: Sequence[float] = ()) -> Tensor:
+        pose, _ = fit(problem, candidate, skeleton, max_steps, weight, noises)
         return error(pose, problem.truth).view(len(pose), -1).mean(1)
 
     def judged(problem: Problem, candidate: Candidate, weight: float) -> float:
@@ -93,7 +110,12 @@ def remaining_errors(
             chosen = min(weights, key=partial(judged, val, candidate))
             plain = error_with(test, candidate, 1)
             scores[candidate.name] |= {level: plain, f"{level}*": plain if chosen == 1 else error_with(test, candidate, chosen)}
+            smooths = candidate.smoothed(noises[0]) is not None
+            scores[candidate.name][f"{level}~"] = error_with(test, candidate, 1, noises) if smooths else None
             chosen_weights[candidate.name].append(f"{chosen:g}")
-    return scores, "*: with the weight chosen, " + "; ".join(
-        f"{name} {', '.join(numbers)}" for name, numbers in chosen_weights.items()
-    ) + "."
+    told = "; ".join(f"{name} {', '.join(numbers)}" for name, numbers in chosen_weights.items())
+    of_noises = ", ".join(f"{math.degrees(noise):.0f}" for noise in noises)
+    return (
+        scores,
+        f"*: with the weight chosen, {told}. ~: with weight 1, after as many steps each with the prior smoothed by {of_noises} deg.",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -68,14 +68,20 @@ class Mixture(ConditionalDensityCandidate):
         drawn = self.means[which] + _by_component(torch.linalg.cholesky(self.covariances), which, noise)
         return self.expand(drawn.unflatten(-1, (-1, 3)))
 
+    def smoothed(self, noise: float) -> Callable[[Tensor], Tensor]:
+        return self._with_noise(noise).energy
+
+    def _with_noise(self, std: float) -> Mixture:
+        """Noise is added to rotation vectors."""
+        covariances = self.covariances + std**2 * torch.eye(len(self._everything), dtype=torch.float64)
+        return Mixture(self.name, self.joint_indices, self.default_pose, self.weights, self.means, covariances)
+
     @torch.no_grad()
     def denoise(self, pose: Tensor, std: float) -> Tensor:
-        """The chordal mean over components of what each expects; noise is added to rotation vectors."""
-        flat = self.select(pose).flatten(1)
-        smoothed = self.covariances + std**2 * torch.eye(flat.shape[1], dtype=flat.dtype)
-        noisy = Mixture(self.name, self.joint_indices, self.default_pose, self.weights, self.means, smoothed)
+        """The chordal mean over components of what each expects."""
+        flat, noisy = self.select(pose).flatten(1), self._with_noise(std)
         share = torch.softmax(noisy._weighted(flat, self._everything), -1)
-        gain = torch.linalg.solve(smoothed, self.covariances).mT
+        gain = torch.linalg.solve(noisy.covariances, self.covariances).mT
         means = self.means + torch.einsum("kab,nkb->nka", gain, flat.unsqueeze(1) - self.means)
         matrices = torch.einsum("nk,nkjab->njab", share, roma.rotvec_to_rotmat(means.unflatten(-1, (-1, 3))))
         found = pose.double().clone()

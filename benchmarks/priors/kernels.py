@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import roma
@@ -64,13 +64,18 @@ class KernelMixture(ConditionalDensityCandidate):
         noise = torch.randn(num, len(self._everything), generator=generator, dtype=torch.float64)
         return self.expand(self._moved(self.means[which], torch.linalg.cholesky(self.covariances), which, noise).unflatten(-1, (-1, 3)))
 
+    def smoothed(self, noise: float) -> Callable[[Tensor], Tensor]:
+        return self._with_noise(noise).energy
+
+    def _with_noise(self, std: float) -> KernelMixture:
+        """Noise is added to rotation vectors."""
+        covariances = self.covariances + std**2 * torch.eye(len(self._everything), dtype=torch.float64)
+        return KernelMixture(self.name, self.joint_indices, self.default_pose, self.weights, self.means, covariances, self.group)
+
     @torch.no_grad()
     def denoise(self, pose: Tensor, std: float) -> Tensor:
-        """The chordal mean over groups of what each expects; noise is added to rotation vectors."""
-        noise = std**2 * torch.eye(len(self._everything), dtype=torch.float64)
-        smoothed = KernelMixture(
-            self.name, self.joint_indices, self.default_pose, self.weights, self.means, self.covariances + noise, self.group
-        )
+        """The chordal mean over groups of what each expects."""
+        smoothed = self._with_noise(std)
         gain = torch.linalg.solve(smoothed.covariances, self.covariances).mT
         found = pose.double().clone()
         flat = self.select(pose).flatten(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,6 +25,13 @@ class _Trained(SampledCompletion):
 
     def energy(self, pose: Tensor) -> Tensor:
         return self._prior.energy(pose.float()).double()
+
+    def smoothed(self, noise: float) -> Callable[[Tensor], Tensor] | None:
+        try:
+            self._prior.energy(self.default_pose.float(), noise)
+        except ValueError:  # it was trained without a denoiser
+            return None
+        return lambda pose: self._prior.energy(pose.float(), noise).double()
 
     @torch.no_grad()
     def sample(self, num: int, generator: torch.Generator) -> Tensor:

@@ -56,15 +56,22 @@ class Bumps:
         return torch.einsum("ko,koab->oab", values.softmax(0), torch.stack([part.precision for part in self.parts]))
 
 
-def curvature(likelihood: Likelihood, place: Tensor) -> Tensor:
-    """Minus the second derivatives of log-likelihoods at places (O, D), without what is convex: (O, D, D) float64."""
+def expansion(likelihood: Likelihood, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-likelihoods at places (O, D) to second order: value (O,), slope (O, D) and minus the second derivatives without what is convex,
+    (O, D, D), all float64."""
     size = place.shape[-1]
-    offsets = _DIFFERENCE * torch.cat([torch.eye(size), -torch.eye(size)]).to(place)
-    gradients = likelihood(place + offsets[:, None])[1].double()
-    found = (gradients[size:] - gradients[:size]).movedim(1, 0) / (2 * _DIFFERENCE)
-    values, vectors = torch.linalg.eigh((found + found.mT) / 2)
-    positive: Tensor = (vectors * values.clamp_min(0).unsqueeze(-2)) @ vectors.mT
-    return positive
+    offsets = _DIFFERENCE * torch.cat([torch.eye(size), -torch.eye(size), torch.zeros(1, size)]).to(place)
+    values, gradients = likelihood(place + offsets[:, None])
+    gradients = gradients.double()
+    found = (gradients[size:-1] - gradients[:size]).movedim(1, 0) / (2 * _DIFFERENCE)
+    curvatures, vectors = torch.linalg.eigh((found + found.mT) / 2)
+    positive = (vectors * curvatures.clamp_min(0).unsqueeze(-2)) @ vectors.mT
+    return values[-1].double(), gradients[-1], positive
+
+
+def curvature(likelihood: Likelihood, place: Tensor) -> Tensor:
+    """That of `expansion` alone: (O, D) -> (O, D, D) float64."""
+    return expansion(likelihood, place)[2]
 
 
 def quadratic_at(at: Tensor, value: Tensor, slope: Tensor, bend: Tensor, share: float) -> Quadratic:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pose_priors.priors.gaussians.quadratic import Likelihood, Quadratic, curvature, quadratic_at
+from pose_priors.priors.gaussians.quadratic import Likelihood, Quadratic, expansion, quadratic_at
 from pose_priors.priors.posteriors.components import Components
 
 # Newton steps, and the longest in radians; what a step that makes things worse is shortened by.
@@ -55,8 +55,7 @@ def _mode(likelihood: Likelihood, start: Tensor, precision: Tensor, like: Tensor
     kept: list[Tensor] = []
     for _ in range(_NUM_STEPS):
         here = at + move
-        value, slope = (found[0].double() for found in likelihood(here.to(like)[None]))
-        bend = curvature(likelihood, here.to(like))
+        value, slope, bend = expansion(likelihood, here.to(like))
         pull = (here - start) @ precision
         total = value - ((here - start) * pull).sum(-1) / 2
         step = torch.linalg.solve(bend + precision, slope - pull)

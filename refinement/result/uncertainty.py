@@ -27,7 +27,8 @@ _LEAST_BIAS, _BIAS_RAD, _ALONG, _ACROSS, _SLOW_S = 0.006, 6.0, 2.5, 1.0, 0.3
 _HIDDEN_RAD, _HIDDEN_M = 0.4, 0.6
 _ACCELERATION, _HIDDEN_ACCELERATION = 2.0, 12.0  # m/s^2, beside what the joint does; where nobody sees it, that is nothing to go by
 _STANDS_M = 0.01  # by how much a foot that stands moves in a frame of 1/30 s, and how exactly its height is known
-_SHARED = 0.0045  # of the distance: what is wrong on all frames alike, of the scale and of a person's size
+# Of the distance: what is wrong on all frames alike, of the scale and of a person's size; and of one whom nobody else's size is beside.
+_SHARED, _ALONE = 0.0045, 0.01
 _SIZE, _BIAS, _DRIFT = 0.02, 0.025, 0.05  # what sizes, depths and the scale over time are off by where nothing is wrong
 _HALF = 0.5  # of a doubt is an error, and the rest has been made good
 _FINGER_RAD = 0.2  # by which fingers, which are not followed one by one, are turned wrongly
@@ -56,13 +57,14 @@ def joint_sigmas(module: RefinementModule, scene: Scene, contacts: np.ndarray, d
     """
     problem = module.problem
     out = np.zeros(tuple(scene.joints.shape[:3]))
+    common = _SHARED if int(problem.visible.any(1).sum()) > 1 else _ALONE
     for p, alive in enumerate(problem.alive.cpu().numpy()):
         rows = np.flatnonzero(alive)
         if not len(rows):
             continue
         seen = evidence_of(problem, scene, contacts, module.noise, p, rows)
         local = _local(_information(problem, seen, max(module.noise.bias, _LEAST_BIAS)), seen)
-        shared = np.hypot(_SHARED, doubts[p]) * seen.distance
+        shared = np.hypot(common, doubts[p]) * seen.distance
         out[p, rows, : seen.joints.shape[1]] = np.sqrt(local + shared**2)
         _fingers(out[p], scene.joints[p].detach().cpu().double().numpy(), problem.bodies.parents, rows, seen.joints.shape[1])
     return out

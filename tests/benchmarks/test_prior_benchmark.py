@@ -99,6 +99,7 @@ def test_flow_matching_completes_and_scores_by_itself() -> None:
     candidate, shown, hidden = trained("flow matching", prior.eval()), poses[:4].clone(), (16, 18)
     assert isinstance(candidate, ConditionalDensityCandidate)
     torch.testing.assert_close(candidate.surprisal(shown), -prior.log_prob(shown.float()).detach().double())
+    assert candidate.smoothed(0.1) is None  # it was trained without a denoiser
     # the one is a denoising energy, the other of the density
     assert (candidate.energies(shown) - candidate.surprisal(shown)).abs().min() > 1e-3
     drawn = candidate.complete(shown, hidden, 5, torch.Generator().manual_seed(0))

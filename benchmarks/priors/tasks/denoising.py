@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -22,6 +23,8 @@ _NUM_POSES, _NUM_VALIDATION = 100, 50
 _DEGREES, MILLIMETRES = (2, 5, 10), (20, 40, 100)
 _WEIGHTS = (0.1, 0.3, 1.0, 3.0)
 _MAX_STEPS = 60
+# radians by which priors are smoothed before they are taken as they are
+_NOISES = tuple(math.radians(std) for std in (20, 8))
 _NUM_MOTIONS, NUM_VALIDATION_MOTIONS, _NUM_FRAMES = 4, 2, 60
 # a prior of poses takes the frames of a motion for independent, which they are far from
 _MOTION_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
@@ -43,7 +46,7 @@ def _rotations(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: S
     def error(pose: Tensor, truth: Tensor) -> Tensor:
         return degrees(pose, truth, skeleton.scored)
 
-    scores, told = remaining_errors(candidates, skeleton, levels, error, _WEIGHTS, _MAX_STEPS)
+    scores, told = remaining_errors(candidates, skeleton, levels, error, _WEIGHTS, _MAX_STEPS, _NOISES)
     note = (
         f"The minimum of energy and exact negative log-likelihood of the noise, whose components have so many degrees each, by at most "
         f"{_MAX_STEPS} steps of L-BFGS from what is seen. Weight of the energy 1, or the best of {_WEIGHTS} on {len(val)} "
@@ -59,7 +62,7 @@ def _joints(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skel
         f"{std} mm": (noisy_joints(test, start, skeleton, std, SEED), noisy_joints(val, start, skeleton, std, SEED + 1))
         for std in MILLIMETRES
     }
-    scores, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _WEIGHTS, _MAX_STEPS)
+    scores, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _WEIGHTS, _MAX_STEPS, _NOISES)
     note = "As above, from the mean training pose; components of the noise have so many millimetres each."
     return _table("joints", f"Denoising of joints: mm per joint, {len(test)} poses", scores, note, told)
 
@@ -75,7 +78,7 @@ def _motions(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Ske
         )
         for std in MILLIMETRES
     }
-    scores, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _MOTION_WEIGHTS, _MAX_MOTION_STEPS)
+    scores, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _MOTION_WEIGHTS, _MAX_MOTION_STEPS, _NOISES)
     note = (
         f"As above, by at most {_MAX_MOTION_STEPS} steps, with a normal likelihood of the joints' second differences, whose standard "
         f"deviation of {1000 * expected:.1f} mm is that of {len(val)} validation motions, by which the weight is chosen too, of "

@@ -62,7 +62,8 @@ def errors(
             of = {"mm": None, "deg": None} if found is None else _errors(*found, problem.truth, skeleton)
             scores[candidate.name] |= {name if len(measures) == 1 else f"{name}: {measure}": of[measure] for measure in measures}
             if found is not None:
-                log.info("%s, %s: %.0f processor seconds", candidate.name, name, time.process_time() - began)
+                told = ", ".join(f"{float(value.mean()):.4g} {measure}" for measure, value in of.items() if value is not None)
+                log.info("%s, %s: %s, in %.0f processor seconds", candidate.name, name, told, time.process_time() - began)
     return scores
 
 

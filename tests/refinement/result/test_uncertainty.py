@@ -13,12 +13,14 @@ from scipy.spatial.transform import Rotation
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.layout import layout
 from pose_priors.body.model import forward_kinematics
+from pose_priors.body.pinhole import to_camera
 from pose_priors.datamodules.synthetic.scenes.stress.families import FAMILIES
 from pose_priors.datamodules.synthetic.scenes.stress.writing import write_family
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.result.evidence import joint_jacobian
+from pose_priors.refinement.result.keeping import without
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.people import read_person
 from pose_priors.refinement.result.truth import Truth, read_truth
@@ -103,6 +105,18 @@ def test_the_truth_is_within_as_often_as_it_should_be(clip: tuple[Problem, Truth
     np.testing.assert_allclose(read_person(tmp_path / "out", 2).joint_sigma_mm, 1e3 * found.joint_sigma[1][problem.alive[1]], rtol=1e-5)
     write_result(tmp_path / "silent", problem, replace(found, joint_sigma=None))
     assert np.isnan(read_person(tmp_path / "silent", 2).joint_sigma_mm).all()
+
+
+def test_who_is_alone_is_less_surely_placed(clip: tuple[Problem, Truth]) -> None:
+    problem, _ = clip
+    both = refined(problem, max_total_iterations=0)
+    alone = refined(without(problem, {1: "hidden"}), max_total_iterations=0)
+    assert both.joint_sigma is not None
+    assert alone.joint_sigma is not None
+    more = (alone.joint_sigma[0].square() - both.joint_sigma[0].square()).clamp_min(0).sqrt()
+    distance = to_camera(both.joints.double(), problem.cameras.w2c, both.scale_alpha)[0].norm(dim=-1)
+    share = (more / distance)[problem.visible[0]].median()
+    assert float(share) == pytest.approx((0.01**2 - 0.0045**2) ** 0.5, rel=0.2)
 
 
 def test_less_evidence_leaves_joints_less_sure(clip: tuple[Problem, Truth]) -> None:
