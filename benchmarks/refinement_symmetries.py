@@ -75,8 +75,15 @@ def _of_people(stages: Stages, change: Callable[[np.ndarray], np.ndarray]) -> St
     camera, world = (
         PosedBodies(*(change(getattr(bodies, each.name)) for each in fields(bodies))) for bodies in (stages.camera, stages.world)
     )
-    rows = {name: change(getattr(stages, name)) for name in ("keypoints", "boxes", "seen", "body_pose")}
-    return replace(stages, camera=camera, world=world, **rows)
+    return replace(
+        stages,
+        camera=camera,
+        world=world,
+        keypoints=change(stages.keypoints),
+        boxes=change(stages.boxes),
+        seen=change(stages.seen),
+        body_pose=change(stages.body_pose),
+    )
 
 
 def _exchanged(stages: Stages) -> Stages:

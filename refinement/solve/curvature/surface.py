@@ -33,7 +33,8 @@ def of_surface(term: UntrackedSurface, weight: float, scene: Scene, problem: Pro
     mine.scatter_add_(1, found.root[..., None].expand(*found.root.shape, 36), _squares(sure, skin))
     mine.index_add_(1, torch.tensor(body), _squares(out, beside))
     total[shown.people, shown.frames] = mine
-    return total.unflatten(3, (6, 6))
+    weights: Tensor = total.unflatten(3, (6, 6))
+    return weights
 
 
 def _of_twists(at: Tensor, slope: Tensor, joints: Tensor, shown: Shown, scene: Scene, problem: Problem) -> Tensor:
