@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pose_priors.body.rotations import canonicalize, log_abs_det_exp
 from pose_priors.priors.gaussians.quadratic import curvature
-from pose_priors.priors.posteriors.particles import next_temperature, resampled_at, taken, uniform, whitening_of
+from pose_priors.priors.posteriors.particles import Particles, moved, next_temperature, resampled_at, taken, whitening_of
 
 LogLikelihood = Callable[[Tensor], Tensor]
 """Poses (num_samples, num_observations, 55, 3) -> nats (num_samples, num_observations), each of its own pose alone; differentiable."""
@@ -30,9 +30,9 @@ MIN_PARTICLES = 48
 _MAX_STAGES = 200
 # Trajectories after each stage, and when all is seen, by particles that begin with the prior, and by those that are led; steps of each.
 _MOVES, _LAST_MOVES, _LAST_MOVES_OF_LED, _STEPS = 1, 10, 5, 4
-_ACCEPTANCE = 0.8
+_LONGEST = 1.5
 # A rotation has two vectors shorter than 2 pi, both of which are allowed: nothing happens at pi.
-_MAX_ANGLE = 2 * math.pi - 1e-3
+_FARTHEST = 2 * math.pi - 1e-3
 # Poses that meet the prior at once.
 _CHUNK = 2048
 
@@ -74,8 +74,8 @@ def draw_posterior(
     precision = _precision(drawn)
     seen, density = Seen(prior, log_likelihood, num_samples), _Density(prior, prior.energy)
 
-    def at(place: Tensor) -> _Particles:
-        return _Particles(place, *density(place), *seen(place))
+    def at(place: Tensor) -> _Annealed:
+        return _Annealed(place, *density(place), *seen(place))
 
     def bend(place: Tensor, beta: Tensor) -> Tensor:
         return precision + beta.double()[:, None, None] * curvature(seen, place)
@@ -108,9 +108,9 @@ def lead(
     seen = Seen(prior, log_likelihood, num_samples)
     own, other = _Density(prior, prior.energy), _Density(prior, meant)
 
-    def at(place: Tensor) -> _Particles:
+    def at(place: Tensor) -> _Annealed:
         (of_own, own_slope), (of_other, other_slope), (of_seen, seen_slope) = own(place), other(place), seen(place)
-        return _Particles(place, of_own + of_seen, own_slope + seen_slope, of_other - of_own, other_slope - own_slope)
+        return _Annealed(place, of_own + of_seen, own_slope + seen_slope, of_other - of_own, other_slope - own_slope)
 
     def bend(place: Tensor, beta: Tensor) -> Tensor:
         return precision(place.unflatten(-1, (-1, 3))).double() + curvature(seen, place)
@@ -124,28 +124,18 @@ def posed(prior: Drawn, place: Tensor, num_samples: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Particles:
-    """Rotation vectors (P, O, 3J), and there, in nats, (P, O), with gradients (P, O, 3J): what is begun with, and what is added to
-    it. Minus infinity where there is none."""
+class _Annealed(Particles):
+    """In nats, (P, O), with gradients (P, O, 3J): what is begun with, and what is added to it. Minus infinity where there is none."""
 
-    place: Tensor
     begun: Tensor
     slope_of_begun: Tensor
     added: Tensor
     slope_of_added: Tensor
 
-    def value(self, beta: Tensor) -> Tensor:
-        """(P, O), with a share `beta` (O,) of what is added."""
-        return self.begun + torch.where(beta > 0, beta * self.added, torch.zeros_like(self.added))
-
-    def gradient(self, beta: Tensor) -> Tensor:
-        return self.slope_of_begun + beta.unsqueeze(-1) * self.slope_of_added
-
-    def mapped(self, function: Callable[..., Tensor], other: _Particles | None = None) -> _Particles:
-        """The same function of each field, and of that of other particles if there are any."""
-        names = [field.name for field in fields(self)]
-        others = [(getattr(other, name),) if other else () for name in names]
-        return _Particles(*[function(getattr(self, name), *extra) for name, extra in zip(names, others, strict=True)])
+    def density(self, beta: Tensor) -> tuple[Tensor, Tensor]:
+        """With a share `beta` (O,) of what is added: nats (P, O) and gradients (P, O, 3J)."""
+        value = self.begun + torch.where(beta > 0, beta * self.added, torch.zeros_like(self.added))
+        return value, self.slope_of_begun + beta.unsqueeze(-1) * self.slope_of_added
 
 
 @dataclass(frozen=True)
@@ -195,7 +185,7 @@ def _gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor,
 
 
 def _annealed(
-    at: Callable[[Tensor], _Particles],
+    at: Callable[[Tensor], _Annealed],
     bend: Callable[[Tensor, Tensor], Tensor],
     place: Tensor,
     num_moves: int,
@@ -213,42 +203,16 @@ def _annealed(
     for _ in range(_MAX_STAGES):
         after = next_temperature(beta, particles.added)
         chosen = resampled_at((after - beta) * particles.added, generator)
-        particles, beta = particles.mapped(partial(taken, chosen=chosen)), after
+        particles, beta = particles.taken(chosen), after
         is_last = bool((beta == 1).all())
-        best = taken(particles.place, particles.value(beta).argmax(0, keepdim=True))[0]
+        best = taken(particles.place, particles.density(beta)[0].argmax(0, keepdim=True))[0]
         whitening = whitening_of(bend(best, beta)).to(best)
         for _ in range(num_moves if is_last else _MOVES):
-            particles, step = _moved(at, particles, beta, whitening, step, generator)
+            density = partial(_Annealed.density, beta=beta)
+            particles, step = moved(at, density, whitening, particles, step, generator, steps=_STEPS, longest=_LONGEST, farthest=_FARTHEST)
         if is_last:
             break
     return particles.place
-
-
-def _moved(
-    at_places: Callable[[Tensor], _Particles],
-    start: _Particles,
-    beta: Tensor,
-    whitening: Tensor,
-    step: Tensor,
-    generator: torch.Generator | None,
-) -> tuple[_Particles, Tensor]:
-    """Particles after one trajectory each, and the steps (O,) that suit the next."""
-    momentum = torch.randn(start.place.shape, generator=generator, dtype=step.dtype, device=step.device)
-    # of random length, so that no direction comes round to where it was
-    length = (step * (0.7 + 0.6 * uniform(start.begun, generator))).unsqueeze(-1)
-    before = start.value(beta) - momentum.square().sum(-1) / 2
-    at, is_inside = start, torch.ones_like(before, dtype=torch.bool)
-    for _ in range(_STEPS):
-        momentum = momentum + 0.5 * length * torch.einsum("oab,pob->poa", whitening, at.gradient(beta))
-        place = at.place + torch.einsum("oba,pob->poa", whitening, length * momentum)
-        is_inside &= (torch.linalg.vector_norm(place.unflatten(-1, (-1, 3)), dim=-1) < _MAX_ANGLE).all(-1)
-        at = at_places(torch.where(is_inside.unsqueeze(-1), place, start.place))
-        momentum = momentum + 0.5 * length * torch.einsum("oab,pob->poa", whitening, at.gradient(beta))
-    gain = (at.value(beta) - momentum.square().sum(-1) / 2 - before).nan_to_num(nan=-math.inf, neginf=-math.inf)
-    accepted = is_inside & (uniform(gain, generator).log() < gain)
-    rate = (gain.clamp_max(0).exp() * is_inside).mean(0)
-    moved = at.mapped(lambda after, value: torch.where(accepted if value.dim() == 2 else accepted.unsqueeze(-1), after, value), start)
-    return moved, (step * (rate - _ACCEPTANCE).exp()).clamp(1e-3, 1.5)
 
 
 def _precision(drawn: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from pose_priors.priors.gaussians.quadratic import Bumps, Likelihood, Quadratic,
 from pose_priors.priors.posterior import MIN_PARTICLES, Drawn, LogLikelihood, Seen, posed
 from pose_priors.priors.posteriors.components import Components
 from pose_priors.priors.posteriors.modes import find_modes
-from pose_priors.priors.posteriors.particles import next_temperature, resampled_at, taken, uniform, whitening_of
+from pose_priors.priors.posteriors.particles import Particles, is_within, moved, next_temperature, resampled_at, taken, whitening_of
 
 _MAX_STAGES = 200
 # Modes of each observation, the share of their curvature that draws begin under, and the share of draws that begin at the prior.
@@ -22,7 +22,7 @@ _NUM_MODES, _SHARE, _PRIOR_SHARE = 6, 0.5, 0.2
 _PLAUSIBLE = 16
 # Trajectories after each stage, and when all is seen; after how many each particle is given a component anew; steps of each.
 _MOVES, _LAST_MOVES, _MOVES_OF_COMPONENT, _STEPS = 2, 12, 3, 5
-_ACCEPTANCE = 0.8
+_LONGEST = 1.2
 # Particles whose curvature steps are fitted to.
 _NUM_BENDS = 4
 
@@ -69,8 +69,9 @@ def particles_given(
     blocks = math.ceil(MIN_PARTICLES / num_samples)
     place = prior.select(prior.sample(blocks * num_samples * num_observations, generator)).flatten(1)
     bumps, place = _begun(components, seen, place.view(-1, num_observations, place.shape[-1]), generator)
-    cloud = _cloud(seen, bumps, place)
-    cloud.seen.masked_fill_(~_is_within_pi(place), -math.inf)
+    at = partial(_cloud, seen, bumps)
+    cloud = at(place)
+    cloud.seen.masked_fill_(~is_within(place, math.pi), -math.inf)
     if none := (~cloud.seen.isfinite().any(0)).nonzero().squeeze(-1).tolist():
         raise ValueError(
             f"the log-likelihood of observation {none[0]} is not finite anywhere near its modes or draws of the prior; make it so"
@@ -88,18 +89,17 @@ def particles_given(
         for number in range(_LAST_MOVES if is_last else _MOVES):
             if number % _MOVES_OF_COMPONENT == 0:
                 own = _owned(components, precisions, bend, cloud.place, generator)
-            cloud, step = _moved(lambda x: _cloud(seen, bumps, x), own, cloud, beta, step, generator)
+            density = partial(own.density, beta=beta)
+            cloud, step = moved(at, density, own.whitening, cloud, step, generator, steps=_STEPS, longest=_LONGEST, farthest=math.pi)
         if is_last:
             break
     return cloud.place
 
 
 @dataclass(frozen=True)
-class _Cloud:
-    """Rotation vectors (P, O, D), and there, in nats (P, O) with gradients (P, O, D), what is begun with and what is seen. Minus infinity
-    where there is none."""
+class _Cloud(Particles):
+    """In nats (P, O) with gradients (P, O, D), what is begun with and what is seen. Minus infinity where there is none."""
 
-    place: Tensor
     begun: Tensor
     slope_of_begun: Tensor
     seen: Tensor
@@ -112,14 +112,6 @@ class _Cloud:
     def slope(self, beta: Tensor) -> Tensor:
         share = beta.unsqueeze(-1)
         return (1 - share) * self.slope_of_begun + share * self.slope_of_seen
-
-    def taken(self, chosen: Tensor) -> _Cloud:
-        return _Cloud(*[taken(getattr(self, field.name), chosen) for field in fields(self)])
-
-    def where(self, chosen: Tensor, other: _Cloud) -> _Cloud:
-        """The same particles where they are chosen (P, O), those of another cloud elsewhere."""
-        pairs = [(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
-        return _Cloud(*[torch.where(chosen if own.dim() == 2 else chosen.unsqueeze(-1), own, theirs) for own, theirs in pairs])
 
 
 @dataclass(frozen=True)
@@ -140,10 +132,11 @@ class _Own:
     place: Tensor
     whitening: Tensor
 
-    def value_and_slope(self, place: Tensor) -> tuple[Tensor, Tensor]:
-        off = place - self.mean
+    def density(self, cloud: _Cloud, beta: Tensor) -> tuple[Tensor, Tensor]:
+        """That of each particle's component, with a share `beta` (O,) of what is seen: nats (P, O) and gradients (P, O, D)."""
+        off = cloud.place - self.mean
         slope = -(off.flatten(0, 1)[self.rows] @ self.precision).flatten(0, 1)[self.place].view_as(off)
-        return (off * slope).sum(-1) / 2, slope
+        return (off * slope).sum(-1) / 2 + cloud.value(beta), slope + cloud.slope(beta)
 
 
 def _begun(components: Components, seen: Likelihood, place: Tensor, generator: torch.Generator | None) -> tuple[Bumps, Tensor]:
@@ -193,34 +186,3 @@ def _owned(components: Components, precisions: Tensor, bend: Tensor, place: Tens
     share = torch.nn.functional.one_hot(group.view(place.shape[:2]), len(used)).to(bend).mean(0)
     whole = torch.einsum("ok,kab->oab", share, precisions[used]) + bend
     return _Own(mean.view_as(place), precisions[used].to(place), rows, at, whitening_of(whole).to(place))
-
-
-def _moved(
-    at_places: Callable[[Tensor], _Cloud], own: _Own, start: _Cloud, beta: Tensor, step: Tensor, generator: torch.Generator | None
-) -> tuple[_Cloud, Tensor]:
-    """Particles after one trajectory each, and the steps (O,) that suit the next."""
-    momentum = torch.randn(start.place.shape, generator=generator, dtype=step.dtype, device=step.device)
-    # of random length, so that no direction comes round to where it was
-    length = (step * (0.7 + 0.6 * uniform(start.seen, generator))).unsqueeze(-1)
-    value, slope = own.value_and_slope(start.place)
-    before = value + start.value(beta) - momentum.square().sum(-1) / 2
-    at, slope = start, slope + start.slope(beta)
-    is_inside = torch.ones_like(before, dtype=torch.bool)
-    for _ in range(_STEPS):
-        momentum = momentum + 0.5 * length * torch.einsum("oab,pob->poa", own.whitening, slope)
-        place = at.place + torch.einsum("oba,pob->poa", own.whitening, length * momentum)
-        is_inside &= _is_within_pi(place)
-        at = at_places(torch.where(is_inside.unsqueeze(-1), place, start.place))
-        value, slope = own.value_and_slope(at.place)
-        slope = slope + at.slope(beta)
-        momentum = momentum + 0.5 * length * torch.einsum("oab,pob->poa", own.whitening, slope)
-    gain = (value + at.value(beta) - momentum.square().sum(-1) / 2 - before).nan_to_num(nan=-math.inf, neginf=-math.inf)
-    is_accepted = is_inside & (uniform(gain, generator).log() < gain)
-    rate = (gain.clamp_max(0).exp() * is_inside).mean(0)
-    return at.where(is_accepted, start), (step * (rate - _ACCEPTANCE).exp()).clamp(1e-3, 1.2)
-
-
-def _is_within_pi(place: Tensor) -> Tensor:
-    """(..., D) -> (...)"""
-    is_within: Tensor = (torch.linalg.vector_norm(place.unflatten(-1, (-1, 3)), dim=-1) <= math.pi).all(-1)
-    return is_within

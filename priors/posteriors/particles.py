@@ -1,6 +1,11 @@
-"""Particles of many observations at once: which go on, and how fast what was seen is met."""
+"""Particles of many observations at once: which go on, how fast what was seen is met, and how they move."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -8,6 +13,75 @@ from torch import Tensor
 # What a stage leaves of the effective number of particles.
 _EFFICIENCY = 0.4
 _BISECTIONS = 30
+_ACCEPTANCE = 0.8
+_SHORTEST = 1e-3  # of steps
+
+
+@dataclass(frozen=True)
+class Particles:
+    """Rotation vectors (P, O, D), and what classes of its own know there, (P, O) or (P, O, D) all of it."""
+
+    place: Tensor
+
+    def taken(self, chosen: Tensor) -> Self:
+        """Rows (Q, O) of each observation's own."""
+        return type(self)(*[taken(getattr(self, field.name), chosen) for field in fields(self)])
+
+    def where(self, chosen: Tensor, other: Self) -> Self:
+        """The same particles where they are chosen (P, O), those of another kind elsewhere."""
+        pairs = [(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
+        return type(self)(*[torch.where(chosen if own.dim() == 2 else chosen.unsqueeze(-1), own, theirs) for own, theirs in pairs])
+
+
+_Some = TypeVar("_Some", bound=Particles)
+
+
+def moved(
+    at_places: Callable[[Tensor], _Some],
+    density: Callable[[_Some], tuple[Tensor, Tensor]],
+    whitening: Tensor,
+    start: _Some,
+    step: Tensor,
+    generator: torch.Generator | None,
+    *,
+    steps: int,
+    longest: float,
+    farthest: float,
+) -> tuple[_Some, Tensor]:
+    """Particles after one Hamiltonian trajectory each, and the steps (O,) that suit the next (Neal, "MCMC using Hamiltonian dynamics",
+    2011).
+
+    Args:
+        at_places: what is known at rotation vectors (P, O, D).
+        density: of particles, up to a constant, in nats (P, O), with gradient (P, O, D).
+        whitening: (O, D, D), see `whitening_of`.
+        step: (O,), of which a trajectory has so many `steps`.
+        longest: of the steps returned.
+        farthest: angle of a rotation vector beyond which none may go.
+    """
+    momentum = torch.randn(start.place.shape, generator=generator, dtype=step.dtype, device=step.device)
+    value, slope = density(start)
+    # of random length, so that no direction comes round to where it was
+    length = (step * (0.7 + 0.6 * uniform(value, generator))).unsqueeze(-1)
+    before = value - momentum.square().sum(-1) / 2
+    at, is_inside = start, torch.ones_like(before, dtype=torch.bool)
+    for _ in range(steps):
+        momentum = momentum + 0.5 * length * torch.einsum("oab,pob->poa", whitening, slope)
+        place = at.place + torch.einsum("oba,pob->poa", whitening, length * momentum)
+        is_inside &= is_within(place, farthest)
+        at = at_places(torch.where(is_inside.unsqueeze(-1), place, start.place))
+        value, slope = density(at)
+        momentum = momentum + 0.5 * length * torch.einsum("oab,pob->poa", whitening, slope)
+    gain = (value - momentum.square().sum(-1) / 2 - before).nan_to_num(nan=-math.inf, neginf=-math.inf)
+    is_accepted = is_inside & (uniform(gain, generator).log() < gain)
+    rate = (gain.clamp_max(0).exp() * is_inside).mean(0)
+    return at.where(is_accepted, start), (step * (rate - _ACCEPTANCE).exp()).clamp(_SHORTEST, longest)
+
+
+def is_within(place: Tensor, angle: float) -> Tensor:
+    """(..., D) -> (...) bool, whether all of its rotation vectors are no longer."""
+    within: Tensor = (torch.linalg.vector_norm(place.unflatten(-1, (-1, 3)), dim=-1) <= angle).all(-1)
+    return within
 
 
 def next_temperature(beta: Tensor, seen: Tensor) -> Tensor:
