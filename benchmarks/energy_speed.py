@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from pose_priors.benchmarks.reporting import report
 from pose_priors.benchmarks.training_speed import KINDS
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.exchange import check_writable
-from pose_priors.configs.writing import write_json, write_text
 from pose_priors.datamodules.synthetic import synthetic_poses
 from pose_priors.priors.base import Prior
 
@@ -94,11 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     options = parser.parse_args(arguments)
     check_writable(options.output)
     rows = energy_rows(options.poses, options.repeats)
-    text = table(rows)
-    options.output.mkdir(parents=True, exist_ok=True)
-    write_text(options.output / "energy_speed.md", text)
-    write_json(options.output / "energy_speed.json", rows)
-    print(text)
+    report(options.output, "energy_speed", table(rows), rows)
     return rows
 
 

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose_priors.benchmarks.reporting import report
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.exchange import check_writable
-from pose_priors.configs.writing import write_json, write_text
 from pose_priors.datamodules.cache.entry import COUNTS, ROW, PoseSet
 from pose_priors.datamodules.loader import PoseLoader
 from pose_priors.datamodules.splits import Segment
@@ -125,10 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.output) as folder:
         rows = measure(Path(folder), options.rows, options.turns, options.batch_size)
-    text = table(rows)
-    write_text(options.output / "rows.md", text)
-    write_json(options.output / "rows.json", rows)
-    print(text)
+    report(options.output, "rows", table(rows), rows)
     return rows
 
 

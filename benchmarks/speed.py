@@ -26,11 +26,11 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from pose_priors.benchmarks.full_body import full_body, joints_of
 from pose_priors.benchmarks.joint_flow_loop import JointFlowLoop, training_step
+from pose_priors.benchmarks.reporting import report
 from pose_priors.benchmarks.training_speed import measure_training
 from pose_priors.body.model import forward_kinematics
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.exchange import check_writable
-from pose_priors.configs.writing import write_json, write_text
 from pose_priors.datamodules.loader import PoseLoader
 from pose_priors.datamodules.synthetic import synthetic_poses
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
@@ -273,11 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     many = poses.repeat(-(-options.poses // len(poses)), 1, 1)[: options.poses]
     rows = joint_flow_rows(poses, repeats) + loader_rows(many, repeats) + kinematics_rows(min(repeats, 5))
     rows += refinement_rows(problem, min(repeats, 5)) + growth_rows(problem, poses, repeats)
-    options.output.mkdir(parents=True, exist_ok=True)
-    table = _table(rows, options.threads)
-    write_text(options.output / "speed.md", table)
-    write_json(options.output / "speed.json", rows)
-    print(table)
+    report(options.output, "speed", _table(rows, options.threads), rows)
     return rows
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+from pose_priors.benchmarks.reporting import report
 from pose_priors.configs.base import UserError
-from pose_priors.configs.writing import write_json, write_text
 from pose_priors.datamodules.synthetic import synthetic_poses
 from pose_priors.priors.base import PriorConfigBase, TrainablePrior
 from pose_priors.priors.flow_matching import FlowMatchingConfig
@@ -59,10 +59,7 @@ def measure_training(device: str, output: Path, repeats: int) -> list[Row]:
     with matmul_precision("auto", on_gpu):
         rows = training_rows(synthetic_poses(4096, seed=0), torch.device(device), repeats, BATCHES)
     table = training_table(rows, torch.cuda.get_device_name() if on_gpu else f"a CPU, {torch.get_num_threads()} thread(s)")
-    output.mkdir(parents=True, exist_ok=True)
-    write_text(output / "training_speed.md", table)
-    write_json(output / "training_speed.json", rows)
-    print(table)
+    report(output, "training_speed", table, rows)
     return rows
 
 
