@@ -11,6 +11,8 @@ from pose_priors.body.builtin import rest_joints
 from pose_priors.body.skeleton import MIRROR
 from pose_priors.datamodules.clips import SMPL_STATURE
 from pose_priors.refinement.motions.faults.falling import GRAVITY, fall, falls, mass_centre
+from pose_priors.refinement.motions.faults.lifts import lifts
+from pose_priors.refinement.motions.faults.support import find_support
 from pose_priors.refinement.motions.motion import Motion, quat_of
 from pose_priors.refinement.motions.restore import restore
 
@@ -48,11 +50,11 @@ def bent(pose: np.ndarray, lower: np.ndarray, legs: tuple[int, ...] = (1, 2)) ->
         pose[:, hip + 6, 0] -= angle
 
 
-def leap(time: np.ndarray, pose: np.ndarray, pelvis: np.ndarray, start: float, high: float, speed: float) -> None:
+def leap(time: np.ndarray, pose: np.ndarray, pelvis: np.ndarray, start: float, high: float, speed: float, gravity: float = GRAVITY) -> None:
     """From a crouch off the floor by so many metres a second, to where it is higher by so many metres, and into a crouch."""
     crouch, still = 0.25, 0.4
-    flight = (speed + (speed**2 - 2 * GRAVITY * high) ** 0.5) / GRAVITY
-    push, land = 2 * crouch / speed, 2 * crouch / (GRAVITY * flight - speed)
+    flight = (speed + (speed**2 - 2 * gravity * high) ** 0.5) / gravity
+    push, land = 2 * crouch / speed, 2 * crouch / (gravity * flight - speed)
     begin = start + still
     away, down, up = begin + push, begin + push + flight, begin + push + flight + land
     height = np.select(
@@ -60,7 +62,7 @@ def leap(time: np.ndarray, pose: np.ndarray, pelvis: np.ndarray, start: float, h
         [
             -crouch * eased(time, start, still),
             -crouch + crouch * ((time - begin) / push) ** 2,
-            speed * (time - away) - GRAVITY / 2 * (time - away) ** 2,
+            speed * (time - away) - gravity / 2 * (time - away) ** 2,
             high - crouch + crouch * ((up - time) / land) ** 2,
         ],
         high - crouch * (1 - eased(time, up, still)),
@@ -101,6 +103,8 @@ def test_a_parabola_of_gravity_falls_and_a_lift_does_not(fps: float, seconds: fl
     assert falls(thrown, fps)
     for metres in (0.06, 0.3, -0.3):
         assert not falls(metres * eased(time, 0, seconds), fps)
+    # speeds averaged with those of standing beside make no other one of it
+    assert falls(np.concatenate([thrown[:1]] * 2 + [thrown] + [thrown[-1:]] * 2), fps)
     # what stops half-way has a half of a fall
     assert not falls(np.where(time < seconds / 2, thrown, thrown[len(time) // 2]), fps)
 
@@ -120,21 +124,47 @@ def test_who_is_lifted_anywhere_is_set_down(above: float, metres: float, ramp_s:
     assert not marked[share == 0].any()
     before, after = (np.abs(path - truth)[:, 2].sum() for path in (motion.pelvis, found.motion.pelvis))
     assert after < 0.3 * before
+    assert (found.moved["floating"] >= np.abs(found.motion.pelvis - motion.pelvis)[:, 2] - 1e-9).all()
 
 
-def test_who_is_lifted_for_good_is_not_told_of_climbers() -> None:
-    """A way up without one back may be a floor that was found elsewhere."""
-    pose, pelvis = walker(4.0)
+@pytest.mark.parametrize("back", [0.0, 0.07])
+def test_who_is_lifted_for_good_is_not_told_of_climbers(back: float) -> None:
+    """A way up without one back by as much may be a floor that was found elsewhere."""
+    pose, pelvis = walker(5.0)
     time = np.arange(len(pose)) / WALKER_FPS
-    motion = motion_of(pose, pelvis + (2 + 0.2 * eased(time, 1.5, 0.3))[:, None] * UP)
+    motion = motion_of(pose, pelvis + (2 + 0.2 * eased(time, 1.5, 0.3) - back * eased(time, 3.0, 0.3))[:, None] * UP)
     marked, moved = told_and_moved(motion)
     assert not marked.any()
-    assert moved < 1e-9
+    assert moved == 0
 
 
+def test_who_is_up_for_a_moment_or_by_little_is_left_there() -> None:
+    """Beside a lift that is told."""
+    pose, pelvis = walker(7.0)
+    time = np.arange(len(pose)) / WALKER_FPS
+    told = 0.2 * (eased(time, 1.0, 0.3) - eased(time, 2.2, 0.3))
+    moment = 0.2 * (eased(time, 3.2, 0.5) - eased(time, 3.9, 0.5))
+    little = 0.055 * (eased(time, 5.0, 0.2) - eased(time, 6.0, 0.2))
+    motion = motion_of(pose, pelvis + (2 + told + moment + little)[:, None] * UP)
+    found = restore(motion)
+    assert found.marked["floating"][told > 0.19].all()
+    assert np.array_equal(found.motion.pelvis[time > 2.6], motion.pelvis[time > 2.6])
+
+
+def test_frames_that_were_made_up_lift_nobody() -> None:
+    pose, pelvis = walker(4.0)
+    time = np.arange(len(pose)) / WALKER_FPS
+    motion = motion_of(pose, pelvis + (2 + 0.2 * (eased(time, 1.0, 0.3) - eased(time, 2.5, 0.3)))[:, None] * UP)
+    doubted = (time > 0.9) & (time < 1.4)
+    assert lifts(motion, find_support(motion, ~motion.known)).max() > 0.15
+    assert not lifts(motion, find_support(motion, doubted)).any()
+
+
+@pytest.mark.parametrize("above", [0.0, 2.0])
 @pytest.mark.parametrize("seconds", [0.3, 0.45, 0.6])
-def test_who_jumps_up_and_down_again_and_again_is_not_lifted(seconds: float) -> None:
+def test_who_jumps_up_and_down_again_and_again_is_not_lifted(seconds: float, above: float) -> None:
     time, pose, pelvis = standing(6.0)
+    pelvis[:, 2] += above
     for start in (0.3, 1.9, 3.5):
         leap(time, pose, pelvis, start, 0, GRAVITY * seconds / 2)
     marked, moved = told_and_moved(motion_of(pose, pelvis))
@@ -142,13 +172,26 @@ def test_who_jumps_up_and_down_again_and_again_is_not_lifted(seconds: float) -> 
     assert moved < 1e-9
 
 
-@pytest.mark.parametrize("high", [0.2, 0.4])
-def test_who_leaps_onto_something_stands_there(high: float) -> None:
-    """And leaps down: the centre of mass falls all the way, which no lift does."""
+def test_who_hops_too_slowly_is_not_lifted_between_two_hops() -> None:
+    """As videos are estimated: up and down at once, by a quarter of gravity."""
     time, pose, pelvis = standing(6.0)
-    leap(time, pose, pelvis, 0.5, high, (2 * GRAVITY * (high + 0.08)) ** 0.5)
-    leap(time, pose, pelvis, 3.0, -high, 1.5)
-    assert pelvis[time > 5, 2] == pytest.approx(SOLE)
+    pelvis[:, 2] += 2
+    for start in (0.3, 2.6):
+        leap(time, pose, pelvis, start, 0, 0.8, GRAVITY / 4)
+    marked, moved = told_and_moved(motion_of(pose, pelvis))
+    assert not marked.any()
+    assert moved < 1e-9
+
+
+@pytest.mark.parametrize(("above", "over"), [(0.0, 0.08), (2.0, 0.08), (2.0, 0.001)])
+@pytest.mark.parametrize("high", [0.2, 0.4])
+def test_who_leaps_onto_something_stands_there(high: float, above: float, over: float) -> None:
+    """And leaps or drops down: the centre of mass falls all the way, which no lift does."""
+    time, pose, pelvis = standing(6.0)
+    pelvis[:, 2] += above
+    leap(time, pose, pelvis, 0.5, high, (2 * GRAVITY * (high + over)) ** 0.5)
+    leap(time, pose, pelvis, 3.0, -high, (2 * GRAVITY * max(over, 0.01)) ** 0.5)
+    assert pelvis[time > 5.5, 2] == pytest.approx(SOLE + above)
     marked, moved = told_and_moved(motion_of(pose, pelvis))
     assert not marked.any()
     assert moved < 1e-9
@@ -181,6 +224,21 @@ def test_who_raises_all_limbs_where_something_else_carries_is_not_lifted(what: s
         pose[:, [1, 2], 0] -= raised[:, None] * 0.8
     pose[:, 16, 1] -= raised * 0.9
     pose[:, 17, 1] += raised * 0.9
+    marked, moved = told_and_moved(motion_of(pose, pelvis))
+    assert not marked.any()
+    assert moved < 1e-9
+
+
+def test_who_pulls_themselves_up_is_not_lifted() -> None:
+    """Hands stay at the bar while all else rises and sinks."""
+    time, pose, pelvis = standing(6.0)
+    bend = eased(time, 1.5, 0.6) - eased(time, 4.0, 0.6)
+    pose[:, 16:18, 0] = 0
+    pose[:, 16, 2], pose[:, 17, 2] = 1.4 - 1.2 * bend, -1.4 + 1.2 * bend
+    pose[:, 18, 2], pose[:, 19, 2] = 1.4 * bend, -1.4 * bend
+    hands = motion_of(pose, 0 * pelvis).joints[:, [20, 21]].mean(1)
+    pelvis = 2.5 * UP - hands * UP
+    assert np.ptp(pelvis[:, 2]) > 0.15
     marked, moved = told_and_moved(motion_of(pose, pelvis))
     assert not marked.any()
     assert moved < 1e-9
