@@ -184,6 +184,8 @@ class RefinementModule(pl.LightningModule):
             self.variables.contacts.copy_(found)
         self.variables.facing.copy_(facing_joints(scene, self.problem))
         self.variables.hold(self.problem)
+        if self.gaps is not None and self.stage.fill_gaps:
+            self.gaps.hold(scene, self.problem)
 
     def _begin_anew(self) -> WhiteLBFGS:
         """The optimiser, without anything of earlier points."""

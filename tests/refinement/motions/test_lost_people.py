@@ -22,10 +22,12 @@ from pose_priors.refinement.solve.curvature.surface import of_surface
 from pose_priors.refinement.solve.gaps import ExpectedInGaps
 from pose_priors.refinement.solve.stages import make_stages
 from pose_priors.refinement.solve.surface import (
-    across,
+    beside_points,
     body_joints,
     distance,
-    on_bones,
+    held,
+    met_by_rays,
+    off_skin,
     skin_of,
     steady,
     surface_shift,
@@ -34,7 +36,7 @@ from pose_priors.refinement.solve.surface import (
     untracked_frames,
 )
 from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight
-from pose_priors.refinement.solve.terms.untracked import UntrackedSurface, tells
+from pose_priors.refinement.solve.terms.untracked import UntrackedSurface
 
 FAT = 0.02
 BESIDE = 5
@@ -94,17 +96,28 @@ def test_rays_meet_the_skin_that_marching_finds() -> None:
     assert of.frames.tolist() == list(range(GAP.start, GAP.stop))
     points, joints = skin_of(of, scene)
     skin = points[:, :NUM_SKIN_POINTS]
-    found = on_bones(skin, joints, of, problem, extra)
-    assert found.off.abs().median() < 0.002
-    assert float((found.off.abs() < 0.01).double().mean()) > 0.95
-    assert float(found.meets.double().mean()) > 0.99
-    farther = on_bones(skin, joints + torch.tensor([0, 0, 0.05]), of, problem, extra)
-    assert float(farther.off.median()) == pytest.approx(-0.05, abs=0.01)
-    away = on_bones(skin, joints + torch.tensor([3.0, 0, 0]), of, problem, extra)
-    assert not away.meets.any()
+
+    def off(by: tuple[float, float, float]) -> tuple[Tensor, Tensor]:
+        there = joints + torch.tensor(by)
+        met = met_by_rays(skin, there, of, problem, extra)
+        return off_skin(skin, there, met).metres, met.meets
+
+    found, meets = off((0, 0, 0))
+    assert found.abs().median() < 0.002
+    assert float((found.abs() < 0.01).double().mean()) > 0.95
+    assert float(meets.double().mean()) > 0.99
+    farther, _ = off((0, 0, 0.05))
+    assert float(farther.median()) == pytest.approx(-0.05, abs=0.01)
+    away, meets = off((3.0, 0, 0))
+    assert not meets.any()
     nearest = joints[..., 0].amin(1) + 3.0 - skin[..., 0].amax(1)
-    assert (away.off.amin(1) > nearest - 0.5).all()
-    assert float(across(joints, points).median()) < 0.05
+    assert (away.amin(1) > nearest - 0.5).all()
+    seen = held(scene, problem, extra)
+    body = joints[:, body_joints(problem)]
+    beside = beside_points(body, points, seen.nearest, seen.depth)
+    assert float(beside.median()) < 0.05
+    at_depth = points[:, None] * (body[..., 2:] / points[:, None, :, 2])[..., None]  # (F, B, N, 3), all where that joint is
+    torch.testing.assert_close(beside, (at_depth - body[:, :, None]).norm(dim=-1).amin(-1), atol=2e-4, rtol=1e-6)
 
 
 def test_how_thick_somebody_is_shows_on_the_frames_beside() -> None:
@@ -194,6 +207,50 @@ def test_the_term_pulls_people_onto_what_is_shown() -> None:
 
 
 @pytest.mark.parametrize("off", [0.01, 0.08])
+def test_the_gradient_of_the_surface_is_that_of_its_value(off: float) -> None:
+    """By central differences along random steps of everybody, with what a round holds still found where they stand."""
+    problem = lost(shown())
+    variables = variables_of(problem).double()
+    draw = torch.Generator().manual_seed(1)
+
+    def step(size: float) -> Tensor:
+        return size * torch.randn(*problem.alive.shape, 23, 3, generator=draw, dtype=torch.float64)
+
+    variables.add_increments(step(off))
+    gaps = ExpectedInGaps(problem, None).double()
+    gaps.thicker.copy_(thicker(variables(problem).detached(), problem))
+    gaps.hold(variables(problem).detached(), problem)
+    term = UntrackedSurface(expected=gaps, sigma_ratio=0.005)
+    for _ in range(3):
+        way, values, before = step(1.0), [], variables.moved()
+        term(variables(problem), problem).backward()
+        slopes = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in variables.named_parameters()}
+        along = float((variables.by_increments(slopes) * way).sum())
+        for sign in (1, -1):
+            variables.add_increments(sign * 1e-6 * way)
+            values.append(float(term(variables(problem), problem).detach()))
+            variables.add_increments(before - variables.moved())
+        variables.zero_grad()
+        assert abs(along) > 1e-3
+        assert (values[0] - values[1]) / 2e-6 == pytest.approx(along, rel=1e-6)
+
+
+def test_what_rays_meet_is_held_until_it_is_looked_for_anew() -> None:
+    problem = lost(shown())
+    variables = variables_of(problem).double()
+    gaps = ExpectedInGaps(problem, None).double()
+    first = variables(problem).detached()
+    gaps.hold(first, problem)
+    variables.add_increments(0.1 * torch.ones(*problem.alive.shape, 23, 3, dtype=torch.float64))
+    there = variables(problem).detached()
+    kept, found = gaps.held(there, problem), held(there, problem, gaps.thicker)
+    assert torch.equal(kept.met.share, held(first, problem, gaps.thicker).met.share)
+    assert not torch.equal(kept.met.share, found.met.share)
+    gaps.hold(there, problem)
+    assert torch.equal(gaps.held(there, problem).met.share, found.met.share)
+
+
+@pytest.mark.parametrize("off", [0.01, 0.08])
 def test_the_surface_weighs_what_its_points_do_with_those_that_rays_come_nearest_to(off: float) -> None:
     """Along a random step of everybody, against derivatives of what each point is off by, and of what joints stand out."""
     problem = lost(shown())
@@ -208,15 +265,17 @@ def test_the_surface_weighs_what_its_points_do_with_those_that_rays_come_nearest
     points, joints = skin_of(of, scene)
     moved = 1e7 * (skin_of(of, variables(problem).detached())[1] - joints)
 
-    def met(at: Tensor) -> Tensor:
-        found, sigma = term.met(points, at, of, problem)
-        return found.off / sigma
+    seen = term.expected.held(scene, problem)
 
-    value, change = torch.autograd.functional.jvp(met, joints, moved)
-    beside, slid = torch.autograd.functional.jvp(lambda at: term.outside(points, at[:, body]), joints, moved)
+    def off_by(at: Tensor) -> Tensor:
+        found, sigma = term.off(points, at, seen.met)
+        return found.metres / sigma
+
+    value, change = torch.autograd.functional.jvp(off_by, joints, moved)
+    beside, slid = torch.autograd.functional.jvp(lambda at: term.outside(points, at[:, body], seen), joints, moved)
     assert value.abs().max() > 1
     sure = geman_mcclure_weight(value.square(), term.bound**2) * len(body) / NUM_SKIN_POINTS
-    out = geman_mcclure_weight(beside.square(), term.bound**2) * tells(joints[:, body], of, scene, problem)
+    out = geman_mcclure_weight(beside.square(), term.bound**2) * seen.tells
     expected = 3 * ((sure * change.square()).sum() + (out * slid.square()).sum())
     chain, weight = Chain(scene, problem.bodies.parents, 1), of_surface(term, 3.0, scene, problem)
     assert not weight[0].any()
