@@ -40,7 +40,7 @@ class Round:
     def __init__(self, optimizer: WhiteLBFGS, objective: Objective, moving: Tensor, before: Round | None = None) -> None:
         self.over = False
         self._optimizer, self._objective, self._moving = optimizer, objective, moving
-        self._number = 1 if before is None else before._number + 1
+        self._number: int = 1 if before is None else before._number + 1
         self._steps, self._best, self._joints = 0, 0.0, self._present()
         variables = objective.variables
         self._curvature: GaussNewton | None = None
