@@ -8,11 +8,9 @@ their square (Golub & Van Loan, "Matrix Computations", 4th ed., 4.3.5 and 4.5).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 
 import numpy as np
 from scipy.linalg.lapack import dpbtrf, dtbtrs, stbtrs
-from threadpoolctl import ThreadpoolController
 
 _LEAST = 1e-12  # of its diagonal, added to it, so that what nothing tells stays where it is
 _LARGEST = 300e6  # bytes that a factor may take, in single precision
@@ -90,13 +88,6 @@ class Factor:
         return of_people, of_shared
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    """Of the libraries behind LAPACK. Its banded routines work on hundreds of blocks, each so small that threads that wait for each other
-    at every one take many times as long as one thread alone, above all where something else runs."""
-    return ThreadpoolController()
-
-
 def factored(made: Callable[[], Band]) -> np.ndarray:
     """The Cholesky factor of a person's part in LAPACK's lower banded storage, which takes the place of the part, so that it is made again
     where more has to be added to its diagonal. Raises `NotDefiniteError` where there is none."""
@@ -105,8 +96,7 @@ def factored(made: Callable[[], Band]) -> np.ndarray:
         if not columns.size:
             return columns
         columns[0] += more * (columns[0].max() or 1.0)  # of somebody whom nothing was seen of
-        with _blas().limit(limits=1, user_api="blas"):
-            factor, info = dpbtrf(columns, lower=1, overwrite_ab=1)
+        factor, info = dpbtrf(columns, lower=1, overwrite_ab=1)
         if info == 0:
             return np.asarray(factor)
     raise NotDefiniteError
@@ -117,8 +107,7 @@ def solved(band: np.ndarray, values: np.ndarray, *, transposed: bool = False) ->
     if not values.size:
         return values
     solve = stbtrs if band.dtype == np.float32 else dtbtrs
-    with _blas().limit(limits=1, user_api="blas"):
-        found, info = solve(band, values.reshape(len(values), -1).astype(band.dtype), uplo="L", trans="T" if transposed else "N")
+    found, info = solve(band, values.reshape(len(values), -1).astype(band.dtype), uplo="L", trans="T" if transposed else "N")
     if info:
         raise NotDefiniteError
     return np.asarray(found, np.float64).reshape(values.shape)
