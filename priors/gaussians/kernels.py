@@ -17,6 +17,9 @@ from pose_priors.priors.networks.derived import at_once, lasts
 _MAX_KEPT = 3
 # Rows whose densities under all kernels are held at once.
 _NUM_ROWS = 512
+# Nats below the largest exponent from which on nothing is left of the sum in any precision. Exponentials that underflow take fifty times as
+# long as others.
+_NOTHING = -60.0
 
 
 class KernelMixture(nn.Module):
@@ -250,7 +253,7 @@ def _log_sum(logits: Tensor) -> Tensor:
     if logits.shape[-1] == 1:
         return logits.squeeze(-1)
     peak = logits.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
-    return peak.squeeze(-1) + (logits - peak).exp().sum(-1).log()
+    return peak.squeeze(-1) + (logits - peak).clamp_min(_NOTHING).exp().sum(-1).log()
 
 
 def _picked(share: Tensor, uniform: Tensor) -> Tensor:

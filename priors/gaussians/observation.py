@@ -90,17 +90,13 @@ def observe(matrix: Tensor, noise: Tensor | None, mean: Tensor, root: Tensor, ce
     gain = cross @ whitening.mT @ whitening
     covariance = prior - gain @ cross.mT
     constant = -factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) - len(matrix) / 2 * math.log(2 * math.pi)
+    spreads = (1 - widths.square()).clamp_min(0).sqrt()
     whitened, repeats = [], []
-    for number, white in enumerate(whitening):
-        cluster, width = divmod(number, len(widths))
-        spread = (1 - widths[width].square()).clamp_min(0).sqrt()
-        around = (centres[cluster].double() - mean[cluster]) @ matrix.T
-        if spread == 0:
-            whitened.append(torch.zeros_like(around[:1]).to(dtype))
-            repeats.append(math.log(len(around)))
-        else:
-            whitened.append((spread * around @ white.T).to(dtype))
-            repeats.append(0.0)
+    for own, middle, of_cluster in zip(centres, mean, whitening.unflatten(0, (len(centres), -1)), strict=True):
+        around = (own.double() - middle) @ matrix.T
+        for spread, white in zip(spreads, of_cluster, strict=True):
+            whitened.append((spread * around @ white.T).to(dtype) if spread else torch.zeros_like(around[:1]).to(dtype))
+            repeats.append(0.0 if spread else math.log(len(around)))
     return Observation(
         matrix=matrix.to(dtype),
         mean=(mean @ matrix.T).repeat_interleave(len(widths), 0).to(dtype),

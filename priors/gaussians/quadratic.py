@@ -57,21 +57,21 @@ class Bumps:
 
 
 def expansion(likelihood: Likelihood, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-likelihoods at places (O, D) to second order: value (O,), slope (O, D) and minus the second derivatives without what is convex,
-    (O, D, D), all float64."""
+    """Log-likelihoods at places (Q, O, D) to second order: value (Q, O), slope (Q, O, D) and minus the second derivatives without what is
+    convex, (Q, O, D, D), all float64."""
     size = place.shape[-1]
-    offsets = _DIFFERENCE * torch.cat([torch.eye(size), -torch.eye(size), torch.zeros(1, size)]).to(place)
-    values, gradients = likelihood(place + offsets[:, None])
-    gradients = gradients.double()
-    found = (gradients[size:-1] - gradients[:size]).movedim(1, 0) / (2 * _DIFFERENCE)
+    offsets = _DIFFERENCE * torch.cat([torch.zeros(1, size), torch.eye(size)]).to(place)
+    places = place.unsqueeze(1) + offsets[:, None]
+    values, gradients = (part.double().unflatten(0, places.shape[:2]) for part in likelihood(places.flatten(0, 1)))
+    found = (gradients[:, :1] - gradients[:, 1:]).movedim(1, 2) / _DIFFERENCE
     curvatures, vectors = torch.linalg.eigh((found + found.mT) / 2)
     positive = (vectors * curvatures.clamp_min(0).unsqueeze(-2)) @ vectors.mT
-    return values[-1].double(), gradients[-1], positive
+    return values[:, 0], gradients[:, 0], positive
 
 
 def curvature(likelihood: Likelihood, place: Tensor) -> Tensor:
     """That of `expansion` alone: (O, D) -> (O, D, D) float64."""
-    return expansion(likelihood, place)[2]
+    return expansion(likelihood, place[None])[2][0]
 
 
 def quadratic_at(at: Tensor, value: Tensor, slope: Tensor, bend: Tensor, share: float) -> Quadratic:

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pose_priors.priors.gaussians.quadratic import Bumps, Likelihood, Quadratic, curvature
+from pose_priors.priors.gaussians.quadratic import Bumps, Likelihood, Quadratic, expansion
 from pose_priors.priors.posterior import Drawn, LogLikelihood, Seen, first_draws, posed
 from pose_priors.priors.posteriors.components import Components
 from pose_priors.priors.posteriors.modes import find_modes
@@ -171,7 +171,7 @@ def _bend(seen: Likelihood, bumps: Bumps, cloud: _Cloud, beta: Tensor, generator
     """(O, D, D) float64, the mean curvature of all but the prior at some particles."""
     shape = _NUM_BENDS, cloud.place.shape[1]
     places = taken(cloud.place, torch.randint(len(cloud.place), shape, generator=generator, device=cloud.place.device))
-    of_seen, of_begun = (torch.stack([of(place) for place in places]).mean(0) for of in (lambda x: curvature(seen, x), bumps.precision_at))
+    of_seen, of_begun = expansion(seen, places)[2].mean(0), torch.stack([bumps.precision_at(place) for place in places]).mean(0)
     share = beta.double()[:, None, None]
     return share * of_seen + (1 - share) * of_begun.double()
 

@@ -26,9 +26,7 @@ def find_modes(likelihood: Likelihood, components: Components, like: Tensor, num
         share: of the curvature that is taken, less than 1 for a wider function.
     """
     mean, precision = components.groups()
-    start = mean[:, None].expand(-1, len(like), -1)
-    of_groups = [_mode(likelihood, *group, like) for group in zip(start, precision, strict=True)]
-    at, value, slope, bend, left = (torch.stack(part) for part in zip(*of_groups, strict=True))
+    at, value, slope, bend, left = _modes(likelihood, mean[:, None].expand(-1, len(like), -1), precision[:, None], like)
     left = left.masked_fill(left < left.amax(0) - _HOPELESS, -torch.inf)
     rows, found = torch.arange(len(like), device=like.device), []
     for _ in range(min(num_modes, len(mean))):
@@ -42,21 +40,21 @@ def find_modes(likelihood: Likelihood, components: Components, like: Tensor, num
     return found
 
 
-def _mode(likelihood: Likelihood, start: Tensor, precision: Tensor, like: Tensor) -> tuple[Tensor, ...]:
-    """The most probable places under a normal prior with mean `start` (O, D) and a precision (D, D), by Newton's method, whose steps are
-    shortened where they lead to less probable ones.
+def _modes(likelihood: Likelihood, start: Tensor, precision: Tensor, like: Tensor) -> tuple[Tensor, ...]:
+    """The most probable places under normal priors with means `start` (G, O, D) and precisions (G, 1, D, D), by Newton's method, whose
+    steps are shortened where they lead to less probable ones.
 
     Returns:
-        where they are (O, D); log-likelihood (O,), slope (O, D) and curvature (O, D, D) there; and, but for a constant, the logarithm of
-        the integral of prior times likelihood (O,) by Laplace's method. All float64.
+        where they are (G, O, D); log-likelihood (G, O), slope (G, O, D) and curvature (G, O, D, D) there; and, but for a constant, the
+        logarithm of the integral of prior times likelihood (G, O) by Laplace's method. All float64.
     """
     at, move = start, torch.zeros_like(start)
-    best = torch.full_like(start[:, 0], -torch.inf)
+    best = torch.full_like(start[..., 0], -torch.inf)
     kept: list[Tensor] = []
     for _ in range(_NUM_STEPS):
         here = at + move
         value, slope, bend = expansion(likelihood, here.to(like))
-        pull = (here - start) @ precision
+        pull = torch.einsum("goa,goab->gob", here - start, precision.expand_as(bend))
         total = value - ((here - start) * pull).sum(-1) / 2
         step = torch.linalg.solve(bend + precision, slope - pull)
         step = step * (_LONGEST / torch.linalg.vector_norm(step, dim=-1, keepdim=True)).clamp_max(1)
@@ -69,5 +67,5 @@ def _mode(likelihood: Likelihood, start: Tensor, precision: Tensor, like: Tensor
 
 
 def _where(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """Rows (O, ...) of one or the other."""
-    return torch.where(chosen.view(-1, *[1] * (new.dim() - 1)), new, old)
+    """Those (G, O, ...) of one or the other."""
+    return torch.where(chosen.view(*chosen.shape, *[1] * (new.dim() - chosen.dim())), new, old)

@@ -11,13 +11,14 @@ import numpy as np
 from pose_priors.body.skeleton import MIRROR
 from pose_priors.refinement.motions.faults.frozen import frozen
 from pose_priors.refinement.motions.faults.jitter import jitter
+from pose_priors.refinement.motions.faults.lifts import lifted
 from pose_priors.refinement.motions.faults.pops import pops
 from pose_priors.refinement.motions.faults.shortness import shortened
 from pose_priors.refinement.motions.faults.support import Support, find_support, floating, sliding
 from pose_priors.refinement.motions.faults.swaps import KINDS, LIMBS, Swaps, swapped, swaps
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
 from pose_priors.refinement.motions.repair.fill import Fill, filled
-from pose_priors.refinement.motions.repair.path import grounded, lengthened, unslid
+from pose_priors.refinement.motions.repair.path import grounded, lengthened, lowered, unslid
 from pose_priors.refinement.motions.repair.smooth import denoised
 from pose_priors.refinement.motions.signals import closed, odd, widened, without_short
 
@@ -66,13 +67,20 @@ def restore(motion: Motion, fill: Fill = filled) -> Restored:
     work.mend("pop", fill, *pops(work.motion))
     work.mend("jitter", denoised, *jitter(work.motion), _lasting)
     doubted = widened(work.marked["missing"] | work.marked["frozen"], 2)
-    for fault, of_path, repair in (("floating", floating, grounded), ("shortened", shortened, lengthened), ("sliding", sliding, unslid)):
+    for fault, of_path, repair in _PATHS:
         support = find_support(work.motion, doubted)
         scores = np.where(doubted, 0, of_path(work.motion, support))  # what was made up shows how it was made
         work.mend(fault, partial(_of_path, repair, support), np.zeros((len(motion), NUM_JOINTS)), scores, _lasting_path)
     return Restored(work.motion, work.joints, work.path, work.marked, work.moved)
 
 
+# Who stands above the floor is set on it first, since the floor tells heights best; lifts of climbers are what is left.
+_PATHS = (
+    ("floating", floating, grounded),
+    ("floating", lifted, lowered),
+    ("shortened", shortened, lengthened),
+    ("sliding", sliding, unslid),
+)
 _Marks = tuple[np.ndarray, np.ndarray]
 _LEAST_S = {"jitter": 0.2, "floating": 0.15, "shortened": 0.15, "sliding": 0.4}
 _LEAST_JITTERING = 3  # joints, or the path
@@ -101,13 +109,14 @@ class _Work:
         marks = joints > 1, path > 1
         if choose is not None:
             marks = choose(fault, *marks, self.motion.fps)
-        self.joints[fault], self.path[fault] = joints, path
-        self.marked[fault] = marks[0].any(1) | marks[1]
-        if not self.marked[fault].any():
+        self.joints[fault], self.path[fault] = np.maximum(self.joints[fault], joints), np.maximum(self.path[fault], path)
+        marked = marks[0].any(1) | marks[1]
+        self.marked[fault] = self.marked[fault] | marked
+        if not marked.any():
             return
         before, self.motion = self.motion, repair(self.motion, *marks)
         if self.motion is not before:
-            self.moved[fault] = np.linalg.norm(self.motion.joints - before.joints, axis=-1).max(1)
+            self.moved[fault] += np.linalg.norm(self.motion.joints - before.joints, axis=-1).max(1)
 
 
 def _of_path(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.scene import Scene
-from pose_priors.refinement.solve.surface import distance, steady, surface_shift, thicker, untracked_frames
+from pose_priors.refinement.solve.surface import Held, distance, held, steady, surface_shift, thicker, untracked_frames
 from pose_priors.refinement.solve.variables import Variables
 
 _AROUND_S = 0.5
@@ -52,7 +52,7 @@ class ExpectedInGaps(nn.Module):
         frames: (P, T) bool, those that are filled.
         told: see `Filling`.
         follows: whether depth maps show anybody on frames on which nobody tracked them.
-        thicker: (P, J), see `surface.on_bones`.
+        thicker: (P, J), see `surface.met_by_rays`.
     """
 
     frames: Tensor
@@ -64,6 +64,7 @@ class ExpectedInGaps(nn.Module):
         super().__init__()
         self.fill = fill
         self.told: tuple[str, ...] = ()
+        self._held: Held | None = None
         self.follows = bool(untracked_frames(problem).any())
         places = problem.start.body_pose.shape[2] + 1
         self.register_buffer("frames", torch.zeros_like(problem.alive), persistent=False)
@@ -74,6 +75,7 @@ class ExpectedInGaps(nn.Module):
     @torch.no_grad()
     def begin(self, variables: Variables, problem: Problem) -> Filling:
         """Fills the gaps of the scene as it stands: moves the variables there, and holds them from now on."""
+        self._held = None
         followed = self._follow(variables, problem)
         filling = nothing_filled(variables(problem), problem) if self.fill is None else self.fill(variables(problem), problem)
         self.told = (*followed, *filling.told)
@@ -106,6 +108,14 @@ class ExpectedInGaps(nn.Module):
         return [
             f"person {person}: {count} frames on which nobody tracked them, but depth maps show them" for person, count in counts if count
         ]
+
+    def hold(self, scene: Scene, problem: Problem) -> None:
+        """Which skin depth maps show, and where, is from now on what it is in this scene."""
+        self._held = held(scene, problem, self.thicker) if self.follows else None
+
+    def held(self, scene: Scene, problem: Problem) -> Held:
+        """That, or what it is in a scene while nothing is held."""
+        return held(scene, problem, self.thicker) if self._held is None else self._held
 
     def around(self, problem: Problem) -> Tensor:
         """(P, T) bool, people's frames that filling moves: those that are filled or shown, and half a second around them."""

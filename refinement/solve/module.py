@@ -184,6 +184,8 @@ class RefinementModule(pl.LightningModule):
             self.variables.contacts.copy_(found)
         self.variables.facing.copy_(facing_joints(scene, self.problem))
         self.variables.hold(self.problem)
+        if self.gaps is not None and self.stage.fill_gaps:
+            self.gaps.hold(scene, self.problem)
 
     def _begin_anew(self) -> WhiteLBFGS:
         """The optimiser, without anything of earlier points."""
@@ -197,7 +199,7 @@ class RefinementModule(pl.LightningModule):
         self.objective.forget()
         self._best, self._best_loss = self.objective.state(), math.inf
         moving = self.gaps.around(self.problem) if self.gaps is not None and self.stage.fill_gaps else self.problem.alive
-        return Round(self._begin_anew(), self.objective, moving, first=self.reports[self.stage.name].iterations == 0)
+        return Round(self._begin_anew(), self.objective, moving, self._round)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         return -1 if self._ended or self.total_iterations >= self.config.max_total_iterations else None
@@ -206,7 +208,8 @@ class RefinementModule(pl.LightningModule):
         report = self.reports[self.stage.name]
         optimizer = self._lbfgs
         if self.stage.exact:
-            self._round = self._round or self._begin_round()
+            if self._round is None or self._round.over:
+                self._round = self._begin_round()
             self._round.prepare()
         self.objective.begin_step()
         # the loss, terms and state are those that the step began with
@@ -244,8 +247,7 @@ class RefinementModule(pl.LightningModule):
 
     def _has_converged(self, report: StageReport) -> bool:
         if self._round is not None:
-            over, converged = self._round.ended(self.config.convergence_threshold, report.losses["total"][-1])
-            self._round = None if over else self._round
+            converged = self._round.ended(self.config.convergence_threshold, report.losses["total"][-1])
             if self._own_lbfgs.white is not None:
                 return converged
         recent = report.losses["total"][-_WINDOW - 1 :]

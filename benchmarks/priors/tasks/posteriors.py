@@ -13,6 +13,7 @@ from pose_priors.benchmarks.priors.candidate import Candidate
 from pose_priors.benchmarks.priors.data import BenchmarkData, spread
 from pose_priors.benchmarks.priors.fitting import Problem
 from pose_priors.benchmarks.priors.noise import noisy_joints
+from pose_priors.benchmarks.priors.significance import standard_error
 from pose_priors.benchmarks.priors.skeleton import Skeleton, degrees
 from pose_priors.benchmarks.priors.tables import ResultTable, table_of_scores
 from pose_priors.benchmarks.priors.tasks.denoising import MILLIMETRES, SEED
@@ -62,7 +63,8 @@ def errors(
             of = {"mm": None, "deg": None} if found is None else _errors(*found, problem.truth, skeleton)
             scores[candidate.name] |= {name if len(measures) == 1 else f"{name}: {measure}": of[measure] for measure in measures}
             if found is not None:
-                told = ", ".join(f"{float(value.mean()):.4g} {measure}" for measure, value in of.items() if value is not None)
+                known = {measure: value for measure, value in of.items() if value is not None}
+                told = ", ".join(f"{value.mean():.4g} ± {standard_error(value):.2g} {measure}" for measure, value in known.items())
                 log.info("%s, %s: %s, in %.0f processor seconds", candidate.name, name, told, time.process_time() - began)
     return scores
 

@@ -10,24 +10,28 @@ from scipy.ndimage import maximum_filter1d
 from pose_priors.body.builtin import HIP_HEIGHT
 from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import index_of
+from pose_priors.refinement.motions.faults.falling import FALLS, fall, falls, mass_centre
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.signals import closed, odd, rolling_mean, rolling_median, without_short
 
-_GRAVITY = 9.81
-_WRISTS = [index_of("left_wrist"), index_of("right_wrist")]
+WRISTS = [index_of("left_wrist"), index_of("right_wrist")]
+"""The joints by which hands hold on."""
+
 _HIGH_M, _HIGH_SHARE = 0.5, 0.03
 _HOLD_S, _HOLD, _MOVES = 0.5, 0.12, 0.2  # metres a second that a wrist moves at most, and the pelvis at least
 _SOFT_M = 0.012  # a sole that is so much higher than the lowest one carries a third of its weight
 _SLOWER_S = 0.02  # metres of height that a metre a second counts for
 _OFF_FLOOR_M = 0.06  # higher, nobody stands on tiptoe
 _SMOOTH_S = 0.05
+RISES, RISES_GAP_S = 0.06, 0.04
+"""Metres a second, by which feet that stand and roll hardly rise for long, and seconds for which what rises may pause."""
+
 _STEADY = 0.3  # metres a second that a sole which carries rises or falls by
 _SLIDE_S = 0.8  # over which a slide is told from the roll of a foot
 _SLIDE = 0.18  # metres a second
 _SLIDE_SHARE = 0.1  # of the speed of the path
 _STANDS = 0.12  # of the frames around: below, nothing stands long enough to slide
 _LEAST_FLIGHT_S, _LONG_FLIGHT_S = 0.06, 0.25
-_FALLS = (0.35, 2.0)  # of gravity: what the centre of a body in flight is seen to fall by
 _LIFT_S = 0.2
 _LIFT_SHARES = 0.3, 0.4  # of the height off the floor, by which all soles move together at the end where less, and where more of it is
 _LEAP = 3.0  # times that height: who sinks by more came down from a leap
@@ -74,7 +78,7 @@ def find_support(motion: Motion, doubted: np.ndarray) -> Support:
     weight = weights_of(soles[..., 2] + _SLOWER_S * np.linalg.norm(velocity, axis=-1))
     flies = _flies(motion, height)
     slip, rises = (weight[..., None] * velocity[..., :2]).sum(1), (weight * np.abs(velocity[..., 2])).sum(1)
-    holds = _least_moved(np.concatenate([velocity, velocities(motion.joints[:, _WRISTS], motion.fps)], 1))
+    holds = least_moved(np.concatenate([velocity, velocities(motion.joints[:, WRISTS], motion.fps)], 1))
     elsewhere = _elsewhere(motion, height, flies, np.linalg.norm(holds, axis=-1))
     slip = np.where(elsewhere[:, None], holds[:, :2], slip)
     stands = ~flies & ~doubted & (np.where(elsewhere, np.abs(holds[:, 2]), rises) < _STEADY)
@@ -120,7 +124,8 @@ def sliding(motion: Motion, support: Support) -> np.ndarray:
 def floating(motion: Motion, support: Support) -> np.ndarray:
     """(T,) height above the floor of who stands or walks on nothing, and depth below it, over `_OFF_FLOOR_M`.
 
-    Who climbs, or stands on something, came there by a sole that stood there before the other left the floor; that is no fault.
+    Who climbs, or stands on something, came there by a sole that stood there before the other left the floor, or by a leap; that is no
+    fault.
     """
     if not motion.has_path:
         return np.zeros(len(motion))
@@ -128,35 +133,46 @@ def floating(motion: Motion, support: Support) -> np.ndarray:
     hips = motion.joints[:, 1:3, 2].mean(1) - motion.soles[..., 2].min(1)
     upright = hips > _UPRIGHT * HIP_HEIGHT * motion.stature
     out: np.ndarray = np.where(support.flies | support.elsewhere | ~upright & (steady > 0), 0, np.abs(steady)) / _OFF_FLOOR_M
-    lift = _lift(motion)
+    rising = least_moved(velocities(motion.soles, motion.fps))[:, 2]
+    lift, leaps = _lift(rising, motion.fps), _leaps(motion, rising)
     for begin, end in runs(np.abs(steady) > _OFF_FLOOR_M / 2):
         away, stood = np.abs(steady[begin:end]), support.stands[begin:end]
         # how high the person stands there, whatever they jump
         high = float(np.median(away[stood])) if stood.any() else float(away.max())
         there = begin + np.flatnonzero(away >= high / 2)
-        ends = [lift[at] for at in (there[0], there[-1]) if 0 < at < len(motion) - 1]
+        ways = [at for at in (there[0], there[-1]) if 0 < at < len(motion) - 1]
+        ends = [lift[at] for at in ways]
         climbed = ends and (max(ends) < _LIFT_SHARES[1] * high or min(ends) < _LIFT_SHARES[0] * high)
-        leapt = ends and max(ends) > _LEAP * high
+        leapt = ends and (max(ends) > _LEAP * high or leaps[ways].all())
         if climbed or leapt or stood.mean() < _STANDING:
             out[begin:end] = 0
     return out
 
 
-def _least_moved(velocity: np.ndarray) -> np.ndarray:
+def least_moved(velocity: np.ndarray) -> np.ndarray:
     """(T, 3) the velocity of that which moves least, of velocities (T, N, 3)."""
     least = np.linalg.norm(velocity, axis=-1).argmin(1)
     found: np.ndarray = velocity[np.arange(len(velocity)), least]
     return found
 
 
-def _lift(motion: Motion) -> np.ndarray:
-    """(T,) metres by which even the sole that moves least rises or sinks within `_LIFT_S` about each frame."""
-    by = max(1, round(_LIFT_S * motion.fps / 2))
-    risen = np.cumsum(_least_moved(velocities(motion.soles, motion.fps))[:, 2]) / motion.fps
-    frames = np.arange(len(motion))
-    rise = risen[np.minimum(frames + by, len(motion) - 1)] - risen[np.maximum(frames - by, 0)]
+def _lift(rising: np.ndarray, fps: float) -> np.ndarray:
+    """(T,) metres by which even the sole that moves least rises or sinks within `_LIFT_S` about each frame, by its speed (T,)."""
+    by = max(1, round(_LIFT_S * fps / 2))
+    risen = np.cumsum(rising) / fps
+    frames = np.arange(len(rising))
+    rise = risen[np.minimum(frames + by, len(rising) - 1)] - risen[np.maximum(frames - by, 0)]
     lifted: np.ndarray = maximum_filter1d(np.abs(rise), 2 * by + 1)
     return lifted
+
+
+def _leaps(motion: Motion, rising: np.ndarray) -> np.ndarray:
+    """(T,) bool, stretches on which even the sole that moves least rises or sinks, while the centre of mass falls all the time."""
+    out = np.zeros(len(motion), dtype=bool)
+    centre = mass_centre(motion.joints)[:, 2]
+    for begin, end in runs(closed(np.abs(rising) > RISES, round(RISES_GAP_S * motion.fps))):
+        out[begin:end] = falls(centre[begin:end], motion.fps)
+    return out
 
 
 def _elsewhere(motion: Motion, height: np.ndarray, flies: np.ndarray, least: np.ndarray) -> np.ndarray:
@@ -165,7 +181,7 @@ def _elsewhere(motion: Motion, height: np.ndarray, flies: np.ndarray, least: np.
     if ((height > _HIGH_M) & ~flies & (least < _HOLD)).mean() > _HIGH_SHARE:
         return np.ones(len(motion), dtype=bool)
     width = odd(_HOLD_S, motion.fps)
-    wrists = np.linalg.norm(velocities(motion.joints[:, _WRISTS], motion.fps), axis=-1)
+    wrists = np.linalg.norm(velocities(motion.joints[:, WRISTS], motion.fps), axis=-1)
     body = np.linalg.norm(velocities(motion.pelvis, motion.fps), axis=-1)
     holds: np.ndarray = (rolling_median(wrists, width).min(1) < _HOLD) & (rolling_median(body, width) > _MOVES)
     return holds
@@ -177,16 +193,10 @@ def _flies(motion: Motion, height: np.ndarray) -> np.ndarray:
     if not motion.has_path:
         return out
     least = max(3, round(_LEAST_FLIGHT_S * motion.fps))
-    centre = motion.joints[:, [0, 3, 6, 9, 12, 1, 2]].mean(1)[:, 2]
+    centre = mass_centre(motion.joints)[:, 2]
     for begin, end in runs(without_short(closed(height > _OFF_FLOOR_M / 2, max(1, least // 3)), least)):
         quarter = (end - begin) // 4
         # who is lifted and set down again moves as one who falls at both ends alone
-        held = end - begin > _LONG_FLIGHT_S * motion.fps and _fall(centre[begin + quarter : end - quarter], motion.fps) < _FALLS[0]
-        out[begin:end] = not held and _FALLS[0] < _fall(centre[begin:end], motion.fps) < _FALLS[1]
+        held = end - begin > _LONG_FLIGHT_S * motion.fps and fall(centre[begin + quarter : end - quarter], motion.fps) < FALLS[0]
+        out[begin:end] = not held and FALLS[0] < fall(centre[begin:end], motion.fps) < FALLS[1]
     return out
-
-
-def _fall(height: np.ndarray, fps: float) -> float:
-    """Of gravity, by what heights (T,) are accelerated downwards: of the parabola nearest to them."""
-    seconds = np.arange(len(height)) / fps
-    return float(-2 * np.polyfit(seconds - seconds.mean(), height, 2)[0] / _GRAVITY)

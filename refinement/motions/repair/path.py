@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, percentile_filter
 
 from pose_priors.body.interpolation import runs
+from pose_priors.refinement.motions.faults.lifts import lifts
 from pose_priors.refinement.motions.faults.shortness import lacking
 from pose_priors.refinement.motions.faults.support import Support, find_support
 from pose_priors.refinement.motions.motion import Motion
@@ -92,6 +93,20 @@ def _feet_agree(support: Support, part: slice) -> bool:
         return True
     glides = [np.median(foot, axis=0) for foot in feet]
     return bool(np.linalg.norm(glides[0] - glides[1]) < _APART * max(np.linalg.norm(glide) for glide in glides))
+
+
+def lowered(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
+    """The path without those of its lifts that have a marked frame.
+
+    Args:
+        marked: (T,) bool.
+    """
+    lift = lifts(motion, support)
+    pelvis = motion.pelvis.copy()
+    for begin, end in runs(lift != 0):
+        if marked[begin:end].any():
+            pelvis[begin:end, 2] -= lift[begin:end]
+    return motion.changed(pelvis=pelvis)
 
 
 def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Motion:

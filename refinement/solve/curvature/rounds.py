@@ -15,9 +15,11 @@ log = logging.getLogger("refine")
 
 # Metres that joints move by on average in a step of Newton's: below it has converged, beyond what shared variables change is found anew.
 _STILL_M, _FAR_M = 3e-5, 1e-3
-# Iterations of a round, with Newton's steps and with others.
-_NEWTON_ROUND, _ROUND = 4, 17
-_LONGER = 1.5  # times a step of Newton's, tried first once the first round has led near the minimum
+# Iterations of a round at most, with Newton's steps and with others; one of Newton's ends once a step lowers the objective by less than
+# such a share of the round's best, since what is found anew then changes it by more.
+_NEWTON_ROUND, _ROUND, _REST = 4, 17, 0.1
+# The last round, after which nothing is found anew: contacts that reach on from frame to frame would take many more.
+_LAST = 7
 
 
 class Round:
@@ -30,17 +32,21 @@ class Round:
         optimizer: of the variables, without anything of earlier points.
         objective: where it stands.
         moving: (P, T) bool, people's frames that move.
-        first: whether it is the first of its sub-stage.
+        before: the round of the same sub-stage that has ended, or None.
+    Attributes:
+        over: whether it has ended.
     """
 
-    def __init__(self, optimizer: WhiteLBFGS, objective: Objective, moving: Tensor, *, first: bool) -> None:
+    def __init__(self, optimizer: WhiteLBFGS, objective: Objective, moving: Tensor, before: Round | None = None) -> None:
+        self.over = False
         self._optimizer, self._objective, self._moving = optimizer, objective, moving
-        self._first, self._steps, self._joints = first, 0, self._present()
+        self._number: int = 1 if before is None else before._number + 1
+        self._steps, self._best, self._joints = 0, 0.0, self._present()
         variables = objective.variables
         self._curvature: GaussNewton | None = None
         if moving.device.type == "cpu" and not is_large(int(moving.sum()), 3 + 3 * len(variables.free)):
             self._curvature = self._seen_from_here()
-        elif first:
+        elif before is None:
             log.info("the clip is too long for the curvature of the objective, or not on the CPU, and is solved without")
 
     def prepare(self) -> None:
@@ -54,23 +60,31 @@ class Round:
         except NotDefiniteError:
             self._curvature = None
             log.warning("the curvature of the objective cannot be factored, and it goes on without")
-        optimizer.newton = (1.0 if self._first else _LONGER) * curvature.complete
+        if self._steps == 0 or self._curvature is None:
+            optimizer.newton = float(self._curvature is not None and curvature.complete)
 
-    def ended(self, threshold: float, loss: float) -> tuple[bool, bool]:
-        """To be asked after each iteration: whether the round is over, and whether the sub-stage has converged, which only its first
-        iteration says, and only one along the curvature.
+    def ended(self, threshold: float, loss: float) -> bool:
+        """To be asked after each iteration: whether the sub-stage has converged, which only iterations along the curvature say, and of
+        rounds before the last only their first.
 
         Args:
             threshold: fraction of the loss, by which iterations that still count lower it.
             loss: before the iteration.
         """
         self._steps += 1
-        white, newton = self._optimizer.white is not None, self._optimizer.newton > 0
-        if not white:
-            return self._steps == _ROUND, False
-        weight = self._objective.weight
-        arrived = self._has_arrived(threshold * max(abs(loss), 1.0) * weight) if newton else self._optimizer.gain < threshold * weight
-        return arrived or self._steps == (_NEWTON_ROUND if newton else _ROUND), arrived and self._steps == 1
+        if self._optimizer.white is None:
+            self.over = self._steps == _ROUND
+            return False
+        last, weight = self._number >= _LAST, self._objective.weight
+        if not self._optimizer.newton:
+            arrived = self._optimizer.gain < threshold * weight
+            self.over = not last and (arrived or self._steps == _ROUND)
+            return arrived and (last or self._steps == 1)
+        decrease = self._optimizer.decrease
+        self._best = max(self._best, decrease)
+        arrived = self._has_arrived(threshold * max(abs(loss), 1.0) * weight)
+        self.over = not last and (arrived or decrease < _REST * self._best or self._steps == _NEWTON_ROUND)
+        return arrived and (last or self._steps == 1)
 
     def _has_arrived(self, least: float) -> bool:
         """Whether the last step of Newton's neither lowered the objective much nor moved anybody."""

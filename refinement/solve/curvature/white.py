@@ -14,6 +14,7 @@ from pose_priors.refinement.solve.curvature.shared import Shared
 from pose_priors.refinement.solve.variables import Variables
 
 _REACH = 0.5  # metres and radians within which residuals change about as their slopes say
+_SHORT, _LONG = 0.5, 3.0  # times a step of Newton's, that are tried first
 # How many of Newton's steps are tried; the share of what the slope promises that is enough; by how much they get shorter.
 _TRIALS, _ENOUGH, _SHORTEST, _LONGEST = 12, 1e-4, 0.1, 0.5
 
@@ -69,8 +70,9 @@ class WhiteLBFGS(torch.optim.LBFGS):
     Attributes:
         white: the coordinates, or None for the variables themselves.
         newton: how many times as long as one of Newton's a step is that is tried first in such coordinates, each of which are those of the
-            curvature where it begins; 0 for steps of L-BFGS. Kernels that bend are taken for squares that lie above them
-            (`curvature.residuals`), so that the step to where those are least is rather short than long.
+            curvature where it begins; 0 for steps of L-BFGS. After a step it is what would have been best by the slopes at both of its
+            ends (Barzilai & Borwein, "Two-Point Step Size Gradient Methods", IMA J. Numer. Anal. 8, 1988): where kernels bend the matrix
+            is of squares that lie above them (`curvature.residuals`) and steps are short, and where residuals bend they may be long.
         gain: what the last step in such coordinates was to lower the objective by, had it been a square.
         decrease: what the last of Newton's did.
     """
@@ -116,6 +118,7 @@ class WhiteLBFGS(torch.optim.LBFGS):
             change = _value(closure) - float(before)
             if change <= _ENOUGH * size * downhill:
                 self.decrease = -change
+                self.newton = self._best_size(size, downhill, float(gradient @ white.gradient()))
                 break
             with torch.no_grad():
                 for parameter, value in zip(self._params, start, strict=True):
@@ -124,6 +127,12 @@ class WhiteLBFGS(torch.optim.LBFGS):
             least = -downhill * size**2 / (2 * (change - downhill * size)) if math.isfinite(change) else 0.0
             size = min(max(least, _SHORTEST * size), _LONGEST * size)
         return before
+
+    @staticmethod
+    def _best_size(size: float, downhill: float, left: float) -> float:
+        """Of a step along a line, by the slope at its begin (negative) and that which is left at its end (of the other sign)."""
+        bend = -downhill - left
+        return min(max(-downhill * size / bend, _SHORT), _LONG) if bend > 0 else _LONG
 
     def _gather_flat_grad(self) -> Tensor:
         return super()._gather_flat_grad() if self.white is None else self.white.gradient()  # type: ignore[no-untyped-call]

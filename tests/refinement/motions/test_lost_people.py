@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 import pytest
 import torch
-from infill_cases import FRAMES, GAP, scene_of, variables_of, walkers, with_gap, wrong
+from infill_cases import FRAMES, GAP, scene_of, variables_of, walkers, wrong
+from lost_cases import FAT, lost, shown
 from motion_cases import NOISE
 from torch import Tensor
 
-from pose_priors.body.pinhole import to_camera
-from pose_priors.refinement.given.problem import NUM_SKIN_POINTS, Problem
+from pose_priors.refinement.given.problem import NUM_SKIN_POINTS
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
-from pose_priors.refinement.solve.curvature.arrow import Band
-from pose_priors.refinement.solve.curvature.composite import Chain
-from pose_priors.refinement.solve.curvature.loads import add_loads
-from pose_priors.refinement.solve.curvature.surface import of_surface
 from pose_priors.refinement.solve.gaps import ExpectedInGaps
 from pose_priors.refinement.solve.stages import make_stages
 from pose_priors.refinement.solve.surface import (
-    across,
+    beside_points,
     body_joints,
     distance,
-    on_bones,
+    held,
+    met_by_rays,
+    off_skin,
     skin_of,
     steady,
     surface_shift,
@@ -33,57 +30,7 @@ from pose_priors.refinement.solve.surface import (
     untracked,
     untracked_frames,
 )
-from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight
-from pose_priors.refinement.solve.terms.untracked import UntrackedSurface, tells
-
-FAT = 0.02
-BESIDE = 5
-SHOWN = slice(GAP.start - BESIDE, GAP.stop + BESIDE)
-
-
-def skin_points(joints: Tensor, radius: Tensor, parents: tuple[int, ...]) -> Tensor:
-    """(N, 3) where rays at random joints' surroundings meet bodies (J, 3) of capsules first: by marching along, not in closed form."""
-    generator = torch.Generator().manual_seed(0)
-    chosen = torch.randint(1, len(joints), (NUM_SKIN_POINTS,), generator=generator)
-    share = torch.rand(NUM_SKIN_POINTS, 1, generator=generator, dtype=torch.float64)
-    parent = torch.tensor(parents)[chosen]
-    ray = torch.nn.functional.normalize(joints[parent] + share * (joints[chosen] - joints[parent]), dim=-1)
-    along = torch.zeros(NUM_SKIN_POINTS, 1, dtype=torch.float64)
-    bones = torch.arange(1, len(joints))
-    first, last = joints[torch.tensor(parents)[bones]], joints[bones]
-    thick, thin = radius[torch.tensor(parents)[bones]], radius[bones]
-    for _ in range(300):
-        place = (along * ray)[:, None]
-        part = ((place - first) * (last - first)).sum(-1) / (last - first).square().sum(-1)
-        part = part.clamp(0, 1)[..., None]
-        off = (place - first - part * (last - first)).norm(dim=-1) - (thick + part[..., 0] * (thin - thick))
-        along = along + 0.7 * off.amin(1, keepdim=True)
-    return along * ray
-
-
-@lru_cache
-def shown(aside: float = 0.0) -> Problem:
-    """One of two people is lost for a while, in the depth maps all the same: a little thicker than bodies are said to be.
-
-    Args:
-        aside: metres from the straight way that the person goes meanwhile.
-    """
-    truth = walkers()
-    share = torch.linspace(0, 1, GAP.stop - GAP.start + 2, dtype=torch.float64)[1:-1]
-    pelvis = truth.start.pelvis.clone()
-    pelvis[1, GAP, 0] += aside * (4 * share * (1 - share)).square()
-    truth = replace(truth, start=replace(truth.start, pelvis=pelvis))
-    joints = to_camera(truth.start.joints(truth.bodies), truth.cameras.w2c, truth.start.alpha0)
-    points, there = torch.zeros(2, FRAMES, NUM_SKIN_POINTS + 4, 3, dtype=torch.float64), torch.zeros(2, FRAMES, dtype=torch.bool)
-    for frame in range(SHOWN.start, SHOWN.stop):
-        skin = skin_points(joints[1, frame], truth.bodies.thickness[1] + FAT, truth.bodies.parents)
-        points[1, frame] = torch.cat([skin, skin[:4]]) / truth.start.alpha0
-        there[1, frame] = True
-    return replace(truth, observations=replace(truth.observations, surface=there, surface_points=points))
-
-
-def lost(problem: Problem) -> Problem:
-    return with_gap(problem, GAP)
+from pose_priors.refinement.solve.terms.untracked import UntrackedSurface
 
 
 def test_rays_meet_the_skin_that_marching_finds() -> None:
@@ -94,17 +41,28 @@ def test_rays_meet_the_skin_that_marching_finds() -> None:
     assert of.frames.tolist() == list(range(GAP.start, GAP.stop))
     points, joints = skin_of(of, scene)
     skin = points[:, :NUM_SKIN_POINTS]
-    found = on_bones(skin, joints, of, problem, extra)
-    assert found.off.abs().median() < 0.002
-    assert float((found.off.abs() < 0.01).double().mean()) > 0.95
-    assert float(found.meets.double().mean()) > 0.99
-    farther = on_bones(skin, joints + torch.tensor([0, 0, 0.05]), of, problem, extra)
-    assert float(farther.off.median()) == pytest.approx(-0.05, abs=0.01)
-    away = on_bones(skin, joints + torch.tensor([3.0, 0, 0]), of, problem, extra)
-    assert not away.meets.any()
+
+    def off(by: tuple[float, float, float]) -> tuple[Tensor, Tensor]:
+        there = joints + torch.tensor(by)
+        met = met_by_rays(skin, there, of, problem, extra)
+        return off_skin(skin, there, met).metres, met.meets
+
+    found, meets = off((0, 0, 0))
+    assert found.abs().median() < 0.002
+    assert float((found.abs() < 0.01).double().mean()) > 0.95
+    assert float(meets.double().mean()) > 0.99
+    farther, _ = off((0, 0, 0.05))
+    assert float(farther.median()) == pytest.approx(-0.05, abs=0.01)
+    away, meets = off((3.0, 0, 0))
+    assert not meets.any()
     nearest = joints[..., 0].amin(1) + 3.0 - skin[..., 0].amax(1)
-    assert (away.off.amin(1) > nearest - 0.5).all()
-    assert float(across(joints, points).median()) < 0.05
+    assert (away.amin(1) > nearest - 0.5).all()
+    seen = held(scene, problem, extra)
+    body = joints[:, body_joints(problem)]
+    beside = beside_points(body, points, seen.nearest, seen.depth)
+    assert float(beside.median()) < 0.05
+    at_depth = points[:, None] * (body[..., 2:] / points[:, None, :, 2])[..., None]  # (F, B, N, 3), all where that joint is
+    torch.testing.assert_close(beside, (at_depth - body[:, :, None]).norm(dim=-1).amin(-1), atol=2e-4, rtol=1e-6)
 
 
 def test_how_thick_somebody_is_shows_on_the_frames_beside() -> None:
@@ -191,41 +149,6 @@ def test_the_term_pulls_people_onto_what_is_shown() -> None:
         assert float(gradient[1, GAP].sum((0, 1)) @ by) > 0
         assert not gradient[0].any()
         assert not gradient[1, : GAP.start].any()
-
-
-@pytest.mark.parametrize("off", [0.01, 0.08])
-def test_the_surface_weighs_what_its_points_do_with_those_that_rays_come_nearest_to(off: float) -> None:
-    """Along a random step of everybody, against derivatives of what each point is off by, and of what joints stand out."""
-    problem = lost(shown())
-    variables = variables_of(problem).double()
-    draw = torch.Generator().manual_seed(0)
-    variables.add_increments(off * torch.randn(*problem.alive.shape, 23, 3, generator=draw, dtype=torch.float64))
-    scene, of, body = variables(problem).detached(), untracked(problem), body_joints(problem)
-    term = UntrackedSurface(expected=ExpectedInGaps(problem, None), sigma_ratio=0.005)
-    term.expected.thicker.copy_(thicker(scene, problem))
-    step = torch.randn(*problem.alive.shape, 23, 3, generator=draw, dtype=torch.float64)
-    variables.add_increments(1e-7 * step)
-    points, joints = skin_of(of, scene)
-    moved = 1e7 * (skin_of(of, variables(problem).detached())[1] - joints)
-
-    def met(at: Tensor) -> Tensor:
-        found, sigma = term.met(points, at, of, problem)
-        return found.off / sigma
-
-    value, change = torch.autograd.functional.jvp(met, joints, moved)
-    beside, slid = torch.autograd.functional.jvp(lambda at: term.outside(points, at[:, body]), joints, moved)
-    assert value.abs().max() > 1
-    sure = geman_mcclure_weight(value.square(), term.bound**2) * len(body) / NUM_SKIN_POINTS
-    out = geman_mcclure_weight(beside.square(), term.bound**2) * tells(joints[:, body], of, scene, problem)
-    expected = 3 * ((sure * change.square()).sum() + (out * slid.square()).sum())
-    chain, weight = Chain(scene, problem.bodies.parents, 1), of_surface(term, 3.0, scene, problem)
-    assert not weight[0].any()
-    band = Band(FRAMES, 69)
-    add_loads(band, chain, [], [], [range(FRAMES)], weight[1])
-    block = torch.from_numpy(band.blocks[0]).triu()
-    found = torch.einsum("tc,tcd,td->", (along := step[1].flatten(1)), block + block.triu(1).mT, along)
-    assert not band.blocks[1].any()
-    assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_the_refinement_ends_where_depth_maps_show_people_unless_depth_counts_for_nothing() -> None:

@@ -14,7 +14,7 @@ from pose_priors.benchmarks.motions.trial import FAULT_OF
 from pose_priors.body.builtin import rest_joints
 from pose_priors.datamodules.clips import SMPL_STATURE
 from pose_priors.refinement.motions.motion import Motion, quat_of
-from pose_priors.refinement.motions.restore import FAULTS, restore
+from pose_priors.refinement.motions.restore import FAULTS, _Work, restore
 
 REST = rest_joints(SMPL_STATURE)[:22].numpy()
 # of the error that a fault makes, what may be left of it on average over the seeds
@@ -184,3 +184,17 @@ def test_short_glides_are_found_where_they_are(walk: tuple[np.ndarray, np.ndarra
     assert not found.marked["sliding"][:80].any()
     assert not found.marked["sliding"][180:].any()
     assert np.abs(found.motion.pelvis - walk[1])[-1].max() < 0.15 * np.abs(pelvis - walk[1])[-1].max()
+
+
+def test_a_fault_that_is_taken_out_in_two_ways_is_told_once(walk: tuple[np.ndarray, np.ndarray]) -> None:
+    work = _Work(motion_of(*walk))
+    first, second = (np.isin(np.arange(len(walk[0])), frames) * times for frames, times in ((range(10, 30), 2.0), (range(20, 60), 3.0)))
+
+    def raised(motion: Motion, _: np.ndarray, marked: np.ndarray) -> Motion:
+        return motion.changed(pelvis=motion.pelvis + marked[:, None] * [0, 0, 0.1])
+
+    for path in (first, second, 0 * first):
+        work.mend("floating", raised, 0 * work.joints["floating"], path)
+    assert np.array_equal(work.path["floating"], np.maximum(first, second))
+    assert np.flatnonzero(work.marked["floating"]).tolist() == list(range(10, 60))
+    np.testing.assert_allclose(work.moved["floating"], 0.1 * ((first > 0) + 1.0 * (second > 0)), atol=1e-12)

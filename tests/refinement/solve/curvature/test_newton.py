@@ -16,6 +16,7 @@ from pose_priors.refinement.solve.curvature.arrow import Band
 from pose_priors.refinement.solve.curvature.composite import Chain
 from pose_priors.refinement.solve.curvature.gauss_newton import GaussNewton
 from pose_priors.refinement.solve.curvature.loads import Load, Rows, add_loads, border_of, runs_of
+from pose_priors.refinement.solve.curvature.rounds import Round
 from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.objective import Objective
@@ -194,3 +195,67 @@ def test_it_knows_whether_it_knows_all_terms() -> None:
 
     more = [*objective.terms, (Unknown(sigma_px=3.0), 1.0)]
     assert not GaussNewton(objective.variables, more, objective.problem).complete
+
+
+def test_a_step_says_how_long_it_should_have_been() -> None:
+    """By the slopes at both of its ends, here as differences of the objective along it."""
+    objective = objective_of()
+    optimizer = optimizer_of(objective, 0.7)
+    objective()
+    white = optimizer.white
+    assert white is not None
+    way, state = -white.gradient(), objective.state()
+
+    def slope(size: float) -> float:
+        values = []
+        for apart in (1e-4, -1e-4):
+            white.move(size + apart, way)
+            values.append(float(objective().detach()))
+            objective.restore(state)
+        return (values[0] - values[1]) / 2e-4
+
+    first, last = slope(0.0), slope(0.7)
+    optimizer.step(objective)
+    assert optimizer.newton == pytest.approx(0.7 * first / (first - last), rel=1e-3)
+    assert optimizer.newton != pytest.approx(0.7, rel=0.05)
+
+
+@pytest.mark.parametrize(("left", "expected"), [(-1.0, 3.0), (-2.0, 3.0), (-0.5, 2.0), (0.0, 1.0), (3.0, 0.5)])
+def test_how_long_is_bounded(left: float, expected: float) -> None:
+    """A slope of -1 at the begin of a step of one and another at its end; where it bends the other way or not at all it may be longest."""
+    assert WhiteLBFGS._best_size(1.0, -1.0, -left) == expected
+
+
+def test_the_last_round_goes_on_to_the_end_with_what_it_found() -> None:
+    """What is found anew moves everybody at the begin of each round, for ever."""
+    objective = objective_of()
+    optimizer, moving = WhiteLBFGS(objective.variables.parameters(), lr=1.0), objective.problem.alive
+    draw, rounds, converged = torch.Generator().manual_seed(0), list[int](), False
+    before: Round | None = None
+    while not converged:
+        with torch.no_grad():
+            objective.variables.pelvis.add_(torch.randn(objective.variables.pelvis.shape, generator=draw))
+        objective.forget()
+        before, steps = Round(optimizer, objective, moving, before), 0
+        while not (before.over or converged):
+            before.prepare()
+            objective.begin_step()
+            loss = float(optimizer.step(objective)) / objective.weight
+            converged, steps = before.ended(3e-7, loss), steps + 1
+        rounds.append(steps)
+    assert len(rounds) == 7
+    assert max(rounds[:-1]) <= 4 < rounds[-1]
+    assert not before.over
+
+
+def test_a_round_ends_once_what_is_left_to_gain_is_little() -> None:
+    objective = objective_of()
+    optimizer = WhiteLBFGS(objective.variables.parameters(), lr=1.0)
+    first, decreases = Round(optimizer, objective, objective.problem.alive), list[float]()
+    while not first.over:
+        first.prepare()
+        loss = float(optimizer.step(objective)) / objective.weight
+        assert not first.ended(1e-12, loss)
+        decreases.append(optimizer.decrease)
+    assert len(decreases) < 4
+    assert decreases[-1] < 0.1 * decreases[0]
