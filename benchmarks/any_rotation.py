@@ -29,7 +29,7 @@ from pose_priors.body.motion_state import CONTACT_JOINTS
 from pose_priors.body.motion_state import NUM_JOINTS as NUM_MOVING
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, at_least, run
 from pose_priors.priors import MotionCVAE, MotionFlow, Prior, load_prior
 from pose_priors.priors.base import DensityPrior
 
@@ -99,12 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoints", nargs="+", required=True, help="trained priors, of poses or of motions")
-    parser.add_argument("--rotations", type=int, default=1_000_000, help="for each prior and precision")
+    parser.add_argument("--rotations", type=at_least(1), default=1_000_000, help="for each prior and precision")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=at_least(1), default=1)
     options = parser.parse_args(arguments)
-    if options.rotations < 1 or options.threads < 1:
-        raise UserError("--rotations and --threads are numbers of at least 1")
     torch.set_num_threads(options.threads)
     table = Table("prior", "precision", "rotations", "values not finite", "gradients not finite", "CPU seconds")
     total = 0

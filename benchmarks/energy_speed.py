@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from pose_priors.benchmarks.reporting import report
 from pose_priors.benchmarks.training_speed import KINDS
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, at_least, run
 from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.synthetic import synthetic_poses
 from pose_priors.priors.base import Prior
@@ -89,8 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """Measures, prints and writes the table; returns its rows."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="a folder for energy_speed.md and energy_speed.json")
-    parser.add_argument("--poses", type=int, default=300, help="at once")
-    parser.add_argument("--repeats", type=int, default=15, help="calls to time, after three to warm up")
+    parser.add_argument("--poses", type=at_least(1), default=300, help="at once")
+    parser.add_argument("--repeats", type=at_least(1), default=15, help="calls to time, after three to warm up")
     options = parser.parse_args(arguments)
     check_writable(options.output)
     rows = energy_rows(options.poses, options.repeats)

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, at_least, run
 from pose_priors.configs.exchange import check_writable
 from pose_priors.refinement.batch.sequences import find_sequences
 
@@ -70,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=Path, required=True, help="a folder of sequences")
     parser.add_argument("--output", type=Path, required=True, help="an empty folder for the results")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--pad-frames", type=int, help="also compare with clips at multiples of so many frames")
+    parser.add_argument("--threads", type=at_least(1), default=1)
+    parser.add_argument("--pad-frames", type=at_least(1), help="also compare with clips at multiples of so many frames")
     parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="for refine.py, as prior.body=...")
     options = parser.parse_args(arguments)
     check_writable(options.output)

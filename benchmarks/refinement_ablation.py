@@ -22,7 +22,7 @@ from rich.table import Table
 
 from pose_priors.benchmarks.quiet import quiet
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, at_least, run
 from pose_priors.priors import Prior, load_prior
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.options import LoadOptions
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenes", type=Path, nargs="+", required=True, help="folders of sequences")
     parser.add_argument("--only", nargs="+", default=[*_PARTS, "priors"], metavar="NAME", help=f"{', '.join(_PARTS)}, priors")
     parser.add_argument("--priors", type=Path, nargs="*", default=[], help="checkpoints of body priors")
-    parser.add_argument("--seeds", type=int, default=3, help="draws of the keypoints that are dropped")
+    parser.add_argument("--seeds", type=at_least(1), default=3, help="draws of the keypoints that are dropped")
     options = parser.parse_args(arguments)
     if unknown := set(options.only) - {*_PARTS, "priors"}:
         raise UserError(f"--only {sorted(unknown)[0]}: no such part; the parts are {', '.join(_PARTS)}, priors")

@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from pose_priors.benchmarks.quiet import quiet
 from pose_priors.body.skeleton import MIRROR
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, at_least, run
 from pose_priors.datamodules.stage_folders import STAGES, PosedBodies, Stages, write_stages
 from pose_priors.datamodules.synthetic.scenes.degradation import carried
 from pose_priors.datamodules.synthetic.scenes.stress.families import FAMILIES
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints, for each family and image, the mean over all joints and frames, and the largest, distance in mm."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("families", nargs="*", metavar="FAMILY", default=["reference"], help=f"of {', '.join(FAMILIES)}")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=at_least(0), default=1)
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.families) - set(FAMILIES)):
         parser.error(f"no family is called {', '.join(unknown)}; there are {', '.join(FAMILIES)}")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.benchmarks.reporting import report
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, at_least, run
 from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.cache.entry import COUNTS, ROW, PoseSet
 from pose_priors.datamodules.loader import PoseLoader
@@ -117,9 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """Measures, prints and writes the table; returns its rows."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="a folder for rows.md and rows.json; the arrays lie in it meanwhile")
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000], help="660 bytes of disk each")
-    parser.add_argument("--turns", type=int, default=20, help="of each array, of five steps")
-    parser.add_argument("--batch-size", type=int, default=_BATCH)
+    parser.add_argument("--rows", type=at_least(1), nargs="+", default=[10_000, 1_000_000], help="660 bytes of disk each")
+    parser.add_argument("--turns", type=at_least(1), default=20, help="of each array, of five steps")
+    parser.add_argument("--batch-size", type=at_least(1), default=_BATCH)
     options = parser.parse_args(arguments)
     check_writable(options.output)
     options.output.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ from pose_priors.benchmarks.joint_flow_loop import JointFlowLoop, training_step
 from pose_priors.benchmarks.reporting import report
 from pose_priors.benchmarks.training_speed import measure_training
 from pose_priors.body.model import forward_kinematics
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, at_least, run
 from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.loader import PoseLoader
 from pose_priors.datamodules.synthetic import synthetic_poses
@@ -256,9 +256,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """Measures, prints and writes the table; returns its rows."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="a folder for speed.md and speed.json")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=7, help="calls of each of a pair")
-    parser.add_argument("--poses", type=int, default=_POSES, help="rows that the loaders draw from")
+    parser.add_argument("--threads", type=at_least(1), default=2)
+    parser.add_argument("--repeats", type=at_least(1), default=7, help="calls of each of a pair")
+    parser.add_argument("--poses", type=at_least(1), default=_POSES, help="rows that the loaders draw from")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="instead: how fast each prior trains there, on one device")
     options = parser.parse_args(arguments)
     check_writable(options.output)

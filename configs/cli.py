@@ -43,6 +43,7 @@ EXTRAS = {
 """Which extras of the package bring a library that not everybody needs, by the name that it is imported by."""
 
 _LONGEST_NAME = 255
+_TOO_MANY = 2**31  # for a number of anything, and for a seed
 _STOPPED = 130  # what a shell says of a program that SIGINT has ended
 _A_SCRIPT = re.compile(r"python\s+(train|evaluate|refine|pipeline|clean|score)\.py\b")
 _AN_OVERRIDE = re.compile(r"[a-z_]\w*(\.\w+)*=")
@@ -69,6 +70,17 @@ class Parser(argparse.ArgumentParser):
         if found and "--override" in self._option_string_actions and any(map(_AN_OVERRIDE.match, words.split())):
             raise UserError(f"{message}; did you forget --override before key=value?")
         raise UserError(f"{message}; see --help")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The `type` of an argument that is a whole number, and no less."""
+
+    def number(text: str) -> int:
+        if not least <= (value := int(text)) < _TOO_MANY:
+            raise argparse.ArgumentTypeError(f"a number from {least} on is expected; got {text}")
+        return value
+
+    return number
 
 
 class _OneLine(logging.Formatter):

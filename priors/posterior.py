@@ -13,7 +13,17 @@ from torch import Tensor
 
 from pose_priors.body.rotations import canonicalize, log_abs_det_exp
 from pose_priors.priors.gaussians.quadratic import curvature
-from pose_priors.priors.posteriors.particles import Particles, moved, next_temperature, resampled_at, taken, whitening_of
+from pose_priors.priors.posteriors.particles import (
+    Particles,
+    check_asked,
+    check_possible,
+    moved,
+    nats_of,
+    next_temperature,
+    resampled_at,
+    taken,
+    whitening_of,
+)
 
 LogLikelihood = Callable[[Tensor], Tensor]
 """Poses (num_samples, num_observations, 55, 3) -> nats (num_samples, num_observations), each of its own pose alone; differentiable."""
@@ -24,9 +34,7 @@ Energy = Callable[[Tensor], Tensor]
 Precision = Callable[[Tensor], Tensor]
 """Rotation vectors (B, J, 3) -> (B, 3J, 3J), roughly the inverse covariance of a prior around them."""
 
-MIN_PARTICLES = 48
-"""Fewer would not tell how far a stage may go."""
-
+_MIN_PARTICLES = 48  # fewer would not tell how far a stage may go
 _MAX_STAGES = 200
 # Trajectories after each stage, and when all is seen, by particles that begin with the prior, and by those that are led; steps of each.
 _MOVES, _LAST_MOVES, _LAST_MOVES_OF_LED, _STEPS = 1, 10, 5, 4
@@ -68,10 +76,12 @@ def draw_posterior(
         generator: draws; the same state gives the same poses.
     Returns:
         (num_samples, num_observations, 55, 3), canonical; joints not learnt as in the prior's samples.
+    Raises:
+        ValueError: if the likelihood of an observation rules out all draws of the prior, is not one number for each draw and observation,
+            or has no gradient.
     """
-    blocks = math.ceil(MIN_PARTICLES / num_samples)
-    drawn = prior.select(prior.sample(blocks * num_samples * num_observations, generator)).flatten(1)
-    precision = _precision(drawn)
+    drawn = first_draws(prior, num_observations, num_samples, generator)
+    precision = _precision(drawn.flatten(0, 1))
     seen, density = Seen(prior, log_likelihood, num_samples), _Density(prior, prior.energy)
 
     def at(place: Tensor) -> _Annealed:
@@ -80,7 +90,7 @@ def draw_posterior(
     def bend(place: Tensor, beta: Tensor) -> Tensor:
         return precision + beta.double()[:, None, None] * curvature(seen, place)
 
-    particles = _annealed(at, bend, drawn.view(blocks * num_samples, num_observations, -1), _LAST_MOVES, generator)
+    particles = _annealed(at, bend, drawn, _LAST_MOVES, generator)
     return posed(prior, particles, num_samples)
 
 
@@ -116,6 +126,13 @@ def lead(
         return precision(place.unflatten(-1, (-1, 3))).double() + curvature(seen, place)
 
     return posed(prior, _annealed(at, bend, place, _LAST_MOVES_OF_LED, generator), num_samples)
+
+
+def first_draws(prior: Drawn, num_observations: int, num_samples: int, generator: torch.Generator | None) -> Tensor:
+    """Draws of a prior to begin with: rotation vectors (P, num_observations, 3J), P a multiple of `num_samples`."""
+    check_asked(num_observations, num_samples)
+    num = math.ceil(_MIN_PARTICLES / num_samples) * num_samples
+    return prior.select(prior.sample(num * num_observations, generator)).flatten(1).view(num, num_observations, -1)
 
 
 def posed(prior: Drawn, place: Tensor, num_samples: int) -> Tensor:
@@ -154,7 +171,12 @@ class Seen:
         return values, gradients
 
     def _of_places(self, place: Tensor) -> Tensor:
-        return self.of_poses(self.prior.expand(place.unflatten(-1, (-1, 3)))).to(place)
+        nats = nats_of(self.of_poses(self.prior.expand(place.unflatten(-1, (-1, 3)))), place.shape[:2], place)
+        if not nats.requires_grad:
+            raise ValueError(
+                "a log-likelihood has to be differentiable by the pose; this one has no gradient (nothing has in inference mode)"
+            )
+        return nats
 
 
 @dataclass(frozen=True)
@@ -198,6 +220,7 @@ def _annealed(
         num_moves: in the end.
     """
     particles = at(place)
+    check_possible(particles.added, "draws of the prior")
     beta = torch.zeros_like(particles.place[0, :, 0])
     step = torch.full_like(beta, 0.5)
     for _ in range(_MAX_STAGES):

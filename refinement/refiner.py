@@ -23,6 +23,7 @@ from pytorch_lightning.loggers import Logger
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import PARTS
 from pose_priors.configs.base import UserError
+from pose_priors.configs.blas import in_one_thread
 from pose_priors.configs.exchange import finish_exchanges
 from pose_priors.configs.fitting import WholeCheckpoints, make_trainer
 from pose_priors.configs.interruption import UntilKilled
@@ -86,6 +87,7 @@ class Stage5Refiner:
         self.trainer, self.logger, self.checkpoint_dir = dict(trainer or {}), logger, checkpoint_dir
         self.callbacks = tuple(callbacks)
 
+    @in_one_thread
     def refine(self, given: RefinementInput) -> RefinementOutput:
         """Refines one clip. People whose result contradicts what was seen of them more than their input did keep that; the others are then
         refined once more without them.
@@ -208,6 +210,7 @@ def run_refinement(
     return refine_into(refiner, lambda: load_problem(*folders, world, given), Path(stage5_output_dir)).results
 
 
+@in_one_thread
 def refine_into(refiner: Stage5Refiner, load: Callable[[], Problem], output: Path, digest: str | None = None) -> RefinementOutput:
     """Refines what `load` gives and writes the folder of stage 5; an unfinished run is kept in it, and found again there.
 

@@ -21,7 +21,7 @@ from pose_priors.benchmarks.motions.recorded import faults_of_recording
 from pose_priors.benchmarks.motions.trial import Trial, try_clean, try_faulty
 from pose_priors.benchmarks.priors.tables import ResultTable, write_tables
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, at_least, run
 from pose_priors.configs.exchange import check_writable
 from pose_priors.refinement.motions.files.read import MotionFile, read_motions
 
@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = Parser(description=__doc__)
     parser.add_argument("--data", nargs="+", type=Path, required=True, help="files, or folders of files, of motions without faults")
     parser.add_argument("--output", type=Path, required=True, help="a folder for metrics.json and metrics.md")
-    parser.add_argument("--clips", type=int, default=200, help="so many faulty clips, as many of each kind")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--every", type=int, default=1, help="of each folder's files, by name, only every so many-th")
+    parser.add_argument("--clips", type=at_least(1), default=200, help="so many faulty clips, as many of each kind")
+    parser.add_argument("--seed", type=at_least(0), default=0)
+    parser.add_argument("--every", type=at_least(1), default=1, help="of each folder's files, by name, only every so many-th")
     options = parser.parse_args(arguments)
     check_writable(options.output)
     files = [path for root in options.data for path in _files(root)[:: options.every]]

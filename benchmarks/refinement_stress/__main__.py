@@ -22,7 +22,7 @@ import torch
 from pose_priors.benchmarks.refinement_stress.runs import Run, measured
 from pose_priors.benchmarks.refinement_stress.tables import show, write
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, at_least, run
 from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.synthetic.scenes.stress.families import FAMILIES
 
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     """Measures, prints the table and writes it; returns the runs by family and seed."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), metavar="NAME", help="some of them; see --list")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="of people and noise; 0")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, each with one thread; 1")
+    parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0], metavar="N", help="of people and noise; 0")
+    parser.add_argument("--jobs", type=at_least(1), default=1, metavar="N", help="processes, each with one thread; 1")
     parser.add_argument("--output", type=Path, help="a folder for the tables; without it, they are printed alone")
     parser.add_argument("--scenes", type=Path, help="a folder that keeps the scenes and their truths; without it, they are thrown away")
     parser.add_argument("--list", action="store_true", help="names the families, and ends")
@@ -47,8 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         return []
     if unknown := [name for name in options.families if name not in FAMILIES]:
         raise UserError(f"--families {unknown[0]}: no such family; there are {', '.join(FAMILIES)}")
-    if options.jobs < 1 or min(options.seeds) < 0:
-        raise UserError(f"--jobs {options.jobs}, --seeds {min(options.seeds)}: at least 1 process, and seeds from 0 on")
     asked = [(family, seed) for family in dict.fromkeys(options.families) for seed in sorted(set(options.seeds))]
     runs = _all(asked, options.scenes, options.jobs)
     show(runs)

@@ -16,6 +16,9 @@ from pose_priors.priors.posterior import Energy, LogLikelihood
 Guide = Callable[[LogLikelihood, int, int, torch.Generator | None, Energy], Tensor]
 """As `priors.base.Prior.posterior`, of the prior whose energy comes last."""
 
+_NOTHING = 1e10
+"""Radians of noise beyond which nothing was seen."""
+
 
 class PoseDenoiser(nn.Module, ABC):
     """What is expected of poses that were seen with known noise, for the joints of one prior."""
@@ -50,19 +53,26 @@ def told(std: float | Tensor, pose: Tensor) -> Tensor:
         std: in radians: a number, (55,) by joint, (55, 3) by axis, or (*batch, 55, 3) or what broadcasts to it; infinite where nothing was
             seen.
     Raises:
-        ValueError: if one is negative or no number, or the shape fits no pose.
+        ValueError: if one is negative or no number, or the shape fits no pose; or the poses are none.
     """
+    if pose.shape[-2:] != (NUM_JOINTS, 3):
+        raise ValueError(f"a pose is (*batch, {NUM_JOINTS}, 3) rotation vectors in SMPL-X order; got {tuple(pose.shape)}")
     with at_once():
         value = torch.as_tensor(std, dtype=torch.float64, device=pose.device)
         if not (value >= 0).all():
             raise ValueError("std holds standard deviations in radians, at least 0; infinite where nothing was seen")
-    if value.dim() == 1:
-        value = value.unsqueeze(-1)
-    if value.numel() > 1 and value.shape[-2] not in (1, NUM_JOINTS):
-        raise ValueError(f"std is a number, ({NUM_JOINTS},), ({NUM_JOINTS}, 3) or of the shape of the poses; got {tuple(value.shape)}")
-    shared = value.dim() <= 2
-    with at_once():
-        return (value.expand(1, NUM_JOINTS, 3) if shared else value.expand(pose.shape)).reshape(-1, NUM_JOINTS, 3)
+        # whose square may be beyond what there are numbers for
+        value = torch.where(value > _NOTHING, torch.inf, value)
+        if value.dim() == 1:
+            value = value.unsqueeze(-1)
+        shape = torch.Size((1, NUM_JOINTS, 3)) if value.dim() <= 2 else pose.shape
+        try:
+            return value.expand(shape).reshape(-1, NUM_JOINTS, 3)
+        except RuntimeError as error:
+            raise ValueError(
+                f"std is a number, ({NUM_JOINTS},), ({NUM_JOINTS}, 3) or of the shape of the poses {tuple(pose.shape)}; "
+                f"got {tuple(torch.as_tensor(std).shape)}"
+            ) from error
 
 
 def checked_noise(noise: float) -> float:

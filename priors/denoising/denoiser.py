@@ -20,6 +20,7 @@ from pose_priors.priors.denoising.network import NoiseToldNetwork
 from pose_priors.priors.denoising.noise import LEAST, draw_std, turned_by_noise
 from pose_priors.priors.mixture import Mixture, MixtureConfig
 from pose_priors.priors.networks.derived import at_once
+from pose_priors.priors.networks.precision import canonical
 
 # Poses of a batch that see noise of the same deviations, which then are worked through once.
 _ALIKE = 4
@@ -138,7 +139,7 @@ class Denoiser(PoseDenoiser):
 
         Noise of less than 0.2 degrees counts as that.
         """
-        rotvec = canonicalize(pose.index_select(-2, self.joint_index))
+        rotvec = canonical(pose.index_select(-2, self.joint_index), self._networks[0].mean.dtype)
         flat = rotvec.flatten(-2)
         std = flat.new_full((flat.shape[-1],), max(noise, LEAST))
         nodes, weights = np.polynomial.legendre.leggauss(_NUM_PLACES)
@@ -169,7 +170,7 @@ class Denoiser(PoseDenoiser):
         return [network(seen.flatten(1), std.flatten(1))[0].unflatten(-1, (-1, 3)) for network in self._networks]
 
     def _expected(self, pose: Tensor, std: Tensor) -> Tensor:
-        seen = canonicalize(pose[:, self.joint_index])
+        seen = canonical(pose[:, self.joint_index], self._networks[0].mean.dtype)
         of_joints = std[:, self.joint_index]
         found = self._answers(seen, of_joints)
         if self.mirrored_place is not None:
@@ -182,7 +183,7 @@ class Denoiser(PoseDenoiser):
                 shared = std[0] if len(std) == 1 else std
             found.append(self.mixture.denoise(pose, shared)[:, self.joint_index])
             weights = [*(weight * (1 - share) for weight in weights), share]
-        mean = mean_of_near(torch.stack([canonicalize(one).to(pose) for one in found]), weights)
+        mean = mean_of_near(torch.stack([canonicalize(one).to(seen) for one in found]), weights)
         # what is certain stays as it was seen
         return torch.where((of_joints == 0).all(-1, keepdim=True), pose[:, self.joint_index], mean)
 

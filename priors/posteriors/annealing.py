@@ -10,10 +10,19 @@ import torch
 from torch import Tensor
 
 from pose_priors.priors.gaussians.quadratic import Bumps, Likelihood, Quadratic, expansion
-from pose_priors.priors.posterior import MIN_PARTICLES, Drawn, LogLikelihood, Seen, posed
+from pose_priors.priors.posterior import Drawn, LogLikelihood, Seen, first_draws, posed
 from pose_priors.priors.posteriors.components import Components
 from pose_priors.priors.posteriors.modes import find_modes
-from pose_priors.priors.posteriors.particles import Particles, is_within, moved, next_temperature, resampled_at, taken, whitening_of
+from pose_priors.priors.posteriors.particles import (
+    Particles,
+    check_possible,
+    is_within,
+    moved,
+    next_temperature,
+    resampled_at,
+    taken,
+    whitening_of,
+)
 
 _MAX_STAGES = 200
 # Modes of each observation, the share of their curvature that draws begin under, and the share of draws that begin at the prior.
@@ -50,7 +59,8 @@ def draw_given(
     Returns:
         (num_samples, num_observations, 55, 3), canonical; joints not learnt as in the prior's samples.
     Raises:
-        ValueError: if the likelihood of an observation rules out all that draws begin with.
+        ValueError: if the likelihood of an observation rules out all that draws begin with, is not one number for each draw and
+            observation, or has no gradient.
     """
     return posed(prior, particles_given(prior, components, log_likelihood, num_observations, num_samples, generator), num_samples)
 
@@ -66,16 +76,11 @@ def particles_given(
     """The same draws, and where few are asked for the others that tell how far stages go: rotation vectors (P, num_observations, D), P a
     multiple of `num_samples`, those of one ancestor side by side."""
     seen = Seen(prior, log_likelihood, num_samples)
-    blocks = math.ceil(MIN_PARTICLES / num_samples)
-    place = prior.select(prior.sample(blocks * num_samples * num_observations, generator)).flatten(1)
-    bumps, place = _begun(components, seen, place.view(-1, num_observations, place.shape[-1]), generator)
+    bumps, place = _begun(components, seen, first_draws(prior, num_observations, num_samples, generator), generator)
     at = partial(_cloud, seen, bumps)
     cloud = at(place)
     cloud.seen.masked_fill_(~is_within(place, math.pi), -math.inf)
-    if none := (~cloud.seen.isfinite().any(0)).nonzero().squeeze(-1).tolist():
-        raise ValueError(
-            f"the log-likelihood of observation {none[0]} is not finite anywhere near its modes or draws of the prior; make it so"
-        )
+    check_possible(cloud.seen, "its modes or draws of the prior")
     beta = torch.zeros_like(place[0, :, 0])
     step = torch.full_like(beta, 0.3)
     precisions = components.precisions()

@@ -84,6 +84,27 @@ def is_within(place: Tensor, angle: float) -> Tensor:
     return within
 
 
+def nats_of(values: object, shape: torch.Size, like: Tensor) -> Tensor:
+    """What a log-likelihood answered, as the type of `like`. Raises `ValueError` if it is not one number for each pose or clip."""
+    if not isinstance(values, Tensor) or values.shape != shape:
+        got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(f"a log-likelihood is a tensor of nats {tuple(shape)}, one for each draw and observation; got {got}")
+    return values.to(like)
+
+
+def check_asked(num_observations: object, num_samples: object) -> None:
+    """Raises `ValueError` if these are no numbers of draws and of what they are given."""
+    for name, number in (("num_observations", num_observations), ("num_samples", num_samples)):
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"{name} is an integer of at least 1; got {number}")
+
+
+def check_possible(seen: Tensor, where: str) -> None:
+    """Raises `ValueError` if log-likelihoods (P, O) rule out all that draws of an observation begin with."""
+    if none := (~seen.isfinite().any(0)).nonzero().squeeze(-1).tolist():
+        raise ValueError(f"the log-likelihood of observation {none[0]} is not finite anywhere near {where}; make it so")
+
+
 def next_temperature(beta: Tensor, seen: Tensor) -> Tensor:
     """How much of the likelihood counts next, (O,), given log-likelihoods (P, O) of what is drawn with `beta` of it."""
     low, high = beta, torch.ones_like(beta)

@@ -13,6 +13,7 @@ from pose_priors.body.layout import layout
 from pose_priors.body.pinhole import to_world
 from pose_priors.body.smplx_files import load_joint_model
 from pose_priors.configs.base import UserError
+from pose_priors.configs.blas import in_one_thread
 from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 from pose_priors.refinement.formats import read_upstream
 from pose_priors.refinement.formats.bodies import BodyTrack
@@ -46,6 +47,7 @@ _FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the pl
 _DISAGREEMENT = 0.1
 
 
+@in_one_thread
 def load_problem(
     stage1_dir: Path, stage2_dir: Path, stage3_dir: Path, stage4_dir: Path | None, options: LoadOptions | None = None
 ) -> Problem:
@@ -64,6 +66,7 @@ def load_problem(
     return _problem(clip, options, warnings)
 
 
+@in_one_thread
 def load_sequence(path: Path, options: LoadOptions | None = None, format: str | None = None) -> Problem:
     """Reads a clip in any of the formats of `refinement.formats.UPSTREAM`, told apart by content, and finds where the refinement starts.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import JOINT_NAMES
+from pose_priors.configs.blas import in_one_thread
 from pose_priors.configs.writing import write_json
 from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.refinement.motions.config import MotionsConfig
@@ -32,6 +33,7 @@ def report_of(output: Path, name: str) -> Path:
     return output / f"{name}.report.json"
 
 
+@in_one_thread
 def clean_file(
     source: Path, output: Path, name: str, config: MotionsConfig, digest: str, fill: Fill = filled, preview: Preview | None = None
 ) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.body.skeleton import PARTS
-from pose_priors.refinement.given.problem import NUM_SKIN_POINTS, Problem
+from pose_priors.refinement.given.problem import NUM_SKIN_POINTS, Bodies, Problem
 from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import MIN_DEPTH, Scene
 
@@ -42,7 +42,7 @@ def untracked(problem: Problem) -> Shown:
 
 def untracked_frames(problem: Problem) -> Tensor:
     """(P, T) bool, which these are."""
-    return problem.alive & ~problem.visible & problem.observations.surface
+    return problem.alive & ~problem.visible & problem.observations.surface & bool(_bones(problem.bodies))
 
 
 @once
@@ -53,9 +53,16 @@ def beside(problem: Problem) -> Shown:
 
 def _shown(problem: Problem, among: Tensor) -> Shown:
     seen = problem.observations
-    people, frames = (among & seen.surface).nonzero(as_tuple=True)
+    people, frames = (among & seen.surface & bool(_bones(problem.bodies))).nonzero(as_tuple=True)
     points = seen.surface_points.expand(*among.shape, -1, -1)[people, frames]
     return Shown(people, frames, problem.start.alpha0 * points)
+
+
+@once
+def _bones(bodies: Bodies) -> list[tuple[int, int]]:
+    """The joints in which bones end and begin whose thickness is known of everybody; without any nobody has a surface."""
+    known = torch.isfinite(bodies.thickness).all(0).tolist()
+    return [(j, parent) for j, parent in enumerate(bodies.parents) if parent >= 0 and known[j] and known[parent]]
 
 
 @once
@@ -123,9 +130,7 @@ def met_by_rays(points: Tensor, joints: Tensor, shown: Shown, problem: Problem, 
         extra: (P, J) metres that the bone which ends in a joint is thicker than that.
     """
     bodies = problem.bodies
-    known = torch.isfinite(bodies.thickness).all(0).tolist()
-    bones = [(j, parent) for j, parent in enumerate(bodies.parents) if parent >= 0 and known[j] and known[parent]]
-    child, parent = torch.tensor(bones, device=joints.device).T
+    child, parent = torch.tensor(_bones(bodies), device=joints.device).T
     radius, more = torch.nan_to_num(bodies.thickness)[shown.people], extra[shown.people]
     ray = points / points.norm(dim=-1, keepdim=True).clamp_min(TINY)
     # across the rays, by products of numbers and not of vectors: points times bones are many

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from typing import Any
 
 import pytest
@@ -95,6 +96,33 @@ def test_noise_that_is_none_is_refused(name: str) -> None:
     for noise in (-0.1, math.nan, math.inf):
         with pytest.raises(ValueError, match="noise"):
             prior.energy(pose, noise=noise)
+
+
+@every_knowing
+def test_noise_and_poses_of_other_shapes_are_refused(name: str) -> None:
+    prior, pose = prior_of(name), make_poses(4)
+    for shape in [(54,), (4,), (4, 55), (55, 2), (3, 55, 3), (2, 4, 55, 3), (0,)]:
+        with pytest.raises(ValueError, match=r"std is a number, \(55,\), .*\(4, 55, 3\); got " + re.escape(str(shape))):
+            prior.denoise(pose, torch.full(shape, 0.1))
+    for poses in (pose[:, :54], pose.flatten(1)):
+        with pytest.raises(ValueError, match=r"a pose is .* got \("):
+            prior.denoise(poses, 0.1)
+
+
+@every_knowing
+def test_noise_without_end_is_as_good_as_not_seen(name: str) -> None:
+    prior, pose = prior_of(name), make_poses(3)
+    torch.testing.assert_close(prior.denoise(pose, 1e200), prior.denoise(pose, math.inf))
+
+
+@every_knowing
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.float64, 1e-5), (torch.float16, 5e-3)])
+def test_poses_of_another_type_are_denoised_and_scored(name: str, dtype: torch.dtype, apart: float) -> None:
+    prior, pose = prior_of(name), make_poses(3, seed=6)
+    found, expected = prior.denoise(pose.to(dtype), 0.2), prior.denoise(pose, 0.2)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, rtol=apart, atol=apart)
+    torch.testing.assert_close(prior.energy(pose.to(dtype), 0.2), prior.energy(pose, 0.2), rtol=0.02, atol=0.1)
 
 
 @every_knowing

@@ -12,7 +12,7 @@ from torch import Tensor
 from pose_priors.priors.motion.flow.denoiser import Denoiser
 from pose_priors.priors.motion.flow.restoring import Drawn, flow
 from pose_priors.priors.motion.flow.view import NUM_FEATURES, NUM_GROUPS, Reference
-from pose_priors.priors.posteriors.particles import next_temperature, resampled_at
+from pose_priors.priors.posteriors.particles import check_asked, check_possible, nats_of, next_temperature, resampled_at
 
 ClipLikelihood = Callable[[Tensor], Tensor]
 """States (num_samples, num_observations, T, 339) -> nats (num_samples, num_observations), each of its own clip alone."""
@@ -57,9 +57,11 @@ def draw_clips(
         generator: draws; the same state gives the same clips.
     Returns:
         (num_samples, num_observations, T, 339).
+    Raises:
+        ValueError: if the likelihood of an observation rules out all draws of the prior, or is not one number for each draw and
+            observation.
     """
-    if num_observations < 1 or num_samples < 1:
-        raise ValueError(f"num_observations={num_observations} and num_samples={num_samples} have to be at least 1")
+    check_asked(num_observations, num_samples)
     blocks = math.ceil(_MIN_PARTICLES / num_samples)
     shape = (blocks * num_samples, num_observations)
     like = denoiser.smoother.mean
@@ -75,10 +77,11 @@ def draw_clips(
         states = posed(Drawn(expected, reference))
         # the likelihood is only asked of as many samples as it was said to be
         asked = states.unflatten(0, (blocks, num_samples, num_observations))
-        nats = torch.cat([log_likelihood(some).to(like) for some in asked])
+        nats = torch.cat([nats_of(log_likelihood(some), some.shape[:2], like) for some in asked])
         return _Clips(expected.mean, states, nats.nan_to_num(nan=-math.inf, posinf=-math.inf))
 
     clips = drawn(None, math.inf)
+    check_possible(clips.seen, "draws of the prior")
     beta, level = clips.seen.new_zeros(num_observations), _FIRST_LEVEL
     for _ in range(_MAX_STAGES):
         after = next_temperature(beta, clips.seen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from infill_cases import FRAMES, variables_of
@@ -98,3 +100,18 @@ def test_the_surface_weighs_what_its_points_do_with_those_that_rays_come_nearest
     found = torch.einsum("tc,tcd,td->", (along := step[1].flatten(1)), block + block.triu(1).mT, along)
     assert not band.blocks[1].any()
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_bodies_of_unknown_thickness_have_no_surface() -> None:
+    problem = lost(shown())
+    thickness = problem.bodies.thickness.clone()
+    thickness[0] = torch.nan
+    problem = replace(problem, bodies=replace(problem.bodies, thickness=thickness))
+    variables = variables_of(problem).double()
+    before, gaps = variables(problem).joints.detach(), ExpectedInGaps(problem, None).double()
+    gaps.begin(variables, problem)
+    gaps.hold(variables(problem).detached(), problem)
+    assert gaps.told == ()
+    assert not gaps.follows
+    assert not gaps.around(problem).any()
+    assert torch.equal(variables(problem).joints.detach(), before)

@@ -1,0 +1,56 @@
+"""Which threads the refinement's small matrices are worked on."""
+
+from __future__ import annotations
+
+import pytest
+import threadpoolctl
+from problems import make_problem
+
+from pose_priors.configs.blas import in_one_thread
+from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.result import summary, uncertainty
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.curvature import arrow
+
+
+def threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_a_function_has_one_thread_and_leaves_the_others_to_the_rest() -> None:
+    @in_one_thread
+    def fails(value: int) -> int:
+        """What it is."""
+        assert threads() == {1}
+        return 1 // value
+
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        assert fails(1) == 1
+        assert threads() == {2}
+        with pytest.raises(ZeroDivisionError):
+            fails(value=0)
+        assert threads() == {2}
+    assert fails.__doc__ == "What it is."
+
+
+def test_factors_and_widths_of_a_refinement_are_found_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    met = dict[str, set[int]]()
+
+    def record(module: object, name: str) -> None:
+        real = getattr(module, name)
+
+        def called(*args: object, **named: object) -> object:
+            met.setdefault(name, set()).update(threads())
+            return real(*args, **named)
+
+        monkeypatch.setattr(module, name, called)
+
+    record(arrow, "dpbtrf")
+    record(summary, "joint_sigmas")
+    record(uncertainty, "evidence_of")
+    problem, _ = make_problem(frames=6)
+    config = RefinementConfig(**{f"{name}_iterations": 1 for name in ("root_fitting", "smpl_fitting", "environmental", "final")})
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        Stage5Refiner(config, trainer={"enable_progress_bar": False}).refine(RefinementInput(problem))
+        assert threads() == {2}
+    assert met == {"dpbtrf": {1}, "joint_sigmas": {1}, "evidence_of": {1}}
