@@ -121,7 +121,9 @@ class _Work:
 
 def _as_recorded(known: np.ndarray) -> np.ndarray:
     """(T,) bool, frames that are known and follow one that is: what was lost at an end is held, and no recorded frame repeats it."""
-    return known & np.concatenate([[True], known[:-1]])
+    follows = np.concatenate([[True], known[:-1]])
+    recorded: np.ndarray = known & follows
+    return recorded
 
 
 def _of_path(
