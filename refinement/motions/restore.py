@@ -60,7 +60,7 @@ def restore(motion: Motion, fill: Fill = filled) -> Restored:
     work = _Work(motion)
     lost = np.where(motion.known, 0.0, 1e3)
     work.mend("missing", fill, np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
-    copies = frozen(work.motion)
+    copies = np.where(_as_recorded(motion.known), frozen(work.motion), 0)
     work.mend("frozen", fill, np.repeat(copies[:, None], NUM_JOINTS, 1), copies)
     sides = swaps(work.motion)
     work.mend("swapped", lambda before, *_: _unswapped(before, sides), *_by_joint(sides, len(motion)))
@@ -117,6 +117,13 @@ class _Work:
         before, self.motion = self.motion, repair(self.motion, *marks)
         if self.motion is not before:
             self.moved[fault] += np.linalg.norm(self.motion.joints - before.joints, axis=-1).max(1)
+
+
+def _as_recorded(known: np.ndarray) -> np.ndarray:
+    """(T,) bool, frames that are known and follow one that is: what was lost at an end is held, and no recorded frame repeats it."""
+    follows = np.concatenate([[True], known[:-1]])
+    recorded: np.ndarray = known & follows
+    return recorded
 
 
 def _of_path(

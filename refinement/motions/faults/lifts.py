@@ -38,7 +38,7 @@ class _Way:
 
 
 def lifts(motion: Motion, support: Support) -> np.ndarray:
-    """(T,) metres by which a person was lifted, below 0 where they were sunk; 0 where they were not, and without a path."""
+    """(T,) metres by which a person was lifted; 0 where they were not, and without a path."""
     out = np.zeros(len(motion))
     if not motion.has_path or len(motion) < 4:
         return out
@@ -54,7 +54,7 @@ def lifts(motion: Motion, support: Support) -> np.ndarray:
 
 def lifted(motion: Motion, support: Support) -> np.ndarray:
     """(T,) `lifts` over what people would call floating."""
-    found: np.ndarray = np.abs(lifts(motion, support)) / _LIFTED_M
+    found: np.ndarray = lifts(motion, support) / _LIFTED_M
     return found
 
 
@@ -81,14 +81,13 @@ def _ways(motion: Motion, rising: np.ndarray) -> list[_Way]:
 
 
 def _pairs(ways: list[_Way]) -> list[tuple[_Way, _Way]]:
-    """Ways up, and the first ones back by about as much; or down, and up again."""
+    """Ways up, and the first ones back by about as much. Ways down begin no pair: who drops from one hold to the next sinks so, too."""
     found: list[tuple[_Way, _Way]] = []
     for number, way in enumerate(ways):
-        if found and way.begin < found[-1][1].end:
+        if way.metres < 0 or (found and way.begin < found[-1][1].end):
             continue
         for other in ways[number + 1 :]:
-            alike = min(way.metres / -other.metres, other.metres / -way.metres)
-            if alike > _ALIKE:
+            if min(way.metres / -other.metres, other.metres / -way.metres) > _ALIKE:
                 if other.begin - way.end > _HELD * (other.end - way.begin):
                     found.append((way, other))
                 break

@@ -72,6 +72,21 @@ def test_lost_frames_lie_on_the_way_between_their_neighbours(walk: tuple[np.ndar
     assert wrong[known].max() == 0
 
 
+@pytest.mark.parametrize("lost", [slice(0, 1), slice(0, 9), slice(-1, None), slice(-9, None)])
+def test_frames_beside_lost_ones_at_an_end_repeat_nothing(lost: slice, walk: tuple[np.ndarray, np.ndarray]) -> None:
+    """What is lost there is held, as the frame beside it has it, which stays."""
+    pose, pelvis = (part.copy() for part in walk)
+    known = np.ones(len(pose), dtype=bool)
+    known[lost] = False
+    beside = 9 if lost == slice(0, 9) else 1 if lost == slice(0, 1) else lost.start - 1
+    pose[lost], pelvis[lost] = pose[beside], pelvis[beside]
+    motion = replace(motion_of(pose, pelvis), known=known)
+    found = restore(motion)
+    assert not found.marked["frozen"].any()
+    assert np.array_equal(found.motion.quat[known], motion.quat[known])
+    assert np.array_equal(found.motion.pelvis[known], motion.pelvis[known])
+
+
 @pytest.mark.parametrize("name", ["missing", "frozen", "pops"])
 def test_what_fills_gaps_is_asked_for_what_is_lost_repeats_or_jumps(name: str, walk: tuple[np.ndarray, np.ndarray]) -> None:
     """And its answer is taken."""
