@@ -15,7 +15,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.cache.entry import is_of_an_entry
 from pose_priors.refinement.motions.config import MotionsConfig
-from pose_priors.refinement.motions.files.read import SUFFIXES
+from pose_priors.refinement.motions.files.read import SUFFIXES, is_looked_for
 from pose_priors.refinement.motions.files.write import written_name
 from pose_priors.refinement.motions.learned.load import digest_of_priors
 
@@ -56,9 +56,7 @@ def find_sources(path: Path, output: Path) -> list[Source]:
         inside = output.resolve()
         if inside == path.resolve():
             raise UserError(f"--output {output}: the files in it would be overwritten; give another folder")
-        found = sorted(
-            file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file() and inside not in file.resolve().parents
-        )
+        found = sorted(file for file in path.rglob("*") if is_looked_for(file) and file.is_file() and inside not in file.resolve().parents)
         found = [file for file in found if not file.name.startswith(".") and not is_of_an_entry(file)]
         sources = [Source(file, file.relative_to(path).as_posix()) for file in found]
         if not sources:

@@ -25,8 +25,12 @@ from pose_priors.refinement.motions.sizing import sized
 
 log = logging.getLogger("motions")
 
-SUFFIXES = (".npz", ".npy", *READERS)
-"""Of files that are read. Recorded skeletons (BVH, Acclaim) are brought onto SMPL-X's joints, and written as npz; others as they came."""
+NESTED = (".pkl", ".motion", ".pt")
+"""Of files of tools, which nest and name motions their own way: AIST++, GVHMR, WHAM, PHC, ProtoMotions (`datamodules.capture.dialects`)."""
+SUFFIXES = (".npz", ".npy", *NESTED, *READERS)
+"""Of files that are read. Recorded skeletons (BVH, Acclaim) are brought onto SMPL-X's joints, and written as npz, as files of tools are;
+others as they came."""
+_MOTIONS_OF_TORCH = ("hmr4d_results.pt",)  # what else a tool leaves in .pt is of pictures and networks
 _CLEARLY_UP = 0.6
 
 
@@ -53,6 +57,11 @@ class MotionFile:
     notes: tuple[str, ...]
 
 
+def is_looked_for(path: Path) -> bool:
+    """Whether a file in a folder is taken to be of motions, by its name."""
+    return path.suffix in SUFFIXES and (path.suffix != ".pt" or path.name in _MOTIONS_OF_TORCH)
+
+
 def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> MotionFile:
     """The people of a file in one of the layouts of `layouts`.
 
@@ -66,6 +75,11 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         raise UserError(f"{path}: unknown kind of file; motions are read from {', '.join(SUFFIXES)}")
     entries = open_arrays(path)
     layout = find_layout(path, entries)
+    if path.suffix in NESTED and layout.path is None:
+        raise UserError(
+            f"{path}: poses without a path, as of pictures, or of several people or clips one after the other; a motion of one person is "
+            "expected: give each as AMASS's npz (poses, trans, mocap_framerate)"
+        )
     stated, wrong = frame_rate(entries)
     if wrong is not None:
         raise UserError(f"{path}: {wrong}")

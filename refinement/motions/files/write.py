@@ -1,5 +1,5 @@
 """Motions written in the layout that they were read in: arrays that changed, and every other byte of the file as it was. Recorded skeletons
-are written as AMASS has motions."""
+and files of tools, which nest motions, are written as AMASS has motions."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ import numpy as np
 
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.writing import written_aside
+from pose_priors.datamodules.arrays import open_arrays
 from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.containers.zips import Zip
+from pose_priors.datamodules.formats import frame_rate
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT
+from pose_priors.refinement.motions.files.read import NESTED
+
+_WRITTEN = ("bool", "int", "uint", "float", "str")  # kinds of arrays
 
 
 def written_name(name: str) -> str:
     """What a file of this name is written as."""
     path = Path(name)
-    return path.with_suffix(".npz").as_posix() if path.suffix in READERS else name
+    return path.with_suffix(".npz").as_posix() if path.suffix in (*READERS, *NESTED) else name
 
 
 def write_recorded(path: Path, arrays: Mapping[str, np.ndarray], fps: float) -> None:
@@ -41,6 +46,28 @@ def write_recorded(path: Path, arrays: Mapping[str, np.ndarray], fps: float) -> 
             surface_model_type=np.array("smplx"),
             mocap_frame_rate=np.float64(fps),
         )
+
+
+def write_nested(path: Path, source: Path, arrays: Mapping[str, np.ndarray], fps: float) -> None:
+    """What was read of a tool's file, under AMASS's names, as npz; appears whole or not at all.
+
+    Args:
+        source: of which all other arrays of numbers or text are taken as they are.
+        arrays: name -> array, those that changed among them; in the tool's axes and units.
+    Raises:
+        UserError: if the source cannot be read any more.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    entries = open_arrays(source)
+    kept = {
+        name: np.asarray(entry.load())
+        for name, entry in entries.items()
+        if name not in arrays and name.isidentifier() and entry.kind.startswith(_WRITTEN)
+    }
+    if frame_rate(entries)[0] is None:
+        kept["mocap_framerate"] = np.asarray(fps)
+    with written_aside(path) as aside, aside.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **kept, **arrays)
 
 
 def write_arrays(path: Path, source: Path, arrays: Mapping[str, np.ndarray]) -> None:
