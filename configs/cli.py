@@ -26,6 +26,7 @@ EXTRAS = {
     "torchmetrics": ("train",),
     "tensorboard": ("train",),
     "wandb": ("train",),
+    "threadpoolctl": ("refine",),
     "h5py": ("refine",),
     "PIL": ("refine", "view"),
     "rerun": ("view",),
