@@ -13,10 +13,9 @@ from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.blas import in_one_thread
 from pose_priors.configs.writing import write_json
-from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.refinement.motions.config import MotionsConfig
-from pose_priors.refinement.motions.files.read import NESTED, MotionFile, brought_back, read_motions
-from pose_priors.refinement.motions.files.write import write_arrays, write_nested, write_recorded, written_name
+from pose_priors.refinement.motions.files.read import MotionFile, brought_back, read_motions
+from pose_priors.refinement.motions.files.write import write_motions, written_name
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.repair.fill import Fill, filled
 from pose_priors.refinement.motions.restore import FAULTS, Restored, restore
@@ -64,12 +63,7 @@ def clean_file(
                 for key, array in mine.items():
                     arrays[key] = arrays[key].copy()
                     arrays[key][person] = array[person]
-    if source.suffix in READERS:
-        write_recorded(output / written_name(name), arrays, file.people[0].fps)
-    elif source.suffix in NESTED:
-        write_nested(output / written_name(name), source, arrays, file.people[0].fps)
-    else:
-        write_arrays(output / name, source, arrays)
+    write_motions(output, name, source, arrays, file.people[0].fps)
     report = {
         "clip": name,
         "written": written_name(name),

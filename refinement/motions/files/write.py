@@ -28,71 +28,74 @@ def written_name(name: str) -> str:
     return path.with_suffix(".npz").as_posix() if path.suffix in (*READERS, *NESTED) else name
 
 
-def write_recorded(path: Path, arrays: Mapping[str, np.ndarray], fps: float) -> None:
-    """What was read of a recorded skeleton, as AMASS's npz of SMPL-X's mean body; appears whole or not at all.
+def write_motions(output: Path, name: str, source: Path, arrays: Mapping[str, np.ndarray], fps: float) -> None:
+    """A file's motions, in a folder under `written_name(name)`; appears whole or not at all.
+
+    Args:
+        source: the file, of which all else is taken as it is.
+        arrays: name -> array, of all that its layout names; one of any name for a `.npy`.
+        fps: frames a second, for a source that does not say.
+    Raises:
+        UserError: if the source cannot be read any more, or the disk is full.
+    """
+    path = output / written_name(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as aside:
+        if source.suffix in READERS:
+            _save(aside, _recorded(arrays, fps))
+        elif source.suffix in NESTED:
+            _save(aside, _nested(source, arrays, fps))
+        elif source.suffix == ".npy":
+            (array,) = arrays.values()
+            np.save(aside, array, allow_pickle=False)
+        else:
+            _copy(aside, source, arrays)
+
+
+def _recorded(arrays: Mapping[str, np.ndarray], fps: float) -> dict[str, np.ndarray]:
+    """A recorded skeleton as AMASS has motions of SMPL-X's mean body.
 
     Args:
         arrays: `poses` (T, 165), and `trans` (T, 3), where the pelvis is, in metres, z up. The file's `trans` is smplx's translation.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(path) as aside, aside.open("wb") as stream:
-        np.savez(
-            stream,
-            allow_pickle=False,
-            poses=arrays["poses"],
-            trans=arrays["trans"] - np.array(TEMPLATE_ROOT[NUM_JOINTS]),
-            betas=np.zeros(10),
-            gender=np.array("neutral"),
-            surface_model_type=np.array("smplx"),
-            mocap_frame_rate=np.float64(fps),
-        )
+    return {
+        "poses": arrays["poses"],
+        "trans": arrays["trans"] - np.array(TEMPLATE_ROOT[NUM_JOINTS]),
+        "betas": np.zeros(10),
+        "gender": np.array("neutral"),
+        "surface_model_type": np.array("smplx"),
+        "mocap_frame_rate": np.asarray(fps, dtype=float),
+    }
 
 
-def write_nested(path: Path, source: Path, arrays: Mapping[str, np.ndarray], fps: float) -> None:
-    """What was read of a tool's file, under AMASS's names, as npz; appears whole or not at all.
-
-    Args:
-        source: of which all other arrays of numbers or text are taken as they are.
-        arrays: name -> array, those that changed among them; in the tool's axes and units.
-    Raises:
-        UserError: if the source cannot be read any more.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _nested(source: Path, arrays: Mapping[str, np.ndarray], fps: float) -> dict[str, np.ndarray]:
+    """A tool's motion under AMASS's names, in the tool's axes and units, with all other arrays of numbers or text that the file holds."""
     entries = open_arrays(source)
     kept = {
         name: np.asarray(entry.load())
         for name, entry in entries.items()
         if name not in arrays and name.isidentifier() and entry.kind.startswith(_WRITTEN)
     }
-    if frame_rate(entries)[0] is None:
-        kept["mocap_framerate"] = np.asarray(fps)
-    with written_aside(path) as aside, aside.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **kept, **arrays)
+    rate = {} if frame_rate(entries)[0] is not None else {"mocap_framerate": np.asarray(fps)}
+    return kept | rate | dict(arrays)
 
 
-def write_arrays(path: Path, source: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """A copy of a file with other arrays in place of those of the same names.
+def _save(aside: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """As `np.savez`, which takes some names for its own arguments."""
+    with zipfile.ZipFile(aside, "w") as new:
+        for name, array in arrays.items():
+            new.writestr(zipfile.ZipInfo(f"{name}.npy"), _npy(array))
 
-    Args:
-        path: to write; its folder is made.
-        source: an `.npz` or `.npy`, of which all else is copied as it is.
-        arrays: name -> array; one of any name for a `.npy`.
-    Raises:
-        UserError: if the source cannot be read any more, or the disk is full.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(path) as aside:
-        if source.suffix == ".npy":
-            (array,) = arrays.values()
-            np.save(aside, array, allow_pickle=False)
-            return
-        old = Zip(source)
-        with zipfile.ZipFile(aside, "w") as new:
-            for member in old.names:
-                packed = zipfile.ZIP_DEFLATED if old.is_packed(member) else zipfile.ZIP_STORED
-                about = zipfile.ZipInfo(member)  # of 1980: the same input gives the same bytes
-                changed = arrays.get(member.removesuffix(".npy"))
-                new.writestr(about, old.read(member) if changed is None else _npy(changed), compress_type=packed)
+
+def _copy(aside: Path, source: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """An `.npz` with other arrays in place of those of the same names."""
+    old = Zip(source)
+    with zipfile.ZipFile(aside, "w") as new:
+        for member in old.names:
+            packed = zipfile.ZIP_DEFLATED if old.is_packed(member) else zipfile.ZIP_STORED
+            about = zipfile.ZipInfo(member)  # of 1980: the same input gives the same bytes
+            changed = arrays.get(member.removesuffix(".npy"))
+            new.writestr(about, old.read(member) if changed is None else _npy(changed), compress_type=packed)
 
 
 def _npy(array: np.ndarray) -> bytes:

@@ -53,7 +53,8 @@ def flat(path: Path) -> Path:
         "transl": PELVIS,
         "betas": np.arange(10.0),
         "fps": 60,
-        "of": {"no": 1},
+        "file": 7,
+        "of": {},
     }
     (file := path.with_name("flat.pkl")).write_bytes(pickle.dumps(content))
     return file
@@ -75,7 +76,7 @@ def test_a_motion_of_a_tool_is_cleaned_as_the_same_motion_of_amass(
         assert (np.abs(poses[70, 51:54] - POSE[70, 17]) < 0.02).all()
         assert float(found["fps" if write is flat else "mocap_framerate"]) == rate
         if write is flat:
-            assert set(found.files) == {"global_orient", "body_pose", "transl", "betas", "fps"}
+            assert set(found.files) == {"global_orient", "body_pose", "transl", "betas", "fps", "file"}
             assert found["betas"].tolist() == list(range(10))
         if fps is not None:
             assert float(found["mocap_framerate"]) == fps
