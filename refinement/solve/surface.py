@@ -42,25 +42,29 @@ def untracked(problem: Problem) -> Shown:
 
 def untracked_frames(problem: Problem) -> Tensor:
     """(P, T) bool, which these are."""
-    return problem.alive & ~problem.visible & problem.observations.surface & bool(_bones(problem.bodies))
+    return problem.alive & ~problem.visible & _showing(problem)
 
 
 @once
 def beside(problem: Problem) -> Shown:
     """Of these people, on frames beside, on which they were seen."""
-    return _shown(problem, problem.visible)
+    return _shown(problem, problem.visible & _showing(problem))
 
 
 def _shown(problem: Problem, among: Tensor) -> Shown:
-    seen = problem.observations
-    people, frames = (among & seen.surface & bool(_bones(problem.bodies))).nonzero(as_tuple=True)
-    points = seen.surface_points.expand(*among.shape, -1, -1)[people, frames]
+    people, frames = among.nonzero(as_tuple=True)
+    points = problem.observations.surface_points.expand(*among.shape, -1, -1)[people, frames]
     return Shown(people, frames, problem.start.alpha0 * points)
+
+
+def _showing(problem: Problem) -> Tensor:
+    """Whether depth maps show people's surface, (P, T) or what broadcasts to it; nobody's where no bone's thickness is known."""
+    return problem.observations.surface & bool(_bones(problem.bodies))
 
 
 @once
 def _bones(bodies: Bodies) -> list[tuple[int, int]]:
-    """The joints in which bones end and begin whose thickness is known of everybody; without any nobody has a surface."""
+    """The joints in which bones end and begin whose thickness is known of everybody."""
     known = torch.isfinite(bodies.thickness).all(0).tolist()
     return [(j, parent) for j, parent in enumerate(bodies.parents) if parent >= 0 and known[j] and known[parent]]
 
