@@ -75,15 +75,16 @@ class Round:
         if self._optimizer.white is None:
             self.over = self._steps == _ROUND
             return False
-        last, weight = self._number >= _LAST, self._objective.weight
-        if not self._optimizer.newton:
-            arrived = self._optimizer.gain < threshold * weight
-            self.over = not last and (arrived or self._steps == _ROUND)
-            return arrived and (last or self._steps == 1)
-        decrease = self._optimizer.decrease
-        self._best = max(self._best, decrease)
-        arrived = self._has_arrived(threshold * max(abs(loss), 1.0) * weight)
-        self.over = not last and (arrived or decrease < _REST * self._best or self._steps == _NEWTON_ROUND)
+        last, least = self._number >= _LAST, threshold * self._objective.weight
+        if self._optimizer.newton:
+            decrease = self._optimizer.decrease
+            self._best = max(self._best, decrease)
+            arrived = self._has_arrived(least * max(abs(loss), 1.0))
+            enough = decrease < _REST * self._best or self._steps == _NEWTON_ROUND
+        else:
+            arrived = self._optimizer.gain < least
+            enough = self._steps == _ROUND
+        self.over = not last and (arrived or enough)
         return arrived and (last or self._steps == 1)
 
     def _has_arrived(self, least: float) -> bool:
