@@ -210,7 +210,6 @@ def run_refinement(
     return refine_into(refiner, lambda: load_problem(*folders, world, given), Path(stage5_output_dir)).results
 
 
-@in_one_thread
 def refine_into(refiner: Stage5Refiner, load: Callable[[], Problem], output: Path, digest: str | None = None) -> RefinementOutput:
     """Refines what `load` gives and writes the folder of stage 5; an unfinished run is kept in it, and found again there.
 
