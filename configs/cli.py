@@ -77,9 +77,9 @@ def at_least(least: int) -> Callable[[str], int]:
     """The `type` of an argument that is a whole number, and no less."""
 
     def number(text: str) -> int:
-        if not least <= (value := int(text)) < _TOO_MANY:
-            raise argparse.ArgumentTypeError(f"a number from {least} on is expected; got {text}")
-        return value
+        if not text.isdecimal() or not least <= int(text) < _TOO_MANY:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}, and below {_TOO_MANY}")
+        return int(text)
 
     return number
 

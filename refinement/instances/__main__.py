@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, at_least, run
 from pose_priors.configs.load import load_config
 from pose_priors.refinement.instances.process import INSTANCES, Tracked, process_masks_independently
 from pose_priors.refinement.instances.split import MASK_KEY
@@ -61,27 +61,18 @@ def _parser() -> Parser:
     parser.add_argument("--output-dir", type=Path, required=True)
     parser.add_argument("--base-name", type=_name, default="tracking", help="how recordings begin (default: %(default)s)")
     points = parser.add_argument_group("query points")
-    points.add_argument("--frames-before", type=_at_least(0), default=3, help="before the contact (default: %(default)s)")
-    points.add_argument("--frames-after", type=_at_least(0), default=10, help="after the contact (default: %(default)s)")
+    points.add_argument("--frames-before", type=at_least(0), default=3, help="before the contact (default: %(default)s)")
+    points.add_argument("--frames-after", type=at_least(0), default=10, help="after the contact (default: %(default)s)")
     points.add_argument("--use-first-frame", action="store_true", help="instead, the first frame of each camera that has a mask")
     told = parser.add_argument_group("what the tracker is told")
-    told.add_argument("--temporal-stride", type=_at_least(1), help=f"(default: {_DEFAULTS['temporal_stride']})")
-    told.add_argument("--spatial-downsample", type=_at_least(1), help=f"(default: {_DEFAULTS['spatial_downsample']})")
+    told.add_argument("--temporal-stride", type=at_least(1), help=f"(default: {_DEFAULTS['temporal_stride']})")
+    told.add_argument("--spatial-downsample", type=at_least(1), help=f"(default: {_DEFAULTS['spatial_downsample']})")
     told.add_argument("--depth-estimator", help=f"(default: {_DEFAULTS['depth_estimator']})")
     told.add_argument("--depth-cache-dir", type=Path, help=f"(default: {_DEFAULTS['depth_cache_dir']})")
     again = parser.add_argument_group("starting from split instances")
     again.add_argument("--skip-split", action="store_true", help="take the instances that an earlier run has split")
     again.add_argument("--instances-dir", type=Path, help=f"where they are (default: {INSTANCES} in the output folder)")
     return parser
-
-
-def _at_least(smallest: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < smallest:
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {smallest}")
-        return int(text)
-
-    return number
 
 
 def _name(text: str) -> str:

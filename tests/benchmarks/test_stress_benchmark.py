@@ -113,7 +113,7 @@ def test_the_command_lists_runs_and_writes(tmp_path: Path, capsys: pytest.Captur
     assert set(ORDINARY) <= set(FAMILIES)
     with pytest.raises(UserError, match="no such family"):
         main(["--families", "nothing"])
-    with pytest.raises(UserError, match="--jobs: a number from 1 on is expected; got 0"):
+    with pytest.raises(UserError, match="at least 1"):
         main(["--jobs", "0"])
     (done,) = main(["--families", "lying_alone", "--seeds", "1", "--output", str(tmp_path / "out"), "--scenes", str(tmp_path / "scenes")])
     assert (tmp_path / "scenes" / "lying_alone_1" / "3_pose_estimation").is_dir()
