@@ -47,7 +47,7 @@ def set_paper_text(figure: Figure) -> Figure:
 
 
 def draw_poses(pose: Tensor, titles: Sequence[str] | None = None, columns: int = 6, part: str = "body") -> Figure:
-    """Stick figures of poses on the built-in skeleton, seen from the front and a little from the side; what is left and right is said above.
+    """Stick figures of poses on the built-in skeleton, seen from the front and a little from the side; left and right are told above.
 
     Args:
         pose: (N, 55, 3) rotation vectors; the root's is drawn too.
