@@ -12,7 +12,7 @@ import roma
 import torch
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.arrays import open_arrays, read_npy
+from pose_priors.datamodules.arrays import open_arrays, open_npz, read_npy
 from pose_priors.datamodules.containers.fields import Fields as Fields  # with `Source` all that a format of another package needs
 from pose_priors.datamodules.containers.fields import described as described
 from pose_priors.datamodules.safe_pickle import load_pickle
@@ -93,7 +93,7 @@ def _load(file: Path) -> Any:
         return load_pickle(file)
     if file.suffix == ".npy":
         return read_npy(file)
-    return {name: entry.load() for name, entry in open_arrays(file).items()}
+    return {name: entry.load() for name, entry in (open_npz if file.suffix == ".npz" else open_arrays)(file).items()}
 
 
 def rotvecs(rotmat: np.ndarray, source: str) -> np.ndarray:
