@@ -17,6 +17,7 @@ from walking_files import walker, write_motion
 
 from clean import main as clean
 from pose_priors.configs.base import UserError
+from pose_priors.refinement.motions.files.read import SUFFIXES
 from score import main as score
 
 POSE, PELVIS = walker(0.8)
@@ -184,3 +185,11 @@ def test_a_path_in_half_precision_is_no_worse_afterwards(away: float, tmp_path: 
         assert np.abs(found["trans"] - there).max() <= np.abs(there.astype(np.float16) - there).max() + 1e-6
     notes = json.loads((tmp_path / "out/a.npz.report.json").read_text())["notes"]
     assert any("tells places apart by" in note for note in notes) == (away > 200)
+
+
+@SCRIPTS
+def test_the_help_names_every_kind_of_file(script: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        script(["--help"])
+    said = capsys.readouterr().out
+    assert all(suffix[1:] in said for suffix in SUFFIXES)
