@@ -218,7 +218,7 @@ def _nearest(rotvec: np.ndarray, old: np.ndarray) -> np.ndarray:
     angles go beyond pi keeps them in one piece."""
     angle = np.linalg.norm(rotvec, axis=-1, keepdims=True)
     other = rotvec * (1 - 2 * np.pi / np.maximum(angle, 1e-9))
-    old = np.where(np.isfinite(old), old, rotvec)
+    old = np.where(are_turns(old)[..., None], old, rotvec)
     nearer = (np.linalg.norm(other - old, axis=-1, keepdims=True) < np.linalg.norm(rotvec - old, axis=-1, keepdims=True)) & (angle > 0.5)
     chosen: np.ndarray = np.where(nearer, other, rotvec)
     return chosen
