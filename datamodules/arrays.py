@@ -54,7 +54,7 @@ def open_arrays(path: Path) -> dict[str, Entry]:
         UserError: if the file cannot be read, names a class that is not allowed, or has another suffix than those of `SUFFIXES`.
     """
     if path.suffix == ".npz":
-        entries = _open_npz(path)
+        entries = open_npz(path)
         # ROMP's one object, in which all else is
         return _entries(as_amass({"results": entries["results"].load()}, str(path))) if set(entries) == {"results"} else entries
     if path.suffix == ".npy":
@@ -122,7 +122,8 @@ def _open_npy(path: Path) -> dict[str, Entry]:
     return {UNNAMED: Entry(content.shape, content.dtype.name, lambda: content)} if isinstance(content, np.memmap) else _entries(content)
 
 
-def _open_npz(path: Path) -> dict[str, Entry]:
+def open_npz(path: Path) -> dict[str, Entry]:
+    """The arrays of an `.npz` as they are named there; one that holds an object is an array of it. Raises `UserError` as `open_arrays`."""
     archive = Zip(path)
     entries = {}
     for member in archive.names:

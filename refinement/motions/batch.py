@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.cache.entry import is_of_an_entry
 from pose_priors.refinement.motions.config import MotionsConfig
@@ -102,11 +102,9 @@ def work_through(sources: Sequence[Source], task: Callable[[Source], bool]) -> l
         except UserError as error:
             log.error("error: %s: %s", source.name, error)
             outcomes.append(Outcome(source.name, "failed", str(error)))
-        except OSError as error:
-            if error.errno is None or error.filename is None:
-                raise
-            reason = f"{error.filename}: cannot be written ({error.strerror})"
-            log.error("error: %s: %s", source.name, reason)
+        except Exception as error:
+            log.exception("%s: a defect of this program, not of the file; the other files go on", source.name)
+            reason = f"a defect of this program, {type(error).__name__}: {reason_of(error)}"
             outcomes.append(Outcome(source.name, "failed", reason))
     return outcomes
 

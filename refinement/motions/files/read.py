@@ -77,8 +77,8 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
     layout = find_layout(path, entries)
     if path.suffix in NESTED and layout.path is None:
         raise UserError(
-            f"{path}: poses without a path, as of pictures, or of several people or clips one after the other; a motion of one person is "
-            "expected: give each as AMASS's npz (poses, trans, mocap_framerate)"
+            f"{path}: poses without a path, as of pictures, or of several clips one after the other; motions with their path are expected: "
+            "give each as AMASS's npz (poses, trans, mocap_framerate)"
         )
     stated, wrong = frame_rate(entries)
     if wrong is not None:
@@ -90,6 +90,10 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         notes.append(f"no frame rate (mocap_framerate, mocap_frame_rate or fps) in the file: {FPS:g} frames a second are taken")
     if layout.path is None:
         notes.append("no trans or transl in the file: nothing is said about the path, sliding and floating")
+    if path.suffix in NESTED and layout.num_people is not None:
+        notes.append(
+            "several people in a tool's file: each may have a world of its own, as WHAM's have, so that distances between them say nothing"
+        )
     if not layout.num_frames or layout.num_people == 0:
         raise UserError(f"{path}: a motion without {'people' if layout.num_people == 0 else 'frames'}")
     wanted = [column.name for column in layout.columns] + ([layout.path] if layout.path else [])
