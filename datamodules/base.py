@@ -212,7 +212,8 @@ class PoseDataModule(pl.LightningDataModule):
         poses, world_size = self._views[split], self.trainer.world_size if self.trainer else 1
         if len(poses) < world_size:
             raise UserError(f"the {split} split has {len(poses)} poses for {world_size} processes; give more data or fewer devices")
-        return PoseLoader(poses, batch_size, seed=self.seed, rank=self._rank, world_size=world_size, **options)
+        pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return PoseLoader(poses, batch_size, seed=self.seed, rank=self._rank, world_size=world_size, pinned=pinned, **options)
 
     def _pool(self) -> PoseSet:
         if self.config.pool is not None:
