@@ -12,7 +12,7 @@ from torch import Tensor
 from pose_priors.priors.motion.flow.denoiser import Denoiser
 from pose_priors.priors.motion.flow.restoring import Drawn, flow
 from pose_priors.priors.motion.flow.view import NUM_FEATURES, NUM_GROUPS, Reference
-from pose_priors.priors.posteriors.particles import check_asked, check_met, check_possible, nats_of, next_temperature, resampled_at
+from pose_priors.priors.posteriors.particles import check_asked, check_possible, nats_of, next_temperature, resampled_at
 
 ClipLikelihood = Callable[[Tensor], Tensor]
 """States (num_samples, num_observations, T, 339) -> nats (num_samples, num_observations), each of its own clip alone."""
@@ -97,7 +97,6 @@ def draw_clips(
             level = min(max(level * math.exp(rate - _ACCEPTANCE), _LEVELS[0]), _LEVELS[1])
         if is_last:
             break
-    check_met(beta)
     found: Tensor = clips.states.unflatten(0, shape)[::blocks]  # those that come of one ancestor stand side by side
     return found
 
