@@ -60,7 +60,7 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
         most = round(_GOES_ON_S * motion.fps)
         before = begin - np.argmin(np.r_[along[max(begin - most, 0) : begin][::-1], False])
         behind = end + np.argmin(np.r_[along[end : end + most], False])
-        if rides(motion, support, before, behind, way):
+        if rides(motion, support, int(before), int(behind), way):
             continue
         add[before:behind] = -glide[before:behind]
     pelvis = motion.pelvis.copy()
