@@ -48,8 +48,15 @@ def fit_body(
         proportions, own = _proportions(seen[chosen], fit, points, rest, parents, bone_spread, spread, shifts)
     if fit is None:
         return fit_pose(seen, own, proportions, parents, prior)
-    near = (torch.arange(len(seen))[:, None] - chosen).abs().argmin(1)
-    return fit_pose(seen, own, proportions, parents, prior, fit.pose[near])
+    return fit_pose(seen, own, proportions, parents, prior, fit.pose[_alike(seen, chosen)])
+
+
+def _alike(seen: Tensor, chosen: Tensor) -> Tensor:
+    """(T,) which of the chosen frames shows each frame's points (T, K, 3) most alike: the nearest in time may be of another movement, as
+    where a recording begins with a pose for calibration."""
+    spread = (seen - seen.nanmean(1, keepdim=True)).nan_to_num().flatten(1)
+    nearest: Tensor = torch.cdist(spread, spread[chosen]).argmin(1)
+    return nearest
 
 
 def _proportions(

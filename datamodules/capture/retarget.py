@@ -29,7 +29,7 @@ _UPRIGHT = 0.6  # least cosine between an axis and where trunks point on average
 _PROPORTION_FRAMES = 120
 # metres by which each frame errs, and by which joints of one name stand elsewhere on another skeleton, on the bone that carries them: more
 # on the trunk, where makers agree least; a limb's joint that may be far elsewhere would look like a limb that is always bent
-_USUAL_SIGMA = 0.006
+_USUAL_SIGMA = 0.008
 _TRUNK_SHIFT, _LIMB_SHIFT = 0.03, 0.02
 _SHIFTS = dict.fromkeys(("hip", "spine1", "spine2", "spine3", "collar", "shoulder", "head"), _TRUNK_SHIFT)
 _SHIFTS |= dict.fromkeys(("knee", "ankle", "foot", "elbow", "wrist"), _LIMB_SHIFT) | {"neck": 0.04}
