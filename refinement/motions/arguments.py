@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from pose_priors.configs.cli import Parser
+from pose_priors.configs.keys import about_keys
 from pose_priors.configs.slurm import LAUNCHERS
+from pose_priors.refinement.motions.config import MotionsConfig
 
 
 def motions_parser(about: str, output: str, prior: str, verb: str) -> Parser:
@@ -17,7 +20,7 @@ def motions_parser(about: str, output: str, prior: str, verb: str) -> Parser:
         prior: what the prior is for.
         verb: what jobs do.
     """
-    parser = Parser(description=about)
+    parser = Parser(description=about, about=partial(about_keys, MotionsConfig, pages=("docs/clean_and_score.md",)))
     parser.add_argument("path", type=Path, help="a file (npz, npy, bvh, amc), or a folder of such files")
     parser.add_argument("--output", type=Path, required=True, help=f"a folder: {output}")
     parser.add_argument("--prior", metavar="CKPT", help=f"prior.motion: a motion_flow, {prior}")
