@@ -18,6 +18,7 @@ from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import SUFFIXES, is_looked_for
 from pose_priors.refinement.motions.files.write import written_name
 from pose_priors.refinement.motions.learned.load import digest_of_priors
+from pose_priors.refinement.motions.outputs import hash_of
 
 log = logging.getLogger("motions")
 
@@ -79,11 +80,7 @@ def digest_of(source: Path, task: str, config: MotionsConfig) -> str:
     settings = {"task": task, "version": _VERSION, "settings": config.model_dump(mode="json", exclude={"slurm", "prior"})}
     settings["priors"] = digest_of_priors(config.prior)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    try:
-        with source.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    except OSError as error:
-        raise UserError(f"{source}: cannot be read ({error.strerror or error})") from error
+    digest.update(hash_of(source))
     return digest.hexdigest()
 
 
