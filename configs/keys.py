@@ -66,7 +66,7 @@ def _shipped(schemas: Sequence[type[BaseModel]]) -> list[str]:
             tree = read_yaml(CONFIG_DIR / f"{name}.yaml")
         except UserError:  # not for --help to tell
             continue
-        given = {SECTION_ALIASES.get(key, key) for key in tree} if isinstance(tree, dict) else set()
+        given = {SECTION_ALIASES.get(str(key), str(key)) for key in tree} if isinstance(tree, dict) else set()
         if any(_is_of(schema, given) for schema in schemas):
             found.append(name)
     return found
