@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
+import math
 import os
 import re
 import sys
@@ -51,11 +52,20 @@ _AN_OVERRIDE = re.compile(r"[a-z_]\w*(\.\w+)*=")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are a `UserError`, one line like all others."""
+    """An argument parser whose complaints are a `UserError`, one line like all others.
+
+    Args:
+        about: makes the lines at the end of the help, which stay as they are.
+        options: those of `ArgumentParser`.
+    """
+
+    def __init__(self, *, about: Callable[[], str] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._about = about
 
     def format_help(self) -> str:
         """As ever; where the console script was called, commands in it are those of the console script."""
-        text = super().format_help()
+        text = super().format_help() + (f"\n{self._about()}\n" if self._about is not None else "")
         return _A_SCRIPT.sub(r"pose-priors \1", text) if self.prog.startswith("pose-priors") else text
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
@@ -80,6 +90,21 @@ def at_least(least: int) -> Callable[[str], int]:
         if not text.isdecimal() or not least <= int(text) < _TOO_MANY:
             raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}, and below {_TOO_MANY}")
         return int(text)
+
+    return number
+
+
+def finite(*, zero: bool) -> Callable[[str], float]:
+    """The `type` of an argument that is a finite number above 0, or 0 itself where `zero` says so."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (0 < value < math.inf or (zero and value == 0)):
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number {'of at least' if zero else 'above'} 0")
+        return value
 
     return number
 

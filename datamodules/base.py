@@ -144,7 +144,7 @@ class PoseDataModule(pl.LightningDataModule):
             digest.update(views[split].hashes.tobytes())
         self._fingerprint = digest.hexdigest()
         if self._rank == 0:
-            log.info("poses: %s", ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in self._summary.items() if count))
+            log.info("data: %s", ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in self._summary.items() if count))
             log.info("%d joints learnt; left out: %s", len(self.joint_indices), describe(self.left_out) or "none")
 
     joint_indices: tuple[int, ...]
@@ -212,7 +212,8 @@ class PoseDataModule(pl.LightningDataModule):
         poses, world_size = self._views[split], self.trainer.world_size if self.trainer else 1
         if len(poses) < world_size:
             raise UserError(f"the {split} split has {len(poses)} poses for {world_size} processes; give more data or fewer devices")
-        return PoseLoader(poses, batch_size, seed=self.seed, rank=self._rank, world_size=world_size, **options)
+        pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return PoseLoader(poses, batch_size, seed=self.seed, rank=self._rank, world_size=world_size, pinned=pinned, **options)
 
     def _pool(self) -> PoseSet:
         if self.config.pool is not None:
