@@ -60,7 +60,8 @@ def stitch(
     Args:
         prior: of bodies; the better it knows how wrists go with elbows, the better.
         body: (*batch, 55, 3) rotation vectors in radians, of whose fingers those that are given here take the place.
-        left, right: the hands; None leaves that arm as it is.
+        left: the left hand; None leaves that arm as it is.
+        right: the right hand, likewise.
         rest: (55, 3) metres, the person's joints at rest; the built-in skeleton's by default.
         body_std: radians about each axis by which the body's shoulders and elbows err.
         hand_std: the same of the hands' orientation.
