@@ -1,8 +1,8 @@
 # Two commands on a fresh machine: `make demo` and `make test`. `make TORCH=cpu` and `make TORCH=cuda` choose the build of torch
-# (docs/install.md); without it the default package index does, which has a CUDA build for Linux on x86-64.
+# (docs/install.md); without it what is installed stays, and at first the default package index chooses: a CUDA build for Linux on x86-64.
 PYTHON ?= python3
-TORCH ?=
 VENV := .venv
+TORCH ?= $(patsubst .installed%,%,$(notdir $(firstword $(wildcard $(VENV)/.installed*))))
 INDEX_cpu := --index-url https://download.pytorch.org/whl/cpu
 INDEX_cuda := --index-url https://download.pytorch.org/whl/cu130
 # where the lock is for, by content; elsewhere by version

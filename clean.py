@@ -1,5 +1,5 @@
-"""Takes the faults out of motions: `python clean.py motions/ --output cleaned/`. Files of SMPL, SMPL-H and SMPL-X, BVH
-and Acclaim; no camera is needed."""
+"""Takes the faults out of motions: `python clean.py motions/ --output cleaned/`. Files of SMPL, SMPL-H and SMPL-X, what
+tools write of people, BVH and Acclaim; no camera is needed."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, finite, run
 
 _READ = (".ckpt", ".npz", ".npy", ".json")
 # what differs from run to run and says nothing of the result
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
     parser.add_argument(
-        "--tolerance", type=float, default=1e-5, help="largest difference allowed, relative to the largest value of an array"
+        "--tolerance", type=finite(zero=True), default=1e-5, help="largest difference allowed, relative to the largest value of an array"
     )
     parser.add_argument("--renamed", nargs="*", default=[], metavar="OLD=NEW", help="parts of names, as fill=default_pose")
     parser.add_argument("--only", nargs="*", default=[], metavar="PART", help="only values whose names hold one of these, as state_dict")

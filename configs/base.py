@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict
 
 BUILT_IN = "built_in"
@@ -25,6 +27,12 @@ def reason_of(error: object) -> str:
     if not text and isinstance(error, BaseException):
         return type(error).__name__
     return text if len(text) <= _MOST_OF_A_REASON else f"{text[: _MOST_OF_A_REASON - 3]}..."
+
+
+def listed(items: Sequence[object], most: int = 5) -> str:
+    """Items for a one-line message, the first few of many."""
+    shown = ", ".join(str(item) for item in items[:most])
+    return shown if len(items) <= most else f"{shown}, ... ({len(items)} in all)"
 
 
 class UserError(Exception):

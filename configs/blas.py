@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, wraps
+from threading import Lock
 from typing import ParamSpec, TypeVar
 
 import scipy.linalg  # noqa: F401 - with numpy, so that the libraries of both are there when they are looked for
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 _Given = ParamSpec("_Given")
 _Found = TypeVar("_Found")
@@ -19,6 +21,40 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def _let_any_thread_set_limits() -> None:
+    """From 3.8 on, threadpoolctl lets the Python thread that set a limit first set others, and silently ignores all other threads."""
+    if (clear := getattr(OpenBLASController, "clear_controlling_thread", None)) is not None:
+        clear(force=True)
+
+
+class _Limit:
+    """The limit of the whole process, as long as one call at least needs it: calls of several Python threads may overlap, and the last that
+    ends gives back what the first one found."""
+
+    def __init__(self) -> None:
+        self._calls, self._lock = 0, Lock()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with self._lock:
+            if not self._calls:
+                _let_any_thread_set_limits()
+                self._limiter = _libraries().limit(limits=1, user_api="blas")
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+                if not self._calls:
+                    _let_any_thread_set_limits()
+                    self._limiter.restore_original_limits()
+                    _let_any_thread_set_limits()
+
+
+_LIMIT = _Limit()
+
+
 def in_one_thread(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
     """A function whose products and factors of numpy and scipy run in the thread that asks for them; afterwards all is as it was.
 
@@ -28,7 +64,7 @@ def in_one_thread(function: Callable[_Given, _Found]) -> Callable[_Given, _Found
 
     @wraps(function)
     def limited(*args: _Given.args, **named: _Given.kwargs) -> _Found:
-        with _libraries().limit(limits=1, user_api="blas"):
+        with _LIMIT.held():
             return function(*args, **named)
 
     return limited

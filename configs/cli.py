@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
+import math
 import os
 import re
 import sys
@@ -80,6 +81,21 @@ def at_least(least: int) -> Callable[[str], int]:
         if not text.isdecimal() or not least <= int(text) < _TOO_MANY:
             raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}, and below {_TOO_MANY}")
         return int(text)
+
+    return number
+
+
+def finite(*, zero: bool) -> Callable[[str], float]:
+    """The `type` of an argument that is a finite number above 0, or 0 itself where `zero` says so."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (0 < value < math.inf or (zero and value == 0)):
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number {'of at least' if zero else 'above'} 0")
+        return value
 
     return number
 

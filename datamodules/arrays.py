@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +29,7 @@ SUFFIXES = (".npz", ".npy", ".pt", ".pkl", ".motion", *READERS)
 UNNAMED = "array"
 """Name given to the only array of a file that has no names."""
 _MOST_HEADER = (1 << 16) + 16
+_MOST_NESTED = 8  # lists in lists
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,17 @@ def open_arrays(path: Path) -> dict[str, Entry]:
         UserError: if the file cannot be read, names a class that is not allowed, or has another suffix than those of `SUFFIXES`.
     """
     if path.suffix == ".npz":
-        entries = _open_npz(path)
+        entries = open_npz(path)
         # ROMP's one object, in which all else is
-        return _entries(as_amass({"results": entries["results"].load()}, str(path))) if set(entries) == {"results"} else entries
+        return _entries(as_amass({"results": entries["results"].load()}, str(path)), path) if set(entries) == {"results"} else entries
     if path.suffix == ".npy":
         return _open_npy(path)
     if path.suffix in (".pt", ".motion"):  # ProtoMotions' are torch's
-        return _entries(as_amass(load_torch(path), str(path)))
+        return _entries(as_amass(load_torch(path), str(path)), path)
     if path.suffix == ".pkl":
-        return _entries(as_amass(load_pickle(path), str(path)))
+        return _entries(as_amass(load_pickle(path), str(path)), path)
     if path.suffix in READERS:
-        return _entries(recorded_poses(path))
+        return _entries(recorded_poses(path), path)
     raise UserError(f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}")
 
 
@@ -73,12 +75,16 @@ def describe(entries: Mapping[str, Entry]) -> str:
     return ", ".join(f"{reason_of(name)} {entry.shape if entry.shape else entry.kind}" for name, entry in entries.items()) or "nothing"
 
 
-def _entries(content: Any) -> dict[str, Entry]:
+def _entries(content: Any, source: Path) -> dict[str, Entry]:
     if isinstance(content, np.ndarray) and content.dtype == object and content.shape == ():
         content = content.item()
-    if isinstance(content, Mapping):
-        return {str(name): _entry(value) for name, value in content.items()}
-    return {UNNAMED: _entry(content)}
+    if not isinstance(content, Mapping):
+        return {UNNAMED: _entry(content)}
+    entries = {str(name): _entry(value) for name, value in content.items()}
+    if len(entries) < len(content):
+        twice = next(name for name in entries if sum(str(other) == name for other in content) > 1)
+        raise UserError(f"{source}: two values named {twice!r}, one by text and one by what reads the same; one of each name is expected")
+    return entries
 
 
 def _entry(value: Any) -> Entry:
@@ -86,10 +92,22 @@ def _entry(value: Any) -> Entry:
         tensor = value.detach()
         name = str(tensor.dtype).removeprefix("torch.")
         return Entry(tuple(tensor.shape), name, tensor.float().numpy if tensor.dtype == torch.bfloat16 else tensor.numpy)
-    if isinstance(value, (np.ndarray, np.generic, bool, int, float, str)):
+    if isinstance(value, list | tuple) and _holds_numbers(value):
+        with suppress(ValueError, OverflowError):  # of lists of unequal lengths
+            value = np.asarray(value)
+    if isinstance(value, (np.ndarray, np.generic, bool, int, float, str, bytes)):
         array = np.asarray(value) if not isinstance(value, int) or abs(value) < 1 << 63 else np.asarray(float(value))
         return Entry(array.shape, array.dtype.name, lambda: array)
     return Entry((), type(value).__name__, lambda: np.asarray(np.nan))
+
+
+def _holds_numbers(value: Any) -> bool:
+    """Whether the first thing in lists of lists is a number."""
+    for _ in range(_MOST_NESTED):
+        if not isinstance(value, list | tuple) or not value:
+            break
+        value = value[0]
+    return isinstance(value, int | float)
 
 
 def read_npy(path: Path) -> Any:
@@ -119,10 +137,13 @@ def read_npy(path: Path) -> Any:
 
 def _open_npy(path: Path) -> dict[str, Entry]:
     content = read_npy(path)
-    return {UNNAMED: Entry(content.shape, content.dtype.name, lambda: content)} if isinstance(content, np.memmap) else _entries(content)
+    return (
+        {UNNAMED: Entry(content.shape, content.dtype.name, lambda: content)} if isinstance(content, np.memmap) else _entries(content, path)
+    )
 
 
-def _open_npz(path: Path) -> dict[str, Entry]:
+def open_npz(path: Path) -> dict[str, Entry]:
+    """The arrays of an `.npz` as they are named there; one that holds an object is an array of it. Raises `UserError` as `open_arrays`."""
     archive = Zip(path)
     entries = {}
     for member in archive.names:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pose_priors.body.rotations import mirror_pose
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.built_in import MOST_AT_ONCE, built_in_poses
 from pose_priors.datamodules.cache.conversion import Conversion
 from pose_priors.datamodules.cache.entry import PoseSet
 from pose_priors.datamodules.cache.store import open_poses
@@ -25,7 +26,7 @@ from pose_priors.datamodules.joints import describe, find_joints
 from pose_priors.datamodules.loader import PoseLoader
 from pose_priors.datamodules.plausibility import MAX_FPS
 from pose_priors.datamodules.split_config import SplitConfig
-from pose_priors.datamodules.splits import MAX_RADIUS_ROWS, Segment, split_by_radius, split_rows
+from pose_priors.datamodules.splits import MAX_RADIUS_ROWS, split_by_radius, split_rows
 from pose_priors.datamodules.view import PoseView
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,8 @@ class PoseDataModule(pl.LightningDataModule):
         for path in (self.config.pool, *self.config.held_out.values()):
             if path is not None:
                 _open(path, self.config)
+        if self.config.pool is None and self.config.num_poses > MOST_AT_ONCE:
+            self._pool()
 
     def setup(self, stage: str | None = None) -> None:
         """Opens the poses, splits them and finds the joints to learn; the second time does nothing.
@@ -141,7 +144,7 @@ class PoseDataModule(pl.LightningDataModule):
             digest.update(views[split].hashes.tobytes())
         self._fingerprint = digest.hexdigest()
         if self._rank == 0:
-            log.info("poses: %s", ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in self._summary.items()))
+            log.info("poses: %s", ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in self._summary.items() if count))
             log.info("%d joints learnt; left out: %s", len(self.joint_indices), describe(self.left_out) or "none")
 
     joint_indices: tuple[int, ...]
@@ -209,19 +212,13 @@ class PoseDataModule(pl.LightningDataModule):
         poses, world_size = self._views[split], self.trainer.world_size if self.trainer else 1
         if len(poses) < world_size:
             raise UserError(f"the {split} split has {len(poses)} poses for {world_size} processes; give more data or fewer devices")
-        return PoseLoader(poses, batch_size, seed=self.seed, rank=self._rank, world_size=world_size, **options)
+        pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return PoseLoader(poses, batch_size, seed=self.seed, rank=self._rank, world_size=world_size, pinned=pinned, **options)
 
     def _pool(self) -> PoseSet:
         if self.config.pool is not None:
             return _open(self.config.pool, self.config)
-        from pose_priors.datamodules.synthetic import synthetic_poses
-
-        poses = synthetic_poses(self.config.num_poses, self.seed).numpy()
-        counts = dict.fromkeys(("files", "skipped_files", "nan_rows", "invalid_rows", "duplicates"), 0)
-        # Rows are known by seed and number, not by their bits: threaded arithmetic may round a value of one run in millions differently,
-        # and a run has to find its own data again.
-        known_by = np.random.default_rng([self.seed, len(poses)]).integers(2**64, size=len(poses), dtype=np.uint64)
-        return PoseSet(poses, known_by, (Segment(0, len(poses), False, None),), counts)
+        return built_in_poses(self.config.num_poses, self.seed, _cache_dir(self.config))
 
     def _why_empty(self, split: SplitName, sets: dict[str, PoseSet], num_before: int) -> str:
         config, pose_set = self.config, sets.get(split, sets["pool"])
@@ -261,4 +258,8 @@ def _dropped(pose_set: PoseSet) -> str:
 
 def _open(path: str, config: DataConfig) -> PoseSet:
     conversion = Conversion(config.hand_convention, config.subsample_fps, config.trim)
-    return open_poses(find_files(path), conversion, Path(os.path.expanduser(config.cache_dir)) if config.cache_dir else None)
+    return open_poses(find_files(path), conversion, _cache_dir(config))
+
+
+def _cache_dir(config: DataConfig) -> Path | None:
+    return Path(os.path.expanduser(config.cache_dir)) if config.cache_dir else None

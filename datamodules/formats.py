@@ -7,6 +7,7 @@
 | 53 joints | `global_orient` 3, `body_pose` 63, `jaw_pose` 3, `lhand_pose` 45, `rhand_pose` 45 (or smplx's own field names) |
 | SMPL | `poses` 72, or `global_orient` 3, `body_pose` 69; the two stubs for the hands are dropped |
 | sign language | `smplx` 182: root, body, left hand, right hand, jaw, then shape, expression and camera; `left_valid`, `right_valid` |
+| several people | `poses`, or one array, (P, T, N) of those numbers: the poses of one person after the other's |
 | one array | 45 a right hand, 63 body, 66 root and body, 69 SMPL's body, 72 SMPL, 90 both hands, 156 SMPL-H, 159 53 joints, 165 SMPL-X |
 
 A row may also be (J, 3) instead of flat. Joints that a layout lacks are zero.
@@ -16,8 +17,8 @@ A single hand is in MANO's right-hand convention and fills the right hand.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -178,15 +179,24 @@ def _row_length(entry: Entry) -> int:
     return 0
 
 
+def _in_rows(entry: Entry, layouts: Collection[int]) -> Entry:
+    """An array of several people, (P, T, N) with N numbers a pose, as the rows of one after the other; any other as it is."""
+    if len(entry.shape) != 3 or entry.shape[2] == 3 or entry.shape[2] not in layouts:
+        return entry
+    people, frames, numbers = entry.shape
+    return replace(entry, shape=(people * frames, numbers), load=lambda: entry.load().reshape(-1, numbers))
+
+
 def _recognize(path: Path, entries: Mapping[str, Entry]) -> tuple[str, dict[str, tuple[Entry, tuple[int, ...]]]]:
     """The name of the layout, and for each array that holds joints the joints that it fills."""
     whole = [(name, _SIGN if name == "smplx" else POSE_VECTORS) for name in ("poses", "pose", "smplx") if name in entries]
     if len(entries) == 1:
         whole = [(name, POSE_VECTORS | _SIGN) for name in entries]
     for name, layouts in whole:
-        if found := layouts.get(_row_length(entries[name])):
+        entry = _in_rows(entries[name], layouts)
+        if found := layouts.get(_row_length(entry)):
             label = found[0] if name == UNNAMED or name == "smplx" else f"{found[0]} ({name})"
-            return label, {name: (entries[name], found[1])}
+            return label, {name: (entry, found[1])}
     columns = {}
     for names, shapes in _FIELDS.items():
         for name in names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,7 +27,8 @@ class EpochLoader(ABC):
 
     Every rank gets the same number of batches, at least one row in each, and together they see each row once a pass (apart from what
     `drop_last` drops). An epoch is a pass, or with `batches_an_epoch` a stretch of the passes one after another. Order and randomness of a
-    pass depend on (seed, its number) alone. The trainer sets the epoch by `sampler.set_epoch` and saves the position through `state_dict`,
+    pass depend on (seed, its number) alone. While a batch is learnt from, a thread gathers the next, which may take a disk its time, and
+    draws the order of a pass that begins. The trainer sets the epoch by `sampler.set_epoch` and saves the position through `state_dict`,
     as it does for any loader that has both.
 
     Args:
@@ -103,16 +105,24 @@ class EpochLoader(ABC):
     def __iter__(self) -> Iterator[Any]:
         # a generator, so that nothing is fixed before the first batch: the trainer calls `iter` before it sets the epoch
         start, self._resume_at = self._resume_at, 0
+        batches = self._batches(self.epoch, start)
+        with ThreadPoolExecutor(1, thread_name_prefix="gather") as ahead:
+            coming = ahead.submit(next, batches, None)
+            for batch in range(start, self._num_batches):
+                gathered = coming.result()
+                coming = ahead.submit(next, batches, None)
+                self._position = batch + 1
+                yield gathered
+
+    def _batches(self, epoch: int, start: int) -> Iterator[Any]:
         number, order, drawn = -1, np.empty(0, dtype=int), None
         for batch in range(start, self._num_batches):
-            passes, place = divmod(self.epoch * self._num_batches + batch, self.batches_a_pass)
+            passes, place = divmod(epoch * self._num_batches + batch, self.batches_a_pass)
             if passes != number:
                 number, (order, drawn) = passes, self._begun(passes)
             first = place * self._rows_a_batch
             last = self._num_rows if place == self.batches_a_pass - 1 else first + self._rows_a_batch
-            gathered = self.gather(order[first + self.rank : last : self.world_size], drawn)
-            self._position = batch + 1
-            yield gathered
+            yield self.gather(order[first + self.rank : last : self.world_size], drawn)
 
     def _begun(self, number: int) -> tuple[np.ndarray, Any]:
         """The order of a pass, and what is drawn for it."""
@@ -138,14 +148,15 @@ class PoseLoader(EpochLoader):
         poses: the N rows to draw from.
         batch_size: rows a batch and rank.
         mirror: replaces each row by its mirror image with probability one half.
+        pinned: whether batches lie where a GPU fetches them by itself, while the processor goes on.
         options: those of `EpochLoader`.
     Raises:
         ValueError: if there are fewer rows than ranks.
     """
 
-    def __init__(self, poses: PoseArray, batch_size: int, *, mirror: bool = False, **options: Any) -> None:
+    def __init__(self, poses: PoseArray, batch_size: int, *, mirror: bool = False, pinned: bool = False, **options: Any) -> None:
         super().__init__(len(poses), batch_size, **options)
-        self.poses, self.mirror = poses, mirror
+        self.poses, self.mirror, self.pinned = poses, mirror, pinned
 
     def draw(self, generator: np.random.Generator) -> Tensor | None:
         """(N,) bool, which rows are mirrored."""
@@ -158,4 +169,4 @@ class PoseLoader(EpochLoader):
         poses = torch.from_numpy(array.take(rows, 0, mode="clip") if isinstance(array, np.ndarray) else array[rows])
         if drawn is not None:
             poses = torch.where(drawn[torch.from_numpy(rows), None, None], mirror_pose(poses), poses)
-        return poses
+        return poses.pin_memory() if self.pinned else poses

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from torch import Tensor
 
@@ -46,7 +47,7 @@ def set_paper_text(figure: Figure) -> Figure:
 
 
 def draw_poses(pose: Tensor, titles: Sequence[str] | None = None, columns: int = 6, part: str = "body") -> Figure:
-    """Stick figures of poses on the built-in skeleton, seen from the front and a little from the side; left is blue, right orange.
+    """Stick figures of poses on the built-in skeleton, seen from the front and a little from the side; left and right are told above.
 
     Args:
         pose: (N, 55, 3) rotation vectors; the root's is drawn too.
@@ -76,6 +77,8 @@ def draw_poses(pose: Tensor, titles: Sequence[str] | None = None, columns: int =
         axes.axis("off")
         if titles is not None:
             axes.set_title(titles[at], fontsize=8)
+    if part not in _HAND_ROOTS:
+        _name_sides(figure)
     return figure
 
 
@@ -117,12 +120,13 @@ def draw_curves(x: Tensor, curves: Mapping[str, Tensor], xlabel: str, ylabel: st
         axes.plot(float(x[top]), float(values[top]), "o", color=line.get_color(), markersize=4)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if 0 < len(curves) <= _NAMED_CURVES:
-        axes.legend(fontsize=6)
+        axes.legend(fontsize=_FONT_PT)
     return figure
 
 
 def draw_motions(joints: Tensor, num_shown: int = 12) -> Figure:
-    """A strip for each motion: skeletons at equal intervals from left to right over the floor, seen from the front of the first.
+    """A strip for each motion: skeletons at equal intervals from left to right over the floor, seen from the front of the first; what is
+    left and right of people is said above.
 
     Args:
         joints: (N, T, 22, 3) metres, z up, floor at z = 0.
@@ -146,6 +150,7 @@ def draw_motions(joints: Tensor, num_shown: int = 12) -> Figure:
                     axes.plot(across[[parent, joint]], person[[parent, joint], 2], color=colour, linewidth=1.5, solid_capstyle="round")
         axes.set(aspect="equal")
         axes.axis("off")
+    _name_sides(figure)
     return figure
 
 
@@ -179,6 +184,12 @@ def draw_scene(people: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]], up
     above.grid(color="0.9")
     above.legend(fontsize=9)
     return figure
+
+
+def _name_sides(figure: Figure) -> None:
+    """Says above all panels which colour is whose side."""
+    lines = [Line2D([], [], color=colour, linewidth=1.5) for colour in _COLOURS.values()]
+    figure.legend(lines, [f"their {side}" for side in _COLOURS], loc="outside upper center", ncols=2, frameon=False, fontsize=_FONT_PT)
 
 
 def _draw_frames(axes: Sequence[Axes], versions: Mapping[str, tuple[np.ndarray, np.ndarray]], view: np.ndarray) -> None:

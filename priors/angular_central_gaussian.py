@@ -46,18 +46,8 @@ class AngularCentralGaussian(nn.Module):
         Args:
             rotvec: (N, J, 3) rotation vectors.
         """
-        quat = roma.rotvec_to_unitquat(rotvec.double())
-        scatter = torch.eye(4, dtype=quat.dtype, device=quat.device).expand(quat.shape[1], 4, 4)
-        floor = _FLOOR * torch.eye(4, dtype=quat.dtype, device=quat.device)
-        for _ in range(_MAX_ITERATIONS):
-            weight = 1 / _quadratic(quat, torch.linalg.inv(scatter))
-            update = torch.einsum("nj,nja,njb->jab", weight, quat, quat)
-            update = update / update.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None] + floor
-            change = (update - scatter).abs().max()
-            scatter = update
-            if change < _TOLERANCE:
-                break
-        self.scatter.copy_(scatter)
+        quat = roma.rotvec_to_unitquat(rotvec.double()).permute(1, 2, 0).contiguous()
+        self.scatter.copy_(torch.stack([_scatter_of(of_joint) for of_joint in quat]))
 
     def log_prob(self, rotvec: Tensor) -> Tensor:
         """Log-density in nats against normalised Haar measure: (*batch, J, 3) of any angle -> (*batch, J)."""
@@ -74,6 +64,21 @@ class AngularCentralGaussian(nn.Module):
         quat = torch.einsum("jab,njb->nja", root, noise)
         rotvec: Tensor = roma.unitquat_to_rotvec(quat / torch.linalg.vector_norm(quat, dim=-1, keepdim=True))
         return rotvec
+
+
+def _scatter_of(quat: Tensor) -> Tensor:
+    """(4, N) unit quaternions of one joint -> (4, 4); a joint at a time, because its quaternions stay in the processor's cache."""
+    floor = _FLOOR * torch.eye(4, dtype=quat.dtype, device=quat.device)
+    scatter = torch.eye(4, dtype=quat.dtype, device=quat.device)
+    for _ in range(_MAX_ITERATIONS):
+        weight = 1 / (torch.linalg.inv(scatter) @ quat).mul_(quat).sum(0)
+        update = (weight * quat) @ quat.mT
+        update = update / update.trace() + floor
+        change = (update - scatter).abs().max()
+        scatter = update
+        if change < _TOLERANCE:
+            break
+    return scatter
 
 
 def _precision_and_normaliser(scatter: Tensor) -> tuple[Tensor, ...]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -53,3 +56,24 @@ def test_licences_are_those_of_the_table(packages: ModuleType) -> None:
     assert not re.search(r"\| (|not stated|UNKNOWN) \|", table)
     # what would bind those who use this; smplx, for a benchmark alone, is known
     assert not re.search(r"\bA?GPL", table.replace("LGPL", ""))
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("build", ["", "cpu", "cuda"])
+def test_what_is_installed_stays_unless_another_build_is_asked_for(build: str, tmp_path: Path) -> None:
+    for name in ("Makefile", "requirements.txt", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / f".installed{build}").touch()
+
+    def said(*words: str) -> str:
+        return subprocess.run(["make", "-n", *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    for target in ("setup", "demo", "test", "site"):
+        assert "pip install" not in said(target), target
+    for other, index in {"": "", "cpu": "whl/cpu", "cuda": "whl/cu"}.items():
+        commands = said("setup", f"TORCH={other}")
+        assert ("pip install" in commands) == (other != build)
+        assert other == build or index in commands
+    os.utime(tmp_path / ".venv" / f".installed{build}", (0, 0))  # older than what it was installed by
+    assert f"touch .venv/.installed{build}\n" in said("demo")

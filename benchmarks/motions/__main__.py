@@ -133,6 +133,8 @@ def _auroc(marked: np.ndarray, score: np.ndarray) -> float | None:
 
 
 def _files(root: Path) -> list[Path]:
+    if not root.exists():
+        raise UserError(f"--data {root}: no such file or folder; motions without faults are expected")
     found = sorted(path for path in root.rglob("*.npz")) if root.is_dir() else [root]
     if not found:
         raise UserError(f"--data {root}: no npz in this folder")

@@ -22,7 +22,7 @@ from pose_priors.benchmarks.priors.tables import ResultTable, write_tables
 from pose_priors.benchmarks.priors.tasks import TASKS
 from pose_priors.benchmarks.priors.trained import trained
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, finite, run
 from pose_priors.configs.exchange import check_writable
 from pose_priors.priors import Prior, load_prior
 from pose_priors.priors.checkpoint import read_checkpoint
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> list[ResultTable]:
     parser.add_argument("--output", type=Path, required=True, help="a folder for tables.md and metrics.json")
     parser.add_argument("--checkpoints", nargs="*", default=[], metavar="CKPT", help="trained priors; without any, the baselines alone")
     parser.add_argument("--data", help="a folder with train, val and test files, or poses to split; without it, the built-in poses")
-    parser.add_argument("--split-radius", type=float, help="radians, as data.split_radius, where --data is not split yet")
+    parser.add_argument("--split-radius", type=finite(zero=False), help="radians, as data.split_radius, where --data is not split yet")
     parser.add_argument("--motions", help="motion files, as data.path of motions, whose joints are denoised; without it, built-in motions")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="TASK", help=f"of {', '.join(TASKS)}; all")
     parser.add_argument("--foreign", nargs="+", default=[], metavar="PATH", help="poses of other sources, one each, for the task foreign")

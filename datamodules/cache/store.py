@@ -16,7 +16,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ import numpy as np
 from pose_priors.configs.base import UserError
 from pose_priors.configs.temporaries import remove, remove_stale, temporary_name
 from pose_priors.configs.writing import sync
-from pose_priors.datamodules.cache.conversion import Conversion, Opened, Refused, convert
+from pose_priors.datamodules.cache.conversion import Chunk, Conversion, Opened, Refused, convert, row_hashes
 from pose_priors.datamodules.cache.entry import COUNTS, HASHES, INDEX, POSES, ROW, DamagedError, PoseSet, read_entry
 from pose_priors.datamodules.cache.stamps import known_key, remember, stamp_of
 from pose_priors.datamodules.splits import Segment
@@ -39,6 +39,7 @@ FORMAT_VERSION = 2
 _CHUNK_ROWS = 16_384
 _TRIES = 5
 """To put an entry where others may do the same."""
+_Items = Generator[Opened | Refused | Chunk, None, None]
 
 
 def default_cache_dir() -> Path:
@@ -66,14 +67,31 @@ def open_poses(files: Sequence[Path], conversion: Conversion, cache_dir: Path | 
         return found
     key = _key(files, conversion)
     if known == key or (found := _usable(root / key)) is None:
-        try:
-            found = _built(files, conversion, root, key)
-        except (OSError, DamagedError) as error:
-            raise UserError(
-                f"cannot write the pose cache in {root} ({getattr(error, 'strerror', None) or error}); set data.cache_dir to another folder"
-            ) from error
+        # the names are for people: what the poses are is told by the key
+        found = _built(convert(files, conversion), f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}", root, key)
     remember(root, stamp, key)
     return found
+
+
+def made_poses(name: str, blocks: Callable[[], Iterable[np.ndarray]], cache_dir: Path | None = None) -> PoseSet:
+    """Poses that a program makes, from the cache, or made into it; never more than a block of them is in memory.
+
+    Args:
+        name: what they are, in words: poses of the same name are the same. People read it in the list of what the cache holds.
+        blocks: makes them, (n, 55, 3) float32 canonical rotation vectors each.
+        cache_dir: as of `open_poses`.
+    Raises:
+        UserError: if the cache cannot be written.
+    """
+    root = cache_dir or default_cache_dir()
+    key = hashlib.blake2b(json.dumps([FORMAT_VERSION, name]).encode(), digest_size=16).hexdigest()
+    return _usable(root / key) or _built(_made(blocks()), name, root, key)
+
+
+def _made(blocks: Iterable[np.ndarray]) -> _Items:
+    yield Opened(is_sequence=False, fps=None)
+    for block in blocks:
+        yield Chunk(block, row_hashes(block), 0, 0)
 
 
 def _usable(folder: Path) -> PoseSet | None:
@@ -95,16 +113,21 @@ def _key(files: Sequence[Path], conversion: Conversion) -> str:
     return digest.hexdigest()
 
 
-def _built(files: Sequence[Path], conversion: Conversion, root: Path, key: str) -> PoseSet:
-    """A new entry, in the place of a damaged one where there is one."""
-    root.mkdir(parents=True, exist_ok=True)
-    remove_stale(root)
-    (aside := root / temporary_name()).mkdir()
+def _built(items: _Items, sources: str, root: Path, key: str) -> PoseSet:
+    """A new entry, in the place of a damaged one where there is one. Raises `UserError` if it cannot be written."""
     try:
-        _build(files, conversion, aside)
-        return _publish(aside, root / key)
-    finally:
-        remove(aside)
+        root.mkdir(parents=True, exist_ok=True)
+        remove_stale(root)
+        (aside := root / temporary_name()).mkdir()
+        try:
+            _build(items, sources, aside)
+            return _publish(aside, root / key)
+        finally:
+            remove(aside)
+    except (OSError, DamagedError) as error:
+        raise UserError(
+            f"cannot write the pose cache in {root} ({getattr(error, 'strerror', None) or error}); set data.cache_dir to another folder"
+        ) from error
 
 
 def _publish(aside: Path, folder: Path) -> PoseSet:
@@ -125,14 +148,14 @@ def _publish(aside: Path, folder: Path) -> PoseSet:
     raise refused
 
 
-def _build(files: Sequence[Path], conversion: Conversion, folder: Path) -> None:
+def _build(items: _Items, sources: str, folder: Path) -> None:
     counts = dict.fromkeys(COUNTS, 0)
     segments: list[Segment] = []
     hashes = [np.empty(0, dtype=np.uint64)]
     refusals: list[UserError] = []
     raw = folder / "poses.raw"
     stop = 0
-    with raw.open("wb") as stream, closing(convert(files, conversion)) as items:
+    with raw.open("wb") as stream, closing(items):
         for item in items:
             if isinstance(item, Refused):
                 refusals.append(item.error)
@@ -158,8 +181,6 @@ def _build(files: Sequence[Path], conversion: Conversion, folder: Path) -> None:
     np.save(folder / HASHES, all_hashes[first_seen])
     bounds = [[int(np.searchsorted(first_seen, row)) for row in (segment.start, segment.stop)] for segment in segments]
     moved = [asdict(segment) | {"start": a, "stop": b} for segment, (a, b) in zip(segments, bounds, strict=True)]
-    # the names are for people: what the poses are is told by the key
-    sources = f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}"
     index = {"num_poses": len(first_seen), "segments": moved, "counts": counts, "sources": sources}
     (folder / INDEX).write_text(json.dumps(index))
     for name in (POSES, HASHES, INDEX):

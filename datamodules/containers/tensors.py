@@ -36,7 +36,8 @@ class _Storage(Unfinished):
     def __init__(self, dtype: torch.dtype, num_bytes: int) -> None:
         self.dtype = dtype
         self.raw = np.zeros(num_bytes, np.uint8)
-        self.data = torch.from_numpy(self.raw).view(dtype)
+        # of no bytes torch makes nothing else
+        self.data = torch.from_numpy(self.raw).view(dtype) if num_bytes else torch.zeros(0, dtype=dtype)
 
     def fill(self, data: bytes) -> None:
         """Gives it its bytes. Raises `ValueError` if they are more or less than declared."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import fnmatch
 from pathlib import Path
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, listed
 from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.refinement.batch.experiment import RefinementExperiment
 from pose_priors.refinement.formats import unknown
-from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.formats.sequence import InputSequence, is_sequence
 
 _WANTED = f"neither {STAGES[1]} ... {STAGES[4]} nor what another tool wrote"

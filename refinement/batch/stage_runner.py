@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pose_priors.configs.base import UserError, reason_of
+from pose_priors.configs.base import listed as listed_names
 from pose_priors.refinement.batch.around import is_wanted, run_around, run_before
 from pose_priors.refinement.batch.commands import PipelineConfig, StageCommand
 from pose_priors.refinement.batch.lists import places_of, write_list
@@ -30,7 +31,6 @@ from pose_priors.refinement.batch.stage_outputs import (
     stage_digest,
 )
 from pose_priors.refinement.batch.videos import Video
-from pose_priors.refinement.formats.files import listed as listed_names
 from pose_priors.refinement.result.found import RefinedSequence
 from pose_priors.refinement.show.record import write_recordings
 

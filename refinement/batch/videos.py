@@ -6,9 +6,8 @@ import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, listed
 from pose_priors.refinement.batch.experiment import InputConfig
-from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.formats.sequence import InputSequence
 
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")

@@ -28,6 +28,7 @@ from pose_priors.refinement.formats.tools import (
     multi_tram,
     phalp,
     prompthmr,
+    romp,
     sam3d_body,
     slahmr,
     tram,
@@ -74,6 +75,7 @@ UPSTREAM: tuple[UpstreamFormat, ...] = (
     josh,
     human3r,
     comotion,
+    romp,
     sam3d_body,
 )
 """The known formats; where a folder holds results of several tools, the first is read."""

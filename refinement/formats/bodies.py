@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, listed
 from pose_priors.datamodules.plausibility import are_places, are_turns, refuse_degrees
-from pose_priors.refinement.formats.files import Arrays, listed, read_array, read_json, whole_numbers
+from pose_priors.refinement.formats.files import Arrays, read_array, read_json, whole_numbers
 
 _PERSON = re.compile(r"person_(\d+)")
 _JOINT_COUNTS = {22: 22, 24: 24, 45: 24, 55: 55}  # SMPL's 45 are its 24 and 21 points on the skin

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_priors.configs.base import UserError, reason_of
-from pose_priors.refinement.formats.files import listed, numbered_files, read_array
+from pose_priors.configs.base import UserError, listed, reason_of
+from pose_priors.refinement.formats.files import numbered_files, read_array
 from pose_priors.refinement.formats.pictures import read_png
 
 _PNG_UNIT = 1e-3

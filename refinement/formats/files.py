@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError, reason_of
+from pose_priors.configs.base import UserError, listed, reason_of
 from pose_priors.datamodules.arrays import UNNAMED, Entry, describe, open_arrays
 from pose_priors.datamodules.containers.json_files import load_json
 
@@ -130,9 +130,3 @@ class Arrays:
 def read_array(path: Path) -> np.ndarray:
     """The one array of a `.npy` file, in memory. Raises `UserError` if it cannot be read or holds named arrays."""
     return np.array(Arrays(path).need(UNNAMED))
-
-
-def listed(items: Sequence[object], most: int = 5) -> str:
-    """Items for a one-line message, the first few of many."""
-    shown = ", ".join(str(item) for item in items[:most])
-    return shown if len(items) <= most else f"{shown}, ... ({len(items)} in all)"

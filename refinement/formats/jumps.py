@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from pose_priors.configs.base import listed
 from pose_priors.datamodules.plausibility import MAX_SPEED
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS
 from pose_priors.refinement.formats.clip import UpstreamClip
-from pose_priors.refinement.formats.files import listed
 
 _AROUND_S = 0.25  # rows this far before and after say where a row should be
 _TIMES = 6.0  # what rows usually differ by from those around them, a median: what is off by more stands out

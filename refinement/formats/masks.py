@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_priors.configs.base import reason_of
-from pose_priors.refinement.formats.files import listed, read_array
+from pose_priors.configs.base import listed, reason_of
+from pose_priors.refinement.formats.files import read_array
 from pose_priors.refinement.formats.pictures import read_png
 
 _NAMES = (

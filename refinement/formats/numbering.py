@@ -7,7 +7,7 @@ cameras' frames counted from elsewhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,3 +106,13 @@ def _rows(folder: Path) -> set[int]:
 
 def _whole(values: Iterable[object]) -> set[int]:
     return {int(frame) for value in values for frame in whole_numbers(value, "frames").reshape(-1)}
+
+
+def numbers_in(names: Sequence[str]) -> list[int]:
+    """The last number in each of the names of images where all have one and no two the same, else their order."""
+    digits = [re.findall(r"\d+", name) for name in names]
+    if all(digits):
+        numbers = [int(found[-1][-15:]) for found in digits]
+        if len(set(numbers)) == len(numbers):
+            return numbers
+    return list(range(len(names)))

@@ -15,8 +15,8 @@ from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation
 
 from pose_priors.body.interpolation import lerp_missing, slerp_missing
+from pose_priors.configs.base import listed
 from pose_priors.datamodules.plausibility import are_places, are_turns
-from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.formats.jumps import jumping
 
 # What is still moves less than this in the readings, whose own errors are of this size: an angle, a share of the distance to the person.

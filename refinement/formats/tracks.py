@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError, reason_of
+from pose_priors.configs.base import UserError, listed, reason_of
 from pose_priors.datamodules.safe_pickle import load_pickle
-from pose_priors.refinement.formats.files import Arrays, existing_folder, listed, numbered_files
+from pose_priors.refinement.formats.files import Arrays, existing_folder, numbered_files
 from pose_priors.refinement.formats.keypoints import format_of
 
 _MOST_PX = 1e6  # from the image's corner; beyond, it is no place in an image

@@ -14,8 +14,8 @@ import numpy as np
 
 from pose_priors.body.pinhole import project
 from pose_priors.body.skeleton import index_of
+from pose_priors.configs.base import listed
 from pose_priors.refinement.formats.cameras import USUAL_FPS, CameraTrack
-from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.formats.keypoints import Correspondence
 from pose_priors.refinement.given.problem import Bodies
 from pose_priors.refinement.given.start import PosedPeople

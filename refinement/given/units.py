@@ -9,10 +9,9 @@ import numpy as np
 
 from pose_priors.body.builtin import STATURE, rest_joints
 from pose_priors.body.layout import layout
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, listed
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
-from pose_priors.refinement.formats.files import listed
 
 SHORTEST, TALLEST = 0.3, 2.6
 """Metres; people, from the newborn who is too small to walk to nearly the tallest who ever lived."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError, reason_of
+from pose_priors.configs.base import UserError, listed, reason_of
 from pose_priors.configs.writing import written_aside
 from pose_priors.datamodules.arrays import Entry, describe, open_arrays
-from pose_priors.refinement.formats.files import existing_file, listed
+from pose_priors.refinement.formats.files import existing_file
 
 _PICKLED = ("object", "void")
 _UNSAFE = set('/\\:*?"<>|\0\n\r\t')

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pose_priors.configs.cli import Parser
 from pose_priors.configs.slurm import LAUNCHERS
+from pose_priors.refinement.motions.files.read import SUFFIXES
 
 
 def motions_parser(about: str, output: str, prior: str, verb: str) -> Parser:
@@ -18,7 +19,7 @@ def motions_parser(about: str, output: str, prior: str, verb: str) -> Parser:
         verb: what jobs do.
     """
     parser = Parser(description=about)
-    parser.add_argument("path", type=Path, help="a file (npz, npy, bvh, amc), or a folder of such files")
+    parser.add_argument("path", type=Path, help=f"a file ({', '.join(s[1:] for s in SUFFIXES)}), or a folder of such files")
     parser.add_argument("--output", type=Path, required=True, help=f"a folder: {output}")
     parser.add_argument("--prior", metavar="CKPT", help=f"prior.motion: a motion_flow, {prior}")
     parser.add_argument("--config", default="motions", help="the name of a YAML that comes with pose-priors, or a path")

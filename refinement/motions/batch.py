@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.cache.entry import is_of_an_entry
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import SUFFIXES, is_looked_for
 from pose_priors.refinement.motions.files.write import written_name
 from pose_priors.refinement.motions.learned.load import digest_of_priors
+from pose_priors.refinement.motions.outputs import hash_of
 
 log = logging.getLogger("motions")
 
@@ -79,11 +80,7 @@ def digest_of(source: Path, task: str, config: MotionsConfig) -> str:
     settings = {"task": task, "version": _VERSION, "settings": config.model_dump(mode="json", exclude={"slurm", "prior"})}
     settings["priors"] = digest_of_priors(config.prior)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    try:
-        with source.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    except OSError as error:
-        raise UserError(f"{source}: cannot be read ({error.strerror or error})") from error
+    digest.update(hash_of(source))
     return digest.hexdigest()
 
 
@@ -102,11 +99,9 @@ def work_through(sources: Sequence[Source], task: Callable[[Source], bool]) -> l
         except UserError as error:
             log.error("error: %s: %s", source.name, error)
             outcomes.append(Outcome(source.name, "failed", str(error)))
-        except OSError as error:
-            if error.errno is None or error.filename is None:
-                raise
-            reason = f"{error.filename}: cannot be written ({error.strerror})"
-            log.error("error: %s: %s", source.name, reason)
+        except Exception as error:
+            log.exception("%s: a defect of this program, not of the file; the other files go on", source.name)
+            reason = f"a defect of this program, {type(error).__name__}: {reason_of(error)}"
             outcomes.append(Outcome(source.name, "failed", reason))
     return outcomes
 

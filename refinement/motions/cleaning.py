@@ -11,16 +11,19 @@ import numpy as np
 
 from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import JOINT_NAMES
+from pose_priors.configs.base import listed
 from pose_priors.configs.blas import in_one_thread
 from pose_priors.configs.writing import write_json
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import MotionFile, brought_back, read_motions
 from pose_priors.refinement.motions.files.write import write_motions, written_name
 from pose_priors.refinement.motions.motion import Motion
+from pose_priors.refinement.motions.outputs import MADE_FROM, is_of, made_from, refuse, told_when_unwritable
 from pose_priors.refinement.motions.repair.fill import Fill, filled
 from pose_priors.refinement.motions.restore import FAULTS, Restored, restore
 
 _STILL_M = 1e-9
+_REPORT = ".report.json"
 
 
 Preview = Callable[[Sequence[tuple[Motion, Restored | None]]], None]
@@ -29,7 +32,7 @@ Preview = Callable[[Sequence[tuple[Motion, Restored | None]]], None]
 
 def report_of(output: Path, name: str) -> Path:
     """Where the report of a clip is, by the clip's path below the output."""
-    return output / f"{name}.report.json"
+    return output / f"{name}{_REPORT}"
 
 
 @in_one_thread
@@ -47,12 +50,11 @@ def clean_file(
     Returns:
         the report.
     Raises:
-        UserError: if the file is none of motions, or the result cannot be written.
+        UserError: if the file is none of motions, the result cannot be written, or another file's is where it would be.
     """
+    _refuse_taken(output, name, source)
     file = read_motions(source, config.fps, config.up_axis)
     found = [restore(person, fill) if person.known.any() else None for person in file.people]
-    if preview is not None:
-        preview(list(zip(file.people, found, strict=True)))
     arrays = dict(file.arrays)
     for person, restored in enumerate(found):
         if restored is not None:
@@ -61,21 +63,29 @@ def clean_file(
                 arrays = mine
             else:
                 for key, array in mine.items():
-                    arrays[key] = arrays[key].copy()
+                    arrays[key] = arrays[key].astype(np.result_type(arrays[key], array))
                     arrays[key][person] = array[person]
-    write_motions(output, name, source, arrays, file.people[0].fps)
-    report = {
-        "clip": name,
-        "written": written_name(name),
-        "digest": digest,
-        "layout": file.layout.name,
-        "num_frames": file.layout.num_frames,
-        "fps": file.people[0].fps,
-        "metres_per_unit": file.metres,
-        "notes": list(file.notes),
-        "people": [_told(file, person, restored) for person, restored in enumerate(found)],
-    }
-    write_json(report_of(output, name), report)
+    claim = {"clip": name, "written": written_name(name), **made_from(source), "digest": None}
+    with told_when_unwritable(output):
+        report_of(output, name).parent.mkdir(parents=True, exist_ok=True)
+        write_json(report_of(output, name), claim)  # first: what a killed run has written is known to be this file's
+        if preview is not None:
+            preview(list(zip(file.people, found, strict=True)))
+        left_out = write_motions(output, name, source, arrays, file.people[0].fps)
+        notes = [
+            *file.notes,
+            *([f"not written, since an npz holds arrays of numbers and of text: {listed(left_out, 12)}"] if left_out else []),
+        ]
+        report = claim | {
+            "digest": digest,
+            "layout": file.layout.name,
+            "num_frames": file.layout.num_frames,
+            "fps": file.people[0].fps,
+            "metres_per_unit": file.metres,
+            "notes": notes,
+            "people": [_told(file, person, restored) for person, restored in enumerate(found)],
+        }
+        write_json(report_of(output, name), report)
     return report
 
 
@@ -114,10 +124,33 @@ def _rounded(value: Any) -> float:
     return round(float(value), 3)
 
 
+def _refuse_taken(output: Path, name: str, source: Path) -> None:
+    """Raises `UserError` if a file or a folder lies where the clean file or its report would be, and is not of the same source."""
+    target, report = output / written_name(name), report_of(output, name)
+    for path in (target, report):
+        if path.is_dir():
+            raise refuse(path, source, "is a folder")
+    mine = _report(report)
+    if mine is not None and not is_of(mine, source):
+        raise refuse(report, source, f"tells of what was made from {mine[MADE_FROM[0]]}")
+    if mine is None and target.exists():
+        others = (path for path in target.parent.iterdir() if path.name.startswith(f"{target.stem}.") and path.name.endswith(_REPORT))
+        made = next(
+            (found["clip"] for path in sorted(others) if (found := _report(path)) and found.get("written") == written_name(name)), None
+        )
+        raise refuse(target, source, "lies there without a report that says whose it is" if made is None else f"was made from {made}")
+
+
+def _report(path: Path) -> dict[str, Any] | None:
+    """A report, None if there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def is_clean(output: Path, name: str, digest: str) -> bool:
     """Whether a clip was cleaned already, from the same bytes with the same settings."""
-    report = report_of(output, name)
-    try:
-        return (output / written_name(name)).is_file() and json.loads(report.read_text(encoding="utf-8")).get("digest") == digest
-    except (OSError, ValueError, AttributeError):
-        return False
+    report = _report(report_of(output, name))
+    return report is not None and report.get("digest") == digest and (output / written_name(name)).is_file()

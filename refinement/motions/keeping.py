@@ -94,7 +94,10 @@ def write_lists(output: Path, rows: Rows, keep: str) -> list[Path]:
 
 
 def _lines(names: Sequence[str]) -> bytes:
-    return "".join(f"{name}\n" for name in names).encode()
+    """The names' bytes as the disk has them. Raises `UserError` if one is of several lines."""
+    if broken := [name for name in names if len(name.splitlines()) > 1]:
+        raise UserError(f"{broken[0]!r}: a name with an end of a line cannot stand in a list of one name a line; rename that file")
+    return "".join(f"{name}\n" for name in names).encode(errors="surrogateescape")
 
 
 def _protomotions(kept: Rows) -> bytes:

@@ -18,12 +18,14 @@ from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import read_motions
 from pose_priors.refinement.motions.learned.load import Learned
 from pose_priors.refinement.motions.motion import NUM_JOINTS
+from pose_priors.refinement.motions.outputs import MADE_FROM, is_of, made_from, refuse, told_when_unwritable
 from pose_priors.refinement.motions.scoring import Scores, score_motion
 from pose_priors.refinement.result.tables import write_table
 
 FRAMES, TABLE = "frames", "scores.csv"
 """The folder of a clip's frames, and the table of all clips."""
 _ROW = "row"
+_NOT_IN_THE_TABLE = ("digest", *MADE_FROM)
 
 
 def frames_files(output: Path, name: str) -> list[Path]:
@@ -32,7 +34,8 @@ def frames_files(output: Path, name: str) -> list[Path]:
     folder = (output / FRAMES / stem).parent
     alone_in = folder / f"{stem.name}.npz"
     many = sorted(folder.glob(f"{_escaped(stem.name)}.person_*.npz")) if folder.is_dir() else []
-    return ([alone_in] if alone_in.is_file() else []) + many
+    found = ([alone_in] if alone_in.is_file() else []) + many
+    return [path for path in found if read_row(path).get("file") == name]
 
 
 def score_file(
@@ -43,25 +46,46 @@ def score_file(
     Args:
         learned: priors, loaded from what the config names.
     Returns:
-        the rows. Raises `UserError` if the file is none of motions.
+        the rows. Raises `UserError` if the file is none of motions, its scores cannot be written, or another's are where they would be.
     """
     file = read_motions(source, config.fps, config.up_axis)
     clip = Path(name).with_suffix("").as_posix()
-    rows = []
-    for person, motion in enumerate(file.people):
-        mine = clip if file.layout.num_people is None else f"{clip}.person_{person}"
+    clips = [clip if file.layout.num_people is None else f"{clip}.person_{person}" for person in range(len(file.people))]
+    for mine in clips:
+        _refuse_taken(_frames_of(output, mine), name, source)
+    rows, whose = [], made_from(source)
+    for mine, motion in zip(clips, file.people, strict=True):
         scores = score_motion(motion, learned)
-        row = {"clip": mine, "num_frames": len(motion), **scores.clip, "fps": motion.fps, "file": name, "digest": digest}
+        row = {"clip": mine, "num_frames": len(motion), **scores.clip, "fps": motion.fps, "file": name, "digest": digest, **whose}
         row = {key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()}
-        _write_frames(output / FRAMES / f"{mine}.npz", scores, motion.fps, row)
+        with told_when_unwritable(output):
+            _write_frames(_frames_of(output, mine), scores, motion.fps, row)
         rows.append(row)
+    for path in frames_files(output, name):
+        if path not in [_frames_of(output, mine) for mine in clips]:  # of people whom the file had before
+            path.unlink()
     return rows
+
+
+def _frames_of(output: Path, clip: str) -> Path:
+    return output / FRAMES / f"{clip}.npz"
+
+
+def _refuse_taken(path: Path, name: str, source: Path) -> None:
+    """Raises `UserError` if a folder, another file's scores, or what are no scores, are where a clip's would be."""
+    if path.is_dir():
+        raise refuse(path, source, "is a folder")
+    if not path.exists():
+        return
+    row = read_row(path)
+    if row.get("file") != name or not is_of(row, source):
+        raise refuse(path, source, f"has the scores of {row.get(MADE_FROM[0], row.get('file'))}")
 
 
 def are_scored(output: Path, name: str, digest: str) -> bool:
     """Whether a file's clips were scored already, from the same bytes with the same settings."""
-    files = frames_files(output, name)
     try:
+        files = frames_files(output, name)
         return bool(files) and all(read_row(path).get("digest") == digest for path in files)
     except UserError:
         return False
@@ -73,9 +97,9 @@ def read_row(path: Path) -> dict[str, Any]:
     try:
         row = json.loads(str(entries[_ROW].load()))
     except (KeyError, ValueError) as error:
-        raise UserError(f"{path}: no scores of a clip") from error
+        raise UserError(f"{path}: no scores of a clip; remove it, or give another --output") from error
     if not isinstance(row, dict):
-        raise UserError(f"{path}: no scores of a clip")
+        raise UserError(f"{path}: no scores of a clip; remove it, or give another --output")
     return row
 
 
@@ -86,7 +110,7 @@ def write_scores(output: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     try:
         output.mkdir(parents=True, exist_ok=True)
         with alone(output / TABLE):
-            columns = [key for key in (rows[0] if rows else {"clip": ""}) if key != "digest"]
+            columns = [key for key in (rows[0] if rows else {"clip": ""}) if key not in _NOT_IN_THE_TABLE]
             write_table(output / TABLE, columns, ({key: row.get(key, "") for key in columns} for row in rows))
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror or error}); give another folder") from error

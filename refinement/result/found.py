@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, listed
 from pose_priors.configs.exchange import finish_exchanges
-from pose_priors.refinement.formats.files import existing_folder, listed
+from pose_priors.refinement.formats.files import existing_folder
 from pose_priors.refinement.formats.sequence import REFINED, InputSequence, is_sequence
 from pose_priors.refinement.result.write import RESULTS
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, listed
 from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
-from pose_priors.refinement.formats.files import Arrays, existing_file, listed, read_json
+from pose_priors.refinement.formats.files import Arrays, existing_file, read_json
 from pose_priors.refinement.result.metrics import Track
 from pose_priors.refinement.result.write import RESULTS, person_file
 

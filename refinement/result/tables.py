@@ -15,8 +15,9 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes a header and a row for each mapping; the file appears whole or not at all. Raises `OSError` if it cannot be written."""
-    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
+    """Writes a header and a row for each mapping; the file appears whole or not at all. Names of files that are no text
+    are told by their bytes' codes. Raises `OSError` if it cannot be written."""
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         table = csv.DictWriter(stream, columns)
         table.writeheader()
         table.writerows({name: quoted(value) for name, value in row.items()} for row in rows)

@@ -61,6 +61,8 @@ def test_tables_of_what_is_found_and_cleaned(tmp_path: Path) -> None:
     assert rows["swaps"]["frames: score of the kind"] > 0.95
     with pytest.raises(UserError, match="no npz"):
         main(["--data", str(tmp_path / "out"), "--output", "x"])
+    with pytest.raises(UserError, match="nowhere: no such file or folder"):
+        main(["--data", str(tmp_path / "nowhere"), "--output", str(tmp_path / "other")])
 
 
 @pytest.mark.parametrize(

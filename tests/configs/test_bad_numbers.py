@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 
 import pytest
 
 from pose_priors.configs.base import UserError
+from pose_priors.configs.cli import finite
 
 CASES = {
     "any_rotation": ("--checkpoints a", "--rotations 0", "--threads 0"),
@@ -29,3 +31,14 @@ def test_numbers_of_nothing_are_refused(benchmark: str, given: str, number: str)
         main([*given.split(), *number.split()])
     assert "\n" not in str(caught.value)
     assert f": {number.split()[-1]} is not a whole number of at least " in str(caught.value)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "x", "1e400"])
+@pytest.mark.parametrize(("benchmark", "given"), [("priors.__main__", "--output out --split-radius"), ("same_results", "a b --tolerance")])
+def test_sizes_of_nothing_are_refused(benchmark: str, given: str, number: str) -> None:
+    main = importlib.import_module(f"pose_priors.benchmarks.{benchmark}").main
+    with pytest.raises(UserError, match=f"{number} is not a finite number (above|of at least) 0"):
+        main(f"{given}={number}".split())
+    assert finite(zero=True)("0") == 0
+    with pytest.raises(argparse.ArgumentTypeError, match="0 is not a finite number above 0"):
+        finite(zero=False)("0")

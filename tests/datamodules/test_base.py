@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from pose_priors.body.rotations import mirror_pose
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules import splits
+from pose_priors.datamodules import built_in, splits
 from pose_priors.datamodules.base import DataConfig, PoseDataModule, load_poses
 
 Rows = Callable[..., np.ndarray]
@@ -144,29 +143,35 @@ def test_loaders(rows_file: Path) -> None:
 
 
 def test_ranks_come_from_the_trainer(rows_file: Path) -> None:
+    def trainer(rank: int, world_size: int, device: str = "cpu") -> types.SimpleNamespace:
+        strategy = types.SimpleNamespace(root_device=torch.device(device))
+        return types.SimpleNamespace(global_rank=rank, world_size=world_size, strategy=strategy)
+
     seen = []
     for rank in range(2):
         module = ready(path=str(rows_file), batch_size=50)
-        module.trainer = types.SimpleNamespace(global_rank=rank, world_size=2)
+        module.trainer = trainer(rank, 2)
+        assert not module.train_dataloader().pinned
         seen.append(torch.cat(list(module.train_dataloader())))
     assert [len(rows) for rows in seen] == [200, 200]
     assert len(torch.unique(torch.cat(seen), dim=0)) == 400
-    module.trainer = types.SimpleNamespace(global_rank=0, world_size=51)
+    module.trainer = trainer(0, 2, "cuda:0")
+    assert module.train_dataloader().pinned
+    module.trainer = trainer(0, 51)
     with pytest.raises(UserError, match="val split has 50 poses for 51 processes"):
         module.val_dataloader()
 
 
 def test_without_paths_the_built_in_source_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = types.ModuleType("pose_priors.datamodules.synthetic")
-
     def synthetic_poses(num_poses: int, seed: int) -> torch.Tensor:
         return 0.3 * torch.randn(num_poses, 55, 3, generator=torch.Generator().manual_seed(seed))
 
-    source.synthetic_poses = synthetic_poses
-    monkeypatch.setitem(sys.modules, "pose_priors.datamodules.synthetic", source)
+    monkeypatch.setattr(built_in, "synthetic_poses", synthetic_poses)
     module = ready(num_poses=200, include_root=True)
     assert (len(module.train_poses), len(module.val_poses), len(module.test_poses)) == (160, 20, 20)
     assert module.joint_indices == tuple(range(55))
+    rows = np.concatenate([view[:] for view in (module.train_poses, module.val_poses, module.test_poses)])
+    np.testing.assert_array_equal(np.sort(rows, 0), np.sort(synthetic_poses(200, 0).numpy(), 0))
     assert module.fingerprint == ready(num_poses=200, include_root=True).fingerprint
 
 

@@ -72,6 +72,19 @@ def test_single_arrays(tmp_path: Path, random_rows: Rows, length: int, suffix: s
     assert (file.fps, file.is_sequence, file.num_nan_rows, file.num_invalid_rows) == (None, False, 0, 0)
 
 
+@pytest.mark.parametrize("length", [72, 156, 165])
+@pytest.mark.parametrize("named", [True, False])
+def test_people_come_one_after_the_other(tmp_path: Path, random_rows: Rows, length: int, named: bool) -> None:
+    """And a row of one of them that nobody saw is dropped, and counted."""
+    rows = random_rows(3 * N, length)
+    people = rows.reshape(3, N, length).copy()
+    people[1, 2] = np.nan
+    np.savez(tmp_path / "people.npz", **({"poses": people, "trans": np.zeros((3, N, 3))} if named else {"arr_0": people}))
+    file = read_poses(tmp_path / "people.npz")
+    np.testing.assert_array_equal(file.poses, expected(np.delete(rows, N + 2, 0), ORDER[length]))
+    assert file.num_nan_rows == 1
+
+
 @pytest.mark.parametrize(("length", "rate_key"), [(156, "mocap_framerate"), (165, "mocap_frame_rate"), (72, "fps")])
 def test_amass_poses_with_either_spelling_of_the_frame_rate(tmp_path: Path, random_rows: Rows, length: int, rate_key: str) -> None:
     rows = random_rows(N, length)

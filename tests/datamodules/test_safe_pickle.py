@@ -114,6 +114,16 @@ def test_torch_archives_with_numpy_arrays_are_read(tmp_path: Path) -> None:
     assert load_pickle(path)["smplx"].shape == (2, 182)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.complex64])
+def test_empty_tensors_are_tensors(tmp_path: Path, kind: torch.dtype, zipped: bool) -> None:
+    path = tmp_path / "saved.pt"
+    torch.save({"none": torch.zeros(0, 3, dtype=kind), "two": torch.ones(2)}, path, _use_new_zipfile_serialization=zipped)
+    found = load_pickle(path)
+    assert (found["none"].shape, found["none"].dtype) == ((0, 3), kind)
+    assert found["two"].tolist() == [1, 1]
+
+
 @pytest.mark.parametrize("suffix", [".pkl", ".pt", ".npy", ".npz"])
 def test_code_is_refused_by_name_and_never_run(tmp_path: Path, suffix: str) -> None:
     marker = tmp_path / "ran"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event, Thread
+
 import pytest
 import threadpoolctl
 from problems import make_problem
@@ -31,6 +33,32 @@ def test_a_function_has_one_thread_and_leaves_the_others_to_the_rest() -> None:
             fails(value=0)
         assert threads() == {2}
     assert fails.__doc__ == "What it is."
+
+
+def test_calls_of_several_threads_that_overlap_leave_all_as_it_was() -> None:
+    """The first to begin ends first, while the second goes on in one thread."""
+    second_is_in, first_is_out = Event(), Event()
+    met = []
+
+    @in_one_thread
+    def first() -> None:
+        second_is_in.wait(10)
+
+    @in_one_thread
+    def second() -> None:
+        second_is_in.set()
+        first_is_out.wait(10)
+        met.append(threads())
+
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        one, two = Thread(target=first), Thread(target=second)
+        one.start()
+        two.start()
+        one.join()
+        first_is_out.set()
+        two.join()
+        assert met == [{1}]
+        assert threads() == {2}
 
 
 def test_factors_and_widths_of_a_refinement_are_found_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:

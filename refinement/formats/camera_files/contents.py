@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, listed
 from pose_priors.datamodules.arrays import Entry, describe, open_arrays
-from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.formats.source import Fields, Source, described
 
 _OBJECTS = (".pkl", ".pt", ".pth", ".npy")

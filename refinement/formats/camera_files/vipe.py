@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, listed
 from pose_priors.datamodules.containers.regular import open_regular
 from pose_priors.datamodules.containers.zips import Zip
 from pose_priors.refinement.formats.camera_files.contents import Named, increasing
@@ -22,7 +22,6 @@ from pose_priors.refinement.formats.camera_files.poses import CameraFile, matric
 from pose_priors.refinement.formats.cameras import rigid
 from pose_priors.refinement.formats.clip import DepthSource, NoPictures
 from pose_priors.refinement.formats.depth import thinned
-from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.formats.source import Source
 
 NAME = "ViPE"

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError, reason_of
+from pose_priors.configs.base import UserError, listed, reason_of
 from pose_priors.datamodules.containers.regular import open_regular
 from pose_priors.refinement.formats.assembly import camera_track, left_out, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.depth import thinned
-from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.formats.source import Fields, Source, rotvecs
 from pose_priors.refinement.formats.tracks import Tracks
 

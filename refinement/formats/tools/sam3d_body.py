@@ -26,6 +26,7 @@ from pose_priors.refinement.formats.association import Sighting, followed
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import CameraTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
+from pose_priors.refinement.formats.numbering import numbers_in
 from pose_priors.refinement.formats.source import Fields, Source
 from pose_priors.refinement.formats.tracks import Tracks
 
@@ -101,7 +102,7 @@ def _frames(source: Source) -> _FRAMES:
         for file in sorted({path for pattern in FILES for path in source.path.glob(pattern)}):
             match = _PERSON.fullmatch(file.stem)
             images.setdefault(match[1] if match else file.stem, []).extend(_people(source.load(file)))
-    numbers = _numbers(list(images))
+    numbers = numbers_in(list(images))
     frames = []
     for (key, people), number in zip(images.items(), numbers, strict=True):
         rows = [Fields(person, f"{source.path}: {key}, person {order}") for order, person in enumerate(people)]
@@ -109,16 +110,6 @@ def _frames(source: Source) -> _FRAMES:
     if not any(rows for _, rows in frames):
         raise UserError(f"{source.path}: {len(frames)} images, and nobody is seen on any")
     return sorted(frames, key=lambda frame: frame[0])
-
-
-def _numbers(names: list[str]) -> list[int]:
-    """The last number in each name where all have one and no two the same, else their order."""
-    digits = [re.findall(r"\d+", name) for name in names]
-    if all(digits):
-        numbers = [int(found[-1][-15:]) for found in digits]
-        if len(set(numbers)) == len(numbers):
-            return numbers
-    return list(range(len(names)))
 
 
 def _keypoints(row: Fields) -> np.ndarray:

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, listed
 from pose_priors.datamodules.arrays import SUFFIXES, UNNAMED, open_arrays
 from pose_priors.datamodules.containers.json_files import load_json
-from pose_priors.refinement.formats.files import listed, whole_numbers
+from pose_priors.refinement.formats.files import whole_numbers
 
 Witness = Literal["gravity", "contacts", "cameras"]
 """What is known of a clip; also the name of the folder in that of a sequence, where its files are looked for."""

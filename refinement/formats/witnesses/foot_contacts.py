@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, listed
 from pose_priors.datamodules.arrays import UNNAMED
 from pose_priors.datamodules.safe_pickle import load_pickle
-from pose_priors.refinement.formats.files import listed, numbered_files, numbers, whole_numbers
+from pose_priors.refinement.formats.files import numbered_files, numbers, whole_numbers
 from pose_priors.refinement.formats.witnesses.beside import clip_rows, contents, files_in, the_file
 
 NUM_FEET = 4

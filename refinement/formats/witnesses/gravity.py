@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, listed
 from pose_priors.datamodules.arrays import UNNAMED
 from pose_priors.refinement.formats.cameras import CameraTrack
-from pose_priors.refinement.formats.files import listed, numbers
+from pose_priors.refinement.formats.files import numbers
 from pose_priors.refinement.formats.witnesses.beside import clip_rows, contents, the_file
 
 _KNOWN = ("up", "frame", "frame_ids", UNNAMED)

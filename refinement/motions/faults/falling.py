@@ -34,7 +34,10 @@ def mass_centre(joints: np.ndarray) -> np.ndarray:
 
 
 def fall(height: np.ndarray, fps: float) -> float:
-    """Of gravity, by what heights (T,), at least three, are accelerated downwards: of the parabola nearest to them."""
+    """Of gravity, by what heights (T,) are accelerated downwards: of the parabola nearest to them; NaN of fewer than three, of which no
+    parabola is the nearest."""
+    if len(height) < 3:
+        return np.nan
     seconds = np.arange(len(height)) / fps
     return float(-2 * np.polyfit(seconds - seconds.mean(), height, 2)[0] / GRAVITY)
 

@@ -15,7 +15,7 @@ import numpy as np
 from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import index_of
 from pose_priors.refinement.motions.faults.falling import falls, mass_centre
-from pose_priors.refinement.motions.faults.support import RISES, RISES_GAP_S, WRISTS, Support, least_moved, velocities
+from pose_priors.refinement.motions.faults.support import RISES, RISES_GAP_S, WRISTS, Support, least_moved, upright_speed, velocities
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.signals import closed
 
@@ -26,6 +26,7 @@ _HOP_S = 0.12  # a rise and a fall that are no farther apart are those of a hop
 _ALIKE = 0.5  # what a lift back has of that up at least
 _HELD = 0.25  # of a lift, between its two ways, at least
 _LIFTED_M = 0.075
+_QUICK_S = 0.56  # that one of the ways takes at most: elevators, platforms and partners take their time for both
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ def lifts(motion: Motion, support: Support) -> np.ndarray:
     if not motion.has_path or len(motion) < 4:
         return out
     points = np.concatenate([motion.soles, motion.joints[:, WRISTS]], 1)
-    rising = np.where(support.doubted, 0, least_moved(velocities(points, motion.fps))[:, 2])
-    for up, back in _pairs(_ways(motion, rising)):
+    rising = np.where(support.doubted, 0, upright_speed(least_moved(velocities(points, motion.fps))))
+    for up, back in _pairs(_ways(motion, rising), motion.fps):
         metres = (up.metres - back.metres) / 2
         out[up.begin : up.end] = metres * _done(rising, up)
         out[up.end : back.begin] = metres
@@ -80,7 +81,7 @@ def _ways(motion: Motion, rising: np.ndarray) -> list[_Way]:
     return [way for way in found if way not in hops and not falls(centre[way.begin : way.end], fps)]
 
 
-def _pairs(ways: list[_Way]) -> list[tuple[_Way, _Way]]:
+def _pairs(ways: list[_Way], fps: float) -> list[tuple[_Way, _Way]]:
     """Ways up, and the first ones back by about as much. Ways down begin no pair: who drops from one hold to the next sinks so, too."""
     found: list[tuple[_Way, _Way]] = []
     for number, way in enumerate(ways):
@@ -88,7 +89,8 @@ def _pairs(ways: list[_Way]) -> list[tuple[_Way, _Way]]:
             continue
         for other in ways[number + 1 :]:
             if min(way.metres / -other.metres, other.metres / -way.metres) > _ALIKE:
-                if other.begin - way.end > _HELD * (other.end - way.begin):
+                quick = min(way.end - way.begin, other.end - other.begin) <= _QUICK_S * fps
+                if quick and other.begin - way.end > _HELD * (other.end - way.begin):
                     found.append((way, other))
                 break
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ SUFFIXES = (".npz", ".npy", *NESTED, *READERS)
 others as they came."""
 _MOTIONS_OF_TORCH = ("hmr4d_results.pt",)  # what else a tool leaves in .pt is of pictures and networks
 _CLEARLY_UP = 0.6
+_COARSE_M = 0.1  # steps of a path that would be taken for jumps and glides
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
     layout = find_layout(path, entries)
     if path.suffix in NESTED and layout.path is None:
         raise UserError(
-            f"{path}: poses without a path, as of pictures, or of several people or clips one after the other; a motion of one person is "
-            "expected: give each as AMASS's npz (poses, trans, mocap_framerate)"
+            f"{path}: poses without a path, as of pictures, or of several clips one after the other; motions with their path are expected: "
+            "give each as AMASS's npz (poses, trans, mocap_framerate)"
         )
     stated, wrong = frame_rate(entries)
     if wrong is not None:
@@ -90,6 +91,10 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         notes.append(f"no frame rate (mocap_framerate, mocap_frame_rate or fps) in the file: {FPS:g} frames a second are taken")
     if layout.path is None:
         notes.append("no trans or transl in the file: nothing is said about the path, sliding and floating")
+    if path.suffix in NESTED and layout.num_people is not None:
+        notes.append(
+            "several people in a tool's file: each may have a world of its own, as WHAM's have, so that distances between them say nothing"
+        )
     if not layout.num_frames or layout.num_people == 0:
         raise UserError(f"{path}: a motion without {'people' if layout.num_people == 0 else 'frames'}")
     wanted = [column.name for column in layout.columns] + ([layout.path] if layout.path else [])
@@ -104,6 +109,12 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         notes.append("bodies stand along no axis: z is taken to be up; give up_axis if it is not")
     turn = to_z_up(axis).numpy()
     metres = _metres(raw, turn)
+    if layout.path is not None and (step := metres * _step(arrays[layout.path], raw)) > _COARSE_M:
+        kind = arrays.pop(layout.path).dtype.name
+        notes.append(f"{layout.path} as {kind} tells places apart by {step:.2g} m only: left as it is, and nothing is said about the path")
+        log.warning("%s: %s", path, notes[-1])
+        layout = replace(layout, path=None)
+        raw = [_person(arrays, layout, person) for person in range(len(raw))]
     people = tuple(_motion(pose, points * metres, known, turn, rate, layout.path is not None) for pose, points, known in raw)
     if any(_is_too_fast(person) for person in people):
         notes.append(
@@ -111,6 +122,12 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         )
         log.warning("%s: %s", path, notes[-1])
     return MotionFile(path, layout, arrays, people, turn, metres, tuple(notes))
+
+
+def _step(path: np.ndarray, raw: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
+    """By how much the numbers that a path's type has lie apart, where they are farthest from the origin."""
+    farthest = max(float(np.abs(points[known]).max(initial=0)) for _, points, known in raw)
+    return float(np.spacing(path.dtype.type(farthest)))
 
 
 def _is_too_fast(person: Motion) -> bool:
@@ -172,10 +189,11 @@ def brought_back(file: MotionFile, person: int, motion: Motion) -> dict[str, np.
     Args:
         motion: with as many frames as the file's, on the same floor.
     Returns:
-        name -> array of the file's shape and type; those of other people are as in `file.arrays`.
+        name -> array of the file's shape and type, single precision where the file has half and something changed: 100 metres away
+        half precision knows a path to a sixteenth of a metre. Those of other people are as in `file.arrays`.
     """
     before = file.people[person]
-    arrays = {name: array.copy() for name, array in file.arrays.items()}
+    arrays = {name: array.astype(np.result_type(array, np.float32)) for name, array in file.arrays.items()}
     dot = np.abs((before.quat * motion.quat).sum(-1))
     turned = (dot < 1 - 1e-15) | ~before.known[:, None]
     moved = np.any(before.pelvis != motion.pelvis, axis=-1) | ~before.known
@@ -192,7 +210,7 @@ def brought_back(file: MotionFile, person: int, motion: Motion) -> dict[str, np.
         change = (motion.pelvis - before.pelvis) @ file.turn / file.metres
         start = ((before.pelvis + np.array([0, 0, before.floor])) @ file.turn) / file.metres
         rows[:] = np.where(moved[:, None], start + change, rows)
-    return arrays
+    return {name: kept if np.array_equal(array, kept := file.arrays[name], equal_nan=True) else array for name, array in arrays.items()}
 
 
 def _nearest(rotvec: np.ndarray, old: np.ndarray) -> np.ndarray:
@@ -200,7 +218,7 @@ def _nearest(rotvec: np.ndarray, old: np.ndarray) -> np.ndarray:
     angles go beyond pi keeps them in one piece."""
     angle = np.linalg.norm(rotvec, axis=-1, keepdims=True)
     other = rotvec * (1 - 2 * np.pi / np.maximum(angle, 1e-9))
-    old = np.where(np.isfinite(old), old, rotvec)
+    old = np.where(are_turns(old)[..., None], old, rotvec)
     nearer = (np.linalg.norm(other - old, axis=-1, keepdims=True) < np.linalg.norm(rotvec - old, axis=-1, keepdims=True)) & (angle > 0.5)
     chosen: np.ndarray = np.where(nearer, other, rotvec)
     return chosen

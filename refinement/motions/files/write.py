@@ -19,7 +19,8 @@ from pose_priors.datamodules.formats import frame_rate
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT
 from pose_priors.refinement.motions.files.read import NESTED
 
-_WRITTEN = ("bool", "int", "uint", "float", "str")  # kinds of arrays
+_WRITTEN = ("bool", "int", "uint", "float", "complex", "str", "bytes", "datetime", "timedelta")  # kinds of arrays
+_LONGEST_NAME = 200
 
 
 def written_name(name: str) -> str:
@@ -28,28 +29,33 @@ def written_name(name: str) -> str:
     return path.with_suffix(".npz").as_posix() if path.suffix in (*READERS, *NESTED) else name
 
 
-def write_motions(output: Path, name: str, source: Path, arrays: Mapping[str, np.ndarray], fps: float) -> None:
+def write_motions(output: Path, name: str, source: Path, arrays: Mapping[str, np.ndarray], fps: float) -> list[str]:
     """A file's motions, in a folder under `written_name(name)`; appears whole or not at all.
 
     Args:
         source: the file, of which all else is taken as it is.
         arrays: name -> array, of all that its layout names; one of any name for a `.npy`.
         fps: frames a second, for a source that does not say.
+    Returns:
+        what of a tool's file has no place in an npz, each with what it is.
     Raises:
         UserError: if the source cannot be read any more, or the disk is full.
     """
     path = output / written_name(name)
     path.parent.mkdir(parents=True, exist_ok=True)
+    left_out: list[str] = []
     with written_aside(path) as aside:
         if source.suffix in READERS:
             _save(aside, _recorded(arrays, fps))
         elif source.suffix in NESTED:
-            _save(aside, _nested(source, arrays, fps))
+            named, left_out = _nested(source, arrays, fps)
+            _save(aside, named)
         elif source.suffix == ".npy":
             (array,) = arrays.values()
             np.save(aside, array, allow_pickle=False)
         else:
             _copy(aside, source, arrays)
+    return left_out
 
 
 def _recorded(arrays: Mapping[str, np.ndarray], fps: float) -> dict[str, np.ndarray]:
@@ -68,16 +74,19 @@ def _recorded(arrays: Mapping[str, np.ndarray], fps: float) -> dict[str, np.ndar
     }
 
 
-def _nested(source: Path, arrays: Mapping[str, np.ndarray], fps: float) -> dict[str, np.ndarray]:
-    """A tool's motion under AMASS's names, in the tool's axes and units, with all other arrays of numbers or text that the file holds."""
+def _nested(source: Path, arrays: Mapping[str, np.ndarray], fps: float) -> tuple[dict[str, np.ndarray], list[str]]:
+    """A tool's motion under AMASS's names, in the tool's axes and units, with all other arrays of numbers or text that the file holds; and
+    what else it holds."""
     entries = open_arrays(source)
-    kept = {
-        name: np.asarray(entry.load())
-        for name, entry in entries.items()
-        if name not in arrays and name.isidentifier() and entry.kind.startswith(_WRITTEN)
-    }
+    others = {name: entry for name, entry in entries.items() if name not in arrays}
+    kept = {name: np.asarray(entry.load()) for name, entry in others.items() if _is_name(name) and entry.kind.startswith(_WRITTEN)}
     rate = {} if frame_rate(entries)[0] is not None else {"mocap_framerate": np.asarray(fps)}
-    return kept | rate | dict(arrays)
+    return kept | rate | dict(arrays), [f"{name} ({entry.kind})" for name, entry in others.items() if name not in kept]
+
+
+def _is_name(name: str) -> bool:
+    """Whether an array in a zip file may be called so, wherever that is unpacked."""
+    return 0 < len(name) <= _LONGEST_NAME and name.isprintable() and not {"/", "\\"} & set(name) and name.strip(".") != ""
 
 
 def _save(aside: Path, arrays: Mapping[str, np.ndarray]) -> None:

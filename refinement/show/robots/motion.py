@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, listed
 from pose_priors.datamodules.safe_pickle import load_pickle
-from pose_priors.refinement.formats.files import listed, numbers
+from pose_priors.refinement.formats.files import numbers
 from pose_priors.refinement.formats.witnesses.beside import contents
 
 MOTIONS = (".pkl", ".npz")

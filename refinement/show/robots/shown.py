@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.files import listed, read_json
+from pose_priors.configs.base import UserError, listed
+from pose_priors.refinement.formats.files import read_json
 from pose_priors.refinement.show.recording_models import FLOOR, RETARGETING, T_world_motion
 from pose_priors.refinement.show.review_scene import ShownPerson
 from pose_priors.refinement.show.robots.motion import MOTIONS, RobotMotion, is_motion, read_motion

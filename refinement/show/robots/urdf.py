@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pose_priors.configs.base import UserError, reason_of
+from pose_priors.configs.base import UserError, listed, reason_of
 from pose_priors.datamodules.containers.regular import read_regular
-from pose_priors.refinement.formats.files import listed
 from pose_priors.refinement.show.robots.solids import Solid, box, cylinder, sphere
 
 MESHES = (".glb", ".gltf", ".obj", ".stl")

@@ -68,10 +68,17 @@ def test_wham(tmp_path: Path) -> None:
     assert found.is_sequence
     np.testing.assert_allclose(found.poses[:, :22], poses(72).reshape(NUM, 24, 3)[:, :22], atol=1e-6)
     np.testing.assert_allclose(trans(path), places())
-    # two people are no one motion
-    both = read(path, {0: person, 4: {**person, "pose_world": poses(72, 3)}})
+    # two people, the second from the third frame of the first on, with a gap of a frame in between
+    later = np.arange(NUM) + 2
+    later[6:] += 1
+    both = read(path, {0: person, 4: {**person, "pose_world": poses(72, 3), "frame_ids": later}})
     assert len(both.poses) == 2 * NUM
-    assert "trans" not in open_arrays(path)
+    arrays = {name: entry.load() for name, entry in open_arrays(path).items()}
+    assert arrays["poses"].shape == (2, NUM + 3, 72)
+    seen = np.isfinite(arrays["poses"]).all(2)
+    np.testing.assert_array_equal(seen, [np.arange(NUM + 3) < NUM, np.isin(np.arange(NUM + 3), later)])
+    np.testing.assert_array_equal(arrays["poses"][1][later], poses(72, 3))
+    np.testing.assert_array_equal(arrays["trans"][seen], np.concatenate([places(), places()]))
 
 
 @pytest.mark.parametrize("name", ["smpl_thetas", "thetas"])

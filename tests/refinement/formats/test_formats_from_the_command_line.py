@@ -84,6 +84,6 @@ def test_stage_4_is_for_the_folders_of_stages(tmp_path: Path) -> None:
 
 
 def test_what_is_no_result_says_what_it_holds(tmp_path: Path) -> None:
-    np.savez(tmp_path / "romp.npz", cam=np.zeros(3), thetas=np.zeros((1, 72)))
-    with pytest.raises(UserError, match=r"romp\.npz: not a result of .*it holds cam \(3,\), thetas \(1, 72\)"):
-        run(f"input.path={tmp_path / 'romp.npz'}")
+    np.savez(tmp_path / "other.npz", cam=np.zeros(3), thetas=np.zeros((1, 72)))
+    with pytest.raises(UserError, match=r"other\.npz: not a result of .*it holds cam \(3,\), thetas \(1, 72\)"):
+        run(f"input.path={tmp_path / 'other.npz'}")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from gem_x_writer import write_gem_x
+from romp_writer import write_romp
 from upstream_truth import IDS, make_truth
 from upstream_world_writers import (
     write_comotion,
@@ -115,6 +116,9 @@ REFUSALS: dict[str, tuple[Callable[..., Path], Spoil, str]] = {
     ),
     "sam3d, COCO": (write_sam3d_body, put("pred_keypoints_3d", np.zeros((17, 3))), r"'pred_keypoints_3d' has shape \(17, 3\); \(70, 3\)"),
     "sam3d, another camera": (write_sam3d_body, lambda c: c["pred_keypoints_2d"].__iadd__(np.eye(70)[:, :2] * 50), "not pred_keypoints_3d"),
+    "romp, no points": (write_romp, without("pj2d_org"), r"00000000\.npz: no 'pj2d_org', which ROMP and BEV write unless --calc_smpl"),
+    "romp, SMPL-X": (write_romp, put("smpl_thetas", np.zeros((2, 165))), r"'smpl_thetas' has shape \(2, 165\); \(n, 72\)"),
+    "romp, another camera": (write_romp, lambda c: c["pj2d_org"].__imul__(np.eye(71)[:, :2] + 1), "not joints \\+ cam_trans in a camera"),
     "glamr, no intrinsics": (write_glamr, lambda c: [p.pop("cam_K") for p in c["person_data"].values()], "no 'cam_K'; it holds visible"),
 }
 OF_ONE_PERSON: dict[str, tuple[Callable[..., Path], Spoil, str]] = {

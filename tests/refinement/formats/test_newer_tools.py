@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from upstream_checks import SINGLE, TURNED, camera_joints, check, check_keypoints, told
+from romp_writer import write_romp
+from upstream_checks import EXACT, SINGLE, TURNED, camera_joints, check, check_keypoints, told
 from upstream_truth import SIZE, Truth, make_truth
 from upstream_world_writers import FEW, write_comotion, write_gvhmr_spellings, write_human3r, write_josh, write_sam3d_body
 
@@ -63,6 +64,43 @@ def test_human3r_says_where_heads_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(problem.visible, seen)
     np.testing.assert_allclose(camera_joints(problem)[seen][:, :22], truth.camera_joints[seen][:, :22], atol=1e-4)
     assert problem.start.alpha0 == 1
+
+
+@pytest.mark.parametrize("layout", ["files", "video"])
+def test_bev(tmp_path: Path, layout: str) -> None:
+    truth = make_truth(still=True)
+    path = write_romp(tmp_path / "walk", truth, layout=layout)
+    assert recognize(path) == "ROMP, BEV"
+    problem = load_sequence(path)
+    check(problem, truth, EXACT, world=False)
+    assert problem.cameras.image_size == SIZE
+    np.testing.assert_allclose(problem.cameras.intrinsics[0].numpy(), truth.intrinsics, atol=1e-2)
+
+
+def test_romp_projects_without_perspective(tmp_path: Path) -> None:
+    """The camera is then the nearest, its centre the image's; who is who is told by nothing but place and box."""
+    truth = make_truth(still=True)
+    path = write_romp(tmp_path / "walk", truth, flat=True, ids=False)
+    problem = load_sequence(path)
+    told(problem, "projected without perspective; of cameras one of 499 px focal length")
+    assert problem.cameras.image_size == SIZE
+    np.testing.assert_allclose(problem.cameras.intrinsics[0, :2, 2].numpy(), np.array(SIZE) / 2, atol=1e-3)
+    assert problem.cameras.intrinsics[0, 0, 0].item() == pytest.approx(truth.intrinsics[0, 0], rel=0.03)
+    assert problem.person_ids == (1, 2)
+    np.testing.assert_array_equal(problem.visible, truth.seen)
+    np.testing.assert_allclose(camera_joints(problem)[truth.seen], truth.camera_joints[truth.seen], atol=EXACT)
+    told(problem, "people are followed from image to image by box and place")
+
+
+def test_one_image_of_romp(tmp_path: Path) -> None:
+    truth = make_truth(still=True)
+    path = write_romp(tmp_path / "walk", truth) / "00000004.npz"
+    assert recognize(path) == "ROMP, BEV"
+    clip = read_upstream(path, [])
+    assert clip.cameras.frame_ids.tolist() == [0]
+    for p, (person, track) in enumerate(clip.camera_bodies.items()):
+        assert track.person == person
+        np.testing.assert_allclose(track.joints[0], truth.camera_joints[p, 4], atol=EXACT)
 
 
 def test_josh(tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ from walking_files import walker, write_motion
 from clean import main as clean
 from pose_priors.configs.base import UserError
 from pose_priors.refinement.motions.files.read import read_motions
+from pose_priors.refinement.motions.motion import quat_of
+from pose_priors.refinement.motions.restore import restore
+from pose_priors.refinement.motions.scoring import score_motion
+from pose_priors.refinement.motions.sizing import sized
 
 POSE, PELVIS = walker(0.6)
 
@@ -55,3 +59,17 @@ def test_any_numbers_of_a_layout_are_cleaned_to_finite_ones(seed: int, tmp_path:
         assert after["poses"].shape == poses.shape
         assert np.isfinite(after["poses"][:, :66]).all()
         assert np.isfinite(after["trans"]).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("fps", [1.0, 5.0, 15.0, 60.0, 1000.0])
+def test_clips_of_a_few_frames_are_judged_without_a_warning(fps: float) -> None:
+    """On the ground and above it, at rest and rising."""
+    for num in range(1, 12):
+        for above in (0.0, 0.1, 2.0):
+            for rise in (0.0, 0.1):
+                pose, pelvis = walker(max(20 / fps, 0.3), fps)
+                pelvis[:, 2] += above + rise * np.arange(len(pelvis))
+                motion = sized(quat_of(pose[:num, :22]), pelvis[:num], fps, np.ones(num, dtype=bool))
+                assert np.isfinite(restore(motion).motion.joints).all()
+                assert np.isfinite(score_motion(motion, None).badness).all()

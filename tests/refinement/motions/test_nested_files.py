@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +28,9 @@ def aist(path: Path) -> Path:
     return file
 
 
-def wham(path: Path, people: int = 1) -> Path:
+def wham(path: Path) -> Path:
     person = {"pose_world": SMPL, "trans_world": PELVIS}
-    (file := path.with_name("wham_output.pkl")).write_bytes(pickle.dumps(dict.fromkeys(range(people), person)))
+    (file := path.with_name("wham_output.pkl")).write_bytes(pickle.dumps({0: person}))
     return file
 
 
@@ -84,11 +85,47 @@ def test_a_motion_of_a_tool_is_cleaned_as_the_same_motion_of_amass(
     assert (row["file"], row["num_frames"]) == (source.name, len(POSE))
 
 
-def test_people_or_clips_one_after_the_other_are_no_motion(tmp_path: Path) -> None:
+def test_people_of_a_tool_are_each_cleaned_and_scored(tmp_path: Path) -> None:
+    """The second is there from the tenth frame on; on the frames before, which nobody saw, is what the first of them holds."""
+    person = {"pose_world": SMPL, "trans_world": PELVIS}
+    both = {3: person | {"frame_ids": np.arange(len(SMPL))}, 8: person | {"frame_ids": np.arange(len(SMPL)) + 10}}
+    source = tmp_path / "wham_output.pkl"
+    source.write_bytes(pickle.dumps(both))
+    clean([str(source), "--output", str(tmp_path / "out"), "--override", f"fps={WALKER_FPS}"])
+    usual = write_motion(tmp_path / "usual.npz", POPPED, PELVIS, "smpl", WALKER_FPS)
+    clean([str(usual), "--output", str(tmp_path / "out")])
+    with np.load(tmp_path / "out/wham_output.npz") as found, np.load(tmp_path / "out/usual.npz") as alone:
+        assert found["poses"].shape == (2, len(SMPL) + 10, 72)
+        for person_poses, first in zip(found["poses"], (0, 10), strict=True):
+            np.testing.assert_allclose(person_poses[first : first + len(SMPL), :66], alone["poses"][:, :66], atol=1e-3)
+    report = json.loads((tmp_path / "out/wham_output.pkl.report.json").read_text())
+    assert [sorted(person["faults"]) for person in report["people"]] == [["missing", "pop"], ["missing", "pop"]]
+    assert any("a world of its own" in note for note in report["notes"])
+    rows = score([str(source), "--output", str(tmp_path / "scores")])
+    assert {row["clip"] for row in rows} == {"wham_output.person_0", "wham_output.person_1"}
+
+
+def test_clips_one_after_the_other_are_no_motion(tmp_path: Path) -> None:
+    clip = {"pose_aa": SMPL, "trans_orig": PELVIS, "fps": 60}
+    (source := tmp_path / "phc.pkl").write_bytes(pickle.dumps({"walk": clip, "run": clip}))
     for script in (clean, score):
-        with pytest.raises(UserError, match=r"wham_output\.pkl: poses without a path, .*; a motion of one person is expected:"):
-            script([str(wham(tmp_path / "file", people=2)), "--output", str(tmp_path / "out")])
+        with pytest.raises(UserError, match=r"phc\.pkl: poses without a path, .*; motions with their path are expected:"):
+            script([str(source), "--output", str(tmp_path / "out")])
     assert not list((tmp_path / "out").glob("*.npz"))
+
+
+def test_a_file_that_a_tool_would_not_write_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.pkl").write_bytes(pickle.dumps({"smpl_poses": SMPL, "smpl_trans": PELVIS, "smpl_scaling": "big"}))
+    flat(folder / "flat")
+    for script in (clean, score):
+        with pytest.raises(SystemExit) as ended:
+            script([str(folder), "--output", str(tmp_path / "out")])
+        assert ended.value.code == 1
+        assert "a.pkl: 'smpl_scaling' is (str); numbers are expected" in capsys.readouterr().err
+    assert (tmp_path / "out/flat.npz").is_file()
+    assert (tmp_path / "out/frames/flat.npz").is_file()
 
 
 def test_of_torchs_files_in_a_folder_those_of_motions_are_looked_for(tmp_path: Path) -> None:
