@@ -76,12 +76,11 @@ def stitch(
     _check(prior, body, hands, {"body_std": body_std, "hand_std": hand_std, "place_std": place_std})
     if not hands:
         return body.clone()
-    kind = {"dtype": torch.float64, "device": body.device}
-    whole = body.detach().reshape(-1, NUM_JOINTS, 3).to(**kind).clone()
+    whole = body.detach().reshape(-1, NUM_JOINTS, 3).double().clone()
     for side, hand in hands.items():
-        whole[:, list(PARTS[f"{side}_hand"])] = hand.fingers.detach().reshape(-1, 15, 3).to(**kind)
-    wrists = torch.stack([hand.wrist.detach().reshape(-1, 3) for hand in hands.values()], 1).to(**kind)
-    skeleton = (rest_joints() if rest is None else rest).to(**kind)
+        whole[:, list(PARTS[f"{side}_hand"])] = hand.fingers.detach().reshape(-1, 15, 3).to(whole)
+    wrists = torch.stack([hand.wrist.detach().reshape(-1, 3) for hand in hands.values()], 1).to(whole)
+    skeleton = (rest_joints() if rest is None else rest).to(whole)
     found = [
         _solved(prior, part, seen, list(hands), skeleton, (body_std, hand_std, place_std))
         for part, seen in zip(whole.split(_CHUNK), to_rotmat(wrists).split(_CHUNK), strict=True)
@@ -91,7 +90,7 @@ def stitch(
 
 def _check(prior: Prior, body: Tensor, hands: Mapping[str, Hand], stds: Mapping[str, float]) -> None:
     batch = body.shape[:-2]
-    expected = {"body": (body, (NUM_JOINTS, 3))}
+    expected: dict[str, tuple[Tensor, tuple[int, ...]]] = {"body": (body, (NUM_JOINTS, 3))}
     for side, hand in hands.items():
         expected |= {f"{side}.wrist": (hand.wrist, (3,)), f"{side}.fingers": (hand.fingers, (15, 3))}
     for name, (value, shape) in expected.items():
@@ -150,5 +149,5 @@ def _minimised(energy: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
         return value
 
     with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        optimizer.step(closure)
     return point.detach()
