@@ -138,7 +138,7 @@ def floating(motion: Motion, support: Support) -> np.ndarray:
     upright = hips > _UPRIGHT * HIP_HEIGHT * motion.stature
     out: np.ndarray = np.where(support.flies | support.elsewhere | ~upright & (steady > 0), 0, np.abs(steady)) / _OFF_FLOOR_M
     least = least_moved(velocities(motion.soles, motion.fps))
-    lift, leaps = _lift(upright_speed(least), motion.fps), _leaps(motion, least[:, 2])
+    lift, leap, leaps = _lift(upright_speed(least), motion.fps), _lift(least[:, 2], motion.fps), _leaps(motion, least[:, 2])
     for begin, end in runs(np.abs(steady) > _OFF_FLOOR_M / 2):
         away, stood = np.abs(steady[begin:end]), support.stands[begin:end]
         # how high the person stands there, whatever they jump
@@ -147,7 +147,7 @@ def floating(motion: Motion, support: Support) -> np.ndarray:
         ways = [at for at in (there[0], there[-1]) if 0 < at < len(motion) - 1]
         ends = [lift[at] for at in ways]
         climbed = ends and (max(ends) < _LIFT_SHARES[1] * high or min(ends) < _LIFT_SHARES[0] * high)
-        leapt = ends and (max(ends) > _LEAP * high or leaps[ways].all())
+        leapt = ends and (leap[ways].max() > _LEAP * high or leaps[ways].all())
         if climbed or leapt or stood.mean() < _STANDING:
             out[begin:end] = 0
     return out

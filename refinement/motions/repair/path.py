@@ -133,7 +133,7 @@ def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     # from where the person leaves the floor to where they are back, or marks that begin high would leave a step
     whole = marked.copy()
     most = round(_WAY_S * motion.fps)
-    for begin, end in runs(np.abs(height) > _BACK_M):
+    for begin, end in [*runs(height > _BACK_M), *runs(height < -_BACK_M)]:
         inside = np.flatnonzero(marked[begin:end])
         if inside.size and np.abs(height[begin:end][inside]).max() > CARRIED_M:
             whole[begin:end] = False

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import test_lifts
 from scipy.spatial.transform import Rotation
 from test_lifts import SOLE, UP, UPRIGHT, bent, eased, motion_of
 from walking_files import walker
@@ -62,12 +63,24 @@ def test_a_lift_that_is_quick_and_high_is_told_and_left(fps: float, above: float
 
 
 @pytest.mark.parametrize("fps", RATES)
-@pytest.mark.parametrize("rope", [1.6, 2.5])
-def test_who_stands_on_a_swing_neither_floats_nor_glides(rope: float, fps: float) -> None:
+@pytest.mark.parametrize(("rope", "angle"), [(1.0, 0.5), (1.6, 0.3), (2.5, 0.3)])
+def test_who_stands_on_a_swing_neither_floats_nor_glides(rope: float, angle: float, fps: float) -> None:
     time, pose, pelvis = standing(12.0, fps)
-    turned = 0.3 * np.cos(time * (GRAVITY / rope) ** 0.5)
+    turned = angle * np.cos(time * (GRAVITY / rope) ** 0.5)
     pose[:, 0] = (Rotation.from_rotvec(-turned[:, None] * [0, 1.0, 0]) * UPRIGHT).as_rotvec()
     pelvis += np.stack([rope * np.sin(turned), 0 * turned, rope * (1 - np.cos(turned))], 1)
+    assert not kept(motion_of(pose, pelvis, fps)).marked["floating"].any()
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_who_leaps_far_onto_something_is_not_lifted(fps: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far above what the floor tells, and back: the centre of mass falls all the way, also where it goes along more than up."""
+    monkeypatch.setattr(test_lifts, "WALKER_FPS", fps)
+    time, pose, pelvis = test_lifts.standing(6.0)
+    pelvis[:, 2] += 2
+    for start, high, ahead in ((0.5, 0.3, 1.5), (3.0, -0.3, -1.5)):
+        test_lifts.leap(time, pose, pelvis, start, high, (2 * GRAVITY * (max(high, 0) + 0.06)) ** 0.5)
+        pelvis[:, 0] += ahead * eased(time, start + 0.55, 0.45)
     assert not kept(motion_of(pose, pelvis, fps)).marked["floating"].any()
 
 
