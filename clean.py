@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse
 import numpy as np
 
 from pose_priors.configs.cli import run
+from pose_priors.configs.keys import about_keys
 from pose_priors.configs.load import load_config
 from pose_priors.configs.slurm import new_run
 from pose_priors.refinement.motions.arguments import motions_parser
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Outcome]:
     """Cleans, and returns what became of each file; nothing with `--launcher slurm`, which does not wait. Exits with code 1 if some of many
     failed."""
     output = "each file goes there by its name, with a report beside it"
-    parser = motions_parser(__doc__ or "", output, "by which gaps are filled", "clean")
+    keys = partial(about_keys, MotionsConfig, pages=("docs/clean_and_score.md",))
+    parser = motions_parser(__doc__ or "", output, "by which gaps are filled", "clean", keys)
     parser.add_argument("--preview", action="store_true", help="write <name>.rrd beside each, before and after, for rerun")
     options = parser.parse_args(arguments)
     config = load_config(MotionsConfig, options.config, options.override).with_priors(options.prior)

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.keys import about_keys
 from pose_priors.configs.load import load_config
 from pose_priors.configs.slurm import LAUNCHERS, Launcher
 from pose_priors.refinement.batch.commands import PipelineConfig
@@ -129,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[int, dict[str, Any]]:
 
 
 def _parser() -> Parser:
-    parser = Parser(description=__doc__)
+    parser = Parser(description=__doc__, about=partial(about_keys, PipelineConfig, pages=("docs/many_sequences.md", "docs/refinement.md")))
     parser.add_argument("--config", required=True, help="the name of a YAML that comes with pose-priors, or a path")
     parser.add_argument("--video", help="the video, or whatever the commands of the stages take for one")
     parser.add_argument("--output", help="the folder of the sequence; it gets a folder for each stage")

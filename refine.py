@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.keys import about_keys
 from pose_priors.configs.load import load_config
 from pose_priors.configs.slurm import LAUNCHERS, Launcher, layout, new_run
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
@@ -33,7 +35,9 @@ _BUILTIN = Path("results/built_in")
 def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     """Refines, and returns the content of `refinement_results.json` by the sequence's name; nothing with `--launcher slurm`, which does not
     wait. Exits with code 1 if some of many failed."""
-    parser = Parser(description=__doc__)
+    parser = Parser(
+        description=__doc__, about=partial(about_keys, RefinementExperiment, pages=("docs/refinement.md", "docs/many_sequences.md"))
+    )
     parser.add_argument("--config", required=True, help="the name of a YAML that comes with pose-priors, or a path")
     parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="input.path=results/my_video ...")
     parser.add_argument("--launcher", choices=LAUNCHERS, help="refine in jobs of a Slurm cluster, or in processes beside this one")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
 
 from pose_priors.configs.cli import run
+from pose_priors.configs.keys import about_keys
 from pose_priors.configs.load import load_config
 from pose_priors.configs.slurm import new_run
 from pose_priors.refinement.motions.arguments import motions_parser
@@ -36,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Scores, and returns the rows of the table, the worst clip first; none with `--launcher slurm`, which does not wait. Exits with code 1
     if some of many files failed."""
     output = "scores.csv, and frames/<clip>.npz for each clip"
-    parser = motions_parser(__doc__ or "", output, "which says how surprising frames and joints are", "score")
+    keys = partial(about_keys, MotionsConfig, pages=("docs/clean_and_score.md",))
+    parser = motions_parser(__doc__ or "", output, "which says how surprising frames and joints are", "score", keys)
     parser.add_argument("--keep", metavar="0.95", help="clips to list as good: a share of all, or thresholds: 'badness<0.5,floor_m<0.1'")
     parser.add_argument("--pose-prior", metavar="CKPT", help="prior.body: a prior of poses, which says how usual they are")
     options = parser.parse_args(arguments)

@@ -9,6 +9,7 @@ import signal
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.fitting import WholeCheckpoints, make_trainer, told
 from pose_priors.configs.interruption import UntilKilled, is_first_process, process_group, slurm_step
+from pose_priors.configs.keys import about_keys
 from pose_priors.configs.load import find_config
 from pose_priors.configs.loggers import ConfigLog, finished
-from pose_priors.configs.schema import ExperimentConfig, load_experiment
+from pose_priors.configs.schema import ExperimentConfig, MotionExperimentConfig, load_experiment
 from pose_priors.configs.slurm import LAUNCHERS, layout, new_run
 from pose_priors.datamodules.motion_data import MotionDataConfig
 from pose_priors.datamodules.working_folder import located
@@ -56,7 +58,8 @@ _TRAINER = {
 
 def main(arguments: Sequence[str] | None = None) -> Path:
     """Trains, and returns the path of the best checkpoint; with `--launcher slurm`, the path that it will have."""
-    parser = Parser(description=__doc__)
+    pages = ("docs/training.md", "docs/priors.md", "docs/data.md", "docs/motion.md")
+    parser = Parser(description=__doc__, about=partial(about_keys, ExperimentConfig, MotionExperimentConfig, pages=pages))
     parser.add_argument("--config", required=True, help="the name of a YAML that comes with pose-priors, or a path")
     parser.add_argument("--override", nargs="*", default=[], action="extend", metavar="KEY=VALUE", help="training.learning_rate=1e-4 ...")
     parser.add_argument("--resume", metavar="CKPT", help="go on from this checkpoint, usually checkpoints/NAME/last.ckpt")

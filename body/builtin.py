@@ -33,7 +33,7 @@ import math
 import torch
 from torch import Tensor
 
-from pose_priors.body.skeleton import JOINT_NAMES, MIRROR
+from pose_priors.body.skeleton import FINGERS, JOINT_NAMES, MIRROR
 
 STATURE = 1.70
 """Body height in metres that `rest_joints` assumes unless told otherwise."""
@@ -103,7 +103,7 @@ def rest_joints(stature: float = STATURE) -> Tensor:
     place["jaw"] = head + size * head.new_tensor(_JAW_FROM_HEAD_M)
     eye_height = ankle[1] + (_EYE_HEIGHT - ANKLE_HEIGHT) * stature
     place["left_eye_smplhf"] = torch.stack([head.new_tensor(size * _INTERPUPILLARY_M / 2), eye_height, head[2] + size * _EYE_FROM_HEAD_M])
-    place |= {f"left_{name}": place["left_wrist"] + offset for name, offset in _hand(_HAND * stature).items()}
+    place |= {f"left_{name}": place["left_wrist"] + offset for name, offset in _hand(_HAND * stature)[0].items()}
 
     joints = torch.zeros(len(JOINT_NAMES), 3, dtype=torch.float64)
     for index, name in enumerate(JOINT_NAMES):
@@ -111,10 +111,23 @@ def rest_joints(stature: float = STATURE) -> Tensor:
     return joints
 
 
-def _hand(length: float) -> dict[str, Tensor]:
-    """The joints of a left hand of that length (wrist to tip of the middle finger, in metres), from the wrist."""
+def rest_fingertips(stature: float = STATURE) -> Tensor:
+    """The ten fingertips of the built-in skeleton in its rest pose, which its joints leave out: of the left hand, then of the right; each
+    index, middle, pinky, ring, thumb, as the joints are.
+
+    Returns:
+        (10, 3) float64, in metres from the pelvis; the last joint of its finger carries each.
+    """
+    tips = _hand(_HAND * stature)[1]
+    wrist = rest_joints(stature)[JOINT_NAMES.index("left_wrist")]
+    left = torch.stack([wrist + tips[finger] for finger in FINGERS])
+    return torch.cat([left, left * left.new_tensor([-1, 1, 1])])
+
+
+def _hand(length: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The joints, and by finger the tips, of a left hand of that length (wrist to tip of the middle finger, in metres), from the wrist."""
     scale = length * (1 - _CARPUS["middle"][0]) / sum(_RAYS_MM["middle"])
-    joints: dict[str, Tensor] = {}
+    joints, tips = dict[str, Tensor](), dict[str, Tensor]()
     for name, bones in _RAYS_MM.items():
         along, across = _CARPUS[name]
         point = torch.tensor([along, 0, across], dtype=torch.float64) * length
@@ -123,8 +136,9 @@ def _hand(length: float) -> dict[str, Tensor]:
         chain = [point, point + bones[0] * scale * metacarpal]
         for bone in bones[1:-1]:
             chain.append(chain[-1] + bone * scale * finger)
+        tips[name] = chain[-1] + bones[-1] * scale * finger
         joints |= {f"{name}{i}": joint for i, joint in enumerate(chain if name == "thumb" else chain[1:], start=1)}
-    return joints
+    return joints, tips
 
 
 def _direction(towards_thumb_deg: float, below_deg: float) -> Tensor:

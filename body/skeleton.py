@@ -12,9 +12,11 @@ _BODY = (
     "left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist"
 ).split()
 _FACE = ["jaw", "left_eye_smplhf", "right_eye_smplhf"]
-_FINGERS = [f"{finger}{i}" for finger in ("index", "middle", "pinky", "ring", "thumb") for i in (1, 2, 3)]
+FINGERS = ("index", "middle", "pinky", "ring", "thumb")
+"""In the order of their joints, three each."""
+_OF_FINGERS = [f"{finger}{i}" for finger in FINGERS for i in (1, 2, 3)]
 
-JOINT_NAMES: tuple[str, ...] = (*_BODY, *_FACE, *(f"left_{f}" for f in _FINGERS), *(f"right_{f}" for f in _FINGERS))
+JOINT_NAMES: tuple[str, ...] = (*_BODY, *_FACE, *(f"left_{f}" for f in _OF_FINGERS), *(f"right_{f}" for f in _OF_FINGERS))
 NUM_JOINTS = len(JOINT_NAMES)
 
 _BODY_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)

@@ -52,11 +52,20 @@ _AN_OVERRIDE = re.compile(r"[a-z_]\w*(\.\w+)*=")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are a `UserError`, one line like all others."""
+    """An argument parser whose complaints are a `UserError`, one line like all others.
+
+    Args:
+        about: makes the lines at the end of the help, which stay as they are.
+        options: those of `ArgumentParser`.
+    """
+
+    def __init__(self, *, about: Callable[[], str] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._about = about
 
     def format_help(self) -> str:
         """As ever; where the console script was called, commands in it are those of the console script."""
-        text = super().format_help()
+        text = super().format_help() + (f"\n{self._about()}\n" if self._about is not None else "")
         return _A_SCRIPT.sub(r"pose-priors \1", text) if self.prog.startswith("pose-priors") else text
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:

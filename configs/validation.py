@@ -83,7 +83,7 @@ def _explain(schema: type[BaseModel], error: ValidationError, also: Mapping[str,
 
 def kinds_allowed(schema: type[BaseModel], section: str) -> list[str]:
     """The kinds that a section of a schema may be of."""
-    return [kind for model in _models_in(schema.model_fields[section].annotation) for kind in _kinds(model)]
+    return [kind for model in models_in(schema.model_fields[section].annotation) for kind in _kinds(model)]
 
 
 def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
@@ -105,11 +105,12 @@ def _walk(schema: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str],
         if len(below) == 1:
             owner = below[0]
         keys.append(part)
-        below = _models_in(owner.model_fields[part].annotation) if part in owner.model_fields else []
+        below = models_in(owner.model_fields[part].annotation) if part in owner.model_fields else []
     return keys, owner, below
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that something of such a type may be."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for inner in get_args(annotation) for model in _models_in(inner)]
+    return [model for inner in get_args(annotation) for model in models_in(inner)]

@@ -144,7 +144,7 @@ class PoseDataModule(pl.LightningDataModule):
             digest.update(views[split].hashes.tobytes())
         self._fingerprint = digest.hexdigest()
         if self._rank == 0:
-            log.info("poses: %s", ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in self._summary.items() if count))
+            log.info("data: %s", ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in self._summary.items() if count))
             log.info("%d joints learnt; left out: %s", len(self.joint_indices), describe(self.left_out) or "none")
 
     joint_indices: tuple[int, ...]

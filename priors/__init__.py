@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pose_priors.priors.motion.cvae import MotionCVAE, MotionCVAEConfig
     from pose_priors.priors.motion.flow.prior import MotionFlow, MotionFlowConfig
     from pose_priors.priors.registry import KINDS, AnyPriorConfig, PriorConfig
+    from pose_priors.priors.stitching import Hand, stitch
     from pose_priors.priors.weights.source import prior_files
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "AnyPriorConfig",
     "Criterion",
     "DensityPrior",
+    "Hand",
     "MotionCVAE",
     "MotionCVAEConfig",
     "MotionFlow",
@@ -35,6 +37,7 @@ __all__ = [
     "TrainablePrior",
     "load_prior",
     "prior_files",
+    "stitch",
 ]
 _DOORS = {
     "base": ("DensityPrior", "Prior", "TrainablePrior"),
@@ -43,6 +46,7 @@ _DOORS = {
     "motion.cvae": ("MotionCVAE", "MotionCVAEConfig"),
     "motion.flow.prior": ("MotionFlow", "MotionFlowConfig"),
     "registry": ("KINDS", "AnyPriorConfig", "PriorConfig"),
+    "stitching": ("Hand", "stitch"),
     "weights.source": ("prior_files",),
 }
 

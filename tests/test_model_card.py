@@ -46,6 +46,14 @@ def test_a_run_leaves_the_card_that_the_command_prints(described: Path, capsys: 
         assert words in written, words
 
 
+def test_data_that_nobody_recorded_need_no_licence(described: Path, tmp_path: Path) -> None:
+    content = torch.load(described / "best.ckpt", weights_only=True)
+    for path, licence in (("built_in", "none is needed"), ("poses.npz", "not stated: `data.licence` states it")):
+        content["prior"]["experiment"]["data"] |= {"path": path, "licence": None}
+        torch.save(content, tmp_path / "unstated.ckpt")
+        assert f"| licence of the data | {licence}" in card.card(tmp_path / "unstated.ckpt")
+
+
 def test_the_nll_of_the_card_is_that_of_the_validation_poses(described: Path) -> None:
     from pose_priors.configs.schema import ExperimentConfig
 

@@ -7,7 +7,7 @@ import torch
 
 from pose_priors.benchmarks.priors.data import BenchmarkData
 from pose_priors.benchmarks.priors.skeleton import Skeleton
-from pose_priors.benchmarks.priors.tasks.denoising import MILLIMETRES, NUM_VALIDATION_MOTIONS, SEED, motions
+from pose_priors.benchmarks.priors.tasks.denoising import NUM_VALIDATION_MOTIONS, SEED, motions
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.priors.motion.flow.prior import MotionFlow
@@ -31,7 +31,7 @@ def denoised_pieces(prior: MotionFlow, files: str) -> dict[str, float | None]:
     rotations = roma.rotvec_to_rotmat(truth[..., :NUM_JOINTS, :]).float()
     bones = bones_of_rest(rest_joints()[:NUM_JOINTS]).float().expand(len(truth), -1, -1)
     found: dict[str, float | None] = {}
-    for size in MILLIMETRES:
+    for size in skeleton.sight.levels_mm:
         std, generator = size / 1000, torch.Generator().manual_seed(SEED)
         seen = exact.clone()
         seen[..., 1:, :] += std * torch.randn(exact[..., 1:, :].shape, generator=generator, dtype=torch.float64)

@@ -25,6 +25,7 @@ def fit_body(
     *,
     bone_spread: float = 0.15,
     offset_spread: Tensor | None = None,
+    shift_spread: Tensor | None = None,
     rounds: int = 4,
     frames: Tensor | None = None,
 ) -> Fit:
@@ -33,35 +34,62 @@ def fit_body(
     Args:
         bone_spread: standard deviation of the factors by which bones are longer or shorter than those of `rest`, left and right alike.
         offset_spread: (K,) metres by which the points' offsets may differ from those given; not at all by default.
+        shift_spread: (N,) metres by which joints of another skeleton stand elsewhere on the bones that carry them, left and right alike;
+            not at all by default.
         rounds: how often poses and proportions are found in turn.
         frames: the frames from which proportions are found; all by default.
     """
     spread = torch.zeros_like(points.sigma) if offset_spread is None else offset_spread
+    shifts = torch.zeros(len(parents), dtype=rest.dtype) if shift_spread is None else shift_spread
     chosen = torch.arange(len(seen)) if frames is None else frames
     proportions, fit, own = rest, None, points
     for _ in range(rounds):
         fit = fit_pose(seen[chosen], own, proportions, parents, prior, None if fit is None else fit.pose)
-        proportions, own = _proportions(seen[chosen], fit, points, rest, parents, bone_spread, spread)
+        proportions, own = _proportions(seen[chosen], fit, points, rest, parents, bone_spread, spread, shifts)
     if fit is None:
         return fit_pose(seen, own, proportions, parents, prior)
-    near = (torch.arange(len(seen))[:, None] - chosen).abs().argmin(1)
-    return fit_pose(seen, own, proportions, parents, prior, fit.pose[near])
+    return fit_pose(seen, own, proportions, parents, prior, fit.pose[_alike(seen, chosen)])
+
+
+def _alike(seen: Tensor, chosen: Tensor) -> Tensor:
+    """(T,) which of the chosen frames shows each frame's points (T, K, 3) most alike: the nearest in time may be of another movement, as
+    where a recording begins with a pose for calibration."""
+    spread = (seen - seen.nanmean(1, keepdim=True)).nan_to_num().flatten(1)
+    nearest: Tensor = torch.cdist(spread, spread[chosen]).argmin(1)
+    return nearest
 
 
 def _proportions(
-    seen: Tensor, fit: Fit, points: BodyPoints, rest: Tensor, parents: Sequence[int], bone_spread: float, offset_spread: Tensor
+    seen: Tensor,
+    fit: Fit,
+    points: BodyPoints,
+    rest: Tensor,
+    parents: Sequence[int],
+    bone_spread: float,
+    offset_spread: Tensor,
+    shift_spread: Tensor,
 ) -> tuple[Tensor, BodyPoints]:
-    """The bones' lengths and the points' offsets that explain best what was seen, given the poses and the prior on both: least squares."""
+    """The bones' lengths, the joints' shifts and the points' offsets that explain best what was seen, given the poses and the prior on all
+    three: least squares."""
     rotmat = roma.rotvec_to_rotmat(fit.pose)
     _, _, turned = placed(rotmat, fit.root, points, rest, parents)
     bones, carriers = bones_of(rest, parents), carriers_of(parents).to(rest)[points.joint]
     group = [min(joint, MIRROR[joint]) for joint in range(len(parents))]
     groups = sorted(set(group[1:]))
-    spanned = (turned[:, list(parents[1:])] @ bones[1:, :, None])[..., 0]  # (T, N - 1, 3)
+    above = turned[:, list(parents[1:])]
+    spanned = (above @ bones[1:, :, None])[..., 0]  # (T, N - 1, 3)
     known = seen.isfinite().all(-1)
     by_bone = torch.zeros(*seen.shape, len(groups), dtype=rest.dtype)
     for joint in range(1, len(parents)):
         by_bone[..., groups.index(group[joint])] += carriers[None, :, joint, None] * spanned[:, None, joint - 1]
+    moving = [name for name in groups if shift_spread[name] > 0]
+    mirrored = rest.new_tensor([-1.0, 1.0, 1.0])
+    by_shift = torch.zeros(*seen.shape, 3 * len(moving), dtype=rest.dtype)
+    for joint in range(1, len(parents)):
+        if group[joint] in moving:
+            at = 3 * moving.index(group[joint])
+            axes = above[:, joint - 1] * (mirrored if joint > group[joint] else 1.0)
+            by_shift[..., at : at + 3] += carriers[None, :, joint, None, None] * axes[:, None]
     free = torch.nonzero(offset_spread > 0)[:, 0]
     by_offset = torch.zeros(*seen.shape, 3 * len(free), dtype=rest.dtype)
     for at, k in enumerate(free.tolist()):
@@ -70,20 +98,26 @@ def _proportions(
     left = seen - fit.root[:, None] - own - by_bone.sum(-1)
     # where the root stands is free on each frame: what is common to a frame's points is not explained by proportions
     weight = (known / points.sigma)[..., None]
-    design, value = torch.cat([by_bone, by_offset], -1), left.nan_to_num()
+    design, value = torch.cat([by_bone, by_shift, by_offset], -1), left.nan_to_num()
     share = weight.square() / weight.square().sum(1, keepdim=True).clamp_min(1e-12)
     design = (design - (share[..., None] * design).sum(1, keepdim=True)) * weight[..., None]
     value = (value - (share * value).sum(1, keepdim=True)) * weight
     design, value = design.flatten(0, 2), value.flatten()
     # seen on many frames, a proportion is as sure as on one: frames err alike
     scale = 1 / len(seen)
-    spread = torch.cat([rest.new_full((len(groups),), bone_spread), offset_spread[free].repeat_interleave(3).to(rest)])
-    found = torch.linalg.solve(scale * design.T @ design + torch.diag(spread.pow(-2)), scale * design.T @ value)
-    factor = 1 + found[: len(groups)].clamp(-0.6, 1.5)
+    spread = [rest.new_full((len(groups),), bone_spread), shift_spread[moving].repeat_interleave(3).to(rest)]
+    spread.append(offset_spread[free].repeat_interleave(3).to(rest))
+    found = torch.linalg.solve(scale * design.T @ design + torch.diag(torch.cat(spread).pow(-2)), scale * design.T @ value)
+    factors, moved, away = found.split([len(groups), 3 * len(moving), 3 * len(free)])
+    factor = 1 + factors.clamp(-0.6, 1.5)
     bones = torch.cat([bones[:1], bones[1:] * factor[[groups.index(name) for name in group[1:]]][:, None]])
+    for joint in range(1, len(parents)):
+        if group[joint] in moving:
+            shift = moved.view(-1, 3)[moving.index(group[joint])]
+            bones[joint] += shift * mirrored if joint > group[joint] else shift
     place = [bones[0]]
     for joint in range(1, len(parents)):
         place.append(place[parents[joint]] + bones[joint])
     offset = points.offset.clone()
-    offset[free] += found[len(groups) :].view(-1, 3)
+    offset[free] += away.view(-1, 3)
     return torch.stack(place), replace(points, offset=offset)

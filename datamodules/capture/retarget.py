@@ -16,7 +16,7 @@ from torch import Tensor
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.fitting.points import BodyPoints, Fit
 from pose_priors.body.fitting.proportions import fit_body
-from pose_priors.body.skeleton import PARENTS, index_of
+from pose_priors.body.skeleton import JOINT_NAMES, PARENTS, index_of
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.capture.recorded import Recorded
 from pose_priors.datamodules.capture.skeletons import recognised
@@ -27,10 +27,13 @@ UNITS_M = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001, "inches": 0
 _LEAST_SIZE, _MOST_SIZE = 0.55, 1.35  # of legs, against the mean adult's
 _UPRIGHT = 0.6  # least cosine between an axis and where trunks point on average
 _PROPORTION_FRAMES = 120
-# metres by which joints of one place stand elsewhere on another skeleton, for each person, and by which each frame errs
-_SIGMA = {"neck": 0.02, "head": 0.02, "foot": 0.015, "shoulder": 0.015}
-_USUAL_SIGMA = 0.01
-_SPREAD = {"neck": 0.03, "head": 0.03, "foot": 0.02, "shoulder": 0.02, "hip": 0.02}
+# metres by which each frame errs, and by which joints of one name stand elsewhere on another skeleton, on the bone that carries them: more
+# on the trunk, where makers agree least; a limb's joint that may be far elsewhere would look like a limb that is always bent
+_USUAL_SIGMA = 0.008
+_TRUNK_SHIFT, _LIMB_SHIFT = 0.03, 0.02
+_SHIFTS = dict.fromkeys(("hip", "spine1", "spine2", "spine3", "collar", "shoulder", "head"), _TRUNK_SHIFT)
+_SHIFTS |= dict.fromkeys(("knee", "ankle", "foot", "elbow", "wrist"), _LIMB_SHIFT) | {"neck": 0.04}
+_ROUNDS = 8
 # what is no joint of the body's: on which joint it sits, at which joint or how far (left side), how far it may be from there, and its error
 _TIPS: dict[str, tuple[str, str | tuple[float, float, float], float, float]] = {
     "head_tip": ("head", (0.0, 0.13, 0.02), 0.05, 0.03),
@@ -105,13 +108,16 @@ def fitted(recorded: Recorded, at: dict[str, int], metres: float, turn: np.ndarr
     prior, rest = usual_poses(num_joints), rest_joints()[:num_joints]
     names = [name for name in at if _base(name) not in _TIPS]
     points, spread = _points(list(at), rest_joints())
+    shifts = torch.tensor([_SHIFTS.get(_base(name), 0.0) for name in JOINT_NAMES[:num_joints]], dtype=rest.dtype)
     seen = places[:, [at[name] for name in at]]
     nose = _nose(recorded, at, places, turn)
     seen = torch.cat([seen, nose[:, None]], 1)
     size = _legs(places, at) / _legs(rest[None], {name: index_of(name) for name in at if name.split("_")[-1] in ("hip", "knee", "ankle")})
     points = BodyPoints(points.joint, points.offset * size, points.sigma)
     chosen = torch.linspace(0, len(seen) - 1, min(len(seen), _PROPORTION_FRAMES)).long().unique()
-    fit = fit_body(seen, points, rest * size, PARENTS[:num_joints], prior, offset_spread=spread, frames=chosen)
+    fit = fit_body(
+        seen, points, rest * size, PARENTS[:num_joints], prior, offset_spread=spread, shift_spread=shifts, rounds=_ROUNDS, frames=chosen
+    )
     columns = [list(at).index(name) for name in names]
     return Fitted(fit, tuple(names), (fit.places - seen)[:, columns].norm(dim=-1))
 
@@ -178,7 +184,7 @@ def _points(names: list[str], rest: Tensor) -> tuple[BodyPoints, Tensor]:
             away = rest[index_of(f"{side}{where}")] - rest[place] if isinstance(where, str) else rest.new_tensor(where)
         else:
             place, away = index_of(name), rest.new_zeros(3)
-            free, error = _SPREAD.get(base, 0.0), _SIGMA.get(base, _USUAL_SIGMA)
+            free, error = 0.0, _USUAL_SIGMA
         joint.append(place)
         offset.append(away)
         sigma.append(error)

@@ -82,7 +82,7 @@ def _rows(prior: TrainablePrior, experiment: dict[str, Any], entry: dict[str, An
         ("kind", f"`{model.get('kind')}`: {_settings(prior, model)}"),
         ("parameters", f"{sum(parameter.numel() for parameter in prior.parameters()):,}"),
         ("trained on", prior.trained_on or "not said"),
-        ("licence of the data", data.get("licence") or "not stated: `data.licence` states it"),
+        ("licence of the data", data.get("licence") or _licence_unstated(prior)),
         ("fingerprint of the data", f"`{entry.get('data_fingerprint')}`"),
         (
             "trained",
@@ -121,6 +121,12 @@ def _settings(prior: TrainablePrior, model: dict[str, Any]) -> str:
         kinds = Counter(member.kind for member in prior.config.of_members)
         told["members"] = " + ".join(f"{number} x {kind}" if number > 1 else kind for kind, number in kinds.items())
     return ", ".join(f"{name} {value}" for name, value in told.items() if name not in _LEFT_OUT) or "no options"
+
+
+def _licence_unstated(prior: TrainablePrior) -> str:
+    if prior.trained_on.startswith("synthetic"):
+        return "none is needed: they are drawn by this project, from no recording"
+    return "not stated: `data.licence` states it"
 
 
 def _limits(prior: TrainablePrior, experiment: dict[str, Any]) -> list[str]:

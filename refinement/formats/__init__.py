@@ -36,6 +36,7 @@ from pose_priors.refinement.formats.tools import (
 )
 
 log = logging.getLogger("refine")
+_MOTIONS = (("poses", "trans"), ("body_pose", "global_orient", "transl"), ("pose_body", "root_orient", "trans"))
 
 
 @runtime_checkable
@@ -146,7 +147,17 @@ def unknown(path: Path, format: str | None = None) -> UserError:
     known = format or ", ".join([*(form.NAME for form in UPSTREAM), *(form.NAME for form in FORMATS.all().values())])
     if not path.exists():
         return UserError(f"input.path={path}: no such folder or file; the result of a tool is expected: {known}")
-    return UserError(f"input.path={path}: not a result of {known}; it holds {_contents(Source(path))}")
+    source = Source(path)
+    aside = "; a motion without a camera is mended by `pose-priors clean`" if _is_motion(source) else ""
+    return UserError(f"input.path={path}: not a result of {known}; it holds {_contents(source)}{aside}")
+
+
+def _is_motion(source: Source) -> bool:
+    """Whether it is a file of poses and places in a world, and nothing of how a camera saw them, as AMASS's are."""
+    try:
+        return any(source.holds(source.path, *names) for names in _MOTIONS) if source.path.is_file() else False
+    except UserError:
+        return False
 
 
 def files_of(path: Path, format: str | None = None) -> list[Path]:

@@ -61,7 +61,7 @@ def restore(motion: Motion, fill: Fill = filled) -> Restored:
     lost = np.where(motion.known, 0.0, 1e3)
     work.mend("missing", fill, np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
     copies = np.where(_as_recorded(motion.known), frozen(work.motion), 0)
-    work.mend("frozen", fill, np.repeat(copies[:, None], NUM_JOINTS, 1), copies)
+    work.mend("frozen", partial(_between, fill), np.repeat(copies[:, None], NUM_JOINTS, 1), copies)
     sides = swaps(work.motion)
     work.mend("swapped", lambda before, *_: _unswapped(before, sides), *_by_joint(sides, len(motion)))
     work.mend("pop", fill, *pops(work.motion))
@@ -124,6 +124,14 @@ def _as_recorded(known: np.ndarray) -> np.ndarray:
     follows = np.concatenate([[True], known[:-1]])
     recorded: np.ndarray = known & follows
     return recorded
+
+
+def _between(fill: Fill, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Motion:
+    """Repeated frames filled, but those that repeat the first one: nothing says how the person came there."""
+    if len(path) > 1 and path[1]:
+        begins = np.arange(len(path)) <= np.argmin(np.r_[path[1:], False])
+        joints, path = joints & ~begins[:, None], path & ~begins
+    return fill(motion, joints, path) if path.any() else motion
 
 
 def _of_path(

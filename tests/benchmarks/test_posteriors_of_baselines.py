@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from pose_priors.benchmarks.priors.components import SharedGaussians
 from pose_priors.benchmarks.priors.data import BenchmarkData
 from pose_priors.benchmarks.priors.gmm import Mixture
 from pose_priors.benchmarks.priors.kernels import KernelMixture
+from pose_priors.benchmarks.priors.skeleton import Skeleton
 from pose_priors.benchmarks.priors.tasks import TASKS, inverse_kinematics, posteriors
 from pose_priors.priors.gaussians.quadratic import Quadratic
 
@@ -94,13 +96,18 @@ def test_a_baseline_draws_its_posterior(kernels: KernelMixture) -> None:
             assert 0.8 < torch.cov(drawn[:, number].T).trace() / covariance.trace() < 1.25
 
 
+def _seen_with(skeleton: Skeleton, levels_mm: tuple[float, ...]) -> Skeleton:
+    skeleton.sight = replace(skeleton.sight, levels_mm=levels_mm)
+    return skeleton
+
+
 def test_tables_of_posterior_means(monkeypatch: pytest.MonkeyPatch) -> None:
     mixture = arm_mixture(3)
     poses = mixture.sample(43, torch.Generator().manual_seed(0))
     data = BenchmarkData(poses[:20], poses[20:40], poses[40:], mixture.joint_indices, "0" * 16)
     wide = Mixture("wide", mixture.joint_indices, mixture.default_pose, mixture.weights, mixture.means, mixture.covariances + torch.eye(12))
     monkeypatch.setattr(posteriors, "observed", lambda *given: {"all": inverse_kinematics.observed(*given)["all"]})
-    monkeypatch.setattr(posteriors, "MILLIMETRES", (40,))
+    monkeypatch.setattr(posteriors, "Skeleton", lambda data: _seen_with(Skeleton(data), (40,)))
     (of_kinematics,) = TASKS["posterior_kinematics"]([mixture, wide, Known(mixture)], data)
     assert list(of_kinematics.rows["arm"]) == ["all: mm", "all: deg"]
     assert set(of_kinematics.rows["known"].values()) == {None}  # no draws, no mean

@@ -252,7 +252,7 @@ def test_inverse_kinematics_recovers_noiseless_joints() -> None:
 
 def test_the_camera_projects_as_a_pinhole() -> None:
     point = torch.tensor([0.3, -0.6, 1.0], dtype=torch.float64)
-    torch.testing.assert_close(inverse_kinematics.Camera().project(point), torch.tensor([150.0, -300.0], dtype=torch.float64))
+    torch.testing.assert_close(inverse_kinematics.Camera(3.0).project(point), torch.tensor([150.0, -300.0], dtype=torch.float64))
 
 
 def test_rows_are_minimised_apart_from_each_other() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import roma
 import torch
 
 from pose_priors.body.builtin import rest_joints
-from pose_priors.body.fitting.points import BodyPoints, PoseGaussian, placed
+from pose_priors.body.fitting import proportions
+from pose_priors.body.fitting.points import BodyPoints, Fit, PoseGaussian, placed
 from pose_priors.body.fitting.pose import fit_pose, left_jacobian_inverse
 from pose_priors.body.fitting.proportions import fit_body
 from pose_priors.body.skeleton import PARENTS, index_of
@@ -99,6 +102,28 @@ def test_proportions_are_found() -> None:
     thigh = (fit.rest[index_of("left_knee")] - fit.rest[index_of("left_hip")]).norm()
     assert thigh.item() == pytest.approx(float((longer[index_of("left_knee")] - longer[index_of("left_hip")]).norm()), abs=0.004)
     torch.testing.assert_close(fit.rest[:, 0], -fit.rest[[0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20], 0])
+
+
+def test_frames_begin_where_another_like_them_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not where the nearest in time was: the first frame stands the other way round and with its arms up."""
+    pose, root, prior = example(9)
+    pose = pose[:1].repeat(9, 1, 1)
+    pose[0, 0] = torch.tensor([0.0, 3.0, 0.0])
+    pose[0, [index_of("left_shoulder"), index_of("right_shoulder")]] += torch.tensor([[0.0, 0.0, 2.4], [0.0, 0.0, -2.4]])
+    rest, few = rest_joints()[:NUM], points(0.01, tripods=False)
+    seen, _, _ = placed(roma.rotvec_to_rotmat(pose), root[:1].expand(9, 3), few, rest, PARENTS_22)
+    begun: list[torch.Tensor] = []
+
+    def watched(seen: torch.Tensor, *given: Any) -> Fit:
+        if given[-1] is not None:
+            begun.append(given[-1])
+        return fit_pose(seen, *given)
+
+    monkeypatch.setattr(proportions, "fit_pose", watched)
+    fit = fit_body(seen, few, rest, PARENTS_22, prior, frames=torch.tensor([0, 8]))
+    assert len(begun[-1]) == 9
+    apart = roma.rotmat_geodesic_distance(*(roma.rotvec_to_rotmat(x[:, 0]) for x in (begun[-1], fit.pose)))
+    assert apart.max() < 0.1
 
 
 def test_left_jacobian() -> None:

@@ -12,6 +12,7 @@ from pose_priors.benchmarks.priors.candidate import Candidate
 from pose_priors.benchmarks.priors.data import BenchmarkData, spread
 from pose_priors.benchmarks.priors.fitting import remaining_errors
 from pose_priors.benchmarks.priors.noise import noisy_joints, noisy_rotations
+from pose_priors.benchmarks.priors.parts import hand_of
 from pose_priors.benchmarks.priors.skeleton import Skeleton, degrees
 from pose_priors.benchmarks.priors.tables import ResultTable, table_of_scores
 from pose_priors.body.motion_state import FPS
@@ -20,7 +21,7 @@ from pose_priors.datamodules.motion_data import load_clips
 from pose_priors.datamodules.synthetic import synthetic_motions
 
 _NUM_POSES, _NUM_VALIDATION = 100, 50
-_DEGREES, MILLIMETRES = (2, 5, 10), (20, 40, 100)
+_DEGREES = (2, 5, 10)
 _WEIGHTS = (0.1, 0.3, 1.0, 3.0)
 _MAX_STEPS = 60
 # radians by which priors are smoothed before they are taken as they are
@@ -34,9 +35,10 @@ SEED = 19
 
 
 def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTable]:
-    """Errors that are left of noise in rotations, in joints, and in the joints of motions."""
+    """Errors that are left of noise in rotations, in joints, and, of bodies, in the joints of motions, whose fingers do not move."""
     skeleton = Skeleton(data)
-    return [_rotations(candidates, data, skeleton), _joints(candidates, data, skeleton), _motions(candidates, data, skeleton)]
+    of_poses = [_rotations(candidates, data, skeleton), _joints(candidates, data, skeleton)]
+    return of_poses if hand_of(data.joint_indices) else [*of_poses, _motions(candidates, data, skeleton)]
 
 
 def _rotations(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skeleton) -> ResultTable:
@@ -60,7 +62,7 @@ def _joints(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Skel
     start = data.default_pose
     levels = {
         f"{std} mm": (noisy_joints(test, start, skeleton, std, SEED), noisy_joints(val, start, skeleton, std, SEED + 1))
-        for std in MILLIMETRES
+        for std in skeleton.sight.levels_mm
     }
     scores, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _WEIGHTS, _MAX_STEPS, _NOISES)
     note = "As above, from the mean training pose; components of the noise have so many millimetres each."
@@ -76,7 +78,7 @@ def _motions(candidates: Sequence[Candidate], data: BenchmarkData, skeleton: Ske
             noisy_joints(test, start, skeleton, std, SEED, expected),
             noisy_joints(val, start, skeleton, std, SEED + 1, expected),
         )
-        for std in MILLIMETRES
+        for std in skeleton.sight.levels_mm
     }
     scores, told = remaining_errors(candidates, skeleton, levels, skeleton.mpjpe, _MOTION_WEIGHTS, _MAX_MOTION_STEPS, _NOISES)
     note = (

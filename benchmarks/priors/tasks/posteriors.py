@@ -16,7 +16,7 @@ from pose_priors.benchmarks.priors.noise import noisy_joints
 from pose_priors.benchmarks.priors.significance import standard_error
 from pose_priors.benchmarks.priors.skeleton import Skeleton, degrees
 from pose_priors.benchmarks.priors.tables import ResultTable, table_of_scores
-from pose_priors.benchmarks.priors.tasks.denoising import MILLIMETRES, SEED
+from pose_priors.benchmarks.priors.tasks.denoising import SEED
 from pose_priors.benchmarks.priors.tasks.inverse_kinematics import observed
 from pose_priors.body.rotations import mean_rotation
 
@@ -40,7 +40,7 @@ def kinematics(candidates: Sequence[Candidate], data: BenchmarkData) -> list[Res
 def joints(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTable]:
     """Errors of posterior means given the noisy joints of the task `denoising`."""
     poses, skeleton = spread(data.test, _NUM_POSES), Skeleton(data)
-    problems = {f"{std} mm": noisy_joints(poses, data.default_pose, skeleton, std, SEED) for std in MILLIMETRES}
+    problems = {f"{std} mm": noisy_joints(poses, data.default_pose, skeleton, std, SEED) for std in skeleton.sight.levels_mm}
     scores = errors(candidates, problems, skeleton, _NUM_DRAWS_OF_NOISY, ("mm",))
     title = f"Denoising of joints by posterior means: mm per joint, {len(poses)} poses"
     return [table_of_scores("posterior_joints", title, scores, _note(_NUM_DRAWS_OF_NOISY))]
@@ -52,7 +52,7 @@ def errors(
     """What each candidate's posterior means are off by, by the columns of a table: (N,) of N poses, None where it draws no posteriors.
 
     Args:
-        measures: `mm`, the mean distance of all joints but the pelvis, `deg`, the mean angle of the joints scored, or both. With one
+        measures: `mm`, the mean distance of all points but the root, `deg`, the mean angle of the joints scored, or both. With one
             alone, columns are called as the problems are.
     """
     scores: dict[str, dict[str, Tensor | None]] = {candidate.name: {} for candidate in candidates}

@@ -11,13 +11,15 @@ from pose_priors.refinement.motions.signals import odd, rolling_mean
 # A step of the body: the largest of its joints' angles and of its path, a metre for a radian.
 _STILL = 2e-5  # rounding of float32 angles and metres
 _SHARE = 0.02  # of the usual step of the clip's moving frames: below, a frame is a copy
+_SLOW = 0.1  # of the usual step: who comes to rest does so by steps below
 _WINDOW_S = 1.5
 _LEAST_SPEED = 0.05  # radians or metres a second: whoever moves less may be standing still
+_SLOWS, _GOES_ON = 0.6, 1.3  # of the step farther away, that beside a rest where a body slows down or speeds up, and on the other side
 
 
 def frozen(motion: Motion) -> np.ndarray:
     """(T,) how far the motion around each frame goes in a step, over what would be seen of somebody who stands still; 0 for frames that
-    differ from the one before. The first frame of a frozen run is not one of it.
+    differ from the one before, and where a body comes to rest or turns back. The first frame of a frozen run is not one of it.
     """
     num = len(motion)
     out = np.zeros(num)
@@ -36,13 +38,29 @@ def frozen(motion: Motion) -> np.ndarray:
     around = np.maximum(around, 0.25 * usual)
     speed = around * motion.fps / _LEAST_SPEED
     for begin, end in runs(copies):
+        if _rests(step, begin, end, _SLOW * usual):
+            continue
         # a single repetition among frames that hardly move is chance; a second of them is none
         length = min(1.0, (end - begin) * 0.5)
         before = step[begin - 1] if begin else step[min(end, num - 2)]
         after = step[end] if end < num - 1 else before
-        edge = max(before, after) / max(_SHARE * usual * 5, _STILL)
+        edge = max(before, after) / max(_SLOW * usual, _STILL)
         out[begin + 1 : end + 1] = length * min(float(speed[begin:end].mean()), edge)
     return out
+
+
+def _rests(step: np.ndarray, begin: int, end: int, slow: float) -> bool:
+    """Whether a body slows down before the steps begin to end - 1, or speeds up behind them, and does not jump on the other side: what
+    repeats frames stops it at full speed, and it jumps to where it has come meanwhile.
+
+    Args:
+        slow: a step by which a body hardly moves.
+    """
+    sides = []
+    for beside, beyond in ((begin - 1, begin - 2), (end, end + 1)):
+        if min(beside, beyond) >= 0 and max(beside, beyond) < len(step):
+            sides.append(0 if step[beside] < slow else step[beside] / max(step[beyond], 1e-12))
+    return bool(sides) and min(sides) < _SLOWS and max(sides) < _GOES_ON
 
 
 def body_steps(motion: Motion) -> np.ndarray:

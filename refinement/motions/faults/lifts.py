@@ -15,17 +15,19 @@ import numpy as np
 from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import index_of
 from pose_priors.refinement.motions.faults.falling import falls, mass_centre
-from pose_priors.refinement.motions.faults.support import RISES, RISES_GAP_S, WRISTS, Support, least_moved, velocities
+from pose_priors.refinement.motions.faults.support import RISES, RISES_GAP_S, WRISTS, Support, least_moved, upright_speed, velocities
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.signals import closed
 
 _LEAST_M = 0.035
 _TRUNK = [index_of(name) for name in ("pelvis", "spine1", "spine2", "spine3", "neck", "head")]
 _TRUNK_SHARE = 0.4  # of a lift that pelvis, spine and head make at least: who bends raises their hands, too
+_UPRIGHT = 0.5  # of a lift, that does not go along
 _HOP_S = 0.12  # a rise and a fall that are no farther apart are those of a hop
 _ALIKE = 0.5  # what a lift back has of that up at least
 _HELD = 0.25  # of a lift, between its two ways, at least
 _LIFTED_M = 0.075
+_QUICK_S = 0.56  # that one of the ways takes at most: elevators, platforms and partners take their time for both
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ def lifts(motion: Motion, support: Support) -> np.ndarray:
     if not motion.has_path or len(motion) < 4:
         return out
     points = np.concatenate([motion.soles, motion.joints[:, WRISTS]], 1)
-    rising = np.where(support.doubted, 0, least_moved(velocities(points, motion.fps))[:, 2])
-    for up, back in _pairs(_ways(motion, rising)):
+    velocity = np.where(support.doubted[:, None], 0, least_moved(velocities(points, motion.fps)))
+    rising = velocity[:, 2]
+    for up, back in _pairs(_ways(motion, rising, upright_speed(velocity)), motion.fps):
         metres = (up.metres - back.metres) / 2
         out[up.begin : up.end] = metres * _done(rising, up)
         out[up.end : back.begin] = metres
@@ -65,8 +68,12 @@ def _done(rising: np.ndarray, way: _Way) -> np.ndarray:
     return share
 
 
-def _ways(motion: Motion, rising: np.ndarray) -> list[_Way]:
-    """Where somebody rises or sinks as a whole, neither hopping nor falling, in order."""
+def _ways(motion: Motion, rising: np.ndarray, upright: np.ndarray) -> list[_Way]:
+    """Where somebody rises or sinks as a whole, neither hopping nor falling nor going along, in order.
+
+    Args:
+        rising, upright: (T,) metres a second, all of it and where it is upright.
+    """
     fps, trunk, centre = motion.fps, motion.joints[:, _TRUNK, 2], mass_centre(motion.joints)[:, 2]
     found = []
     for sign in (1, -1):
@@ -77,10 +84,11 @@ def _ways(motion: Motion, rising: np.ndarray) -> list[_Way]:
                 found.append(_Way(begin, end, metres))
     found.sort(key=lambda way: way.begin)
     hops = {way for up, down in pairwise(found) if up.metres > 0 > down.metres and down.begin - up.end < _HOP_S * fps for way in (up, down)}
-    return [way for way in found if way not in hops and not falls(centre[way.begin : way.end], fps)]
+    straight = [way for way in found if abs(upright[way.begin : way.end].sum()) > _UPRIGHT * abs(rising[way.begin : way.end].sum())]
+    return [way for way in straight if way not in hops and not falls(centre[way.begin : way.end], fps)]
 
 
-def _pairs(ways: list[_Way]) -> list[tuple[_Way, _Way]]:
+def _pairs(ways: list[_Way], fps: float) -> list[tuple[_Way, _Way]]:
     """Ways up, and the first ones back by about as much. Ways down begin no pair: who drops from one hold to the next sinks so, too."""
     found: list[tuple[_Way, _Way]] = []
     for number, way in enumerate(ways):
@@ -88,7 +96,8 @@ def _pairs(ways: list[_Way]) -> list[tuple[_Way, _Way]]:
             continue
         for other in ways[number + 1 :]:
             if min(way.metres / -other.metres, other.metres / -way.metres) > _ALIKE:
-                if other.begin - way.end > _HELD * (other.end - way.begin):
+                quick = min(way.end - way.begin, other.end - other.begin) <= _QUICK_S * fps
+                if quick and other.begin - way.end > _HELD * (other.end - way.begin):
                     found.append((way, other))
                 break
     return found

@@ -15,6 +15,8 @@ _BEND = (60.0, 12.0)
 _TIMES = 6.0  # over the median of the frames around
 _AROUND_S = 0.6
 _WHOLE = 3  # joints
+_LEAST_FRAMES = 6  # of a clip: fewer do not say what steps are usual
+_NEXT, _TIMES_NEXT = 4, 3.0  # steps beside a first or last one, and how many times their largest is a jump
 # Toes, whose rotations move no joint, are measured worst.
 _BY_JOINT = np.ones(NUM_JOINTS)
 _BY_JOINT[[index_of("left_foot"), index_of("right_foot")]] = 3
@@ -38,26 +40,35 @@ def pops(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _away_and_back(values: np.ndarray, fps: float) -> np.ndarray:
-    """(T, J) of (T, J, C): the largest jump by which a stretch of frames begins, and by the opposite of which it ends."""
+    """(T, J) of (T, J, C): the largest jump by which a stretch of frames begins, and by the opposite of which it ends.
+
+    Both count against all steps around, and against the step before and the one behind each: who bounces off something comes and goes by
+    steps that are long and opposite, but no longer than those before and behind, and who kicks goes on.
+    """
     num = len(values)
     out = np.zeros(values.shape[:2])
-    if num < 4:
+    if num < _LEAST_FRAMES:
         return out
     step = np.diff(values, axis=0)
     # against the steps around, so that steady motion is no jump
     around = np.median(np.stack([_shifted(step, by) for by in (-2, -1, 1, 2)]), 0)
     jump = step - around
     size = np.linalg.norm(jump, axis=-1)
+    alone = size.copy()
+    for part, other in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+        along = (jump[part] * (step[part] - step[other])).sum(-1) / np.maximum(size[part], 1e-12)
+        alone[part] = np.minimum(alone[part], np.maximum(along, 0))
     for length in range(1, min(max(1, round(_LONGEST_S * fps)), num - 2) + 1):
         first, last = jump[: len(jump) - length], jump[length:]
         against = -(first * last).sum(-1) / np.maximum(size[: len(jump) - length] * size[length:], 1e-12)
-        found = np.minimum(size[: len(jump) - length], size[length:]) * np.clip(against, 0, 1)
+        found = np.minimum(alone[: len(jump) - length], alone[length:]) * np.clip(against, 0, 1)
         for inside in range(1, length + 1):
             np.maximum(out[inside : inside + len(found)], found, out=out[inside : inside + len(found)])
     # the first and the last frame have one neighbour: a jump that the next steps know nothing of
-    for frame, at, beyond in ((0, 0, 1), (num - 1, num - 2, num - 3)):
-        alone = np.linalg.norm(step[at] - step[beyond], axis=-1)
-        out[frame] = np.maximum(out[frame], np.where(alone > 3 * np.linalg.norm(step[beyond], axis=-1), alone, 0))
+    for frame, inwards in ((0, step), (num - 1, step[::-1])):
+        alone = np.linalg.norm(inwards[0] - inwards[1], axis=-1)
+        usual = np.linalg.norm(inwards[1 : 1 + _NEXT], axis=-1).max(0)
+        out[frame] = np.maximum(out[frame], np.where(alone > _TIMES_NEXT * usual, alone, 0))
     return out
 
 

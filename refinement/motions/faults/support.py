@@ -26,6 +26,9 @@ _SMOOTH_S = 0.05
 RISES, RISES_GAP_S = 0.06, 0.04
 """Metres a second, by which feet that stand and roll hardly rise for long, and seconds for which what rises may pause."""
 
+CARRIED_M = 0.4
+"""Metres, from which a lift is told and left: files err by less, and what lifts people by more may be there."""
+
 _STEADY = 0.3  # metres a second that a sole which carries rises or falls by
 _SLIDE_S = 0.8  # over which a slide is told from the roll of a foot
 _SLIDE = 0.18  # metres a second
@@ -33,7 +36,8 @@ _SLIDE_SHARE = 0.1  # of the speed of the path
 _STANDS = 0.12  # of the frames around: below, nothing stands long enough to slide
 _LEAST_FLIGHT_S, _LONG_FLIGHT_S = 0.06, 0.25
 _LIFT_S = 0.2
-_LIFT_SHARES = 0.3, 0.4  # of the height off the floor, by which all soles move together at the end where less, and where more of it is
+_LIFT_SHARES = 0.3, 0.5  # of the height off the floor, by which all soles move together at the end where less, and where more of it is
+_ALONG, _STEEP = 0.3, 0.5  # metres a second, and metres up for one along
 _LEAP = 3.0  # times that height: who sinks by more came down from a leap
 _UPRIGHT = 0.75  # of the height of the hips: lower, whoever is off the floor may sit on something
 _STANDING = 0.3  # of the frames of a stretch: where less, the person jumps
@@ -133,8 +137,8 @@ def floating(motion: Motion, support: Support) -> np.ndarray:
     hips = motion.joints[:, 1:3, 2].mean(1) - motion.soles[..., 2].min(1)
     upright = hips > _UPRIGHT * HIP_HEIGHT * motion.stature
     out: np.ndarray = np.where(support.flies | support.elsewhere | ~upright & (steady > 0), 0, np.abs(steady)) / _OFF_FLOOR_M
-    rising = least_moved(velocities(motion.soles, motion.fps))[:, 2]
-    lift, leaps = _lift(rising, motion.fps), _leaps(motion, rising)
+    least = least_moved(velocities(motion.soles, motion.fps))
+    lift, leap, leaps = _lift(upright_speed(least), motion.fps), _lift(least[:, 2], motion.fps), _leaps(motion, least[:, 2])
     for begin, end in runs(np.abs(steady) > _OFF_FLOOR_M / 2):
         away, stood = np.abs(steady[begin:end]), support.stands[begin:end]
         # how high the person stands there, whatever they jump
@@ -143,7 +147,7 @@ def floating(motion: Motion, support: Support) -> np.ndarray:
         ways = [at for at in (there[0], there[-1]) if 0 < at < len(motion) - 1]
         ends = [lift[at] for at in ways]
         climbed = ends and (max(ends) < _LIFT_SHARES[1] * high or min(ends) < _LIFT_SHARES[0] * high)
-        leapt = ends and (max(ends) > _LEAP * high or leaps[ways].all())
+        leapt = ends and (leap[ways].max() > _LEAP * high or leaps[ways].all())
         if climbed or leapt or stood.mean() < _STANDING:
             out[begin:end] = 0
     return out
@@ -156,13 +160,20 @@ def least_moved(velocity: np.ndarray) -> np.ndarray:
     return found
 
 
+def upright_speed(velocity: np.ndarray) -> np.ndarray:
+    """(T,) metres a second upwards, of velocities (T, 3); 0 where these go along, and more so than up or down, as swings do."""
+    along = np.linalg.norm(velocity[:, :2], axis=-1)
+    found: np.ndarray = np.where((along < _ALONG) | (np.abs(velocity[:, 2]) > _STEEP * along), velocity[:, 2], 0)
+    return found
+
+
 def _lift(rising: np.ndarray, fps: float) -> np.ndarray:
     """(T,) metres by which even the sole that moves least rises or sinks within `_LIFT_S` about each frame, by its speed (T,)."""
-    by = max(1, round(_LIFT_S * fps / 2))
+    by = _LIFT_S * fps / 2
     risen = np.cumsum(rising) / fps
     frames = np.arange(len(rising))
-    rise = risen[np.minimum(frames + by, len(rising) - 1)] - risen[np.maximum(frames - by, 0)]
-    lifted: np.ndarray = maximum_filter1d(np.abs(rise), 2 * by + 1)
+    rise = np.interp(frames + by, frames, risen) - np.interp(frames - by, frames, risen)
+    lifted: np.ndarray = maximum_filter1d(np.abs(rise), 2 * max(1, round(by)) + 1)
     return lifted
 
 

@@ -7,8 +7,9 @@ from scipy.ndimage import maximum_filter1d, percentile_filter
 
 from pose_priors.body.interpolation import runs
 from pose_priors.refinement.motions.faults.lifts import lifts
+from pose_priors.refinement.motions.faults.rides import rides
 from pose_priors.refinement.motions.faults.shortness import lacking
-from pose_priors.refinement.motions.faults.support import Support, find_support
+from pose_priors.refinement.motions.faults.support import CARRIED_M, Support, find_support
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.signals import odd, rolling_mean, rolling_median
 
@@ -33,7 +34,7 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
 
     In flight the speed between the frames before and behind is taken, and a stretch goes on for as long as what carries glides that way.
     A stretch whose soles glide now here, now there stays as it is: no path stops them. So does a short one on which hands carry, for some
-    of it: hands let go and soles swing.
+    of it: hands let go and soles swing. And so does one on which something may carry the person along (`rides`).
 
     Args:
         marked: (T,) bool.
@@ -59,6 +60,8 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
         most = round(_GOES_ON_S * motion.fps)
         before = begin - np.argmin(np.r_[along[max(begin - most, 0) : begin][::-1], False])
         behind = end + np.argmin(np.r_[along[end : end + most], False])
+        if rides(motion, support, int(before), int(behind), way):
+            continue
         add[before:behind] = -glide[before:behind]
     pelvis = motion.pelvis.copy()
     pelvis[1:, :2] += np.cumsum((add[1:] + add[:-1]) / 2 / motion.fps, axis=0)
@@ -96,7 +99,7 @@ def _feet_agree(support: Support, part: slice) -> bool:
 
 
 def lowered(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
-    """The path without those of its lifts that have a marked frame.
+    """The path without those of its lifts that have a marked frame, and are not too high for a fault.
 
     Args:
         marked: (T,) bool.
@@ -104,13 +107,13 @@ def lowered(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     lift = lifts(motion, support)
     pelvis = motion.pelvis.copy()
     for begin, end in runs(lift != 0):
-        if marked[begin:end].any():
+        if marked[begin:end].any() and lift[begin:end].max() < CARRIED_M:
             pelvis[begin:end, 2] -= lift[begin:end]
     return motion.changed(pelvis=pelvis)
 
 
 def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
-    """The path on marked frames lowered or raised, so that the lowest sole is on the floor.
+    """The path on marked frames lowered or raised, so that the lowest sole is on the floor; not where it is too far for a fault.
 
     Args:
         marked: (T,) bool.
@@ -130,9 +133,11 @@ def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     # from where the person leaves the floor to where they are back, or marks that begin high would leave a step
     whole = marked.copy()
     most = round(_WAY_S * motion.fps)
-    for begin, end in runs(np.abs(height) > _BACK_M):
+    for begin, end in [*runs(height > _BACK_M), *runs(height < -_BACK_M)]:
         inside = np.flatnonzero(marked[begin:end])
-        if inside.size:
+        if inside.size and np.abs(height[begin:end][inside]).max() > CARRIED_M:
+            whole[begin:end] = False
+        elif inside.size:
             whole[begin + max(0, int(inside[0]) - most) : begin + min(end - begin, int(inside[-1]) + 1 + most)] = True
     width = odd(_EVEN_S, motion.fps)
     above = np.where(whole, height, 0)

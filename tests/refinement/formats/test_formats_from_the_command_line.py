@@ -87,3 +87,11 @@ def test_what_is_no_result_says_what_it_holds(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", cam=np.zeros(3), thetas=np.zeros((1, 72)))
     with pytest.raises(UserError, match=r"other\.npz: not a result of .*it holds cam \(3,\), thetas \(1, 72\)"):
         run(f"input.path={tmp_path / 'other.npz'}")
+
+
+def test_a_motion_without_a_camera_is_for_clean(tmp_path: Path) -> None:
+    """As ComfyUI-MotionCapture writes it for viewers: GVHMR's world reading alone."""
+    world = {"body_pose": np.zeros((4, 63)), "global_orient": np.zeros((4, 3)), "transl": np.zeros((4, 3)), "betas": np.zeros((4, 10))}
+    np.savez(tmp_path / "tennis.npz", **world)
+    with pytest.raises(UserError, match=r"it holds body_pose \(4, 63\).*; a motion without a camera is mended by `pose-priors clean`$"):
+        run(f"input.path={tmp_path / 'tennis.npz'}")

@@ -272,7 +272,7 @@ def test_6d_gives_rotations_and_finite_gradients_for_any_input() -> None:
 
 
 def test_yaml_holds_the_stated_defaults() -> None:
-    text = (Path(__file__).parents[2] / "configs" / "hand_vae.yaml").read_text()
+    text = (Path(__file__).parents[3] / "configs" / "hand_vae.yaml").read_text()
     config = HandVAEConfig(**yaml.safe_load(text)["model"])
     assert (config.type, config.z_dim, config.hidden, config.n_layers, config.dropout) == ("standard", 24, 256, 3, 0.1)
     assert config == HandVAEConfig(kind="hand_vae")
