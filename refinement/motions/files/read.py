@@ -102,7 +102,8 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
     raw = [_person(arrays, layout, person) for person in range(1 if layout.num_people is None else layout.num_people)]
     if not any(known.any() for _, _, known in raw):
         raise UserError(f"{path}: no frame of it is finite and holds what rotations and places can be")
-    refuse_degrees(np.concatenate([pose[known, 1:] for pose, _, known in raw]), str(path))
+    for pose, _, known in raw:  # of two people, one in degrees would be no more than half of all poses
+        refuse_degrees(pose[known, 1:], str(path))
     axis = _up_axis([pose[known, 0] for pose, _, known in raw]) if up == "auto" else up
     if axis is None:
         axis = "z"

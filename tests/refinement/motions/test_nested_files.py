@@ -105,6 +105,13 @@ def test_people_of_a_tool_are_each_cleaned_and_scored(tmp_path: Path) -> None:
     assert {row["clip"] for row in rows} == {"wham_output.person_0", "wham_output.person_1"}
 
 
+def test_one_of_several_people_in_degrees_is_told(tmp_path: Path) -> None:
+    person = {"pose_world": SMPL, "trans_world": PELVIS}
+    (source := tmp_path / "wham_output.pkl").write_bytes(pickle.dumps({0: person, 1: person | {"pose_world": np.rad2deg(SMPL)}}))
+    with pytest.raises(UserError, match="are these degrees"):
+        clean([str(source), "--output", str(tmp_path / "out")])
+
+
 def test_clips_one_after_the_other_are_no_motion(tmp_path: Path) -> None:
     clip = {"pose_aa": SMPL, "trans_orig": PELVIS, "fps": 60}
     (source := tmp_path / "phc.pkl").write_bytes(pickle.dumps({"walk": clip, "run": clip}))
