@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ MatmulPrecision = Literal["auto", "highest", "high", "medium"]
 # Of a product of float32, relative to the length of the rows: rounding leaves a thousandth of what bfloat16 would.
 _EXACT = 1e-6
 
+_PROCESSOR = Path("/proc/cpuinfo")
 _DOUBLE = (64, "64", "64-true")
 _PRECISIONS = (None, 32, "32", "32-true", *_DOUBLE, 16, "16", "16-mixed", "bf16", "bf16-mixed")
 
@@ -35,18 +37,27 @@ def in_double(options: Mapping[str, Any]) -> bool:
 def matmul_precision(precision: MatmulPrecision, on_gpu: bool) -> Iterator[None]:
     """Within it, products of float32 matrices are taken as `torch.set_float32_matmul_precision` has it; afterwards as before.
 
-    `auto` is `high` on a GPU, TensorFloat-32: ten bits of mantissa in the products, sums in float32. On a CPU it is `medium` where that
-    loses nothing, and `highest` elsewhere. `medium` lets oneDNN take the products, which on processors with AVX-512 is twice as fast as MKL
-    on those that MKL does not know, in float32 as long as there are no matrix instructions for bfloat16.
+    `auto` is `high` on a GPU, TensorFloat-32: ten bits of mantissa in the products, sums in float32. On a CPU that is not Intel's it is
+    `medium` where that loses nothing, and `highest` elsewhere. `medium` lets oneDNN take the products, in float32 as long as there are no
+    matrix instructions for bfloat16: with AVX-512 twice as fast as MKL on processors that MKL does not know, and no faster on Intel's.
     """
     before = torch.get_float32_matmul_precision()
     if precision == "auto":
-        precision = "high" if on_gpu else "medium" if _medium_is_exact() else "highest"
+        precision = "high" if on_gpu else "medium" if not _is_intel() and _medium_is_exact() else "highest"
     try:
         torch.set_float32_matmul_precision(precision)
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@cache
+def _is_intel() -> bool:
+    """Whether this processor is Intel's, which MKL was made for; not where that cannot be told."""
+    try:
+        return "GenuineIntel" in _PROCESSOR.read_text()
+    except OSError:
+        return False
 
 
 @cache

@@ -117,7 +117,11 @@ def _read_images(source: Source) -> list[_Image]:
         for name, value in _images(Fields(source.load(file), str(file)).raw("results")).items():
             found[name or file.stem] = (value, f"{file}: {name}" if name else str(file))
     numbers = numbers_in(list(found)) if len(found) > 1 else [0]
-    images = [_image(frame, value, where) for frame, (value, where) in zip(numbers, found.values(), strict=True) if value]
+    images = [
+        _image(frame, value, where)
+        for frame, (value, where) in zip(numbers, found.values(), strict=True)
+        if value is not None and not (isinstance(value, Mapping) and not value)
+    ]
     if not images:
         raise UserError(f"{source.path}: {len(found)} images, and nobody is seen on any")
     return sorted(images, key=lambda image: image.frame)

@@ -42,8 +42,8 @@ def pops(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
 def _away_and_back(values: np.ndarray, fps: float) -> np.ndarray:
     """(T, J) of (T, J, C): the largest jump by which a stretch of frames begins, and by the opposite of which it ends.
 
-    Both count against all steps around, and against the step before and the one behind: who bounces off something comes and goes by steps
-    that are long and opposite, but no longer than those before and behind.
+    Both count against all steps around, and against the step before and the one behind each: who bounces off something comes and goes by
+    steps that are long and opposite, but no longer than those before and behind, and who kicks goes on.
     """
     num = len(values)
     out = np.zeros(values.shape[:2])
@@ -54,14 +54,14 @@ def _away_and_back(values: np.ndarray, fps: float) -> np.ndarray:
     around = np.median(np.stack([_shifted(step, by) for by in (-2, -1, 1, 2)]), 0)
     jump = step - around
     size = np.linalg.norm(jump, axis=-1)
-    ahead, behind = size.copy(), size.copy()
-    for alone, part, other in ((ahead, slice(1, None), slice(None, -1)), (behind, slice(None, -1), slice(1, None))):
+    alone = size.copy()
+    for part, other in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
         along = (jump[part] * (step[part] - step[other])).sum(-1) / np.maximum(size[part], 1e-12)
-        alone[part] = np.clip(along, 0, size[part])
+        alone[part] = np.minimum(alone[part], np.maximum(along, 0))
     for length in range(1, min(max(1, round(_LONGEST_S * fps)), num - 2) + 1):
         first, last = jump[: len(jump) - length], jump[length:]
         against = -(first * last).sum(-1) / np.maximum(size[: len(jump) - length] * size[length:], 1e-12)
-        found = np.minimum(ahead[: len(jump) - length], behind[length:]) * np.clip(against, 0, 1)
+        found = np.minimum(alone[: len(jump) - length], alone[length:]) * np.clip(against, 0, 1)
         for inside in range(1, length + 1):
             np.maximum(out[inside : inside + len(found)], found, out=out[inside : inside + len(found)])
     # the first and the last frame have one neighbour: a jump that the next steps know nothing of

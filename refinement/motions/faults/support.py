@@ -206,7 +206,7 @@ def _flies(motion: Motion, height: np.ndarray) -> np.ndarray:
     least = max(3, round(_LEAST_FLIGHT_S * motion.fps))
     centre = mass_centre(motion.joints)[:, 2]
     for begin, end in runs(without_short(closed(height > _OFF_FLOOR_M / 2, max(1, least // 3)), least)):
-        quarter = min((end - begin) // 4, (end - begin - 3) // 2)  # a parabola needs three
+        quarter = (end - begin) // 4
         # who is lifted and set down again moves as one who falls at both ends alone
         held = end - begin > _LONG_FLIGHT_S * motion.fps and fall(centre[begin + quarter : end - quarter], motion.fps) < FALLS[0]
         out[begin:end] = not held and FALLS[0] < fall(centre[begin:end], motion.fps) < FALLS[1]

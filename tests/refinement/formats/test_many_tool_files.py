@@ -15,6 +15,7 @@ import pytest
 import torch
 from fuzzing import changes, damaged, survives, volume
 from gem_x_writer import write_gem_x
+from romp_writer import write_romp
 from upstream_truth import make_truth
 from upstream_world_writers import write_glamr, write_megahunter, write_slahmr
 from upstream_writers import write_gvhmr, write_phalp, write_prompthmr, write_tram, write_wham
@@ -54,13 +55,14 @@ def _whole(path: Path) -> Any:
     if path.suffix in (".pkl", ".pt", ".pth"):
         return load_pickle(path)
     if path.suffix == ".npz":
-        return dict(np.load(path, allow_pickle=True))
+        arrays = dict(np.load(path, allow_pickle=True))
+        return {name: array.item() if array.dtype == object and array.shape == () else array for name, array in arrays.items()}
     array = np.load(path, allow_pickle=True)
     return array.item() if array.shape == () else array
 
 
 _WRITERS: dict[str, Callable[[Any, Path], object]] = {".pkl": _pickled, ".pt": torch.save, ".pth": _pickled, ".npy": _npy, ".npz": _npz}
-TOOLS = [write_tram, write_phalp, write_wham, write_gvhmr, write_prompthmr, write_slahmr, write_glamr, write_gem_x]
+TOOLS = [write_tram, write_phalp, write_wham, write_gvhmr, write_prompthmr, write_slahmr, write_glamr, write_gem_x, write_romp]
 
 
 @volume

@@ -154,6 +154,14 @@ def test_who_bounces_off_a_trampoline_does_not_jump_away_and_back(flight: float,
     assert pops(motion_of(pose, pelvis, fps))[1].argmax() == high
 
 
+@pytest.mark.parametrize("times", [1.5, 2.0])
+@pytest.mark.parametrize("fps", [24.0, 30.0, 60.0])
+def test_knees_that_bend_and_straighten_quickly_do_not_jump(fps: float, times: float) -> None:
+    """As of a file that says a higher rate than it has: what begins and ends at once goes on in between."""
+    pose, pelvis = walker(2.5, fps)
+    assert not kept(motion_of(pose, pelvis, fps * times)).marked["pop"].any()
+
+
 @pytest.mark.parametrize("fps", [15.0, 30.0])
 @pytest.mark.parametrize("at", [1, 20, -2])
 def test_frames_that_jump_are_told_beside_the_ends_too(at: int, fps: float) -> None:
@@ -193,6 +201,26 @@ def test_who_turns_back_or_comes_to_rest_repeats_nothing(seconds: float, fps: fl
     held = motion_of(pose, pelvis, fps)
     assert not frozen(held)[(time > 2) & (time < 6.5)].any()
     kept(held)
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "told"),
+    [
+        ([10, 10], [10, 10], True),  # stops at full speed and goes on
+        ([10, 5], [40, 10], True),  # slows down, and is then where it has come meanwhile
+        ([10, 40], [5, 10], True),
+        ([10, 5], [10, 10], False),  # slows down, and starts as what is pushed does
+        ([10, 10], [5, 10], False),
+        ([0.9, 0.7], [10, 10], False),  # hardly moves any more
+        ([9, 7], [9, 10], True),
+    ],
+)
+def test_who_rests_slows_down_or_speeds_up_and_jumps_on_neither_side(before: list[float], behind: list[float], told: bool) -> None:
+    _, pose, pelvis = standing(1.5, 30.0)
+    pose[:, [16, 17], 0] = 0
+    steps = np.array([10.0] * 18 + before + [0, 0, 0] + behind + [10.0] * 19)
+    pelvis[:, 0] = 0.001 * np.r_[0, np.cumsum(steps)]
+    assert (frozen(motion_of(pose, pelvis, 30.0)) > 1).any() == told
 
 
 @pytest.mark.parametrize("length", [1, 4, 12])
