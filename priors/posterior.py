@@ -14,8 +14,10 @@ from torch import Tensor
 from pose_priors.body.rotations import canonicalize, log_abs_det_exp
 from pose_priors.priors.gaussians.quadratic import curvature
 from pose_priors.priors.posteriors.particles import (
+    MOST_IDLE,
     Particles,
     check_asked,
+    check_met,
     check_possible,
     moved,
     nats_of,
@@ -223,8 +225,12 @@ def _annealed(
     check_possible(particles.added, "draws of the prior")
     beta = torch.zeros_like(particles.place[0, :, 0])
     step = torch.full_like(beta, 0.5)
+    idle = 0
     for _ in range(_MAX_STAGES):
         after = next_temperature(beta, particles.added)
+        idle = idle + 1 if torch.equal(after, beta) else 0
+        if idle > MOST_IDLE:
+            break
         chosen = resampled_at((after - beta) * particles.added, generator)
         particles, beta = particles.taken(chosen), after
         is_last = bool((beta == 1).all())
@@ -235,6 +241,7 @@ def _annealed(
             particles, step = moved(at, density, whitening, particles, step, generator, steps=_STEPS, longest=_LONGEST, farthest=_FARTHEST)
         if is_last:
             break
+    check_met(beta)
     return particles.place
 
 

@@ -14,7 +14,9 @@ from pose_priors.priors.posterior import Drawn, LogLikelihood, Seen, first_draws
 from pose_priors.priors.posteriors.components import Components
 from pose_priors.priors.posteriors.modes import find_modes
 from pose_priors.priors.posteriors.particles import (
+    MOST_IDLE,
     Particles,
+    check_met,
     check_possible,
     is_within,
     moved,
@@ -84,9 +86,13 @@ def particles_given(
     beta = torch.zeros_like(place[0, :, 0])
     step = torch.full_like(beta, 0.3)
     precisions = components.precisions()
+    idle = 0
     for _ in range(_MAX_STAGES):
         gain = (cloud.seen - cloud.begun).nan_to_num(nan=-math.inf, neginf=-math.inf)
         after = next_temperature(beta, gain)
+        idle = idle + 1 if torch.equal(after, beta) else 0
+        if idle > MOST_IDLE:
+            break
         cloud = cloud.taken(resampled_at(((after - beta) * gain).nan_to_num(nan=-math.inf, neginf=-math.inf), generator))
         beta = after
         is_last = bool((beta == 1).all())
@@ -98,6 +104,7 @@ def particles_given(
             cloud, step = moved(at, density, own.whitening, cloud, step, generator, steps=_STEPS, longest=_LONGEST, farthest=math.pi)
         if is_last:
             break
+    check_met(beta)
     return cloud.place
 
 

@@ -13,6 +13,8 @@ from torch import Tensor
 # What a stage leaves of the effective number of particles.
 _EFFICIENCY = 0.4
 _BISECTIONS = 30
+MOST_IDLE = 5
+"""Stages in a row that may meet nothing of a likelihood, before no later one will."""
 _ACCEPTANCE = 0.8
 _SHORTEST = 1e-3  # of steps
 
@@ -105,6 +107,19 @@ def check_possible(seen: Tensor, where: str) -> None:
         raise ValueError(f"the log-likelihood of observation {none[0]} is not finite anywhere near {where}; make it so")
 
 
+def check_met(beta: Tensor) -> None:
+    """Raises `ValueError` if draws ended with less than all, shares `beta` (O,), of what was seen."""
+    if left := (beta < 1).nonzero().squeeze(-1).tolist():
+        raise _too_sharp(left[0])
+
+
+def _too_sharp(observation: int) -> ValueError:
+    return ValueError(
+        f"the log-likelihood of observation {observation} is so sharp that draws cannot meet it step by step; it is in nats: are its "
+        "noise and its units right?"
+    )
+
+
 def next_temperature(beta: Tensor, seen: Tensor) -> Tensor:
     """How much of the likelihood counts next, (O,), given log-likelihoods (P, O) of what is drawn with `beta` of it."""
     low, high = beta, torch.ones_like(beta)
@@ -138,8 +153,11 @@ def uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def whitening_of(curvatures: Tensor) -> Tensor:
-    """What turns standard normal numbers into steps as wide as curvatures (O, D, D) leave room for: its transpose does, (O, D, D)."""
-    root = torch.linalg.cholesky(curvatures)
+    """What turns standard normal numbers into steps as wide as curvatures (O, D, D) leave room for: its transpose does, (O, D, D). Raises
+    `ValueError` if one is none."""
+    root, wrong = torch.linalg.cholesky_ex(curvatures)
+    if broken := wrong.nonzero().squeeze(-1).tolist():  # what is squared has no end any more
+        raise _too_sharp(broken[0])
     eye = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device).expand_as(root)
     whitening: Tensor = torch.linalg.solve_triangular(root, eye, upper=False)
     return whitening
