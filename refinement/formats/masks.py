@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ class Masks:
         self._files = {(person, frame - shift): path for (person, frame), path in alone.items()}
         self._together = {frame - shift: path for frame, path in together.items()}
         self._unread: dict[str, None] = {}  # in order, each once however often it is asked for
+        self._known: dict[tuple[int, int], _Packed] = {}
         self._warnings = warnings
         if not self._files and not self._together:
             warnings.append(
@@ -49,7 +51,15 @@ class Masks:
             )
 
     def read(self, person: int, frame: int) -> np.ndarray | None:
-        """(h, w) bool, true on the person; None where there is no readable mask."""
+        """(h, w) bool, true on the person; None where there is no readable mask. Each is decoded once: several parts of loading ask."""
+        if (known := self._known.get((person, frame))) is not None:
+            return known.mask()
+        mask = self._decoded(person, frame)
+        if mask is not None:
+            self._known[person, frame] = _Packed.of(mask)
+        return mask
+
+    def _decoded(self, person: int, frame: int) -> np.ndarray | None:
         path = self._files.get((person, frame), self._together.get(frame))
         if path is None:
             return None
@@ -72,6 +82,35 @@ class Masks:
         if self._unread:
             self._warnings.append(f"{len(self._unread)} masks could not be read: {listed([*self._unread], 2)}")
             self._unread = {}
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A mask at an eighth of a byte for each pixel of the box that it fills: some kilobytes.
+
+    Attributes:
+        shape: (h, w).
+        box: the rows and columns that hold all that is true.
+        bits: of the box, row after row.
+    """
+
+    shape: tuple[int, int]
+    box: tuple[slice, slice]
+    bits: np.ndarray
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> _Packed:
+        """Of an (h, w) bool mask."""
+        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+        box = tuple(slice(line[0], line[-1] + 1) if len(line) else slice(0) for line in (rows, columns))
+        return cls((mask.shape[0], mask.shape[1]), (box[0], box[1]), np.packbits(mask[box]))
+
+    def mask(self) -> np.ndarray:
+        """(h, w) bool, anew at each call."""
+        whole = np.zeros(self.shape, bool)
+        inside = whole[self.box]
+        inside[:] = np.unpackbits(self.bits, count=inside.size).reshape(inside.shape)
+        return whole
 
 
 def _files(folder: Path) -> tuple[Mapping[tuple[int, int], Path], Mapping[int, Path]]:

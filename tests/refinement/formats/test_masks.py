@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pose_priors.refinement.formats.masks import Masks
+from pose_priors.refinement.formats.pictures import read_png
 
 PERSON = np.zeros((6, 8), bool)
 PERSON[1:4, 2:7] = True
@@ -57,3 +58,28 @@ def test_a_smoothed_rim_is_half_on_the_person(tmp_path: Path) -> None:
     mask = Masks(tmp_path, []).read(1, 1)
     assert mask is not None
     assert mask.tolist() == [[False, False, True, True], [False] * 4]
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (5, 7), (1, 1)])
+@pytest.mark.parametrize("filled", ["nothing", "all", "scattered", "a corner"])
+def test_a_mask_is_decoded_once_and_stays_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], filled: str
+) -> None:
+    (tmp_path / "masks").mkdir()
+    true = np.zeros(shape, bool)
+    if filled == "all":
+        true[:] = True
+    elif filled == "scattered":
+        true = np.random.default_rng(0).random(shape) < 0.4
+    elif filled == "a corner":
+        true[-1, -1] = True
+    Image.fromarray(true.astype(np.uint8) * 255).save(tmp_path / "masks" / "frame_1_person_1.png")
+    masks, read = Masks(tmp_path, []), []
+    monkeypatch.setattr("pose_priors.refinement.formats.masks.read_png", lambda path: read.append(path) or read_png(path))
+    for _ in range(3):
+        found = masks.read(1, 1)
+        np.testing.assert_array_equal(found, true)
+        assert found is not None
+        found[:] = ~found  # whoever asked may do with it what they like
+    assert len(read) == 1
+    assert masks.read(2, 1) is None
