@@ -74,7 +74,7 @@ def stitch(
     """
     hands = {side: hand for side, hand in (("left", left), ("right", right)) if hand is not None}
     _check(prior, body, hands, {"body_std": body_std, "hand_std": hand_std, "place_std": place_std})
-    if not hands:
+    if not hands or not body.numel():
         return body.clone()
     whole = body.detach().reshape(-1, NUM_JOINTS, 3).double().clone()
     for side, hand in hands.items():

@@ -12,7 +12,6 @@ import numpy as np
 from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import listed
-from pose_priors.configs.blas import in_one_thread
 from pose_priors.configs.writing import write_json
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import MotionFile, brought_back, read_motions
@@ -35,7 +34,6 @@ def report_of(output: Path, name: str) -> Path:
     return output / f"{name}{_REPORT}"
 
 
-@in_one_thread
 def clean_file(
     source: Path, output: Path, name: str, config: MotionsConfig, digest: str, fill: Fill = filled, preview: Preview | None = None
 ) -> dict[str, Any]:

@@ -138,6 +138,14 @@ def test_batches_types_and_one_pose_at_a_time(prior: Prior) -> None:
     alone = stitch(prior, body[1, 2], **{side: Hand(hand.wrist[1, 2], hand.fingers[1, 2]) for side, hand in hands.items()})
     torch.testing.assert_close(to_rotmat(alone), to_rotmat(together[1, 2]), atol=0.02, rtol=0)
     assert torch.equal(stitch(prior, body), body)
+    assert stitch(prior, body[:0], Hand(torch.zeros(0, 3, 3), torch.zeros(0, 3, 15, 3))).shape == (0, 3, 55, 3)
+
+
+def test_hands_turned_by_half_a_turn_leave_all_finite(prior: Prior) -> None:
+    wrists = torch.tensor([[math.pi, 0, 0], [0, math.pi, 0], [0, 0, 3.2], [10.0, 0, 0]])
+    found = stitch(prior, torch.zeros(4, 55, 3), Hand(wrists, torch.zeros(4, 15, 3)))
+    _, facing = forward_kinematics(found.double(), rest_joints())
+    assert (torch.rad2deg(geodesic_angle(facing[:, 20], to_rotmat(wrists.double()))) < 20).all()
 
 
 @pytest.mark.parametrize(
