@@ -91,7 +91,7 @@ def _clean(source: Source, config: MotionsConfig, output: Path, fill: Fill, prev
     show = partial(_record, recording) if preview else None
     report = clean_file(source.path, output, source.name, config, digest, fill, show)
     faults = sorted({fault for person in report["people"] for fault in person.get("faults", {})})
-    log.info("%s: %s", source.name, ", ".join(faults) or "nothing is wrong")
+    log.info("%s: %s", source.shown, ", ".join(faults) or "nothing is wrong")
     return True
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
 
+from pose_priors.configs.base import one_line
 from pose_priors.configs.cli import run
 from pose_priors.configs.keys import about_keys
 from pose_priors.configs.load import load_config
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
         calls = [(config, group, options.output) for group in in_groups(sources, config.slurm.group_size)]
         jobs = launch(options.launcher, config.slurm, new_run("score"), score_group, calls)
         if options.launcher == "slurm":
-            log.info("when the jobs have ended, the same command without --launcher writes %s", options.output / TABLE)
+            log.info("when the jobs have ended, the same command without --launcher writes %s", one_line(str(options.output / TABLE)))
             return []
         results_of(jobs)
     elif len(sources) == 1 and not options.path.is_dir():
@@ -63,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     else:
         outcomes = score_all(config, sources, options.output)
     rows = write_scores(options.output, names)
-    log.info("%d clips, the worst first: %s", len(rows), options.output / TABLE)
+    log.info("%d clips, the worst first: %s", len(rows), one_line(str(options.output / TABLE)))
     if options.keep is not None:
         for path in write_lists(options.output, rows, options.keep):
-            log.info("%s", path)
+            log.info("%s", one_line(str(path)))
     exit_if_failed(outcomes)
     return rows
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pose_priors.configs.base import UserError, reason_of
+from pose_priors.configs.base import UserError, one_line, reason_of
 from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.cache.entry import is_of_an_entry
 from pose_priors.refinement.motions.config import MotionsConfig
@@ -31,6 +31,11 @@ class Source:
 
     path: Path
     name: str
+
+    @property
+    def shown(self) -> str:
+        """The name in a log, where bytes that are no text are told as escapes."""
+        return one_line(self.name)
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,12 @@ def work_through(sources: Sequence[Source], task: Callable[[Source], bool]) -> l
         try:
             done = task(source)
             outcomes.append(Outcome(source.name, "success" if done else "skipped"))
-            log.info("%d/%d %s%s", number, len(sources), source.name, "" if done else ": complete, skipped")
+            log.info("%d/%d %s%s", number, len(sources), source.shown, "" if done else ": complete, skipped")
         except UserError as error:
-            log.error("error: %s: %s", source.name, error)
+            log.error("error: %s: %s", source.shown, error)
             outcomes.append(Outcome(source.name, "failed", str(error)))
         except Exception as error:
-            log.exception("%s: a defect of this program, not of the file; the other files go on", source.name)
+            log.exception("%s: a defect of this program, not of the file; the other files go on", source.shown)
             reason = f"a defect of this program, {type(error).__name__}: {reason_of(error)}"
             outcomes.append(Outcome(source.name, "failed", reason))
     return outcomes

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.motion import posed_joints
 from pose_priors.body.motion_state import FPS
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, one_line
 from pose_priors.datamodules.arrays import open_arrays
 from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.clips import SMPL_STATURE, UpAxis, to_z_up
@@ -113,7 +113,7 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
     if layout.path is not None and (step := metres * _step(arrays[layout.path], raw)) > _COARSE_M:
         kind = arrays.pop(layout.path).dtype.name
         notes.append(f"{layout.path} as {kind} tells places apart by {step:.2g} m only: left as it is, and nothing is said about the path")
-        log.warning("%s: %s", path, notes[-1])
+        log.warning("%s: %s", one_line(str(path)), notes[-1])
         layout = replace(layout, path=None)
         raw = [_person(arrays, layout, person) for person in range(len(raw))]
     people = tuple(_motion(pose, points * metres, known, turn, rate, layout.path is not None) for pose, points, known in raw)
@@ -121,7 +121,7 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         notes.append(
             "the path is faster than people move: its unit is not metres, centimetres or millimetres, or the frame rate is another"
         )
-        log.warning("%s: %s", path, notes[-1])
+        log.warning("%s: %s", one_line(str(path)), notes[-1])
     return MotionFile(path, layout, arrays, people, turn, metres, tuple(notes))
 
 

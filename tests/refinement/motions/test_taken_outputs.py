@@ -108,12 +108,15 @@ def test_a_name_that_is_too_long_leaves_nothing_behind(script: Script, tmp_path:
 
 
 @SCRIPTS
-def test_names_that_are_no_text_are_told_and_listed(script: Script, tmp_path: Path) -> None:
+def test_names_that_are_no_text_are_told_and_listed(script: Script, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     name = os.fsdecode(b"a\xff")
     folder, output = tmp_path / "in", tmp_path / "out"
     npz(folder / f"{name}.npz")
     npz(folder / "b.npz")
     script([str(folder), "--output", str(output)] + (["--keep", "1.0"] if script is score else []))
+    assert "a\\udcff" in caplog.text
+    assert caplog.text.isascii()  # a log may go where only text is taken
     if script is clean:
         assert (output / f"{name}.npz").is_file()
         return
