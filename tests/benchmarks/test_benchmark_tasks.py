@@ -211,10 +211,13 @@ def test_the_tables_of_likelihood() -> None:
     assert by_part.rows["disguised"]["left leg"] is not None
 
 
-def test_fingers_have_no_table_by_part() -> None:
-    fingers = (25, 26, 27)
-    data = small_data(fingers, 60)
-    assert [table.key for table in likelihood.run([mixture(fingers)], data)] == ["likelihood"]
+def test_fingers_of_one_hand_have_parts_and_those_of_two_have_none() -> None:
+    both = (27, 42)
+    assert [table.key for table in likelihood.run([mixture(both)], small_data(both, 60))] == ["likelihood"]
+    index = (25, 26, 27)
+    whole, by_part = likelihood.run([mixture(index)], small_data(index, 60))
+    assert whole.key == "likelihood"
+    assert list(by_part.rows["mixture"]) == ["last joints"]
 
 
 def test_parts_are_those_of_the_field() -> None:
