@@ -33,9 +33,10 @@ def about_keys(*schemas: type[BaseModel], pages: Sequence[str]) -> str:
                 lines.append(_line(f"or {name}" if number else name, words))
     if alone:
         lines.append(_line("alone", " ".join(alone)))
-    lines.append(f"YAMLs that come with it: {', '.join(_shipped(schemas))}" if _shipped(schemas) else "")
+    if shipped := _shipped(schemas):
+        lines.append(f"YAMLs that come with it: {', '.join(shipped)}")
     lines.append(f"What each key means: {', '.join(pages)}")
-    return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent=_INDENT * " ", break_on_hyphens=False) for line in lines if line)
+    return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent=_INDENT * " ", break_on_hyphens=False) for line in lines)
 
 
 def _line(name: str, words: str) -> str:

@@ -17,6 +17,7 @@ from pose_priors.refinement.formats.depth import depth_files
 from pose_priors.refinement.formats.files import Arrays, numbered_files, read_json, whole_numbers
 from pose_priors.refinement.formats.masks import mask_frames
 
+_MOST_FRAMES = 1_000_000  # of a clip: nine hours
 _TRACK = re.compile(r"track_\d+_frames")
 
 
@@ -106,6 +107,14 @@ def _rows(folder: Path) -> set[int]:
 
 def _whole(values: Iterable[object]) -> set[int]:
     return {int(frame) for value in values for frame in whole_numbers(value, "frames").reshape(-1)}
+
+
+def num_frames_of(first: int, last: int, source: str) -> int:
+    """How many frames there are from an image's number to another's. Raises `UserError` if no clip has so many."""
+    num_frames = last - first + 1
+    if num_frames > _MOST_FRAMES:
+        raise UserError(f"{source}: images from {first} to {last}; are their numbers those of frames?")
+    return num_frames
 
 
 def numbers_in(names: Sequence[str]) -> list[int]:

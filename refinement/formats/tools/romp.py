@@ -21,7 +21,7 @@ from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of,
 from pose_priors.refinement.formats.association import Sighting, followed
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
-from pose_priors.refinement.formats.numbering import numbers_in
+from pose_priors.refinement.formats.numbering import num_frames_of, numbers_in
 from pose_priors.refinement.formats.source import Fields, Source
 from pose_priors.refinement.formats.tracks import Tracks
 
@@ -70,9 +70,8 @@ def detect(source: Source) -> bool:
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the files. Raises `UserError` if one holds something else than ROMP or BEV writes."""
     images = _read_images(source)
-    first, num_frames = images[0].frame, images[-1].frame - images[0].frame + 1
-    if num_frames > 1_000_000:
-        raise UserError(f"{source.path}: images from {first} to {images[-1].frame}; are their numbers those of frames?")
+    first = images[0].frame
+    num_frames = num_frames_of(first, images[-1].frame, str(source.path))
     intrinsics = _intrinsics(images, str(source.path), warnings)
     cameras = camera_track(str(source.path), *still_cameras(num_frames), intrinsics, inverted=False, first_frame=first)
     rows: dict[int, list[tuple[_Image, int]]] = {}

@@ -26,7 +26,7 @@ from pose_priors.refinement.formats.association import Sighting, followed
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import CameraTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
-from pose_priors.refinement.formats.numbering import numbers_in
+from pose_priors.refinement.formats.numbering import num_frames_of, numbers_in
 from pose_priors.refinement.formats.source import Fields, Source
 from pose_priors.refinement.formats.tracks import Tracks
 
@@ -127,10 +127,8 @@ def _keypoints(row: Fields) -> np.ndarray:
 
 def _cameras(frames: _FRAMES, source: str) -> CameraTrack:
     """A camera that stands still, for each frame with the focal length and the centre that its people imply."""
-    first, last = frames[0][0], frames[-1][0]
-    if last - first > 1_000_000:
-        raise UserError(f"{source}: images from {first} to {last}; are their numbers those of frames?")
-    intrinsics = np.full((last - first + 1, 3, 3), np.nan)
+    first = frames[0][0]
+    intrinsics = np.full((num_frames_of(first, frames[-1][0], source), 3, 3), np.nan)
     for number, rows in frames:
         seen = []
         for row in rows:

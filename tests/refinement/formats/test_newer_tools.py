@@ -11,9 +11,11 @@ from upstream_checks import EXACT, SINGLE, TURNED, camera_joints, check, check_k
 from upstream_truth import SIZE, Truth, make_truth
 from upstream_world_writers import FEW, write_comotion, write_gvhmr_spellings, write_human3r, write_josh, write_sam3d_body
 
+from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats import read_upstream, recognize
 from pose_priors.refinement.formats.association import Sighting, followed
 from pose_priors.refinement.formats.bodies import BodyTrack
+from pose_priors.refinement.formats.numbering import num_frames_of, numbers_in
 from pose_priors.refinement.formats.tools import sam3d_body
 from pose_priors.refinement.given.load import load_sequence
 
@@ -180,3 +182,13 @@ def test_who_comes_back_is_known_and_who_is_far_is_somebody_else() -> None:
     # equally near, the box tells
     assert followed([(0, [at(0, 0), at(0.6, 50)]), (1, [at(0.3, 50), at(0.3, 0)])]) == [[0, 1], [1, 0]]
     assert followed([(0, []), (1, [at(1)])]) == [[], [0]]
+
+
+def test_names_of_images_number_frames_unless_they_cannot() -> None:
+    assert numbers_in(["a_07", "clip2_0012", "9"]) == [7, 12, 9]
+    assert numbers_in(["a_7", "b_7"]) == [0, 1]
+    assert numbers_in(["first", "2"]) == [0, 1]
+    assert num_frames_of(5, 5, "x") == 1
+    assert num_frames_of(0, 999_999, "x") == 1_000_000
+    with pytest.raises(UserError, match="x: images from 7 to 1000007; are their numbers those of frames"):
+        num_frames_of(7, 1_000_007, "x")

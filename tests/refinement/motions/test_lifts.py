@@ -31,9 +31,9 @@ def eased(time: np.ndarray, begin: float, seconds: float) -> np.ndarray:
     return np.asarray(share * share * (3 - 2 * share))
 
 
-def standing(seconds: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def standing(seconds: float, fps: float = WALKER_FPS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Times (T,), and who stands straight and lets their arms swing: (T, 22, 3) and (T, 3)."""
-    time = np.arange(round(seconds * WALKER_FPS)) / WALKER_FPS
+    time = np.arange(round(seconds * fps)) / fps
     pose = np.zeros((len(time), 22, 3))
     pose[:, 0] = UPRIGHT.as_rotvec()
     pose[:, 16, 2], pose[:, 17, 2] = -1.2, 1.2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import test_lifts
 from scipy.spatial.transform import Rotation
-from test_lifts import SOLE, UP, UPRIGHT, bent, eased, motion_of
+from test_lifts import SOLE, UP, UPRIGHT, bent, eased, motion_of, standing
 from walking_files import walker
 
 from pose_priors.refinement.motions.faults.falling import GRAVITY
@@ -20,16 +20,6 @@ from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.restore import Restored, restore
 
 RATES = [15.0, 30.0, 120.0]
-
-
-def standing(seconds: float, fps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times (T,), and who stands straight and lets their arms swing: (T, 22, 3) and (T, 3)."""
-    time = np.arange(round(seconds * fps)) / fps
-    pose = np.zeros((len(time), 22, 3))
-    pose[:, 0] = UPRIGHT.as_rotvec()
-    pose[:, 16, 2], pose[:, 17, 2] = -1.2, 1.2
-    pose[:, [16, 17], 0] = 0.2 * np.sin(4 * time)[:, None] * [1, -1]
-    return time, pose, np.repeat(SOLE * UP[None], len(time), 0)
 
 
 def kept(motion: Motion) -> Restored:
