@@ -28,7 +28,7 @@ from pose_priors.refinement.motions.batch import (
     refuse_failed,
     work_through,
 )
-from pose_priors.refinement.motions.cleaning import clean_file, is_clean
+from pose_priors.refinement.motions.cleaning import clean_file, is_clean, recording_of
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.learned.load import load_learned
 from pose_priors.refinement.motions.motion import Motion
@@ -83,16 +83,19 @@ def clean_all(config: MotionsConfig, sources: Sequence[Source], output: Path, pr
 
 def _clean(source: Source, config: MotionsConfig, output: Path, fill: Fill, preview: bool) -> bool:
     digest = digest_of(source.path, "clean", config)
-    recording = output / f"{source.name}.rrd"
+    recording = recording_of(output, source.name)
     if is_clean(output, source.name, digest) and (recording.is_file() or not preview):
         return False
-    if not preview:
-        recording.unlink(missing_ok=True)  # it would show what was cleaned before
-    show = partial(_record, recording) if preview else None
+    show = partial(_record if preview else _forget, recording)
     report = clean_file(source.path, output, source.name, config, digest, fill, show)
     faults = sorted({fault for person in report["people"] for fault in person.get("faults", {})})
     log.info("%s: %s", source.shown, ", ".join(faults) or "nothing is wrong")
     return True
+
+
+def _forget(path: Path, _: Sequence[tuple[Motion, Restored | None]]) -> None:
+    """Removes a recording, which would show what was cleaned before."""
+    path.unlink(missing_ok=True)
 
 
 def _record(path: Path, people: Sequence[tuple[Motion, Restored | None]]) -> None:

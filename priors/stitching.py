@@ -7,9 +7,9 @@ elbow and wrist share it as a prior of the whole arm has it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import roma
 import torch
@@ -23,7 +23,9 @@ from pose_priors.priors.base import Prior
 
 _ARM = ("shoulder", "elbow", "wrist")
 # steps at most; nats and radians, and nats a radian, below which there is nothing left to gain
-_MAX_STEPS, _ENOUGH, _FLAT = 100, 1e-4, 1e-3
+_MAX_STEPS, _ENOUGH, _FLAT = 200, 1e-9, 1e-3
+_LEAST_STD, _MOST_STD = 1e-4, 1e4
+_COARSE = 0.02, 0.005, 0.001  # radians and metres, by which what is surer is first taken to err: else steps along it are short
 _CHUNK = 64  # poses that are solved together
 
 
@@ -69,38 +71,46 @@ def stitch(
     Returns:
         (*batch, 55, 3), of `body`'s type; all joints but those of the arms and hands that were given are as they were.
     Raises:
-        ValueError: if shapes differ, something is not finite, a standard deviation is not above 0, or the prior knows no wrist that is to
-            be turned.
+        ValueError: if shapes differ, something is not finite, a standard deviation is not from 1e-4 to 1e4, or the prior
+            knows no wrist that is to be turned.
     """
+    joints = rest_joints().to(body.device) if rest is None else rest
     hands = {side: hand for side, hand in (("left", left), ("right", right)) if hand is not None}
-    _check(prior, body, hands, {"body_std": body_std, "hand_std": hand_std, "place_std": place_std})
+    _check(prior, body, joints, hands, {"body_std": body_std, "hand_std": hand_std, "place_std": place_std})
     if not hands or not body.numel():
         return body.clone()
+    with torch.inference_mode(False), torch.enable_grad():
+        return _stitched(prior, body, hands, joints, (body_std, hand_std, place_std))
+
+
+def _stitched(prior: Prior, body: Tensor, hands: Mapping[str, Hand], rest: Tensor, stds: tuple[float, float, float]) -> Tensor:
     whole = body.detach().reshape(-1, NUM_JOINTS, 3).double().clone()
     for side, hand in hands.items():
         whole[:, list(PARTS[f"{side}_hand"])] = hand.fingers.detach().reshape(-1, 15, 3).to(whole)
     wrists = torch.stack([hand.wrist.detach().reshape(-1, 3) for hand in hands.values()], 1).to(whole)
-    skeleton = (rest_joints() if rest is None else rest).to(whole)
+    skeleton = rest.detach().clone().to(whole)
     found = [
-        _solved(prior, part, seen, list(hands), skeleton, (body_std, hand_std, place_std))
+        _solved(prior, part, seen, list(hands), skeleton, stds)
         for part, seen in zip(whole.split(_CHUNK), to_rotmat(wrists).split(_CHUNK), strict=True)
     ]
     return torch.cat(found).to(body).view(body.shape)
 
 
-def _check(prior: Prior, body: Tensor, hands: Mapping[str, Hand], stds: Mapping[str, float]) -> None:
+def _check(prior: Prior, body: Tensor, rest: Tensor, hands: Mapping[str, Hand], stds: Mapping[str, float]) -> None:
     batch = body.shape[:-2]
-    expected: dict[str, tuple[Tensor, tuple[int, ...]]] = {"body": (body, (NUM_JOINTS, 3))}
+    expected: dict[str, tuple[Tensor, tuple[int, ...]]] = {"body": (body, (*batch, NUM_JOINTS, 3)), "rest": (rest, (NUM_JOINTS, 3))}
     for side, hand in hands.items():
-        expected |= {f"{side}.wrist": (hand.wrist, (3,)), f"{side}.fingers": (hand.fingers, (15, 3))}
+        expected |= {f"{side}.wrist": (hand.wrist, (*batch, 3)), f"{side}.fingers": (hand.fingers, (*batch, 15, 3))}
     for name, (value, shape) in expected.items():
-        if value.shape != (*batch, *shape):
-            raise ValueError(f"{name} is of shape {tuple(value.shape)}; {(*batch, *shape)} is expected, as of a body {tuple(body.shape)}")
+        if value.shape != shape:
+            raise ValueError(f"{name} is of shape {tuple(value.shape)}; {shape} is expected, as of a body {tuple(body.shape)}")
+        if not value.is_floating_point():
+            raise ValueError(f"{name} is of {value.dtype}, which holds no rotations; a type of floating point is expected")
         if not torch.isfinite(value).all():
             raise ValueError(f"{name} is not finite")
     for name, std in stds.items():
-        if not 0 < std < math.inf:
-            raise ValueError(f"{name} is {std}; above 0 and finite is expected")
+        if not _LEAST_STD <= std <= _MOST_STD:
+            raise ValueError(f"{name} is {std}; {_LEAST_STD:g} to {_MOST_STD:g} is expected")
     if unknown := [side for side in hands if f"{side}_wrist" not in prior.joints]:
         raise ValueError(f"the prior knows {', '.join(prior.joints)}, and no {unknown[0]}_wrist")
 
@@ -121,14 +131,17 @@ def _solved(prior: Prior, body: Tensor, wrists: Tensor, sides: list[str], rest: 
     def posed(point: Tensor) -> Tensor:
         return body.index_copy(1, torch.tensor(moving, device=body.device), point)
 
-    def energy(point: Tensor) -> Tensor:
+    def energy(point: Tensor, least_std: float) -> Tensor:
+        of_hand, of_place = max(hand_std, least_std), max(place_std, least_std)
         pose = posed(point)
         there, facing = forward_kinematics(pose, rest)
-        apart = _squared(facing[:, ends] - wrists) / hand_std**2 + _squared(to_rotmat(pose[:, held]) - known) / body_std**2
-        moved = (there[:, ends] - places[:, ends]).square().sum((-1, -2)) / (2 * place_std**2)
+        apart = _squared(facing[:, ends] - wrists) / of_hand**2 + _squared(to_rotmat(pose[:, held]) - known) / body_std**2
+        moved = (there[:, ends] - places[:, ends]).square().sum((-1, -2)) / (2 * of_place**2)
         return (prior.energy(pose.to(prior.default_pose)).double() + apart + moved).sum()
 
-    return canonicalize(posed(_minimised(energy, start)))
+    for least_std in (*(std for std in _COARSE if std > min(hand_std, place_std)), 0.0):
+        start = _minimised(partial(energy, least_std=least_std), start)
+    return canonicalize(posed(start))
 
 
 def _squared(apart: Tensor) -> Tensor:
@@ -137,7 +150,7 @@ def _squared(apart: Tensor) -> Tensor:
 
 
 def _minimised(energy: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-    point = start.requires_grad_()
+    point = start.detach().requires_grad_()
     optimizer = torch.optim.LBFGS(
         [point], max_iter=_MAX_STEPS, tolerance_grad=_FLAT, tolerance_change=_ENOUGH, line_search_fn="strong_wolfe"
     )
@@ -148,6 +161,5 @@ def _minimised(energy: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
         (point.grad,) = torch.autograd.grad(value, point)
         return value
 
-    with torch.enable_grad():
-        optimizer.step(closure)
+    optimizer.step(closure)
     return point.detach()

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 _FAR_M = 1.0  # people go no further from one frame to the next, or are others
+_NOWHERE = 1e9  # what it costs to go on from, or to, what is not finite
 _APART = 0.15  # of the cost that is the boxes': two that do not meet
 _FORGOTTEN = 30  # frames after which who comes back is somebody new
 
@@ -42,6 +43,7 @@ def followed(frames: Sequence[tuple[int, Sequence[Sighting]]]) -> list[list[int]
         cost = np.array([[_cost(last[person][1], sighting) for sighting in sightings] for person in known]).reshape(
             len(known), len(sightings)
         )
+        cost = np.nan_to_num(cost, nan=_NOWHERE, posinf=_NOWHERE)  # who is at no place goes on from nobody
         given = [-1] * len(sightings)
         for row, column in zip(*linear_sum_assignment(cost), strict=True):
             # who was not seen for a while may have gone on

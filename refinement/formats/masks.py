@@ -64,7 +64,8 @@ class Masks:
         if path is None:
             return None
         try:
-            mask = read_array(path).squeeze() if path.suffix == ".npy" else read_png(path)
+            mask = read_array(path) if path.suffix == ".npy" else read_png(path)
+            mask = mask if mask.ndim == 2 else mask.squeeze()
         except Exception as error:  # whatever a damaged picture makes the decoder raise, it costs this mask only
             self._unread[f"{path} ({reason_of(error)})"] = None
             return None

@@ -23,6 +23,7 @@ from pose_priors.refinement.motions.restore import FAULTS, Restored, restore
 
 _STILL_M = 1e-9
 _REPORT = ".report.json"
+_WITHOUT_REPORT = "lies there without a report that says whose it is"
 
 
 Preview = Callable[[Sequence[tuple[Motion, Restored | None]]], None]
@@ -32,6 +33,11 @@ Preview = Callable[[Sequence[tuple[Motion, Restored | None]]], None]
 def report_of(output: Path, name: str) -> Path:
     """Where the report of a clip is, by the clip's path below the output."""
     return output / f"{name}{_REPORT}"
+
+
+def recording_of(output: Path, name: str) -> Path:
+    """Where the recording of what was done to a file lies, if one is asked for."""
+    return output / f"{name}.rrd"
 
 
 def clean_file(
@@ -123,20 +129,24 @@ def _rounded(value: Any) -> float:
 
 
 def _refuse_taken(output: Path, name: str, source: Path) -> None:
-    """Raises `UserError` if a file or a folder lies where the clean file or its report would be, and is not of the same source."""
+    """Raises `UserError` if a file or a folder that is not of the same source lies where the clean file, its report or its recording would
+    be."""
     target, report = output / written_name(name), report_of(output, name)
-    for path in (target, report):
+    recording = recording_of(output, name)
+    for path in (target, report, recording):
         if path.is_dir():
             raise refuse(path, source, "is a folder")
     mine = _report(report)
     if mine is not None and not is_of(mine, source):
         raise refuse(report, source, f"tells of what was made from {mine[MADE_FROM[0]]}")
+    if mine is None and recording.exists():
+        raise refuse(recording, source, _WITHOUT_REPORT)
     if mine is None and target.exists():
         others = (path for path in target.parent.iterdir() if path.name.startswith(f"{target.stem}.") and path.name.endswith(_REPORT))
         made = next(
             (found["clip"] for path in sorted(others) if (found := _report(path)) and found.get("written") == written_name(name)), None
         )
-        raise refuse(target, source, "lies there without a report that says whose it is" if made is None else f"was made from {made}")
+        raise refuse(target, source, _WITHOUT_REPORT if made is None else f"was made from {made}")
 
 
 def _report(path: Path) -> dict[str, Any] | None:

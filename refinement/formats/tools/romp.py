@@ -29,7 +29,7 @@ NAME = "ROMP, BEV"
 FILES: tuple[str, ...] = ("video_results.npz", "*.npz")
 BESIDE: tuple[str, ...] = FILES
 _KEYS = ("smpl_thetas", "cam_trans", "joints", "pj2d_org")
-_NUM, _POINTS = 24, 71
+_NUM, _POINTS, _BETAS = 24, 71, 10
 _MOST_OFF_PX = 2.0  # of points from where a camera, or none with perspective, has them
 
 
@@ -40,7 +40,7 @@ class _Image:
     Attributes:
         frame: its number.
         source: for messages.
-        pose: (n, 24, 3); betas: (n, B); joints: (n, 71, 3) metres in the camera; pixels: (n, 71, 2).
+        pose: (n, 24, 3); betas: (n, 10); joints: (n, 71, 3) metres in the camera; pixels: (n, 71, 2).
         flat: (n, 71, 2) the points as ROMP projects them, without perspective, of an image from -1 to 1.
         ids: (n,) the tracker's, None where the file has none.
     """
@@ -99,6 +99,11 @@ def _is_image(value: Any) -> bool:
     return isinstance(value, Mapping) and "smpl_thetas" in value and "cam_trans" in value
 
 
+def _is_of_nobody(value: Any) -> bool:
+    """Whether nobody is seen on an image: no value, an empty one, or one whose people are none."""
+    return value is None or (isinstance(value, Mapping) and (not value or np.shape(value.get("smpl_thetas"))[:1] == (0,)))
+
+
 def _images(results: Any) -> dict[str, Any]:
     """What a file says of each of its images, by name; of one image by itself under no name."""
     results = results.item() if isinstance(results, np.ndarray) and results.shape == () else results
@@ -117,9 +122,7 @@ def _read_images(source: Source) -> list[_Image]:
             found[name or file.stem] = (value, f"{file}: {name}" if name else str(file))
     numbers = numbers_in(list(found)) if len(found) > 1 else [0]
     images = [
-        _image(frame, value, where)
-        for frame, (value, where) in zip(numbers, found.values(), strict=True)
-        if value is not None and not (isinstance(value, Mapping) and not value)
+        _image(frame, value, where) for frame, (value, where) in zip(numbers, found.values(), strict=True) if not _is_of_nobody(value)
     ]
     if not images:
         raise UserError(f"{source.path}: {len(found)} images, and nobody is seen on any")
@@ -132,7 +135,9 @@ def _image(frame: int, content: Any, where: str) -> _Image:
         raise UserError(f"{where}: no '{missing[0]}', which ROMP and BEV write unless --calc_smpl keeps them from it")
     pose, place = fields.array("smpl_thetas", "n", 3 * _NUM), fields.array("cam_trans", "n", 3)
     joints, pixels = fields.array("joints", "n", _POINTS, 3), fields.array("pj2d_org", "n", _POINTS, 2)
-    betas = fields.array("smpl_betas", "n", None) if "smpl_betas" in fields else np.zeros((len(pose), 10))
+    betas = fields.array("smpl_betas", "n", None) if "smpl_betas" in fields else np.zeros((len(pose), _BETAS))
+    # BEV's eleventh is how much of a child somebody is
+    betas = np.pad(betas[:, :_BETAS], ((0, 0), (0, max(0, _BETAS - betas.shape[1]))))
     flat = np.full_like(pixels, np.nan)
     if "cam" in fields:
         cam = fields.array("cam", "n", 3)
@@ -192,5 +197,5 @@ def _ids(images: list[_Image], warnings: list[str]) -> list[list[int]]:
 def _body(person: int, rows: list[tuple[_Image, int]], source: str) -> BodyTrack:
     frames = np.array([image.frame for image, _ in rows])
     pose, joints = (np.stack(part) for part in zip(*((image.pose[row], image.joints[row, :_NUM]) for image, row in rows), strict=True))
-    betas = usual_betas(np.stack([image.betas[row, :10] for image, row in rows]))  # BEV's eleventh is how much of a child somebody is
+    betas = usual_betas(np.stack([image.betas[row] for image, row in rows]))
     return BodyTrack(person, f"{source}: person {person}", frames, pose, betas, joints[:, 0], joints, transl_is_pelvis=True)

@@ -155,6 +155,11 @@ def test_hands_turned_by_half_a_turn_leave_all_finite(prior: Prior) -> None:
         ({"left": Hand(torch.zeros(2, 3), torch.zeros(2, 45))}, "left.fingers is of shape"),
         ({"left": Hand(torch.full((2, 3), math.nan), torch.zeros(2, 15, 3))}, "left.wrist is not finite"),
         ({"hand_std": 0.0}, "hand_std is 0.0"),
+        ({"hand_std": 1e-200}, "hand_std is 1e-200"),
+        ({"body_std": 1e200}, "body_std is 1e\\+200"),
+        ({"body": torch.zeros(2, 55, 3, dtype=torch.long)}, "body is of torch.int64"),
+        ({"rest": torch.zeros(24, 3)}, "rest is of shape"),
+        ({"rest": torch.full((55, 3), math.nan)}, "rest is not finite"),
         ({"place_std": math.nan}, "place_std is nan"),
     ],
 )
@@ -168,3 +173,26 @@ def test_a_prior_without_wrists_is_refused() -> None:
     legs = GaussianConfig(kind="gaussian").build([1, 2, 4, 5])
     with pytest.raises(ValueError, match="no left_wrist"):
         stitch(legs, torch.zeros(2, 55, 3), Hand(torch.zeros(2, 3), torch.zeros(2, 15, 3)))
+
+
+@pytest.mark.parametrize("stds", [{"hand_std": 0.001}, {"place_std": 0.0005}])
+def test_sure_hands_and_places_are_met_to_the_end(prior: Prior, stds: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = torch.as_tensor(synthetic_poses(8, seed=9)).double()
+    body = truth.clone()
+    arms = ARMS["left"][:2]
+    body[:, arms] = _turned(truth[:, arms], 0.4, 3)
+    found = stitch(prior, body, left=_hands(truth)["left"], **stds)
+    monkeypatch.setattr("pose_priors.priors.stitching._MAX_STEPS", 2000)
+    longer = stitch(prior, body, left=_hands(truth)["left"], **stds)
+    with torch.no_grad():
+        assert float((prior.energy(found.float()) - prior.energy(longer.float())).abs().max()) < 1.0
+
+
+def test_it_works_where_nothing_is_learnt(prior: Prior) -> None:
+    truth = torch.as_tensor(synthetic_poses(2, seed=9)).float()
+    hands = _hands(truth.double())
+    expected = stitch(prior, truth, **hands)
+    rest = rest_joints().requires_grad_()
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            torch.testing.assert_close(stitch(prior, truth + 0, **_hands(truth.double()), rest=rest), expected)

@@ -31,12 +31,26 @@ def palette(number: int) -> Image.Image:
         PERSON.astype(np.int64) * 300,
         PERSON.astype(np.float32),
         PERSON[None],
+        PERSON[..., None],
         Image.fromarray(PERSON.astype(np.uint8) * 255),
         Image.fromarray(PERSON),
         palette(1),
         palette(2),
     ],
-    ids=["truth", "one", "bright", "number", "large number", "float", "leading", "png", "png of bits", "palette", "palette of the second"],
+    ids=[
+        "truth",
+        "one",
+        "bright",
+        "number",
+        "large number",
+        "float",
+        "leading",
+        "trailing",
+        "png",
+        "png of bits",
+        "palette",
+        "palette of the second",
+    ],
 )
 def test_the_person_is_what_is_not_nothing(tmp_path: Path, content: np.ndarray | Image.Image) -> None:
     (tmp_path / "masks").mkdir()
@@ -83,3 +97,9 @@ def test_a_mask_is_decoded_once_and_stays_what_it_was(
         found[:] = ~found  # whoever asked may do with it what they like
     assert len(read) == 1
     assert masks.read(2, 1) is None
+
+
+def test_a_mask_may_be_one_pixel_high(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    np.save(tmp_path / "masks" / "frame_1_person_1.npy", PERSON[2:3])
+    np.testing.assert_array_equal(Masks(tmp_path, []).read(1, 1), PERSON[2:3])

@@ -192,3 +192,31 @@ def test_names_of_images_number_frames_unless_they_cannot() -> None:
     assert num_frames_of(0, 999_999, "x") == 1_000_000
     with pytest.raises(UserError, match="x: images from 7 to 1000007; are their numbers those of frames"):
         num_frames_of(7, 1_000_007, "x")
+
+
+@pytest.mark.parametrize("spoilt", ["nobody", "nan", "inf", "few betas"])
+def test_one_image_of_romp_costs_no_more_than_itself(tmp_path: Path, spoilt: str) -> None:
+    number = 0
+
+    def change(people: dict[str, np.ndarray]) -> None:
+        nonlocal number
+        number += 1
+        if number == 5 and spoilt == "nobody":
+            people.update({name: value[:0] for name, value in people.items()})
+        elif number == 5 and spoilt == "few betas":
+            people["smpl_betas"] = people["smpl_betas"][:, :3]
+        elif number == 5:
+            people["cam_trans"] = np.full_like(people["cam_trans"], float(spoilt))
+
+    truth = make_truth(still=True)
+    clip = read_upstream(write_romp(tmp_path / "walk", truth, change, layout="video", ids=False), []).first(None)
+    long = [body for body in clip.camera_bodies.values() if len(body.frames) > 2]
+    whole = read_upstream(write_romp(tmp_path / "whole", truth, layout="video", ids=False), []).first(None)
+    seen = sum(len(body.frames) for body in whole.camera_bodies.values())
+    lost = 0 if spoilt == "few betas" else truth.seen[:, 4].sum()
+    assert sum(len(body.frames) for body in long) == seen - lost
+
+
+def test_who_is_at_no_place_is_nobody_seen_before() -> None:
+    here, lost = Sighting(np.array([0, 0, 5.0])), Sighting(np.full(3, np.nan))
+    assert followed([(0, [here]), (1, [lost]), (2, [here]), (3, [lost, here])]) == [[0], [1], [0], [2, 0]]

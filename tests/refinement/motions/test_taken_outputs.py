@@ -196,3 +196,24 @@ def test_the_help_names_every_kind_of_file(script: Script, capsys: pytest.Captur
         script(["--help"])
     said = capsys.readouterr().out
     assert all(suffix[1:] in said for suffix in SUFFIXES)
+
+
+def test_recordings_that_are_of_another_file_stay(tmp_path: Path) -> None:
+    source, other, output = npz(tmp_path / "in/a.npz"), npz(tmp_path / "in2/a.npz"), tmp_path / "out"
+    np.savez(other, poses=POSE.reshape(len(POSE), -1), trans=PELVIS + 1, fps=60.0)
+    clean([str(source), "--output", str(output)])
+    recording = output / "a.npz.rrd"
+    recording.write_text("precious")
+    with pytest.raises(UserError, match="made from"):
+        clean([str(other), "--output", str(output)])
+    assert recording.read_text() == "precious"
+    strange = tmp_path / "new/a.npz.rrd"
+    strange.parent.mkdir()
+    strange.write_text("precious")
+    with pytest.raises(UserError, match="without a report"):
+        clean([str(source), "--output", str(strange.parent)])
+    assert strange.read_text() == "precious"
+    strange.unlink()
+    strange.mkdir()
+    with pytest.raises(UserError, match="is a folder"):
+        clean([str(source), "--output", str(strange.parent)])
