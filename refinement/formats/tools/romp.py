@@ -101,7 +101,7 @@ def _is_image(value: Any) -> bool:
 
 def _is_of_nobody(value: Any) -> bool:
     """Whether nobody is seen on an image: no value, an empty one, or one whose people are none."""
-    return value is None or (isinstance(value, Mapping) and (not value or np.shape(value.get("smpl_thetas"))[:1] == (0,)))
+    return value is None or (isinstance(value, Mapping) and (not value or np.shape(value.get("smpl_thetas", 0.0))[:1] == (0,)))
 
 
 def _images(results: Any) -> dict[str, Any]:
