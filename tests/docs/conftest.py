@@ -10,6 +10,9 @@ import viser
 from followed import Followed, follow_page
 from newcomer import VARIABLES
 from scaled_down import scaled_down
+from stand_ins.anny_body import AnnyStandIn
+
+from pose_priors.body.anny import model as anny_model
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +45,7 @@ def follow_to_the_end(tmp_path: Path, data: Path, tools: Path, monkeypatch: pyte
         monkeypatch.setenv(name, str(folder / scene))
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(data / "cache"))
+    monkeypatch.setattr(anny_model, "load_anny", lambda: anny_model.AnnyBody(AnnyStandIn()))
     monkeypatch.setattr(viser.ViserServer, "sleep_forever", _stopped)  # somebody presses Ctrl-C
 
     def to_the_end(page: str) -> Followed:

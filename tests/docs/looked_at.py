@@ -29,7 +29,7 @@ SCHEMAS = {
 # programs of others, and what of this project never ends or has been done by whoever runs this
 ELSEWHERE = {
     "pip": "installs", "rerun": "a viewer", "srun": "a cluster", "hf": "a hub",
-    "pre-commit": "needs git's hooks", "jupytext": "notebooks",
+    "pre-commit": "needs git's hooks",
     "scripts/smplx_to_robot.py": "GMR", "data_utils/prep_amass_smplx_for_rt.py": "holosoma", "examples/robot_retarget.py": "holosoma",
 }  # fmt: skip
 

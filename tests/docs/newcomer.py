@@ -29,6 +29,7 @@ from pose_priors import refine, train
 from pose_priors.benchmarks.reproduce.splits import write_split
 from pose_priors.benchmarks.reproduce.stated import SPLITS
 from pose_priors.body.pose_vectors import from_poses
+from pose_priors.configs.load import CONFIG_DIR
 from pose_priors.datamodules.synthetic import synthetic_poses
 from pose_priors.datamodules.synthetic.motions import synthetic_motions
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
@@ -125,7 +126,7 @@ class Newcomer:
             shutil.copytree(made, self.folder / under / name)
 
 
-Giver = Callable[[Newcomer], None]
+Giver = Callable[[Newcomer], object]
 
 
 def _readme(new: Newcomer) -> None:
@@ -259,6 +260,7 @@ GIVEN: dict[str, Giver] = {
     "README.md": _readme,
     "docs/benchmarks.md": _benchmarks,
     "docs/clean_and_score.md": _clean_and_score,
+    "docs/cluster.md": lambda new: shutil.copy(CONFIG_DIR / "pipeline.yaml", new.folder / "my_pipeline.yaml"),
     "docs/export_models.md": _export_models,
     "docs/exports.md": _exports,
     "docs/formats.md": _formats,
@@ -272,8 +274,9 @@ GIVEN: dict[str, Giver] = {
     "docs/review.md": _review,
 }
 """What each page takes as given."""
+_CALIBRATED = {"gravity": SimpleNamespace(vec3d=torch.tensor([[0.0, -1.0, 0.0]]))}
 NAMES: dict[str, dict[str, Any]] = {
-    "docs/refinement.md": {"np": np, "images": [], "model": None},
+    "docs/refinement.md": {"np": np, "images": [None], "model": SimpleNamespace(calibrate=lambda image: _CALIBRATED)},
     "docs/many_sequences.md": {"sys": SimpleNamespace(argv=["my_stage1.py", "--list", os.devnull]), "json": json, "reconstruct": None},
 }
 """What a program of a page that is a part of a larger one knows already."""
