@@ -9,7 +9,7 @@ import os
 import pickle
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +35,7 @@ from pose_priors.datamodules.synthetic.motions import synthetic_motions
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
 
 _NUM_POSES, _NUM_FRAMES, _FPS = 240, 66, 30.0
+_LEG = (1, 4)
 VARIABLES = ("POSES", "HANDS", "SIGN_WORDS", "AMASS", "DATA", "SCENES")
 """Of docs/reproduce.md; those of single scenes are in the folder of the page."""
 CHECKPOINTS = {
@@ -96,30 +97,32 @@ class Newcomer:
                 np.savez(self.folder / folder / f"walk_{each}.npz", poses=poses, trans=motion.pelvis[:_NUM_FRAMES], **about)
 
     def poses(self) -> None:
-        """`$POSES`, as `benchmarks.reproduce` leaves it."""
+        """`$POSES`, as `benchmarks.reproduce` leaves it, and beside them poses that move one leg alone."""
         if not (self.data / "POSES").exists():
-            rows = from_poses(synthetic_poses(_NUM_POSES, seed=0), 63).numpy().astype(np.float32)
+            poses = synthetic_poses(_NUM_POSES, seed=0)
             for split in SPLITS:
-                write_split(rows, split, self.data / "POSES" / split)
+                write_split(from_poses(poses, 63).numpy().astype(np.float32), split, self.data / "POSES" / split)
+            poses[:, [joint for joint in range(55) if joint not in _LEG]] = 0
+            write_split(from_poses(poses, 63).numpy().astype(np.float32), "random", self.data / "POSES" / "leg")
 
     def hands(self) -> None:
-        """`$HANDS`, and `$SIGN_WORDS`, which are poses of hands, too."""
+        """`$HANDS`, and `$SIGN_WORDS`, whose people talk with theirs."""
         both = synthetic_poses(_NUM_POSES, seed=1)
         (self.data / "HANDS").mkdir()
         for number, side in enumerate(("train", "val", "test")):
             rows = from_poses(both[number::3], 90).numpy().astype(np.float32)
             np.save(self.data / "HANDS" / f"{side}.npy", rows[:, :45])
-        np.save(self.data / "SIGN_WORDS", from_poses(both, 165).numpy())
-        os.rename(self.data / "SIGN_WORDS.npy", self.data / "SIGN_WORDS")
+        (self.data / "SIGN_WORDS").mkdir()
+        np.save(self.data / "SIGN_WORDS" / "words.npy", from_poses(both, 165).numpy())
 
-    def checkpoints(self, *names: str, under: str = "checkpoints", data: str = "built_in") -> None:
-        """Priors that other pages have trained. Each config is trained once for all pages that a worker follows."""
+    def checkpoints(self, *names: str, under: str = "checkpoints", data: str = "built_in", also: Sequence[str] = ()) -> None:
+        """Priors that other pages have trained, `also` with these overrides. Each config is trained once for all pages of a worker."""
         for name in names:
             config = CHECKPOINTS[name]
             made = self.data / data / config
             if not made.exists():
                 files = [f"data.{side}={self.data / 'POSES' / data / f'{side}.npy'}" for side in ("train", "val", "test")]
-                given = [*(["data.path=built_in"] if data == "built_in" else files), f"logging.checkpoint_dir={made}"]
+                given = [*also, *(["data.path=built_in"] if data == "built_in" else files), f"logging.checkpoint_dir={made}"]
                 words = ["--config", config, "--override", *given, f"logging.log_dir={self.data / 'logs'}"]
                 with contextlib.redirect_stdout(io.StringIO()):
                     train.main(scaled("train", words))
@@ -154,7 +157,9 @@ def _benchmarks(new: Newcomer) -> None:
 
 def _export_models(new: Newcomer) -> None:
     new.poses()
-    new.checkpoints("joint_flow", "gaussian_prior", under="demo", data="far")  # fewer joints make smaller programs
+    # programs of fewer operations: to take apart those of a whole flow takes minutes
+    new.checkpoints("gaussian_prior", under="demo", data="leg")
+    new.checkpoints("joint_flow", under="demo", data="leg", also=["model.transform=affine", "model.num_blocks=0"])
 
 
 def _exports(new: Newcomer) -> None:

@@ -10,7 +10,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "docs/cluster.md",
         "docs/export_models.md",
         "docs/install.md",
-        "docs/motion.md",
         "docs/reproduce.md",
     ),
     "scenes": (
@@ -32,6 +31,7 @@ ELSEWHERE_FOLLOWED: dict[str, str] = {
     "docs/notebooks/train_a_prior.md": "tests/docs/test_notebooks.py",
 }
 LOOKED_AT: dict[str, str] = {
+    "docs/motion.md": "trains priors of motions over and over: tests/priors/motion and tests/benchmarks have the commands on little data",
     "docs/benchmarks.md": "fits dozens of baselines and asks each of them everything: tests/benchmarks has the commands on little data",
     "docs/results.md": "trains two dozens of priors: tests/test_train.py trains every YAML, tests/benchmarks has the other commands",
 }

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from test_train import TINY
 
+from pose_priors.benchmarks.refinement_symmetries import IMAGES
 from pose_priors.refinement.refiner import Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
 
@@ -24,12 +25,17 @@ _TRAINING = [
 ]
 _MOTION_FLOW = ["data.num_clips=24", "model.hidden=16", "model.num_blocks=1", "model.num_heads=2", "model.num_steps=2"]
 _POSES = ["data.num_poses=400"]
-_NETWORKS = {"flow_matching": ["model.num_networks=2"]}
+_ALSO = {
+    "flow_matching": ["model.num_networks=2"],
+    "joint_flow": ["training.smoothed_share=0"],  # a mixture of few poses is chosen by none
+    "global_flow": ["training.smoothed_share=0"],
+}
 # the sample of 10,000 and the neighbours of each pose are what evaluation takes long for
 CONSTANTS: dict[str, Any] = {
     "priors.evaluation.report._MAX_SAMPLES": 200,
     "datamodules.synthetic.scenes.builtin._NUM_FRAMES": 24,
     "datamodules.synthetic.scenes.builtin._HIDDEN": 4,
+    "benchmarks.refinement_symmetries.IMAGES": dict([*IMAGES.items()][:1]),
     "benchmarks.priors.vposer._MAX_EPOCHS": 1,
     "benchmarks.priors.kernel_fits._RESTARTS": 1,
     "benchmarks.priors.data._MAX_FITTED": 300,
@@ -69,10 +75,12 @@ def scaled(module: str, words: list[str]) -> list[str]:
     if name == "train":
         config = words[words.index("--config") + 1]
         data = {"motion_prior": ["data.num_clips=24"]}.get(config, _POSES)
-        size = _MOTION_FLOW if config.startswith("motion_flow") else [*TINY[config], *_NETWORKS.get(config, []), *data]
+        size = _MOTION_FLOW if config.startswith("motion_flow") else [*TINY[config], *_ALSO.get(config, []), *data]
         return _overridden(words, [*_TRAINING, *size])
     if name == "refine":
         return _overridden(words, ["trainer.enable_progress_bar=false"])
+    if name == "benchmarks.refinement_ablation":
+        words = [*words, "--scenes", words[words.index("--scenes") + 1]]  # the first alone
     return [*words, *_WORDS.get(name, [])]
 
 
