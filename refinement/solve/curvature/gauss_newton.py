@@ -100,12 +100,12 @@ class GaussNewton:
         for p, columns in enumerate(shared.columns):
             moving = self.moving[p].numpy()
             chain = Chain(scene, self._variables.parents, p)
-            single, together = _of_rows(chain, scene.joints[p], rows, p, len(columns))
+            joined, together = _of_rows(chain, scene.joints[p], rows, p, len(columns))
             for each in surfaces:
-                single.weight.add_(each[p])
+                joined.weight.add_(each[p])
             loads = [path.load(chain, p) for path in paths]
-            factor = factored(partial(_band, chain, single, loads, together, turns, p, moving))
-            border = border_of(chain, single, loads, together)[moving].flatten(0, 1).numpy()
+            factor = factored(partial(_band, chain, joined, loads, together, turns, p, moving))
+            border = border_of(chain, joined, loads, together)[moving].flatten(0, 1).numpy()
             borders.append(solved(factor, border))
             # coordinates are the same in single precision but for a rounding, at half the memory and time
             bands.append(factor.astype(np.float32) if factor.nbytes > _BY_HALVES else factor)
