@@ -141,9 +141,14 @@ def test_a_few_steps_reach_the_minimum_and_share_factors_once_they_are_short(mon
     monkeypatch.setattr(GaussNewton, "factor", lambda curvature: (factors.append(len(steps)), factor(curvature))[1])
     objective, steps, lengths = objective_of(), list[float](), list[float]()
     optimizer = optimizer_of(objective)
-    only, joints, converged = Round(optimizer, objective, objective.problem.alive), objective.variables(objective.problem).joints, False
+    only, joints, converged = (
+        Round(optimizer, objective, objective.problem.alive),
+        objective.variables(objective.problem).joints.detach(),
+        False,
+    )
     while not converged:
         only.prepare()
+        assert (factors[-1] == len(steps)) is (not optimizer.state)  # what was seen in other coordinates is no use
         objective.begin_step()
         converged = only.ended(1e-4, float(optimizer.step(objective)) / objective.weight)
         steps.append(float((objective.joints - joints)[objective.problem.alive].norm(dim=-1).mean()))
