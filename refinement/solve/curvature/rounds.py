@@ -10,6 +10,7 @@ from pose_priors.refinement.solve.curvature.arrow import NotDefiniteError, is_la
 from pose_priors.refinement.solve.curvature.gauss_newton import GaussNewton
 from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
 from pose_priors.refinement.solve.objective import Objective
+from pose_priors.refinement.solve.variables import Variables
 
 log = logging.getLogger("refine")
 
@@ -20,6 +21,11 @@ _STILL_M, _FAR_M = 3e-5, 1e-3
 _NEWTON_ROUND, _ROUND, _REST = 4, 17, 0.1
 # The last round, after which nothing is found anew: contacts that reach on from frame to frame would take many more.
 _LAST = 7
+
+
+def can_be_factored(moving: Tensor, variables: Variables) -> bool:
+    """Whether the curvature of people's frames (P, T) bool that move is worth its memory, and on the CPU."""
+    return moving.device.type == "cpu" and not is_large(int(moving.sum()), 3 + 3 * len(variables.free))
 
 
 class Round:
@@ -42,9 +48,8 @@ class Round:
         self._optimizer, self._objective, self._moving = optimizer, objective, moving
         self._number: int = 1 if before is None else before._number + 1
         self._steps, self._best, self._joints = 0, 0.0, self._present()
-        variables = objective.variables
         self._curvature: GaussNewton | None = None
-        if moving.device.type == "cpu" and not is_large(int(moving.sum()), 3 + 3 * len(variables.free)):
+        if can_be_factored(moving, objective.variables):
             self._curvature = self._seen_from_here()
         elif before is None:
             log.info("the clip is too long for the curvature of the objective, or not on the CPU, and is solved without")

@@ -83,6 +83,13 @@ class WhiteLBFGS(torch.optim.LBFGS):
         self.newton = 0.0
         self.decrease = 0.0
 
+    def of(self, parameters: Iterable[Tensor]) -> None:
+        """Moves these from now on, and forgets all of earlier points."""
+        self._params[:] = list(parameters)
+        self._numel_cache = None
+        self.white = None
+        self.state.clear()
+
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
         """Returns the objective before the step. In white coordinates the first step of L-BFGS is one of Newton's, where torch would make
         it as long as one unit in all; no longer than the curvature can be trusted, since what a trained prior says is not in it, and may

@@ -14,8 +14,9 @@ from torch import Tensor
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.curvature.arrow import Band
 from pose_priors.refinement.solve.curvature.composite import Chain
-from pose_priors.refinement.solve.curvature.gauss_newton import GaussNewton
-from pose_priors.refinement.solve.curvature.loads import Load, Rows, add_loads, border_of, runs_of
+from pose_priors.refinement.solve.curvature.gauss_newton import GaussNewton, _of_rows
+from pose_priors.refinement.solve.curvature.loads import Load, Rows, Single, add_loads, border_of, runs_of
+from pose_priors.refinement.solve.curvature.residuals import OfFrames
 from pose_priors.refinement.solve.curvature.rounds import Round
 from pose_priors.refinement.solve.curvature.white import White, WhiteLBFGS
 from pose_priors.refinement.solve.noise import estimate_noise
@@ -50,21 +51,25 @@ def test_a_mean_of_joints_moves_as_its_slopes_say() -> None:
     torch.testing.assert_close(found[..., 0], (slope * change).sum(-1), rtol=1e-4, atol=1e-11)
 
 
+def no_single(frames: int, shared: int) -> Single:
+    return Single(*(torch.zeros(frames, NUM_JOINTS, 6, size, dtype=torch.float64) for size in (6, shared)))
+
+
 def test_single_joints_weigh_the_same_as_means_of_one() -> None:
     problem, _ = make_problem(frames=5)
     scene = disturbed(problem)(problem).detached()
-    chain, joints, slope, share = Chain(scene, problem.bodies.parents, 1), scene.joints[1], drawn(5, 4, 3), drawn(5, 4, 2, seed=2)
-    at, size, runs = [0, 3, 3, 6], 3 + 3 * NUM_JOINTS, [range(5)]
-    load = Load(
-        (1,), torch.tensor(at), chain.moved(joints[:, at]), slope[..., None] * slope[..., None, :], slope[..., None] * share[:, :, None]
-    )
-    rows = Rows(chain.slopes(joints, [(joint,) for joint in at], slope), share)
-    bands = Band(5, size), Band(5, size)
-    add_loads(bands[0], chain, [load], [], runs)
-    add_loads(bands[1], chain, [], [rows], runs)
+    chain, joints, at = Chain(scene, problem.bodies.parents, 1), scene.joints[1], ((0,), (3,), (3,), (6,))
+    slope, share, weight = drawn(2, 5, 4, 3), drawn(2, 5, 4, 2, seed=2), drawn(2, 5, 4, seed=3).square()
+    single, several = _of_rows(chain, joints, [(3.0, OfFrames(at, share[..., 0], slope, weight), share)], 1, 2)
+    assert several == []
+    root = (3 * weight[1, ..., None]).sqrt()
+    rows, nothing = Rows(chain.slopes(joints, at, root * slope[1]), root * share[1]), no_single(5, 2)
+    bands = [Band(5, 3 + 3 * NUM_JOINTS) for _ in range(2)]
+    add_loads(bands[0], chain, single, [], [], [range(5)])
+    add_loads(bands[1], chain, nothing, [], [rows], [range(5)])
     assert np.abs(matrix_of(bands[0])).max() > 0.1
     np.testing.assert_allclose(matrix_of(bands[0]), matrix_of(bands[1]), atol=1e-10)
-    torch.testing.assert_close(border_of(chain, [load], [], 2), border_of(chain, [], [rows], 2))
+    torch.testing.assert_close(border_of(chain, single, [], []), border_of(chain, nothing, [], [rows]))
 
 
 @pytest.mark.parametrize("steps", [(-1, 1), (1, -2, 1)])
@@ -75,25 +80,27 @@ def test_differences_over_time_weigh_as_their_jacobian_says(steps: tuple[int, ..
     scene = disturbed(problem)(problem).detached()
     chain, frames, size = Chain(scene, problem.bodies.parents, 0), 14, 3 + 3 * NUM_JOINTS
     weight, at = drawn(frames - len(steps) + 1, 2).square(), [2, 7]
-    points = chain.moved(scene.joints[0][:, at])
+    pull = drawn(*weight.shape, 3, 2, seed=4)
     moving = np.ones(frames, dtype=bool)
     moving[[3, 9, 10, 11]] = False
     runs = runs_of(moving)
     assert [(run.start, run.stop) for run in runs] == [(0, 3), (4, 9), (12, 14)]
     band = Band(int(moving.sum()), size)
-    add_loads(
-        band, chain, [Load(steps, torch.tensor(at), points, weight[..., None, None], points.new_zeros(*weight.shape, 3, 0))], [], runs
-    )
+    load = Load(steps, torch.tensor(at), chain.places(scene.joints[0][:, at]), weight, weight[..., None, None] * pull)
+    add_loads(band, chain, no_single(frames, 2), [load], [], runs)
     slopes = torch.stack([chain.slopes(scene.joints[0], [(joint,)] * 3, torch.eye(3).double().expand(frames, 3, 3)) for joint in at], 1)
     jacobian = torch.zeros(*weight.shape, 3, frames, size, dtype=torch.float64)
     for first in range(len(weight)):
         for after, step in enumerate(steps):
             jacobian[first, :, :, first + after] = step * slopes[first + after]
-    rows = (weight[..., None, None, None].sqrt() * jacobian).flatten(0, 2).flatten(1)
+    root = weight[..., None, None].sqrt()
+    rows = (root[..., None] * jacobian).flatten(0, 2).flatten(1)
     whole = (rows.T @ rows).numpy().reshape(frames, size, frames, size)
     run = np.cumsum(np.r_[True, np.diff(np.flatnonzero(moving)) > 1])
     expected = whole[moving][:, :, moving] * (run[:, None] == run)[:, None, :, None]
     np.testing.assert_allclose(matrix_of(band), expected.reshape(band.columns.shape[1], -1), atol=1e-9)
+    border = rows.T @ (root * pull).flatten(0, 2)
+    torch.testing.assert_close(border_of(chain, no_single(frames, 2), [load], []), border.unflatten(0, (frames, size)))
 
 
 def objective_of(frames: int = 8) -> Objective:
