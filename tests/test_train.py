@@ -48,6 +48,7 @@ TINY = {
         "trainer.check_val_every_n_epoch=1",
     ],
     "mixture": ["model.num_components=[2,3]", "model.covariance_floors=[1e-4]", "model.max_centres=200"],
+    "hand_mixture": ["model.num_components=[2,3]", "model.widths=[0.3,1.0]", "model.covariance_floors=[1e-4]"],
     "hand_vae": ["model.hidden=16", "model.n_layers=1", "model.z_dim=4"],
     "motion_prior": ["model.hidden=64", "model.num_layers=1", "model.latent_dim=4", "model.critic_hidden=16", "training.batch_size=256"],
 }
