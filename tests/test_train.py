@@ -48,6 +48,7 @@ TINY = {
         "trainer.check_val_every_n_epoch=1",
     ],
     "mixture": ["model.num_components=[2,3]", "model.covariance_floors=[1e-4]", "model.max_centres=200"],
+    "hand_mixture": ["model.num_components=[2,3]", "model.widths=[0.3,1.0]", "model.covariance_floors=[1e-4]"],
     "hand_vae": ["model.hidden=16", "model.n_layers=1", "model.z_dim=4"],
     "motion_prior": ["model.hidden=64", "model.num_layers=1", "model.latent_dim=4", "model.critic_hidden=16", "training.batch_size=256"],
 }
@@ -189,7 +190,7 @@ def test_loggers(logger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_built_in_source_has_structure(tmp_path: Path) -> None:
     """Held out, the whole-pose flow beats the joint flow, which beats the Gaussian."""
-    common = ["data.num_poses=6000", "training.batch_size=128", "training.max_epochs=6", "training.ema_decay=0.99"]
+    common = ["data.num_poses=2500", "training.batch_size=64", "training.max_epochs=6", "training.ema_decay=0.99"]
     nll = {}
     for name, size in (("gaussian_prior", []), ("joint_flow", ["model.hidden=32"]), ("global_flow", ["model.hidden=128", "model.K=4"])):
         best = run(name, tmp_path / name, *common, *size)

@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import math
 import time
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -19,6 +18,7 @@ from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.curvature.rounds import Round
 from pose_priors.refinement.solve.curvature.white import WhiteLBFGS
+from pose_priors.refinement.solve.curvature.window import Part, part_of
 from pose_priors.refinement.solve.gaps import ExpectedInGaps, FillGaps, Filling
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.noise import NoiseLevels, estimate_noise, with_slow_keypoints
@@ -26,7 +26,7 @@ from pose_priors.refinement.solve.objective import NotFiniteError, Objective
 from pose_priors.refinement.solve.occlusion import facing_joints
 from pose_priors.refinement.solve.presmoothing import presmooth
 from pose_priors.refinement.solve.scene import Scene
-from pose_priors.refinement.solve.stages import SubStage, free_joints, make_stages, with_extra_terms, with_keypoint_noise
+from pose_priors.refinement.solve.stages import StageReport, SubStage, free_joints, make_stages, with_extra_terms, with_keypoint_noise
 from pose_priors.refinement.solve.variables import Variables
 
 log = logging.getLogger("refine")
@@ -38,27 +38,9 @@ _MAX_EVALUATIONS = 26
 _WINDOW = 5
 _SURE_CONTACT = 0.5
 # How many times the threshold it is for sub-stages that only lead to where one is solved exactly.
-_BEFORE_EXACT = 10
+_BEFORE_EXACT = 100
 # After this many returns from a loss that is not finite a sub-stage is given up.
 _MAX_FAILURES = 5
-
-
-@dataclass
-class StageReport:
-    """What became of one sub-stage.
-
-    Attributes:
-        losses: for each term, and `total`, the value at the start of each iteration and at the end; terms unweighted, `total` weighted.
-        converged: whether it ended by `convergence_threshold`.
-        failures: how often the loss was not finite.
-        seconds: wall time.
-    """
-
-    losses: dict[str, list[float]] = field(default_factory=dict)
-    iterations: int = 0
-    converged: bool = False
-    failures: int = 0
-    seconds: float = 0.0
 
 
 class RefinementModule(pl.LightningModule):
@@ -109,6 +91,7 @@ class RefinementModule(pl.LightningModule):
         self.fingerprint = ""
         self._ended = False
         self._round: Round | None = None
+        self._part: Part | None = None
 
     @property
     def stage(self) -> SubStage:
@@ -161,7 +144,11 @@ class RefinementModule(pl.LightningModule):
         if stage.exact:
             self.noise = with_slow_keypoints(self.noise, self.problem, self.scene().camera_joints)
         self.terms = with_keypoint_noise(stage.terms, self.noise)
-        self.objective = Objective(self.variables, self.terms, self.problem)
+        gaps = self.gaps if stage.exact and stage.fill_gaps else None
+        self._part = None if gaps is None else part_of(self.variables, self.problem, self.terms, gaps, self.noise)
+        at = self._part or self
+        self.objective = Objective(at.variables, at.terms, at.problem)
+        self._own_lbfgs.of(at.variables.parameters())
         nothing = filling is not None and self.gaps is not None and not (filling.frames.any() or self.gaps.follows)
         self.reports[stage.name] = StageReport(converged=nothing)
         self._best, self._ended, self._began = self.objective.state(), nothing, time.perf_counter()
@@ -174,19 +161,22 @@ class RefinementModule(pl.LightningModule):
             if self.gaps is not None:
                 self.gaps.to(precision)
 
+    @torch.no_grad()
     def _look_around(self, filling: Filling | None = None) -> None:
         """Finds what a sub-stage holds still: contacts, what faces the cameras, the scene of the terms that look at the scale alone."""
-        self.variables.release()
-        scene = self.scene()
+        at = self._part or self
+        variables, problem = at.variables, at.problem
+        variables.release()
+        scene: Scene = variables(problem)
         if self.stage.find_contacts:
-            found = detect_contacts(scene, self.problem, self.motion)
+            found = detect_contacts(scene, problem, self.motion)
             if filling is not None:
                 found = torch.where(filling.frames[..., None], torch.maximum(found, filling.contacts), found)
-            self.variables.contacts.copy_(found)
-        self.variables.facing.copy_(facing_joints(scene, self.problem))
-        self.variables.hold(self.problem)
-        if self.gaps is not None and self.stage.fill_gaps:
-            self.gaps.hold(scene, self.problem)
+            variables.contacts.copy_(found)
+        variables.facing.copy_(facing_joints(scene, problem))
+        variables.hold(problem)
+        if at.gaps is not None and self.stage.fill_gaps:
+            at.gaps.hold(scene, problem)
 
     def _begin_anew(self) -> WhiteLBFGS:
         """The optimiser, without anything of earlier points."""
@@ -199,7 +189,8 @@ class RefinementModule(pl.LightningModule):
         self._look_around()
         self.objective.forget()
         self._best, self._best_loss = self.objective.state(), math.inf
-        moving = self.gaps.around(self.problem) if self.gaps is not None and self.stage.fill_gaps else self.problem.alive
+        at = self._part or self
+        moving = at.gaps.around(at.problem) if at.gaps is not None and self.stage.fill_gaps else at.problem.alive
         return Round(self._begin_anew(), self.objective, moving, self._round)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
@@ -236,10 +227,12 @@ class RefinementModule(pl.LightningModule):
             self.objective.restore(self._best)
             loss, values = self.objective.evaluate()
         self._record(report, values, loss)
+        if self._part is not None:
+            self._part.give_back()
         self.variables.release()
         report.seconds = time.perf_counter() - self._began
-        self._begin_anew()
-        self._round = None
+        self._own_lbfgs.of(self.variables.parameters())
+        self._round = self._part = None
         self.trainer.should_stop = self.total_iterations >= self.config.max_total_iterations
 
     def _record(self, report: StageReport, values: dict[str, float], loss: float) -> None:

@@ -34,13 +34,14 @@ def facing_joints(scene: Scene, problem: Problem) -> Tensor:
     balls = (joints[:, :, None, parent] * (1 - along) + joints[:, :, None, child] * along).flatten(2, 3)
     radii = (radius[:, :, None, parent] * (1 - along[..., 0]) + radius[:, :, None, child] * along[..., 0]).flatten(2, 3)
     facing = torch.zeros_like(joints[..., 0])
+    across, up, depth = balls.movedim(-1, 0).contiguous()
+    thick = radii.square()
     for j in (j for j, is_known in enumerate(known) if is_known):
-        ray = joints[:, :, j, None]
+        x, y, z = joints[:, :, j, :, None].movedim(2, 0)
+        ahead = z.clamp_min(MIN_DEPTH)
         # the ray meets a ball at about the ball's own depth
-        off = balls[..., :2] - ray[..., :2] * (balls[..., 2:] / ray[..., 2:].clamp_min(MIN_DEPTH))
-        beside = off.norm(dim=-1) - radii
-        skin = balls[..., 2] - (radii.square() - off.square().sum(-1)).clamp_min(0).sqrt()
-        behind = skin - (ray[..., 2] - radius[..., j, None] - _MARGIN)
-        clear = torch.maximum(beside, behind).amin(-1) / _RIM
+        off = torch.addcmul(across, depth, x / ahead, value=-1).square_().add_(torch.addcmul(up, depth, y / ahead, value=-1).square_())
+        behind = (thick - off).clamp_min_(0).sqrt_().neg_().add_(depth).sub_(z - radius[..., j, None] - _MARGIN)
+        clear = torch.maximum(off.sqrt_().sub_(radii), behind).amin(-1) / _RIM
         facing[:, :, j] = (0.5 + 0.5 * clear).clamp(0, 1)
     return facing

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pose_priors.configs.base import UserError
 from pose_priors.priors.base import Prior
@@ -76,6 +76,25 @@ class SubStage:
     find_contacts: bool = False
     exact: bool = False
     fill_gaps: bool = False
+
+
+@dataclass
+class StageReport:
+    """What became of one sub-stage.
+
+    Attributes:
+        losses: for each term, and `total`, the value at the start of each iteration and at the end; terms unweighted, `total` weighted; of
+            the people and frames around the gaps alone where nothing else moves.
+        converged: whether it ended by `convergence_threshold`.
+        failures: how often the loss was not finite.
+        seconds: wall time.
+    """
+
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    iterations: int = 0
+    converged: bool = False
+    failures: int = 0
+    seconds: float = 0.0
 
 
 def make_stages(

@@ -63,9 +63,13 @@ class Chain:
         total: Tensor = (self.carries @ values.flatten(2)).unflatten(2, values.shape[2:])
         return total
 
+    def places(self, points: Tensor) -> Tensor:
+        """(T, N, 3) of points (T, N, 3) in the world, from the pelvis."""
+        return points - self._pelvis
+
     def moved(self, points: Tensor) -> Tensor:
         """(T, N, 3, 6) by what twists move points (T, N, 3) in the world."""
-        at = points - self._pelvis
+        at = self.places(points)
         out = at.new_zeros(*at.shape, 6)
         out[..., :3] = torch.eye(3, dtype=at.dtype)
         x, y, z = at.unbind(-1)

@@ -18,7 +18,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.curvature.arrow import Band, Factor, factored, solved
 from pose_priors.refinement.solve.curvature.composite import Chain
-from pose_priors.refinement.solve.curvature.loads import Load, Rows, add_loads, border_of, runs_of
+from pose_priors.refinement.solve.curvature.loads import Load, Rows, Single, add_loads, border_of, runs_of
 from pose_priors.refinement.solve.curvature.residuals import OF_FRAMES, OfFrames, of_frames
 from pose_priors.refinement.solve.curvature.shared import Near, Shared
 from pose_priors.refinement.solve.curvature.surface import of_surface
@@ -81,7 +81,7 @@ class GaussNewton:
         self.moving = torch.ones_like(problem.visible) if moving is None else moving
         self._shared = Shared.of(variables, len(problem.visible))
         self._near: Near | None = None
-        self.complete = all(type(term) in _KNOWN and getattr(term, "prior", None) is None for term, _ in terms)
+        self.complete = knows_all(terms)
 
     @torch.no_grad()
     def factor(self) -> Factor:
@@ -102,10 +102,12 @@ class GaussNewton:
         for p, columns in enumerate(shared.columns):
             moving = self.moving[p].numpy()
             chain = Chain(scene, self._variables.parents, p)
-            loads, together = _of_rows(chain, scene.joints[p], rows, p)
-            loads += [path.load(chain, p) for path in paths]
-            factor = factored(partial(_band, chain, loads, together, surfaces[0][p] if surfaces else None, turns, p, moving))
-            border = border_of(chain, loads, together, len(columns))[moving].flatten(0, 1).numpy()
+            joined, together = _of_rows(chain, scene.joints[p], rows, p, len(columns))
+            for each in surfaces:
+                joined.weight.add_(each[p])
+            loads = [path.load(chain, p) for path in paths]
+            factor = factored(partial(_band, chain, joined, loads, together, turns, p, moving))
+            border = border_of(chain, joined, loads, together)[moving].flatten(0, 1).numpy()
             borders.append(solved(factor, border))
             # coordinates are the same in single precision but for a rounding, at half the memory and time
             bands.append(factor.astype(np.float32) if factor.nbytes > _BY_HALVES else factor)
@@ -132,6 +134,11 @@ class GaussNewton:
             elif isinstance(term, StayNearScale):
                 slope = near.slopes(term.name, _of_scale(term, problem))
                 center[np.ix_(columns, columns)] += _corner(slope, torch.full_like(slope[..., 0], weight)).numpy()
+
+
+def knows_all(terms: Sequence[tuple[Term, float]]) -> bool:
+    """Whether all terms are known here. Those that are look no farther in time than from frame to frame and `Smoothness.reach`."""
+    return all(type(term) in _KNOWN and getattr(term, "prior", None) is None for term, _ in terms)
 
 
 def _residual_of(term: Term, problem: Problem) -> Callable[[Scene], Tensor]:
@@ -163,22 +170,24 @@ def _corner(slope: Tensor, weight: Tensor) -> Tensor:
 
 def _band(
     chain: Chain,
+    single: Single,
     loads: Sequence[Load],
     together: Sequence[Rows],
-    surface: Tensor | None,
     turns: tuple[Tensor, Tensor],
     p: int,
     moving: np.ndarray,
 ) -> Band:
     band = Band(int(moving.sum()), chain.twists.shape[1] * 3)
-    add_loads(band, chain, loads, together, runs_of(moving), surface)
+    add_loads(band, chain, single, loads, together, runs_of(moving))
     _add_turns(band, turns, p, moving)
     return band
 
 
-def _of_rows(chain: Chain, joints: Tensor, rows: Sequence[tuple[float, OfFrames, Tensor]], p: int) -> tuple[list[Load], list[Rows]]:
-    """Of the residuals of single frames: all that look at one joint each together, as forces at the joints; and the others."""
-    weights, pulls = joints.new_zeros(*joints.shape, 3), joints.new_zeros(*joints.shape, rows[0][2].shape[-1] if rows else 0)
+def _of_rows(
+    chain: Chain, joints: Tensor, rows: Sequence[tuple[float, OfFrames, Tensor]], p: int, shared: int
+) -> tuple[Single, list[Rows]]:
+    """Of the residuals of single frames: all that look at one joint each together; and the others."""
+    weights, pulls = joints.new_zeros(*joints.shape, 3), joints.new_zeros(*joints.shape, shared)
     together = []
     for weight, found, by_shared in rows:
         sure, slope, share = weight * found.weight[p, ..., None], found.slope[p], by_shared[p]
@@ -191,7 +200,8 @@ def _of_rows(chain: Chain, joints: Tensor, rows: Sequence[tuple[float, OfFrames,
         if several := [row for row in range(len(found.groups)) if row not in single]:
             root, groups = sure[:, several].sqrt(), [found.groups[row] for row in several]
             together.append(Rows(chain.slopes(joints, groups, root * slope[:, several]), root * share[:, several]))
-    return [Load((1,), torch.arange(chain.joints), chain.moved(joints), weights, pulls)], together
+    moved = chain.moved(joints)
+    return Single(moved.mT @ weights @ moved, moved.mT @ pulls), together
 
 
 @dataclass(frozen=True)
@@ -216,9 +226,8 @@ class _Path:
 
     def load(self, chain: Chain, p: int) -> Load:
         """Of one person."""
-        pull = self.unit[p] * self.weight[p, ..., None]
-        whole = (self.unit[p] * pull)[..., None]
-        return Load(self.steps, self.joints, chain.moved(self.points[p]), whole, pull[..., None] * self.by_shared[p])
+        pull = self.unit[p] * self.weight[p]
+        return Load(self.steps, self.joints, chain.places(self.points[p]), self.unit[p] * pull, pull[..., None, None] * self.by_shared[p])
 
 
 def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: Near) -> _Path | None:

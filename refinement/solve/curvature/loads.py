@@ -1,4 +1,4 @@
-"""What residuals of one person weigh, as matrices at points that its bodies carry, or along the moves themselves."""
+"""What residuals of one person weigh, as moments of points that its bodies carry, by joints, or along the moves themselves."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pose_priors.refinement.solve.curvature.arrow import Band
@@ -22,35 +23,48 @@ def runs_of(moving: np.ndarray) -> list[range]:
 
 @dataclass(frozen=True)
 class Load:
-    """Residuals that are differences over time of points that are fixed to bodies.
+    """Residuals that are differences over time of points that are fixed to bodies, in all directions alike.
 
     Attributes:
         steps: what each frame of a difference counts, in the order of time; (1,) of points as they are.
         joints: (N,) which carry the points.
-        moved: (T, N, 3, 6) what the points move by with their bodies' twists.
-        weight: (T', N, 3, 3), or (T', N, 1, 1) where it is the same in all directions, of the T' = T - len(steps) + 1 differences.
+        places: (T, N, 3) metres from the pelvis.
+        weight: (T', N) of the T' = T - len(steps) + 1 differences.
         pull: (T', N, 3, G) weight times what the differences change by along each shared variable.
     """
 
     steps: tuple[int, ...]
     joints: Tensor
-    moved: Tensor
+    places: Tensor
     weight: Tensor
     pull: Tensor
 
     def of_frames(self, apart: int) -> Tensor:
-        """(T, N, 3, 3) or (T, N, 1, 1) what points weigh against themselves so many frames after."""
-        count, total = len(self.weight), self.weight.new_zeros(len(self.moved), *self.weight.shape[1:])
+        """(T, N) what points weigh against themselves so many frames after."""
+        count, total = len(self.weight), self.weight.new_zeros(len(self.places), *self.weight.shape[1:])
         for first in range(len(self.steps) - apart):
             total[first : first + count].add_(self.weight, alpha=self.steps[first] * self.steps[first + apart])
         return total
 
     def forces(self) -> Tensor:
         """(T, N, 6, G) the pull on the bodies' twists."""
-        count, total = len(self.pull), self.pull.new_zeros(len(self.moved), *self.pull.shape[1:])
+        count, total = len(self.pull), self.pull.new_zeros(len(self.places), *self.pull.shape[1:])
         for first, step in enumerate(self.steps):
             total[first : first + count].add_(self.pull, alpha=step)
-        return self.moved.mT @ total
+        return torch.cat([total, torch.linalg.cross(self.places[..., None], total, dim=-2)], -2)
+
+
+@dataclass(frozen=True)
+class Single:
+    """Residuals of a person's joints, each on one frame, and of what else is fixed to them.
+
+    Attributes:
+        weight: (T, J, 6, 6) what twists about the pelvis weigh.
+        forces: (T, J, 6, G) against the shared variables.
+    """
+
+    weight: Tensor
+    forces: Tensor
 
 
 @dataclass(frozen=True)
@@ -66,14 +80,8 @@ class Rows:
     share: Tensor
 
 
-def add_loads(
-    band: Band, chain: Chain, loads: Sequence[Load], rows: Sequence[Rows], runs: Sequence[range], carried: Tensor | None = None
-) -> None:
-    """Adds what they weigh to a person's part, of those runs of frames one after the other.
-
-    Args:
-        carried: (T, J, 6, 6) what twists of what is fixed to each joint weigh besides.
-    """
+def add_loads(band: Band, chain: Chain, single: Single, loads: Sequence[Load], rows: Sequence[Rows], runs: Sequence[range]) -> None:
+    """Adds what they weigh to a person's part, of those runs of frames one after the other."""
     weights = [[load.of_frames(apart) for apart in range(len(load.steps))] for load in loads]
     place = 0
     for run in runs:
@@ -83,31 +91,51 @@ def add_loads(
                 if span.stop <= begin:
                     continue
                 after = slice(begin + apart, span.stop + apart)
-                at_joints = chain.twists.new_zeros(span.stop - begin, chain.joints, 36)
+                moments = chain.twists.new_zeros(span.stop - begin, chain.joints, 16)
                 for load, weight in zip(loads, weights, strict=True):
                     if apart < len(weight):
-                        of_twists = load.moved[span].mT @ _times(weight[apart][span], load.moved[after])
-                        at_joints.index_add_(1, load.joints, of_twists.flatten(2))
-                if carried is not None and apart == 0:
-                    at_joints += carried[span].flatten(2)
+                        moments.index_add_(1, load.joints, _moments(weight[apart][span], load.places[span], load.places[after]))
+                composite = _of_twists(chain.composite(moments))
+                if apart == 0:
+                    composite += chain.composite(single.weight[span])
                 there = slice(place + begin - run.start, place + span.stop - run.start)
-                block[there] = chain.block(chain.composite(at_joints).unflatten(2, (6, 6)), begin, apart).numpy()
+                block[there] = chain.block(composite, begin, apart).numpy()
                 if apart == 0:
                     for each in rows:
                         block[there] += (each.slope[span].mT @ each.slope[span]).triu().numpy()
         place += len(run)
 
 
-def _times(weight: Tensor, moved: Tensor) -> Tensor:
-    return weight * moved if weight.shape[-1] == 1 else weight @ moved
+def _moments(weight: Tensor, here: Tensor, there: Tensor) -> Tensor:
+    """(T', N, 16) what points weigh (T', N), that times their places (T', N, 3) on one frame, on another, and each of the one times each of
+    the other: all that their twists need of them, and it adds up."""
+    weighed = weight[..., None] * there
+    return torch.cat([weight[..., None], weight[..., None] * here, weighed, (here[..., None] * weighed[..., None, :]).flatten(2)], -1)
 
 
-def border_of(chain: Chain, loads: Sequence[Load], rows: Sequence[Rows], shared: int) -> Tensor:
+def _of_twists(moments: Tensor) -> Tensor:
+    """(T', C, 6, 6) what twists on one frame weigh against those on another: a point at a that moves by u + w x a weighs
+    (u + w x a) . (v + z x b) = u . v - u . (b x z) + w . (a x v) + (w . z) (a . b) - (w . b) (z . a)."""
+    total, here, there, both = moments.split([1, 3, 3, 9], -1)
+    out = moments.new_zeros(*moments.shape[:2], 6, 6)
+    out.flatten(2)[..., [0, 7, 14]] = total
+    for place, sign, rows, columns in ((there, -1, 0, 3), (here, 1, 3, 0)):
+        for k in range(3):
+            i, j = (k + 1) % 3, (k + 2) % 3
+            out[..., rows + j, columns + i] = sign * place[..., k]
+            out[..., rows + i, columns + j] = -sign * place[..., k]
+    both = both.unflatten(-1, (3, 3))
+    out[..., 3:, 3:] = -both.mT
+    out.flatten(2)[..., [21, 28, 35]] += both.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
+    return out
+
+
+def border_of(chain: Chain, single: Single, loads: Sequence[Load], rows: Sequence[Rows]) -> Tensor:
     """(T, D, G) what the moves weigh against the shared variables."""
-    at_joints = chain.twists.new_zeros(chain.frames, chain.joints, 6 * shared)
+    at_joints = single.forces.flatten(2).clone()
     for load in loads:
         at_joints.index_add_(1, load.joints, load.forces().flatten(2))
-    border = chain.coordinates(chain.composite(at_joints).unflatten(2, (6, shared)))
+    border = chain.coordinates(chain.composite(at_joints).unflatten(2, single.forces.shape[2:]))
     for each in rows:
         border += each.slope.mT @ each.share
     return border

@@ -54,6 +54,10 @@ class Smoothness(Term):
         square, there = self._spans(squared_norm(residual), alive, fps)
         return _means(student_t_weight(square, self.freedom, 3) * there[..., None], self._frames(fps)) * alive[..., None]
 
+    def reach(self, fps: float) -> int:
+        """Frames on either side of one that moves, on which what is said of it rests."""
+        return self._frames(fps) + 1
+
     def _frames(self, fps: float) -> int:
         return max(1, round(self.lasts * fps))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from pose_priors.refinement.given.problem import NUM_SKIN_POINTS
 from pose_priors.refinement.solve.curvature.arrow import Band
 from pose_priors.refinement.solve.curvature.composite import Chain
-from pose_priors.refinement.solve.curvature.loads import add_loads
+from pose_priors.refinement.solve.curvature.loads import Single, add_loads
 from pose_priors.refinement.solve.curvature.surface import of_surface
 from pose_priors.refinement.solve.gaps import ExpectedInGaps
 from pose_priors.refinement.solve.surface import body_joints, held, skin_of, thicker, untracked
@@ -95,7 +95,7 @@ def test_the_surface_weighs_what_its_points_do_with_those_that_rays_come_nearest
     chain, weight = Chain(scene, problem.bodies.parents, 1), of_surface(term, 3.0, scene, problem)
     assert not weight[0].any()
     band = Band(FRAMES, 69)
-    add_loads(band, chain, [], [], [range(FRAMES)], weight[1])
+    add_loads(band, chain, Single(weight[1], weight.new_zeros(FRAMES, chain.joints, 6, 0)), [], [], [range(FRAMES)])
     block = torch.from_numpy(band.blocks[0]).triu()
     found = torch.einsum("tc,tcd,td->", (along := step[1].flatten(1)), block + block.triu(1).mT, along)
     assert not band.blocks[1].any()
