@@ -95,8 +95,8 @@ class SceneFloor(Term):
 class LevelFloor(Term):
     """The floor is level, as well as a tool or a sensor knows which way is up: what holds its tilt where no point of the scene tells it.
 
-    People tell it by where they step, and feet that err in height along a path tell it wrong. Like the scene's points it is worth as much as
-    everybody's whole life.
+    People tell it by where they step, and feet that err in height along a path tell it wrong. Like the scene's points it is worth as much
+    as everybody's whole life.
     """
 
     name: ClassVar[str] = "level"
