@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -26,7 +27,7 @@ _VERSIONS = {"truth": "0.6", "before": "tab:red", "after": "tab:blue"}
 _SHOWN_FRAMES = 4
 _NAMED_CURVES = 12
 _STRIP_STEP_M, _STRIP_TURN_DEG = 0.9, 40.0
-_NUM_BODY = 1 + len(PARTS["body"])
+_BODY_BONES = [(parent, joint) for joint, parent in enumerate(PARENTS[: 1 + len(PARTS["body"])]) if parent >= 0]
 
 PAPER_WIDTH = 6.9
 """Inches: the text of a page in two columns."""
@@ -70,9 +71,7 @@ def draw_poses(pose: Tensor, titles: Sequence[str] | None = None, columns: int =
     figure = Figure(figsize=(2 * columns, 2.4 * rows), layout="constrained")
     for at, person in enumerate(points):
         axes = figure.add_subplot(rows, columns, at + 1)
-        for parent, joint in bones:
-            colour = _COLOURS.get(JOINT_NAMES[joint].split("_")[0], _MIDDLE)
-            axes.plot(*person[[parent, joint]].T, color=colour, linewidth=1.5, solid_capstyle="round")
+        _draw_bones(axes, person, bones)
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
         axes.axis("off")
         if titles is not None:
@@ -144,10 +143,7 @@ def draw_motions(joints: Tensor, num_shown: int = 12) -> Figure:
         axes.axhline(0, color="0.85")
         for at, person in enumerate(motion):
             across = (person - person[:1]) @ right + at * _STRIP_STEP_M
-            for joint, parent in enumerate(PARENTS[:_NUM_BODY]):
-                if parent >= 0:
-                    colour = _COLOURS.get(JOINT_NAMES[joint].split("_")[0], _MIDDLE)
-                    axes.plot(across[[parent, joint]], person[[parent, joint], 2], color=colour, linewidth=1.5, solid_capstyle="round")
+            _draw_bones(axes, np.stack([across, person[:, 2]], 1), _BODY_BONES)
         axes.set(aspect="equal")
         axes.axis("off")
     _name_sides(figure)
@@ -186,6 +182,14 @@ def draw_scene(people: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]], up
     return figure
 
 
+def _draw_bones(axes: Axes, points: np.ndarray, bones: Sequence[tuple[int, int]], colour: str | None = None, width: float = 1.5) -> None:
+    """Bones between joints (J, 2), each a parent and its child; of one colour, or of those of the body's sides. All at once: a line of its
+    own for each bone takes ten times as long."""
+    colours = [colour or _COLOURS.get(JOINT_NAMES[joint].split("_")[0], _MIDDLE) for _, joint in bones]
+    axes.add_collection(LineCollection(list(points[np.array(bones)]), colors=colours, linewidths=width, capstyle="round"))
+    axes.autoscale_view()
+
+
 def _name_sides(figure: Figure) -> None:
     """Says above all panels which colour is whose side."""
     lines = [Line2D([], [], color=colour, linewidth=1.5) for colour in _COLOURS.values()]
@@ -200,10 +204,7 @@ def _draw_frames(axes: Sequence[Axes], versions: Mapping[str, tuple[np.ndarray, 
     for panel, frame in zip(axes, common[np.linspace(0, len(common) - 1, len(axes)).round().astype(int)], strict=True):
         at = {name: joints[np.searchsorted(frames, frame)] @ view for name, (frames, joints) in versions.items()}
         for name, points in at.items():
-            for joint, parent in enumerate(PARENTS[:_NUM_BODY]):
-                if parent >= 0:
-                    width = 4 if name == "truth" else 1.5
-                    panel.plot(*points[[parent, joint]].T, color=_VERSIONS[name], linewidth=width, solid_capstyle="round")
+            _draw_bones(panel, points, _BODY_BONES, _VERSIONS[name], 4 if name == "truth" else 1.5)
         panel.set(aspect="equal", adjustable="datalim", xticks=[], yticks=[])
         panel.set_title(f"frame {frame}", fontsize=9)
 

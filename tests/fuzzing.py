@@ -19,7 +19,7 @@ import torch
 
 from pose_priors.configs.base import UserError
 
-NUM_INPUTS = int(os.environ.get("FUZZ_INPUTS", "2000"))
+NUM_INPUTS = int(os.environ.get("FUZZ_INPUTS", "1000"))
 """Of each reader and command."""
 _PROCESSES = 2
 _MOST_CPU_SECONDS, _MOST_SECONDS = 20.0, 200.0  # of one input: a thousand times what most take, so that no machine is too slow

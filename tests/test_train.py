@@ -190,7 +190,7 @@ def test_loggers(logger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_built_in_source_has_structure(tmp_path: Path) -> None:
     """Held out, the whole-pose flow beats the joint flow, which beats the Gaussian."""
-    common = ["data.num_poses=6000", "training.batch_size=128", "training.max_epochs=6", "training.ema_decay=0.99"]
+    common = ["data.num_poses=2500", "training.batch_size=64", "training.max_epochs=6", "training.ema_decay=0.99"]
     nll = {}
     for name, size in (("gaussian_prior", []), ("joint_flow", ["model.hidden=32"]), ("global_flow", ["model.hidden=128", "model.K=4"])):
         best = run(name, tmp_path / name, *common, *size)

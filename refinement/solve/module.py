@@ -38,7 +38,7 @@ _MAX_EVALUATIONS = 26
 _WINDOW = 5
 _SURE_CONTACT = 0.5
 # How many times the threshold it is for sub-stages that only lead to where one is solved exactly.
-_BEFORE_EXACT = 10
+_BEFORE_EXACT = 100
 # After this many returns from a loss that is not finite a sub-stage is given up.
 _MAX_FAILURES = 5
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.terms import Term
 from pose_priors.refinement.solve.variables import Variables
 
@@ -23,6 +24,7 @@ class NotFiniteError(ArithmeticError):
 class _Evaluation:
     point: Tensor
     loss: Tensor
+    joints: Tensor
     gradients: list[Tensor]
     values: dict[str, float]
 
@@ -39,7 +41,11 @@ class Objective:
         variables: those that require a gradient are changed.
         terms: each with its weight.
         problem: what is given.
+    Attributes:
+        joints: (P, T, J, 3) metres, where they were when it was last called.
     """
+
+    joints: Tensor
 
     def __init__(self, variables: Variables, terms: Sequence[tuple[Term, float]], problem: Problem) -> None:
         self.variables, self.terms, self.problem = variables, terms, problem
@@ -70,23 +76,27 @@ class Objective:
             self.values_before, self.state_before = known.values, self.state()
             self._seen, self._fresh = [], False
         self._seen.append(known)
+        self.joints = known.joints
         return known.loss
 
     def _compute(self, point: Tensor) -> _Evaluation:
         for parameter in self.variables.parameters():
             parameter.grad = None
         with torch.enable_grad():
-            total, values = self.total()
+            scene = self.variables(self.problem)
+            total, values = self._of(scene)
             (total * self.weight).backward()
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.free]
         if not all(bool(torch.isfinite(value).all()) for value in (total, *gradients)):
             raise NotFiniteError
         numbers = {name: float(value.detach()) for name, value in values.items()}
-        return _Evaluation(point, (total * self.weight).detach(), gradients, numbers)
+        return _Evaluation(point, (total * self.weight).detach(), scene.joints.detach(), gradients, numbers)
 
     def total(self) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted mean and the unweighted terms, with their gradients."""
-        scene = self.variables(self.problem)
+        return self._of(self.variables(self.problem))
+
+    def _of(self, scene: Scene) -> tuple[Tensor, dict[str, Tensor]]:
         values = {term.name: term(scene, self.problem) for term, _ in self.terms}
         return sum((weight * values[term.name] for term, weight in self.terms), scene.alpha * 0), values
 

@@ -101,7 +101,8 @@ def test_on_the_picture_heads_are_above_feet() -> None:
     assert len(figure.axes) == 3
     for axes in figure.axes:
         assert not axes.yaxis_inverted()
-        ends = [line.get_ydata()[1] for line in axes.lines]  # a line for each joint but the root, from its parent
+        (bones,) = axes.collections
+        ends = [bone[1][1] for bone in bones.get_segments()]  # a line for each joint but the root, from its parent
         head, *feet = (ends[index_of(name) - 1] for name in ("head", "left_foot", "right_foot"))
         assert head > max(feet) + 0.5
 

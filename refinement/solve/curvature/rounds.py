@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import torch
 from torch import Tensor
 
 from pose_priors.refinement.solve.curvature.arrow import NotDefiniteError, is_large
@@ -14,11 +15,11 @@ from pose_priors.refinement.solve.variables import Variables
 
 log = logging.getLogger("refine")
 
-# Metres that joints move by on average in a step of Newton's: below it has converged, beyond what shared variables change is found anew.
+# Metres that joints move by on average in a step: below it has converged, beyond the curvature is found anew.
 _STILL_M, _FAR_M = 3e-5, 1e-3
-# Iterations of a round at most, with Newton's steps and with others; one of Newton's ends once a step lowers the objective by less than
-# such a share of the round's best, since what is found anew then changes it by more.
-_NEWTON_ROUND, _ROUND, _REST = 4, 17, 0.1
+# Iterations of a round at most, and of those that share a factor. Where the curvature knows all terms a round ends once a step lowers the
+# objective by less than such a share of the round's best, since what is found anew then changes it by more.
+_ROUND, _SHARE_A_FACTOR, _REST = 17, 6, 0.1
 # The last round, after which nothing is found anew: contacts that reach on from frame to frame would take many more.
 _LAST = 7
 
@@ -31,8 +32,9 @@ def can_be_factored(moving: Tensor, variables: Variables) -> bool:
 class Round:
     """Iterations that share what is held still.
 
-    Where the curvature can be factored and knows all terms, each is a step of Newton's from where it begins; where it does not know all,
-    steps are those of L-BFGS in its coordinates; else those of L-BFGS.
+    Steps are those of L-BFGS: in coordinates of the curvature where it can be factored; if it knows all terms they are renewed after
+    a long step, and now and then. A factor takes as long as several steps, and by short ones the curvature changes little: what it does
+    change by, and what it lies above the true one by where kernels bend (`curvature.residuals`), L-BFGS sees in the steps that it takes.
 
     Args:
         optimizer: of the variables, without anything of earlier points.
@@ -47,7 +49,9 @@ class Round:
         self.over = False
         self._optimizer, self._objective, self._moving = optimizer, objective, moving
         self._number: int = 1 if before is None else before._number + 1
-        self._steps, self._best, self._joints = 0, 0.0, self._present()
+        self._steps, self._since, self._best = 0, 0, 0.0
+        with torch.no_grad():
+            self._joints: Tensor = objective.variables(objective.problem).joints
         self._curvature: GaussNewton | None = None
         if can_be_factored(moving, objective.variables):
             self._curvature = self._seen_from_here()
@@ -57,16 +61,16 @@ class Round:
     def prepare(self) -> None:
         """To be called before each iteration."""
         curvature, optimizer = self._curvature, self._optimizer
-        if curvature is None or (self._steps and not curvature.complete):
+        if curvature is None or (self._steps and not curvature.complete) or 0 < self._since < _SHARE_A_FACTOR:
             return
+        self._since = 0
         optimizer.white = None  # or there would be two of them in memory
+        optimizer.state.clear()
         try:
             optimizer.white = White(self._objective.variables, curvature.factor(), self._moving)
         except NotDefiniteError:
             self._curvature = None
             log.warning("the curvature of the objective cannot be factored, and it goes on without")
-        if self._steps == 0 or self._curvature is None:
-            optimizer.newton = float(self._curvature is not None and curvature.complete)
 
     def ended(self, threshold: float, loss: float) -> bool:
         """To be asked after each iteration: whether the sub-stage has converged, which only iterations along the curvature say, and of
@@ -76,34 +80,29 @@ class Round:
             threshold: fraction of the loss, by which iterations that still count lower it.
             loss: before the iteration.
         """
-        self._steps += 1
-        if self._optimizer.white is None:
-            self.over = self._steps == _ROUND
+        self._steps, self._since = self._steps + 1, self._since + 1
+        enough = self._steps == _ROUND
+        if self._optimizer.white is None or self._curvature is None:
+            self.over = enough
             return False
         last, least = self._number >= _LAST, threshold * self._objective.weight
-        if self._optimizer.newton:
-            decrease = self._optimizer.decrease
+        if self._curvature.complete:
+            decrease = loss * self._objective.weight - float(self._objective())
             self._best = max(self._best, decrease)
-            arrived = self._has_arrived(least * max(abs(loss), 1.0))
-            enough = decrease < _REST * self._best or self._steps == _NEWTON_ROUND
+            arrived = self._moved() < _STILL_M and decrease < least * max(abs(loss), 1.0)
+            enough = enough or decrease < _REST * self._best
         else:
             arrived = self._optimizer.gain < least
-            enough = self._steps == _ROUND
         self.over = not last and (arrived or enough)
         return arrived and (last or self._steps == 1)
 
-    def _has_arrived(self, least: float) -> bool:
-        """Whether the last step of Newton's neither lowered the objective much nor moved anybody."""
-        joints = self._present()
-        moved = float((joints - self._joints)[self._moving].norm(dim=-1).mean())
-        self._joints = joints
+    def _moved(self) -> float:
+        """Metres by which joints moved on average in the last step."""
+        moved = float((self._objective.joints - self._joints)[self._moving].norm(dim=-1).mean())
+        self._joints = self._objective.joints
         if moved > _FAR_M:
-            self._curvature = self._seen_from_here()
-        return self._optimizer.decrease < least and moved < _STILL_M
+            self._curvature, self._since = self._seen_from_here(), 0
+        return moved
 
     def _seen_from_here(self) -> GaussNewton:
         return GaussNewton(self._objective.variables, self._objective.terms, self._objective.problem, self._moving)
-
-    def _present(self) -> Tensor:
-        joints: Tensor = self._objective.variables(self._objective.problem).joints.detach()
-        return joints

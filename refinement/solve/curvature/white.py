@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -14,9 +13,6 @@ from pose_priors.refinement.solve.curvature.shared import Shared
 from pose_priors.refinement.solve.variables import Variables
 
 _REACH = 0.5  # metres and radians within which residuals change about as their slopes say
-_SHORT, _LONG = 0.5, 3.0  # times a step of Newton's, that are tried first
-# How many of Newton's steps are tried; the share of what the slope promises that is enough; by how much they get shorter.
-_TRIALS, _ENOUGH, _SHORTEST, _LONGEST = 12, 1e-4, 0.1, 0.5
 
 
 class White:
@@ -65,23 +61,16 @@ class White:
 
 
 class WhiteLBFGS(torch.optim.LBFGS):
-    """`torch.optim.LBFGS`, in coordinates of its own where it is given some; or steps of Newton's in these.
+    """`torch.optim.LBFGS`, in coordinates of its own where it is given some.
 
     Attributes:
         white: the coordinates, or None for the variables themselves.
-        newton: how many times as long as one of Newton's a step is that is tried first in such coordinates, each of which are those of the
-            curvature where it begins; 0 for steps of L-BFGS. After a step it is what would have been best by the slopes at both of its
-            ends (Barzilai & Borwein, "Two-Point Step Size Gradient Methods", IMA J. Numer. Anal. 8, 1988): where kernels bend the matrix
-            is of squares that lie above them (`curvature.residuals`) and steps are short, and where residuals bend they may be long.
         gain: what the last step in such coordinates was to lower the objective by, had it been a square.
-        decrease: what the last of Newton's did.
     """
 
     def __init__(self, parameters: Iterable[Tensor], **options: object) -> None:
         super().__init__(parameters, **options)  # type: ignore[arg-type]
         self.white: White | None = None
-        self.newton = 0.0
-        self.decrease = 0.0
 
     def of(self, parameters: Iterable[Tensor]) -> None:
         """Moves these from now on, and forgets all of earlier points."""
@@ -94,8 +83,6 @@ class WhiteLBFGS(torch.optim.LBFGS):
         """Returns the objective before the step. In white coordinates the first step of L-BFGS is one of Newton's, where torch would make
         it as long as one unit in all; no longer than the curvature can be trusted, since what a trained prior says is not in it, and may
         be all that holds a hidden frame."""
-        if self.white is not None and self.newton:
-            return self._newton(closure, self.white)
         group = self.param_groups[0]
         rate = group["lr"]
         if self.white is not None and not self.state[self._params[0]]:
@@ -114,33 +101,6 @@ class WhiteLBFGS(torch.optim.LBFGS):
         gradient: Tensor = self.state[self._params[0]]["prev_flat_grad"]
         return 0.5 * float(gradient.norm()) ** 2
 
-    def _newton(self, closure: Callable[[], Tensor], white: White) -> Tensor:
-        before = closure()
-        gradient = white.gradient()
-        downhill = -float(gradient @ gradient)
-        start = [parameter.detach().clone() for parameter in self._params]
-        size, self.decrease = self.newton * self.param_groups[0]["lr"], 0.0
-        for _ in range(_TRIALS):
-            white.move(size, -gradient)
-            change = _value(closure) - float(before)
-            if change <= _ENOUGH * size * downhill:
-                self.decrease = -change
-                self.newton = self._best_size(size, downhill, float(gradient @ white.gradient()))
-                break
-            with torch.no_grad():
-                for parameter, value in zip(self._params, start, strict=True):
-                    parameter.copy_(value)
-            # to the least of the parabola through what is known
-            least = -downhill * size**2 / (2 * (change - downhill * size)) if math.isfinite(change) else 0.0
-            size = min(max(least, _SHORTEST * size), _LONGEST * size)
-        return before
-
-    @staticmethod
-    def _best_size(size: float, downhill: float, left: float) -> float:
-        """Of a step along a line, by the slope at its begin (negative) and that which is left at its end (of the other sign)."""
-        bend = -downhill - left
-        return min(max(-downhill * size / bend, _SHORT), _LONG) if bend > 0 else _LONG
-
     def _gather_flat_grad(self) -> Tensor:
         return super()._gather_flat_grad() if self.white is None else self.white.gradient()  # type: ignore[no-untyped-call]
 
@@ -149,11 +109,3 @@ class WhiteLBFGS(torch.optim.LBFGS):
             super()._add_grad(step_size, direction)
         else:
             self.white.move(step_size, direction)
-
-
-def _value(closure: Callable[[], Tensor]) -> float:
-    try:
-        with torch.enable_grad():
-            return float(closure())
-    except ArithmeticError:
-        return math.inf
