@@ -12,7 +12,15 @@ from torch import Tensor
 from pose_priors.priors.motion.flow.denoiser import Denoiser
 from pose_priors.priors.motion.flow.restoring import Drawn, flow
 from pose_priors.priors.motion.flow.view import NUM_FEATURES, NUM_GROUPS, Reference
-from pose_priors.priors.posteriors.particles import Idleness, check_asked, check_met, check_possible, nats_of, next_temperature, resampled_at
+from pose_priors.priors.posteriors.particles import (
+    Idleness,
+    check_asked,
+    check_met,
+    check_possible,
+    nats_of,
+    next_temperature,
+    resampled_at,
+)
 
 ClipLikelihood = Callable[[Tensor], Tensor]
 """States (num_samples, num_observations, T, 339) -> nats (num_samples, num_observations), each of its own clip alone."""
