@@ -38,23 +38,6 @@ _NUM_POSES, _NUM_FRAMES, _FPS = 240, 66, 30.0
 _LEG = (1, 4)
 VARIABLES = ("POSES", "HANDS", "SIGN_WORDS", "AMASS", "DATA", "SCENES")
 """Of docs/reproduce.md; those of single scenes are in the folder of the page."""
-CHECKPOINTS = {
-    "gaussian_prior": "gaussian_prior",
-    "full": "gaussian_prior",
-    "joint_flow": "joint_flow",
-    "correlated_18": "joint_flow",
-    "global_flow": "global_flow",
-    "global": "global_flow",
-    "global_of_draws": "global_flow",
-    "flow_matching": "flow_matching",
-    "flow_matching_8": "flow_matching",
-    "mixture_far": "mixture",
-    "mixed_ensemble": "mixed_ensemble",
-    "hand_vae": "hand_vae",
-    "motion_prior": "motion_prior",
-    "motion_flow": "motion_flow",
-}
-"""The config that makes a checkpoint, by the name that pages have for it."""
 
 
 class Newcomer:
@@ -116,14 +99,13 @@ class Newcomer:
         np.save(self.data / "SIGN_WORDS" / "words.npy", from_poses(both, 165).numpy())
 
     def checkpoints(self, *names: str, under: str = "checkpoints", data: str = "built_in", also: Sequence[str] = ()) -> None:
-        """Priors that other pages have trained, `also` with these overrides. Each config is trained once for all pages of a worker."""
+        """Priors that other pages have trained, by their configs, `also` with overrides. Each is trained once for all pages of a worker."""
         for name in names:
-            config = CHECKPOINTS[name]
-            made = self.data / data / config
+            made = self.data / data / name
             if not made.exists():
                 files = [f"data.{side}={self.data / 'POSES' / data / f'{side}.npy'}" for side in ("train", "val", "test")]
                 given = [*also, *(["data.path=built_in"] if data == "built_in" else files), f"logging.checkpoint_dir={made}"]
-                words = ["--config", config, "--override", *given, f"logging.log_dir={self.data / 'logs'}"]
+                words = ["--config", name, "--override", *given, f"logging.log_dir={self.data / 'logs'}"]
                 with contextlib.redirect_stdout(io.StringIO()):
                     train.main(scaled("train", words))
             shutil.copytree(made, self.folder / under / name)
@@ -136,23 +118,6 @@ def _readme(new: Newcomer) -> None:
     new.scene("results/my_video", seed=1)
     new.motions("motions", num=1)
     new.motions("amass", num=6)
-
-
-def _benchmarks(new: Newcomer) -> None:
-    new.poses()
-    new.checkpoints(*(name for name in CHECKPOINTS if not name.startswith(("hand", "motion"))), data="far")
-    new.scene("scene")
-    (new.folder / "results").mkdir()
-    (new.folder / "results" / "old").symlink_to("new")  # the results of an earlier version, which are the same
-    foreign = synthetic_poses(40, seed=3)
-    for name in ("body/nrdf_ik_pose", "motion/dposer_gestures3_240f", "motion/amass_sample_female_500f", "motion/aist_demo_320f",
-                 "motion/asap_video_smpl/walk"):  # fmt: skip
-        path = new.data / "DATA" / f"{name}.npz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, poses=from_poses(foreign, 156).numpy())
-    tennis = {"body_pose": from_poses(foreign, 63), "global_orient": foreign[:, 0], "transl": torch.zeros(40, 3)}
-    (new.data / "DATA/upstream/gvhmr_tennis").mkdir(parents=True)
-    torch.save({"smpl_params_global": tennis, "K_fullimg": torch.eye(3)}, new.data / "DATA/upstream/gvhmr_tennis/hmr4d_results.pt")
 
 
 def _export_models(new: Newcomer) -> None:
@@ -263,7 +228,6 @@ def _motion(new: Newcomer) -> None:
 
 GIVEN: dict[str, Giver] = {
     "README.md": _readme,
-    "docs/benchmarks.md": _benchmarks,
     "docs/clean_and_score.md": _clean_and_score,
     "docs/cluster.md": lambda new: shutil.copy(CONFIG_DIR / "pipeline.yaml", new.folder / "my_pipeline.yaml"),
     "docs/export_models.md": _export_models,
