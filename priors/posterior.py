@@ -14,7 +14,7 @@ from torch import Tensor
 from pose_priors.body.rotations import canonicalize, log_abs_det_exp
 from pose_priors.priors.gaussians.quadratic import curvature
 from pose_priors.priors.posteriors.particles import (
-    MOST_IDLE,
+    Idleness,
     Particles,
     check_asked,
     check_met,
@@ -225,11 +225,10 @@ def _annealed(
     check_possible(particles.added, "draws of the prior")
     beta = torch.zeros_like(particles.place[0, :, 0])
     step = torch.full_like(beta, 0.5)
-    idle = 0
+    idleness = Idleness()
     for _ in range(_MAX_STAGES):
         after = next_temperature(beta, particles.added)
-        idle = idle + 1 if torch.equal(after, beta) else 0
-        if idle > MOST_IDLE:
+        if idleness.ends(beta, after):
             break
         chosen = resampled_at((after - beta) * particles.added, generator)
         particles, beta = particles.taken(chosen), after

@@ -23,7 +23,13 @@ Command = Callable[[list[str], Path], None]
 # tiny, to see that a row works from the first command to the last; what comes out says nothing
 _SCALED_TRAINING = {
     "gaussian_prior": ["training.max_epochs=1"],
-    "joint_flow": ["training.max_epochs=1", "model.hidden=16", "training.batch_size=64"],
+    "joint_flow": [
+        "training.max_epochs=1",
+        "model.hidden=16",
+        "training.batch_size=64",
+        "training.smoothed_share=0",
+        "trainer.check_val_every_n_epoch=1",
+    ],
     "global_flow": [
         "training.max_epochs=1",
         "model.hidden=32",

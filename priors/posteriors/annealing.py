@@ -14,7 +14,7 @@ from pose_priors.priors.posterior import Drawn, LogLikelihood, Seen, first_draws
 from pose_priors.priors.posteriors.components import Components
 from pose_priors.priors.posteriors.modes import find_modes
 from pose_priors.priors.posteriors.particles import (
-    MOST_IDLE,
+    Idleness,
     Particles,
     check_met,
     check_possible,
@@ -86,12 +86,11 @@ def particles_given(
     beta = torch.zeros_like(place[0, :, 0])
     step = torch.full_like(beta, 0.3)
     precisions = components.precisions()
-    idle = 0
+    idleness = Idleness()
     for _ in range(_MAX_STAGES):
         gain = (cloud.seen - cloud.begun).nan_to_num(nan=-math.inf, neginf=-math.inf)
         after = next_temperature(beta, gain)
-        idle = idle + 1 if torch.equal(after, beta) else 0
-        if idle > MOST_IDLE:
+        if idleness.ends(beta, after):
             break
         cloud = cloud.taken(resampled_at(((after - beta) * gain).nan_to_num(nan=-math.inf, neginf=-math.inf), generator))
         beta = after

@@ -13,8 +13,7 @@ from torch import Tensor
 # What a stage leaves of the effective number of particles.
 _EFFICIENCY = 0.4
 _BISECTIONS = 30
-MOST_IDLE = 5
-"""Stages in a row that may meet nothing of a likelihood, before no later one will."""
+_MOST_IDLE = 5  # stages in a row that may meet nothing of a likelihood, before no later one will
 _ACCEPTANCE = 0.8
 _SHORTEST = 1e-3  # of steps
 
@@ -118,6 +117,18 @@ def _too_sharp(observation: int) -> ValueError:
         f"the log-likelihood of observation {observation} is so sharp that draws cannot meet it step by step; it is in nats: are its "
         "noise and its units right?"
     )
+
+
+class Idleness:
+    """How many stages in a row have met nothing more of a likelihood."""
+
+    def __init__(self) -> None:
+        self._num = 0
+
+    def ends(self, before: Tensor, after: Tensor) -> bool:
+        """Whether no later stage will, after one that went from shares `before` to shares `after` (O,) of what is seen."""
+        self._num = self._num + 1 if torch.equal(after, before) else 0
+        return self._num > _MOST_IDLE
 
 
 def next_temperature(beta: Tensor, seen: Tensor) -> Tensor:

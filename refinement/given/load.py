@@ -44,6 +44,8 @@ from pose_priors.refinement.given.upright import Upright, find_up, standing
 
 _ROUNDS = 3
 _FLOOR_BAND, _FLOOR_INLIER = 0.25, 0.06  # metres from the feet, and from the plane
+# Radians that floors are off level, about each axis, as well as tools and sensors know what is level.
+_FLOOR_TILT = 0.04
 _DISAGREEMENT = 0.1
 
 
@@ -170,6 +172,7 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
         told=tuple(told),
         scale_width=width,
         floor_known=found.floor_known,
+        floor_tilt=found.floor_tilt,
     )
 
 
@@ -209,7 +212,8 @@ def _sized_by_others(
 @dataclass(frozen=True)
 class _ScaleAndFloor:
     """alpha; the floor (4,), metric; samples (P, T, J) bool that belong to their joint; floor points (M, 3) in stage 1's unit; whether the
-    floor is one to hold people to; by how much the depth maps show each person (P,) too far away, in the logarithm."""
+    floor is one to hold people to; by how much the depth maps show each person (P,) too far away, in the logarithm; see
+    `Problem.floor_tilt`."""
 
     alpha: float
     plane: np.ndarray
@@ -217,6 +221,7 @@ class _ScaleAndFloor:
     floor_points: np.ndarray
     floor_known: bool
     depth_bias: np.ndarray
+    floor_tilt: float
 
 
 def _scale_and_floor(
@@ -267,7 +272,8 @@ def _scale_and_floor(
     alone = stands_at(placed, upright.on_floor & standing(world, up), heights, w2c, floor / [1, 1, 1, alpha])
     consistent = by_bodies.consistent
     biases = depth_biases(placed[..., 2], depth.depth, consistent, bodies.thickness.numpy(), alone if plane is not None else alone * np.nan)
-    return _ScaleAndFloor(alpha, floor, consistent, points / alpha, upright.known, biases)
+    is_level = clip.up is not None and plane is None and options.ground_plane_init != "fixed"
+    return _ScaleAndFloor(alpha, floor, consistent, points / alpha, upright.known, biases, _FLOOR_TILT if is_level else np.inf)
 
 
 def _elsewhere(

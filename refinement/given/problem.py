@@ -156,6 +156,8 @@ class Problem:
         scale_width: standard deviation of the logarithm of the true alpha about alpha0's, where a tool says it and neither depth nor
             points of the floor tie people to the cameras' unit; inf where they do, or nobody says it; 0 where alpha0 is kept.
         floor_known: whether the floor is one to hold people to; else it is a guess that only says which way is up.
+        floor_tilt: standard deviation, in radians about each axis that lies in it, of the floor's tilt about that of the start, where a
+            tool or a sensor says which way is up and no points of the scene tell it; inf where they do, or nobody says it.
         padding: frames at the end that were added to reach a shared length, see `solve.padding`; nobody is alive on them.
     """
 
@@ -173,6 +175,7 @@ class Problem:
     told: tuple[str, ...] = field(default=())
     scale_width: float = math.inf
     floor_known: bool = True
+    floor_tilt: float = math.inf
     padding: int = 0
 
     @property

@@ -81,7 +81,8 @@ class RefinementModule(pl.LightningModule):
         bound = config.alpha_change_threshold if config.optimize_delta_alpha else None
         self.variables = Variables(problem, self.noise, bound, free_joints(problem, hand_prior is not None))
         held = config if problem.floor_known else config.model_copy(update={"enable_environmental_constraints": False})
-        stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion, problem.fps, self.gaps, scale_width=problem.scale_width)
+        widths = {"scale_width": problem.scale_width, "floor_tilt": problem.floor_tilt}
+        stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion, problem.fps, self.gaps, **widths)
         self.stages = with_extra_terms(stages, config.extra_terms)
         if self.stages:
             presmooth(self.variables, problem.fps, problem.num_frames)

@@ -25,6 +25,7 @@ from pose_priors.refinement.solve.terms import (
     GapEnergy,
     HandPrior,
     KeypointReprojection,
+    LevelFloor,
     MotionLikelihood,
     MotionScale,
     MultiPersonScale,
@@ -106,6 +107,7 @@ def make_stages(
     gaps: ExpectedInGaps | None = None,
     *,
     scale_width: float = math.inf,
+    floor_tilt: float = math.inf,
 ) -> list[SubStage]:
     """The sub-stages that are enabled and have iterations, in order.
 
@@ -114,13 +116,15 @@ def make_stages(
         fps: frames a second; at high rates the first sub-stages take wider accelerations for granted, as wide as noise makes them there.
         gaps: what a prior of whole clips expects, and depth maps show, where nobody was seen; there is a last sub-stage of it then.
         scale_width: how far the scale may be from its start, as `Problem.scale_width`; 0 keeps it.
+        floor_tilt: how far the floor may be from level, as `Problem.floor_tilt`.
     """
     on_floor, to_scale = config.enable_environmental_constraints, config.enable_scale_optimization
     data, smooth = data_terms(noise), (Smoothness(),)
     rough = (Smoothness(acceleration=Smoothness().acceleration * beyond_usual(fps)),)
     body = (ShapePrior(), *pose_terms(body_prior, hand_prior))
     moving = (*smooth, *motion_terms(config, motion))
-    ground = (FootSkating(), ContactHeight(), Penetration(), SceneFloor()) if on_floor else ()
+    level = (LevelFloor(sigma=floor_tilt),) if floor_tilt < math.inf else ()
+    ground = (FootSkating(), ContactHeight(), Penetration(), SceneFloor(), *level) if on_floor else ()
     scale = (*scale_terms(config, motion), *prior_of_scale(scale_width)) if to_scale else ()
     plane = ("plane",) if on_floor and config.optimize_ground_plane else ()
     alpha = ("scale",) if to_scale and scale_width > 0 else ()

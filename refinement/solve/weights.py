@@ -19,6 +19,7 @@ from pose_priors.refinement.solve.terms import (
     GapEnergy,
     HandPrior,
     KeypointReprojection,
+    LevelFloor,
     MotionLikelihood,
     MotionScale,
     MultiPersonScale,
@@ -74,6 +75,7 @@ NATURAL_WEIGHTS: Mapping[type[Term], Weight] = {
     ContactHeight: Weight("lambda_contact", 0.1),
     Penetration: Weight("lambda_contact", 0.1),
     SceneFloor: Weight("lambda_contact", 0.1),
+    LevelFloor: Weight("lambda_contact", 0.1),
     # the scale: 0.1 and 0.05 by default
     MultiPersonScale: Weight("lambda_multi_scale", 0.2),
     MotionScale: Weight("lambda_multi_scale", 0.1),

@@ -10,7 +10,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-PROGRAMS = ("python", "pose-priors", "make", "pip", "rerun", "srun", "jupytext", "pre-commit", "hf")
+PROGRAM = "page-program"
+"""What stands for a Python program of a page among its commands."""
+PROGRAMS = ("python", "pose-priors", "make", "pip", "rerun", "srun", "pre-commit", "hf", PROGRAM)
 """What pages call; any other word that is no builtin of bash fails the block."""
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FIRST = re.compile(

@@ -12,7 +12,15 @@ from torch import Tensor
 from pose_priors.priors.motion.flow.denoiser import Denoiser
 from pose_priors.priors.motion.flow.restoring import Drawn, flow
 from pose_priors.priors.motion.flow.view import NUM_FEATURES, NUM_GROUPS, Reference
-from pose_priors.priors.posteriors.particles import check_asked, check_possible, nats_of, next_temperature, resampled_at
+from pose_priors.priors.posteriors.particles import (
+    Idleness,
+    check_asked,
+    check_met,
+    check_possible,
+    nats_of,
+    next_temperature,
+    resampled_at,
+)
 
 ClipLikelihood = Callable[[Tensor], Tensor]
 """States (num_samples, num_observations, T, 339) -> nats (num_samples, num_observations), each of its own clip alone."""
@@ -58,8 +66,8 @@ def draw_clips(
     Returns:
         (num_samples, num_observations, T, 339).
     Raises:
-        ValueError: if the likelihood of an observation rules out all draws of the prior, or is not one number for each draw and
-            observation.
+        ValueError: if the likelihood of an observation rules out all draws of the prior, is too sharp for them to meet all of it, or is
+            not one number for each draw and observation.
     """
     check_asked(num_observations, num_samples)
     blocks = math.ceil(_MIN_PARTICLES / num_samples)
@@ -83,8 +91,11 @@ def draw_clips(
     clips = drawn(None, math.inf)
     check_possible(clips.seen, "draws of the prior")
     beta, level = clips.seen.new_zeros(num_observations), _FIRST_LEVEL
+    idleness = Idleness()
     for _ in range(_MAX_STAGES):
         after = next_temperature(beta, clips.seen)
+        if idleness.ends(beta, after):
+            break
         clips = _taken(clips, resampled_at((after - beta) * clips.seen.clamp_min(-1e30), generator))
         beta, is_last = after, bool((after == 1).all())
         for _ in range(_LAST_MOVES if is_last else _MOVES):
@@ -97,6 +108,7 @@ def draw_clips(
             level = min(max(level * math.exp(rate - _ACCEPTANCE), _LEVELS[0]), _LEVELS[1])
         if is_last:
             break
+    check_met(beta)
     found: Tensor = clips.states.unflatten(0, shape)[::blocks]  # those that come of one ancestor stand side by side
     return found
 

@@ -28,6 +28,7 @@ from pose_priors.refinement.solve.terms import (
     DepthConsistency,
     FootSkating,
     GapEnergy,
+    LevelFloor,
     MultiPersonScale,
     PosePrior,
     SceneFloor,
@@ -52,6 +53,7 @@ _KNOWN = {
     DepthConsistency,
     FootSkating,
     GapEnergy,
+    LevelFloor,
     MultiPersonScale,
     PosePrior,
     SceneFloor,
@@ -125,6 +127,10 @@ class GaussNewton:
                 residual, count = term.residuals(scene, problem)
                 sure = weight * count * geman_mcclure_weight(residual.square(), term.bound**2)
                 center[np.ix_(columns, columns)] += _corner(near.slopes(term.name, _of_floor(term, problem)), sure).numpy()
+            elif isinstance(term, LevelFloor):
+                slope = near.slopes(term.name, _of_level(term, problem))
+                whole = weight * float(problem.alive.sum())
+                center[np.ix_(columns, columns)] += _corner(slope, torch.full_like(slope[..., 0], whole)).numpy()
             elif isinstance(term, StayNearScale):
                 slope = near.slopes(term.name, _of_scale(term, problem))
                 center[np.ix_(columns, columns)] += _corner(slope, torch.full_like(slope[..., 0], weight)).numpy()
@@ -146,6 +152,10 @@ def _residual_of(term: Term, problem: Problem) -> Callable[[Scene], Tensor]:
 
 def _of_floor(term: SceneFloor, problem: Problem) -> Callable[[Scene], Tensor]:
     return lambda scene: term.residuals(scene, problem)[0]
+
+
+def _of_level(term: LevelFloor, problem: Problem) -> Callable[[Scene], Tensor]:
+    return lambda scene: term.residual(scene, problem)
 
 
 def _of_scale(term: StayNearScale, problem: Problem) -> Callable[[Scene], Tensor]:

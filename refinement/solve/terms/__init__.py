@@ -4,7 +4,7 @@ from pose_priors.refinement.solve.terms.base import Term
 from pose_priors.refinement.solve.terms.data import KeypointReprojection, StayNearPose, StayNearRoot, StayNearScale
 from pose_priors.refinement.solve.terms.depth import DepthConsistency
 from pose_priors.refinement.solve.terms.gaps import GapEnergy
-from pose_priors.refinement.solve.terms.ground import ContactHeight, FootSkating, Penetration, SceneFloor
+from pose_priors.refinement.solve.terms.ground import ContactHeight, FootSkating, LevelFloor, Penetration, SceneFloor
 from pose_priors.refinement.solve.terms.hands import HandPrior
 from pose_priors.refinement.solve.terms.motion import MotionLikelihood, MotionScale
 from pose_priors.refinement.solve.terms.priors import PosePrior, ShapePrior
@@ -25,6 +25,7 @@ _NAMED = (
     ContactHeight,
     Penetration,
     SceneFloor,
+    LevelFloor,
 )
 
 NAMED: dict[str, type[Term]] = {term.name: term for term in _NAMED}
@@ -38,6 +39,7 @@ __all__ = [
     "GapEnergy",
     "HandPrior",
     "KeypointReprojection",
+    "LevelFloor",
     "MotionLikelihood",
     "MotionScale",
     "MultiPersonScale",

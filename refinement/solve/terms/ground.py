@@ -90,3 +90,24 @@ class SceneFloor(Term):
         points = problem.observations.floor_points
         distance = (problem.start.alpha0 * (points @ scene.normal) + scene.offset / scene.growth) / self.sigma
         return distance, float(problem.alive.sum()) / max(len(points), 1)
+
+
+class LevelFloor(Term):
+    """The floor is level, as well as a tool or a sensor knows which way is up: what holds its tilt where no point of the scene tells it.
+
+    People tell it by where they step, and feet that err in height along a path tell it wrong. Like the scene's points it is worth as much
+    as everybody's whole life.
+    """
+
+    name: ClassVar[str] = "level"
+    sigma: float = 0.04
+    """Standard deviation of the tilt about each axis that lies in the floor, in radians."""
+
+    def __call__(self, scene: Scene, problem: Problem) -> Tensor:
+        share = float(problem.alive.sum()) / num_visible(problem)
+        return 0.5 * self.residual(scene, problem).square().sum() * share
+
+    def residual(self, scene: Scene, problem: Problem) -> Tensor:
+        """(3,) the floor's normal across the one that it starts with, in units of its width."""
+        up = problem.start.ground_plane[:3]
+        return (scene.normal - (scene.normal @ up) * up) / self.sigma

@@ -65,7 +65,7 @@ def test_gradients_are_those_of_finite_differences(name: str, fps: float, people
 @pytest.mark.parametrize("fps", [24.0, 60.0])
 def test_every_sub_stage_has_the_gradient_of_its_value(fps: float) -> None:
     problem = as_filmed(fps, 2, slice(2, 4))
-    for stage in make_stages(RefinementConfig(), estimate_noise(problem), fps=fps, scale_width=0.03):
+    for stage in make_stages(RefinementConfig(), estimate_noise(problem), fps=fps, scale_width=0.03, floor_tilt=0.04):
         variables = disturbed(problem)
         variables.hold(problem)
         objective = Objective(variables, stage.terms, problem)

@@ -79,3 +79,17 @@ def test_draws_are_seeded_of_one_skeleton_and_differ(process: MotionFlow) -> Non
 def test_what_cannot_be_drawn_is_refused(process: MotionFlow, options: dict[str, int], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         process.posterior(of_heights, **({"num_observations": 2, "num_samples": 3} | options))
+
+
+def test_what_draws_cannot_meet_is_refused(process: MotionFlow) -> None:
+    """In place of clips that forgot most of it."""
+    with pytest.raises(ValueError, match="the log-likelihood of observation 1 is so sharp"):
+        draw_clips(
+            process.denoiser,
+            unfitted(process),
+            lambda states: of_heights(states) * torch.tensor([1.0, 1e30]),
+            2,
+            8,
+            3,
+            torch.Generator().manual_seed(0),
+        )

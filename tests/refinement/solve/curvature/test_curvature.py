@@ -29,7 +29,8 @@ from pose_priors.refinement.solve.variables import Variables
 
 def final_objective(problem: Problem, variables: Variables) -> Objective:
     """Of the last sub-stage, with accelerations so wide that their kernel is a square: what Gauss and Newton take it for."""
-    stage = make_stages(RefinementConfig(), estimate_noise(problem), fps=problem.fps)[-1]
+    widths = {"scale_width": 0.03, "floor_tilt": 0.04}
+    stage = make_stages(RefinementConfig(), estimate_noise(problem), fps=problem.fps, **widths)[-1]
     wide = {Smoothness: Smoothness(acceleration=300.0), MultiPersonScale: MultiPersonScale(acceleration=300.0)}
     variables.hold(problem)
     return Objective(variables, [(wide.get(type(term), term), weight) for term, weight in stage.terms], problem)

@@ -1,0 +1,47 @@
+"""Which pages are followed where, and what no test can run of their commands, by a part of each, and why. These are parsed alone."""
+
+from __future__ import annotations
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "readme": ("README.md", "docs/fit_your_own.md"),
+    "priors": (
+        "docs/api/index.md",
+        "docs/clean_and_score.md",
+        "docs/cluster.md",
+        "docs/export_models.md",
+        "docs/install.md",
+        "docs/reproduce.md",
+    ),
+    "scenes": (
+        "docs/exports.md",
+        "docs/formats.md",
+        "docs/instances.md",
+        "docs/many_sequences.md",
+        "docs/recordings.md",
+        "docs/refinement.md",
+        "docs/review.md",
+    ),
+    "motions": ("docs/motion.md",),
+    "results": ("docs/results.md",),
+}
+"""Pages by the test that follows them, `test_followed_<group>.py`."""
+ELSEWHERE_FOLLOWED: dict[str, str] = {
+    "CONTRIBUTING.md": "whoever runs the tests does what it says",
+    "docs/extending.md": "tests/test_extending.py",
+    "docs/notebooks/clean_motions.md": "tests/docs/test_notebooks.py",
+    "docs/notebooks/refine_people.md": "tests/docs/test_notebooks.py",
+    "docs/notebooks/train_a_prior.md": "tests/docs/test_notebooks.py",
+}
+LOOKED_AT: dict[str, str] = {
+    "docs/benchmarks.md": "fits dozens of baselines and asks each of them everything: tests/benchmarks has the commands on little data",
+}
+"""Pages whose commands are parsed, and whose programs are compiled, but not run, and why."""
+NOT_FOLLOWED: dict[str, dict[str, str]] = {
+    "docs/cluster.md": {"--launcher slurm": "a cluster; tests/slurm has one of its own"},
+    "docs/export_models.md": {"hf://owner/name": "the network; tests/priors/weights has a hub of its own"},
+    "docs/motion.md": {"--launcher slurm": "a cluster; tests/slurm has one of its own"},
+    "docs/reproduce.md": {
+        "--data reference_batch.pt": "one file of others, known by its digest; tests/benchmarks/test_reproduce.py has built-in poses",
+        "reproduce refinement": "processes of its own; tests/benchmarks/test_reproduce.py runs the same in one",
+    },
+}
