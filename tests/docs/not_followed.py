@@ -21,6 +21,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "docs/refinement.md",
         "docs/review.md",
     ),
+    "motions": ("docs/motion.md",),
+    "results": ("docs/results.md",),
 }
 """Pages by the test that follows them, `test_followed_<group>.py`."""
 ELSEWHERE_FOLLOWED: dict[str, str] = {
@@ -31,9 +33,7 @@ ELSEWHERE_FOLLOWED: dict[str, str] = {
     "docs/notebooks/train_a_prior.md": "tests/docs/test_notebooks.py",
 }
 LOOKED_AT: dict[str, str] = {
-    "docs/motion.md": "trains priors of motions over and over: tests/priors/motion and tests/benchmarks have the commands on little data",
     "docs/benchmarks.md": "fits dozens of baselines and asks each of them everything: tests/benchmarks has the commands on little data",
-    "docs/results.md": "trains two dozens of priors: tests/test_train.py trains every YAML, tests/benchmarks has the other commands",
 }
 """Pages whose commands are parsed, and whose programs are compiled, but not run, and why."""
 NOT_FOLLOWED: dict[str, dict[str, str]] = {

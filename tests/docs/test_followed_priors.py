@@ -1,4 +1,4 @@
-"""Pages about priors, motions and their numbers: every command and every program is run, from the first to the last, scaled down."""
+"""Pages about priors and their numbers: every command and every program is run, from the first to the last, scaled down."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from pose_priors.configs.base import UserError
 
 ROOT = Path(__file__).parents[2]
 PAGES = [str(path.relative_to(ROOT)) for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])]
-NUM_LINES, NUM_PROGRAMS = 85, 18  # of commands and of programs, at least
+NUM_LINES, NUM_PROGRAMS = 180, 20  # of commands and of programs, at least
 
 
 def commands_of(page: str) -> str:
