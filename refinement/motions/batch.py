@@ -62,6 +62,8 @@ def find_sources(path: Path, output: Path) -> list[Source]:
         inside = output.resolve()
         if inside == path.resolve():
             raise UserError(f"--output {output}: the files in it would be overwritten; give another folder")
+        if inside in path.resolve().parents:
+            raise UserError(f"--output {output}: {path} lies in it, and what lies in the output is no motion to read; give another folder")
         found = sorted(file for file in path.rglob("*") if is_looked_for(file) and file.is_file() and inside not in file.resolve().parents)
         found = [file for file in found if not file.name.startswith(".") and not is_of_an_entry(file)]
         sources = [Source(file, file.relative_to(path).as_posix()) for file in found]

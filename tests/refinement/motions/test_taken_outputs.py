@@ -217,3 +217,13 @@ def test_recordings_that_are_of_another_file_stay(tmp_path: Path) -> None:
     strange.mkdir()
     with pytest.raises(UserError, match="is a folder"):
         clean([str(source), "--output", str(strange.parent)])
+
+
+@SCRIPTS
+@pytest.mark.parametrize(("output", "said"), [("motions", "the files in it would be overwritten"), (".", r"\S*motions lies in it")])
+def test_an_output_is_not_the_folder_of_the_motions_nor_around_it(script: Script, output: str, said: str, tmp_path: Path) -> None:
+    npz(tmp_path / "motions" / "a.npz")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=rf"--output \S*: {said}.*give another folder"):
+        script([str(tmp_path / "motions"), "--output", str(tmp_path / output)])
+    assert contents(tmp_path) == before
