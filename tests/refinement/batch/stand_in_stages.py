@@ -116,7 +116,7 @@ def killed_at(folder: Path, where: str, *more: str) -> None:
     (folder / "stop").write_text(where)
     command = [sys.executable, str(ROOT / "pipeline.py"), *arguments(folder, *more)]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while f"begin {where}" not in said(folder):
         assert time.monotonic() < until
         assert process.poll() is None

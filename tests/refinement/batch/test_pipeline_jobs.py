@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from stand_in_stages import STAGE_FOLDERS, arguments, counted, killed_at, make_videos, said, table, write_config
+from stand_in_stages import ROOT, STAGE_FOLDERS, arguments, counted, killed_at, make_videos, said, table, write_config
 
 import pipeline
 from pose_priors.configs.base import UserError
@@ -33,7 +33,9 @@ def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_twelve_videos_in_processes_killed_and_started_again(tmp_path: Path, gpus: None) -> None:
+def test_twelve_videos_in_processes_killed_and_started_again(tmp_path: Path, gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = str(tmp_path / "modules")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), theirs]))
     names = make_videos(tmp_path / "videos", 12)
     setup = ["echo a word of the module system", f"export TORCH_HOME={tmp_path}/torch"]
     slurm = {
@@ -55,7 +57,7 @@ def test_twelve_videos_in_processes_killed_and_started_again(tmp_path: Path, gpu
     }
     assert environment[2]["TORCH_HOME"] == f"{tmp_path}/torch"
     assert environment[3]["TORCH_HOME"] == os.environ.get("TORCH_HOME", "")
-    assert environment[2]["PYTHONPATH"] == environment[3]["PYTHONPATH"] == os.environ.get("PYTHONPATH", "")
+    assert environment[2]["PYTHONPATH"] == environment[3]["PYTHONPATH"] == theirs
     for log in (tmp_path / "jobs").glob("*/*_log.err"):
         assert "GPU 0: 37 % used, memory 1234 MiB of 16384 MiB\n" in log.read_text()
 
