@@ -8,6 +8,7 @@ P people, T frames of the clip, J joints of the body, K keypoints.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
@@ -191,6 +192,45 @@ class Problem:
     def to(self, dtype: torch.dtype, device: torch.device | None = None) -> Problem:
         """The same problem with its floats of one type, and on a device; by default on the one that it is on."""
         return replace(self, **_converted(self, dtype, device))
+
+
+# The parts of a problem that have frames, on which dimension, and what of them has.
+_OF_FRAMES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "cameras": (0, ("w2c", "intrinsics", "confidence")),
+    "observations": (
+        1,
+        (
+            "keypoints",
+            "keypoint_confidence",
+            "joint_depth",
+            "joint_depth_confidence",
+            "contact_log_odds",
+            "surface",
+            "surface_points",
+        ),
+    ),
+    "start": (1, ("global_orient", "body_pose", "pelvis")),
+}
+
+
+def with_frames(problem: Problem, frame_ids: tuple[int, ...], change: Callable[[str, Tensor, int], Tensor]) -> Problem:
+    """The problem on other frames.
+
+    Args:
+        frame_ids: their numbers, consecutive.
+        change: makes of a tensor, by its name, itself and its dimension of frames, what it is on these. What holds of all frames, and has
+            a length of 1 there, stays.
+    """
+
+    def changed(part: Any, dim: int, names: tuple[str, ...]) -> dict[str, Any]:
+        values = {name: getattr(part, name) for name in names}
+        return {name: change(name, value, dim) for name, value in values.items() if value.shape[dim] == len(problem.frame_ids)}
+
+    parts: dict[str, Any] = {}
+    for name, of in _OF_FRAMES.items():
+        part = getattr(problem, name)
+        parts[name] = replace(part, **changed(part, *of))
+    return replace(problem, frame_ids=frame_ids, **changed(problem, 1, ("alive", "visible")), **parts)
 
 
 def _converted(part: Any, dtype: torch.dtype, device: torch.device | None) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.given.problem import Problem, with_frames
 from pose_priors.refinement.solve.curvature.gauss_newton import knows_all
 from pose_priors.refinement.solve.curvature.rounds import can_be_factored
 from pose_priors.refinement.solve.gaps import ExpectedInGaps
@@ -45,56 +46,29 @@ class Window:
 
     def problem(self, problem: Problem) -> Problem:
         """What is given of them; what holds of all people's bodies, as which joints carry, stays as it is with the others."""
-        bodies, seen, start, cameras = problem.bodies, problem.observations, problem.start, problem.cameras
-        people, frames = len(problem.person_ids), len(problem.frame_ids)
+        count = len(problem.person_ids)
 
-        def own(value: Tensor) -> Tensor:
-            return value[self.people] if len(value) == people else value
+        def here(_: str, value: Tensor, dim: int) -> Tensor:
+            return value[(slice(None),) * dim + (self.frames,)]
+
+        def own(part: Any, *names: str) -> dict[str, Any]:
+            values = {name: getattr(part, name) for name in names}
+            return {name: value[self.people] if len(value) == count else value for name, value in values.items()}
 
         def known(value: Tensor) -> Tensor:
             return torch.where(torch.isfinite(value).all(0), value, torch.nan)[self.people]
 
-        def each(value: Tensor) -> Tensor:
-            value = own(value)
-            return value[:, self.frames] if value.shape[1] == frames else value
-
+        part = with_frames(problem, problem.frame_ids[self.frames], here)
+        bodies, seen, start = part.bodies, part.observations, part.start
+        sizes = ("rest_joints", "shape_directions", "betas", "root_offset", "root_shape_directions", "size_width")
+        points = ("keypoints", "keypoint_confidence", "joint_depth", "joint_depth_confidence", "depth_bias")
         return replace(
-            problem,
+            part,
             person_ids=tuple(problem.person_ids[p] for p in self.people.tolist()),
-            frame_ids=problem.frame_ids[self.frames],
-            alive=self.of(problem.alive),
-            visible=self.of(problem.visible),
-            cameras=replace(
-                cameras,
-                w2c=cameras.w2c[self.frames],
-                intrinsics=cameras.intrinsics[self.frames],
-                confidence=cameras.confidence[self.frames],
-            ),
-            bodies=replace(
-                bodies,
-                rest_joints=own(bodies.rest_joints),
-                shape_directions=own(bodies.shape_directions),
-                betas=own(bodies.betas),
-                height=known(bodies.height),
-                thickness=known(bodies.thickness),
-                root_offset=own(bodies.root_offset),
-                root_shape_directions=own(bodies.root_shape_directions),
-                size_width=own(bodies.size_width),
-            ),
-            observations=replace(
-                seen,
-                keypoints=self.of(seen.keypoints),
-                keypoint_confidence=self.of(seen.keypoint_confidence),
-                joint_depth=self.of(seen.joint_depth),
-                joint_depth_confidence=self.of(seen.joint_depth_confidence),
-                depth_bias=own(seen.depth_bias),
-                contact_log_odds=each(seen.contact_log_odds),
-                surface=each(seen.surface),
-                surface_points=each(seen.surface_points),
-            ),
-            start=replace(
-                start, global_orient=self.of(start.global_orient), body_pose=self.of(start.body_pose), pelvis=self.of(start.pelvis)
-            ),
+            **own(part, "alive", "visible"),
+            bodies=replace(bodies, **own(bodies, *sizes), height=known(bodies.height), thickness=known(bodies.thickness)),
+            observations=replace(seen, **own(seen, *points, "contact_log_odds", "surface", "surface_points")),
+            start=replace(start, **own(start, "global_orient", "body_pose", "pelvis")),
             padding=max(0, self.frames.stop - problem.num_frames),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -69,6 +70,24 @@ def test_lengths_of_87_and_35_both_run_as_100() -> None:
         shapes = RefinementModule(padded(problem, 100), RefinementConfig()).variables.state_dict()
         assert shapes["global_orient"].shape[1] == 100
         assert shapes["contacts"].shape[1] == 100
+
+
+def tensors(part: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All of a dataclass, those of the dataclasses in it too, by their names."""
+    for each in dataclasses.fields(part):  # type: ignore[arg-type]
+        value = getattr(part, each.name)
+        if isinstance(value, Tensor):
+            yield f"{name}{each.name}", value
+        elif dataclasses.is_dataclass(value):
+            yield from tensors(value, f"{name}{each.name}.")
+
+
+def test_all_that_has_frames_gets_more_of_them_and_nothing_else() -> None:
+    problem, _ = make_problem(frames=13)
+    given, longer = dict(tensors(problem)), dict(tensors(padded(problem, 17)))
+    assert any(value.shape[:1] == (13,) for value in given.values())
+    for name, value in given.items():
+        assert longer[name].shape == tuple(17 if size == 13 else size for size in value.shape), name
 
 
 def test_a_clip_of_a_shared_length_is_left_as_it_is() -> None:
