@@ -21,30 +21,19 @@ log = logging.getLogger("benchmark")
 Command = Callable[[list[str], Path], None]
 """Runs `pose-priors` with these words in a folder. Raises `UserError` if it fails."""
 # tiny, to see that a row works from the first command to the last; what comes out says nothing
+_ONCE = "training.max_epochs=1"
+_NO_DRAWS = ["training.smoothed_share=0", "trainer.check_val_every_n_epoch=1"]  # a mixture of few poses is chosen by none
 _SCALED_TRAINING = {
-    "gaussian_prior": ["training.max_epochs=1"],
-    "joint_flow": [
-        "training.max_epochs=1",
-        "model.hidden=16",
-        "training.batch_size=64",
-        "training.smoothed_share=0",
-        "trainer.check_val_every_n_epoch=1",
-    ],
-    "global_flow": [
-        "training.max_epochs=1",
-        "model.hidden=32",
-        "model.K=2",
-        "training.smoothed_share=0",
-        "trainer.check_val_every_n_epoch=1",
-    ],
+    "gaussian_prior": [_ONCE],
+    "joint_flow": [_ONCE, "model.hidden=16", "training.batch_size=64", *_NO_DRAWS],
+    "global_flow": [_ONCE, "model.hidden=32", "model.K=2", *_NO_DRAWS],
     "mixed_ensemble": [
         "model.members=[{kind: mixture, num_components: [2], widths: [1.0]}, {kind: global_flow, hidden: 16, K: 2}]",
-        "training.max_epochs=1",
-        "training.smoothed_share=0",  # a mixture of few poses is chosen by none
-        "trainer.check_val_every_n_epoch=1",
+        _ONCE,
+        *_NO_DRAWS,
     ],
     "mixture": ["model.num_components=[2]", "model.widths=[1.0]", "model.covariance_floors=[1e-3]", "trainer.limit_train_batches=2"],
-    "flow_matching": ["training.max_epochs=1", "model.num_networks=2", "model.hidden=32", "model.num_blocks=1", "model.num_steps=1"],
+    "flow_matching": [_ONCE, "model.num_networks=2", "model.hidden=32", "model.num_blocks=1", "model.num_steps=1"],
 }
 _SCALED_REFINEMENT = [
     f"refinement.{name}_iterations=1" for name in ("root_fitting", "smpl_fitting", "motion_prior", "environmental", "scale")

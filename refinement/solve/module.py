@@ -140,7 +140,7 @@ class RefinementModule(pl.LightningModule):
         floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
         for name, parameter in self.variables.named_parameters():
             parameter.requires_grad_(name in stage.free and (name != "plane" or floor_seen))
-        self._begin_anew().param_groups[0]["lr"] = 1.0
+        self._own_lbfgs.param_groups[0]["lr"] = 1.0
         if stage.exact:
             self.noise = with_slow_keypoints(self.noise, self.problem, self.scene().camera_joints)
         self.terms = with_keypoint_noise(stage.terms, self.noise)
@@ -178,12 +178,6 @@ class RefinementModule(pl.LightningModule):
         if at.gaps is not None and self.stage.fill_gaps:
             at.gaps.hold(scene, problem)
 
-    def _begin_anew(self) -> WhiteLBFGS:
-        """The optimiser, without anything of earlier points."""
-        (optimizer := self._own_lbfgs).state.clear()
-        optimizer.white = None
-        return optimizer
-
     def _begin_round(self) -> Round:
         """Goes on where the last round ended, with what is held still found anew there."""
         self._look_around()
@@ -191,7 +185,8 @@ class RefinementModule(pl.LightningModule):
         self._best, self._best_loss = self.objective.state(), math.inf
         at = self._part or self
         moving = at.gaps.around(at.problem) if at.gaps is not None and self.stage.fill_gaps else at.problem.alive
-        return Round(self._begin_anew(), self.objective, moving, self._round)
+        (optimizer := self._own_lbfgs).forget()
+        return Round(optimizer, self.objective, moving, self._round)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         return -1 if self._ended or self.total_iterations >= self.config.max_total_iterations else None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import viser
 from followed import Followed, follow_page
-from newcomer import VARIABLES
+from newcomer import SCENES, VARIABLES
 from scaled_down import scaled_down
 from stand_ins.anny_body import AnnyStandIn
 
@@ -41,7 +41,7 @@ def follow_to_the_end(tmp_path: Path, data: Path, tools: Path, monkeypatch: pyte
     monkeypatch.chdir(folder)
     for name in VARIABLES:
         monkeypatch.setenv(name, str(data / name))
-    for name, scene in {"SCENE": "scene", "FOUR_SCENES": "scenes/two_people", "SEVEN_SCENES": "scenes/three_people"}.items():
+    for name, scene in SCENES.items():
         monkeypatch.setenv(name, str(folder / scene))
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(data / "cache"))

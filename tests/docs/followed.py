@@ -7,22 +7,19 @@ import importlib
 import io
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from follow import PROGRAM, blocks, follow
-from looked_at import ELSEWHERE, Checked, module_of
+from looked_at import Checked, is_elsewhere, module_of
 from newcomer import GIVEN, NAMES, Newcomer
-from not_followed import NOT_FOLLOWED
+from not_followed import GROUPS, NOT_FOLLOWED
 from scaled_down import scaled
 
 ROOT = Path(__file__).parents[2]
 _DEMO = re.compile(r"OMP_WAIT_POLICY=PASSIVE \.venv/bin/(python .*)")
-
-
-def is_elsewhere(words: list[str]) -> bool:
-    """Whether a command calls a program of others."""
-    return words[0] in ELSEWHERE or (words[0] == "python" and len(words) > 1 and words[1] in ELSEWHERE)
 
 
 class Followed:
@@ -61,9 +58,7 @@ class Followed:
         elif words[:2] == ["python", "-"]:
             exec(compile(given, self.page, "exec"), {"__name__": "page"})
         else:
-            found = module_of(words)
-            assert found is not None, f"{' '.join(words)}: no command of this project; ELSEWHERE lists those of others"
-            module, rest = found
+            module, rest = module_of(words)
             importlib.import_module(module).main(scaled(module, rest))
 
     def _follow_demo(self, cwd: Path) -> None:
@@ -89,3 +84,14 @@ def follow_page(page: str, folder: Path, data: Path, tools: Path) -> Followed:
     done = Followed(page, programs)
     follow(script.replace("/data/AMASS", str(folder / "amass")), folder, done, tools)
     return done
+
+
+def to_their_ends(group: str) -> Callable[..., None]:
+    """The test that follows each page of a group. Groups have modules of their own, which workers share out among them."""
+
+    @pytest.mark.parametrize("page", GROUPS[group])
+    def follows(page: str, follow_to_the_end: Callable[[str], Followed]) -> None:
+        done = follow_to_the_end(page)
+        assert done.num_run + done.num_listed > 0
+
+    return follows

@@ -34,8 +34,13 @@ ELSEWHERE = {
 }  # fmt: skip
 
 
-def module_of(words: list[str]) -> tuple[str, list[str]] | None:
-    """The module of this project that a command calls, and what it hands over; None where it is somebody else's."""
+def is_elsewhere(words: list[str]) -> bool:
+    """Whether a command calls a program of others."""
+    return words[0] in ELSEWHERE or (words[0] == "python" and len(words) > 1 and words[1] in ELSEWHERE)
+
+
+def module_of(words: list[str]) -> tuple[str, list[str]]:
+    """The module of this project that a command calls, and what it hands over. Raises `AssertionError` where it is somebody else's."""
     if words[0] == "pose-priors":
         table = command._BENCHMARKS if words[1] == "benchmark" else command._COMMANDS
         rest = words[2:] if words[1] == "benchmark" else words[1:]
@@ -43,9 +48,9 @@ def module_of(words: list[str]) -> tuple[str, list[str]] | None:
     if words[1] == "-m":
         package = ROOT.joinpath(*words[2].split("."))
         return f"pose_priors.{words[2]}{'.__main__' if package.is_dir() else ''}", words[3:]
-    if words[1].endswith(".py") and (ROOT / words[1]).is_file():
-        return f"pose_priors.{words[1].removesuffix('.py')}", words[2:]
-    return None
+    is_script = words[1].endswith(".py") and (ROOT / words[1]).is_file()
+    assert is_script, f"{' '.join(words)}: no command of this project; ELSEWHERE lists those of others"
+    return f"pose_priors.{words[1].removesuffix('.py')}", words[2:]
 
 
 def parsed(module: str, words: list[str]) -> None:
@@ -81,9 +86,5 @@ class Checked:
             compiled(given)
         elif words[0] == "make":
             subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)  # knows the target
-        elif words[0] in ELSEWHERE or (words[0] == "python" and words[1] in ELSEWHERE):
-            pass
-        else:
-            found = module_of(words)
-            assert found is not None, f"{' '.join(words)}: no command of this project; ELSEWHERE lists those of others"
-            parsed(*found)
+        elif not is_elsewhere(words):
+            parsed(*module_of(words))

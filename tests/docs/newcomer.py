@@ -37,7 +37,9 @@ from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
 _NUM_POSES, _NUM_FRAMES, _FPS = 240, 66, 30.0
 _LEG = (1, 4)
 VARIABLES = ("POSES", "HANDS", "SIGN_WORDS", "AMASS", "DATA", "SCENES")
-"""Of docs/reproduce.md; those of single scenes are in the folder of the page."""
+"""Of docs/reproduce.md."""
+SCENES = {"SCENE": "scene", "FOUR_SCENES": "scenes/two_people", "SEVEN_SCENES": "scenes/three_people"}
+"""Variables of single scenes, and where these are in the folder of the page."""
 
 
 class Newcomer:

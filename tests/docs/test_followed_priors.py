@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from followed import to_their_ends
 
-import pytest
-from followed import Followed
-from not_followed import GROUPS
-
-
-@pytest.mark.parametrize("page", GROUPS["priors"])
-def test_a_page_is_followed_to_its_end(page: str, follow_to_the_end: Callable[[str], Followed]) -> None:
-    done = follow_to_the_end(page)
-    assert done.num_run + done.num_listed > 0
+test_a_page_is_followed_to_its_end = to_their_ends("priors")

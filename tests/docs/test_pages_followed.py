@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from follow import PROGRAMS, blocks, follow
 from looked_at import ELSEWHERE, Checked, compiled
-from newcomer import VARIABLES
+from newcomer import SCENES, VARIABLES
 from not_followed import ELSEWHERE_FOLLOWED, GROUPS, LOOKED_AT, NOT_FOLLOWED
 
 from pose_priors.configs.base import UserError
@@ -55,7 +55,7 @@ def test_no_command_is_taken_for_a_listing(page: str) -> None:
 @pytest.mark.parametrize("page", LOOKED_AT)
 def test_what_is_not_run_is_parsed(page: str, tmp_path: Path, tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in (*VARIABLES, "SCENE", "FOUR_SCENES", "SEVEN_SCENES"):
+    for name in (*VARIABLES, *SCENES):
         monkeypatch.setenv(name, f"/data/{name}")
     checked = Checked()
     follow(commands_of(page), tmp_path, checked, tools)

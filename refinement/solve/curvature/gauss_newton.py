@@ -127,13 +127,10 @@ class GaussNewton:
                 residual, count = term.residuals(scene, problem)
                 sure = weight * count * geman_mcclure_weight(residual.square(), term.bound**2)
                 center[np.ix_(columns, columns)] += _corner(near.slopes(term.name, _of_floor(term, problem)), sure).numpy()
-            elif isinstance(term, LevelFloor):
-                slope = near.slopes(term.name, _of_level(term, problem))
-                whole = weight * float(problem.alive.sum())
-                center[np.ix_(columns, columns)] += _corner(slope, torch.full_like(slope[..., 0], whole)).numpy()
-            elif isinstance(term, StayNearScale):
-                slope = near.slopes(term.name, _of_scale(term, problem))
-                center[np.ix_(columns, columns)] += _corner(slope, torch.full_like(slope[..., 0], weight)).numpy()
+            elif isinstance(term, LevelFloor | StayNearScale):
+                slope = near.slopes(term.name, _of_all(term, problem))
+                count = float(problem.alive.sum()) if isinstance(term, LevelFloor) else 1.0
+                center[np.ix_(columns, columns)] += _corner(slope, torch.full_like(slope[..., 0], weight * count)).numpy()
 
 
 def knows_all(terms: Sequence[tuple[Term, float]]) -> bool:
@@ -154,12 +151,8 @@ def _of_floor(term: SceneFloor, problem: Problem) -> Callable[[Scene], Tensor]:
     return lambda scene: term.residuals(scene, problem)[0]
 
 
-def _of_level(term: LevelFloor, problem: Problem) -> Callable[[Scene], Tensor]:
-    return lambda scene: term.residual(scene, problem)
-
-
-def _of_scale(term: StayNearScale, problem: Problem) -> Callable[[Scene], Tensor]:
-    return lambda scene: term.residual(scene, problem)[None]
+def _of_all(term: LevelFloor | StayNearScale, problem: Problem) -> Callable[[Scene], Tensor]:
+    return lambda scene: term.residual(scene, problem).reshape(-1)
 
 
 def _corner(slope: Tensor, weight: Tensor) -> Tensor:

@@ -64,8 +64,7 @@ class Round:
         if curvature is None or (self._steps and not curvature.complete) or 0 < self._since < _SHARE_A_FACTOR:
             return
         self._since = 0
-        optimizer.white = None  # or there would be two of them in memory
-        optimizer.state.clear()
+        optimizer.forget()  # or there would be two of its coordinates in memory
         try:
             optimizer.white = White(self._objective.variables, curvature.factor(), self._moving)
         except NotDefiniteError:

@@ -76,6 +76,10 @@ class WhiteLBFGS(torch.optim.LBFGS):
         """Moves these from now on, and forgets all of earlier points."""
         self._params[:] = list(parameters)
         self._numel_cache = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Forgets all of earlier points, the coordinates too."""
         self.white = None
         self.state.clear()
 
