@@ -64,7 +64,7 @@ class MotionFlowConfig(Config):
     num_steps: int = Field(12, ge=2)
     """Of the integration from noise to motion, two passes of the network each."""
     regression_hidden: int = Field(0, ge=0, multiple_of=32)
-    """Width of the network that regresses joints of which no rotations are seen; 0 has none. Its blocks are as many as `num_blocks`."""
+    """Width of the network that regresses joints of which no rotations are seen; 0 has none."""
     flow: str | None = None
     """A trained motion_flow whose flow is taken as it is, so that the regression alone is learnt; it has the same sizes."""
 
@@ -108,7 +108,7 @@ class MotionFlow(TrainablePrior):
         )
         regression = None
         if config.regression_hidden:
-            regression = Regression(config.regression_hidden, config.num_frames, config.num_blocks, config.kernel, config.dropout)
+            regression = Regression(config.regression_hidden, config.num_frames, config.kernel, config.dropout)
         self.denoiser = Denoiser(network, config.num_frames, regression)
         self.register_buffer("leg", torch.tensor(1.0))
         self.register_buffer("rest", torch.zeros(NUM_JOINTS, 3))

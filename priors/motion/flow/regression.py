@@ -36,16 +36,17 @@ from pose_priors.priors.motion.flow.view import (
 _OF_ROOT = [0, 1, 2]  # groups of path, height and the root's rotation
 _ROOT = slice(ROTATIONS.start, ROTATIONS.start + 6)
 _OWN = "denoiser.regression."  # names of its weights in those of a prior
+_NUM_BLOCKS = 4
 _FAR, _LEAST_LOG_STD = 8.0, 7.0
 _EXACT_M = 1e-3
 _LOG_RATIO = (-3.0, 2.0)
 _STRANGE = 8.0  # standard deviations at which an error counts no more
 _SPREAD_WEIGHT = 0.05
 # what training sees, in metres: noise alike everywhere, of each joint, of each joint and frame; or all that is not hidden exactly
-_STD_M, _ALIKE, _OF_JOINTS, _EXACTLY = (0.005, 0.2), 0.55, 0.2, 0.12
+_STD_M, _ALIKE, _OF_JOINTS, _EXACTLY = (0.006, 0.2), 0.7, 0.12, 0.25
 _UNLIKE = 0.5  # standard deviation of logarithms of noise that differs
-_HIDDEN = (0.5, 0.12, 0.12, 0.21, 0.05)  # see `corruption`
-_FROM_PELVIS, _ROOT_HIDDEN = 0.2, 0.15
+_HIDDEN = (0.6, 0.08, 0.1, 0.18, 0.04)  # see `corruption`
+_FROM_PELVIS, _ROOT_HIDDEN = 0.2, 0.12
 
 
 class Regression(nn.Module):
@@ -53,14 +54,14 @@ class Regression(nn.Module):
 
     Args:
         hidden: width of the network, a multiple of 32.
-        num_frames, num_blocks, kernel, dropout: as the denoiser's.
+        num_frames, kernel, dropout: as the denoiser's.
     """
 
-    def __init__(self, hidden: int, num_frames: int, num_blocks: int, kernel: int, dropout: float) -> None:
+    def __init__(self, hidden: int, num_frames: int, kernel: int, dropout: float) -> None:
         super().__init__()
         self.process = AxesProcess(num_frames)
         inputs = 9 * NUM_PLACES + 2 * NUM_PLACES + (9 + 3) + 2 * len(_OF_ROOT) + 1
-        self.network = TemporalNetwork(inputs, 4 * NUM_PLACES, num_frames, hidden, num_blocks, hidden // 32, kernel, dropout)
+        self.network = TemporalNetwork(inputs, 4 * NUM_PLACES, num_frames, hidden, _NUM_BLOCKS, hidden // 32, kernel, dropout)
 
     def forward(
         self, smoother: Smoother, seen: Tensor, noise: Tensor, smooth: Tensor, left: Tensor, reference: Reference
