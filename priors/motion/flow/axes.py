@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_priors.body.motion_state import NUM_JOINTS
+from pose_priors.priors.networks.precision import uncast
 
 NUM_PLACES = NUM_JOINTS - 1
 _OWN = 32  # axes that have a covariance over time of their own; the rest, which hardly move, share one
@@ -51,6 +52,7 @@ class AxesProcess(nn.Module):
         self.vectors.copy_(vectors)
         self.values.copy_(values.clamp_min(0))
 
+    @uncast
     def posterior(self, seen: Tensor, noise: Tensor, start: Tensor) -> Tensor:
         """The mean given what is seen. Where noise is alike everywhere, in closed form; else what some steps of expectation
         and maximisation make of a first guess: what is seen less precisely than the rest is filled up by what is expected of it.
