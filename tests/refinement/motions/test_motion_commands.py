@@ -60,21 +60,6 @@ def test_each_layout_is_written_as_it_was_read(layout: str, tmp_path: Path) -> N
             np.testing.assert_allclose(numbers[joint], POSE[70, 17], atol=0.02)
 
 
-def test_what_is_told_and_left_stands_in_the_report_with_its_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    pose, pelvis = popped()
-    pose[:20], pelvis[:20] = pose[20], pelvis[20]
-    source = write_motion(tmp_path / "held.npz", pose, pelvis)
-    with caplog.at_level("INFO"):
-        clean([str(source), "--output", str(tmp_path / "out")])
-    faults = json.loads((tmp_path / "out/held.npz.report.json").read_text())["people"][0]["faults"]
-    (left,) = faults["frozen"]["left"]
-    assert left["stretches"] == faults["frozen"]["stretches"] == [[1, 20]]
-    assert "the first frame" in left["why"]
-    assert faults["frozen"]["num_frames_moved"] == 0
-    assert faults["pop"]["left"] == []
-    assert "frozen (left, the report says why), pop" in caplog.text
-
-
 @pytest.mark.parametrize("axis", ["x", "y", "-z"])
 @pytest.mark.parametrize("metres", [1.0, 0.01])
 def test_the_axes_and_units_of_a_file_stay(axis: str, metres: float, tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import test_lifts
 from scipy.spatial.transform import Rotation
 from test_lifts import SOLE, UP, UPRIGHT, bent, eased, motion_of, standing
-from walking_files import walker
+from walking_files import walker, write_motion
 
+from clean import main as clean
 from pose_priors.body.interpolation import runs
 from pose_priors.refinement.motions.faults.falling import GRAVITY
 from pose_priors.refinement.motions.faults.frozen import frozen
@@ -258,3 +261,18 @@ def test_who_is_held_at_the_beginning_stays_there_and_is_told() -> None:
     assert not np.array_equal(found.motion.quat[60:66], motion.quat[60:66])
     assert "the first frame" in why_left(found, "frozen")
     assert np.array_equal(np.flatnonzero(found.left["frozen"][why_left(found, "frozen")]), np.arange(1, 21))
+
+
+def test_what_is_told_and_left_stands_in_the_report_with_its_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pose, pelvis = walker(2.5)
+    pose[:20], pelvis[:20], pose[70, 17] = pose[20], pelvis[20], pose[70, 17] + [0, 1.0, 0]
+    source = write_motion(tmp_path / "held.npz", pose, pelvis)
+    with caplog.at_level("INFO"):
+        clean([str(source), "--output", str(tmp_path / "out")])
+    faults = json.loads((tmp_path / "out/held.npz.report.json").read_text())["people"][0]["faults"]
+    (left,) = faults["frozen"]["left"]
+    assert left["stretches"] == faults["frozen"]["stretches"] == [[1, 20]]
+    assert "the first frame" in left["why"]
+    assert faults["frozen"]["num_frames_moved"] == 0
+    assert faults["pop"]["left"] == []
+    assert "frozen (left, the report says why), pop" in caplog.text
