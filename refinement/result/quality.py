@@ -15,7 +15,7 @@ from torch import Tensor
 from pose_priors.body.motion import steps
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.given.upright import standing
+from pose_priors.refinement.given.upright import standing, up_direction
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.scene import Scene, mean_of_joints, project
@@ -25,6 +25,7 @@ _SURE = 0.5
 # Beyond which a witness asks for a look, and beyond which it says that something is wrong.
 _KEYPOINTS, _SIZE, _DRIFT, _BIAS, _TILT = (2.0, 4.0), (0.02, 0.06), (0.05, 0.15), (0.025, 0.15), (3.0, 10.0)
 _VERDICTS = ("good", "check", "poor")
+_LEANS = 15.0, 45.0  # degrees by which most people lean who stand beside what a file says is up, and by which they do not stand
 _THIRD, _LEAST_POINTS = 3, 6
 _ACCELERATION, _TOUCHES = (20.0, 60.0), 0.1  # m/s^2, median over joints; and the share of frames on which a person touches the floor
 _SHORT_S = 0.3  # seconds, in which a path is no longer than its noise
@@ -49,6 +50,8 @@ def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[st
     found.beyond(tilt, _TILT, f"the floor has tilted by {tilt:.1f} degrees from where it started")
     if not problem.floor_known:
         found.add(2, "no witness agrees on where the floor is, so nothing was held to it")
+    if math.isfinite(problem.floor_tilt) and _LEANS[0] < (leans := _lean(scene, problem)) < _LEANS[1]:
+        found.add(1, f"people lean by {leans:.0f} degrees from what the files say is up, which nothing else tells")
     drift = _drift(to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0), problem)
     found.beyond(drift, _DRIFT, f"the scale by depths changes by {100 * drift:.1f} % along the clip")
     return {
@@ -122,6 +125,12 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
         "acceleration_before": _acceleration(problem.start.joints(problem.bodies), problem, p),
         "acceleration": acceleration,
     }
+
+
+def _lean(scene: Scene, problem: Problem) -> float:
+    """Degrees between the floor's normal and the most frequent direction from feet to heads."""
+    up = up_direction(scene.joints.cpu().double().numpy(), problem.visible.cpu().numpy())
+    return math.degrees(math.acos(max(-1.0, min(1.0, float(up @ scene.normal.cpu().double().numpy())))))
 
 
 def _levels(raised: Tensor, scene: Scene, problem: Problem, p: int) -> float:
