@@ -26,6 +26,7 @@ class AxesProcess(nn.Module):
     axes: Tensor
     vectors: Tensor
     values: Tensor
+    of_axis: Tensor
 
     def __init__(self, num_frames: int) -> None:
         super().__init__()
@@ -34,8 +35,7 @@ class AxesProcess(nn.Module):
         self.register_buffer("axes", torch.eye(size))
         self.register_buffer("vectors", torch.eye(num_frames).repeat(_OWN + 1, 1, 1))
         self.register_buffer("values", torch.zeros(_OWN + 1, num_frames))
-        of_axis = torch.arange(size).clamp_max(_OWN)
-        self.register_buffer("of_axis", of_axis, persistent=False)
+        self.register_buffer("of_axis", torch.arange(size).clamp_max(_OWN), persistent=False)
 
     @torch.no_grad()
     def fit(self, places: Tensor) -> None:

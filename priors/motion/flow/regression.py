@@ -154,7 +154,8 @@ class Regression(nn.Module):
 
         def apart(places: Tensor) -> Tensor:
             gone = (places - truth[..., PLACES]).unflatten(-1, (NUM_PLACES, 3)) * metres[:, None]
-            return (gone.square().sum(-1) + 1e-10).sqrt()
+            distance: Tensor = (gone.square().sum(-1) + 1e-10).sqrt()
+            return distance
 
         def mean(distance: Tensor) -> Tensor:
             value: Tensor = ((distance / scale.clamp_min(_EXACT_M)).clamp_max(2 * _STRANGE) * counted).sum() / counted.sum().clamp_min(1)
