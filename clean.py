@@ -88,7 +88,11 @@ def _clean(source: Source, config: MotionsConfig, output: Path, fill: Fill, prev
         return False
     show = partial(_record if preview else _forget, recording)
     report = clean_file(source.path, output, source.name, config, digest, fill, show)
-    faults = sorted({fault for person in report["people"] for fault in person.get("faults", {})})
+    left: dict[str, bool] = {}
+    for person in report["people"]:
+        for fault, told in person.get("faults", {}).items():
+            left[fault] = left.get(fault, True) and not told["num_frames_moved"]
+    faults = [f"{fault} (left, the report says why)" if left[fault] else fault for fault in sorted(left)]
     log.info("%s: %s", source.shown, ", ".join(faults) or "nothing is wrong")
     return True
 

@@ -19,9 +19,8 @@ from pose_priors.refinement.motions.files.write import write_motions, written_na
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.outputs import MADE_FROM, is_of, made_from, refuse, told_when_unwritable
 from pose_priors.refinement.motions.repair.fill import Fill, filled
-from pose_priors.refinement.motions.restore import FAULTS, Restored, restore
+from pose_priors.refinement.motions.restore import FAULTS, STILL_M, Restored, restore
 
-_STILL_M = 1e-9
 _REPORT = ".report.json"
 _WITHOUT_REPORT = "lies there without a report that says whose it is"
 
@@ -108,20 +107,26 @@ def _told(file: MotionFile, person: int, restored: Restored | None) -> dict[str,
             by = restored.moved[fault]
             faults[fault] = {
                 "num_frames": int(marked.sum()),
-                "stretches": [[begin, end - 1] for begin, end in runs(marked)],
+                "stretches": _stretches(marked),
                 "joints": [JOINT_NAMES[joint] for joint in np.flatnonzero(joints)],
                 "path": bool((restored.path[fault][marked] > 1).any()),
-                "num_frames_moved": int((by > _STILL_M).sum()),
+                "num_frames_moved": int((by > STILL_M).sum()),
                 "moved_mm": {"mean": _rounded(by[marked].mean() * 1000), "max": _rounded(by.max() * 1000)},
+                "left": [{"stretches": _stretches(frames), "why": why} for why, frames in restored.left[fault].items()],
             }
     return {
         "person": person,
         "stature_m": _rounded(before.stature),
         "floor_m": _rounded(before.floor),
-        "num_frames_moved": int((moved > _STILL_M).sum()),
+        "num_frames_moved": int((moved > STILL_M).sum()),
         "moved_mm": {"mean": _rounded(moved.mean() * 1000), "max": _rounded(moved.max() * 1000)},
         "faults": faults,
     }
+
+
+def _stretches(marked: np.ndarray) -> list[list[int]]:
+    """First and last frames of the runs of marked ones (T,)."""
+    return [[begin, end - 1] for begin, end in runs(marked)]
 
 
 def _rounded(value: Any) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import MIRROR
 from pose_priors.refinement.motions.faults.frozen import frozen
 from pose_priors.refinement.motions.faults.jitter import jitter
@@ -18,6 +19,7 @@ from pose_priors.refinement.motions.faults.support import Support, find_support,
 from pose_priors.refinement.motions.faults.swaps import KINDS, LIMBS, Swaps, swapped, swaps
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
 from pose_priors.refinement.motions.repair.fill import Fill, filled
+from pose_priors.refinement.motions.repair.mended import Left, Mended
 from pose_priors.refinement.motions.repair.path import grounded, lengthened, lowered, unslid
 from pose_priors.refinement.motions.repair.smooth import denoised
 from pose_priors.refinement.motions.signals import closed, odd, widened, without_short
@@ -36,6 +38,7 @@ class Restored:
         path: fault -> (T,) scores of the path.
         marked: fault -> (T,) bool, the frames that have it.
         moved: fault -> (T,) metres by which taking it out moved the joint that it moved most.
+        left: fault -> why -> (T,) bool, frames that have it and stay as they are.
     """
 
     motion: Motion
@@ -43,6 +46,7 @@ class Restored:
     path: dict[str, np.ndarray]
     marked: dict[str, np.ndarray]
     moved: dict[str, np.ndarray]
+    left: dict[str, dict[str, np.ndarray]]
 
     def of_frames(self, fault: str) -> np.ndarray:
         """(T,) the most of one fault in each frame."""
@@ -59,19 +63,19 @@ def restore(motion: Motion, fill: Fill = filled) -> Restored:
     """
     work = _Work(motion)
     lost = np.where(motion.known, 0.0, 1e3)
-    work.mend("missing", fill, np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
+    work.mend("missing", partial(_filled, fill), np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
     copies = np.where(_as_recorded(motion.known), frozen(work.motion), 0)
     work.mend("frozen", partial(_between, fill), np.repeat(copies[:, None], NUM_JOINTS, 1), copies)
     sides = swaps(work.motion)
-    work.mend("swapped", lambda before, *_: _unswapped(before, sides), *_by_joint(sides, len(motion)))
-    work.mend("pop", fill, *pops(work.motion))
-    work.mend("jitter", denoised, *jitter(work.motion), _lasting)
+    work.mend("swapped", lambda before, *_: Mended(_unswapped(before, sides)), *_by_joint(sides, len(motion)))
+    work.mend("pop", partial(_filled, fill), *pops(work.motion))
+    work.mend("jitter", partial(_filled, denoised), *jitter(work.motion), _lasting)
     doubted = widened(work.marked["missing"] | work.marked["frozen"], 2)
     for fault, of_path, repair in _PATHS:
         support = find_support(work.motion, doubted)
         scores = np.where(doubted, 0, of_path(work.motion, support))  # what was made up shows how it was made
         work.mend(fault, partial(_of_path, repair, support), np.zeros((len(motion), NUM_JOINTS)), scores, _lasting_path)
-    return Restored(work.motion, work.joints, work.path, work.marked, work.moved)
+    return Restored(work.motion, work.joints, work.path, work.marked, work.moved, work.left)
 
 
 # Who stands above the floor is set on it first, since the floor tells heights best; lifts of climbers are what is left.
@@ -82,8 +86,19 @@ _PATHS = (
     ("sliding", sliding, unslid),
 )
 _Marks = tuple[np.ndarray, np.ndarray]
+_Repair = Callable[[Motion, np.ndarray, np.ndarray], Mended]
 _LEAST_S = {"jitter": 0.2, "floating": 0.15, "shortened": 0.15, "sliding": 0.4}
+STILL_M = 1e-9
+"""Metres, up to which nothing has moved."""
 _LEAST_JITTERING = 3  # joints, or the path
+# Of stretches that a repair does not change and says nothing of.
+_UNCHANGED = {
+    "missing": "nothing tells what came before the first known frame or behind the last, which is held",
+    "jitter": "too few frames to tell noise from motion",
+    "floating": "it is a jump from where the person stands",
+}
+_NO_OTHERS = "no other frames tell what it should be"
+_AT_THE_BEGINNING = "it repeats the first frame, and nothing tells how the person came there"
 
 
 class _Work:
@@ -96,11 +111,12 @@ class _Work:
         self.path = {name: np.zeros(num) for name in FAULTS}
         self.marked = {name: np.zeros(num, dtype=bool) for name in FAULTS}
         self.moved = {name: np.zeros(num) for name in FAULTS}
+        self.left: dict[str, dict[str, np.ndarray]] = {name: {} for name in FAULTS}
 
     def mend(
         self,
         fault: str,
-        repair: Callable[[Motion, np.ndarray, np.ndarray], Motion],
+        repair: _Repair,
         joints: np.ndarray,
         path: np.ndarray,
         choose: Callable[[str, np.ndarray, np.ndarray, float], _Marks] | None = None,
@@ -114,9 +130,24 @@ class _Work:
         self.marked[fault] = self.marked[fault] | marked
         if not marked.any():
             return
-        before, self.motion = self.motion, repair(self.motion, *marks)
+        before, mended = self.motion, repair(self.motion, *marks)
+        self.motion = mended.motion
+        moved = np.zeros(len(before))
         if self.motion is not before:
-            self.moved[fault] += np.linalg.norm(self.motion.joints - before.joints, axis=-1).max(1)
+            moved = np.linalg.norm(self.motion.joints - before.joints, axis=-1).max(1)
+            self.moved[fault] += moved
+        self._tell(fault, marked, moved, mended.left)
+
+    def _tell(self, fault: str, marked: np.ndarray, moved: np.ndarray, left: Mapping[str, np.ndarray]) -> None:
+        """Why marked frames stay as they are; what an earlier repair of the fault left may have moved now."""
+        told = Left(len(marked))
+        for why, frames in [*((why, frames & (moved <= STILL_M)) for why, frames in self.left[fault].items()), *left.items()]:
+            for begin, end in runs(frames):
+                told.add(begin, end, why)
+        for begin, end in runs(marked):
+            if moved[begin:end].max() <= STILL_M and not any(frames[begin:end].any() for frames in told.values()):
+                told.add(begin, end, _UNCHANGED.get(fault, _NO_OTHERS))
+        self.left[fault] = dict(told)
 
 
 def _as_recorded(known: np.ndarray) -> np.ndarray:
@@ -126,17 +157,23 @@ def _as_recorded(known: np.ndarray) -> np.ndarray:
     return recorded
 
 
-def _between(fill: Fill, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Motion:
+def _filled(fill: Fill, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Mended:
+    return Mended(fill(motion, joints, path))
+
+
+def _between(fill: Fill, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Mended:
     """Repeated frames filled, but those that repeat the first one: nothing says how the person came there."""
+    left: dict[str, np.ndarray] = {}
     if len(path) > 1 and path[1]:
         begins = np.arange(len(path)) <= np.argmin(np.r_[path[1:], False])
+        left = {_AT_THE_BEGINNING: path & begins}
         joints, path = joints & ~begins[:, None], path & ~begins
-    return fill(motion, joints, path) if path.any() else motion
+    return Mended(fill(motion, joints, path) if path.any() else motion, left)
 
 
 def _of_path(
-    repair: Callable[[Motion, Support, np.ndarray], Motion], support: Support, motion: Motion, _: np.ndarray, path: np.ndarray
-) -> Motion:
+    repair: Callable[[Motion, Support, np.ndarray], Mended], support: Support, motion: Motion, _: np.ndarray, path: np.ndarray
+) -> Mended:
     return repair(motion, support, path)
 
 

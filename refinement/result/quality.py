@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pose_priors.body.motion import steps
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.given.upright import standing, up_direction
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.scene import Scene, mean_of_joints, project
@@ -23,9 +25,11 @@ _SURE = 0.5
 # Beyond which a witness asks for a look, and beyond which it says that something is wrong.
 _KEYPOINTS, _SIZE, _DRIFT, _BIAS, _TILT = (2.0, 4.0), (0.02, 0.06), (0.05, 0.15), (0.025, 0.15), (3.0, 10.0)
 _VERDICTS = ("good", "check", "poor")
+_LEANS = 15.0, 45.0  # degrees by which most people lean who stand beside what a file says is up, and by which they do not stand
 _THIRD, _LEAST_POINTS = 3, 6
 _ACCELERATION, _TOUCHES = (20.0, 60.0), 0.1  # m/s^2, median over joints; and the share of frames on which a person touches the floor
 _SHORT_S = 0.3  # seconds, in which a path is no longer than its noise
+_STILL, _MOST, _LEVELS_M = 0.35, 0.9, 0.1  # m/s of a foot that stands; the share of such frames, and the metres in which their heights lie
 
 
 @torch.no_grad()
@@ -46,6 +50,8 @@ def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[st
     found.beyond(tilt, _TILT, f"the floor has tilted by {tilt:.1f} degrees from where it started")
     if not problem.floor_known:
         found.add(2, "no witness agrees on where the floor is, so nothing was held to it")
+    if math.isfinite(problem.floor_tilt) and _LEANS[0] < (leans := _lean(scene, problem)) < _LEANS[1]:
+        found.add(1, f"people lean by {leans:.0f} degrees from what the files say is up, which nothing else tells")
     drift = _drift(to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0), problem)
     found.beyond(drift, _DRIFT, f"the scale by depths changes by {100 * drift:.1f} % along the clip")
     return {
@@ -102,7 +108,10 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
     touches = float((contacts[p].amax(-1) > _SURE)[alive].float().mean())
     if problem.floor_known and touches < _TOUCHES:
         found.add(1, f"{name} touches the floor on {100 * touches:.0f} % of the frames")
-    lowest = (scene.heights(joints)[p] - problem.bodies.height[p, joints]).amin(-1)[alive]
+    raised = scene.heights(joints)[p] - problem.bodies.height[p, joints]
+    lowest, levels = raised.amin(-1)[alive], _levels(raised, scene, problem, p)
+    if problem.floor_known and levels > _LEVELS_M:
+        found.add(1, f"{name} stands at heights that differ by {levels:.2f} m, as on a slope or on stairs, and the floor is one plane")
     return {
         "contact_share": touches,
         "keypoint_px_before": before,
@@ -112,9 +121,31 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
         "depth_bias": bias,
         "scale_alpha": float(_scales(scene.camera_joints, scene.growth, problem)[p].nanmedian()),
         "height_above_floor": float(lowest.median()) if len(lowest) else math.nan,
+        "standing_levels": levels,
         "acceleration_before": _acceleration(problem.start.joints(problem.bodies), problem, p),
         "acceleration": acceleration,
     }
+
+
+def _lean(scene: Scene, problem: Problem) -> float:
+    """Degrees between the floor's normal and the most frequent direction from feet to heads."""
+    up = up_direction(scene.joints.cpu().double().numpy(), problem.visible.cpu().numpy())
+    return math.degrees(math.acos(max(-1.0, min(1.0, float(up @ scene.normal.cpu().double().numpy())))))
+
+
+def _levels(raised: Tensor, scene: Scene, problem: Problem, p: int) -> float:
+    """Metres in which most heights lie at which a foot rests that is the lowest of a person who stands; nan where there are few.
+
+    Args:
+        raised: (T, F) metres, of the soles at the joints that can carry.
+    """
+    joints, (low, at) = scene.joints[p], raised.min(-1)
+    speed = steps(joints[:, contact_joints(problem.bodies)]).gather(-1, at[:, None])[:, 0] * problem.fps
+    upright = torch.from_numpy(standing(joints[None].cpu().double().numpy(), scene.normal.cpu().double().numpy())[0]).to(at.device)
+    rests = low[problem.visible[p] & upright & (speed < _STILL)]
+    if len(rests) < _SHORT_S * problem.fps:
+        return math.nan
+    return float(rests.quantile((1 + _MOST) / 2) - rests.quantile((1 - _MOST) / 2))
 
 
 def _acceleration(joints: Tensor, problem: Problem, p: int) -> float:

@@ -14,8 +14,8 @@ _AT_ONCE = 0.5  # of a glide's speed
 _STEEP = 0.3  # metres up for one along: heels that roll rise by half of it, escalators by twice as much
 
 
-def rides(motion: Motion, support: Support, begin: int, end: int, way: np.ndarray) -> bool:
-    """Whether a glide of frames begin to end - 1 may be that of something which carries a person.
+def rides(motion: Motion, support: Support, begin: int, end: int, way: np.ndarray) -> str:
+    """Why a glide of frames begin to end - 1 may be that of something which carries a person; nothing where it may not.
 
     A file that glides moves all of a body at once from one speed to another; what carries somebody speeds up with them, or they step on
     and off. Where a glide has neither end within the clip nothing can be told, and it may be a ride. What rises or sinks all along carries
@@ -27,9 +27,11 @@ def rides(motion: Motion, support: Support, begin: int, end: int, way: np.ndarra
     rising = least_moved(velocities(motion.soles, motion.fps))[begin:end, 2][support.stands[begin:end]]
     speed = float(np.linalg.norm(way))
     if rising.size and abs(float(np.median(rising))) > _STEEP * speed:
-        return True
+        return "it goes up or down as well, as escalators do, which carry people"
     along = velocities(mass_centre(motion.joints)[:, :2], motion.fps) @ way / speed
-    return max(at_once(along, begin, motion.fps), at_once(-along, end, motion.fps)) < _AT_ONCE * speed
+    if max(at_once(along, begin, motion.fps), at_once(-along, end, motion.fps)) >= _AT_ONCE * speed:
+        return ""
+    return "it begins and ends slowly or not at all, as treadmills and trains do, which carry people"
 
 
 def at_once(speed: np.ndarray, frame: int, fps: float) -> float:

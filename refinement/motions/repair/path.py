@@ -11,6 +11,7 @@ from pose_priors.refinement.motions.faults.rides import rides
 from pose_priors.refinement.motions.faults.shortness import lacking
 from pose_priors.refinement.motions.faults.support import CARRIED_M, Support, find_support
 from pose_priors.refinement.motions.motion import Motion
+from pose_priors.refinement.motions.repair.mended import Left, Mended
 from pose_priors.refinement.motions.signals import odd, rolling_mean, rolling_median
 
 _GLIDE_S = 0.4
@@ -27,9 +28,10 @@ _BACK_M, _WAY_S = 0.01, 0.4
 _EVEN_S, _SHARP_M = 0.08, 0.04
 _JUMP_S, _STOOD = 0.8, 30
 _STANDS_SHORT = 0.3
+_TOO_HIGH = f"{CARRIED_M:g} m off the floor or more: somebody or something may hold the person there, and files err by less"
 
 
-def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
+def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Mended:
     """The path on marked frames moved against what carries, so that it stands; later frames keep their steps.
 
     In flight the speed between the frames before and behind is taken, and a stretch goes on for as long as what carries glides that way.
@@ -40,7 +42,8 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
         marked: (T,) bool.
     """
     if not marked.any() or not motion.has_path:
-        return motion
+        return Mended(motion)
+    left = Left(len(motion))
     glide = rolling_median(support.slip, odd(_GLIDE_S, motion.fps))
     add = np.zeros((len(motion), 2))
     for begin, end in runs(marked):
@@ -51,24 +54,31 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
         steady = float(np.linalg.norm(glide[part].mean(0)) / max(np.linalg.norm(glide[part], axis=-1).mean(), 1e-9))
         lasts = (end - begin) / motion.fps
         if support.elsewhere[part].mean() > _CARRIED_ELSEWHERE and lasts < _HANDS_S:
+            left.add(begin, end, "for a short time, and hands carry for some of it: they let go, and soles swing")
             continue
-        if steady < _ONE_WAY or astray > _ASTRAY[lasts > _LONG_S] * speed or support.stands[part].mean() < _STANDS:
+        if support.stands[part].mean() < _STANDS:
+            left.add(begin, end, "soles stand for less than half of it, so that how they glide is a guess")
+            continue
+        if steady < _ONE_WAY or astray > _ASTRAY[lasts > _LONG_S] * speed:
+            left.add(begin, end, "what carries glides now here, now there, and no path stops that")
             continue
         if not _feet_agree(support, part):
+            left.add(begin, end, "the feet glide differently, and no path stops both")
             continue
         along = glide @ way / speed > _GOES_ON * speed
         most = round(_GOES_ON_S * motion.fps)
         before = begin - np.argmin(np.r_[along[max(begin - most, 0) : begin][::-1], False])
         behind = end + np.argmin(np.r_[along[end : end + most], False])
-        if rides(motion, support, int(before), int(behind), way):
+        if why := rides(motion, support, int(before), int(behind), way):
+            left.add(begin, end, why)
             continue
         add[before:behind] = -glide[before:behind]
     pelvis = motion.pelvis.copy()
     pelvis[1:, :2] += np.cumsum((add[1:] + add[:-1]) / 2 / motion.fps, axis=0)
-    return motion.changed(pelvis=pelvis)
+    return Mended(motion.changed(pelvis=pelvis), left)
 
 
-def lengthened(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
+def lengthened(motion: Motion, support: Support, marked: np.ndarray) -> Mended:
     """The whole path along the floor as long as the strides say, if some of it is marked as too short.
 
     Which sole carries is told less well on a path that is too short, so that what it lacks is asked again of the longer one.
@@ -77,7 +87,7 @@ def lengthened(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
         marked: (T,) bool.
     """
     if not marked.any() or not motion.has_path:
-        return motion
+        return Mended(motion)
     start = motion.pelvis[:1] * [1, 1, 0]
     for _ in range(_TIMES):
         _, lacks = lacking(motion, support)
@@ -85,7 +95,7 @@ def lengthened(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
             break
         motion = motion.changed(pelvis=start + (motion.pelvis - start) * [1 + lacks, 1 + lacks, 1])
         support = find_support(motion, support.doubted)
-    return motion
+    return Mended(motion)
 
 
 def _feet_agree(support: Support, part: slice) -> bool:
@@ -98,28 +108,32 @@ def _feet_agree(support: Support, part: slice) -> bool:
     return bool(np.linalg.norm(glides[0] - glides[1]) < _APART * max(np.linalg.norm(glide) for glide in glides))
 
 
-def lowered(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
+def lowered(motion: Motion, support: Support, marked: np.ndarray) -> Mended:
     """The path without those of its lifts that have a marked frame, and are not too high for a fault.
 
     Args:
         marked: (T,) bool.
     """
-    lift = lifts(motion, support)
+    lift, left = lifts(motion, support), Left(len(motion))
     pelvis = motion.pelvis.copy()
     for begin, end in runs(lift != 0):
-        if marked[begin:end].any() and lift[begin:end].max() < CARRIED_M:
+        inside = begin + np.flatnonzero(marked[begin:end])
+        if inside.size and lift[begin:end].max() < CARRIED_M:
             pelvis[begin:end, 2] -= lift[begin:end]
-    return motion.changed(pelvis=pelvis)
+        elif inside.size:
+            left.add(inside[0], inside[-1] + 1, _TOO_HIGH)
+    return Mended(motion.changed(pelvis=pelvis), left)
 
 
-def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
+def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Mended:
     """The path on marked frames lowered or raised, so that the lowest sole is on the floor; not where it is too far for a fault.
 
     Args:
         marked: (T,) bool.
     """
     if not marked.any() or not motion.has_path:
-        return motion
+        return Mended(motion)
+    left = Left(len(motion))
     height = rolling_median(support.height, odd(_FLOAT_S, motion.fps))
     # what is above where the person stands for most of the time around is a jump, and stays
     width = odd(_JUMP_S, motion.fps)
@@ -137,6 +151,7 @@ def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
         inside = np.flatnonzero(marked[begin:end])
         if inside.size and np.abs(height[begin:end][inside]).max() > CARRIED_M:
             whole[begin:end] = False
+            left.add(begin + inside[0], begin + inside[-1] + 1, _TOO_HIGH)
         elif inside.size:
             whole[begin + max(0, int(inside[0]) - most) : begin + min(end - begin, int(inside[-1]) + 1 + most)] = True
     width = odd(_EVEN_S, motion.fps)
@@ -145,4 +160,4 @@ def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Motion:
     sharp = maximum_filter1d(np.abs(np.diff(above, prepend=above[:1])), width + 2) > _SHARP_M
     pelvis = motion.pelvis.copy()
     pelvis[:, 2] -= np.where(sharp, above, rolling_mean(above, width))
-    return motion.changed(pelvis=pelvis)
+    return Mended(motion.changed(pelvis=pelvis), left)

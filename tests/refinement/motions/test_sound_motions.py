@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import test_lifts
 from scipy.spatial.transform import Rotation
 from test_lifts import SOLE, UP, UPRIGHT, bent, eased, motion_of, standing
-from walking_files import walker
+from walking_files import walker, write_motion
 
+from clean import main as clean
+from pose_priors.body.interpolation import runs
 from pose_priors.refinement.motions.faults.falling import GRAVITY
 from pose_priors.refinement.motions.faults.frozen import frozen
 from pose_priors.refinement.motions.faults.pops import pops
@@ -18,6 +22,7 @@ from pose_priors.refinement.motions.faults.rides import at_once, rides
 from pose_priors.refinement.motions.faults.support import find_support, upright_speed
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.restore import Restored, restore
+from pose_priors.refinement.motions.signals import closed
 
 RATES = [15.0, 30.0, 120.0]
 
@@ -29,7 +34,17 @@ def kept(motion: Motion) -> Restored:
         found = restore(motion)
     assert np.array_equal(found.motion.pelvis, motion.pelvis)
     assert np.array_equal(found.motion.quat, motion.quat)
+    for fault, marked in found.marked.items():  # and says why
+        told = np.any([*found.left[fault].values(), 0 * marked], axis=0)
+        assert all(told[begin:end].any() for begin, end in runs(marked))
+        assert not (told & ~closed(marked, len(marked))).any()
     return found
+
+
+def why_left(found: Restored, fault: str) -> str:
+    """The reason why what was found stays, of which there is one."""
+    (why,) = found.left[fault]
+    return why
 
 
 @pytest.mark.parametrize("fps", RATES)
@@ -46,7 +61,9 @@ def test_a_lift_that_is_quick_and_high_is_told_and_left(fps: float, above: float
     """As partners lift dancers; files err by less."""
     time, pose, pelvis = standing(8.0, fps)
     pelvis += (above + 0.6 * (eased(time, 2, 0.5) - eased(time, 5, 0.5)))[:, None] * UP
-    assert kept(motion_of(pose, pelvis, fps)).marked["floating"][(time > 3) & (time < 4.8)].all()
+    found = kept(motion_of(pose, pelvis, fps))
+    assert found.marked["floating"][(time > 3) & (time < 4.8)].all()
+    assert "0.4 m off the floor or more" in why_left(found, "floating")
     low = pelvis - 0.35 * (eased(time, 2, 0.5) - eased(time, 5, 0.5))[:, None] * UP
     found = restore(motion_of(pose, low, fps))
     assert np.abs(found.motion.pelvis - low)[(time > 3) & (time < 4.8), 2].min() > 0.2
@@ -84,13 +101,16 @@ def test_what_goes_along_more_than_up_rises_by_nothing() -> None:
 def test_who_stands_on_an_escalator_is_carried(steep: float, fps: float) -> None:
     time, pose, pelvis = standing(12.0, fps)
     rode = np.clip(time - 2, 0, 8)
-    kept(motion_of(pose, pelvis + np.stack([0.45 * rode, 0 * rode, 0.45 * steep * rode], 1), fps))
+    found = kept(motion_of(pose, pelvis + np.stack([0.45 * rode, 0 * rode, 0.45 * steep * rode], 1), fps))
+    assert "up or down" in why_left(found, "sliding")
 
 
 @pytest.mark.parametrize("fps", RATES)
 def test_who_walks_on_a_treadmill_stays_there_and_is_told(fps: float) -> None:
     pose, pelvis = walker(6.0, fps)
-    assert kept(motion_of(pose, pelvis * [0, 1, 1], fps)).marked["sliding"].mean() > 0.9
+    found = kept(motion_of(pose, pelvis * [0, 1, 1], fps))
+    assert found.marked["sliding"].mean() > 0.9
+    assert "treadmills" in why_left(found, "sliding")
 
 
 @pytest.mark.parametrize("fps", RATES)
@@ -108,9 +128,10 @@ def test_a_glide_sets_in_at_once_and_a_train_speeds_up(seconds: float, carried: 
     speed = 0.8 * (eased(time, 2, seconds) - eased(time, 7, seconds))
     pelvis[:, 0] += np.cumsum(speed) / fps
     motion = motion_of(pose, pelvis, fps)
-    assert rides(motion, find_support(motion, ~motion.known), round(2 * fps), round(7 * fps), np.array([0.8, 0])) == carried
+    assert (rides(motion, find_support(motion, ~motion.known), round(2 * fps), round(7 * fps), np.array([0.8, 0])) != "") == carried
     found = restore(motion)
     assert found.marked["sliding"][(time > 4) & (time < 6.5)].all()
+    assert len(found.left["sliding"]) == carried
     left = np.abs(found.motion.pelvis - [0, 0, SOLE])[-1, 0]
     assert left == pytest.approx(pelvis[-1, 0]) if carried else left < 0.15 * pelvis[-1, 0]
 
@@ -238,3 +259,20 @@ def test_who_is_held_at_the_beginning_stays_there_and_is_told() -> None:
     assert np.array_equal(found.motion.quat[:40], motion.quat[:40])
     assert np.array_equal(found.motion.pelvis[:40], motion.pelvis[:40])
     assert not np.array_equal(found.motion.quat[60:66], motion.quat[60:66])
+    assert "the first frame" in why_left(found, "frozen")
+    assert np.array_equal(np.flatnonzero(found.left["frozen"][why_left(found, "frozen")]), np.arange(1, 21))
+
+
+def test_what_is_told_and_left_stands_in_the_report_with_its_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pose, pelvis = walker(2.5)
+    pose[:20], pelvis[:20], pose[70, 17] = pose[20], pelvis[20], pose[70, 17] + [0, 1.0, 0]
+    source = write_motion(tmp_path / "held.npz", pose, pelvis)
+    with caplog.at_level("INFO"):
+        clean([str(source), "--output", str(tmp_path / "out")])
+    faults = json.loads((tmp_path / "out/held.npz.report.json").read_text())["people"][0]["faults"]
+    (left,) = faults["frozen"]["left"]
+    assert left["stretches"] == faults["frozen"]["stretches"] == [[1, 20]]
+    assert "the first frame" in left["why"]
+    assert faults["frozen"]["num_frames_moved"] == 0
+    assert faults["pop"]["left"] == []
+    assert "frozen (left, the report says why), pop" in caplog.text

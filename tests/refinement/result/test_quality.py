@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import Any
 
+import pytest
+import roma
 import torch
 from problems import make_problem
 
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.result.quality import quality as quality_of
 from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.contacts import detect_contacts
+from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.scene import project
 
 SHORT = RefinementConfig(motion_prior_iterations=0, environmental_iterations=30, scale_iterations=10, final_iterations=5)
@@ -88,3 +94,30 @@ def test_a_floor_in_doubt_is_poor_and_one_that_is_not_touched_to_be_checked() ->
     lower = seen_as(problem, floor_points=problem.observations.floor_points - 0.6 * problem.start.ground_plane[:3] / problem.start.alpha0)
     found = quality(dataclasses.replace(lower, start=dataclasses.replace(problem.start, ground_plane=sunk)))
     assert "person 1 touches the floor on 0 % of the frames" in found["reasons"]
+
+
+@pytest.mark.parametrize(
+    ("climb", "degrees", "floor_tilt", "told"),
+    [
+        (0.0, 0, 0.04, []),
+        (0.3, 0, 0.04, ["person 1 stands at heights that differ by 0.27 m", "person 2 stands at heights that differ by 0.27 m"]),
+        (0.3, 90, 0.04, []),
+        (0.0, 20, 0.04, ["people lean by 24 degrees from what the files say is up"]),
+        (0.0, 20, math.inf, []),
+    ],
+)
+def test_who_stands_at_several_heights_or_leans_is_told(climb: float, degrees: float, floor_tilt: float, told: list[str]) -> None:
+    """Nothing is solved: what came out is what was given."""
+    problem, _ = make_problem(frames=60, noise=0.0)
+    up = problem.start.ground_plane[:3]
+    rising = (torch.linspace(0, climb, 60, dtype=torch.float64)[:, None] * up).expand_as(problem.start.pelvis)
+    about = torch.nn.functional.normalize(torch.linalg.cross(up, up.new_tensor([0.0, 0.0, 1.0])), dim=0) * math.radians(degrees)
+    orient = roma.rotvec_composition([about.expand_as(problem.start.global_orient).contiguous(), problem.start.global_orient])
+    start = dataclasses.replace(problem.start, pelvis=problem.start.pelvis + rising, global_orient=orient)
+    module = RefinementModule(dataclasses.replace(problem, start=start, floor_tilt=floor_tilt), SHORT)
+    scene = module.scene()
+    found = quality_of(module, scene, detect_contacts(scene, module.problem))
+    lines = [line for line in found["reasons"] if "heights" in line or "lean" in line]
+    assert [line[: len(start)] for line, start in zip(lines, told, strict=True)] == told
+    assert not (told and found["verdict"] == "good")
+    assert math.isnan(found["people"]["1"]["standing_levels"]) == (degrees == 90)
