@@ -24,7 +24,7 @@ from pose_priors.priors.motion.flow.network import TemporalNetwork
 from pose_priors.priors.motion.flow.objective import squared_errors
 from pose_priors.priors.motion.flow.planting import held_feet
 from pose_priors.priors.motion.flow.posterior import ClipLikelihood, draw_clips
-from pose_priors.priors.motion.flow.regression import Regression, take_flow
+from pose_priors.priors.motion.flow.regression import Regression
 from pose_priors.priors.motion.flow.restoring import Drawn, Restored, restore
 from pose_priors.priors.motion.flow.skeleton_fit import fit_held, fit_skeleton
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest, leg_of_bones, measured_bones
@@ -116,7 +116,7 @@ class MotionFlow(TrainablePrior):
 
     @torch.no_grad()
     def fit_statistics(self, windows: MotionWindows) -> None:
-        """Sets scales and the covariances over time from training windows, or takes them and the flow's network from another prior."""
+        """Sets scales and the covariances over time from training windows."""
         motion = motion_of_windows(in_precision(windows, self.rest.dtype))
         self.leg.copy_(leg_length(windows.rest).mean())
         self.rest.copy_(windows.rest.mean(0))
@@ -124,8 +124,6 @@ class MotionFlow(TrainablePrior):
         self.denoiser.smoother.fit(features)
         if self.denoiser.regression is not None:
             self.denoiser.regression.process.fit(features[..., PLACES])
-        if self.config.flow is not None:
-            take_flow(self, self.config.flow)
 
     def loss(self, windows: MotionWindows) -> dict[str, Tensor]:
         """See `objective.squared_errors` and `Regression.errors`. Held-out windows meet the same noise each time, so that epochs can be

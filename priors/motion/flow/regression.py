@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from pose_priors.body.motion_state import FPS, NUM_JOINTS
-from pose_priors.configs.base import UserError
 from pose_priors.priors.motion.flow.axes import NUM_PLACES, AxesProcess
 from pose_priors.priors.motion.flow.corruption import hidden_parts
 from pose_priors.priors.motion.flow.network import TemporalNetwork
@@ -209,20 +208,16 @@ def noisy_joints(motion: Motion, generator: torch.Generator | None = None) -> tu
     return Motion(motion.rotations, like + moved, motion.contacts), noise
 
 
-def take_flow(prior: nn.Module, path: str) -> None:
+def take_flow(prior: nn.Module, other: nn.Module) -> None:
     """Gives a prior of clips all but the regression as another prior has it. None of that is learnt any more.
 
     Raises:
-        UserError: if the other is none of clips, or has other sizes.
+        ValueError: if the other is none of clips, or has other sizes.
     """
-    from pose_priors.priors.checkpoint import load_prior  # which knows all kinds of priors
-
-    taken = {name: value for name, value in load_prior(path).state_dict().items() if not name.startswith(_OWN)}
-    try:
-        left = prior.load_state_dict(taken, strict=False)
-    except RuntimeError as error:
-        raise UserError(f"model.flow: {path} has other sizes: give those of its config, such as model.hidden") from error
-    if left.unexpected_keys or not all(name.startswith(_OWN) for name in left.missing_keys):
-        raise UserError(f"model.flow: {path} is no motion_flow of as many blocks; give model.num_blocks as it has them")
+    taken = {name: value for name, value in other.state_dict().items() if not name.startswith(_OWN)}
+    own = {name: value for name, value in prior.state_dict().items() if not name.startswith(_OWN)}
+    if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in taken.items()}:
+        raise ValueError("is no motion_flow of the same sizes; give model.hidden, model.num_blocks, model.num_frames ... as it has them")
+    prior.load_state_dict(taken, strict=False)
     for name, parameter in prior.named_parameters():
         parameter.requires_grad_(name.startswith(_OWN))
