@@ -169,13 +169,14 @@ class Regression(nn.Module):
 
 
 def regressed(noise: Noise) -> Tensor:
-    """(B,) bool, which windows have joints seen with noise or hidden, and no rotation that would tell more of them: rotations are seen
-    exactly where the joint is too, or not at all, the root's on all frames or on none, and the pelvis on all."""
+    """(B,) bool, which windows have joints seen with noise, and no rotation that would tell more of them: rotations are seen exactly where
+    the joint is too, or not at all, the root's on all frames or on none, and the pelvis on all."""
     rotations, joints = noise.rotations, noise.joints
     exact = (rotations == 0) & (joints == 0)
     others = (exact | rotations.isinf())[..., 1:].all(-1).all(-1)
     root = (rotations[..., 0] == 0).all(-1) | rotations[..., 0].isinf().all(-1)
-    return others & root & joints[..., 0].isfinite().all(-1)
+    with_noise = (joints.isfinite() & (joints > 0))[..., 1:].any(-1).any(-1)
+    return with_noise & others & root & joints[..., 0].isfinite().all(-1)
 
 
 def noisy_joints(motion: Motion, generator: torch.Generator | None = None) -> tuple[Motion, Noise]:
