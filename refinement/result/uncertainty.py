@@ -200,8 +200,8 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
     """Of a symmetric positive matrix, by half the arithmetic that others take."""
     root, lost = dpotrf(matrix, lower=1, clean=1)
     if lost:  # to rounding
-        return np.linalg.inv(matrix)
+        return np.asarray(np.linalg.inv(matrix))
     half: np.ndarray = dpotri(root, lower=1, overwrite_c=1)[0].T
-    whole = half + half.T
+    whole: np.ndarray = half + half.T
     whole[np.diag_indices_from(whole)] /= 2
     return whole
