@@ -13,7 +13,7 @@ DEMO_DATA := data.path=built_in data.num_poses=10000 training.batch_size=128 log
 RUN := OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python
 ROOMS := body priors datamodules refinement configs figures benchmarks train evaluate refine pipeline clean score
 
-.PHONY: demo test lint site setup clean
+.PHONY: demo test tests lint site setup clean
 .DEFAULT_GOAL := demo
 
 setup: $(VENV)/.installed$(TORCH)
@@ -38,8 +38,11 @@ demo: setup
 	@echo "The table of the priors is above and in demo/evaluation/metrics.json; samples are in demo/evaluation/samples_1_joint_flow.png"
 	@echo "Before and after the refinement: demo/scene/metrics.json and demo/scene/scene.png"
 
-test: setup lint
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
+test: lint tests
+
+# files in the order of tests/conftest.py, which leaves none that takes long to the end
+tests: setup
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # mypy finds packages by their folder's name, and a checkout may have any
 lint: setup

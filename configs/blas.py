@@ -58,8 +58,8 @@ _LIMIT = _Limit()
 def in_one_thread(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
     """A function whose products and factors of numpy and scipy run in the thread that asks for them; afterwards all is as it was.
 
-    LAPACK's factor of a band works block by block, and the blocks of an inverse follow one by one, each some hundred numbers wide: two
-    threads that meet at every one took fifty times as long as one does, where something else ran beside them.
+    The blocks of a factor and of an inverse follow one by one, each some hundred numbers wide: two threads that meet at every one took
+    fifty times as long as one does, where something else ran beside them.
     """
 
     @wraps(function)

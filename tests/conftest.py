@@ -15,6 +15,17 @@ from pose_priors.body.anny import model as anny_model
 Install = Callable[..., Path]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Half of the quick files, then those with slow tests, then the other half, which fill the processes up to one end.
+
+    Processes are given whole files, in this order: one that began with minutes of work when all else was done would be waited for.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    quick = list(dict.fromkeys(item.path for item in items if item.path not in slow))
+    turn = {path: index >= len(quick) // 2 for index, path in enumerate(quick)}
+    items.sort(key=lambda item: 2 * turn[item.path] if item.path in turn else 1)
+
+
 @pytest.fixture
 def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Lays a package where Python finds it, as pip would: its files by their paths, its entry points by group and name."""

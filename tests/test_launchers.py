@@ -88,6 +88,7 @@ def finished(folder: Path) -> dict[str, tuple[int, int]]:
     return {path.parents[1].name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
 
 
+@pytest.mark.slow
 def test_groups_of_sequences_in_processes(tmp_path: Path) -> None:
     scene, _ = write_builtin_scene(tmp_path / "clips" / "a", seed=0)
     for name in ("b", "c"):

@@ -109,6 +109,7 @@ def check_picture(path: Path) -> None:
     assert np.ptp(pixels, axis=-1).max() <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["global_flow", "hand_vae", "motion_prior"])
 def test_a_killed_run_resumes_bit_for_bit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["training.max_epochs=3", "training.ema_decay=0.9", "training.warmup_steps=3"]
@@ -188,6 +189,7 @@ def test_loggers(logger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert any(p.is_file() for p in (tmp_path / "logs").rglob("events*" if logger == "tensorboard" else "*.wandb"))
 
 
+@pytest.mark.slow
 def test_the_built_in_source_has_structure(tmp_path: Path) -> None:
     """Held out, the whole-pose flow beats the joint flow, which beats the Gaussian."""
     common = ["data.num_poses=2500", "training.batch_size=64", "training.max_epochs=6", "training.ema_decay=0.99"]

@@ -42,6 +42,7 @@ def test_a_run_killed_before_any_rename_goes_on_bit_for_bit(tmp_path: Path) -> N
     assert number == 2 * (STEPS - 1 + 2) + pictures + 1 + 1  # the last is the card's
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["training.ema_decay=0.9", QUIET, EACH_STEP]
     run("motion_prior", tmp_path / "whole", *options)

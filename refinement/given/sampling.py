@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import binary_erosion
@@ -70,8 +71,7 @@ def person_region(clip: UpstreamClip, person: int, frame: int, shape: tuple[int,
     """(h, w) bool on a grid over the image: the person's mask, or the box where there is no mask; empty where there is neither."""
     mask = clip.masks.read(person, frame)
     if mask is not None:
-        rows, columns = ((np.arange(n) + 0.5) / n for n in shape)
-        return mask[np.ix_((rows * mask.shape[0]).astype(int), (columns * mask.shape[1]).astype(int))]
+        return mask if mask.shape == shape else mask[_cells(shape, mask.shape)]
     region = np.zeros(shape, bool)
     box = clip.tracks.boxes.get(person, {}).get(frame)
     if box is not None:
@@ -79,6 +79,13 @@ def person_region(clip: UpstreamClip, person: int, frame: int, shape: tuple[int,
         x0, y0, x1, y1 = np.rint(box * scale).astype(int).clip(0)
         region[y0:y1, x0:x1] = True
     return region
+
+
+@lru_cache(maxsize=4)  # masks of a clip have mostly one shape, as its depth maps do
+def _cells(shape: tuple[int, int], whole: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    """The cells of a grid (h, w) over an image, in another one."""
+    rows, columns = ((np.arange(n) + 0.5) / n for n in shape)
+    return np.ix_((rows * whole[0]).astype(int), (columns * whole[1]).astype(int))
 
 
 def _eroded(mask: np.ndarray) -> np.ndarray:

@@ -89,6 +89,7 @@ def follow_page(page: str, folder: Path, data: Path, tools: Path) -> Followed:
 def to_their_ends(group: str) -> Callable[..., None]:
     """The test that follows each page of a group. Groups have modules of their own, which workers share out among them."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("page", GROUPS[group])
     def follows(page: str, follow_to_the_end: Callable[[str], Followed]) -> None:
         done = follow_to_the_end(page)

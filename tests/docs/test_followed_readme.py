@@ -11,6 +11,7 @@ from followed import Followed
 from not_followed import GROUPS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pages", [GROUPS["readme"]])
 def test_readme_and_the_fit_are_followed_to_the_letter(pages: tuple[str, ...], follow_to_the_end: Callable[[str], Followed]) -> None:
     readme, fit = pages

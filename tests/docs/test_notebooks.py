@@ -27,6 +27,7 @@ def executed(path: Path, folder: Path) -> list[dict[str, object]]:
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     outputs = executed(path, tmp_path)

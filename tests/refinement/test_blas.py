@@ -73,7 +73,7 @@ def test_factors_and_widths_of_a_refinement_are_found_in_one_thread(monkeypatch:
 
         monkeypatch.setattr(module, name, called)
 
-    record(arrow, "dpbtrf")
+    record(arrow, "dpotrf")
     record(summary, "joint_sigmas")
     record(uncertainty, "evidence_of")
     problem, _ = make_problem(frames=6)
@@ -81,4 +81,4 @@ def test_factors_and_widths_of_a_refinement_are_found_in_one_thread(monkeypatch:
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
         Stage5Refiner(config, trainer={"enable_progress_bar": False}).refine(RefinementInput(problem))
         assert threads() == {2}
-    assert met == {"dpbtrf": {1}, "joint_sigmas": {1}, "evidence_of": {1}}
+    assert met == {"dpotrf": {1}, "joint_sigmas": {1}, "evidence_of": {1}}

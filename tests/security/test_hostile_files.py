@@ -88,6 +88,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_every_hostile_file_is_refused_on_one_line(outcomes: dict[str, str]) -> None:
     files = {name: outcome for name, outcome in outcomes.items() if name != "peak"}
     assert len(files) > 120

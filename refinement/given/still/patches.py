@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -56,34 +57,51 @@ def patches(depth: np.ndarray, still: np.ndarray, intrinsics: np.ndarray, image_
     rows, columns = depth.shape[0] // side, depth.shape[1] // side
     if not rows or not columns:
         return Patches(np.full((1, 1, 3), np.nan), np.zeros((0, 3)), np.zeros((0, 3)))
-    _, _, centres = pixel_centres(depth.shape, image_size)
-    rays = unproject(centres, np.ones(len(centres)), intrinsics).reshape(*depth.shape, 3)
-
-    def blocks(values: np.ndarray) -> np.ndarray:
-        cut = values[: rows * side, : columns * side].reshape(rows, side, columns, side, -1)
-        return np.moveaxis(cut, 2, 1).reshape(rows * columns, side * side, -1)
-
     seen = still & np.isfinite(depth)
-    disparity = blocks(np.where(seen, 1 / np.where(seen, depth, 1), np.nan))[..., 0]
-    use = np.isfinite(disparity).mean(1) >= _LEAST
+    disparity = _blocks(np.where(seen, 1 / np.where(seen, depth, 1), np.inf), side)  # what is not seen is sorted to the end
+    count = np.isfinite(disparity).sum(1)
+    use = count >= max(1, _LEAST * side**2)
     middle = np.full(len(disparity), np.nan)
-    middle[use] = np.nanmedian(disparity[use], 1)
-    with np.errstate(invalid="ignore"):
-        inside = np.abs(disparity / middle[:, None] - 1) < _NEAR_MEDIAN
+    middle[use] = _median(disparity[use], count[use])
+    inside = np.abs(disparity / middle[:, None] - 1) < _NEAR_MEDIAN
     use &= inside.mean(1) >= _LEAST
-    of, weight, seen_at = blocks(rays)[use], inside[use].astype(float), np.nan_to_num(disparity[use])
+    of, weight = _rays(depth.shape, image_size, intrinsics.tobytes(), side)[use], inside[use].astype(float)
+    seen_at = np.where(inside, disparity, 0)[use]
     plane = np.full((rows * columns, 3), np.nan)
     points, normals = np.zeros((0, 3)), np.zeros((0, 3))
     if use.any():
-        normal = np.einsum("bk,bki,bkj->bij", weight, of, of)
-        solvable = np.linalg.cond(normal) < 1e10
+        weighed = (weight[..., None] * of).swapaxes(1, 2)
+        normal = weighed @ of
+        least, _, most = np.linalg.eigvalsh(normal).T
+        solvable = most < 1e10 * least
         normal[~solvable] = np.eye(3)
-        found = np.linalg.solve(normal, np.einsum("bk,bki,bk->bi", weight, of, seen_at)[..., None])[..., 0]
-        off = np.einsum("bki,bi->bk", of, found) - seen_at
+        found = np.linalg.solve(normal, weighed @ seen_at[..., None])[..., 0]
+        off = (of @ found[..., None])[..., 0] - seen_at
         spread = np.sqrt((weight * off**2).sum(1) / weight.sum(1)) / middle[use]
         flat = solvable & (spread < _FLAT)
         plane[np.flatnonzero(use)[flat]] = found[flat]
-        ray = (np.einsum("bk,bki->bi", weight, of) / weight.sum(1)[:, None])[flat]
+        ray = (weighed.sum(2) / weight.sum(1)[:, None])[flat]
         points = ray / np.maximum(np.einsum("bi,bi->b", ray, found[flat]), 1e-9)[:, None]
         normals = found[flat] / np.linalg.norm(found[flat], axis=1)[:, None]
     return Patches(plane.reshape(rows, columns, 3), points, normals)
+
+
+def _blocks(values: np.ndarray, side: int) -> np.ndarray:
+    """(B, side^2, ...) the cells of each square of a map (h, w, ...), in which what does not fill one at its end is left out."""
+    rows, columns = values.shape[0] // side, values.shape[1] // side
+    cut = values[: rows * side, : columns * side].reshape(rows, side, columns, side, *values.shape[2:])
+    return np.moveaxis(cut, 2, 1).reshape(rows * columns, side * side, *values.shape[2:])
+
+
+@lru_cache(maxsize=1)  # the cameras of a clip are mostly one
+def _rays(shape: tuple[int, int], image_size: tuple[int, int], intrinsics: bytes, side: int) -> np.ndarray:
+    """(B, side^2, 3) where the cells of each square look, through intrinsics (3, 3)."""
+    _, _, centres = pixel_centres(shape, image_size)
+    rays = unproject(centres, np.ones(len(centres)), np.frombuffer(intrinsics).reshape(3, 3))
+    return _blocks(rays.reshape(*shape, 3), side)
+
+
+def _median(values: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """(B,) of the first `count` (B,) of values (B, K) in their order."""
+    ordered, at = np.sort(values, 1), np.arange(len(values))
+    return np.asarray((ordered[at, (count - 1) // 2] + ordered[at, count // 2]) / 2)

@@ -1,19 +1,22 @@
 """Symmetric matrices of many people over time: banded for each person, with a border of what all frames share.
 
 Of a person's frames each meets only the next two, so that its part is a band; shapes, biases, the scale and the floor meet all of them.
-Such an arrow has a Cholesky factor of the same shape, which LAPACK's banded routines find in time that grows with the frames and not with
-their square (Golub & Van Loan, "Matrix Computations", 4th ed., 4.3.5 and 4.5).
+Such an arrow has a Cholesky factor of the same shape, which is found frame by frame, in blocks that stay in the processor's cache, in time
+that grows with the frames and not with their square (Golub & Van Loan, "Matrix Computations", 4th ed., 4.3.5 and 4.5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.lapack import dpbtrf, dtbtrs, stbtrs
+from scipy.linalg.blas import dsyrk, dtrsm
+from scipy.linalg.lapack import dpotrf, dtbtrs, stbtrs
 
-_LEAST = 1e-12  # of its diagonal, added to it, so that what nothing tells stays where it is
+_LEAST = 1e-12  # of the largest of a frame's diagonal, added to it, so that what nothing tells stays where it is
 _LARGEST = 300e6  # bytes that a factor may take, in single precision
+_BY_HALVES = 50e6  # bytes of a person's factor, from which on it is kept in single precision
 
 
 def is_large(person_frames: int, size: int) -> bool:
@@ -25,45 +28,78 @@ class NotDefiniteError(ArithmeticError):
     """A matrix has no Cholesky factor, not even with a little added to its diagonal."""
 
 
-class Band:
-    """One person's part: blocks (T, D, D) on the diagonal, and one and two frames beside it.
+@dataclass(frozen=True)
+class Blocks:
+    """What some frames of a person that follow each other weigh, which is used up where it is factored.
 
-    Rows (D, 3 D) of a frame against itself and the next two lie in memory such that, with one number between frames for each of them, they
-    are the columns of LAPACK's lower banded storage.
+    Attributes:
+        same: (n, D, D) against themselves, of which only the upper triangle counts.
+        following, after: (n, D, D) against the next frame, and the one after it; 0 where there is none.
+    """
+
+    same: np.ndarray
+    following: np.ndarray
+    after: np.ndarray
+
+
+class Band:
+    """The factor of one person's part: of each frame rows (D, 3 D) against itself and the next two.
+
+    They lie in memory such that, with one number between frames for each of them, they are the columns of LAPACK's lower banded storage.
 
     Attributes:
         columns: (3 D + 1, T D), that storage: row k of a column is what lies k below the diagonal.
-        blocks: those at t of (t, t), of which only the upper triangle counts and the rest has to be 0, (t, t + 1) and (t, t + 2).
+        rows: (T, D, 3 D), of which what is left of the diagonal has to be 0.
     """
 
     def __init__(self, frames: int, size: int) -> None:
-        whole = np.zeros((frames, size * (3 * size + 1)))
-        rows = whole[:, : 3 * size**2].reshape(frames, size, 3 * size)
+        count = frames * size * (3 * size + 1)
+        whole = np.zeros((frames, size * (3 * size + 1)), np.float32 if 8 * count > _BY_HALVES else np.float64)
+        self.rows = whole[:, : 3 * size**2].reshape(frames, size, 3 * size)
         self.columns = whole.reshape(frames * size, 3 * size + 1).T
-        self.blocks = tuple(rows[:, :, apart * size : (apart + 1) * size] for apart in range(3))
+
+    def solved(self, values: np.ndarray, *, transposed: bool = False) -> np.ndarray:
+        """The inverse of the factor, or of its transpose, times values (T D,)."""
+        if not values.size:
+            return values
+        solve = stbtrs if self.columns.dtype == np.float32 else dtbtrs
+        found, info = solve(self.columns, values.astype(self.columns.dtype), uplo="L", trans="T" if transposed else "N")
+        if info:
+            raise NotDefiniteError
+        return np.asarray(found, np.float64)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of the factor is one person's.
+
+    Attributes:
+        band: of its own coordinates; in single precision where that saves much, as coordinates are the same but for a rounding.
+        border: (T D, G) against the shared coordinates that it feels.
+        corner: (G, G) what the border takes from those.
+    """
+
+    band: Band
+    border: np.ndarray
+    corner: np.ndarray
 
 
 class Factor:
     """The Cholesky factor of an arrow, whose inverse makes its curvature one in all directions.
 
     Args:
-        bands: each person's, `factored`, of single or of double precision.
-        borders: each person's (T D, G_p) against those of the shared coordinates that it feels, `solved` by its band.
+        people: each one's.
         places: each person's (G_p,) indices among the shared coordinates.
         shared: (G, G).
     Raises:
         NotDefiniteError: where there is none.
     """
 
-    def __init__(
-        self, bands: Sequence[np.ndarray], borders: Sequence[np.ndarray], places: Sequence[np.ndarray], shared: np.ndarray
-    ) -> None:
-        self._bands = bands
-        self._places = places
-        self._borders = borders
+    def __init__(self, people: Sequence[Part], places: Sequence[np.ndarray], shared: np.ndarray) -> None:
+        self._people, self._places = people, places
         left = shared.copy()
-        for border, place in zip(self._borders, places, strict=True):
-            left[np.ix_(place, place)] -= border.T @ border
+        for part, place in zip(people, places, strict=True):
+            left[np.ix_(place, place)] -= part.corner
         left[np.diag_indices_from(left)] += _LEAST * np.diagonal(shared) + np.finfo(float).tiny
         try:
             self._shared = np.linalg.cholesky(left)
@@ -72,42 +108,62 @@ class Factor:
 
     def white_gradient(self, people: Sequence[np.ndarray], shared: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """The gradient by the white coordinates, of that by the people's own (T D,) and the shared ones (G,)."""
-        white = [solved(band, gradient) for band, gradient in zip(self._bands, people, strict=True)]
+        white = [part.band.solved(gradient) for part, gradient in zip(self._people, people, strict=True)]
         left = shared.copy()
-        for border, place, gradient in zip(self._borders, self._places, white, strict=True):
-            left[place] -= border.T @ gradient
+        for part, place, gradient in zip(self._people, self._places, white, strict=True):
+            left[place] -= part.border.T @ gradient
         return white, np.linalg.solve(self._shared, left) if len(left) else left
 
     def step(self, people: Sequence[np.ndarray], shared: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """The step in the people's own and the shared coordinates, of one in the white ones."""
         of_shared = np.linalg.solve(self._shared.T, shared) if len(shared) else shared
         of_people = [
-            solved(band, white - border @ of_shared[place], transposed=True)
-            for band, border, place, white in zip(self._bands, self._borders, self._places, people, strict=True)
+            part.band.solved(white - part.border @ of_shared[place], transposed=True)
+            for part, place, white in zip(self._people, self._places, people, strict=True)
         ]
         return of_people, of_shared
 
 
-def factored(made: Callable[[], Band]) -> np.ndarray:
-    """The Cholesky factor of a person's part in LAPACK's lower banded storage, which takes the place of the part, so that it is made again
-    where more has to be added to its diagonal. Raises `NotDefiniteError` where there is none."""
+def factored(made: Callable[[], Iterable[Blocks]], border: np.ndarray) -> Part:
+    """The factor of a person's part, which is used up, so that it is made again where more has to be added to its diagonal.
+
+    Args:
+        made: its blocks in the order of time, T frames in all.
+        border: (T, D, G) against the shared coordinates.
+    Raises:
+        NotDefiniteError: where there is none.
+    """
     for more in (_LEAST, 1e-9, 1e-6):
-        columns = made().columns
-        if not columns.size:
-            return columns
-        columns[0] += more * (columns[0].max() or 1.0)  # of somebody whom nothing was seen of
-        factor, info = dpbtrf(columns, lower=1, overwrite_ab=1)
-        if info == 0:
-            return np.asarray(factor)
+        found = _factored(made(), border, more)
+        if found is not None:
+            return found
     raise NotDefiniteError
 
 
-def solved(band: np.ndarray, values: np.ndarray, *, transposed: bool = False) -> np.ndarray:
-    """The inverse of a person's factor, or of its transpose, times values (T D, ...)."""
-    if not values.size:
-        return values
-    solve = stbtrs if band.dtype == np.float32 else dtbtrs
-    found, info = solve(band, values.reshape(len(values), -1).astype(band.dtype), uplo="L", trans="T" if transposed else "N")
-    if info:
-        raise NotDefiniteError
-    return np.asarray(found, np.float64).reshape(values.shape)
+def _factored(blocks: Iterable[Blocks], border: np.ndarray, more: float) -> Part | None:
+    frames, size, shared = border.shape
+    band, solved = Band(frames, size), np.empty(border.shape)
+    next_one, one_after, all_shared = slice(size), slice(size, 2 * size), slice(2 * size, None)
+    # in the order of C, whose transposes are in that of Fortran: what frames that are done take from the next two and from the shared
+    # coordinates, of which the upper triangle counts; and the rows of the frame at hand beside its diagonal block
+    taken, beside, t = np.zeros((2 * size + shared,) * 2), np.empty((size, 2 * size + shared)), 0
+    for some in blocks:
+        diagonal = np.einsum("tii->ti", some.same)
+        largest = diagonal.max(1, keepdims=True)
+        diagonal += more * np.where(largest > 0, largest, 1.0)  # of somebody whom nothing was seen of
+        for same, following, after in zip(some.same, some.following, some.after, strict=True):
+            same -= taken[next_one, next_one]
+            np.subtract(following, taken[next_one, one_after], out=beside[:, next_one])
+            beside[:, one_after] = after
+            np.subtract(border[t], taken[next_one, all_shared], out=beside[:, all_shared])
+            root, info = dpotrf(same.T, lower=1, clean=1, overwrite_a=1)
+            if info:
+                return None
+            dtrsm(1.0, root, beside.T, side=1, lower=1, trans_a=1, overwrite_b=1)
+            taken[next_one, next_one], taken[next_one, all_shared] = taken[one_after, one_after], taken[one_after, all_shared]
+            taken[next_one, one_after] = taken[one_after, one_after] = taken[one_after, all_shared] = 0
+            dsyrk(1.0, beside.T, beta=1.0, c=taken.T, lower=1, overwrite_c=1)
+            band.rows[t, :, :size], band.rows[t, :, size:], solved[t] = root.T, beside[:, : 2 * size], beside[:, all_shared]
+            t += 1
+    corner = taken[all_shared, all_shared]
+    return Part(band, solved.reshape(frames * size, shared), np.triu(corner) + np.triu(corner, 1).T)

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.contacts import contact_joints
-from pose_priors.refinement.solve.curvature.arrow import Band, Factor, factored, solved
+from pose_priors.refinement.solve.curvature.arrow import Factor, Part, factored
 from pose_priors.refinement.solve.curvature.composite import Chain
-from pose_priors.refinement.solve.curvature.loads import Load, Rows, Single, add_loads, border_of, runs_of
+from pose_priors.refinement.solve.curvature.loads import Load, Rows, Single, blocks_of, border_of, runs_of
 from pose_priors.refinement.solve.curvature.residuals import OF_FRAMES, OfFrames, of_frames
 from pose_priors.refinement.solve.curvature.shared import Near, Shared
 from pose_priors.refinement.solve.curvature.surface import of_surface
@@ -43,7 +43,6 @@ from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight, squ
 from pose_priors.refinement.solve.terms.smoothness import growth_of
 from pose_priors.refinement.solve.variables import Variables
 
-_BY_HALVES = 50e6  # bytes of a person's factor, from which on it is kept in single precision
 # Added for each unit of a shared variable, so that what nothing tells stays where it is, and does not go as far as rounding leads.
 _LEAST_SHARED = 1e-3
 
@@ -98,7 +97,7 @@ class GaussNewton:
         turns = _turns(terms, scene, problem)
         surfaces = [of_surface(term, weight, scene, problem) for term, weight in terms if isinstance(term, UntrackedSurface)]
         center = _LEAST_SHARED * np.eye(shared.size)
-        bands, borders = [], []
+        people = list[Part]()
         for p, columns in enumerate(shared.columns):
             moving = self.moving[p].numpy()
             chain = Chain(scene, self._variables.parents, p)
@@ -106,16 +105,14 @@ class GaussNewton:
             for each in surfaces:
                 joined.weight.add_(each[p])
             loads = [path.load(chain, p) for path in paths]
-            factor = factored(partial(_band, chain, joined, loads, together, turns, p, moving))
-            border = border_of(chain, joined, loads, together)[moving].flatten(0, 1).numpy()
-            borders.append(solved(factor, border))
-            # coordinates are the same in single precision but for a rounding, at half the memory and time
-            bands.append(factor.astype(np.float32) if factor.nbytes > _BY_HALVES else factor)
+            border = border_of(chain, joined, loads, together)[moving].numpy()
+            of_turns, runs = (turns[0][p], turns[1][p]), runs_of(moving)
+            people.append(factored(partial(blocks_of, chain, joined, loads, together, of_turns, runs), border))
             for weight, slope in corners if len(columns) else []:
                 center[np.ix_(columns, columns)] += _corner(slope[p], weight[p]).numpy()
         self._add_all(center, scene, near)
         near.close()
-        return Factor(bands, borders, shared.columns, center)
+        return Factor(people, shared.columns, center)
 
     def _add_all(self, center: np.ndarray, scene: Scene, near: Near) -> None:
         """What looks at the variables that all people share alone."""
@@ -159,21 +156,6 @@ def _corner(slope: Tensor, weight: Tensor) -> Tensor:
     """(G, G) of slopes (..., G) along shared variables, and what each weighs, of as many of the first dimensions."""
     sure = weight.reshape(*weight.shape, *[1] * (slope.dim() - weight.dim()))
     return slope.flatten(0, -2).T @ (sure * slope).flatten(0, -2)
-
-
-def _band(
-    chain: Chain,
-    single: Single,
-    loads: Sequence[Load],
-    together: Sequence[Rows],
-    turns: tuple[Tensor, Tensor],
-    p: int,
-    moving: np.ndarray,
-) -> Band:
-    band = Band(int(moving.sum()), chain.twists.shape[1] * 3)
-    add_loads(band, chain, single, loads, together, runs_of(moving))
-    _add_turns(band, turns, p, moving)
-    return band
 
 
 def _of_rows(
@@ -277,14 +259,3 @@ def _turns(terms: Sequence[tuple[Term, float]], scene: Scene, problem: Problem) 
         elif isinstance(term, PosePrior):
             place[..., 1:] += weight / term.sigma**2 * problem.alive[..., None]
     return place, change
-
-
-def _add_turns(band: Band, turns: tuple[Tensor, Tensor], p: int, moving: np.ndarray) -> None:
-    place, change = (value[p].repeat_interleave(3, -1).numpy() for value in turns)
-    same = place.copy()
-    same[1:] += change
-    same[:-1] += change
-    at, both = np.arange(3, band.blocks[0].shape[1]), moving[1:] & moving[:-1]
-    band.blocks[0][:, at, at] += same[moving]
-    before = np.cumsum(moving)[:-1][both] - 1  # places of those that the next frame follows
-    band.blocks[1][before[:, None], at, at] -= change[both]

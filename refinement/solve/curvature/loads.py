@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pose_priors.refinement.solve.curvature.arrow import Band
+from pose_priors.refinement.solve.curvature.arrow import Blocks
 from pose_priors.refinement.solve.curvature.composite import Chain
 
-_CHUNK = 64  # frames, whose blocks are in memory together
+_CHUNK = 32  # frames, whose blocks are in memory together
 
 
 def runs_of(moving: np.ndarray) -> list[range]:
@@ -80,30 +80,42 @@ class Rows:
     share: Tensor
 
 
-def add_loads(band: Band, chain: Chain, single: Single, loads: Sequence[Load], rows: Sequence[Rows], runs: Sequence[range]) -> None:
-    """Adds what they weigh to a person's part, of those runs of frames one after the other."""
+def blocks_of(
+    chain: Chain, single: Single, loads: Sequence[Load], rows: Sequence[Rows], turns: tuple[Tensor, Tensor], runs: Sequence[range]
+) -> Iterator[Blocks]:
+    """What a person's frames weigh, of those runs of frames one after the other.
+
+    Args:
+        turns: (T, F) what turns of the free joints weigh by themselves, (T - 1, F) and changes of them from frame to frame.
+    """
     weights = [[load.of_frames(apart) for apart in range(len(load.steps))] for load in loads]
-    place = 0
+    place, change = (values.repeat_interleave(3, -1) for values in turns)
     for run in runs:
         for begin in range(run.start, run.stop, _CHUNK):
-            for apart, block in enumerate(band.blocks):
-                span = slice(begin, min(begin + _CHUNK, run.stop - apart))
-                if span.stop <= begin:
-                    continue
-                after = slice(begin + apart, span.stop + apart)
+            count = min(_CHUNK, run.stop - begin)
+            found = []
+            for apart in range(3):
+                span = slice(begin, max(begin, min(begin + count, run.stop - apart)))
                 moments = chain.twists.new_zeros(span.stop - begin, chain.joints, 16)
                 for load, weight in zip(loads, weights, strict=True):
                     if apart < len(weight):
-                        moments.index_add_(1, load.joints, _moments(weight[apart][span], load.places[span], load.places[after]))
+                        after = load.places[begin + apart : span.stop + apart]
+                        moments.index_add_(1, load.joints, _moments(weight[apart][span], load.places[span], after))
                 composite = _of_twists(chain.composite(moments))
                 if apart == 0:
                     composite += chain.composite(single.weight[span])
-                there = slice(place + begin - run.start, place + span.stop - run.start)
-                block[there] = chain.block(composite, begin, apart).numpy()
-                if apart == 0:
-                    for each in rows:
-                        block[there] += (each.slope[span].mT @ each.slope[span]).triu().numpy()
-        place += len(run)
+                block = chain.block(composite, begin, apart)
+                found.append(block if len(block) == count else torch.cat([block, block.new_zeros(count - len(block), *block.shape[1:])]))
+            same, following, after = found
+            for each in rows:
+                same.baddbmm_(each.slope[begin : begin + count].mT, each.slope[begin : begin + count])
+            own, next_one = (block.diagonal(dim1=1, dim2=2)[:, 3:] for block in (same, following))
+            own += place[begin : begin + count]
+            own[: len(change) - begin] += change[begin : begin + count]
+            first = 1 if begin == 0 else 0
+            own[first:] += change[begin + first - 1 : begin + count - 1]
+            next_one[: run.stop - 1 - begin] -= change[begin : min(begin + count, run.stop - 1)]
+            yield Blocks(same.numpy(), following.numpy(), after.numpy())
 
 
 def _moments(weight: Tensor, here: Tensor, there: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ _STILL_M, _FAR_M = 3e-5, 1e-3
 # objective by less than such a share of the round's best, since what is found anew then changes it by more.
 _ROUND, _SHARE_A_FACTOR, _REST = 17, 6, 0.1
 # The last round, after which nothing is found anew: contacts that reach on from frame to frame would take many more.
-_LAST = 7
+_LAST = 5
 
 
 def can_be_factored(moving: Tensor, variables: Variables) -> bool:

@@ -127,6 +127,7 @@ def expected(prior: Prior, name: str, given: Tensor) -> list[Tensor]:
     return [prior.denoise(given, float(name.split("_")[1]))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", ENDINGS)
 def test_programs_say_what_the_checkpoint_says_where_there_is_nothing_else(of: str, exported: Path) -> None:
     priors = {kind: load_prior(exported / f"{kind}.ckpt") for kind in KINDS}

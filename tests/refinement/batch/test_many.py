@@ -224,6 +224,7 @@ def test_the_bar_names_sequences_and_what_is_logged_stands_above_it(
     assert "Epoch" not in drawn  # one bar at a time
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_where_it_was(sequences: Path, tmp_path: Path) -> None:
     """SIGKILL in the second of three sequences, with an unfinished run of it on disk."""
     whole = tmp_path / "whole"

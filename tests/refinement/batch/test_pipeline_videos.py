@@ -16,6 +16,7 @@ import pipeline
 from pose_priors.configs.base import UserError
 
 
+@pytest.mark.slow
 def test_twelve_videos_killed_twice_are_each_done_once(tmp_path: Path) -> None:
     names = make_videos(tmp_path / "videos", 12)
     write_config(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from infill_cases import FRAMES, variables_of
@@ -11,9 +12,8 @@ from lost_cases import lost, shown
 from torch import Tensor
 
 from pose_priors.refinement.given.problem import NUM_SKIN_POINTS
-from pose_priors.refinement.solve.curvature.arrow import Band
 from pose_priors.refinement.solve.curvature.composite import Chain
-from pose_priors.refinement.solve.curvature.loads import Single, add_loads
+from pose_priors.refinement.solve.curvature.loads import Single, blocks_of
 from pose_priors.refinement.solve.curvature.surface import of_surface
 from pose_priors.refinement.solve.gaps import ExpectedInGaps
 from pose_priors.refinement.solve.surface import body_joints, held, skin_of, thicker, untracked
@@ -94,11 +94,11 @@ def test_the_surface_weighs_what_its_points_do_with_those_that_rays_come_nearest
     expected = 3 * ((sure * change.square()).sum() + (out * slid.square()).sum())
     chain, weight = Chain(scene, problem.bodies.parents, 1), of_surface(term, 3.0, scene, problem)
     assert not weight[0].any()
-    band = Band(FRAMES, 69)
-    add_loads(band, chain, Single(weight[1], weight.new_zeros(FRAMES, chain.joints, 6, 0)), [], [], [range(FRAMES)])
-    block = torch.from_numpy(band.blocks[0]).triu()
+    single, turns = Single(weight[1], weight.new_zeros(FRAMES, chain.joints, 6, 0)), weight.new_zeros(FRAMES, 22)
+    blocks = list(blocks_of(chain, single, [], [], (turns, turns[1:]), [range(FRAMES)]))
+    block = torch.from_numpy(np.concatenate([some.same for some in blocks])).triu()
     found = torch.einsum("tc,tcd,td->", (along := step[1].flatten(1)), block + block.triu(1).mT, along)
-    assert not band.blocks[1].any()
+    assert not any(some.following.any() for some in blocks)
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
 

@@ -41,6 +41,7 @@ def of_heights(states: Tensor) -> Tensor:
     return -0.5 * ((heights - HEIGHTS) / STD).square().sum(-1)
 
 
+@pytest.mark.slow
 def test_it_is_the_closed_form_where_the_prior_is_normal(process: MotionFlow) -> None:
     num = 64
     drawn = draw_clips(process.denoiser, unfitted(process), of_heights, 2, num, 12, torch.Generator().manual_seed(0))

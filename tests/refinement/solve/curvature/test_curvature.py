@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
-from pose_priors.refinement.solve.curvature.arrow import Band, Factor, NotDefiniteError, factored, is_large, solved
+from pose_priors.refinement.solve.curvature.arrow import Blocks, Factor, NotDefiniteError, factored, is_large
 from pose_priors.refinement.solve.curvature.composite import Chain
 from pose_priors.refinement.solve.curvature.gauss_newton import GaussNewton
 from pose_priors.refinement.solve.curvature.residuals import of_frames
@@ -45,7 +46,7 @@ def start_of(problem: Problem) -> Variables:
     return variables
 
 
-def dense(frames: int, size: int, seed: int = 0) -> tuple[np.ndarray, Band]:
+def dense(frames: int, size: int, seed: int = 0) -> tuple[np.ndarray, Blocks]:
     """A positive matrix with that band, and its blocks."""
     draw = np.random.default_rng(seed)
     root = np.zeros((frames * size, frames * size))
@@ -53,21 +54,35 @@ def dense(frames: int, size: int, seed: int = 0) -> tuple[np.ndarray, Band]:
         for apart in range(min(3, frames - t)):
             here, there = slice(t * size, (t + 1) * size), slice((t + apart) * size, (t + apart + 1) * size)
             root[there, here] = draw.normal(size=(size, size)) + (8 * np.eye(size) if not apart else 0)
-    matrix, band = root @ root.T, Band(frames, size)
-    for t in range(frames):
-        for apart, blocks in enumerate(band.blocks[: frames - t]):
-            block = matrix[t * size : (t + 1) * size, (t + apart) * size : (t + apart + 1) * size]
-            blocks[t] = block if apart else np.triu(block)
-    return matrix, band
+    matrix = root @ root.T
+    padded = np.pad(matrix, (0, 2 * size)).reshape(frames + 2, size, frames + 2, size)
+    return matrix, Blocks(*(np.stack([padded[t, :, t + apart] for t in range(frames)]) for apart in range(3)))
 
 
+def pieces(blocks: Blocks, at: int) -> list[Blocks]:
+    """Copies of a part in two pieces."""
+    return [Blocks(*(each[span].copy() for each in (blocks.same, blocks.following, blocks.after))) for span in (slice(at), slice(at, None))]
+
+
+@pytest.mark.parametrize("halves", [False, True])
 @pytest.mark.parametrize(("frames", "size"), [(1, 3), (2, 2), (3, 4), (9, 5)])
-def test_the_band_holds_its_blocks_where_lapack_looks_for_them(frames: int, size: int) -> None:
-    matrix, band = dense(frames, size)
-    columns = band.columns
+def test_the_factor_of_a_band_is_that_of_the_dense_matrix(frames: int, size: int, halves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where LAPACK looks for it, and with the border and what that leaves of the shared coordinates."""
+    if halves:
+        monkeypatch.setattr("pose_priors.refinement.solve.curvature.arrow._BY_HALVES", 0)
+    matrix, blocks = dense(frames, size)
+    border = np.random.default_rng(1).normal(size=(frames * size, 2))
+    part = factored(lambda: pieces(blocks, frames // 2), border.reshape(frames, size, 2))
+    root = np.linalg.cholesky(matrix)
+    assert part.band.columns.dtype == (np.float32 if halves else np.float64)
+    rounding = 1e-5 if halves else 1e-9
     for below in range(3 * size):
         for column in range(frames * size - below):
-            assert columns[below, column] == pytest.approx(matrix[column + below, column], abs=1e-9)
+            assert part.band.columns[below, column] == pytest.approx(root[column + below, column], abs=rounding)
+    np.testing.assert_allclose(part.border, np.linalg.solve(root, border), atol=1e-9)
+    np.testing.assert_allclose(part.corner, border.T @ np.linalg.solve(matrix, border), atol=1e-9)
+    for transposed, of in ((False, root), (True, root.T)):
+        np.testing.assert_allclose(part.band.solved(border[:, 0], transposed=transposed), np.linalg.solve(of, border[:, 0]), atol=rounding)
 
 
 def test_the_factor_of_an_arrow_whitens_it() -> None:
@@ -83,24 +98,29 @@ def test_the_factor_of_an_arrow_whitens_it() -> None:
         whole[np.ix_(rows, rows)] = matrix
         whole[np.ix_(rows, 48 + place)], whole[np.ix_(48 + place, rows)] = border, border.T
     whole[48:, 48:] = shared
-    bands = [factored(lambda band=band: band) for _, band in parts]
-    factor = Factor(bands, [solved(band, border) for band, border in zip(bands, borders, strict=True)], places, shared)
+    people = [factored(partial(pieces, part, 2), border.reshape(6, 4, 2)) for (_, part), border in zip(parts, borders, strict=True)]
+    factor = Factor(people, places, shared)
     gradient = draw.normal(size=51)
-    people, common = factor.white_gradient([gradient[:24], gradient[24:48]], gradient[48:])
-    step = np.concatenate([np.concatenate(each) if isinstance(each, list) else each for each in factor.step(people, common)])
+    white, common = factor.white_gradient([gradient[:24], gradient[24:48]], gradient[48:])
+    step = np.concatenate([np.concatenate(each) if isinstance(each, list) else each for each in factor.step(white, common)])
     np.testing.assert_allclose(step, np.linalg.solve(whole, gradient), atol=1e-9)
     # the two are each other's transpose, so that slopes along directions are what they are in the variables
     direction = draw.normal(size=51)
     moved = factor.step([direction[:24], direction[24:48]], direction[48:])
-    white = np.concatenate([*people, common])
-    assert float(white @ direction) == pytest.approx(float(gradient @ np.concatenate([*moved[0], moved[1]])))
+    both = np.concatenate([*white, common])
+    assert float(both @ direction) == pytest.approx(float(gradient @ np.concatenate([*moved[0], moved[1]])))
 
 
 def test_what_has_no_factor_is_refused() -> None:
-    _, band = dense(4, 3)
-    band.blocks[0][2] *= -1
+    _, blocks = dense(4, 3)
+    blocks.same[2] *= -1
     with pytest.raises(NotDefiniteError):
-        factored(lambda: band)
+        factored(lambda: pieces(blocks, 2), np.zeros((4, 3, 1)))
+
+
+def test_a_little_is_added_where_nothing_tells_anything() -> None:
+    nothing = Blocks(*(np.zeros((2, 3, 3)) for _ in range(3)))
+    np.testing.assert_allclose(np.diag(factored(lambda: [nothing], np.zeros((2, 3, 0))).band.rows[1]), 1e-6)
 
 
 def test_a_long_clip_is_not_factored() -> None:
