@@ -31,9 +31,10 @@ from pose_priors.configs.schema import ExperimentConfig, MotionExperimentConfig,
 from pose_priors.configs.slurm import LAUNCHERS, layout, new_run
 from pose_priors.datamodules.motion_data import MotionDataConfig
 from pose_priors.datamodules.working_folder import located
-from pose_priors.priors.checkpoint import read_checkpoint
+from pose_priors.priors.checkpoint import begin_beside, read_checkpoint
 from pose_priors.priors.evaluation.card import write_card
 from pose_priors.priors.module import PriorModule
+from pose_priors.priors.motion.flow.prior import MotionFlow
 from pose_priors.priors.training.budget import budget, check_done, in_words
 from pose_priors.priors.training.callbacks import AveragedWeights, LearningRate, RunName
 from pose_priors.priors.training.estimate import time_of
@@ -156,6 +157,8 @@ def _fit(
         check_same(folder.resumed, before, prior, experiment, data.fingerprint)
     sample = data.training_sample()
     prior.fit_statistics(sample)
+    if isinstance(prior, MotionFlow) and prior.config.flow is not None:
+        begin_beside(prior, prior.config.flow)
     smoothing = SmoothedBootstrap(prior, share, training.batch_size, sample, config.seed) if (share := training.smoothed_share) else None
     if in_double(config.trainer):
         prior.double()  # before the averaged weights are copied from it

@@ -19,6 +19,7 @@ from pose_priors.configs.plugins import PluginError
 from pose_priors.priors.base import Prior, PriorConfigBase, TrainablePrior
 from pose_priors.priors.description import Description, in_words
 from pose_priors.priors.foreign import PRIORS
+from pose_priors.priors.motion.flow.regression import take_flow
 from pose_priors.priors.motion.humor import NUMPY_SCALARS, is_humor, load_humor
 from pose_priors.priors.registry import KINDS, AnyPriorConfig
 from pose_priors.priors.weights.folder import as_used, is_folder, read_folder
@@ -115,6 +116,14 @@ def load_prior(path: str | Path, device: str | torch.device = "cpu", *, allow: s
         return prior.to(device).eval().requires_grad_(False)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"the device {device} is not to be had ({_in_one_line(error)}); cpu is") from error
+
+
+def begin_beside(prior: TrainablePrior, path: str) -> None:
+    """Gives a prior of clips, before it is trained, the flow of another one. Raises `UserError` if that is of another kind or size."""
+    try:
+        take_flow(prior, load_prior(path))
+    except ValueError as error:
+        raise UserError(f"{path} {error}") from error
 
 
 def _described(content: dict[str, Any], path: str | Path, allow: str | Collection[str]) -> TrainablePrior:

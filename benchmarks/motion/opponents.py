@@ -34,8 +34,9 @@ def by_interpolation(task: Task, windows: MotionWindows) -> Tensor:
 
 
 def process_alone(prior: MotionFlow) -> MotionFlow:
-    """The Gaussian process of a prior without what its network has learnt."""
+    """The Gaussian process of a prior without what its networks have learnt."""
     alone = deepcopy(prior)
+    alone.denoiser.regression = None
     with torch.no_grad():
         for layer in (alone.denoiser.network.last.weight, alone.denoiser.network.last.bias):
             layer.zero_()

@@ -24,7 +24,14 @@ _TRAINING = [
     "trainer.accelerator=cpu",
     "trainer.check_val_every_n_epoch=1",
 ]
-_MOTION_FLOW = ["data.num_clips=24", "model.hidden=16", "model.num_blocks=1", "model.num_heads=2", "model.num_steps=2"]
+_MOTION_FLOW = [
+    "data.num_clips=24",
+    "model.hidden=16",
+    "model.num_blocks=1",
+    "model.num_heads=2",
+    "model.num_steps=2",
+    "model.regression_hidden=0",
+]
 _POSES = ["data.num_poses=400"]
 _ALSO = {
     "flow_matching": ["model.num_networks=2"],

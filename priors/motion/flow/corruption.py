@@ -81,10 +81,7 @@ def corrupt(motion: Motion, generator: torch.Generator | None = None) -> Corrupt
         low, high = map(math.log, limits)
         return (low + (high - low) * uniform(1, 1)).exp()
 
-    def kind(shares: tuple[float, ...]) -> Tensor:
-        return torch.bucketize(uniform(), torch.tensor(shares, device=device, dtype=dtype).cumsum(0)[:-1])
-
-    seen = kind(_SEEN)[:, None, None]
+    seen = _kind(_SEEN, uniform)[:, None, None]
     infinite = torch.tensor(torch.inf, device=device, dtype=dtype)
     by_rotation = torch.where(seen == 0, 0.0, torch.where(seen == 2, between(_ROTATION), infinite)).expand(-1, num_frames, NUM_JOINTS)
     by_joint = torch.where(seen == 0, 0.0, torch.where(seen == 1, between(_JOINT_M), infinite)).expand(-1, num_frames, NUM_JOINTS)
@@ -94,7 +91,7 @@ def corrupt(motion: Motion, generator: torch.Generator | None = None) -> Corrupt
     by_joint[..., 0] = torch.where(of_joints & (uniform(1) < _ROOT_SEEN), 0.0, by_joint[..., 0])
     by_joint[..., 0] = torch.where(seen[:, 0] == 2, between(_PELVIS_M)[..., 0], by_joint[..., 0])
 
-    hidden = _hidden(kind(_HIDDEN), uniform, num_frames, rotations.device)
+    hidden = hidden_parts(_HIDDEN, uniform, num_frames, rotations)
     by_rotation, by_joint = (value.masked_fill(hidden, torch.inf) for value in (by_rotation, by_joint))
     contacts = torch.where(uniform() < _CONTACTS_SEEN, 0.0, infinite)[:, None].masked_fill(hidden.all(-1), torch.inf)
 
@@ -109,15 +106,28 @@ def corrupt(motion: Motion, generator: torch.Generator | None = None) -> Corrupt
     return Corrupted(noisy, Noise(by_rotation, by_joint, contacts, path), level)
 
 
-def _hidden(kind: Tensor, uniform: Callable[..., Tensor], num_frames: int, device: torch.device) -> Tensor:
-    """(B, T, 22) bool, by kinds (B,) in the order of `_HIDDEN`."""
+def _kind(shares: tuple[float, ...], uniform: Callable[..., Tensor]) -> Tensor:
+    """(B,) numbers of kinds that have some shares."""
+    at = uniform()
+    return torch.bucketize(at, torch.tensor(shares, device=at.device, dtype=at.dtype).cumsum(0)[:-1])
+
+
+def hidden_parts(shares: tuple[float, ...], uniform: Callable[..., Tensor], num_frames: int, like: Tensor) -> Tensor:
+    """(B, T, 22) bool, joints that are hidden.
+
+    Args:
+        shares: of windows of which nothing is hidden, a run of frames, frames here and there, limbs, limbs in a run of frames.
+        uniform: draws (B, *shape) in [0, 1).
+        like: of the device.
+    """
+    kind = _kind(shares, uniform)
     longest = min(_RUN[1], num_frames - 10)
     length = (_RUN[0] + (longest - _RUN[0] + 1) * uniform(1)).floor()
     first = ((num_frames - length + 1) * uniform(1)).floor()
-    frames = torch.arange(num_frames, device=device)
+    frames = torch.arange(num_frames, device=like.device)
     run = (frames >= first) & (frames < first + length)
     some = uniform(num_frames) < _SHARE[0] + (_SHARE[1] - _SHARE[0]) * uniform(1)
-    limbs = _LIMBS.to(device)[(len(_LIMBS) * uniform()).long()][:, None]
+    limbs = _LIMBS.to(like.device)[(len(_LIMBS) * uniform()).long()][:, None]
     kind = kind[:, None, None]
     hidden: Tensor = ((kind == 1) & run[..., None]) | ((kind == 2) & some[..., None]) | ((kind == 3) & limbs)
     return (hidden | ((kind == 4) & run[..., None] & limbs)).expand(-1, -1, NUM_JOINTS)

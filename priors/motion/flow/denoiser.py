@@ -9,12 +9,25 @@ from torch import Tensor, nn
 
 from pose_priors.body.motion_state import FPS
 from pose_priors.priors.motion.flow.network import TemporalNetwork
+from pose_priors.priors.motion.flow.regression import Regression
 from pose_priors.priors.motion.flow.smoother import Smoother
-from pose_priors.priors.motion.flow.view import GROUP_OF, NUM_FEATURES, NUM_GROUPS, PATH, Reference, local_path, world_path
+from pose_priors.priors.motion.flow.view import (
+    GROUP_OF,
+    GROUPS_OF_PLACES,
+    GROUPS_OF_ROTATIONS,
+    NUM_FEATURES,
+    NUM_GROUPS,
+    PATH,
+    PLACES,
+    Reference,
+    local_path,
+    world_path,
+)
 
 _FAR = 8.0  # standard deviations at which what the network sees saturates
 _LEAST_LOG_STD = 7.0
 _LOG_RATIO = (-3.0, 2.0)
+_DOUBT = 5.0  # times which rotations may be farther off, beside places that another network says: their errors are not independent
 
 
 class Expected(NamedTuple):
@@ -39,15 +52,17 @@ class Denoiser(nn.Module):
     Args:
         network: `num_inputs()` -> F + G.
         num_frames: T.
+        regression: of joints of which no rotations are seen; None leaves these to the network, too.
     """
 
     group: Tensor
 
-    def __init__(self, network: TemporalNetwork, num_frames: int) -> None:
+    def __init__(self, network: TemporalNetwork, num_frames: int, regression: Regression | None = None) -> None:
         super().__init__()
         self.num_frames = num_frames
         self.smoother = Smoother(num_frames)
         self.network = network
+        self.regression = regression
         self.register_buffer("group", GROUP_OF.clone(), persistent=False)
 
     @staticmethod
@@ -62,6 +77,17 @@ class Denoiser(nn.Module):
         change, ratio = said[..., :NUM_FEATURES].to(seen), said[..., NUM_FEATURES:].to(seen)
         change = torch.cat([world_path(change[..., PATH], reference), change[..., PATH.stop :]], -1)
         return Expected(smooth + left[..., self.group] * change, left * ratio.clamp(*_LOG_RATIO).exp(), smooth, left)
+
+    def regressed(self, expected: Expected, seen: Tensor, noise: Tensor, reference: Reference, rows: Tensor) -> Expected:
+        """What is expected, of windows (B,) bool with the places of joints that the regression says, if there is one."""
+        if self.regression is None or not rows.any():
+            return expected
+        found, spread = self.regression(self.smoother, seen, noise, expected.smooth, expected.process_std, reference)
+        chosen, mean, std = rows[:, None, None], expected.mean.clone(), expected.std.clone()
+        mean[..., PLACES] = torch.where(chosen, found, mean[..., PLACES])
+        std[..., GROUPS_OF_PLACES] = torch.where(chosen, spread, std[..., GROUPS_OF_PLACES])
+        std[..., GROUPS_OF_ROTATIONS] = torch.where(chosen, _DOUBT, 1.0) * std[..., GROUPS_OF_ROTATIONS]
+        return expected._replace(mean=mean, std=std)
 
     def _inputs(self, seen: Tensor, noise: Tensor, smooth: Tensor, left: Tensor, reference: Reference) -> Tensor:
         speed = torch.diff(smooth[..., PATH], dim=1, append=smooth[:, -1:, PATH]) * self.smoother.scale[0] * FPS

@@ -24,6 +24,7 @@ from pose_priors.priors.motion.flow.network import TemporalNetwork
 from pose_priors.priors.motion.flow.objective import squared_errors
 from pose_priors.priors.motion.flow.planting import held_feet
 from pose_priors.priors.motion.flow.posterior import ClipLikelihood, draw_clips
+from pose_priors.priors.motion.flow.regression import Regression
 from pose_priors.priors.motion.flow.restoring import Drawn, Restored, restore
 from pose_priors.priors.motion.flow.skeleton_fit import fit_held, fit_skeleton
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest, leg_of_bones, measured_bones
@@ -31,6 +32,7 @@ from pose_priors.priors.motion.flow.surprise import energies, energy_noise
 from pose_priors.priors.motion.flow.view import (
     NUM_FEATURES,
     NUM_GROUPS,
+    PLACES,
     Motion,
     Noise,
     checked,
@@ -61,11 +63,17 @@ class MotionFlowConfig(Config):
     dropout: float = Field(0.1, ge=0, lt=1)
     num_steps: int = Field(12, ge=2)
     """Of the integration from noise to motion, two passes of the network each."""
+    regression_hidden: int = Field(0, ge=0, multiple_of=32)
+    """Width of the network that regresses joints of which no rotations are seen; 0 has none."""
+    flow: str | None = None
+    """A trained motion_flow whose flow is taken as it is, so that the regression alone is learnt; it has the same sizes."""
 
     @model_validator(mode="after")
     def _check(self) -> MotionFlowConfig:
         if self.hidden % self.num_heads or self.kernel % 2 == 0:
             raise ValueError(f"hidden={self.hidden} has to be a multiple of num_heads={self.num_heads}, and kernel={self.kernel} odd")
+        if self.flow is not None and not self.regression_hidden:
+            raise ValueError(f"flow={self.flow} leaves nothing to learn but a regression: give regression_hidden")
         return self
 
     def build(self, joint_indices: object = None) -> MotionFlow:
@@ -98,7 +106,10 @@ class MotionFlow(TrainablePrior):
             config.kernel,
             config.dropout,
         )
-        self.denoiser = Denoiser(network, config.num_frames)
+        regression = None
+        if config.regression_hidden:
+            regression = Regression(config.regression_hidden, config.num_frames, config.kernel, config.dropout)
+        self.denoiser = Denoiser(network, config.num_frames, regression)
         self.register_buffer("leg", torch.tensor(1.0))
         self.register_buffer("rest", torch.zeros(NUM_JOINTS, 3))
         self.register_buffer("noise", energy_noise(config.num_frames))
@@ -109,13 +120,21 @@ class MotionFlow(TrainablePrior):
         motion = motion_of_windows(in_precision(windows, self.rest.dtype))
         self.leg.copy_(leg_length(windows.rest).mean())
         self.rest.copy_(windows.rest.mean(0))
-        self.denoiser.smoother.fit(to_features(motion, find_reference(motion, exact(motion))))
+        features = to_features(motion, find_reference(motion, exact(motion)))
+        self.denoiser.smoother.fit(features)
+        if self.denoiser.regression is not None:
+            self.denoiser.regression.process.fit(features[..., PLACES])
 
     def loss(self, windows: MotionWindows) -> dict[str, Tensor]:
-        """See `objective.squared_errors`. Held-out windows meet the same noise each time, so that epochs can be compared."""
+        """See `objective.squared_errors` and `Regression.errors`. Held-out windows meet the same noise each time, so that epochs can be
+        compared."""
         motion = motion_of_windows(in_precision(windows, self.rest.dtype))
         generator = None if self.training else torch.Generator(motion.joints.device).manual_seed(0)
-        return squared_errors(self.denoiser, motion, generator)
+        of_flow = squared_errors(self.denoiser, motion, generator) if self.config.flow is None else {}
+        if self.denoiser.regression is None:
+            return of_flow
+        errors = self.denoiser.regression.errors(self.denoiser.smoother, motion, generator)
+        return {**of_flow, **errors, "loss": of_flow.get("loss", 0.0) + errors["regression"]}
 
     def restore(self, motion: Motion, noise: Noise, bones: Tensor | None = None, generator: torch.Generator | None = None) -> Restored:
         """Motions of any length given what is seen of them.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined
 from pose_priors.priors.motion.flow.overlap import cut, joined, joined_rotations, padded, window_starts
+from pose_priors.priors.motion.flow.regression import regressed
 from pose_priors.priors.motion.flow.view import (
     Motion,
     Noise,
@@ -113,7 +114,8 @@ def _of_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int
     if num_steps:
         expected = flow(denoiser, seen, told, reference, num_steps, generator)
     else:
-        expected = denoiser(*combined(seen, told, seen, nothing), reference)
+        known = combined(seen, told, seen, nothing)
+        expected = denoiser.regressed(denoiser(*known, reference), *known, reference, regressed(noise))
     return Drawn(expected, reference).restored(denoiser)
 
 

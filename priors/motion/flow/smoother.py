@@ -72,18 +72,31 @@ class Smoother(nn.Module):
             noise = noise[:1]  # what all windows have in common is computed once
         precise = noise.detach().double().clamp_min(_EXACT).reciprocal().transpose(1, 2)  # (B, G, T), 0 where nothing is seen
         covariance = self.covariance.double()
-        eye = torch.eye(covariance.shape[-1], dtype=torch.float64, device=covariance.device)
+        variance = covariance.diagonal(dim1=-2, dim2=-1).expand(len(noise), -1, -1)
+        of_groups = (precise > 0).any(-1).any(0)
+        finite = torch.where((precise.transpose(1, 2) > 0)[..., self.group], seen, 0.0).double()
+        means, first = [], 0
+        variance = variance.clone()
+        for part, (count, size) in zip(finite.split([count * size for count, size in RUNS], -1), RUNS, strict=True):
+            groups = torch.arange(first, first + count, device=noise.device)[of_groups[first : first + count]]
+            columns = part.unflatten(-1, (count, size)).permute(2, 1, 0, 3)  # (groups, T, B, size)
+            mean = torch.zeros_like(columns)
+            if len(groups):
+                mean[groups - first], variance[:, groups] = self._posterior(columns[groups - first], precise[:, groups], covariance[groups])
+            means.append(mean.permute(2, 1, 0, 3).flatten(-2))
+            first += count
+        std = variance.clamp_min(1e-12).sqrt().transpose(1, 2).to(seen)
+        return torch.cat(means, -1).to(seen), std.expand(batch, -1, -1)
+
+    @staticmethod
+    def _posterior(columns: Tensor, precise: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+        """Means of columns (G, T, B, size) and variances (B or 1, G, T), by precisions (B or 1, G, T) and covariances (G, T, T)."""
+        eye = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
         with torch.no_grad():
             root = torch.linalg.cholesky(eye + precise[..., None] * covariance * precise[..., None, :])
             half = torch.linalg.solve_triangular(root, precise[..., None] * covariance, upper=False)
             variance = covariance.diagonal(dim1=-2, dim2=-1) - half.square().sum(-2)
-            gain = half.mT @ torch.linalg.solve_triangular(root, torch.diag_embed(precise), upper=False)
-        finite = torch.where(precise.transpose(1, 2)[..., self.group] > 0, seen, 0.0).double()
-        means, first = [], 0
-        for part, size in zip(finite.split([count * size for count, size in RUNS], -1), [size for _, size in RUNS], strict=True):
-            columns = part.unflatten(-1, (-1, size)).transpose(1, 2)  # (B, groups, T, size)
-            groups = columns.shape[1]
-            means.append((gain[:, first : first + groups] @ columns).transpose(1, 2).flatten(-2))
-            first += groups
-        std = variance.clamp_min(1e-12).sqrt().transpose(1, 2).to(seen)
-        return torch.cat(means, -1).to(seen), std.expand(batch, -1, -1)
+        one = len(precise) == 1
+        told = columns.flatten(2)[None] if one else columns.permute(2, 0, 1, 3)  # (B or 1, G, T, columns)
+        mean = half.mT @ torch.linalg.solve_triangular(root, precise[..., None] * told, upper=False)
+        return (mean[0].unflatten(-1, columns.shape[2:]) if one else mean.permute(1, 2, 0, 3)), variance

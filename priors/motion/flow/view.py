@@ -33,6 +33,7 @@ PATH, HEIGHT = slice(0, 2), slice(2, 3)
 ROTATIONS = slice(3, 3 + 6 * NUM_JOINTS)
 PLACES = slice(ROTATIONS.stop, ROTATIONS.stop + 3 * (NUM_JOINTS - 1))
 CONTACTS = slice(PLACES.stop, NUM_FEATURES)
+GROUPS_OF_ROTATIONS, GROUPS_OF_PLACES = slice(2, 2 + NUM_JOINTS), slice(2 + NUM_JOINTS, NUM_GROUPS - 1)
 JOINT_OF_GROUP = torch.tensor([0, 0, *range(NUM_JOINTS), *range(1, NUM_JOINTS), -1])
 """(G,) for each group the joint that it tells of; -1 for the contacts."""
 

@@ -20,6 +20,7 @@ SMALL = [
     "model.num_heads=2",
     "model.num_frames=40",
     "model.num_steps=3",
+    "model.regression_hidden=32",
     "data.path=built_in",
     "data.num_clips=20",
     "training.max_epochs=1",

@@ -1,0 +1,223 @@
+"""Joints of which nothing is known but where they are seen, with noise: a network that regresses the clip they are of.
+
+The network of the flow has to know everything: rotations, paths, contacts, gaps, and noise in any of them. Where rotations are not seen,
+a smaller one does better that learns nothing but the joints' places: the amortised posterior mean given noisy joints, told the noise of
+each joint on each frame, beyond what a Gaussian process in the principal axes of the places says.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pose_priors.body.motion_state import FPS, NUM_JOINTS
+from pose_priors.priors.motion.flow.axes import NUM_PLACES, AxesProcess
+from pose_priors.priors.motion.flow.corruption import hidden_parts
+from pose_priors.priors.motion.flow.network import TemporalNetwork
+from pose_priors.priors.motion.flow.smoother import Smoother
+from pose_priors.priors.motion.flow.view import (
+    GROUPS_OF_PLACES,
+    HEIGHT,
+    PATH,
+    PLACES,
+    ROTATIONS,
+    Motion,
+    Noise,
+    Reference,
+    find_reference,
+    local_path,
+    noise_of_groups,
+    to_features,
+)
+
+_OF_ROOT = [0, 1, 2]  # groups of path, height and the root's rotation
+_ROOT = slice(ROTATIONS.start, ROTATIONS.start + 6)
+_OWN = "denoiser.regression."  # names of its weights in those of a prior
+_NUM_BLOCKS = 4
+_FAR, _LEAST_LOG_STD = 8.0, 7.0
+_EXACT_M = 1e-3
+_LOG_RATIO = (-3.0, 2.0)
+_STRANGE = 8.0  # standard deviations at which an error counts no more
+_SPREAD_WEIGHT = 0.05
+# what training sees, in metres: noise alike everywhere, of each joint, of each joint and frame; or all that is not hidden exactly
+_STD_M, _ALIKE, _OF_JOINTS, _EXACTLY = (0.006, 0.2), 0.7, 0.12, 0.25
+_UNLIKE = 0.5  # standard deviation of logarithms of noise that differs
+_HIDDEN = (0.6, 0.08, 0.1, 0.18, 0.04)  # see `corruption`
+_FROM_PELVIS, _ROOT_HIDDEN = 0.2, 0.12
+
+
+class Regression(nn.Module):
+    """See the module.
+
+    Args:
+        hidden: width of the network, a multiple of 32.
+        num_frames, kernel, dropout: as the denoiser's.
+    """
+
+    def __init__(self, hidden: int, num_frames: int, kernel: int, dropout: float) -> None:
+        super().__init__()
+        self.process = AxesProcess(num_frames)
+        inputs = 9 * NUM_PLACES + 2 * NUM_PLACES + (9 + 3) + 2 * len(_OF_ROOT) + 1
+        self.network = TemporalNetwork(inputs, 4 * NUM_PLACES, num_frames, hidden, _NUM_BLOCKS, hidden // 32, kernel, dropout)
+
+    def forward(
+        self, smoother: Smoother, seen: Tensor, noise: Tensor, smooth: Tensor, left: Tensor, reference: Reference
+    ) -> tuple[Tensor, Tensor]:
+        """What is expected of places.
+
+        Args:
+            smoother: by whose scales the rest are normalised.
+            seen, noise: features (B, T, F), seen with noise (B, T, G), infinite where nothing is seen.
+            smooth, left: (B, T, F) and (B, T, G) what the smoother says given these, and how sure it is.
+        Returns:
+            (B, T, 63) normalised as features are, and (B, T, 21) their standard deviations.
+        """
+        scale = smoother.scale.to(seen)
+        metres = scale[GROUPS_OF_PLACES]
+        at, before = (smoother.denormalized(value)[..., PLACES] for value in (seen, smooth))
+        std, doubt = noise[..., GROUPS_OF_PLACES] * metres, left[..., GROUPS_OF_PLACES] * metres
+        process = self.process.posterior(at, std, before)
+        wide = doubt.repeat_interleave(3, -1)
+        inputs = self._inputs(seen, noise, smooth, left, reference, at, std, before, doubt, process)
+        said = self.network(inputs).to(seen)
+        found = process + wide * said[..., : 3 * NUM_PLACES]
+        found = torch.where((std < _EXACT_M).repeat_interleave(3, -1), at, found)
+        spread = left[..., GROUPS_OF_PLACES] * said[..., 3 * NUM_PLACES :].clamp(*_LOG_RATIO).exp()
+        mean = smoother.mean[PLACES].to(found)
+        return (found - mean) / metres.repeat_interleave(3), spread
+
+    def _inputs(
+        self,
+        seen: Tensor,
+        noise: Tensor,
+        smooth: Tensor,
+        left: Tensor,
+        reference: Reference,
+        at: Tensor,
+        std: Tensor,
+        before: Tensor,
+        doubt: Tensor,
+        process: Tensor,
+    ) -> Tensor:
+        def news(values: Tensor, expected: Tensor, noise: Tensor, left: Tensor) -> Tensor:
+            return torch.where(noise.isfinite(), (values - expected) / torch.hypot(noise, left), 0.0)
+
+        wide, of_places = doubt.repeat_interleave(3, -1), std.repeat_interleave(3, -1)
+        spread = (self.process.values.sum() / (at.shape[1] * at.shape[2])).sqrt().clamp_min(_EXACT_M)
+        speed = torch.diff(smooth[..., PATH], dim=1, append=smooth[:, -1:, PATH]) * FPS
+        path = news(seen[..., PATH], smooth[..., PATH], noise[..., :1], left[..., :1])
+        headings = reference.turn[..., :2, 0]
+        turning = headings[:, :-1, 0] * headings[:, 1:, 1] - headings[:, :-1, 1] * headings[:, 1:, 0]
+        parts = [
+            (process - self.process.mean) / spread,
+            (process - before) / (wide + _EXACT_M),
+            news(at, process, of_places, wide + _EXACT_M),
+            (doubt + _EXACT_M).log() + 3,
+            1 / (1 + std / 0.05),
+            local_path(speed, reference),
+            smooth[..., HEIGHT],
+            smooth[..., _ROOT],
+            local_path(path, reference),
+            news(seen[..., HEIGHT], smooth[..., HEIGHT], noise[..., 1:2], left[..., 1:2]),
+            left[..., _OF_ROOT].log().clamp_min(-_LEAST_LOG_STD) / _LEAST_LOG_STD,
+            1 / (1 + noise[..., _OF_ROOT]),
+            FPS * torch.nn.functional.pad(turning, (0, 1))[..., None],
+        ]
+        return torch.cat(parts, -1).clamp(-_FAR, _FAR)
+
+    def errors(self, smoother: Smoother, motion: Motion, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """What the network learns by: how far joints are from where they are expected, in standard deviations that the smoother leaves.
+
+        Args:
+            motion: (B, T, ...) as long as a window.
+            generator: of noise and of what is hidden; None for torch's own.
+        Returns:
+            scalars `regression`, to be minimised, and `over_axes`, the mean distance over that of the process alone.
+        """
+        motion_seen, told = noisy_joints(motion, generator)
+        reference = find_reference(motion_seen, told)
+        seen, truth = (smoother.normalized(to_features(m, reference)) for m in (motion_seen, motion))
+        noise = noise_of_groups(told) / smoother.scale
+        smooth, left = smoother.posterior(seen, noise)
+        found, spread = self(smoother, seen, noise, smooth, left, reference)
+        metres = smoother.scale[GROUPS_OF_PLACES].to(seen)
+        doubt = left[..., GROUPS_OF_PLACES] * metres
+        counted = noise[..., GROUPS_OF_PLACES] * metres > _EXACT_M
+        scale = (doubt * counted).sum((1, 2), keepdim=True) / counted.sum((1, 2), keepdim=True).clamp_min(1)
+        with torch.no_grad():
+            at, before = (smoother.denormalized(value)[..., PLACES] for value in (seen, smooth))
+            alone = self.process.posterior(at, noise[..., GROUPS_OF_PLACES] * metres, before)
+            alone = (alone - smoother.mean[PLACES].to(alone)) / metres.repeat_interleave(3)
+
+        def apart(places: Tensor) -> Tensor:
+            gone = (places - truth[..., PLACES]).unflatten(-1, (NUM_PLACES, 3)) * metres[:, None]
+            distance: Tensor = (gone.square().sum(-1) + 1e-10).sqrt()
+            return distance
+
+        def mean(distance: Tensor) -> Tensor:
+            value: Tensor = ((distance / scale.clamp_min(_EXACT_M)).clamp_max(2 * _STRANGE) * counted).sum() / counted.sum().clamp_min(1)
+            return value
+
+        distance = apart(found)
+        ratio = (spread * metres / doubt.clamp_min(1e-6)).log()
+        of_std = (distance.detach() / doubt.clamp_min(_EXACT_M)).clamp_max(_STRANGE).square() / 3
+        nll = ((0.5 * of_std / (2 * ratio).exp() + ratio) * counted).sum() / counted.sum().clamp_min(1)
+        off, before_off = mean(distance), mean(apart(alone))
+        return {"regression": off + _SPREAD_WEIGHT * nll, "over_axes": off.detach() / before_off}
+
+
+def regressed(noise: Noise) -> Tensor:
+    """(B,) bool, which windows have joints seen with noise or hidden, and no rotation that would tell more of them: rotations are seen
+    exactly where the joint is too, or not at all, the root's on all frames or on none, and the pelvis on all."""
+    rotations, joints = noise.rotations, noise.joints
+    exact = (rotations == 0) & (joints == 0)
+    others = (exact | rotations.isinf())[..., 1:].all(-1).all(-1)
+    root = (rotations[..., 0] == 0).all(-1) | rotations[..., 0].isinf().all(-1)
+    return others & root & joints[..., 0].isfinite().all(-1)
+
+
+def noisy_joints(motion: Motion, generator: torch.Generator | None = None) -> tuple[Motion, Noise]:
+    """Windows of which a random part of the joints is seen, with noise; rotations are not, but mostly the root's."""
+    like = motion.joints
+    size, num_frames = like.shape[:2]
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(size, *shape, generator=generator, device=like.device, dtype=like.dtype)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(size, *shape, generator=generator, device=like.device, dtype=like.dtype)
+
+    low, high = map(math.log, _STD_M)
+    kind = uniform(1, 1)
+    of_joints, of_both = _UNLIKE * normal(1, NUM_JOINTS), _UNLIKE * normal(num_frames, NUM_JOINTS)
+    unlike = torch.where(kind < _ALIKE, 0.0, torch.where(kind < _ALIKE + _OF_JOINTS, of_joints, of_both))
+    std = (low + (high - low) * uniform(1, 1) + unlike).exp().clamp_max(2 * _STD_M[1]).expand(-1, num_frames, NUM_JOINTS)
+    hidden = hidden_parts(_HIDDEN, uniform, num_frames, like)
+    blind = uniform(1, 1) < _ROOT_HIDDEN
+    exactly = (uniform(1, 1) < _EXACTLY) & ~blind & hidden.flatten(1).any(1)[:, None, None]
+    std = torch.where(exactly, 0.0, std)
+    pelvis = torch.where(blind[..., 0], std[..., 0], 0.0)[..., None]
+    std = torch.cat([pelvis, std[..., 1:].masked_fill(hidden[..., 1:], torch.inf)], -1)
+    rotations = torch.full_like(std, torch.inf)
+    rotations[..., 0] = torch.where(blind[..., 0], torch.inf, 0.0)
+    path = torch.where(uniform(1) < _FROM_PELVIS, torch.inf, 0.0).expand(-1, num_frames)
+    moved = torch.where(std.isfinite(), std, 0.0)[..., None] * normal(num_frames, NUM_JOINTS, 3)
+    noise = Noise(rotations, std, torch.full_like(path, torch.inf), path)
+    return Motion(motion.rotations, like + moved, motion.contacts), noise
+
+
+def take_flow(prior: nn.Module, other: nn.Module) -> None:
+    """Gives a prior of clips all but the regression as another prior has it. None of that is learnt any more.
+
+    Raises:
+        ValueError: if the other is none of clips, or has other sizes.
+    """
+    taken = {name: value for name, value in other.state_dict().items() if not name.startswith(_OWN)}
+    own = {name: value for name, value in prior.state_dict().items() if not name.startswith(_OWN)}
+    if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in taken.items()}:
+        raise ValueError("is no motion_flow of the same sizes; give model.hidden, model.num_blocks, model.num_frames ... as it has them")
+    prior.load_state_dict(taken, strict=False)
+    for name, parameter in prior.named_parameters():
+        parameter.requires_grad_(name.startswith(_OWN))
