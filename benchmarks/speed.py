@@ -38,7 +38,7 @@ from pose_priors.priors.global_flow import GlobalFlowConfig
 from pose_priors.priors.joint_flow import JointFlowConfig
 from pose_priors.refinement.given.floor import with_floor
 from pose_priors.refinement.given.load import load_problem
-from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.given.problem import Problem, with_frames
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.noise import NoiseLevels, estimate_noise
 from pose_priors.refinement.solve.objective import Objective
@@ -145,19 +145,25 @@ def kinematics_rows(repeats: int, num_bodies: int = _BODIES) -> list[Row]:
     return [_row(f"kinematics of {num_bodies} bodies, forward and backward", "smplx's full forward pass", *paired(ours, theirs, repeats))]
 
 
-def piece(value: Any, people: slice, frames: slice, size: tuple[int, int]) -> Any:
-    """A problem, or a part of one, of some of its people and frames only; `size` is how many it has, two different numbers."""
-    if isinstance(value, Tensor):
-        if value.shape[:2] == size:
-            return value[people, frames]
-        return value[people] if value.shape[:1] == size[:1] else value[frames] if value.shape[:1] == size[1:] else value
-    if isinstance(value, Problem):
-        ids = {"person_ids": value.person_ids[people], "frame_ids": value.frame_ids[frames]}
-        parts = {f.name: piece(getattr(value, f.name), people, frames, size) for f in fields(value)}
-        return replace(value, **(parts | ids))
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: piece(getattr(value, f.name), people, frames, size) for f in fields(value)})
-    return value
+def piece(problem: Problem, people: slice, frames: slice) -> Problem:
+    """A problem of some of its people and frames only. It has not as many people as frames, joints or anything else."""
+    some = _of_people(problem, lambda value: value[people], problem.person_ids[people])
+    return with_frames(some, problem.frame_ids[frames], lambda _, value, dim: value[(slice(None),) * dim + (frames,)])
+
+
+def _of_people(problem: Problem, change: Callable[[Tensor], Tensor], person_ids: tuple[int, ...]) -> Problem:
+    """A problem of other people: `change` makes what has a row for each of those that there were have one for each of these."""
+    num = len(problem.person_ids)
+
+    def changed(part: Any) -> Any:
+        if isinstance(part, Tensor):
+            return change(part) if part.shape[:1] == (num,) else part
+        if is_dataclass(part) and not isinstance(part, type):
+            return replace(part, **{f.name: changed(getattr(part, f.name)) for f in fields(part)})
+        return part
+
+    other: Problem = changed(problem)
+    return replace(other, person_ids=person_ids)
 
 
 def objective_of(problem: Problem, noise: NoiseLevels) -> Objective:
@@ -182,7 +188,7 @@ def refinement_rows(problem: Problem, repeats: int) -> list[Row]:
     noise, size = estimate_noise(problem), _size(problem)
     whole = objective_of(problem, noise)
     seen = problem.visible.nonzero().tolist()
-    parts = [objective_of(piece(problem, slice(p, p + 1), slice(t, t + 1), size), noise) for p, t in seen]
+    parts = [objective_of(piece(problem, slice(p, p + 1), slice(t, t + 1)), noise) for p, t in seen]
 
     def evaluate_parts() -> None:
         for part in parts:
@@ -190,7 +196,7 @@ def refinement_rows(problem: Problem, repeats: int) -> list[Row]:
 
     ours, theirs = paired(partial(_evaluate, whole), evaluate_parts, repeats)
     rows = [_row(f"refinement, an evaluation, {size[0]} people x {size[1]} frames", "a loop over people and frames", ours, theirs)]
-    half = objective_of(piece(problem, slice(None), slice(0, size[1] // 2), size), noise)
+    half = objective_of(piece(problem, slice(None), slice(0, size[1] // 2)), noise)
     times: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(repeats):
         for changes, seconds in times.items():
@@ -205,15 +211,15 @@ def refinement_rows(problem: Problem, repeats: int) -> list[Row]:
 def growth_rows(problem: Problem, poses: Tensor, repeats: int) -> list[Row]:
     """Fitted exponents of the cost in frames, people and poses: 1 is linear, 0 is for nothing."""
     noise, size = estimate_noise(problem), _size(problem)
-    long = _repeated(problem, frames=8, people=1, size=size)
-    crowd = _repeated(problem, frames=1, people=8, size=size)
+    long = _repeated(problem, people=1, frames=8)
+    crowd = _repeated(problem, people=8, frames=1)
     prior = GlobalFlowConfig(kind="global_flow").build(range(1, 22))
     prior.fit_statistics(poses[:4096])
     prior.eval()
     costs: dict[str, dict[int, Callable[[], object]]] = {"frames": {}, "people": {}, "poses, energy of a global flow": {}}
     for factor in (1, 2, 4, 8):
-        frames = objective_of(piece(long, slice(None), slice(0, factor * size[1]), _size(long)), noise)
-        people = objective_of(piece(crowd, slice(0, factor * size[0]), slice(None), _size(crowd)), noise)
+        frames = objective_of(piece(long, slice(None), slice(0, factor * size[1])), noise)
+        people = objective_of(piece(crowd, slice(0, factor * size[0]), slice(None)), noise)
         costs["frames"][factor] = partial(_evaluate, frames)
         costs["people"][factor] = partial(_evaluate, people)
         costs["poses, energy of a global flow"][factor] = partial(prior.energy, poses[: 512 * factor])
@@ -225,19 +231,11 @@ def growth_rows(problem: Problem, poses: Tensor, repeats: int) -> list[Row]:
     return rows
 
 
-def _repeated(value: Any, frames: int, people: int, size: tuple[int, int]) -> Any:
-    """A problem of so many times the frames or people, the same ones again."""
-    if isinstance(value, Tensor):
-        if value.shape[:2] == size:
-            return value.repeat(people, frames, *[1] * (value.ndim - 2))
-        times = people if value.shape[:1] == size[:1] else frames if value.shape[:1] == size[1:] else 1
-        return value.repeat(times, *[1] * (value.ndim - 1)) if value.ndim else value
-    if is_dataclass(value) and not isinstance(value, type):
-        new = replace(value, **{f.name: _repeated(getattr(value, f.name), frames, people, size) for f in fields(value)})
-        if isinstance(new, Problem):
-            new = replace(new, person_ids=tuple(range(1, people * size[0] + 1)), frame_ids=tuple(range(frames * size[1])))
-        return new
-    return value
+def _repeated(problem: Problem, people: int, frames: int) -> Problem:
+    """A problem of so many times the people and frames, the same ones again."""
+    person_ids = tuple(range(1, people * len(problem.person_ids) + 1))
+    crowd = _of_people(problem, lambda value: torch.cat([value] * people), person_ids)
+    return with_frames(crowd, tuple(range(frames * len(problem.frame_ids))), lambda _, value, dim: torch.cat([value] * frames, dim))
 
 
 def _row(what: str, against: str, ours: float, theirs: float) -> Row:

@@ -19,9 +19,9 @@ def keypoints_of(clip: UpstreamClip, of: tuple[Correspondence, ...], dropout: fl
     frames, people = clip.cameras.frame_ids, tuple(clip.camera_bodies)
     points = np.zeros((len(people), len(frames), len(of), 3))
     for p, person in enumerate(people):
-        for frame, row in clip.tracks.keypoints.get(person, {}).items():
-            if frames[0] <= frame <= frames[-1]:
-                points[p, frame - frames[0]] = observed(row, of)
+        rows = {frame - frames[0]: row for frame, row in clip.tracks.keypoints.get(person, {}).items() if frames[0] <= frame <= frames[-1]}
+        if rows:
+            points[p, list(rows)] = observed(np.stack(list(rows.values())), of)
     if dropout and len(of):
         order = np.random.default_rng(seed).random(points.shape[:3]).argsort(-1)
         points[..., 2][order < round(dropout * len(of))] = 0

@@ -25,7 +25,7 @@ _SURE = 0.5
 # Beyond which a witness asks for a look, and beyond which it says that something is wrong.
 _KEYPOINTS, _SIZE, _DRIFT, _BIAS, _TILT = (2.0, 4.0), (0.02, 0.06), (0.05, 0.15), (0.025, 0.15), (3.0, 10.0)
 _VERDICTS = ("good", "check", "poor")
-_LEANS = 15.0, 45.0  # degrees by which most people lean who stand beside what a file says is up, and by which they do not stand
+_LEANS = 12.0, 45.0  # degrees by which most people lean who stand beside what a file says is up, and by which they do not stand
 _THIRD, _LEAST_POINTS = 3, 6
 _ACCELERATION, _TOUCHES = (20.0, 60.0), 0.1  # m/s^2, median over joints; and the share of frames on which a person touches the floor
 _SHORT_S = 0.3  # seconds, in which a path is no longer than its noise

@@ -185,7 +185,8 @@ class RefinementModule(pl.LightningModule):
         self._best, self._best_loss = self.objective.state(), math.inf
         at = self._part or self
         moving = at.gaps.around(at.problem) if at.gaps is not None and self.stage.fill_gaps else at.problem.alive
-        return Round(self._own_lbfgs, self.objective, moving, self._round)
+        (optimizer := self._own_lbfgs).forget()
+        return Round(optimizer, self.objective, moving, self._round)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         return -1 if self._ended or self.total_iterations >= self.config.max_total_iterations else None

@@ -40,6 +40,22 @@ VARIABLES = ("POSES", "HANDS", "SIGN_WORDS", "AMASS", "DATA", "SCENES")
 """Of docs/reproduce.md."""
 SCENES = {"SCENE": "scene", "FOUR_SCENES": "scenes/two_people", "SEVEN_SCENES": "scenes/three_people"}
 """Variables of single scenes, and where these are in the folder of the page."""
+_COMPARED = {
+    "full": "gaussian_prior",
+    "gaussian_prior": "gaussian_prior",
+    "correlated_18": "joint_flow",
+    "joint_flow": "joint_flow",
+    "joint_of_draws": "joint_flow",
+    "global": "global_flow",
+    "global_flow": "global_flow",
+    "global_of_draws": "global_flow",
+    "flow_matching": "flow_matching",
+    "flow_matching_8": "flow_matching",
+    "mixture_far": "mixture",
+    "mixed_ensemble": "mixed_ensemble",
+}
+"""The configs of checkpoints that docs/benchmarks.md compares."""
+_FOREIGN = ("dposer_gestures3_240f", "amass_sample_female_500f", "aist_demo_320f", "asap_video_smpl/walk")
 
 
 class Newcomer:
@@ -211,6 +227,24 @@ def _results(new: Newcomer) -> None:
         shutil.copy(new.folder / "given" / name / "best.ckpt", new.folder / f"{name}.ckpt")
 
 
+def _benchmarks(new: Newcomer) -> None:
+    new.poses()
+    for name, config in _COMPARED.items():
+        new.checkpoints(config, under=f"trained/{name}", data="far")
+        shutil.copytree(new.folder / "trained" / name / config, new.folder / "checkpoints" / name)
+    new.scene("scene")
+    (new.folder / "results").mkdir()
+    (new.folder / "results" / "old").symlink_to("new")  # an earlier version, whose results are the same
+    elsewhere = synthetic_poses(40, seed=3)
+    for name in ("body/nrdf_ik_pose", *(f"motion/{each}" for each in _FOREIGN)):
+        path = new.data / "DATA" / f"{name}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, poses=from_poses(elsewhere, 156).numpy())
+    tennis = {"body_pose": from_poses(elsewhere, 63), "global_orient": elsewhere[:, 0], "transl": torch.zeros(40, 3)}
+    (new.data / "DATA/upstream/gvhmr_tennis").mkdir(parents=True)
+    torch.save({"smpl_params_global": tennis, "K_fullimg": torch.eye(3)}, new.data / "DATA/upstream/gvhmr_tennis/hmr4d_results.pt")
+
+
 def _review(new: Newcomer) -> None:
     new.refined("results/jump_01")
     shutil.copytree(new.folder / "results/jump_01/5_refinement", new.folder / "refined/jump_01")
@@ -230,6 +264,7 @@ def _motion(new: Newcomer) -> None:
 
 GIVEN: dict[str, Giver] = {
     "README.md": _readme,
+    "docs/benchmarks.md": _benchmarks,
     "docs/clean_and_score.md": _clean_and_score,
     "docs/cluster.md": lambda new: shutil.copy(CONFIG_DIR / "pipeline.yaml", new.folder / "my_pipeline.yaml"),
     "docs/export_models.md": _export_models,

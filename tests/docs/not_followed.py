@@ -23,6 +23,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "motions": ("docs/motion.md",),
     "results": ("docs/results.md",),
+    "benchmarks": ("docs/benchmarks.md",),
 }
 """Pages by the test that follows them, `test_followed_<group>.py`."""
 ELSEWHERE_FOLLOWED: dict[str, str] = {
@@ -32,11 +33,8 @@ ELSEWHERE_FOLLOWED: dict[str, str] = {
     "docs/notebooks/refine_people.md": "tests/docs/test_notebooks.py",
     "docs/notebooks/train_a_prior.md": "tests/docs/test_notebooks.py",
 }
-LOOKED_AT: dict[str, str] = {
-    "docs/benchmarks.md": "fits dozens of baselines and asks each of them everything: tests/benchmarks has the commands on little data",
-}
-"""Pages whose commands are parsed, and whose programs are compiled, but not run, and why."""
 NOT_FOLLOWED: dict[str, dict[str, str]] = {
+    "docs/benchmarks.md": {"benchmarks.speed --output": "tests/benchmarks/speed runs it, scaled down, and reads its tables"},
     "docs/cluster.md": {"--launcher slurm": "a cluster; tests/slurm has one of its own"},
     "docs/export_models.md": {"hf://owner/name": "the network; tests/priors/weights has a hub of its own"},
     "docs/motion.md": {"--launcher slurm": "a cluster; tests/slurm has one of its own"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -42,20 +43,63 @@ CONSTANTS: dict[str, Any] = {
     "priors.evaluation.report._MAX_SAMPLES": 200,
     "datamodules.synthetic.scenes.builtin._NUM_FRAMES": 24,
     "datamodules.synthetic.scenes.builtin._HIDDEN": 4,
+    "priors.posteriors.particles._EFFICIENCY": 0.05,
+    "priors.posterior._MIN_PARTICLES": 8,
+    "priors.posterior._LAST_MOVES": 1,
+    "priors.posterior._LAST_MOVES_OF_LED": 1,
+    "priors.posterior._STEPS": 1,
+    "priors.posteriors.annealing._NUM_MODES": 1,
+    "priors.posteriors.modes._NUM_STEPS": 1,
+    "priors.posteriors.annealing._LAST_MOVES": 1,
+    "priors.posteriors.annealing._MOVES": 1,
+    "priors.posteriors.annealing._STEPS": 1,
     "benchmarks.refinement_symmetries.IMAGES": dict([*IMAGES.items()][:1]),
+    "benchmarks.priors.kernel_fits._BANDWIDTHS": (0.3, 0.6),
+    "benchmarks.priors.kernel_fits._NUM_COMPONENTS": (8,),
+    "benchmarks.priors.kernel_fits._FLOORS": (1e-3,),
     "benchmarks.priors.kernel_fits._RESTARTS": 1,
+    "benchmarks.priors.kernel_fits._EM_STEPS": 5,
+    "benchmarks.priors.minimize._TRIALS": 3,
+    "benchmarks.priors.vposer._MAX_EPOCHS": 1,
+    "benchmarks.priors.vposer._FIT_STEPS": 4,
+    "benchmarks.priors.trained._NUM_DRAWS_OF_MEAN": 4,
     "benchmarks.priors.data._MAX_FITTED": 300,
     "benchmarks.priors.data._MAX_SCORED": 30,
+    "benchmarks.priors.data._MAX_FOREIGN": 10,
     "benchmarks.priors.completion._NUM_PROPOSALS": 16,
     "benchmarks.priors.completion._NUM_STEPS": 1,
+    "benchmarks.priors.completion._NUM_COMPONENTS": 2,
+    "benchmarks.priors.completion._NUM_FITTED": 100,
+    "benchmarks.priors.completion._MAX_ITERATIONS": 2,
+    "benchmarks.priors.completion._NUM_CHAINS_OF_MEAN": 2,
     "benchmarks.priors.tasks.completion._NUM_POSES": 3,
     "benchmarks.priors.tasks.completion._NUM_DRAWS": 2,
+    "benchmarks.priors.tasks.denoising._NUM_POSES": 3,
+    "benchmarks.priors.tasks.denoising._NUM_VALIDATION": 3,
+    "benchmarks.priors.tasks.denoising._DEGREES": (5,),
+    "benchmarks.priors.tasks.denoising._WEIGHTS": (1.0,),
+    "benchmarks.priors.tasks.denoising._MAX_STEPS": 2,
+    "benchmarks.priors.tasks.denoising._NUM_MOTIONS": 1,
+    "benchmarks.priors.tasks.denoising.NUM_VALIDATION_MOTIONS": 1,
+    "benchmarks.priors.tasks.denoising._NUM_FRAMES": 8,
+    "benchmarks.priors.tasks.denoising._MOTION_WEIGHTS": (1.0,),
+    "benchmarks.priors.tasks.denoising._MAX_MOTION_STEPS": 2,
+    "benchmarks.priors.tasks.inverse_kinematics._NUM_POSES": 3,
+    "benchmarks.priors.tasks.inverse_kinematics._MAX_STEPS": 2,
     "benchmarks.priors.tasks.likelihood._CONDITIONED_POSES": 3,
     "benchmarks.priors.tasks.likelihood._DRAWS": 8,
-    "benchmarks.priors.tasks.posteriors._NUM_POSES": 3,
+    "benchmarks.priors.tasks.posterior_means._DEGREES": (5,),
+    "benchmarks.priors.tasks.posteriors._NUM_POSES": 2,
     "benchmarks.priors.tasks.posteriors._NUM_TOGETHER": 3,
+    "benchmarks.priors.tasks.regulariser._NUM_STARTS": 10,
+    "benchmarks.priors.tasks.regulariser._NUM_ALONE": 1,
+    "benchmarks.priors.tasks.regulariser._MAX_STEPS": 2,
 }
 """By their names in the project. What a constant decides is how much is looked at, never what is done with it."""
+BASELINES = ("Gaussian, full", "GMM-8", "VPoser")
+"""Of a comparison that names none of its own."""
+_MOST_CHECKPOINTS = 5
+"""That a comparison may have before two are taken of them."""
 _WORDS = {
     "benchmarks.refinement_stress.__main__": ["--families", "reference", "--seeds", "0", "--jobs", "1"],
     "benchmarks.refinement_ablation": ["--seeds", "1"],
@@ -73,9 +117,23 @@ def scaled(module: str, words: list[str]) -> list[str]:
         return _overridden(words, [*_TRAINING, *size])
     if name == "refine":
         return _overridden(words, ["trainer.enable_progress_bar=false"])
+    if name == "benchmarks.priors.__main__":
+        return [*words, *_compared(words)]
     if name == "benchmarks.refinement_ablation":
         words = [*words, "--scenes", words[words.index("--scenes") + 1]]  # the first alone
+    if name == "benchmarks.refinement_symmetries":
+        words = words[:1]  # the first family alone
     return [*words, *_WORDS.get(name, [])]
+
+
+def _compared(words: list[str]) -> list[str]:
+    """Words that leave less to be compared where all there is would be: few baselines, and of many checkpoints a Gaussian and a flow."""
+    checkpoints = [word for word in words if word.endswith(".ckpt")]
+    few = [path for path in checkpoints if Path(path).parent.name in ("full", "global")] or checkpoints[:2]
+    return [
+        *([] if "--baselines" in words else ["--baselines", *BASELINES]),
+        *(["--checkpoints", *few] if len(checkpoints) > _MOST_CHECKPOINTS else []),
+    ]
 
 
 def _overridden(words: list[str], keys: list[str]) -> list[str]:

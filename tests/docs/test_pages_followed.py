@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from follow import PROGRAMS, blocks, follow
-from looked_at import ELSEWHERE, Checked, compiled
-from newcomer import SCENES, VARIABLES
-from not_followed import ELSEWHERE_FOLLOWED, GROUPS, LOOKED_AT, NOT_FOLLOWED
+from looked_at import ELSEWHERE, Checked
+from not_followed import ELSEWHERE_FOLLOWED, GROUPS, NOT_FOLLOWED
 
 from pose_priors.configs.base import UserError
 
@@ -29,7 +28,7 @@ def programs_of(page: str) -> list[str]:
 
 def test_every_page_is_followed_in_one_place() -> None:
     followed = [page for pages in GROUPS.values() for page in pages]
-    assert sorted([*followed, *LOOKED_AT, *ELSEWHERE_FOLLOWED]) == [page for page in PAGES if commands_of(page) or programs_of(page)]
+    assert sorted([*followed, *ELSEWHERE_FOLLOWED]) == [page for page in PAGES if commands_of(page) or programs_of(page)]
     for group in GROUPS:
         assert (Path(__file__).parent / f"test_followed_{group}.py").is_file()
     assert sum(len(commands_of(page).splitlines()) for page in followed) >= NUM_LINES
@@ -50,18 +49,6 @@ def test_no_command_is_taken_for_a_listing(page: str) -> None:
         if kind in ("", "bash", "console"):
             words = [line.split()[:1] for line in text.splitlines()]
             assert not [word for word in words if word and word[0] in PROGRAMS], text
-
-
-@pytest.mark.parametrize("page", LOOKED_AT)
-def test_what_is_not_run_is_parsed(page: str, tmp_path: Path, tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in (*VARIABLES, *SCENES):
-        monkeypatch.setenv(name, f"/data/{name}")
-    checked = Checked()
-    follow(commands_of(page), tmp_path, checked, tools)
-    assert checked.num > 0
-    for program in programs_of(page):
-        compiled(program)
 
 
 def test_contributing_calls_what_there_is(tools: Path, tmp_path: Path) -> None:

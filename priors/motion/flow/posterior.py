@@ -55,7 +55,8 @@ def draw_clips(
     Draws of the prior meet the likelihood by and by (Del Moral, Doucet and Jasra, "Sequential Monte Carlo samplers", JRSS B 68, 2006). In
     between they move: noise of one level is added to a clip, and another clip is drawn of which that could be the noisy view. That kernel
     leaves the prior as it is, and is reversible, being two steps of a Gibbs sampler of clip and view; so the likelihoods alone decide
-    whether the other clip is taken (Metropolis and Hastings). Levels are those at which three in ten are.
+    whether the other clip is taken (Metropolis and Hastings). Levels are those at which three in ten are. What is seen closely on many
+    frames is met faster than clips move: draws then miss it by more than its noise, and `MotionFlow.denoise` is for such observations.
 
     Args:
         posed: the states (N, T, 339) of windows as they are drawn.

@@ -21,7 +21,7 @@ _STILL_M, _FAR_M = 3e-5, 1e-3
 # objective by less than such a share of the round's best, since what is found anew then changes it by more.
 _ROUND, _SHARE_A_FACTOR, _REST = 17, 6, 0.1
 # The last round, after which nothing is found anew: contacts that reach on from frame to frame would take many more.
-_LAST = 7
+_LAST = 5
 
 
 def can_be_factored(moving: Tensor, variables: Variables) -> bool:
@@ -33,9 +33,8 @@ class Round:
     """Iterations that share what is held still.
 
     Steps are those of L-BFGS: in coordinates of the curvature where it can be factored; if it knows all terms they are renewed after
-    a long step, and now and then, and a round goes on with those of the one before. A factor takes as long as several steps, and by short
-    ones the curvature changes little: what it does change by, and what it lies above the true one by where kernels bend
-    (`curvature.residuals`), L-BFGS sees in the steps that it takes.
+    a long step, and now and then. A factor takes as long as several steps, and by short ones the curvature changes little: what it does
+    change by, and what it lies above the true one by where kernels bend (`curvature.residuals`), L-BFGS sees in the steps that it takes.
 
     Args:
         optimizer: of the variables, without anything of earlier points.
@@ -54,22 +53,10 @@ class Round:
         with torch.no_grad():
             self._joints: Tensor = objective.variables(objective.problem).joints
         self._curvature: GaussNewton | None = None
-        if before is not None and before._holds_for(moving, self._joints):
-            self._curvature, self._since = before._curvature, before._since
-            optimizer.forget_steps()
-            return
-        optimizer.forget()
         if can_be_factored(moving, objective.variables):
             self._curvature = self._seen_from_here()
         elif before is None:
             log.info("the clip is too long for the curvature of the objective, or not on the CPU, and is solved without")
-
-    def _holds_for(self, moving: Tensor, joints: Tensor) -> bool:
-        """Whether its factor is good for a round of those who move, which begins where joints (P, T, J, 3) stand: what is found anew
-        between rounds changes the curvature little."""
-        if not self._since or self._curvature is None or not self._curvature.complete or not torch.equal(self._moving, moving):
-            return False
-        return float((joints - self._joints)[moving].norm(dim=-1).mean()) < _FAR_M
 
     def prepare(self) -> None:
         """To be called before each iteration."""

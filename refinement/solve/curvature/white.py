@@ -81,10 +81,6 @@ class WhiteLBFGS(torch.optim.LBFGS):
     def forget(self) -> None:
         """Forgets all of earlier points, the coordinates too."""
         self.white = None
-        self.forget_steps()
-
-    def forget_steps(self) -> None:
-        """Forgets all of earlier points but the coordinates."""
         self.state.clear()
 
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]

@@ -54,17 +54,16 @@ def test_a_loop_over_joints_is_the_joint_flow_and_learns_alike() -> None:
 
 
 def test_a_loop_over_people_and_frames_sums_to_the_whole(problem: Problem) -> None:
-    size = tuple(problem.visible.shape)
     noise = estimate_noise(problem)
     term = KeypointReprojection(sigma_px=noise.keypoint_px)
     whole = speed.objective_of(problem, noise).variables(problem)
     total = float(term(whole, problem)) * float(problem.visible.sum())
     found = 0.0
     for person, frame in problem.visible[:, ::12].nonzero().tolist():
-        part = speed.piece(problem, slice(person, person + 1), slice(12 * frame, 12 * frame + 1), size)
+        part = speed.piece(problem, slice(person, person + 1), slice(12 * frame, 12 * frame + 1))
         assert part.person_ids == problem.person_ids[person : person + 1]
         found += float(term(speed.objective_of(part, noise).variables(part), part))
-    some = speed.piece(problem, slice(None), slice(0, None, 12), size)
+    some = speed.piece(problem, slice(None), slice(0, None, 12))
     expected = float(term(speed.objective_of(some, noise).variables(some), some)) * float(some.visible.sum())
     assert found == pytest.approx(expected, rel=1e-9)
     assert 0 < found < total

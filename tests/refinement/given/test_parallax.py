@@ -1,4 +1,4 @@
-"""Depth of a still scene before a camera that moves much: the unit of either is told by the other."""
+"""Depth of a still scene before a camera that moves much: the unit of either is told by the other; and which of its cells are whose."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 
 from pose_priors.body.pinhole import pixel_centres, unproject
 from pose_priors.refinement.formats.cameras import CameraTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.tracks import Tracks
 from pose_priors.refinement.given.parallax import Rescaled, best_ratio, scene_errors
+from pose_priors.refinement.given.sampling import _cells, _eroded
 
 SIZE, GRID, FRAMES = (640, 360), (45, 80), 13
 INTRINSICS = np.array([[400.0, 0, 320], [0, 400, 180], [0, 0, 1]])
@@ -70,3 +72,18 @@ def test_a_camera_that_stands_still_tells_nothing() -> None:
     clip = clip_of()
     still = replace(clip.cameras, w2c=np.tile(clip.cameras.w2c[:1], (FRAMES, 1, 1)))
     assert found_in(replace(clip, cameras=still)) is None
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (1, 9), (2, 2)])
+def test_masks_lose_their_rim_unless_little_would_be_left(shape: tuple[int, int]) -> None:
+    draw = np.random.default_rng(0)
+    for share in (0.5, 0.97, 1.0):
+        mask = draw.random(shape) < share
+        inner = binary_erosion(mask)
+        np.testing.assert_array_equal(_eroded(mask), inner if inner.sum() >= mask.sum() / 2 else mask)
+
+
+def test_a_mask_is_read_where_the_middles_of_the_map_s_cells_lie() -> None:
+    mask = np.arange(6 * 8).reshape(6, 8)
+    np.testing.assert_array_equal(mask[_cells((3, 4), (6, 8))], mask[1::2, 1::2])
+    np.testing.assert_array_equal(mask[_cells((12, 16), (6, 8))], mask.repeat(2, 0).repeat(2, 1))

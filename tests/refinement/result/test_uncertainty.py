@@ -24,7 +24,7 @@ from pose_priors.refinement.result.keeping import without
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.people import read_person
 from pose_priors.refinement.result.truth import Truth, read_truth
-from pose_priors.refinement.result.uncertainty import _Banded, _blocks_of_inverse, distance_doubts
+from pose_priors.refinement.result.uncertainty import _Banded, _blocks_of_inverse, _inverse, distance_doubts
 from pose_priors.refinement.result.write import write_result
 from pose_priors.refinement.solve.config import RefinementConfig
 
@@ -50,6 +50,12 @@ def test_blocks_of_the_inverse_are_those_of_the_dense_one(frames: int) -> None:
             banded.after[t] = blocks[t, t + 2]
     inverse = np.linalg.inv(dense).reshape(frames, size, frames, size)
     np.testing.assert_allclose(_blocks_of_inverse(banded), [inverse[t, :, t] for t in range(frames)], atol=1e-10)
+
+
+@pytest.mark.parametrize("last", [3.0, -3.0])
+def test_the_inverse_is_right_where_rounding_has_left_no_positive_matrix_too(last: float) -> None:
+    matrix = np.array([[2.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, last]])
+    np.testing.assert_allclose(_inverse(matrix), np.linalg.inv(matrix), atol=1e-14)
 
 
 def test_joints_move_as_the_jacobian_says() -> None:
