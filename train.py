@@ -31,7 +31,7 @@ from pose_priors.configs.schema import ExperimentConfig, MotionExperimentConfig,
 from pose_priors.configs.slurm import LAUNCHERS, layout, new_run
 from pose_priors.datamodules.motion_data import MotionDataConfig
 from pose_priors.datamodules.working_folder import located
-from pose_priors.priors.checkpoint import begin_beside, read_checkpoint
+from pose_priors.priors.checkpoint import read_checkpoint, take_flow_from
 from pose_priors.priors.evaluation.card import write_card
 from pose_priors.priors.module import PriorModule
 from pose_priors.priors.motion.flow.prior import MotionFlow
@@ -158,7 +158,7 @@ def _fit(
     sample = data.training_sample()
     prior.fit_statistics(sample)
     if isinstance(prior, MotionFlow) and prior.config.flow is not None:
-        begin_beside(prior, prior.config.flow)
+        take_flow_from(prior, prior.config.flow)
     smoothing = SmoothedBootstrap(prior, share, training.batch_size, sample, config.seed) if (share := training.smoothed_share) else None
     if in_double(config.trainer):
         prior.double()  # before the averaged weights are copied from it

@@ -118,8 +118,8 @@ def load_prior(path: str | Path, device: str | torch.device = "cpu", *, allow: s
         raise UserError(f"the device {device} is not to be had ({_in_one_line(error)}); cpu is") from error
 
 
-def begin_beside(prior: TrainablePrior, path: str) -> None:
-    """Gives a prior of clips, before it is trained, the flow of another one. Raises `UserError` if that is of another kind or size."""
+def take_flow_from(prior: TrainablePrior, path: str) -> None:
+    """Gives a prior of clips, before it is trained, the flow of the one at a path. Raises `UserError` if that is of another kind or size."""
     try:
         take_flow(prior, load_prior(path))
     except ValueError as error:

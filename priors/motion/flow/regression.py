@@ -168,7 +168,7 @@ class Regression(nn.Module):
         return {"regression": off + _SPREAD_WEIGHT * nll, "over_axes": off.detach() / before_off}
 
 
-def regressed(noise: Noise) -> Tensor:
+def is_regressed(noise: Noise) -> Tensor:
     """(B,) bool, which windows have joints seen with noise from a pelvis that is known as its turn is, on all frames, and no rotation that
     would tell more of them: others are seen exactly where the joint is too, or not at all."""
     rotations, joints = noise.rotations, noise.joints

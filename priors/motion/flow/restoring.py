@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined
 from pose_priors.priors.motion.flow.overlap import cut, joined, joined_rotations, padded, window_starts
-from pose_priors.priors.motion.flow.regression import regressed
+from pose_priors.priors.motion.flow.regression import is_regressed
 from pose_priors.priors.motion.flow.view import (
     Motion,
     Noise,
@@ -115,7 +115,7 @@ def _of_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int
         expected = flow(denoiser, seen, told, reference, num_steps, generator)
     else:
         known = combined(seen, told, seen, nothing)
-        expected = denoiser.regressed(denoiser(*known, reference), *known, reference, regressed(noise))
+        expected = denoiser.regressed(denoiser(*known, reference), *known, reference, is_regressed(noise))
     return Drawn(expected, reference).restored(denoiser)
 
 

@@ -72,11 +72,10 @@ class Smoother(nn.Module):
             noise = noise[:1]  # what all windows have in common is computed once
         precise = noise.detach().double().clamp_min(_EXACT).reciprocal().transpose(1, 2)  # (B, G, T), 0 where nothing is seen
         covariance = self.covariance.double()
-        variance = covariance.diagonal(dim1=-2, dim2=-1).expand(len(noise), -1, -1)
+        variance = covariance.diagonal(dim1=-2, dim2=-1).expand(len(noise), -1, -1).clone()
         of_groups = (precise > 0).any(-1).any(0)
         finite = torch.where((precise.transpose(1, 2) > 0)[..., self.group], seen, 0.0).double()
         means, first = [], 0
-        variance = variance.clone()
         for part, (count, size) in zip(finite.split([count * size for count, size in RUNS], -1), RUNS, strict=True):
             groups = torch.arange(first, first + count, device=noise.device)[of_groups[first : first + count]]
             columns = part.unflatten(-1, (count, size)).permute(2, 1, 0, 3)  # (groups, T, B, size)

@@ -29,6 +29,7 @@ _EVEN_S, _SHARP_M = 0.08, 0.04
 _JUMP_S, _STOOD = 0.8, 30
 _STANDS_SHORT = 0.3
 _TOO_HIGH = f"{CARRIED_M:g} m off the floor or more: somebody or something may hold the person there, and files err by less"
+_TOO_LOW = f"{CARRIED_M:g} m below the floor or more: the ground may be lower there, and files err by less"
 
 
 def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Mended:
@@ -151,7 +152,7 @@ def grounded(motion: Motion, support: Support, marked: np.ndarray) -> Mended:
         inside = np.flatnonzero(marked[begin:end])
         if inside.size and np.abs(height[begin:end][inside]).max() > CARRIED_M:
             whole[begin:end] = False
-            left.add(begin + inside[0], begin + inside[-1] + 1, _TOO_HIGH)
+            left.add(begin + inside[0], begin + inside[-1] + 1, _TOO_HIGH if height[begin] > 0 else _TOO_LOW)
         elif inside.size:
             whole[begin + max(0, int(inside[0]) - most) : begin + min(end - begin, int(inside[-1]) + 1 + most)] = True
     width = odd(_EVEN_S, motion.fps)

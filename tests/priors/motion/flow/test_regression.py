@@ -13,11 +13,11 @@ from torch import Tensor
 
 from pose_priors.body.motion_state import STATE, joints_of
 from pose_priors.configs.base import UserError
-from pose_priors.priors.checkpoint import begin_beside, describe
+from pose_priors.priors.checkpoint import take_flow_from, describe
 from pose_priors.priors.motion.flow import axes
 from pose_priors.priors.motion.flow.axes import AxesProcess
 from pose_priors.priors.motion.flow.prior import MotionFlow
-from pose_priors.priors.motion.flow.regression import regressed
+from pose_priors.priors.motion.flow.regression import is_regressed
 from pose_priors.priors.motion.flow.view import Noise, motion_of_windows
 
 FEW = 5  # frames
@@ -118,7 +118,7 @@ def test_it_is_asked_where_no_rotation_tells_of_joints(prior: MotionFlow) -> Non
     joints[7], rotations[7] = 0, 0  # nothing with noise
     joints[7, :, 4:8], rotations[7, :, 4:8] = torch.inf, torch.inf
     asked = [True, False, True, False, False, False, True, False]
-    assert regressed(Noise.of(rotations, joints)).tolist() == asked
+    assert is_regressed(Noise.of(rotations, joints)).tolist() == asked
     regression, states = prior.denoiser.regression, noisy(some_states(8), 0.05)
     found = joints_of(prior.denoise(states, joints, rotations))
     prior.denoiser.regression = None
@@ -166,7 +166,7 @@ def test_it_learns_beside_a_flow_as_it_is(tmp_path: Path) -> None:
     torch.save({"prior": describe(flow, {"model": CONFIG.model_dump(mode="json"), "data": {}}, "0" * 16), "state_dict": weights}, path)
     prior = MotionFlow(WITH.model_copy(update={"flow": path}))
     prior.fit_statistics(synthetic_windows(8, FRAMES, 4))
-    begin_beside(prior, path)
+    take_flow_from(prior, path)
     taken = prior.state_dict()
     for name, value in flow.state_dict().items():
         torch.testing.assert_close(taken[name], value, rtol=0, atol=0)
@@ -176,4 +176,4 @@ def test_it_learns_beside_a_flow_as_it_is(tmp_path: Path) -> None:
     assert set(prior.loss(windows)) == {"loss", "regression", "over_axes"}
     for other in ({"hidden": 32}, {"num_blocks": 2}):
         with pytest.raises(UserError, match=r"best\.ckpt is no motion_flow of the same sizes"):
-            begin_beside(MotionFlow(WITH.model_copy(update=other)), path)
+            take_flow_from(MotionFlow(WITH.model_copy(update=other)), path)

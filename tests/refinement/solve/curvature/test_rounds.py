@@ -29,11 +29,13 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def matrix_of(chain: Chain, single: Single, loads: Sequence[Load], rows: Sequence[Rows], runs: Sequence[range]) -> np.ndarray:
-    """The whole of what a person's frames weigh."""
+def matrix_of(
+    chain: Chain, single: Single, loads: Sequence[Load], rows: Sequence[Rows], runs: Sequence[range], turns: Tensor | None = None
+) -> np.ndarray:
+    """The whole of what a person's frames weigh; turns (2, T, F) weigh by themselves, and against the next frame's."""
     frames, size = chain.frames, chain.twists.shape[1] * 3
-    turns = torch.zeros(frames, size // 3 - 1, dtype=torch.float64)
-    blocks, count = list(blocks_of(chain, single, loads, rows, (turns, turns[1:]), runs)), sum(len(run) for run in runs)
+    turns = torch.zeros(2, frames, size // 3 - 1, dtype=torch.float64) if turns is None else turns
+    blocks, count = list(blocks_of(chain, single, loads, rows, (turns[0], turns[1, :-1]), runs)), sum(len(run) for run in runs)
     whole = np.zeros((count + 2, size, count + 2, size))
     for apart, parts in enumerate(([each.same for each in blocks], [each.following for each in blocks], [each.after for each in blocks])):
         for t, block in enumerate(np.concatenate(parts)):
@@ -87,7 +89,8 @@ def test_differences_over_time_weigh_as_their_jacobian_says(steps: tuple[int, ..
     runs = runs_of(moving)
     assert [(run.start, run.stop) for run in runs] == [(0, 3), (4, 9), (12, 14)]
     load = Load(steps, torch.tensor(at), chain.places(scene.joints[0][:, at]), weight, weight[..., None, None] * pull)
-    found = matrix_of(chain, no_single(frames, 2), [load], [], runs)
+    turns = drawn(2, frames, NUM_JOINTS, seed=5).square()
+    found = matrix_of(chain, no_single(frames, 2), [load], [], runs, turns)
     slopes = torch.stack([chain.slopes(scene.joints[0], [(joint,)] * 3, torch.eye(3).double().expand(frames, 3, 3)) for joint in at], 1)
     jacobian = torch.zeros(*weight.shape, 3, frames, size, dtype=torch.float64)
     for first in range(len(weight)):
@@ -95,7 +98,11 @@ def test_differences_over_time_weigh_as_their_jacobian_says(steps: tuple[int, ..
             jacobian[first, :, :, first + after] = step * slopes[first + after]
     root = weight[..., None, None].sqrt()
     rows = (root[..., None] * jacobian).flatten(0, 2).flatten(1)
+    change = torch.eye(frames, dtype=torch.float64).diff(dim=0)
+    of_turns = [torch.diag(place) + change.T @ torch.diag(by[:-1]) @ change for place, by in turns.mT.unbind(1)]
     whole = (rows.T @ rows).numpy().reshape(frames, size, frames, size)
+    for axis in range(3, size):
+        whole[:, axis, :, axis] += of_turns[axis // 3 - 1].numpy()
     run = np.cumsum(np.r_[True, np.diff(np.flatnonzero(moving)) > 1])
     expected = whole[moving][:, :, moving] * (run[:, None] == run)[:, None, :, None]
     np.testing.assert_allclose(found, expected.reshape(len(found), -1), atol=1e-9)
