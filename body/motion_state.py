@@ -52,11 +52,11 @@ def make_states(rotvec: Tensor, joints: Tensor, fps: float = FPS, turn: Tensor |
 
     Args:
         rotvec: (..., T, 22, 3) rotation vectors, the root's relative to the world.
-        joints: (..., T, 22, 3) metres, z up, floor at z = 0; T >= 2.
+        joints: (..., T, 22, 3) metres, z up, floor at z = 0.
         fps: frames a second.
         turn: (3, 3) rotation from the world of the root's rotation vectors to that of the joints; None where they are one.
     Returns:
-        (..., T, 339). Velocities are central differences, one-sided at both ends.
+        (..., T, 339). Velocities are central differences, one-sided at both ends, and zero of a single frame.
     """
     rotmat = roma.rotvec_to_rotmat(rotvec)
     trans = joints[..., 0, :] - joints.new_tensor(ROOT_OFFSET)
@@ -80,10 +80,10 @@ def make_states(rotvec: Tensor, joints: Tensor, fps: float = FPS, turn: Tensor |
 
 
 def _neighbours(num_frames: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For each frame the one before, the one after, and how many steps lie between those (T, 1); an end is its own neighbour."""
+    """For each frame the one before, the one after, and how many steps lie between those (T, 1), one at least; an end is its own neighbour."""
     frames = torch.arange(num_frames, device=device)
     before, after = (frames - 1).clamp_min(0), (frames + 1).clamp_max(num_frames - 1)
-    return before, after, (after - before)[:, None]
+    return before, after, (after - before).clamp_min(1)[:, None]
 
 
 def rotations(states: Tensor) -> Tensor:

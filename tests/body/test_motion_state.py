@@ -93,6 +93,15 @@ def test_states_frame_by_frame() -> None:
             np.testing.assert_allclose(states[b, t], expected, atol=1e-11, rtol=0)
 
 
+def test_a_single_frame_stands_still() -> None:
+    pose, joints = _motion()
+    alone = make_states(pose[:, :1], joints[:, :1])
+    moving = [name for name in STATE if name.endswith("_vel")]
+    assert all(not alone[..., STATE[name]].any() for name in moving)
+    rest = [name for name in STATE if name not in moving]
+    assert all(torch.equal(alone[..., STATE[name]], make_states(pose, joints)[:, :1, STATE[name]]) for name in rest)
+
+
 def test_a_turn_at_a_constant_rate_has_that_rate() -> None:
     rate = np.array([0.7, -1.9, 2.4])
     turns = Rotation.from_rotvec(np.arange(FRAMES)[:, None] / FPS * rate) * Rotation.from_rotvec([2.0, 1.0, -1.0])
