@@ -30,7 +30,7 @@ _MOTION_FLOW = [
     "model.num_blocks=1",
     "model.num_heads=2",
     "model.num_steps=2",
-    "model.regression_hidden=0",
+    "model.regression_hidden=32",
 ]
 _POSES = ["data.num_poses=400"]
 _ALSO = {

@@ -27,7 +27,7 @@ from pose_priors.priors.motion.flow.view import (
 _FAR = 8.0  # standard deviations at which what the network sees saturates
 _LEAST_LOG_STD = 7.0
 _LOG_RATIO = (-3.0, 2.0)
-_DOUBT = 5.0  # times which rotations may be farther off, beside places that another network says: their errors are not independent
+_DOUBT = 3.0  # times which rotations may be farther off, beside places that another network says: their errors are not independent
 
 
 class Expected(NamedTuple):

@@ -42,10 +42,10 @@ _LOG_RATIO = (-3.0, 2.0)
 _STRANGE = 8.0  # standard deviations at which an error counts no more
 _SPREAD_WEIGHT = 0.05
 # what training sees, in metres: noise alike everywhere, of each joint, of each joint and frame; or all that is not hidden exactly
-_STD_M, _ALIKE, _OF_JOINTS, _EXACTLY = (0.006, 0.2), 0.7, 0.12, 0.25
+_STD_M, _ALIKE, _OF_JOINTS, _EXACTLY = (0.006, 0.2), 0.8, 0.08, 0.15
 _UNLIKE = 0.5  # standard deviation of logarithms of noise that differs
-_HIDDEN = (0.6, 0.08, 0.1, 0.18, 0.04)  # see `corruption`
-_FROM_PELVIS, _ROOT_HIDDEN = 0.2, 0.12
+_HIDDEN = (0.75, 0.05, 0.06, 0.11, 0.03)  # see `corruption`
+_FROM_PELVIS = 0.15  # whose place in the world is not known
 
 
 class Regression(nn.Module):
@@ -169,17 +169,17 @@ class Regression(nn.Module):
 
 
 def regressed(noise: Noise) -> Tensor:
-    """(B,) bool, which windows have joints seen with noise or hidden, and no rotation that would tell more of them: rotations are seen
-    exactly where the joint is too, or not at all, the root's on all frames or on none, and the pelvis on all."""
+    """(B,) bool, which windows have joints seen with noise from a pelvis that is known as its turn is, on all frames, and no rotation that
+    would tell more of them: others are seen exactly where the joint is too, or not at all."""
     rotations, joints = noise.rotations, noise.joints
     exact = (rotations == 0) & (joints == 0)
     others = (exact | rotations.isinf())[..., 1:].all(-1).all(-1)
-    root = (rotations[..., 0] == 0).all(-1) | rotations[..., 0].isinf().all(-1)
-    return others & root & joints[..., 0].isfinite().all(-1)
+    with_noise = (joints.isfinite() & (joints > 0)).any(-1).any(-1)
+    return with_noise & others & exact[..., 0].all(-1)
 
 
 def noisy_joints(motion: Motion, generator: torch.Generator | None = None) -> tuple[Motion, Noise]:
-    """Windows of which a random part of the joints is seen, with noise; rotations are not, but mostly the root's."""
+    """Windows of which a random part of the joints is seen, with noise from a pelvis that is known; of rotations the root's alone."""
     like = motion.joints
     size, num_frames = like.shape[:2]
 
@@ -195,13 +195,10 @@ def noisy_joints(motion: Motion, generator: torch.Generator | None = None) -> tu
     unlike = torch.where(kind < _ALIKE, 0.0, torch.where(kind < _ALIKE + _OF_JOINTS, of_joints, of_both))
     std = (low + (high - low) * uniform(1, 1) + unlike).exp().clamp_max(2 * _STD_M[1]).expand(-1, num_frames, NUM_JOINTS)
     hidden = hidden_parts(_HIDDEN, uniform, num_frames, like)
-    blind = uniform(1, 1) < _ROOT_HIDDEN
-    exactly = (uniform(1, 1) < _EXACTLY) & ~blind & hidden.flatten(1).any(1)[:, None, None]
-    std = torch.where(exactly, 0.0, std)
-    pelvis = torch.where(blind[..., 0], std[..., 0], 0.0)[..., None]
-    std = torch.cat([pelvis, std[..., 1:].masked_fill(hidden[..., 1:], torch.inf)], -1)
+    exactly = (uniform(1, 1) < _EXACTLY) & hidden.flatten(1).any(1)[:, None, None]
+    std = torch.where(exactly, 0.0, std).masked_fill(hidden, torch.inf)
     rotations = torch.full_like(std, torch.inf)
-    rotations[..., 0] = torch.where(blind[..., 0], torch.inf, 0.0)
+    std[..., 0] = rotations[..., 0] = 0
     path = torch.where(uniform(1) < _FROM_PELVIS, torch.inf, 0.0).expand(-1, num_frames)
     moved = torch.where(std.isfinite(), std, 0.0)[..., None] * normal(num_frames, NUM_JOINTS, 3)
     noise = Noise(rotations, std, torch.full_like(path, torch.inf), path)

@@ -108,20 +108,23 @@ def known_root(std: float, size: int = 3) -> tuple[Tensor, Tensor]:
 
 
 def test_it_is_asked_where_no_rotation_tells_of_joints(prior: MotionFlow) -> None:
-    joints, rotations = known_root(0.05, 7)
+    joints, rotations = known_root(0.05, 8)
     joints[1], rotations[1] = 0.05, torch.inf  # nothing of the root's turn
     joints[2, 3:9, 1:] = torch.inf
     rotations[3, :, 5] = 0.2  # seen, with noise
     joints[4, 3, 0] = torch.inf  # no place of the pelvis
     rotations[5, 3, 0] = torch.inf  # the root on some frames
     joints[6, :, 4], rotations[6, :, 4] = 0, 0  # a joint of which all is known
-    assert regressed(Noise.of(rotations, joints)).tolist() == [True, True, True, False, False, False, True]
-    regression, states = prior.denoiser.regression, noisy(some_states(7), 0.05)
+    joints[7], rotations[7] = 0, 0  # nothing with noise
+    joints[7, :, 4:8], rotations[7, :, 4:8] = torch.inf, torch.inf
+    asked = [True, False, True, False, False, False, True, False]
+    assert regressed(Noise.of(rotations, joints)).tolist() == asked
+    regression, states = prior.denoiser.regression, noisy(some_states(8), 0.05)
     found = joints_of(prior.denoise(states, joints, rotations))
     prior.denoiser.regression = None
     without = joints_of(prior.denoise(states, joints, rotations))
     prior.denoiser.regression = regression
-    assert ((found - without).flatten(1).abs().amax(1) > 1e-3).tolist() == [True, True, True, False, False, False, True]
+    assert ((found - without).flatten(1).abs().amax(1) > 1e-3).tolist() == asked
 
 
 def test_what_is_exact_stays_and_what_is_not_seen_does_not_matter(prior: MotionFlow) -> None:
