@@ -119,7 +119,7 @@ def load_prior(path: str | Path, device: str | torch.device = "cpu", *, allow: s
 
 
 def take_flow_from(prior: TrainablePrior, path: str) -> None:
-    """Gives a prior of clips, before it is trained, the flow of the one at a path. Raises `UserError` if that is of another kind or size."""
+    """Gives a prior of clips, before it is trained, the flow of the one at a path. Raises `UserError` if kind or size are others."""
     try:
         take_flow(prior, load_prior(path))
     except ValueError as error:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pose_priors.body.motion_state import STATE, joints_of
 from pose_priors.configs.base import UserError
-from pose_priors.priors.checkpoint import take_flow_from, describe
+from pose_priors.priors.checkpoint import describe, take_flow_from
 from pose_priors.priors.motion.flow import axes
 from pose_priors.priors.motion.flow.axes import AxesProcess
 from pose_priors.priors.motion.flow.prior import MotionFlow
