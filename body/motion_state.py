@@ -80,7 +80,7 @@ def make_states(rotvec: Tensor, joints: Tensor, fps: float = FPS, turn: Tensor |
 
 
 def _neighbours(num_frames: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For each frame the one before, the one after, and how many steps lie between those (T, 1), at least 1. An end is its own neighbour."""
+    """For each frame the one before, the one after, and the steps between those (T, 1), at least 1. An end is its own neighbour."""
     frames = torch.arange(num_frames, device=device)
     before, after = (frames - 1).clamp_min(0), (frames + 1).clamp_max(num_frames - 1)
     return before, after, (after - before).clamp_min(1)[:, None]
