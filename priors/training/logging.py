@@ -46,6 +46,8 @@ DESCRIPTIONS = {
     "one_step_ratio": "the former over the latter; below 1 is better than constant velocity",
     "squared": "squared error of what is expected of windows, in variances that the Gaussian process leaves",
     "over_process": "the same over that of the Gaussian process alone",
+    "regression": "what the regression of noisy joints minimises: its distance over that which the Gaussian process leaves, and its spread",
+    "over_axes": "that distance over that of the Gaussian process of the principal axes alone",
     "spread_nll": "negative log-likelihood of errors under the spread that is learnt of them, nats",
     "denoise_40mm_mm": "mean error of joints seen with 40 mm of noise, mm",
     "gap_20_mm": "mean error of joints in gaps of 20 frames, mm",

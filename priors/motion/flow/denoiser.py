@@ -93,8 +93,6 @@ class Denoiser(nn.Module):
         speed = torch.diff(smooth[..., PATH], dim=1, append=smooth[:, -1:, PATH]) * self.smoother.scale[0] * FPS
         known = noise.isfinite()[..., self.group]
         news = torch.where(known, (seen - smooth) / torch.hypot(noise, left)[..., self.group], 0.0)
-        headings = reference.turn[..., :2, 0]
-        turning = headings[:, :-1, 0] * headings[:, 1:, 1] - headings[:, :-1, 1] * headings[:, 1:, 0]
         parts = [
             local_path(speed, reference),
             smooth[..., PATH.stop :],
@@ -102,7 +100,7 @@ class Denoiser(nn.Module):
             news[..., PATH.stop :],
             left.log().clamp_min(-_LEAST_LOG_STD) / _LEAST_LOG_STD,
             1 / (1 + noise),
-            FPS * torch.nn.functional.pad(turning, (0, 1))[..., None],
+            reference.turning(),
         ]
         return torch.cat(parts, -1).clamp(-_FAR, _FAR)
 

@@ -108,8 +108,6 @@ class Regression(nn.Module):
         spread = (self.process.values.sum() / (at.shape[1] * at.shape[2])).sqrt().clamp_min(_EXACT_M)
         speed = torch.diff(smooth[..., PATH], dim=1, append=smooth[:, -1:, PATH]) * FPS
         path = news(seen[..., PATH], smooth[..., PATH], noise[..., :1], left[..., :1])
-        headings = reference.turn[..., :2, 0]
-        turning = headings[:, :-1, 0] * headings[:, 1:, 1] - headings[:, :-1, 1] * headings[:, 1:, 0]
         parts = [
             (process - self.process.mean) / spread,
             (process - before) / (wide + _EXACT_M),
@@ -123,7 +121,7 @@ class Regression(nn.Module):
             news(seen[..., HEIGHT], smooth[..., HEIGHT], noise[..., 1:2], left[..., 1:2]),
             left[..., _OF_ROOT].log().clamp_min(-_LEAST_LOG_STD) / _LEAST_LOG_STD,
             1 / (1 + noise[..., _OF_ROOT]),
-            FPS * torch.nn.functional.pad(turning, (0, 1))[..., None],
+            reference.turning(),
         ]
         return torch.cat(parts, -1).clamp(-_FAR, _FAR)
 

@@ -15,10 +15,10 @@ from typing import Any
 import roma
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from pose_priors.body.motion import MotionWindows, posed_joints
-from pose_priors.body.motion_state import CONTACT_JOINTS, NUM_JOINTS, joints_of, make_states, rotations
+from pose_priors.body.motion_state import CONTACT_JOINTS, FPS, NUM_JOINTS, joints_of, make_states, rotations
 from pose_priors.body.rotations import to_rotmat
 from pose_priors.body.skeleton import index_of
 from pose_priors.priors.networks.precision import uncast
@@ -100,6 +100,12 @@ class Reference:
 
     turn: Tensor
     origin: Tensor
+
+    def turning(self) -> Tensor:
+        """(B, T, 1) radians a second by which the heading turns to the next frame's, in small turns; 0 on the last frame."""
+        ahead = self.turn[..., :2, 0]
+        sine = ahead[:, :-1, 0] * ahead[:, 1:, 1] - ahead[:, :-1, 1] * ahead[:, 1:, 0]
+        return FPS * pad(sine, (0, 1))[..., None]
 
 
 @uncast
