@@ -38,7 +38,7 @@ from pose_priors.refinement.infill import GapFiller
 from pose_priors.refinement.result.keeping import contradicted, with_input, without
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.summary import summarize
-from pose_priors.refinement.result.write import write_result
+from pose_priors.refinement.result.write import plain, write_result
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.padding import padded
@@ -228,8 +228,8 @@ def refine_into(refiner: Stage5Refiner, load: Callable[[], Problem], output: Pat
         raise UserError(f"{output}: cannot be written to ({error.strerror}); give a folder that can be in output.path") from error
     refiner.checkpoint_dir = output
     found = refiner.refine(RefinementInput(problem))
-    if digest is not None:
-        found = replace(found, results=found.results | {"digest": digest})
+    of_digest = {} if digest is None else {"digest": digest}
+    found = replace(found, results=plain(found.results | of_digest))  # what is returned is what the file says
     for line in found.results["told"]:
         log.info("%s", line)
     for warning in found.results["warnings"]:
