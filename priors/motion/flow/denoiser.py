@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_priors.body.motion_state import FPS
-from pose_priors.priors.motion.flow.network import TemporalNetwork
+from pose_priors.priors.motion.flow.network import FAR, LEAST_LOG_STD, LOG_RATIO, TemporalNetwork, news
 from pose_priors.priors.motion.flow.regression import Regression
 from pose_priors.priors.motion.flow.smoother import Smoother
 from pose_priors.priors.motion.flow.view import (
@@ -24,9 +24,6 @@ from pose_priors.priors.motion.flow.view import (
     world_path,
 )
 
-_FAR = 8.0  # standard deviations at which what the network sees saturates
-_LEAST_LOG_STD = 7.0
-_LOG_RATIO = (-3.0, 2.0)
 _DOUBT = 3.0  # times which rotations may be farther off, beside places that another network says: their errors are not independent
 
 
@@ -76,13 +73,13 @@ class Denoiser(nn.Module):
         said = self.network(self._inputs(seen, noise, smooth, left, reference))
         change, ratio = said[..., :NUM_FEATURES].to(seen), said[..., NUM_FEATURES:].to(seen)
         change = torch.cat([world_path(change[..., PATH], reference), change[..., PATH.stop :]], -1)
-        return Expected(smooth + left[..., self.group] * change, left * ratio.clamp(*_LOG_RATIO).exp(), smooth, left)
+        return Expected(smooth + left[..., self.group] * change, left * ratio.clamp(*LOG_RATIO).exp(), smooth, left)
 
     def regressed(self, expected: Expected, seen: Tensor, noise: Tensor, reference: Reference, rows: Tensor) -> Expected:
         """What is expected, of windows (B,) bool with the places of joints that the regression says, if there is one."""
         if self.regression is None or not rows.any():
             return expected
-        found, spread = self.regression(self.smoother, seen, noise, expected.smooth, expected.process_std, reference)
+        found, spread, _ = self.regression(self.smoother, seen, noise, expected.smooth, expected.process_std, reference)
         chosen, mean, std = rows[:, None, None], expected.mean.clone(), expected.std.clone()
         mean[..., PLACES] = torch.where(chosen, found, mean[..., PLACES])
         std[..., GROUPS_OF_PLACES] = torch.where(chosen, spread, std[..., GROUPS_OF_PLACES])
@@ -91,18 +88,17 @@ class Denoiser(nn.Module):
 
     def _inputs(self, seen: Tensor, noise: Tensor, smooth: Tensor, left: Tensor, reference: Reference) -> Tensor:
         speed = torch.diff(smooth[..., PATH], dim=1, append=smooth[:, -1:, PATH]) * self.smoother.scale[0] * FPS
-        known = noise.isfinite()[..., self.group]
-        news = torch.where(known, (seen - smooth) / torch.hypot(noise, left)[..., self.group], 0.0)
+        told = news(seen, smooth, noise[..., self.group], left[..., self.group])
         parts = [
             local_path(speed, reference),
             smooth[..., PATH.stop :],
-            local_path(news[..., PATH], reference),
-            news[..., PATH.stop :],
-            left.log().clamp_min(-_LEAST_LOG_STD) / _LEAST_LOG_STD,
+            local_path(told[..., PATH], reference),
+            told[..., PATH.stop :],
+            left.log().clamp_min(-LEAST_LOG_STD) / LEAST_LOG_STD,
             1 / (1 + noise),
             reference.turning(),
         ]
-        return torch.cat(parts, -1).clamp(-_FAR, _FAR)
+        return torch.cat(parts, -1).clamp(-FAR, FAR)
 
 
 def combined(seen: Tensor, noise: Tensor, flowing: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,22 @@ from torch import Tensor, nn
 from pose_priors.priors.networks.precision import within_range
 
 _EXPANSION = 3
+FAR = 8.0
+"""Standard deviations at which what networks of clips see saturates."""
+LEAST_LOG_STD = 7.0
+"""Minus the least logarithm of a standard deviation, in those of the data, that they see."""
+LOG_RATIO = (-3.0, 2.0)
+"""Logarithms between which the ratio lies of a standard deviation that they say to that of a Gaussian process."""
+
+
+def news(seen: Tensor, expected: Tensor, noise: Tensor, left: Tensor) -> Tensor:
+    """By how many standard deviations values are seen off what is expected of them; 0 where nothing is seen.
+
+    Args:
+        seen, expected: of one shape.
+        noise, left: that broadcast to it, standard deviations of what is seen, infinite where nothing is, and of what is expected.
+    """
+    return torch.where(noise.isfinite(), (seen - expected) / torch.hypot(noise, left), 0.0)
 
 
 class TemporalNetwork(nn.Module):

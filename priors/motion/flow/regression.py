@@ -8,6 +8,7 @@ each joint on each frame, beyond what a Gaussian process in the principal axes o
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from pose_priors.body.motion_state import FPS, NUM_JOINTS
 from pose_priors.priors.motion.flow.axes import NUM_PLACES, AxesProcess
 from pose_priors.priors.motion.flow.corruption import hidden_parts
-from pose_priors.priors.motion.flow.network import TemporalNetwork
+from pose_priors.priors.motion.flow.network import FAR, LEAST_LOG_STD, LOG_RATIO, TemporalNetwork, news
 from pose_priors.priors.motion.flow.smoother import Smoother
 from pose_priors.priors.motion.flow.view import (
     GROUPS_OF_PLACES,
@@ -36,9 +37,7 @@ _OF_ROOT = [0, 1, 2]  # groups of path, height and the root's rotation
 _ROOT = slice(ROTATIONS.start, ROTATIONS.start + 6)
 _OWN = "denoiser.regression."  # names of its weights in those of a prior
 _NUM_BLOCKS = 4
-_FAR, _LEAST_LOG_STD = 8.0, 7.0
 _EXACT_M = 1e-3
-_LOG_RATIO = (-3.0, 2.0)
 _STRANGE = 8.0  # standard deviations at which an error counts no more
 _SPREAD_WEIGHT = 0.05
 # what training sees, in metres: noise alike everywhere, of each joint, of each joint and frame; or all that is not hidden exactly
@@ -46,6 +45,20 @@ _STD_M, _ALIKE, _OF_JOINTS, _EXACTLY = (0.006, 0.2), 0.8, 0.08, 0.15
 _UNLIKE = 0.5  # standard deviation of logarithms of noise that differs
 _HIDDEN = (0.75, 0.05, 0.06, 0.11, 0.03)  # see `corruption`
 _FROM_PELVIS = 0.15  # whose place in the world is not known
+
+
+class Regressed(NamedTuple):
+    """What is expected of the places of joints.
+
+    Attributes:
+        mean: (B, T, 63) normalised as features are.
+        std: (B, T, 21) its standard deviations.
+        of_process: (B, T, 63) as `mean`, of the Gaussian process alone.
+    """
+
+    mean: Tensor
+    std: Tensor
+    of_process: Tensor
 
 
 class Regression(nn.Module):
@@ -62,17 +75,13 @@ class Regression(nn.Module):
         inputs = 9 * NUM_PLACES + 2 * NUM_PLACES + (9 + 3) + 2 * len(_OF_ROOT) + 1
         self.network = TemporalNetwork(inputs, 4 * NUM_PLACES, num_frames, hidden, _NUM_BLOCKS, hidden // 32, kernel, dropout)
 
-    def forward(
-        self, smoother: Smoother, seen: Tensor, noise: Tensor, smooth: Tensor, left: Tensor, reference: Reference
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, smoother: Smoother, seen: Tensor, noise: Tensor, smooth: Tensor, left: Tensor, reference: Reference) -> Regressed:
         """What is expected of places.
 
         Args:
             smoother: by whose scales the rest are normalised.
             seen, noise: features (B, T, F), seen with noise (B, T, G), infinite where nothing is seen.
             smooth, left: (B, T, F) and (B, T, G) what the smoother says given these, and how sure it is.
-        Returns:
-            (B, T, 63) normalised as features are, and (B, T, 21) their standard deviations.
         """
         scale = smoother.scale.to(seen)
         metres = scale[GROUPS_OF_PLACES]
@@ -84,9 +93,9 @@ class Regression(nn.Module):
         said = self.network(inputs).to(seen)
         found = process + wide * said[..., : 3 * NUM_PLACES]
         found = torch.where((std < _EXACT_M).repeat_interleave(3, -1), at, found)
-        spread = left[..., GROUPS_OF_PLACES] * said[..., 3 * NUM_PLACES :].clamp(*_LOG_RATIO).exp()
-        mean = smoother.mean[PLACES].to(found)
-        return (found - mean) / metres.repeat_interleave(3), spread
+        spread = left[..., GROUPS_OF_PLACES] * said[..., 3 * NUM_PLACES :].clamp(*LOG_RATIO).exp()
+        mean, of_place = smoother.mean[PLACES].to(found), metres.repeat_interleave(3)
+        return Regressed((found - mean) / of_place, spread, (process - mean) / of_place)
 
     def _inputs(
         self,
@@ -101,9 +110,6 @@ class Regression(nn.Module):
         doubt: Tensor,
         process: Tensor,
     ) -> Tensor:
-        def news(values: Tensor, expected: Tensor, noise: Tensor, left: Tensor) -> Tensor:
-            return torch.where(noise.isfinite(), (values - expected) / torch.hypot(noise, left), 0.0)
-
         wide, of_places = doubt.repeat_interleave(3, -1), std.repeat_interleave(3, -1)
         spread = (self.process.values.sum() / (at.shape[1] * at.shape[2])).sqrt().clamp_min(_EXACT_M)
         speed = torch.diff(smooth[..., PATH], dim=1, append=smooth[:, -1:, PATH]) * FPS
@@ -119,11 +125,11 @@ class Regression(nn.Module):
             smooth[..., _ROOT],
             local_path(path, reference),
             news(seen[..., HEIGHT], smooth[..., HEIGHT], noise[..., 1:2], left[..., 1:2]),
-            left[..., _OF_ROOT].log().clamp_min(-_LEAST_LOG_STD) / _LEAST_LOG_STD,
+            left[..., _OF_ROOT].log().clamp_min(-LEAST_LOG_STD) / LEAST_LOG_STD,
             1 / (1 + noise[..., _OF_ROOT]),
             reference.turning(),
         ]
-        return torch.cat(parts, -1).clamp(-_FAR, _FAR)
+        return torch.cat(parts, -1).clamp(-FAR, FAR)
 
     def errors(self, smoother: Smoother, motion: Motion, generator: torch.Generator | None) -> dict[str, Tensor]:
         """What the network learns by: how far joints are from where they are expected, in standard deviations that the smoother leaves.
@@ -139,15 +145,11 @@ class Regression(nn.Module):
         seen, truth = (smoother.normalized(to_features(m, reference)) for m in (motion_seen, motion))
         noise = noise_of_groups(told) / smoother.scale
         smooth, left = smoother.posterior(seen, noise)
-        found, spread = self(smoother, seen, noise, smooth, left, reference)
+        found, spread, of_process = self(smoother, seen, noise, smooth, left, reference)
         metres = smoother.scale[GROUPS_OF_PLACES].to(seen)
         doubt = left[..., GROUPS_OF_PLACES] * metres
         counted = noise[..., GROUPS_OF_PLACES] * metres > _EXACT_M
         scale = (doubt * counted).sum((1, 2), keepdim=True) / counted.sum((1, 2), keepdim=True).clamp_min(1)
-        with torch.no_grad():
-            at, before = (smoother.denormalized(value)[..., PLACES] for value in (seen, smooth))
-            alone = self.process.posterior(at, noise[..., GROUPS_OF_PLACES] * metres, before)
-            alone = (alone - smoother.mean[PLACES].to(alone)) / metres.repeat_interleave(3)
 
         def apart(places: Tensor) -> Tensor:
             gone = (places - truth[..., PLACES]).unflatten(-1, (NUM_PLACES, 3)) * metres[:, None]
@@ -162,7 +164,7 @@ class Regression(nn.Module):
         ratio = (spread * metres / doubt.clamp_min(1e-6)).log()
         of_std = (distance.detach() / doubt.clamp_min(_EXACT_M)).clamp_max(_STRANGE).square() / 3
         nll = ((0.5 * of_std / (2 * ratio).exp() + ratio) * counted).sum() / counted.sum().clamp_min(1)
-        off, before_off = mean(distance), mean(apart(alone))
+        off, before_off = mean(distance), mean(apart(of_process))
         return {"regression": off + _SPREAD_WEIGHT * nll, "over_axes": off.detach() / before_off}
 
 
