@@ -12,7 +12,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ from pose_priors.priors.global_flow import GlobalFlowConfig
 from pose_priors.priors.joint_flow import JointFlowConfig
 from pose_priors.refinement.given.floor import with_floor
 from pose_priors.refinement.given.load import load_problem
-from pose_priors.refinement.given.problem import Problem, with_frames
+from pose_priors.refinement.given.problem import Problem, with_frames, with_people
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.noise import NoiseLevels, estimate_noise
 from pose_priors.refinement.solve.objective import Objective
@@ -146,24 +145,9 @@ def kinematics_rows(repeats: int, num_bodies: int = _BODIES) -> list[Row]:
 
 
 def piece(problem: Problem, people: slice, frames: slice) -> Problem:
-    """A problem of some of its people and frames only. It has not as many people as frames, joints or anything else."""
-    some = _of_people(problem, lambda value: value[people], problem.person_ids[people])
+    """A problem of some of its people and frames only."""
+    some = with_people(problem, problem.person_ids[people], lambda _, value: value[people])
     return with_frames(some, problem.frame_ids[frames], lambda _, value, dim: value[(slice(None),) * dim + (frames,)])
-
-
-def _of_people(problem: Problem, change: Callable[[Tensor], Tensor], person_ids: tuple[int, ...]) -> Problem:
-    """A problem of other people: `change` makes what has a row for each of those that there were have one for each of these."""
-    num = len(problem.person_ids)
-
-    def changed(part: Any) -> Any:
-        if isinstance(part, Tensor):
-            return change(part) if part.shape[:1] == (num,) else part
-        if is_dataclass(part) and not isinstance(part, type):
-            return replace(part, **{f.name: changed(getattr(part, f.name)) for f in fields(part)})
-        return part
-
-    other: Problem = changed(problem)
-    return replace(other, person_ids=person_ids)
 
 
 def objective_of(problem: Problem, noise: NoiseLevels) -> Objective:
@@ -234,7 +218,7 @@ def growth_rows(problem: Problem, poses: Tensor, repeats: int) -> list[Row]:
 def _repeated(problem: Problem, people: int, frames: int) -> Problem:
     """A problem of so many times the people and frames, the same ones again."""
     person_ids = tuple(range(1, people * len(problem.person_ids) + 1))
-    crowd = _of_people(problem, lambda value: torch.cat([value] * people), person_ids)
+    crowd = with_people(problem, person_ids, lambda _, value: torch.cat([value] * people))
     return with_frames(crowd, tuple(range(frames * len(problem.frame_ids))), lambda _, value, dim: torch.cat([value] * frames, dim))
 
 

@@ -194,23 +194,13 @@ class Problem:
         return replace(self, **_converted(self, dtype, device))
 
 
-# The parts of a problem that have frames, on which dimension, and what of them has.
-_OF_FRAMES: dict[str, tuple[int, tuple[str, ...]]] = {
-    "cameras": (0, ("w2c", "intrinsics", "confidence")),
-    "observations": (
-        1,
-        (
-            "keypoints",
-            "keypoint_confidence",
-            "joint_depth",
-            "joint_depth_confidence",
-            "contact_log_odds",
-            "surface",
-            "surface_points",
-        ),
-    ),
-    "start": (1, ("global_orient", "body_pose", "pelvis")),
-}
+_SEEN = ("keypoints", "keypoint_confidence", "joint_depth", "joint_depth_confidence", "contact_log_odds", "surface", "surface_points")
+_BODILY = ("rest_joints", "shape_directions", "betas", "height", "thickness", "root_offset", "root_shape_directions", "size_width")
+_POSED = ("global_orient", "body_pose", "pelvis")
+_LIVED = ("alive", "visible")
+# The parts of a problem that have frames or people, on which dimension, and what of them has.
+_OF_FRAMES = {"cameras": (0, ("w2c", "intrinsics", "confidence")), "observations": (1, _SEEN), "start": (1, _POSED)}
+_OF_PEOPLE = {"bodies": (0, _BODILY), "observations": (0, (*_SEEN, "depth_bias")), "start": (0, _POSED)}
 
 
 def with_frames(problem: Problem, frame_ids: tuple[int, ...], change: Callable[[str, Tensor, int], Tensor]) -> Problem:
@@ -221,16 +211,32 @@ def with_frames(problem: Problem, frame_ids: tuple[int, ...], change: Callable[[
         change: makes of a tensor, by its name, itself and its dimension of frames, what it is on these. What holds of all frames, and has
             a length of 1 there, stays.
     """
+    return replace(problem, frame_ids=frame_ids, **_changed(problem, _OF_FRAMES, 1, len(problem.frame_ids), change))
+
+
+def with_people(problem: Problem, person_ids: tuple[int, ...], change: Callable[[str, Tensor], Tensor]) -> Problem:
+    """The problem of other people.
+
+    Args:
+        person_ids: theirs.
+        change: makes of a tensor (P, ...), by its name and itself, what it is of these. What holds of all people, and has a length of 1
+            there, stays.
+    """
+    of_people = _changed(problem, _OF_PEOPLE, 0, len(problem.person_ids), lambda name, value, _: change(name, value))
+    return replace(problem, person_ids=person_ids, **of_people)
+
+
+def _changed(
+    problem: Problem, parts: dict[str, tuple[int, tuple[str, ...]]], dim: int, count: int, change: Callable[[str, Tensor, int], Tensor]
+) -> dict[str, Any]:
+    """What of a problem is other where tensors of a length `count` are changed: those of its parts, and its own along `dim`."""
 
     def changed(part: Any, dim: int, names: tuple[str, ...]) -> dict[str, Any]:
         values = {name: getattr(part, name) for name in names}
-        return {name: change(name, value, dim) for name, value in values.items() if value.shape[dim] == len(problem.frame_ids)}
+        return {name: change(name, value, dim) for name, value in values.items() if value.shape[dim] == count}
 
-    parts: dict[str, Any] = {}
-    for name, of in _OF_FRAMES.items():
-        part = getattr(problem, name)
-        parts[name] = replace(part, **changed(part, *of))
-    return replace(problem, frame_ids=frame_ids, **changed(problem, 1, ("alive", "visible")), **parts)
+    others = {name: replace(getattr(problem, name), **changed(getattr(problem, name), *of)) for name, of in parts.items()}
+    return {**changed(problem, dim, _LIVED), **others}
 
 
 def _converted(part: Any, dtype: torch.dtype, device: torch.device | None) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from pose_priors.refinement.given.problem import Problem, with_frames
+from pose_priors.refinement.given.problem import Problem, with_frames, with_people
 from pose_priors.refinement.solve.curvature.gauss_newton import knows_all
 from pose_priors.refinement.solve.curvature.rounds import can_be_factored
 from pose_priors.refinement.solve.gaps import ExpectedInGaps
@@ -17,6 +16,7 @@ from pose_priors.refinement.solve.noise import NoiseLevels
 from pose_priors.refinement.solve.terms import GapEnergy, Smoothness, Term, UntrackedSurface
 from pose_priors.refinement.solve.variables import Variables
 
+_OF_JOINTS = ("height", "thickness")  # nan where a joint has none
 _BESIDE = 3  # frames, by which contacts and steps reach farther than accelerations that last
 
 
@@ -46,29 +46,18 @@ class Window:
 
     def problem(self, problem: Problem) -> Problem:
         """What is given of them; what holds of all people's bodies, as which joints carry, stays as it is with the others."""
-        count = len(problem.person_ids)
 
         def here(_: str, value: Tensor, dim: int) -> Tensor:
             return value[(slice(None),) * dim + (self.frames,)]
 
-        def own(part: Any, *names: str) -> dict[str, Any]:
-            values = {name: getattr(part, name) for name in names}
-            return {name: value[self.people] if len(value) == count else value for name, value in values.items()}
+        def own(name: str, value: Tensor) -> Tensor:
+            if name in _OF_JOINTS:
+                value = torch.where(torch.isfinite(value).all(0), value, torch.nan)
+            return value[self.people]
 
-        def known(value: Tensor) -> Tensor:
-            return torch.where(torch.isfinite(value).all(0), value, torch.nan)[self.people]
-
-        part = with_frames(problem, problem.frame_ids[self.frames], here)
-        bodies, seen, start = part.bodies, part.observations, part.start
-        sizes = ("rest_joints", "shape_directions", "betas", "root_offset", "root_shape_directions", "size_width")
-        points = ("keypoints", "keypoint_confidence", "joint_depth", "joint_depth_confidence", "depth_bias")
+        person_ids = tuple(problem.person_ids[p] for p in self.people.tolist())
         return replace(
-            part,
-            person_ids=tuple(problem.person_ids[p] for p in self.people.tolist()),
-            **own(part, "alive", "visible"),
-            bodies=replace(bodies, **own(bodies, *sizes), height=known(bodies.height), thickness=known(bodies.thickness)),
-            observations=replace(seen, **own(seen, *points, "contact_log_odds", "surface", "surface_points")),
-            start=replace(start, **own(start, "global_orient", "body_pose", "pelvis")),
+            with_people(with_frames(problem, problem.frame_ids[self.frames], here), person_ids, own),
             padding=max(0, self.frames.stop - problem.num_frames),
         )
 

@@ -10,7 +10,7 @@ import torch
 from problems import make_problem
 from torch import Tensor
 
-from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.given.problem import Problem, with_people
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
@@ -88,6 +88,16 @@ def test_all_that_has_frames_gets_more_of_them_and_nothing_else() -> None:
     assert any(value.shape[:1] == (13,) for value in given.values())
     for name, value in given.items():
         assert longer[name].shape == tuple(17 if size == 13 else size for size in value.shape), name
+
+
+def test_all_that_has_people_gets_others_and_nothing_else() -> None:
+    problem, _ = make_problem(people=5, frames=13)
+    given, crowd = (
+        dict(tensors(each)) for each in (problem, with_people(problem, tuple(range(7)), lambda _, value: torch.cat([value, value[:2]])))
+    )
+    assert len(given) == len(crowd)
+    for name, value in given.items():
+        assert crowd[name].shape == tuple(7 if size == 5 else size for size in value.shape), name
 
 
 def test_a_clip_of_a_shared_length_is_left_as_it_is() -> None:
