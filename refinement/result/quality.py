@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pose_priors.body.interpolation import runs
 from pose_priors.body.motion import steps
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
@@ -30,6 +31,7 @@ _THIRD, _LEAST_POINTS = 3, 6
 _ACCELERATION, _TOUCHES = (20.0, 60.0), 0.1  # m/s^2, median over joints; and the share of frames on which a person touches the floor
 _SHORT_S = 0.3  # seconds, in which a path is no longer than its noise
 _STILL, _MOST, _LEVELS_M = 0.35, 0.9, 0.1  # m/s of a foot that stands; the share of such frames, and the metres in which their heights lie
+_RESTS_S = 0.15  # seconds that a foot which stands does so
 
 
 @torch.no_grad()
@@ -142,7 +144,10 @@ def _levels(raised: Tensor, scene: Scene, problem: Problem, p: int) -> float:
     joints, (low, at) = scene.joints[p], raised.min(-1)
     speed = steps(joints[:, contact_joints(problem.bodies)]).gather(-1, at[:, None])[:, 0] * problem.fps
     upright = torch.from_numpy(standing(joints[None].cpu().double().numpy(), scene.normal.cpu().double().numpy())[0]).to(at.device)
-    rests = low[problem.visible[p] & upright & (speed < _STILL)]
+    still = problem.visible[p] & upright & (speed < _STILL)
+    for begin, end in runs(still.cpu().numpy()):
+        still[begin:end] &= end - begin >= _RESTS_S * problem.fps  # feet are slow at the top of a jump, too
+    rests = low[still]
     if len(rests) < _SHORT_S * problem.fps:
         return math.nan
     return float(rests.quantile((1 + _MOST) / 2) - rests.quantile((1 - _MOST) / 2))

@@ -125,3 +125,17 @@ def test_who_stands_at_several_heights_or_leans_is_told(climb: float, degrees: f
     assert [line[: len(start)] for line, start in zip(lines, told, strict=True)] == told
     assert not (told and found["verdict"] == "good")
     assert math.isnan(found["people"]["1"]["standing_levels"]) == (degrees == 90)
+
+
+@pytest.mark.parametrize("fps", [15, 30, 120])
+def test_who_jumps_stands_at_one_height(fps: int) -> None:
+    """Feet that are slow at the top of a jump of 25 cm do not stand there."""
+    problem, _ = make_problem(frames=3 * fps, noise=0.0)
+    up, flight = problem.start.ground_plane[:3], 2 * math.sqrt(2 * 0.25 / 9.81)
+    phase = torch.arange(3 * fps, dtype=torch.float64) / fps % (flight + 0.8)
+    height = torch.where(phase < flight, 9.81 / 2 * phase * (flight - phase), 0.0)
+    assert height.max() > 0.23
+    start = dataclasses.replace(problem.start, pelvis=problem.start.pelvis + height[:, None] * up)
+    found = unsolved(dataclasses.replace(problem, start=start, fps=float(fps), floor_tilt=0.04))
+    assert found["people"]["1"]["standing_levels"] < 0.05
+    assert not [line for line in found["reasons"] if "heights" in line]
