@@ -147,7 +147,7 @@ class MotionFlow(TrainablePrior):
         Returns:
             (B, T, ...) what is seen exactly as it is, the rest on one skeleton; and how sure each of it is.
         Raises:
-            ValueError: if what is said to be seen is NaN.
+            ValueError: if what is said to be seen is NaN, or a standard deviation negative or NaN.
         """
         motion, noise = checked(motion, noise)
         bones = measured_bones(motion, noise, self.rest.to(motion.joints)) if bones is None else bones
@@ -188,7 +188,7 @@ class MotionFlow(TrainablePrior):
         Returns:
             (*batch, T, 339) states of one skeleton, in the prior's precision.
         Raises:
-            ValueError: if what is said to be seen is NaN.
+            ValueError: if what is said to be seen is NaN, or a standard deviation negative or NaN.
         """
         states = widened(states, self.rest.dtype)
         shape = (*states.shape[:-1], NUM_JOINTS)
