@@ -18,7 +18,7 @@ from pose_priors.priors.motion.flow.corruption import corrupt
 from pose_priors.priors.motion.flow.overlap import joined, window_starts
 from pose_priors.priors.motion.flow.planting import held_feet
 from pose_priors.priors.motion.flow.skeleton_fit import fit_held, fit_skeleton
-from pose_priors.priors.motion.flow.skeletons import bones_of_rest, leg_of_bones, measured_bones
+from pose_priors.priors.motion.flow.skeletons import bones_of_rest, measured_bones
 from pose_priors.priors.motion.flow.view import (
     GROUP_OF,
     JOINT_OF_GROUP,
@@ -134,12 +134,10 @@ def test_bones_are_measured() -> None:
     legs = exact(motion)
     legs.rotations[..., [1, 2, 4, 5, 7, 8]] = torch.inf
     legs.joints[..., [4, 5, 7, 8, 10, 11]] = torch.inf
-    torch.testing.assert_close(measured_bones(larger, legs, windows.rest[0]), 1.3 * known, rtol=0, atol=1e-6)
-    seen = torch.full((2, FRAMES, 22), 0.05, dtype=torch.float64)
-    drawn = torch.randn(larger.joints.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    noisy = Motion(motion.rotations, larger.joints + 0.05 * drawn)
-    found = measured_bones(noisy, Noise.of(torch.full_like(seen, torch.inf), seen), windows.rest[0])
-    assert (leg_of_bones(found) / leg_of_bones(1.3 * known) - 1).abs().max() < 0.04
+    found = measured_bones(larger, legs, windows.rest[0])
+    shown = [joint for joint in range(22) if joint not in (4, 5, 7, 8, 10, 11)]
+    torch.testing.assert_close(found[:, shown], 1.3 * known[:, shown], rtol=0, atol=1e-9)
+    torch.testing.assert_close(found, 1.3 * known, rtol=0, atol=1e-3)  # hidden ones as long as others are, but for what is believed of them
 
 
 @pytest.mark.parametrize("num_frames", [24, 25, 60, 61])
