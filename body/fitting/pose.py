@@ -38,8 +38,8 @@ def fit_pose(
     begin = _begin(seen, known, points, rest, parents, prior) if start is None else roma.rotvec_to_rotmat(start)
     means = prior.mean.expand(len(seen), -1, -1)
     found = [
-        _solved(*part, points, rest, parents, PoseGaussian(mean, prior.whiten))
-        for *part, mean in zip(*(value.split(_CHUNK) for value in (seen, known, begin, means)), strict=True)
+        _solved(part, shown, first, points, rest, parents, PoseGaussian(mean, prior.whiten))
+        for part, shown, first, mean in zip(*(value.split(_CHUNK) for value in (seen, known, begin, means)), strict=True)
     ]
     rotmat, root = (torch.cat(parts) for parts in zip(*found, strict=True))
     places, _, _ = placed(rotmat, root, points, rest, parents)
