@@ -49,9 +49,11 @@ class Entry:
     is_packed: bool = False
 
 
-def open_arrays(path: Path) -> dict[str, Entry]:
+def open_arrays(path: Path, *, drawn: bool = False) -> dict[str, Entry]:
     """The named arrays of a file. A file of one array without a name has the single key `UNNAMED`.
 
+    Args:
+        drawn: of recorded skeletons, whether poses are drawn from those that they may have been, see `capture.as_poses`.
     Raises:
         UserError: if the file cannot be read, names a class that is not allowed, or has another suffix than those of `SUFFIXES`.
     """
@@ -66,7 +68,7 @@ def open_arrays(path: Path) -> dict[str, Entry]:
     if path.suffix == ".pkl":
         return _entries(as_amass(load_pickle(path), str(path)), path)
     if path.suffix in READERS:
-        return _entries(recorded_poses(path), path)
+        return _entries(recorded_poses(path, drawn=drawn), path)
     raise UserError(f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}")
 
 
