@@ -51,12 +51,12 @@ def fit_skeleton(
     """
     fitted = []
     for parts in zip(*(value.split(_AT_ONCE) for value in (rotations, joints, rotation_std, joint_std, bones)), strict=True):
-        found, places, gain = _fitted(*parts, parts[0], num_steps)
+        found, places, gain = _fitted(*parts, start=parts[0], num_steps=num_steps)
         for _ in range(rounds - 1):
             late = (gain > _SETTLED).nonzero()[:, 0]
             if not len(late):
                 break
-            more = _fitted(*(value[late] for value in parts), found[late], num_steps)
+            more = _fitted(*(value[late] for value in parts), start=found[late], num_steps=num_steps)
             found, places, gain = (old.index_put((late,), new) for old, new in zip((found, places, gain), more, strict=True))
         fitted.append((found, places))
     return torch.cat([found for found, _ in fitted]).to(rotations), torch.cat([places for _, places in fitted]).to(joints)
