@@ -29,6 +29,7 @@ SUFFIXES = (".npz", ".npy", ".pt", ".pkl", ".motion", *READERS)
 UNNAMED = "array"
 """Name given to the only array of a file that has no names."""
 _MOST_HEADER = (1 << 16) + 16
+_OF_ROMP = ({"results"}, {"results", "sequence_results"})  # of an image, of a video: one object in which all is
 _MOST_NESTED = 8  # lists in lists
 
 
@@ -59,8 +60,9 @@ def open_arrays(path: Path, *, drawn: bool = False) -> dict[str, Entry]:
     """
     if path.suffix == ".npz":
         entries = open_npz(path)
-        # ROMP's one object, in which all else is
-        return _entries(as_amass({"results": entries["results"].load()}, str(path)), path) if set(entries) == {"results"} else entries
+        if set(entries) not in _OF_ROMP:
+            return entries
+        return _entries(as_amass({"results": entries["results"].load()}, str(path)), path)
     if path.suffix == ".npy":
         return _open_npy(path)
     if path.suffix in (".pt", ".motion"):  # ProtoMotions' are torch's
