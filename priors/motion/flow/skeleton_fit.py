@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import roma
 import torch
 from torch import Tensor
@@ -51,12 +53,12 @@ def fit_skeleton(
     """
     fitted = []
     for parts in zip(*(value.split(_AT_ONCE) for value in (rotations, joints, rotation_std, joint_std, bones)), strict=True):
-        found, places, gain = _fitted(*parts, start=parts[0], num_steps=num_steps)
+        found, places, gain = _fitted(parts, parts[0], num_steps)
         for _ in range(rounds - 1):
             late = (gain > _SETTLED).nonzero()[:, 0]
             if not len(late):
                 break
-            more = _fitted(*(value[late] for value in parts), start=found[late], num_steps=num_steps)
+            more = _fitted([value[late] for value in parts], found[late], num_steps)
             found, places, gain = (old.index_put((late,), new) for old, new in zip((found, places, gain), more, strict=True))
         fitted.append((found, places))
     return torch.cat([found for found, _ in fitted]).to(rotations), torch.cat([places for _, places in fitted]).to(joints)
@@ -87,13 +89,11 @@ def fit_held(rotations: Tensor, joints: Tensor, change: Tensor, bones: Tensor) -
     return rotations, joints
 
 
-def _fitted(
-    rotations: Tensor, joints: Tensor, rotation_std: Tensor, joint_std: Tensor, bones: Tensor, start: Tensor, num_steps: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """From rotations to start with; also (N,) what the last step has made of twice the log-probability."""
-    rotations, joints, bones = rotations.double(), joints.double(), bones.double()
-    by_rotation = rotation_std.double().clamp_min(_LEAST_STD_RAD).square().reciprocal()
-    by_joint = joint_std.double().clamp_min(_LEAST_STD_M).square().reciprocal()
+def _fitted(parts: Sequence[Tensor], start: Tensor, num_steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of what `fit_skeleton` takes, from rotations to start with; also (N,) what the last step has made of twice the log-probability."""
+    rotations, joints, rotation_std, joint_std, bones = (value.double() for value in parts)
+    by_rotation = rotation_std.clamp_min(_LEAST_STD_RAD).square().reciprocal()
+    by_joint = joint_std.clamp_min(_LEAST_STD_M).square().reciprocal()
     carried = _CARRIED.to(rotations)
     offsets = torch.cat([joints[:, :1], bones[:, 1:]], 1)
 
