@@ -12,6 +12,8 @@ from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined
 from pose_priors.priors.motion.flow.overlap import cut, joined, joined_rotations, padded, window_starts
 from pose_priors.priors.motion.flow.regression import is_regressed
 from pose_priors.priors.motion.flow.view import (
+    GROUPS_OF_PLACES,
+    PLACES,
     Motion,
     Noise,
     Reference,
@@ -24,6 +26,7 @@ from pose_priors.priors.motion.flow.view import (
 
 _MOST_NOISE, _LEAST_NOISE = 20.0, 0.01  # of a flow's path, in the data's spread
 _RHO = 7.0
+_REACH = 4.0  # standard deviations that noise moves a joint by: one in a thousand goes farther
 
 
 class Restored(NamedTuple):
@@ -83,6 +86,24 @@ def flow(
     return expected(point, levels[-1])
 
 
+def bounded(expected: Expected, seen: Tensor, noise: Tensor) -> Expected:
+    """What is expected, with joints no farther from where they are seen than noise reaches: networks that meet what they have not learnt,
+    as single frames of a fast motion, may not overrule it.
+
+    Args:
+        expected: of features.
+        seen, noise: features (B, T, F) as they are seen, and (B, T, G) with what noise, infinite where they are not.
+    """
+    reach = (_REACH * noise[..., GROUPS_OF_PLACES, None]).clamp_max(1e6)  # finite, for slopes
+    moved = (expected.mean - seen)[..., PLACES].unflatten(-1, (-1, 3))
+    length = torch.linalg.vector_norm(moved, dim=-1, keepdim=True)
+    far = length > reach
+    near = moved * torch.where(far, reach / length.clamp_min(1e-12), 1.0)
+    mean = expected.mean.clone()
+    mean[..., PLACES] = torch.where(far.expand_as(moved).flatten(-2), seen[..., PLACES] + near.flatten(-2), mean[..., PLACES])
+    return expected._replace(mean=mean)
+
+
 def restore(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int = 0, generator: torch.Generator | None = None) -> Restored:
     """Motions (B, T, ...) given what is seen of them.
 
@@ -116,6 +137,7 @@ def _of_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int
     else:
         known = combined(seen, told, seen, nothing)
         expected = denoiser.regressed(denoiser(*known, reference), *known, reference, is_regressed(noise))
+        expected = bounded(expected, *known)
     return Drawn(expected, reference).restored(denoiser)
 
 

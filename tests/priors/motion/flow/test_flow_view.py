@@ -126,6 +126,18 @@ def test_bodies_are_fitted_to_joints_and_to_rotations() -> None:
     assert roma.rotmat_geodesic_distance(by_rotations, off).max() < 1e-3
 
 
+def test_bodies_that_are_far_from_where_they_go_take_more_steps() -> None:
+    windows = smooth_windows(1, FRAMES)
+    motion, bones = motion_of_windows(windows), bones_of_rest(windows.rest)[0]
+    joints = motion.joints[0]
+    off = torch.randn(FRAMES, 22, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    start = motion.rotations[0] @ roma.rotvec_to_rotmat(0.9 * off / off.norm(dim=-1, keepdim=True))
+    std = torch.ones(FRAMES, 22, dtype=torch.float64)
+    few, many = (fit_skeleton(start, joints, std, std / 2000, bones.expand_as(joints), rounds=rounds)[1] for rounds in (1, 4))
+    before, after = ((places - joints).norm(dim=-1).amax(-1) > 0.005 for places in (few, many))
+    assert before.sum() > 3 * after.sum()
+
+
 def test_bones_are_measured() -> None:
     windows = smooth_windows(2, FRAMES)
     motion, known = motion_of_windows(windows), bones_of_rest(windows.rest)
