@@ -31,7 +31,7 @@ demo: setup
 	$(RUN) train.py --config gaussian_prior --override $(DEMO_DATA) \
 	    logging.checkpoint_dir=demo/gaussian_prior training.max_epochs=5
 	$(RUN) train.py --config joint_flow --override $(DEMO_DATA) \
-	    logging.checkpoint_dir=demo/joint_flow training.max_epochs=5
+	    logging.checkpoint_dir=demo/joint_flow training.max_epochs=3
 	$(RUN) evaluate.py --checkpoint demo/gaussian_prior/best.ckpt demo/joint_flow/best.ckpt --output demo/evaluation
 	$(RUN) refine.py --config refinement --override input.path=null prior.body=demo/joint_flow/best.ckpt
 	$(RUN) evaluate.py --scene results/built_in --gt results/built_in_gt.npz --output demo/scene

@@ -147,13 +147,14 @@ class MotionFlow(TrainablePrior):
         Returns:
             (B, T, ...) what is seen exactly as it is, the rest on one skeleton; and how sure each of it is.
         Raises:
-            ValueError: if what is said to be seen is NaN.
+            ValueError: if what is said to be seen is NaN, or a standard deviation negative or NaN.
         """
         motion, noise = checked(motion, noise)
         bones = measured_bones(motion, noise, self.rest.to(motion.joints)) if bones is None else bones
         size = (self.leg.to(bones) / leg_of_bones(bones))[:, None, None]
         own = Motion(motion.rotations, motion.joints * size[..., None], motion.contacts)
-        told = Noise(noise.rotations, noise.joints * size, noise.contacts, noise.path * size[..., 0])
+        held = size.detach()  # noise has no gradient
+        told = Noise(noise.rotations, noise.joints * held, noise.contacts, noise.path * held[..., 0])
         found = restore(self.denoiser, own, told, self.config.num_steps if generator is not None else 0, generator)
         joints, joint_std = found.motion.joints / size[..., None], found.joint_std / size
         batch = joints.shape[:2]
@@ -188,7 +189,7 @@ class MotionFlow(TrainablePrior):
         Returns:
             (*batch, T, 339) states of one skeleton, in the prior's precision.
         Raises:
-            ValueError: if what is said to be seen is NaN.
+            ValueError: if what is said to be seen is NaN, or a standard deviation negative or NaN.
         """
         states = widened(states, self.rest.dtype)
         shape = (*states.shape[:-1], NUM_JOINTS)

@@ -9,7 +9,7 @@ the contacts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import roma
@@ -222,7 +222,12 @@ def exact(motion: Motion) -> Noise:
 
 
 def checked(motion: Motion, noise: Noise) -> tuple[Motion, Noise]:
-    """A motion that is finite: the identity and zero where nothing is seen. Raises `ValueError` if what is seen is not finite."""
+    """A motion that is finite: the identity and zero where nothing is seen. Raises `ValueError` if what is seen is not finite, or
+    noise has a standard deviation that is negative or NaN."""
+    for of in fields(noise):
+        bad = ~(getattr(noise, of.name) >= 0)
+        if bad.any():
+            raise ValueError(f"noise of {of.name} is negative or NaN in {int(bad.sum())} places: 0 is exact, infinite is not seen")
     shown, placed = noise.rotations.isfinite(), noise.joints.isfinite()
     rotations = torch.where(shown[..., None, None], motion.rotations, torch.eye(3).to(motion.rotations))
     joints = torch.where(placed[..., None], motion.joints, 0.0)

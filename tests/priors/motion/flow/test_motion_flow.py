@@ -127,6 +127,13 @@ def test_draws_of_what_is_hidden_differ_and_keep_what_is_given(prior: MotionFlow
     torch.testing.assert_close(draws[0][given], joints_of(states)[given], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(("std", "rotation_std", "what"), [(math.nan, 0.1, "joints"), (-0.01, 0.1, "joints"), (0.02, -1.0, "rotations")])
+def test_noise_that_is_none_is_refused(prior: MotionFlow, std: float, rotation_std: float, what: str) -> None:
+    states = prior.sample(1, torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=f"noise of {what} is negative or NaN in {22 * states.shape[1]} places"):
+        prior.denoise(states, std, rotation_std)
+
+
 def test_nan_that_is_said_to_be_seen_is_refused(prior: MotionFlow) -> None:
     states = some_states(1)
     states[0, 4, STATE["joints"]] = torch.nan
