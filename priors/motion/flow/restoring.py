@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined
 from pose_priors.priors.motion.flow.overlap import cut, joined, joined_rotations, padded, window_starts
+from pose_priors.priors.motion.flow.pelvis import with_pelvis
 from pose_priors.priors.motion.flow.regression import is_regressed
 from pose_priors.priors.motion.flow.view import (
     GROUPS_OF_PLACES,
@@ -112,12 +113,12 @@ def restore(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int = 0
         generator: of the draws.
 
     What is expected is found for all windows at once, and mixed where they overlap. Draws of two windows would not fit, nor would anything
-    where a window sees no root at all: there each window is given what the one before has found.
+    where a window sees no joint at all, or none's place in the world: there each window is given what the one before has found.
     """
     num_frames, length = motion.joints.shape[1], denoiser.num_frames
     motion, noise = padded(motion, noise, length)
     starts = window_starts(motion.joints.shape[1], length)
-    sighted = (noise.joints[..., 0] + noise.path).isfinite()
+    sighted = noise.joints.isfinite().any(-1) & noise.path.isfinite()
     blind = any(not bool(sighted[:, first : first + length].any(1).all()) for first in starts)
     if len(starts) > 1 and (num_steps or blind):
         return _one_by_one(denoiser, motion, noise, starts, num_steps, generator)
@@ -130,6 +131,8 @@ def restore(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int = 0
 
 
 def _of_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int, generator: torch.Generator | None) -> Restored:
+    unseen = noise.joints[..., 0].isinf()
+    motion, noise = with_pelvis(denoiser.smoother, motion, noise)
     seen, told, reference = as_seen(denoiser, motion, noise)
     nothing = seen.new_full((1, 1, 1), torch.inf)
     if num_steps:
@@ -138,7 +141,11 @@ def _of_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int
         known = combined(seen, told, seen, nothing)
         expected = denoiser.regressed(denoiser(*known, reference), *known, reference, is_regressed(noise))
         expected = bounded(expected, *known)
-    return Drawn(expected, reference).restored(denoiser)
+    found = Drawn(expected, reference).restored(denoiser)
+    # where other joints say where the pelvis is they err alike on all frames
+    filled, least = unseen & noise.joints[..., 0].isfinite(), noise.joints[..., 0]
+    pelvis_std = torch.where(filled, found.joint_std[..., 0].maximum(least), found.joint_std[..., 0])
+    return found._replace(joint_std=torch.cat([pelvis_std[..., None], found.joint_std[..., 1:]], -1))
 
 
 def _one_by_one(
