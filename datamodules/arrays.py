@@ -29,6 +29,7 @@ SUFFIXES = (".npz", ".npy", ".pt", ".pkl", ".motion", *READERS)
 UNNAMED = "array"
 """Name given to the only array of a file that has no names."""
 _MOST_HEADER = (1 << 16) + 16
+_OF_ROMP = ({"results"}, {"results", "sequence_results"})  # of an image, of a video: one object in which all is
 _MOST_NESTED = 8  # lists in lists
 
 
@@ -49,16 +50,19 @@ class Entry:
     is_packed: bool = False
 
 
-def open_arrays(path: Path) -> dict[str, Entry]:
+def open_arrays(path: Path, *, drawn: bool = False) -> dict[str, Entry]:
     """The named arrays of a file. A file of one array without a name has the single key `UNNAMED`.
 
+    Args:
+        drawn: of recorded skeletons, whether poses are drawn from those that they may have been, see `capture.as_poses`.
     Raises:
         UserError: if the file cannot be read, names a class that is not allowed, or has another suffix than those of `SUFFIXES`.
     """
     if path.suffix == ".npz":
         entries = open_npz(path)
-        # ROMP's one object, in which all else is
-        return _entries(as_amass({"results": entries["results"].load()}, str(path)), path) if set(entries) == {"results"} else entries
+        if set(entries) not in _OF_ROMP:
+            return entries
+        return _entries(as_amass({"results": entries["results"].load()}, str(path)), path)
     if path.suffix == ".npy":
         return _open_npy(path)
     if path.suffix in (".pt", ".motion"):  # ProtoMotions' are torch's
@@ -66,7 +70,7 @@ def open_arrays(path: Path) -> dict[str, Entry]:
     if path.suffix == ".pkl":
         return _entries(as_amass(load_pickle(path), str(path)), path)
     if path.suffix in READERS:
-        return _entries(recorded_poses(path), path)
+        return _entries(recorded_poses(path, drawn=drawn), path)
     raise UserError(f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}")
 
 

@@ -82,16 +82,17 @@ class PoseFile:
 
 
 class PoseSource:
-    """A recognised pose file whose rows can be read part by part, by several threads at once. Arguments and errors as `read_poses`.
+    """A recognised pose file whose rows can be read part by part, by several threads at once. Arguments and errors as `read_poses`;
+    with `drawn` poses of recorded skeletons are drawn from those that they may have been, see `capture.as_poses`.
 
     Attributes:
         fps: frames a second, or None if the file does not say or says what is none.
         wrong_rate: in the latter case, what it says, in words.
     """
 
-    def __init__(self, path: str | Path, *, hand_convention: HandConvention) -> None:
+    def __init__(self, path: str | Path, *, hand_convention: HandConvention, drawn: bool = False) -> None:
         self.path = Path(path)
-        entries = open_arrays(self.path)
+        entries = open_arrays(self.path, drawn=drawn)
         self.layout, self._columns = _recognize(self.path, entries)
         self.num_rows = next(iter(self._columns.values()))[0].shape[0]
         filled = {joint for _, joints in self._columns.values() for joint in joints}

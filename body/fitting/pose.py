@@ -30,14 +30,16 @@ def fit_pose(
     Args:
         seen: (T, K, 3) metres, nan where a point was not seen; at least three points not in line on each frame.
         rest: (N, 3) metres from the root.
+        prior: its mean may be another on each frame, (T, N, 3).
         start: (T, N, 3) rotation vectors to begin with; by default the prior's mean, turned as the points near the root are.
     """
     known = seen.isfinite().all(-1)
     seen = seen.nan_to_num()
     begin = _begin(seen, known, points, rest, parents, prior) if start is None else roma.rotvec_to_rotmat(start)
+    means = prior.mean.expand(len(seen), -1, -1)
     found = [
-        _solved(*part, points, rest, parents, prior)
-        for part in zip(seen.split(_CHUNK), known.split(_CHUNK), begin.split(_CHUNK), strict=True)
+        _solved(part, shown, first, points, rest, parents, PoseGaussian(mean, prior.whiten))
+        for part, shown, first, mean in zip(*(value.split(_CHUNK) for value in (seen, known, begin, means)), strict=True)
     ]
     rotmat, root = (torch.cat(parts) for parts in zip(*found, strict=True))
     places, _, _ = placed(rotmat, root, points, rest, parents)
@@ -108,7 +110,7 @@ def _cost(
     places, _, _ = placed(rotmat, root, points, rest, parents)
     off = (weight[..., None] * (places - seen)).square().sum((1, 2))
     rotvec = roma.rotmat_to_rotvec(rotmat[:, 1:])
-    astray = (rotvec - mean[1:]).flatten(1) @ whiten.T
+    astray = (rotvec - mean[..., 1:, :]).flatten(1) @ whiten.T
     nats: Tensor = (off + astray.square().sum(1) + _beyond(rotvec).square().sum((1, 2))) / 2
     return nats
 
@@ -133,24 +135,14 @@ def _normal(
 ) -> tuple[Tensor, Tensor]:
     """Downhill (T, 3 + 3N) and approximate curvature (T, 3 + 3N, 3 + 3N), of the root's place and of small turns of each joint in its
     parent's axes."""
-    places, joints, turned = placed(rotmat, root, points, rest, parents)
-    num = len(seen)
-    above = torch.cat([torch.eye(3, dtype=rest.dtype).expand(num, 1, 3, 3), turned[:, list(parents[1:])]], 1)
-    arm = (places[:, :, None] - joints[:, None]) * carriers[None, :, :, None]
-    # a small turn d moves the point by (above d) x arm; components of places come first, then joints, then components of turns
-    axis, lever = above.permute(2, 0, 1, 3)[:, :, None], arm.permute(3, 0, 1, 2)[..., None]
-    moved = torch.stack([axis[i - 2] * lever[i - 1] - axis[i - 1] * lever[i - 2] for i in range(3)], 2).flatten(3)
-    still = torch.eye(3, dtype=rest.dtype).expand(num, places.shape[1], 3, 3)
-    jacobian = (torch.cat([still, moved], -1) * weight[..., None, None]).flatten(1, 2)
-    residual = (weight[..., None] * (seen - places)).flatten(1)
+    jacobian, residual = _moved(rotmat, root, seen, weight, carriers, points, rest, parents)
     gradient = (jacobian.transpose(1, 2) @ residual[..., None])[..., 0]
     curvature = jacobian.transpose(1, 2) @ jacobian
-
     rotvec = roma.rotmat_to_rotvec(rotmat[:, 1:])
     to_rotvec = left_jacobian_inverse(rotvec)
     size = whiten.shape[1]
     straight = torch.einsum("ejc,tjcd->tejd", whiten.view(size, size // 3, 3), to_rotvec).flatten(2)
-    astray = (mean[1:] - rotvec).flatten(1) @ whiten.T
+    astray = (mean[..., 1:, :] - rotvec).flatten(1) @ whiten.T
     gradient[:, 6:] += (straight.transpose(1, 2) @ astray[..., None])[..., 0]
     curvature[:, 6:, 6:] += straight.transpose(1, 2) @ straight
     beyond = _beyond(rotvec)
@@ -159,6 +151,41 @@ def _normal(
     at = 6 + torch.arange(bent.shape[1] * 3).view(-1, 3)
     curvature[:, at[:, :, None].expand(-1, 3, 3), at[:, None].expand(-1, 3, 3)] += bent.transpose(2, 3) @ bent
     return gradient, curvature
+
+
+def _moved(
+    rotmat: Tensor,
+    root: Tensor,
+    seen: Tensor,
+    weight: Tensor,
+    carriers: Tensor,
+    points: BodyPoints,
+    rest: Tensor,
+    parents: Sequence[int],
+) -> tuple[Tensor, Tensor]:
+    """How the points move with what `_normal` lists, (T, 3K, 3 + 3N), and by how much they are to move, (T, 3K), both in their errors."""
+    places, joints, turned = placed(rotmat, root, points, rest, parents)
+    num = len(seen)
+    above = torch.cat([torch.eye(3, dtype=rest.dtype).expand(num, 1, 3, 3), turned[:, list(parents[1:])]], 1)
+    arm = (places[:, :, None] - joints[:, None]) * carriers[None, :, :, None]
+    # a small turn d moves the point by (above d) x arm; components of places come first, then joints, then components of turns
+    axis, lever = above.permute(2, 0, 1, 3)[:, :, None], arm.permute(3, 0, 1, 2)[..., None]
+    moved = torch.stack([axis[i - 2] * lever[i - 1] - axis[i - 1] * lever[i - 2] for i in range(3)], 2).flatten(3)
+    still = torch.eye(3, dtype=rest.dtype).expand(num, places.shape[1], 3, 3)
+    jacobian: Tensor = (torch.cat([still, moved], -1) * weight[..., None, None]).flatten(1, 2)
+    residual = (weight[..., None] * (seen - places)).flatten(1)
+    return jacobian, residual
+
+
+def compliance(seen: Tensor, fit: Fit, parents: Sequence[int], prior: PoseGaussian) -> tuple[Tensor, Tensor]:
+    """How poses that were found give way: (T, 3K, 3 + 3N) how the points move with root and turns, in their errors, and the curvature
+    (T, 3 + 3N, 3 + 3N) of root and turns there, which is the precision of Laplace's approximation. Arguments as of `fit_pose`."""
+    known, rotmat = seen.isfinite().all(-1), roma.rotvec_to_rotmat(fit.pose)
+    given = (seen.nan_to_num(), known.to(fit.rest) / fit.points.sigma, carriers_of(parents).to(fit.rest)[fit.points.joint])
+    body = (fit.points, fit.rest, parents)
+    jacobian, _ = _moved(rotmat, fit.root, *given, *body)
+    _, curvature = _normal(rotmat, fit.root, *given, *body, prior.mean.to(fit.rest), prior.whiten.to(fit.rest))
+    return jacobian, curvature
 
 
 def skew(vector: Tensor) -> Tensor:

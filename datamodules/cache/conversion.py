@@ -123,7 +123,7 @@ def convert(files: Sequence[Path], conversion: Conversion) -> Generator[Opened |
 
 def _items(file: Path, conversion: Conversion, pool: ThreadPoolExecutor) -> Iterator[Opened | Refused | Future[Chunk]]:
     try:
-        source = PoseSource(file, hand_convention=conversion.hand_convention)
+        source = PoseSource(file, hand_convention=conversion.hand_convention, drawn=True)
     except UserError as error:
         yield Refused(error)
         return

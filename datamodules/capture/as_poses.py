@@ -18,19 +18,22 @@ READERS = {".bvh": read_bvh, ".amc": read_amc}
 """What reads files of recorded skeletons, by their suffixes."""
 
 
-def recorded_poses(path: Path) -> dict[str, np.ndarray]:
+def recorded_poses(path: Path, *, drawn: bool = False) -> dict[str, np.ndarray]:
     """`poses` (T, 165), `trans` (T, 3), where the pelvis is, and, where the file says a rate, `mocap_framerate`.
 
+    Args:
+        drawn: whether to draw each frame from the poses that it may have been, for who learns from poses: the most probable ones, which
+            are motions, spread less than people do where no joint tells (multiple imputation: Rubin, Wiley 1987).
     Raises:
         UserError: if the file is not as its format is written, or its skeleton is of no known maker.
     """
     about = path.stat()
-    return dict(_poses(path, about.st_size, about.st_mtime_ns))
+    return dict(_poses(path, drawn, about.st_size, about.st_mtime_ns))
 
 
 @lru_cache(maxsize=8)  # a file is asked for what it holds before it is read
-def _poses(path: Path, *_version: int) -> dict[str, np.ndarray]:
-    found = retargeted(READERS[path.suffix](path))
+def _poses(path: Path, drawn: bool, *_version: int) -> dict[str, np.ndarray]:
+    found = retargeted(READERS[path.suffix](path), drawn=drawn)
     log.info(
         "%s: %s skeleton in %s, joints within %.0f mm on average (%.0f mm for 95 in 100)",
         path,

@@ -5,7 +5,8 @@
 | AIST++ | `smpl_poses` (F, 72), `smpl_trans` (F, 3), `smpl_scaling` | poses, trans / scaling in metres, 60 frames a second |
 | GVHMR, `hmr4d_results.pt` | `smpl_params_global` {`body_pose`, `global_orient`, `transl`} | that reading, 30 frames a second |
 | WHAM, `wham_output.pkl` | a person each: `pose_world`, `trans_world`, `frame_ids` | a motion; of several people, people first |
-| ROMP | `results` {`smpl_thetas` or `thetas` (N, 72), ...} | poses alone |
+| ROMP, an image | `results` {`smpl_thetas` or `thetas` (N, 72), ...} | poses alone |
+| ROMP, a video | `results` {image: `smpl_thetas`, `track_ids` (N,), ...} | a motion; of several people, people first; without ids poses |
 | PHC | a clip each: `pose_aa` (F, 72), `trans_orig` or `root_trans_offset`, `fps` | of one clip a motion, of several poses |
 | ProtoMotions, `.motion` | `dof_pos` (F, 69) or (F, 153), `rigid_body_pos`, `rigid_body_rot` x, y, z, w (F, B, ...), `fps` | as OMOMO's |
 | OMOMO, InterMimic | one array (F, 591) | MuJoCo's joints in SMPL-X's order and axes, 30 frames a second |
@@ -66,6 +67,8 @@ def as_amass(content: Any, source: str) -> Any:
     for name in ("smpl_thetas", "thetas"):
         if isinstance(results, Mapping) and name in results:
             return {"pose": Fields(results, f"{source}: 'results'").array(name, "n", _SMPL)}
+    if isinstance(results, Mapping) and any(isinstance(value, Mapping) and "smpl_thetas" in value for value in results.values()):
+        return _romp(results, source)
     inner = [value for value in content.values() if isinstance(value, Mapping)]
     for name, read in (("pose_world", _wham), ("pose_aa", _phc)):
         if any(name in value for value in inner):
@@ -97,6 +100,41 @@ def _wham(people: list[Fields], source: str) -> dict[str, np.ndarray]:
         if (np.diff(frames) <= 0).any():
             raise UserError(f"{person.source}: 'frame_ids' do not rise from row to row; each frame once, in their order, is expected")
         read.append((frames, np.concatenate([pose, place], 1)))
+    found = _together(read, source)
+    return _motion(found[..., :_SMPL], found[..., _SMPL:], None)
+
+
+def _romp(images: Mapping[Any, Any], source: str) -> dict[str, np.ndarray]:
+    """Everybody of a video's images, in the order of these, by the tracker's ids. Without ids people are one where no image has two."""
+    rows: list[tuple[int, np.ndarray, np.ndarray | None]] = []
+    for frame, (name, people) in enumerate(images.items()):
+        if is_of_nobody(people):
+            continue
+        fields = Fields(people, f"{source}: '{reason_of(name)}'")
+        poses = fields.array("smpl_thetas", "n", _SMPL)
+        rows.append((frame, poses, fields.whole("track_ids", "n") if "track_ids" in fields else None))
+    known = all(ids is not None and len(np.unique(ids)) == len(ids) for _, _, ids in rows)
+    if not known and any(len(poses) > 1 for _, poses, _ in rows):
+        return {"pose": np.concatenate([poses for _, poses, _ in rows])}
+    of_person: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for frame, poses, ids in rows:
+        for person, pose in zip(ids.tolist() if known and ids is not None else [0], poses, strict=True):
+            of_person.setdefault(person, []).append((frame, pose))
+    read = [(np.array(frames), np.stack(poses)) for frames, poses in (zip(*seen, strict=True) for seen in of_person.values())]
+    return _motion(_together(read, source), None, None)
+
+
+def is_of_nobody(people: Any) -> bool:
+    """Whether nobody is seen on an image of ROMP's: no value, an empty one, or one whose people are none."""
+    if not isinstance(people, Mapping):
+        return people is None
+    poses = people.get("smpl_thetas")
+    return not people or (isinstance(poses, np.ndarray | torch.Tensor) and poses.ndim > 0 and len(poses) == 0)
+
+
+def _together(read: list[tuple[np.ndarray, np.ndarray]], source: str) -> np.ndarray:
+    """People's frames (n,) and rows (n, D) on all frames from the first to the last that has somebody: (P, T, D), NaN where a person is
+    not; of one person alone (T, D)."""
     first = min(int(frames[0]) for frames, _ in read)
     num_frames = max(int(frames[-1]) for frames, _ in read) - first + 1
     cells, seen = len(read) * num_frames, sum(len(frames) for frames, _ in read)
@@ -105,11 +143,10 @@ def _wham(people: list[Fields], source: str) -> dict[str, np.ndarray]:
             f"{source}: {len(read)} people on {num_frames} frames, of which {seen} of {cells} have one; at most {_MOST_CELLS} are read at "
             f"once, and somebody on {_LEAST_SEEN:.0%} of them: give a file with fewer people or frames"
         )
-    rows = np.full((len(read), num_frames, _SMPL + 3), np.nan)
+    rows = np.full((len(read), num_frames, read[0][1].shape[1]), np.nan)
     for person_rows, (frames, values) in zip(rows, read, strict=True):
         person_rows[frames - first] = values
-    found = rows[0] if len(read) == 1 else rows
-    return _motion(found[..., :_SMPL], found[..., _SMPL:], None)
+    return rows[0] if len(read) == 1 else rows
 
 
 def _phc(clips: list[Fields], source: str) -> dict[str, np.ndarray]:

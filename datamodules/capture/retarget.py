@@ -6,7 +6,8 @@ The unit is found from the length of the legs, up from how people hold themselve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from pose_priors.body.builtin import rest_joints
+from pose_priors.body.fitting.draws import draw_pose
 from pose_priors.body.fitting.points import BodyPoints, Fit
 from pose_priors.body.fitting.proportions import fit_body
 from pose_priors.body.skeleton import JOINT_NAMES, PARENTS, index_of
@@ -33,7 +35,6 @@ _USUAL_SIGMA = 0.008
 _TRUNK_SHIFT, _LIMB_SHIFT = 0.03, 0.02
 _SHIFTS = dict.fromkeys(("hip", "spine1", "spine2", "spine3", "collar", "shoulder", "head"), _TRUNK_SHIFT)
 _SHIFTS |= dict.fromkeys(("knee", "ankle", "foot", "elbow", "wrist"), _LIMB_SHIFT) | {"neck": 0.04}
-_ROUNDS = 8
 # what is no joint of the body's: on which joint it sits, at which joint or how far (left side), how far it may be from there, and its error
 _TIPS: dict[str, tuple[str, str | tuple[float, float, float], float, float]] = {
     "head_tip": ("head", (0.0, 0.13, 0.02), 0.05, 0.03),
@@ -69,15 +70,22 @@ class Retargeted:
     fps: float | None
 
 
-def retargeted(recorded: Recorded) -> Retargeted:
-    """A recorded person on SMPL-X's joints.
+def retargeted(recorded: Recorded, *, drawn: bool = False) -> Retargeted:
+    """A recorded person on SMPL-X's joints: each frame's most probable pose, or, if `drawn`, one of those that it may have been, by a seed
+    that the file makes; `off` is the most probable one's.
 
     Raises:
         UserError: if the skeleton is of no known maker, its size that of no person in any unit, or no axis is up.
     """
     skeleton, at = recognised(recorded.names, recorded.source)
     unit = _unit(recorded, at)
-    return _result(recorded, fitted(recorded, at, UNITS_M[unit], _to_y_up(recorded, at)), skeleton.maker, unit)
+    found = fitted(recorded, at, UNITS_M[unit], _to_y_up(recorded, at))
+    if drawn:
+        num_joints = len(found.fit.rest)
+        generator = torch.Generator().manual_seed(crc32(recorded.places.tobytes()))
+        fit = draw_pose(found.seen, found.fit, PARENTS[:num_joints], usual_poses(num_joints), generator)
+        found = replace(found, fit=fit)
+    return _result(recorded, found, skeleton.maker, unit)
 
 
 @dataclass(frozen=True)
@@ -86,11 +94,13 @@ class Fitted:
 
     Attributes:
         fit: its pose of 22 or 55 joints, and proportions.
+        seen: (T, P, 3) metres, where the fit's points were recorded.
         names: (K,) SMPL-X's joints that stand for joints of the file.
         off: (T, K) metres by which they are from these.
     """
 
     fit: Fit
+    seen: Tensor
     names: tuple[str, ...]
     off: Tensor
 
@@ -115,11 +125,9 @@ def fitted(recorded: Recorded, at: dict[str, int], metres: float, turn: np.ndarr
     size = _legs(places, at) / _legs(rest[None], {name: index_of(name) for name in at if name.split("_")[-1] in ("hip", "knee", "ankle")})
     points = BodyPoints(points.joint, points.offset * size, points.sigma)
     chosen = torch.linspace(0, len(seen) - 1, min(len(seen), _PROPORTION_FRAMES)).long().unique()
-    fit = fit_body(
-        seen, points, rest * size, PARENTS[:num_joints], prior, offset_spread=spread, shift_spread=shifts, rounds=_ROUNDS, frames=chosen
-    )
+    fit = fit_body(seen, points, rest * size, PARENTS[:num_joints], prior, offset_spread=spread, shift_spread=shifts, frames=chosen)
     columns = [list(at).index(name) for name in names]
-    return Fitted(fit, tuple(names), (fit.places - seen)[:, columns].norm(dim=-1))
+    return Fitted(fit, seen, tuple(names), (fit.places - seen)[:, columns].norm(dim=-1))
 
 
 def _result(recorded: Recorded, found: Fitted, maker: str, unit: str) -> Retargeted:

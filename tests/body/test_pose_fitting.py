@@ -10,8 +10,9 @@ import torch
 
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.fitting import proportions
+from pose_priors.body.fitting.draws import draw_pose
 from pose_priors.body.fitting.points import BodyPoints, Fit, PoseGaussian, placed
-from pose_priors.body.fitting.pose import fit_pose, left_jacobian_inverse
+from pose_priors.body.fitting.pose import compliance, fit_pose, left_jacobian_inverse
 from pose_priors.body.fitting.proportions import fit_body
 from pose_priors.body.skeleton import PARENTS, index_of
 
@@ -102,6 +103,57 @@ def test_proportions_are_found() -> None:
     thigh = (fit.rest[index_of("left_knee")] - fit.rest[index_of("left_hip")]).norm()
     assert thigh.item() == pytest.approx(float((longer[index_of("left_knee")] - longer[index_of("left_hip")]).norm()), abs=0.004)
     torch.testing.assert_close(fit.rest[:, 0], -fit.rest[[0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20], 0])
+
+
+def test_proportions_and_poses_that_explain_each_other_are_told_apart_at_once() -> None:
+    """A neck 5 cm to the front looks like a trunk that is always bent: found in turn alone, the two take a hundred rounds."""
+    pose, root, _ = example(12)
+    generator = torch.Generator().manual_seed(4)
+    prior = PoseGaussian.of(pose[:1] + 0.3 * torch.randn(400, NUM, 3, generator=generator, dtype=torch.float64))
+    rest, few = rest_joints()[:NUM], points(0.008, tripods=False)
+    few = BodyPoints(*(value[[0, 1, 2, 4, 5, 7, 8, 12, 15, 16, 17, 18, 19]] for value in (few.joint, few.offset, few.sigma)))
+    longer, shifts = rest.clone(), torch.zeros(NUM, dtype=torch.float64)
+    longer[[12, 15], 2] += 0.05
+    shifts[12] = 0.04
+    seen, _, _ = placed(roma.rotvec_to_rotmat(pose), root, few, longer, PARENTS_22)
+    soon, late = (fit_body(seen, few, rest, PARENTS_22, prior, shift_spread=shifts, rounds=rounds) for rounds in (4, 16))
+    torch.testing.assert_close(soon.rest, late.rest, rtol=0, atol=5e-4)
+    assert (late.rest[12] - late.rest[9] - rest[12] + rest[9])[2] > 0.025
+
+
+def test_draws_are_spread_as_the_cost_is_curved() -> None:
+    """Against Gauss and Newton's curvature by autograd, and Laplace's approximation, of a body of nine joints."""
+    pose, root, _ = example(1)
+    parents, rest = PARENTS[:9], rest_joints()[:9]
+    generator = torch.Generator().manual_seed(8)
+    mixed = 0.03 * torch.randn(24, 24, generator=generator, dtype=torch.float64)
+    usual = torch.zeros(400, 9, 3, dtype=torch.float64)
+    usual[:, 1:] = 0.1 * pose[:, 1:9] + (torch.randn(400, 24, generator=generator, dtype=torch.float64) @ mixed).view(400, 8, 3)
+    usual[:, 4:6, 0] += 0.5  # within the knees' limits
+    prior = PoseGaussian.of(usual)
+    few = BodyPoints(torch.arange(9), torch.zeros(9, 3, dtype=torch.float64), torch.full((9,), 0.01, dtype=torch.float64))
+    seen, _, _ = placed(roma.rotvec_to_rotmat(usual[:1]), root, few, rest, parents)
+    fit = fit_pose(seen, few, rest, parents, prior)
+    _, curvature = compliance(seen, fit, parents, prior)
+
+    def residual(step: torch.Tensor) -> torch.Tensor:
+        turned = roma.rotvec_to_rotmat(step[3:].view(1, 9, 3)) @ roma.rotvec_to_rotmat(fit.pose)
+        places, _, _ = placed(turned, fit.root + step[:3], few, rest, parents)
+        astray = (roma.rotmat_to_rotvec(turned[:, 1:]) - prior.mean[1:]).flatten() @ prior.whiten.T
+        return torch.cat([(places - seen).flatten() / 0.01, astray])
+
+    jacobian = torch.autograd.functional.jacobian(residual, torch.zeros(30, dtype=torch.float64))
+    torch.testing.assert_close(curvature[0], jacobian.T @ jacobian, rtol=1e-6, atol=1e-6 * float(curvature.max()))
+
+    num = 1500
+    many = Fit(fit.pose.expand(num, -1, -1), fit.root.expand(num, -1), rest, few, fit.places.expand(num, -1, -1))
+    drawn = draw_pose(seen.expand(num, -1, -1), many, parents, prior, generator)
+    turn = roma.rotmat_to_rotvec(roma.rotvec_to_rotmat(drawn.pose) @ roma.rotvec_to_rotmat(fit.pose).mT)
+    whitened = torch.cat([drawn.root - fit.root, turn.flatten(1)], 1) @ torch.linalg.cholesky(curvature[0])
+    assert whitened.mean(0).abs().max() < 0.15
+    spread = torch.linalg.eigvalsh(whitened.T @ whitened / num)
+    assert spread.min() > 0.6
+    assert spread.max() < 1.5
 
 
 def test_frames_begin_where_another_like_them_was_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,13 @@ WRITERS = {
     ".motion": [_saved(torch.save)],
     ".npz": [_saved(_npz)],
 }
-SUFFIXES = {"gvhmr": [".pt", ".pkl"], "protomotions": [".motion", ".pkl"], "omomo": [".pt", ".pkl"], "romp": [".npz", ".pkl"]}
+SUFFIXES = {
+    "gvhmr": [".pt", ".pkl"],
+    "protomotions": [".motion", ".pkl"],
+    "omomo": [".pt", ".pkl"],
+    "romp": [".npz", ".pkl"],
+    "romp video": [".npz", ".pkl"],
+}
 
 
 def _written(rng: random.Random, tool: str, folder: Path) -> Path:

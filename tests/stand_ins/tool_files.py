@@ -41,6 +41,12 @@ TOOLS: dict[str, Any] = {
     | {"fps": 30},
     "omomo": _OMOMO,
     "romp": {"results": {"smpl_thetas": _POSES, "cam": np.zeros((NUM, 3))}},
+    "romp video": {
+        "results": {
+            f"{i:06d}.jpg": {"smpl_thetas": _POSES[[i, i - 1]], "track_ids": np.array([1, 4]), "cam": np.zeros((2, 3))} for i in range(NUM)
+        },
+        "sequence_results": {},
+    },
     "amass": {"poses": _POSES, "trans": _PLACES, "mocap_framerate": 30.0, "betas": [0.0] * 10, "gender": b"neutral"},
 }
 """The name of the tool, and what is in its file."""

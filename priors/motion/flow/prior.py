@@ -153,7 +153,8 @@ class MotionFlow(TrainablePrior):
         bones = measured_bones(motion, noise, self.rest.to(motion.joints)) if bones is None else bones
         size = (self.leg.to(bones) / leg_of_bones(bones))[:, None, None]
         own = Motion(motion.rotations, motion.joints * size[..., None], motion.contacts)
-        told = Noise(noise.rotations, noise.joints * size, noise.contacts, noise.path * size[..., 0])
+        held = size.detach()  # noise has no gradient
+        told = Noise(noise.rotations, noise.joints * held, noise.contacts, noise.path * held[..., 0])
         found = restore(self.denoiser, own, told, self.config.num_steps if generator is not None else 0, generator)
         joints, joint_std = found.motion.joints / size[..., None], found.joint_std / size
         batch = joints.shape[:2]

@@ -38,6 +38,7 @@ _ROOT = slice(ROTATIONS.start, ROTATIONS.start + 6)
 _OWN = "denoiser.regression."  # names of its weights in those of a prior
 _NUM_BLOCKS = 4
 _EXACT_M = 1e-3
+_FINE_M = 1e-3  # of noise at which what is seen is as near as what is said
 _STRANGE = 8.0  # standard deviations at which an error counts no more
 _SPREAD_WEIGHT = 0.05
 # what training sees, in metres: noise alike everywhere, of each joint, of each joint and frame; or all that is not hidden exactly
@@ -92,7 +93,8 @@ class Regression(nn.Module):
         inputs = self._inputs(seen, noise, smooth, left, reference, at, std, before, doubt, process)
         said = self.network(inputs).to(seen)
         found = process + wide * said[..., : 3 * NUM_PLACES]
-        found = torch.where((std < _EXACT_M).repeat_interleave(3, -1), at, found)
+        share = torch.where(std.isfinite(), std.square() / (std.square() + _FINE_M**2), 1.0).repeat_interleave(3, -1)
+        found, process = (torch.where(share < 1, share * value + (1 - share) * at, value) for value in (found, process))
         spread = left[..., GROUPS_OF_PLACES] * said[..., 3 * NUM_PLACES :].clamp(*LOG_RATIO).exp()
         mean, of_place = smoother.mean[PLACES].to(found), metres.repeat_interleave(3)
         return Regressed((found - mean) / of_place, spread, (process - mean) / of_place)

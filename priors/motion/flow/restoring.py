@@ -10,8 +10,11 @@ from torch import Tensor
 
 from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined
 from pose_priors.priors.motion.flow.overlap import cut, joined, joined_rotations, padded, window_starts
+from pose_priors.priors.motion.flow.pelvis import with_pelvis
 from pose_priors.priors.motion.flow.regression import is_regressed
 from pose_priors.priors.motion.flow.view import (
+    GROUPS_OF_PLACES,
+    PLACES,
     Motion,
     Noise,
     Reference,
@@ -24,6 +27,7 @@ from pose_priors.priors.motion.flow.view import (
 
 _MOST_NOISE, _LEAST_NOISE = 20.0, 0.01  # of a flow's path, in the data's spread
 _RHO = 7.0
+_REACH = 4.0  # standard deviations that noise moves a joint by: one in a thousand goes farther
 
 
 class Restored(NamedTuple):
@@ -83,6 +87,24 @@ def flow(
     return expected(point, levels[-1])
 
 
+def bounded(expected: Expected, seen: Tensor, noise: Tensor) -> Expected:
+    """What is expected, with joints no farther from where they are seen than noise reaches: networks that meet what they have not learnt,
+    as single frames of a fast motion, may not overrule it.
+
+    Args:
+        expected: of features.
+        seen, noise: features (B, T, F) as they are seen, and (B, T, G) with what noise, infinite where they are not.
+    """
+    reach = (_REACH * noise[..., GROUPS_OF_PLACES, None]).clamp_max(1e6)  # finite, for slopes
+    moved = (expected.mean - seen)[..., PLACES].unflatten(-1, (-1, 3))
+    length = torch.linalg.vector_norm(moved, dim=-1, keepdim=True)
+    far = length > reach
+    near = moved * torch.where(far, reach / length.clamp_min(1e-12), 1.0)
+    mean = expected.mean.clone()
+    mean[..., PLACES] = torch.where(far.expand_as(moved).flatten(-2), seen[..., PLACES] + near.flatten(-2), mean[..., PLACES])
+    return expected._replace(mean=mean)
+
+
 def restore(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int = 0, generator: torch.Generator | None = None) -> Restored:
     """Motions (B, T, ...) given what is seen of them.
 
@@ -91,12 +113,12 @@ def restore(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int = 0
         generator: of the draws.
 
     What is expected is found for all windows at once, and mixed where they overlap. Draws of two windows would not fit, nor would anything
-    where a window sees no root at all: there each window is given what the one before has found.
+    where a window sees no joint at all, or none's place in the world: there each window is given what the one before has found.
     """
     num_frames, length = motion.joints.shape[1], denoiser.num_frames
     motion, noise = padded(motion, noise, length)
     starts = window_starts(motion.joints.shape[1], length)
-    sighted = (noise.joints[..., 0] + noise.path).isfinite()
+    sighted = noise.joints.isfinite().any(-1) & noise.path.isfinite()
     blind = any(not bool(sighted[:, first : first + length].any(1).all()) for first in starts)
     if len(starts) > 1 and (num_steps or blind):
         return _one_by_one(denoiser, motion, noise, starts, num_steps, generator)
@@ -109,6 +131,8 @@ def restore(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int = 0
 
 
 def _of_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int, generator: torch.Generator | None) -> Restored:
+    unseen = noise.joints[..., 0].isinf()
+    motion, noise = with_pelvis(denoiser.smoother, motion, noise)
     seen, told, reference = as_seen(denoiser, motion, noise)
     nothing = seen.new_full((1, 1, 1), torch.inf)
     if num_steps:
@@ -116,7 +140,12 @@ def _of_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int
     else:
         known = combined(seen, told, seen, nothing)
         expected = denoiser.regressed(denoiser(*known, reference), *known, reference, is_regressed(noise))
-    return Drawn(expected, reference).restored(denoiser)
+        expected = bounded(expected, *known)
+    found = Drawn(expected, reference).restored(denoiser)
+    # where other joints say where the pelvis is they err alike on all frames
+    filled, least = unseen & noise.joints[..., 0].isfinite(), noise.joints[..., 0]
+    pelvis_std = torch.where(filled, found.joint_std[..., 0].maximum(least), found.joint_std[..., 0])
+    return found._replace(joint_std=torch.cat([pelvis_std[..., None], found.joint_std[..., 1:]], -1))
 
 
 def _one_by_one(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import roma
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ _LEGS = [joint for joint in range(NUM_JOINTS) if JOINT_NAMES[joint].endswith(("h
 _FIXED, _FREE_RAD = 1e-3, 0.5  # radians that rotations may turn by: of the trunk and arms, and of legs
 _HELD_M, _ABOUT_M = 1e-3, 0.1  # of feet that are held, and of all other joints
 _SHARES = (1.0, 0.5, 0.25, 0.1)  # of a step
+_SETTLED = 1.0  # what a step makes of twice a log-probability where more would change nothing
 _LEAST_STD_RAD, _LEAST_STD_M = 1e-4, 1e-5
 
 
@@ -34,7 +37,7 @@ _CARRIED = _carried()
 
 
 def fit_skeleton(
-    rotations: Tensor, joints: Tensor, rotation_std: Tensor, joint_std: Tensor, bones: Tensor, num_steps: int = 4
+    rotations: Tensor, joints: Tensor, rotation_std: Tensor, joint_std: Tensor, bones: Tensor, num_steps: int = 4, rounds: int = 4
 ) -> tuple[Tensor, Tensor]:
     """Rotations and joints of bodies with bones of given lengths that fit both, by their standard deviations.
 
@@ -44,14 +47,20 @@ def fit_skeleton(
         rotation_std: (N, 22) radians; joint_std: (N, 22) metres. The pelvis stays where it is.
         bones: (N, 22, 3) metres, of each joint from its parent in the parent's axes at rest; the pelvis's does not matter.
         num_steps: of Gauss and Newton.
+        rounds: bodies of which the last step still makes more than half a nat take as many again, at most so many times in all.
     Returns:
         (N, 22, 3, 3) and (N, 22, 3).
     """
-    everything = (rotations, joints, rotation_std, joint_std, bones)
-    fitted = [
-        _fitted(one, two, three, four, five, num_steps)
-        for one, two, three, four, five in zip(*(value.split(_AT_ONCE) for value in everything), strict=True)
-    ]
+    fitted = []
+    for parts in zip(*(value.split(_AT_ONCE) for value in (rotations, joints, rotation_std, joint_std, bones)), strict=True):
+        found, places, gain = _fitted(parts, parts[0], num_steps)
+        for _ in range(rounds - 1):
+            late = (gain > _SETTLED).nonzero()[:, 0]
+            if not len(late):
+                break
+            more = _fitted([value[late] for value in parts], found[late], num_steps)
+            found, places, gain = (old.index_put((late,), new) for old, new in zip((found, places, gain), more, strict=True))
+        fitted.append((found, places))
     return torch.cat([found for found, _ in fitted]).to(rotations), torch.cat([places for _, places in fitted]).to(joints)
 
 
@@ -73,18 +82,18 @@ def fit_held(rotations: Tensor, joints: Tensor, change: Tensor, bones: Tensor) -
         rotation_std,
         torch.where(moved, _HELD_M, joint_std),
         bones[:, None].expand(*frames.shape, -1, -1)[frames],
+        rounds=1,
     )
     rotations, joints = rotations.clone(), joints.clone()
     rotations[frames], joints[frames] = found
     return rotations, joints
 
 
-def _fitted(
-    rotations: Tensor, joints: Tensor, rotation_std: Tensor, joint_std: Tensor, bones: Tensor, num_steps: int
-) -> tuple[Tensor, Tensor]:
-    rotations, joints, bones = rotations.double(), joints.double(), bones.double()
-    by_rotation = rotation_std.double().clamp_min(_LEAST_STD_RAD).square().reciprocal()
-    by_joint = joint_std.double().clamp_min(_LEAST_STD_M).square().reciprocal()
+def _fitted(parts: Sequence[Tensor], start: Tensor, num_steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of what `fit_skeleton` takes, from rotations to start with; also (N,) what the last step has made of twice the log-probability."""
+    rotations, joints, rotation_std, joint_std, bones = (value.double() for value in parts)
+    by_rotation = rotation_std.clamp_min(_LEAST_STD_RAD).square().reciprocal()
+    by_joint = joint_std.clamp_min(_LEAST_STD_M).square().reciprocal()
     carried = _CARRIED.to(rotations)
     offsets = torch.cat([joints[:, :1], bones[:, 1:]], 1)
 
@@ -96,7 +105,8 @@ def _fitted(
         of_rotations: Tensor = (by_rotation * turns.square().sum(-1)).sum(-1)
         return of_joints + of_rotations
 
-    found, least = rotations, cost(rotations)
+    found = start.double()
+    least = gain = cost(found)
     for _ in range(num_steps):
         places, turned = chained(found, offsets, _PARENTS)
         above = torch.cat([torch.eye(3).to(turned).expand(len(turned), 1, 3, 3), turned[:, list(_PARENTS[1:])]], 1)
@@ -116,7 +126,7 @@ def _fitted(
         step = (above.mT @ (-step * (1.0 / size.clamp_min(1.0)))[..., None])[..., 0]
         # a limb that is nearly straight cannot follow its linear model: as far along the step as it leads to something better
         stepped = torch.zeros_like(least, dtype=torch.bool)
-        before = found
+        before, dear = found, least
         for share in _SHARES:
             there = roma.rotvec_to_rotmat(share * step) @ before
             now = cost(there)
@@ -126,6 +136,7 @@ def _fitted(
             stepped |= better
             if stepped.all():
                 break
+        gain = (dear - least).detach()
     found = roma.special_procrustes(found)
     places, _ = chained(found, offsets, _PARENTS)
-    return found, places
+    return found, places, gain

@@ -12,6 +12,11 @@ from pose_priors.priors.motion.flow.view import Motion, Noise
 from pose_priors.priors.networks.precision import uncast
 
 _ABOVE = list(PARENTS[1:NUM_JOINTS])
+# standard deviations of what is believed of a body before it is seen: of the logarithms of its size and of each bone's beside that, and of
+# the variance of all noise and of each bone's beside that, in what was told
+_SIZE_DOUBT, _BONE_DOUBT, _NOISE_DOUBT, _OWN_NOISE_DOUBT = 0.1, 0.03, 1.0, 0.3
+_LEAST_VARIANCE = 1e-12
+_LEAST_RATIO = 0.3  # to lengths at rest: no body is smaller, whatever noise is told
 
 
 def bones_of_rest(rest: Tensor) -> Tensor:
@@ -24,8 +29,7 @@ def measured_bones(motion: Motion, noise: Noise, rest: Tensor) -> Tensor:
     """The bones (B, 22, 3) of bodies, in metres in their parents' axes, by what is seen of them.
 
     A bone that is seen exactly on some frame, with all rotations above it, is what it is on average there. Others have the direction of
-    those of the skeleton at rest (22, 3); their lengths, too, times how much longer the bones are whose ends are seen, whose squares noise
-    makes longer by what is known.
+    those of the skeleton at rest (22, 3), and lengths by `length_ratios`.
     """
     known = bones_of_rest(rest)
     of_joints, of_rotations = noise.joints, noise.rotations
@@ -39,13 +43,40 @@ def measured_bones(motion: Motion, noise: Noise, rest: Tensor) -> Tensor:
     local = (turned[..., _ABOVE, :, :].mT @ apart[..., None])[..., 0]
     count = chain.sum(1)
     measured = torch.where(chain[..., None], local, 0.0).sum(1) / count.clamp_min(1)[..., None]
-    noisy = 3 * (of_joints[..., 1:].square() + of_joints[..., _ABOVE].square())
-    squares = torch.where(noisy.isfinite(), apart.square().sum(-1) - noisy, 0.0).sum(1)
-    expected = (known[1:].square().sum(-1) * noisy.isfinite()).sum(1)
-    ratio = squares.sum(-1, keepdim=True).clamp_min(0) / expected.sum(-1, keepdim=True)
-    ratio = torch.where(ratio > 0, ratio, 1.0).sqrt()
-    bones = torch.where((count > 0)[..., None], measured, known[1:] * ratio[..., None])
+    squares = known[1:].square().sum(-1)
+    variance = (of_joints[..., 1:].square() + of_joints[..., _ABOVE].square()) / squares
+    ratios = length_ratios(apart.square().sum(-1) / squares, variance)
+    bones = torch.where((count > 0)[..., None], measured, known[1:] * ratios[..., None])
     return torch.cat([torch.zeros_like(bones[:, :1]), bones], 1)
+
+
+def length_ratios(squares: Tensor, variance: Tensor) -> Tensor:
+    """(B, N) how much longer bones are than at rest, given how far apart their ends are seen.
+
+    The square of a distance r that is seen with noise of variance v along each axis has the mean r^2 + 3 v and the variance
+    4 r^2 v + 6 v^2. So the squared size of a body, what its bones have of their own beyond it, and by how much noise is greater than it was
+    told to be, all of it and each bone's, have a posterior mean in closed form: short bones tell the noise, long ones the size, and where
+    neither tells anything, all is as at rest.
+
+    Args:
+        squares: (B, T, N) squared distances, in squared lengths at rest.
+        variance: (B, T, N) of both ends' noise together, along each axis, in the same unit; infinite where one is not seen.
+    """
+    seen = variance.isfinite()
+    noise = torch.where(seen, variance, 0.0)
+    precise = torch.where(seen, 1 / (4 * noise + 6 * noise.square() + _LEAST_VARIANCE), 0.0)
+    total = precise.sum(1)
+    known, some = total > 0, total.clamp_min(1e-30)
+    longer = (precise * torch.where(seen, squares - 3 * noise - 1, 0.0)).sum(1) / some
+    by_noise = 3 * (precise * noise).sum(1) / some  # by how much more, if noise has twice the variance that was told
+    of_bone = (2 * _BONE_DOUBT) ** 2
+    weight = torch.where(known, 1 / (1 / some + of_bone + (_OWN_NOISE_DOUBT * by_noise).square()), 0.0)
+    a, b, c = weight.sum(-1) + (2 * _SIZE_DOUBT) ** -2, (weight * by_noise).sum(-1), (weight * by_noise.square()).sum(-1) + _NOISE_DOUBT**-2
+    one, two = (weight * longer).sum(-1), (weight * by_noise * longer).sum(-1)
+    size, more = ((value / (a * c - b.square()))[:, None] for value in (c * one - b * two, a * two - b * one))
+    own = of_bone * weight * (longer - size - more * by_noise)
+    ratios: Tensor = (1 + size + own).clamp_min(_LEAST_RATIO**2).sqrt()
+    return ratios
 
 
 def leg_of_bones(bones: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.capture.dialects import is_of_nobody
 from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, left_out, people_of, person_id, still_cameras, usual_betas
 from pose_priors.refinement.formats.association import Sighting, followed
 from pose_priors.refinement.formats.bodies import BodyTrack
@@ -99,11 +100,6 @@ def _is_image(value: Any) -> bool:
     return isinstance(value, Mapping) and "smpl_thetas" in value and "cam_trans" in value
 
 
-def _is_of_nobody(value: Any) -> bool:
-    """Whether nobody is seen on an image: no value, an empty one, or one whose people are none."""
-    return value is None or (isinstance(value, Mapping) and (not value or np.shape(value.get("smpl_thetas", 0.0))[:1] == (0,)))
-
-
 def _images(results: Any) -> dict[str, Any]:
     """What a file says of each of its images, by name; of one image by itself under no name."""
     results = results.item() if isinstance(results, np.ndarray) and results.shape == () else results
@@ -121,9 +117,7 @@ def _read_images(source: Source) -> list[_Image]:
         for name, value in _images(Fields(source.load(file), str(file)).raw("results")).items():
             found[name or file.stem] = (value, f"{file}: {name}" if name else str(file))
     numbers = numbers_in(list(found)) if len(found) > 1 else [0]
-    images = [
-        _image(frame, value, where) for frame, (value, where) in zip(numbers, found.values(), strict=True) if not _is_of_nobody(value)
-    ]
+    images = [_image(frame, value, where) for frame, (value, where) in zip(numbers, found.values(), strict=True) if not is_of_nobody(value)]
     if not images:
         raise UserError(f"{source.path}: {len(found)} images, and nobody is seen on any")
     return sorted(images, key=lambda image: image.frame)

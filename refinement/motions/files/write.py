@@ -47,7 +47,7 @@ def write_motions(output: Path, name: str, source: Path, arrays: Mapping[str, np
     with written_aside(path) as aside:
         if source.suffix in READERS:
             _save(aside, _recorded(arrays, fps))
-        elif source.suffix in NESTED:
+        elif source.suffix in NESTED or (source.suffix == ".npz" and not {f"{name}.npy" for name in arrays} <= set(Zip(source).names)):
             named, left_out = _nested(source, arrays, fps)
             _save(aside, named)
         elif source.suffix == ".npy":

@@ -88,6 +88,41 @@ def test_romp(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(found.poses[:, :22], poses(72).reshape(NUM, 24, 3)[:, :22], atol=1e-6)
 
 
+def video(ids: bool, people: int = 2) -> dict[str, Any]:
+    """ROMP's of a video: nobody on the third image, the second person missing on the fifth, rows in another order on the seventh."""
+    images: dict[str, Any] = {}
+    for frame in range(NUM):
+        rows = [0] if frame == 4 or people == 1 else [1, 0] if frame == 6 else [0, 1]
+        thetas = np.stack([poses(72, 2 + row)[frame] for row in rows])
+        images[f"{frame:06d}.jpg"] = {"smpl_thetas": thetas} | ({"track_ids": np.array([3, 8])[rows]} if ids else {})
+    return images | {"000002.jpg": {}}
+
+
+def test_romp_of_a_video(tmp_path: Path) -> None:
+    path = tmp_path / "video_results.npz"
+
+    def arrays(images: dict[str, Any]) -> dict[str, np.ndarray]:
+        np.savez(path, results=np.array(images, dtype=object), sequence_results=np.array({}, dtype=object))
+        return {name: entry.load() for name, entry in open_arrays(path).items()}
+
+    both = arrays(video(ids=True))["poses"]
+    seen = np.isfinite(both).all(2)
+    np.testing.assert_array_equal(seen, [np.arange(NUM) != 2, ~np.isin(np.arange(NUM), [2, 4])])
+    for row in (0, 1):
+        np.testing.assert_array_equal(both[row][seen[row]], poses(72, 2 + row)[seen[row]])
+    assert read_poses(path).poses.shape == (2 * NUM - 3, 55, 3)
+    assert read_poses(path).is_sequence
+    # without ids, people cannot be told apart, but for one alone
+    assert arrays(video(ids=False))["pose"].shape == (2 * NUM - 3, 72)
+    for ids in (False, True):
+        alone = arrays(video(ids, people=1))["poses"]
+        np.testing.assert_array_equal(np.delete(alone, 2, 0), np.delete(poses(72, 2), 2, 0))
+        assert np.isnan(alone[2]).all()
+    with pytest.raises(UserError, match=r"video_results\.npz: '000001\.jpg': 'track_ids' has shape") as error:
+        arrays(video(ids=True) | {"000001.jpg": {"smpl_thetas": np.zeros((2, 72)), "track_ids": np.zeros(3)}})
+    assert "\n" not in str(error.value)
+
+
 def test_phc_and_robots(tmp_path: Path) -> None:
     path = tmp_path / "clips.pkl"
     clip = {"pose_aa": poses(72).reshape(NUM, 24, 3), "trans_orig": places(), "fps": 30, "beta": np.zeros(16)}

@@ -19,10 +19,13 @@ from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import JOINT_NAMES, PARENTS, index_of
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import open_arrays
+from pose_priors.datamodules.base import DataConfig, load_poses
+from pose_priors.datamodules.capture.as_poses import recorded_poses
 from pose_priors.datamodules.capture.bvh import read_bvh
 from pose_priors.datamodules.capture.recorded import Recorded
 from pose_priors.datamodules.capture.retarget import Retargeted, retargeted
 from pose_priors.datamodules.capture.skeletons import SKELETONS, recognised
+from pose_priors.datamodules.capture.usual_poses import with_girdles
 from pose_priors.datamodules.formats import read_poses
 
 
@@ -66,7 +69,8 @@ def elsewhere() -> tuple[Retargeted, np.ndarray, torch.Tensor]:
     rest = bones.clone()
     for joint in range(1, 22):
         rest[joint] += rest[PARENTS[joint]]
-    joints = (forward_kinematics(torch.from_numpy(pose), rest, PARENTS[:22])[0] + torch.from_numpy(pelvis)[:, None]).numpy()
+    turned = with_girdles(torch.from_numpy(pose))  # the built-in walker's do not sink when its arms hang, as shoulders that are lower would
+    joints = (forward_kinematics(turned, rest, PARENTS[:22])[0] + torch.from_numpy(pelvis)[:, None]).numpy()
     at = [recorded().names.index(f"mixamorig:{MIXAMO[name]}") for name in JOINT_NAMES[:22]]
     places = recorded().places.copy()
     places[:, at] = 100 * joints
@@ -152,3 +156,22 @@ def test_a_file_is_read_as_poses(tmp_path: Path) -> None:
     assert poses.fps == pytest.approx(FPS, rel=1e-5)
     assert poses.is_sequence
     np.testing.assert_allclose(poses.poses[:, 1:22], found().pose[:, 1:22], atol=1e-4)
+
+
+def test_who_learns_from_poses_is_given_draws_of_what_they_may_have_been(tmp_path: Path) -> None:
+    """Joints are where they were recorded, within their errors; what no joint tells spreads; motions stay the most probable ones."""
+    path = write_bvh(tmp_path / "walk.bvh")
+    likely, drawn = recorded_poses(path), recorded_poses(path, drawn=True)
+    again = retargeted(read_bvh(path), drawn=True)
+    np.testing.assert_array_equal(drawn["poses"], again.pose.flatten(1).numpy())
+    joints = [
+        (forward_kinematics(torch.from_numpy(found["poses"]).view(-1, 55, 3), again.rest, PARENTS)[0].numpy() + found["trans"][:, None])
+        for found in (likely, drawn)
+    ]
+    apart = np.linalg.norm(joints[1] - joints[0], axis=-1)[:, [index_of(name) for name in again.names]]
+    assert 0.002 < apart.mean() < 0.012
+    spread = [found["poses"].reshape(-1, 55, 3)[:, index_of("left_wrist")].std(0).mean() for found in (likely, drawn)]
+    assert spread[1] > 2 * spread[0]
+    learnt = load_poses(str(path), DataConfig(cache_dir=str(tmp_path / "cache")))[np.arange(NUM)]
+    np.testing.assert_allclose(learnt[:, 1:22].reshape(NUM, -1), drawn["poses"][:, 3:66], atol=1e-5)
+    np.testing.assert_allclose(read_poses(path).poses[:, 1:22].reshape(NUM, -1), likely["poses"][:, 3:66], atol=1e-5)

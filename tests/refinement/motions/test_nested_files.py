@@ -6,6 +6,7 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,3 +147,20 @@ def test_of_torchs_files_in_a_folder_those_of_motions_are_looked_for(tmp_path: P
     assert [outcome.status for outcome in clean([str(other), "--output", str(tmp_path / "out")])] == ["success"]
     with pytest.raises(UserError, match=r"bbx\.pt: no motion of a layout that is read; it holds bbx_xyxy"):
         clean([str(folder / "bbx.pt"), "--output", str(tmp_path / "out")])
+
+
+def test_what_romp_says_of_a_video_is_cleaned_into_amass(tmp_path: Path) -> None:
+    """Nobody is on the eighth image; of single images there is no motion."""
+    pose = np.concatenate([POSE[:, :22].reshape(len(POSE), -1), np.zeros((len(POSE), 6))], 1)
+    images: dict[str, Any] = {f"{t:06d}.jpg": {"smpl_thetas": row[None], "track_ids": np.array([4])} for t, row in enumerate(pose)}
+    images["000007.jpg"] = {}
+    np.savez(tmp_path / "video_results.npz", results=np.array(images, object), sequence_results=np.array({}, object))
+    (outcome,) = clean([str(tmp_path / "video_results.npz"), "--output", str(tmp_path / "out")])
+    assert outcome.status == "success"
+    with np.load(tmp_path / "out/video_results.npz") as after:
+        assert after["poses"].shape == pose.shape
+        np.testing.assert_allclose(np.delete(after["poses"], 7, 0), np.delete(pose, 7, 0), atol=1e-6)
+        np.testing.assert_allclose(after["poses"][7, :66], pose[[6, 8], :66].mean(0), atol=0.05)
+    np.savez(tmp_path / "000001.npz", results=np.array({"smpl_thetas": pose[:1]}, object))
+    with pytest.raises(UserError, match="poses without a path, as of pictures"):
+        clean([str(tmp_path / "000001.npz"), "--output", str(tmp_path / "image")])

@@ -18,7 +18,7 @@ from pose_priors.priors.motion.flow.corruption import corrupt
 from pose_priors.priors.motion.flow.overlap import joined, window_starts
 from pose_priors.priors.motion.flow.planting import held_feet
 from pose_priors.priors.motion.flow.skeleton_fit import fit_held, fit_skeleton
-from pose_priors.priors.motion.flow.skeletons import bones_of_rest, leg_of_bones, measured_bones
+from pose_priors.priors.motion.flow.skeletons import bones_of_rest, measured_bones
 from pose_priors.priors.motion.flow.view import (
     GROUP_OF,
     JOINT_OF_GROUP,
@@ -126,6 +126,18 @@ def test_bodies_are_fitted_to_joints_and_to_rotations() -> None:
     assert roma.rotmat_geodesic_distance(by_rotations, off).max() < 1e-3
 
 
+def test_bodies_that_are_far_from_where_they_go_take_more_steps() -> None:
+    windows = smooth_windows(1, FRAMES)
+    motion, bones = motion_of_windows(windows), bones_of_rest(windows.rest)[0]
+    joints = motion.joints[0]
+    off = torch.randn(FRAMES, 22, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    start = motion.rotations[0] @ roma.rotvec_to_rotmat(0.9 * off / off.norm(dim=-1, keepdim=True))
+    std = torch.ones(FRAMES, 22, dtype=torch.float64)
+    few, many = (fit_skeleton(start, joints, std, std / 2000, bones.expand_as(joints), rounds=rounds)[1] for rounds in (1, 4))
+    before, after = ((places - joints).norm(dim=-1).amax(-1) > 0.005 for places in (few, many))
+    assert before.sum() > 3 * after.sum()
+
+
 def test_bones_are_measured() -> None:
     windows = smooth_windows(2, FRAMES)
     motion, known = motion_of_windows(windows), bones_of_rest(windows.rest)
@@ -134,12 +146,10 @@ def test_bones_are_measured() -> None:
     legs = exact(motion)
     legs.rotations[..., [1, 2, 4, 5, 7, 8]] = torch.inf
     legs.joints[..., [4, 5, 7, 8, 10, 11]] = torch.inf
-    torch.testing.assert_close(measured_bones(larger, legs, windows.rest[0]), 1.3 * known, rtol=0, atol=1e-6)
-    seen = torch.full((2, FRAMES, 22), 0.05, dtype=torch.float64)
-    drawn = torch.randn(larger.joints.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    noisy = Motion(motion.rotations, larger.joints + 0.05 * drawn)
-    found = measured_bones(noisy, Noise.of(torch.full_like(seen, torch.inf), seen), windows.rest[0])
-    assert (leg_of_bones(found) / leg_of_bones(1.3 * known) - 1).abs().max() < 0.04
+    found = measured_bones(larger, legs, windows.rest[0])
+    shown = [joint for joint in range(22) if joint not in (4, 5, 7, 8, 10, 11)]
+    torch.testing.assert_close(found[:, shown], 1.3 * known[:, shown], rtol=0, atol=1e-9)
+    torch.testing.assert_close(found, 1.3 * known, rtol=0, atol=1e-3)  # hidden ones as long as others are, but for what is believed of them
 
 
 @pytest.mark.parametrize("num_frames", [24, 25, 60, 61])

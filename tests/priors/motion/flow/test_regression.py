@@ -18,7 +18,8 @@ from pose_priors.priors.motion.flow import axes
 from pose_priors.priors.motion.flow.axes import AxesProcess
 from pose_priors.priors.motion.flow.prior import MotionFlow
 from pose_priors.priors.motion.flow.regression import is_regressed
-from pose_priors.priors.motion.flow.view import Noise, motion_of_windows
+from pose_priors.priors.motion.flow.restoring import restore
+from pose_priors.priors.motion.flow.view import Noise, motion_of_states, motion_of_windows
 from pose_priors.priors.training.logging import DESCRIPTIONS
 
 FEW = 5  # frames
@@ -178,3 +179,29 @@ def test_it_learns_beside_a_flow_as_it_is(tmp_path: Path) -> None:
     for other in ({"hidden": 32}, {"num_blocks": 2}):
         with pytest.raises(UserError, match=r"best\.ckpt is no motion_flow of the same sizes"):
             take_flow_from(MotionFlow(WITH.model_copy(update=other)), path)
+
+
+@pytest.mark.parametrize("std", [0.0005, 0.002, 0.03])
+def test_no_joint_is_farther_from_where_it_is_seen_than_noise_reaches(prior: MotionFlow, std: float) -> None:
+    """Also of a frame that nothing could expect: the network says what it says, but not that a joint is elsewhere."""
+    states = some_states(1)
+    joints, rotations = (value[:1] for value in known_root(std))
+    seen = noisy(states, std)
+    where = STATE["joints"].start + 3 * 20
+    seen[0, 11, where : where + 3] += 0.15
+    motion, noise = motion_of_states(seen), Noise.of(rotations, joints)
+    found = restore(prior.denoiser, motion, noise).motion.joints
+    assert (found - motion.joints).norm(dim=-1).max() < 4 * std + 1e-4
+
+
+def test_little_noise_changes_little_and_nothing_jumps_on_the_way_to_none(prior: MotionFlow) -> None:
+    states = noisy(some_states(1), 0.001)
+    moved = []
+    for std in (0.0, 1e-6, 1e-4, 0.00099, 0.00101):
+        joints, rotations = (value[:1] for value in known_root(std))
+        motion = motion_of_states(states)
+        moved.append(restore(prior.denoiser, motion, Noise.of(rotations, joints)).motion.joints - motion.joints)
+    assert moved[0].abs().max() < 1e-4
+    assert moved[1].abs().max() < 1e-4
+    assert moved[2].abs().max() < 5e-4
+    assert (moved[4] - moved[3]).abs().max() < 2e-4
