@@ -37,6 +37,7 @@ from pose_priors.priors.module import PriorModule
 from pose_priors.priors.motion.flow.prior import MotionFlow
 from pose_priors.priors.training.budget import budget, check_done, in_words
 from pose_priors.priors.training.callbacks import AveragedWeights, LearningRate, RunName
+from pose_priors.priors.training.compiling import compiles
 from pose_priors.priors.training.estimate import time_of
 from pose_priors.priors.training.folder import BEST, LAST, CheckpointFolder
 from pose_priors.priors.training.logging import check_log_dir, run_logger
@@ -200,13 +201,15 @@ def _fit(
             trainer.fit_loop.max_epochs, data.batches_an_epoch = length.rounds, length.batches_a_round
         where = "trainer" if folder.resumed is None else f"--resume {folder.resumed} cannot be gone on from"
         try:
-            on_gpu = trainer.strategy.root_device.type == "cuda"
+            device = trainer.strategy.root_device
+            on_gpu = device.type == "cuda"
+            module.compiles = compiles(training.compile, length.rounds * length.batches_a_round * training.batch_size, device)
             with told(where, lambda: module.begun), warnings.catch_warnings(), matmul_precision(training.matmul_precision, on_gpu):
                 warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")  # it holds the lock, or is gone on in
                 if is_first_process():
                     words, left = in_words(given, length, *data.num_rows), length if before is None else length.after(before)
                     if shown and not is_trial:
-                        words += f"; {time_of(prior, data, left, training.validation_rows, trainer.strategy.root_device)}"
+                        words += f"; {time_of(prior, data, left, training.validation_rows, device)}"
                     log.info("%s", words)
                 trainer.fit(module, data, ckpt_path=folder.resumed)
         except SystemExit as error:  # how Lightning ends at an interrupt, after which it lets no other come

@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from pose_priors.datamodules.synthetic import synthetic_poses
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
 from pose_priors.priors.global_flow import GlobalFlowConfig
 from pose_priors.priors.joint_flow import JointFlowConfig
+from pose_priors.priors.networks.compiled import compiled
 from pose_priors.refinement.given.floor import with_floor
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.problem import Problem, with_frames, with_people
@@ -90,6 +92,25 @@ def joint_flow_rows(poses: Tensor, repeats: int, batches: Sequence[int] = (_BATC
             _row(f"joint flow, training step, {size} poses", "separate nflows flows in a loop over joints", *paired(ours, theirs, repeats))
         )
     return rows
+
+
+def compiled_rows(poses: Tensor, repeats: int) -> list[Row]:
+    """Training steps of a joint flow with compiled layers against steps without, after one of each has told the same loss."""
+    prior = JointFlowConfig(kind="joint_flow").build([j for j in range(1, 22) if j not in (10, 11)])
+    prior.fit_statistics(poses)
+    batch, optimizer = poses[:_BATCH], torch.optim.AdamW(prior.train().parameters())
+
+    def loss_within(block: Callable[[], AbstractContextManager[None]]) -> Tensor:
+        with block():
+            return prior.loss(batch)["loss"]
+
+    losses = []
+    for block in (compiled, nullcontext):
+        torch.manual_seed(0)
+        losses.append(loss_within(block).detach())
+    torch.testing.assert_close(*losses)
+    ours, theirs = (partial(training_step, prior, partial(loss_within, block), optimizer) for block in (compiled, nullcontext))
+    return [_row(f"joint flow, compiled, training step, {_BATCH} poses", "the same, not compiled", *paired(ours, theirs, repeats))]
 
 
 class _Items(Dataset[dict[str, Tensor]]):
@@ -242,12 +263,17 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser.add_argument("--repeats", type=at_least(1), default=7, help="calls of each of a pair")
     parser.add_argument("--poses", type=at_least(1), default=_POSES, help="rows that the loaders draw from")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="instead: how fast each prior trains there, on one device")
+    parser.add_argument("--compiled", action="store_true", help="instead: what compiled layers gain in training, after a minute")
     options = parser.parse_args(arguments)
     check_writable(options.output)
     torch.set_num_threads(options.threads)
     if options.device is not None:
         return measure_training(options.device, options.output, options.repeats)
     poses, repeats = synthetic_poses(max(4096, min(options.poses, 8192)), seed=0), options.repeats
+    if options.compiled:
+        rows = compiled_rows(poses, repeats)
+        report(options.output, "compiled_speed", _table(rows, options.threads), rows)
+        return rows
     with tempfile.TemporaryDirectory() as folder:
         root, _ = write_builtin_scene(Path(folder) / "scene", 0)
         cameras, tracks, bodies = (root / stage for stage in _STAGES)

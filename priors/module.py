@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from math import ceil, isfinite
 from typing import Any
 
@@ -17,6 +18,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.priors.base import TrainablePrior
 from pose_priors.priors.checkpoint import describe
 from pose_priors.priors.evaluation.scores import summarize
+from pose_priors.priors.networks.compiled import compiled
 from pose_priors.priors.training import schedule
 from pose_priors.priors.training.config import TrainingConfig
 from pose_priors.priors.training.logging import BEST_SCORES
@@ -44,6 +46,7 @@ class PriorModule(pl.LightningModule):
         smoothing: puts draws in the place of some rows of each batch, where there is one.
 
     Attributes:
+        compiles: whether steps on whole batches run compiled layers, where a prior has such.
         best_scores: of the validation scores in `BEST_SCORES`, the least so far.
     """
 
@@ -64,6 +67,7 @@ class PriorModule(pl.LightningModule):
         self.seed = seed
         self.smoothing = smoothing
         self.begun = False
+        self.compiles = False
         self._loaded: dict[str, Any] | None = None
         self._history: list[dict[str, Any]] = []
         self.best_scores: dict[str, float] = {}
@@ -80,7 +84,9 @@ class PriorModule(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         if self.smoothing is not None:
             batch = self.smoothing(batch, self.current_epoch, self.global_rank, batch_idx)
-        values = self.prior.loss(batch)
+        # a shorter batch, the last of a pass, is not worth programs of its own
+        with compiled() if self.compiles and len(batch) == self.config.batch_size else nullcontext():
+            values = self.prior.loss(batch)
         # what is not finite stays so: on a GPU, which would have to wait for the answer, it is enough to ask now and then
         if (values["loss"].device.type == "cpu" or batch_idx % _STEPS_A_CHECK == 0) and not torch.isfinite(values["loss"]):
             raise UserError(

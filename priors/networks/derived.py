@@ -26,7 +26,7 @@ def traced() -> Iterator[None]:
 
 def is_traced() -> bool:
     """Whether this is such a block: gradients are then those of the operations, not ours in closed form."""
-    return _IS_TRACED.get()
+    return torch.compiler.is_compiling() or _IS_TRACED.get()  # the compiler takes the first for a constant, and cannot read the second
 
 
 def at_once() -> AbstractContextManager[object]:

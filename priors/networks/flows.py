@@ -11,6 +11,7 @@ from nflows.transforms import ActNorm, CompositeTransform, LULinear, Transform
 from nflows.transforms.coupling import AffineCouplingTransform, PiecewiseRationalQuadraticCouplingTransform
 from torch import Tensor, nn
 
+from pose_priors.priors.networks.compiled import compilable
 from pose_priors.priors.networks.dropout import Dropout
 from pose_priors.priors.networks.precision import within_range, without_autocast
 from pose_priors.priors.networks.splines import inverse_rational_quadratic_spline, rational_quadratic_spline
@@ -79,9 +80,10 @@ class ConditionerMLP(nn.Module):
 
     def forward(self, inputs: Tensor, *extra: object) -> Tensor:
         hidden = self.first(inputs, *extra)
-        for inner, outer in (cast(nn.ModuleList, block) for block in self.blocks):
+        masks = self.dropout.drawn(len(self.blocks), hidden)
+        for (inner, outer), kept in zip((cast(nn.ModuleList, block) for block in self.blocks), masks, strict=True):
             step = inner(nn.functional.silu(hidden), *extra)
-            hidden = hidden + outer(self.dropout(nn.functional.silu(step)), *extra)
+            hidden = hidden + outer(self.dropout(nn.functional.silu(step), kept), *extra)
         outputs: Tensor = self.last(nn.functional.silu(hidden), *extra)
         return outputs.to(inputs.dtype)  # wide again, whatever autocast does inside
 
@@ -112,6 +114,7 @@ class _AffineCoupling(AffineCouplingTransform):  # type: ignore[misc]
 class _SplineCoupling(PiecewiseRationalQuadraticCouplingTransform):  # type: ignore[misc]
     """nflows' spline coupling with our splines, with features first and rows last in memory: (D, N), seen as (N, D)."""
 
+    @compilable
     def forward(self, inputs: Tensor, context: object = None) -> tuple[Tensor, Tensor]:
         return self._transformed(rational_quadratic_spline, inputs, context)
 

@@ -34,7 +34,7 @@ class GroupedLinear(nn.Module):
 
     def forward(self, inputs: Tensor, groups: Tensor | None = None) -> Tensor:
         weight, bias = (self.weight, self.bias) if groups is None else (self.weight[groups], self.bias[groups])
-        return torch.baddbmm(bias, inputs, weight)
+        return torch.bmm(inputs, weight).add_(bias)
 
 
 class GroupedConditioner(nn.Module):

@@ -9,6 +9,7 @@ from pydantic import Field, PlainValidator, model_validator
 
 from pose_priors.configs.base import Config
 from pose_priors.priors.training import schedule
+from pose_priors.priors.training.compiling import Compile
 from pose_priors.priors.training.precision import MatmulPrecision
 
 Auto = Literal["auto"]
@@ -73,6 +74,8 @@ class TrainingConfig(Config):
     """Validations without a better loss after which training stops."""
     matmul_precision: MatmulPrecision = "auto"
     """How products of float32 matrices are taken: `auto` loses nothing on a CPU and is TensorFloat-32 on a GPU; `highest` is float32."""
+    compile: Compile = "auto"
+    """Whether torch's compiler makes programs of flows' layers: `auto` does on a CPU, in runs long enough that the minute it takes pays."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay per step of the averaged weights that are validated and saved; 0 for none."""
     smoothed_share: float = Field(0.0, ge=0, le=1)

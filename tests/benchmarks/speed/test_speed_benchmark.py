@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,15 @@ def test_the_command_writes_its_tables(tmp_path: Path, monkeypatch: pytest.Monke
     lines = (tmp_path / "speed.md").read_text().splitlines()
     assert sum(line.startswith("| ") and "|---" not in line for line in lines) == len(rows) + 1
     assert all(row["seconds"] > 0 and row.get("ratio", row.get("exponent")) is not None for row in rows)
+
+
+def test_compiled_steps_are_timed_against_their_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "compiled", nullcontext)  # the compiler takes a minute
+    monkeypatch.setattr(speed, "_BATCH", 16)
+    threads = torch.get_num_threads()
+    try:
+        rows = speed.main(["--compiled", "--output", str(tmp_path), "--repeats", "1", "--threads", "1"])
+    finally:
+        torch.set_num_threads(threads)
+    assert json.loads((tmp_path / "compiled_speed.json").read_text()) == rows
+    assert [row["what"] for row in rows] == ["joint flow, compiled, training step, 16 poses"]

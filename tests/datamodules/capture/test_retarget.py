@@ -25,6 +25,7 @@ from pose_priors.datamodules.capture.bvh import read_bvh
 from pose_priors.datamodules.capture.recorded import Recorded
 from pose_priors.datamodules.capture.retarget import Retargeted, retargeted
 from pose_priors.datamodules.capture.skeletons import SKELETONS, recognised
+from pose_priors.datamodules.capture.usual_poses import with_girdles
 from pose_priors.datamodules.formats import read_poses
 
 
@@ -68,7 +69,8 @@ def elsewhere() -> tuple[Retargeted, np.ndarray, torch.Tensor]:
     rest = bones.clone()
     for joint in range(1, 22):
         rest[joint] += rest[PARENTS[joint]]
-    joints = (forward_kinematics(torch.from_numpy(pose), rest, PARENTS[:22])[0] + torch.from_numpy(pelvis)[:, None]).numpy()
+    turned = with_girdles(torch.from_numpy(pose))  # the built-in walker's do not sink when its arms hang, as shoulders that are lower would
+    joints = (forward_kinematics(turned, rest, PARENTS[:22])[0] + torch.from_numpy(pelvis)[:, None]).numpy()
     at = [recorded().names.index(f"mixamorig:{MIXAMO[name]}") for name in JOINT_NAMES[:22]]
     places = recorded().places.copy()
     places[:, at] = 100 * joints
