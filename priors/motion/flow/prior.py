@@ -9,6 +9,7 @@ form.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -287,4 +288,4 @@ class MotionFlow(TrainablePrior):
 
 def _rows(values: Tensor) -> Tensor:
     """Values (*batch, M, N) as (B, M, N); without a batch B is 1."""
-    return values.reshape(-1, *values.shape[-2:])
+    return values.reshape(math.prod(values.shape[:-2]), *values.shape[-2:])

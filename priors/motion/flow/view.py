@@ -223,7 +223,11 @@ def exact(motion: Motion) -> Noise:
 
 def checked(motion: Motion, noise: Noise) -> tuple[Motion, Noise]:
     """A motion that is finite: the identity and zero where nothing is seen. Raises `ValueError` if what is seen is not finite, or
-    noise has a standard deviation that is negative or NaN."""
+    noise has a standard deviation that is negative or NaN, if there are no frames, or if numbers are of half precision."""
+    if not motion.joints.shape[1]:
+        raise ValueError("a motion without frames was given")
+    if motion.joints.dtype in (torch.float16, torch.bfloat16):
+        raise ValueError(f"priors of clips need float32 or float64, not {motion.joints.dtype}: prior.float(), under autocast if need be")
     for of in fields(noise):
         bad = ~(getattr(noise, of.name) >= 0)
         if bad.any():

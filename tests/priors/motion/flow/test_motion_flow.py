@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,14 @@ def test_noise_that_is_none_is_refused(prior: MotionFlow, std: float, rotation_s
     states = prior.sample(1, torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match=f"noise of {what} is negative or NaN in {22 * states.shape[1]} places"):
         prior.denoise(states, std, rotation_std)
+
+
+def test_no_frames_and_half_precision_are_refused(prior: MotionFlow) -> None:
+    with pytest.raises(ValueError, match="a motion without frames"):
+        prior.denoise(some_states(2)[:, :0], 0.02)
+    for dtype in (torch.float16, torch.bfloat16):
+        with pytest.raises(ValueError, match=r"need float32 or float64, not torch\.b?float16: prior\.float"):
+            deepcopy(prior).to(dtype).denoise(some_states(1), 0.02)
 
 
 def test_nan_that_is_said_to_be_seen_is_refused(prior: MotionFlow) -> None:

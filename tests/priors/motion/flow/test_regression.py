@@ -114,13 +114,17 @@ def test_it_is_asked_where_no_rotation_tells_of_joints(prior: MotionFlow) -> Non
     joints[1], rotations[1] = 0.05, torch.inf  # nothing of the root's turn
     joints[2, 3:9, 1:] = torch.inf
     rotations[3, :, 5] = 0.2  # seen, with noise
-    joints[4, 3, 0] = torch.inf  # no place of the pelvis
-    rotations[5, 3, 0] = torch.inf  # the root on some frames
+    joints[4, 3, 0] = torch.inf  # no place of the pelvis on a frame
+    rotations[5, :12, 0] = torch.inf  # nothing of the root on half of them
     joints[6, :, 4], rotations[6, :, 4] = 0, 0  # a joint of which all is known
     joints[7], rotations[7] = 0, 0  # nothing with noise
     joints[7, :, 4:8], rotations[7, :, 4:8] = torch.inf, torch.inf
-    asked = [True, False, True, False, False, False, True, False]
+    asked = [True, False, True, False, True, False, True, False]
     assert is_regressed(Noise.of(rotations, joints)).tolist() == asked
+    vague, nearly = (tuple(value.clone() for value in known_root(0.05, 1)) for _ in range(2))
+    vague[1][..., 1:] = 3.0
+    nearly[1][..., 0] = nearly[0][..., 0] = 1e-6
+    assert [bool(is_regressed(Noise.of(turns, places))) for places, turns in (vague, nearly)] == [True, True]
     regression, states = prior.denoiser.regression, noisy(some_states(8), 0.05)
     found = joints_of(prior.denoise(states, joints, rotations))
     prior.denoiser.regression = None
