@@ -83,4 +83,6 @@ def fitted(seen: Tensor) -> Fit:
     size = length / float((knee - hip).norm() + (ankle - knee).norm())
     points = BodyPoints(points.joint, points.offset * size, points.sigma)
     frames = torch.linspace(0, len(seen) - 1, min(len(seen), 60)).long().unique()
-    return fit_body(seen, points, rest * size, PARENTS, usual_poses(len(PARENTS)), offset_spread=spread * size, frames=frames)
+    return fit_body(
+        seen, points, rest * size, PARENTS, usual_poses(len(PARENTS), girdles=False), offset_spread=spread * size, frames=frames
+    )

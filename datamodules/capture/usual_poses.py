@@ -16,11 +16,12 @@ _NUM, _SEED = 6000, 5
 _GIRDLE = 1 / 3  # of how far an arm is raised: two parts are the shoulder's, one the shoulder blade's (Inman, Saunders & Abbott, 1944)
 
 
-@lru_cache(maxsize=2)
-def usual_poses(num_joints: int) -> PoseGaussian:
+@lru_cache(maxsize=4)
+def usual_poses(num_joints: int, *, girdles: bool = True) -> PoseGaussian:
     """The Gaussian of the first joints of SMPL-X, the root's left out: of the built-in bodies and of their mirror images, so left and
-    right are alike."""
-    return PoseGaussian.of(with_girdles(synthetic_poses(_NUM, seed=_SEED)[:, :num_joints].to(torch.float64)))
+    right are alike; with `girdles` that sink with the arms, where no point of the skin tells."""
+    pose = synthetic_poses(_NUM, seed=_SEED)[:, :num_joints].to(torch.float64)
+    return PoseGaussian.of(with_girdles(pose) if girdles else pose)
 
 
 def with_girdles(pose: Tensor) -> Tensor:
