@@ -34,6 +34,8 @@ def _named(*ends: str, side: str = "") -> list[bool]:
     return [name.startswith(side) and name.endswith(ends) for name in JOINT_NAMES[:NUM_JOINTS]]
 
 
+LIMBS = torch.tensor([_named(*ends, side=side) for ends in (_LEG, _ARM) for side in ("left", "right")])
+"""(4, 22) bool, the joints of each leg and arm, hips and collars among them."""
 _LIMBS = torch.tensor(
     [
         *(_named(*_LEG, side=side) for side in ("", "", "", "left", "right")),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pose_priors.body.motion_state import FPS, NUM_JOINTS
 from pose_priors.priors.motion.flow.axes import NUM_PLACES, AxesProcess
-from pose_priors.priors.motion.flow.corruption import hidden_parts
+from pose_priors.priors.motion.flow.corruption import LIMBS, hidden_parts
 from pose_priors.priors.motion.flow.network import FAR, LEAST_LOG_STD, LOG_RATIO, TemporalNetwork, news
 from pose_priors.priors.motion.flow.smoother import Smoother
 from pose_priors.priors.motion.flow.view import (
@@ -43,6 +43,7 @@ _FINE_M = 1e-3  # of noise at which what is seen is as near as what is said
 # as this or more, on so many frames
 _EXACT_RAD, _VAGUE_RAD = 1e-3, 0.5
 _ROOT_RAD, _ROOT_M, _ROOT_SHARE = 0.1, 0.02, 0.7
+_LIMB_SHARE = 0.5  # of frames on which a limb is hidden: of validation clips the flow is nearer below that, for arms
 _STRANGE = 8.0  # standard deviations at which an error counts no more
 _SPREAD_WEIGHT = 0.05
 # what training sees, in metres: noise alike everywhere, of each joint, of each joint and frame; or all that is not hidden exactly
@@ -96,7 +97,7 @@ class Regression(nn.Module):
         wide = doubt.repeat_interleave(3, -1)
         inputs = self._inputs(seen, noise, smooth, left, reference, at, std, before, doubt, process)
         said = self.network(inputs).to(seen)
-        found = process + wide * said[..., : 3 * NUM_PLACES]
+        found = process + steadied(wide * said[..., : 3 * NUM_PLACES], std.isinf().repeat_interleave(3, -1))
         share = torch.where(std.isfinite(), std.square() / (std.square() + _FINE_M**2), 1.0).repeat_interleave(3, -1)
         found, process = (torch.where(share < 1, share * value + (1 - share) * at, value) for value in (found, process))
         spread = left[..., GROUPS_OF_PLACES] * said[..., 3 * NUM_PLACES :].clamp(*LOG_RATIO).exp()
@@ -174,15 +175,34 @@ class Regression(nn.Module):
         return {"regression": off + _SPREAD_WEIGHT * nll, "over_axes": off.detach() / before_off}
 
 
+def steadied(change: Tensor, hidden: Tensor) -> Tensor:
+    """What the network changes, (B, T, C), smoothed over time by a binomial of five frames where these are all hidden, (B, T, C) bool: no
+    frame tells the network anything there, so that what shakes is its own."""
+    kernel = torch.tensor([1, 4, 6, 4, 1]).to(change) / 16
+    reach = len(kernel) // 2
+    around = nn.functional.pad(change.transpose(1, 2), (reach, reach), mode="replicate").unfold(-1, len(kernel), 1)
+    seen = nn.functional.pad((~hidden).transpose(1, 2).to(change), (reach, reach)).unfold(-1, len(kernel), 1)
+    return torch.where((seen.sum(-1) == 0).transpose(1, 2), (around * kernel).sum(-1).transpose(1, 2), change)
+
+
 def is_regressed(noise: Noise) -> Tensor:
-    """(B,) bool, which windows have joints seen with noise, a root that is known on most frames, and no rotation that would tell more of
-    joints: others are known as their joint is, or seen so vaguely that joints tell more, or not at all."""
+    """(B,) bool, the windows of which the regression is asked.
+
+    They have joints seen with noise, a root that is known on most frames, and no rotation that would tell more of joints: others are known
+    as their joint is, or seen so vaguely that joints tell more, or not at all. Or legs or arms are hidden, one at least for half of the
+    frames, and all else is known.
+    """
     rotations, joints = noise.rotations, noise.joints
     exact = (rotations <= _EXACT_RAD) & (joints <= _EXACT_M)
     others = (exact | (rotations >= _VAGUE_RAD))[..., 1:].all(-1).all(-1)
     with_noise = (joints.isfinite() & (joints > 0) & ~exact).any(-1).any(-1)
     root = (rotations[..., 0] <= _ROOT_RAD) & (joints[..., 0] <= _ROOT_M)
-    return with_noise & others & (root.to(joints).mean(-1) >= _ROOT_SHARE)
+    noisy = with_noise & others & (root.to(joints).mean(-1) >= _ROOT_SHARE)
+
+    limbs = LIMBS.to(joints.device)
+    hidden = (joints.isinf() & rotations.isinf())[..., None, :] | ~limbs
+    known = (exact | (joints.isinf() & rotations.isinf() & limbs.any(0))).all(-1).all(-1)
+    return noisy | (known & (hidden.all(-1).to(joints).mean(-2) >= _LIMB_SHARE).any(-1))
 
 
 def noisy_joints(motion: Motion, generator: torch.Generator | None = None) -> tuple[Motion, Noise]:

@@ -12,12 +12,13 @@ from motion_windows import synthetic_windows
 from torch import Tensor
 
 from pose_priors.body.motion_state import STATE, joints_of
+from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import UserError
 from pose_priors.priors.checkpoint import describe, take_flow_from
 from pose_priors.priors.motion.flow import axes
 from pose_priors.priors.motion.flow.axes import AxesProcess
 from pose_priors.priors.motion.flow.prior import MotionFlow
-from pose_priors.priors.motion.flow.regression import is_regressed
+from pose_priors.priors.motion.flow.regression import is_regressed, steadied
 from pose_priors.priors.motion.flow.restoring import restore
 from pose_priors.priors.motion.flow.view import Noise, motion_of_states, motion_of_windows
 from pose_priors.priors.training.logging import DESCRIPTIONS
@@ -131,6 +132,42 @@ def test_it_is_asked_where_no_rotation_tells_of_joints(prior: MotionFlow) -> Non
     without = joints_of(prior.denoise(states, joints, rotations))
     prior.denoiser.regression = regression
     assert ((found - without).flatten(1).abs().amax(1) > 1e-3).tolist() == asked
+
+
+def test_it_is_asked_of_limbs_that_are_hidden_for_half_of_a_window_beside_what_is_known() -> None:
+    leg = [index_of(f"left_{name}") for name in ("hip", "knee", "ankle", "foot")]
+    arm = [index_of(f"right_{name}") for name in ("collar", "shoulder", "elbow", "wrist")]
+    joints = torch.zeros(7, FRAMES, 22, dtype=torch.float64)
+    rotations = joints.clone()
+    half = FRAMES // 2
+    hidden = [
+        (leg, half),
+        (leg + arm, FRAMES),
+        (arm, half - 1),
+        (leg[1:], FRAMES),
+        ([*leg, index_of("spine2")], FRAMES),
+        (leg, FRAMES),
+        (leg, FRAMES),
+    ]
+    for row, (which, frames) in enumerate(hidden):
+        for values in (joints, rotations):
+            values[row, :frames, which] = torch.inf
+    rotations[5, :, leg] = 0.0  # which tell where the joints are
+    joints[6, 3] = torch.inf  # a frame of which nothing is known
+    rotations[6, 3] = torch.inf
+    assert is_regressed(Noise.of(rotations, joints)).tolist() == [True, True, False, False, False, False, False]
+
+
+def test_what_it_changes_is_smooth_where_nothing_is_seen_and_as_it_was_elsewhere() -> None:
+    change = torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    hidden = torch.ones(2, 12, 3, dtype=torch.bool)
+    hidden[0, 4, 1] = False
+    found = steadied(change, hidden)
+    for row, t, at in np.ndindex(2, 12, 3):
+        near = [min(max(t + k, 0), 11) for k in (-2, -1, 0, 1, 2)]
+        shown = (row, at) == (0, 1) and 2 <= t <= 6
+        wanted = change[row, t, at] if shown else sum(w * change[row, k, at] for w, k in zip((1, 4, 6, 4, 1), near, strict=True)) / 16
+        torch.testing.assert_close(found[row, t, at], wanted)
 
 
 def test_what_is_exact_stays_and_what_is_not_seen_does_not_matter(prior: MotionFlow) -> None:
