@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.benchmarks.reporting import report
+from pose_priors.benchmarks.training_speed import BODY
 from pose_priors.configs.cli import Parser, at_least, run
 from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.cache.entry import COUNTS, ROW, PoseSet
@@ -37,7 +38,6 @@ _NOISE = 1e-3
 """Radians by which rows that come from one pose differ."""
 _CHUNK = 100_000
 _BATCH = 512
-_JOINTS = [joint for joint in range(1, 22) if joint not in (10, 11)]
 _A_TURN = 5
 """Steps from one array before the next one's turn."""
 
@@ -68,7 +68,7 @@ def measure(folder: Path, sizes: Sequence[int], turns: int, batch_size: int = _B
         pose_set = write_poses(folder / f"{number}.npy", poses, size)
         loader = PoseLoader(PoseView(pose_set, np.arange(size)), batch_size, shuffle=True, drop_last=True, seed=0)
         torch.manual_seed(0)
-        prior = JointFlowConfig(kind="joint_flow").build(_JOINTS)
+        prior = JointFlowConfig(kind="joint_flow").build(BODY)
         prior.fit_statistics(poses)
         steps.append(stepping(prior.train(), rate=1e-4))
         start = time.process_time()

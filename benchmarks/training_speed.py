@@ -34,13 +34,14 @@ from pose_priors.priors.training.precision import matmul_precision
 Row = dict[str, Any]
 
 BATCHES = (512, 8192)
-_BODY = [joint for joint in range(1, 22) if joint not in (10, 11)]
+BODY = [joint for joint in range(1, 22) if joint not in (10, 11)]
+"""The 19 joints of SMPL-X's body that poses without toes have, the root left out."""
 _HANDS = [*range(25, 55)]
 KINDS: dict[str, tuple[PriorConfigBase, list[int]]] = {
-    "gaussian": (GaussianConfig(kind="gaussian"), _BODY),
-    "joint flow": (JointFlowConfig(kind="joint_flow"), _BODY),
-    "global flow": (GlobalFlowConfig(kind="global_flow"), _BODY),
-    "flow matching": (FlowMatchingConfig(kind="flow_matching"), _BODY),
+    "gaussian": (GaussianConfig(kind="gaussian"), BODY),
+    "joint flow": (JointFlowConfig(kind="joint_flow"), BODY),
+    "global flow": (GlobalFlowConfig(kind="global_flow"), BODY),
+    "flow matching": (FlowMatchingConfig(kind="flow_matching"), BODY),
     "hand VAE": (HandVAEConfig(kind="hand_vae"), _HANDS),
 }
 """Kinds of priors by their defaults, and the joints that each is measured with."""

@@ -50,6 +50,11 @@ class Entry:
     is_packed: bool = False
 
 
+def is_of_romp(path: Path) -> bool:
+    """Whether a file is an `.npz` of ROMP's, whose arrays lie in one object."""
+    return path.suffix == ".npz" and set(open_npz(path)) in _OF_ROMP
+
+
 def open_arrays(path: Path, *, drawn: bool = False) -> dict[str, Entry]:
     """The named arrays of a file. A file of one array without a name has the single key `UNNAMED`.
 

@@ -79,7 +79,8 @@ def _solved(
     damping = rest.new_full((len(seen),), _DAMPING)
     cost = _cost(rotmat, root, seen, weight, points, rest, parents, mean, whiten)
     for _ in range(_STEPS):
-        gradient, curvature = _normal(rotmat, root, seen, weight, carriers, points, rest, parents, mean, whiten)
+        jacobian, residual = _moved(rotmat, root, seen, weight, carriers, points, rest, parents)
+        gradient, curvature = _normal(jacobian, residual, rotmat, mean, whiten)
         scaled = curvature + torch.diag_embed(damping[:, None] * (curvature.diagonal(dim1=1, dim2=2) + 1.0))
         step = torch.cholesky_solve(gradient[..., None], torch.linalg.cholesky(scaled))[..., 0]
         turn = roma.rotvec_to_rotmat(step[:, 3:].view(len(seen), -1, 3))
@@ -121,21 +122,9 @@ def _beyond(rotvec: Tensor) -> Tensor:
     return ((rotvec - upper).clamp_min(0) - (lower - rotvec).clamp_min(0)) / _LIMIT_RAD
 
 
-def _normal(
-    rotmat: Tensor,
-    root: Tensor,
-    seen: Tensor,
-    weight: Tensor,
-    carriers: Tensor,
-    points: BodyPoints,
-    rest: Tensor,
-    parents: Sequence[int],
-    mean: Tensor,
-    whiten: Tensor,
-) -> tuple[Tensor, Tensor]:
+def _normal(jacobian: Tensor, residual: Tensor, rotmat: Tensor, mean: Tensor, whiten: Tensor) -> tuple[Tensor, Tensor]:
     """Downhill (T, 3 + 3N) and approximate curvature (T, 3 + 3N, 3 + 3N), of the root's place and of small turns of each joint in its
-    parent's axes."""
-    jacobian, residual = _moved(rotmat, root, seen, weight, carriers, points, rest, parents)
+    parent's axes, given what `_moved` says of the points."""
     gradient = (jacobian.transpose(1, 2) @ residual[..., None])[..., 0]
     curvature = jacobian.transpose(1, 2) @ jacobian
     rotvec = roma.rotmat_to_rotvec(rotmat[:, 1:])
@@ -163,7 +152,7 @@ def _moved(
     rest: Tensor,
     parents: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
-    """How the points move with what `_normal` lists, (T, 3K, 3 + 3N), and by how much they are to move, (T, 3K), both in their errors."""
+    """How the points move with the root's place and small turns, (T, 3K, 3 + 3N), and by how much they are to, (T, 3K), in their errors."""
     places, joints, turned = placed(rotmat, root, points, rest, parents)
     num = len(seen)
     above = torch.cat([torch.eye(3, dtype=rest.dtype).expand(num, 1, 3, 3), turned[:, list(parents[1:])]], 1)
@@ -181,10 +170,9 @@ def compliance(seen: Tensor, fit: Fit, parents: Sequence[int], prior: PoseGaussi
     """How poses that were found give way: (T, 3K, 3 + 3N) how the points move with root and turns, in their errors, and the curvature
     (T, 3 + 3N, 3 + 3N) of root and turns there, which is the precision of Laplace's approximation. Arguments as of `fit_pose`."""
     known, rotmat = seen.isfinite().all(-1), roma.rotvec_to_rotmat(fit.pose)
-    given = (seen.nan_to_num(), known.to(fit.rest) / fit.points.sigma, carriers_of(parents).to(fit.rest)[fit.points.joint])
-    body = (fit.points, fit.rest, parents)
-    jacobian, _ = _moved(rotmat, fit.root, *given, *body)
-    _, curvature = _normal(rotmat, fit.root, *given, *body, prior.mean.to(fit.rest), prior.whiten.to(fit.rest))
+    weight, carriers = known.to(fit.rest) / fit.points.sigma, carriers_of(parents).to(fit.rest)[fit.points.joint]
+    jacobian, residual = _moved(rotmat, fit.root, seen.nan_to_num(), weight, carriers, fit.points, fit.rest, parents)
+    _, curvature = _normal(jacobian, residual, rotmat, prior.mean.to(fit.rest), prior.whiten.to(fit.rest))
     return jacobian, curvature
 
 

@@ -199,10 +199,10 @@ def is_regressed(noise: Noise) -> Tensor:
     root = (rotations[..., 0] <= _ROOT_RAD) & (joints[..., 0] <= _ROOT_M)
     noisy = with_noise & others & (root.to(joints).mean(-1) >= _ROOT_SHARE)
 
-    limbs = LIMBS.to(joints.device)
-    hidden = (joints.isinf() & rotations.isinf())[..., None, :] | ~limbs
-    known = (exact | (joints.isinf() & rotations.isinf() & limbs.any(0))).all(-1).all(-1)
-    return noisy | (known & (hidden.all(-1).to(joints).mean(-2) >= _LIMB_SHARE).any(-1))
+    hidden, limbs = joints.isinf() & rotations.isinf(), LIMBS.to(joints.device)
+    known = (exact | (hidden & limbs.any(0))).all(-1).all(-1)
+    share = (hidden[..., None, :] | ~limbs).all(-1).to(joints).mean(-2)  # of frames, of each limb
+    return noisy | (known & (share >= _LIMB_SHARE).any(-1))
 
 
 def noisy_joints(motion: Motion, generator: torch.Generator | None = None) -> tuple[Motion, Noise]:

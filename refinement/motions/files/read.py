@@ -14,7 +14,7 @@ from pose_priors.body.builtin import rest_joints
 from pose_priors.body.motion import posed_joints
 from pose_priors.body.motion_state import FPS
 from pose_priors.configs.base import UserError, one_line
-from pose_priors.datamodules.arrays import open_arrays, open_npz
+from pose_priors.datamodules.arrays import is_of_romp, open_arrays
 from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.clips import SMPL_STATURE, UpAxis, to_z_up
 from pose_priors.datamodules.formats import frame_rate
@@ -76,7 +76,7 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         raise UserError(f"{path}: unknown kind of file; motions are read from {', '.join(SUFFIXES)}")
     entries = open_arrays(path)
     layout = find_layout(path, entries)
-    of_pictures = path.suffix == ".npz" and layout.columns[0].name == "pose" and "pose" not in open_npz(path)  # ROMP's
+    of_pictures = layout.columns[0].name == "pose" and is_of_romp(path)
     if layout.path is None and (path.suffix in NESTED or of_pictures):
         raise UserError(
             f"{path}: poses without a path, as of pictures, or of several clips one after the other; motions with their path are expected: "

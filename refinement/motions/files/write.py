@@ -12,7 +12,7 @@ import numpy as np
 
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.writing import written_aside
-from pose_priors.datamodules.arrays import open_arrays
+from pose_priors.datamodules.arrays import is_of_romp, open_arrays
 from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.containers.zips import Zip
 from pose_priors.datamodules.formats import frame_rate
@@ -47,7 +47,7 @@ def write_motions(output: Path, name: str, source: Path, arrays: Mapping[str, np
     with written_aside(path) as aside:
         if source.suffix in READERS:
             _save(aside, _recorded(arrays, fps))
-        elif source.suffix in NESTED or (source.suffix == ".npz" and not {f"{name}.npy" for name in arrays} <= set(Zip(source).names)):
+        elif source.suffix in NESTED or is_of_romp(source):
             named, left_out = _nested(source, arrays, fps)
             _save(aside, named)
         elif source.suffix == ".npy":
