@@ -113,6 +113,8 @@ def _romp(images: Mapping[Any, Any], source: str) -> dict[str, np.ndarray]:
         fields = Fields(people, f"{source}: '{reason_of(name)}'")
         poses = fields.array("smpl_thetas", "n", _SMPL)
         rows.append((frame, poses, fields.whole("track_ids", "n") if "track_ids" in fields else None))
+    if not rows:
+        raise UserError(f"{source}: {len(images)} images, and nobody is seen on any")
     known = all(ids is not None and len(np.unique(ids)) == len(ids) for _, _, ids in rows)
     if not known and any(len(poses) > 1 for _, poses, _ in rows):
         return {"pose": np.concatenate([poses for _, poses, _ in rows])}

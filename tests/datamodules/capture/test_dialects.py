@@ -98,6 +98,13 @@ def video(ids: bool, people: int = 2) -> dict[str, Any]:
     return images | {"000002.jpg": {}}
 
 
+def test_romp_of_a_video_that_shows_nobody_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "video_results.npz"
+    images = {f"{k:06d}.jpg": {"smpl_thetas": np.zeros((0, 72))} for k in range(4)}
+    with pytest.raises(UserError, match=r"video_results\.npz: 4 images, and nobody is seen on any"):
+        read(path, {"results": np.array(images, dtype=object)})
+
+
 def test_romp_of_a_video(tmp_path: Path) -> None:
     path = tmp_path / "video_results.npz"
 
