@@ -132,7 +132,7 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
 
 
 def _lean(scene: Scene, problem: Problem) -> float:
-    """Degrees between what the files say is up and the most frequent direction from feet to heads of those who do not climb; nan without any.
+    """Degrees between what the files say is up and where most heads are above feet, of people who do not climb; nan without any.
 
     Somebody who walks, seen by files that are off, comes back to one level along their own body. Who climbs stands at several heights along
     it too, and leans towards the stairs or the ladder.
