@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined
+from pose_priors.priors.motion.flow.mirror import with_image
 from pose_priors.priors.motion.flow.overlap import cut, joined, joined_rotations, padded, window_starts
 from pose_priors.priors.motion.flow.pelvis import with_pelvis
 from pose_priors.priors.motion.flow.regression import is_regressed
@@ -139,8 +140,9 @@ def _of_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int
         expected = flow(denoiser, seen, told, reference, num_steps, generator)
     else:
         known = combined(seen, told, seen, nothing)
-        expected = denoiser.regressed(denoiser(*known, reference), *known, reference, is_regressed(noise))
-        expected = bounded(expected, *known)
+        rows = is_regressed(noise)
+        expected = denoiser.regressed(denoiser(*known, reference), *known, reference, rows)
+        expected = bounded(with_image(denoiser, expected, *known, reference, rows), *known)
     found = Drawn(expected, reference).restored(denoiser)
     # where other joints say where the pelvis is they err alike on all frames
     filled, least = unseen & noise.joints[..., 0].isfinite(), noise.joints[..., 0]
