@@ -9,7 +9,7 @@ the contacts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import roma
@@ -219,25 +219,3 @@ def exact(motion: Motion) -> Noise:
     """All of a motion's rotations and joints seen exactly, its contacts not."""
     zero = torch.zeros_like(motion.joints[..., 0])
     return Noise.of(zero, zero.clone())
-
-
-def checked(motion: Motion, noise: Noise) -> tuple[Motion, Noise]:
-    """A motion that is finite: the identity and zero where nothing is seen. Raises `ValueError` if what is seen is not finite, or
-    noise has a standard deviation that is negative or NaN, if there are no frames, or if numbers are of half precision."""
-    if not motion.joints.shape[1]:
-        raise ValueError("a motion without frames was given")
-    if motion.joints.dtype in (torch.float16, torch.bfloat16):
-        raise ValueError(f"priors of clips need float32 or float64, not {motion.joints.dtype}: prior.float(), under autocast if need be")
-    for of in fields(noise):
-        bad = ~(getattr(noise, of.name) >= 0)
-        if bad.any():
-            raise ValueError(f"noise of {of.name} is negative or NaN in {int(bad.sum())} places: 0 is exact, infinite is not seen")
-    shown, placed = noise.rotations.isfinite(), noise.joints.isfinite()
-    rotations = torch.where(shown[..., None, None], motion.rotations, torch.eye(3).to(motion.rotations))
-    joints = torch.where(placed[..., None], motion.joints, 0.0)
-    broken = ~(rotations.isfinite().all(-1).all(-1).all(-1) & joints.isfinite().all(-1).all(-1))
-    if broken.any():
-        raise ValueError(
-            f"what is said to be seen is NaN or infinite on {int(broken.sum())} frames: hide these, by an infinite std or given=False"
-        )
-    return Motion(rotations, joints, motion.contacts), noise
