@@ -158,17 +158,18 @@ class MotionFlow(TrainablePrior):
         held = size.detach()  # noise has no gradient
         told = Noise(noise.rotations, noise.joints * held, noise.contacts, noise.path * held[..., 0])
         found = restore(self.denoiser, own, told, bones * size, self.config.num_steps if generator is not None else 0, generator)
-        assert found.motion.contacts is not None
-        at = Motion(found.motion.rotations, found.motion.joints / size[..., None], found.motion.contacts)
+        contacts = found.motion.contacts
+        assert contacts is not None
+        at = Motion(found.motion.rotations, found.motion.joints / size[..., None], contacts)
         found = Restored(at, found.rotation_std, found.joint_std / size)
         body = on_skeleton(found, bones)
         rotations, joints = body.rotations, body.joints
-        change = held_feet(joints, found.motion.contacts, ~noise.joints.isfinite())
+        change = held_feet(joints, contacts, ~noise.joints.isfinite())
         if change.any():
             rotations, joints = fit_held(rotations, joints, change, bones)
         rotations = torch.where((noise.rotations == 0)[..., None, None], motion.rotations, rotations)
         joints = torch.where((noise.joints + noise.path[..., None] == 0)[..., None], motion.joints, joints)
-        return found._replace(motion=Motion(rotations, joints, found.motion.contacts))
+        return found._replace(motion=Motion(rotations, joints, contacts))
 
     @torch.no_grad()
     def denoise(
