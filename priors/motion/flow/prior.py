@@ -20,7 +20,6 @@ from pose_priors.body.motion import MotionWindows, leg_length
 from pose_priors.body.motion_state import NUM_JOINTS, STATE_DIM
 from pose_priors.configs.base import Config
 from pose_priors.priors.base import TrainablePrior
-from pose_priors.priors.motion.flow.asked import by_joint, checked, checked_bones
 from pose_priors.priors.motion.flow.chaining import restore
 from pose_priors.priors.motion.flow.denoiser import Denoiser
 from pose_priors.priors.motion.flow.network import TemporalNetwork
@@ -30,7 +29,7 @@ from pose_priors.priors.motion.flow.posterior import ClipLikelihood, draw_clips
 from pose_priors.priors.motion.flow.regression import Regression
 from pose_priors.priors.motion.flow.restoring import Drawn, Restored, on_skeleton
 from pose_priors.priors.motion.flow.skeleton_fit import fit_held
-from pose_priors.priors.motion.flow.skeletons import bones_of_rest, leg_of_bones, measured_bones
+from pose_priors.priors.motion.flow.skeletons import bones_of_rest, checked_bones, leg_of_bones, measured_bones
 from pose_priors.priors.motion.flow.surprise import energies, energy_noise
 from pose_priors.priors.motion.flow.view import (
     NUM_FEATURES,
@@ -38,6 +37,8 @@ from pose_priors.priors.motion.flow.view import (
     PLACES,
     Motion,
     Noise,
+    by_joint,
+    checked,
     exact,
     find_reference,
     motion_of_states,
