@@ -48,11 +48,16 @@ def body_directions(joints: np.ndarray) -> np.ndarray:
 def up_direction(joints: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """(3,) unit vector: the most frequent direction from feet to heads; those far from it bend, lie, or stand on their hands.
 
+    NaN where no body that is seen has a direction.
+
     Args:
         joints: (P, T, J, 3) in the world.
-        seen: (P, T) bool, at least one true.
+        seen: (P, T) bool.
     """
     directions = body_directions(joints)[seen]
+    directions = directions[directions.any(-1)]
+    if not len(directions):
+        return np.full(3, np.nan)
     tried = directions[:: max(1, len(directions) // _MODES)]
     mean: np.ndarray = tried[_near(_degrees(tried @ directions.T), _STANDING).sum(1).argmax()]
     for _ in range(_REFITS):

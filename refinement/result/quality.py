@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,7 @@ _ACCELERATION, _TOUCHES = (20.0, 60.0), 0.1  # m/s^2, median over joints; and th
 _SHORT_S = 0.3  # seconds, in which a path is no longer than its noise
 _STILL, _MOST, _LEVELS_M = 0.35, 0.9, 0.1  # m/s of a foot that stands; the share of such frames, and the metres in which their heights lie
 _RESTS_S = 0.15  # seconds that a foot which stands does so
+_REMAINS = 0.5  # of the heights at which feet stand by the files, what is left of them along the body of somebody who climbs
 
 
 @torch.no_grad()
@@ -110,8 +112,8 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
     touches = float((contacts[p].amax(-1) > _SURE)[alive].float().mean())
     if problem.floor_known and touches < _TOUCHES:
         found.add(1, f"{name} touches the floor on {100 * touches:.0f} % of the frames")
-    raised = scene.heights(joints)[p] - problem.bodies.height[p, joints]
-    lowest, levels = raised.amin(-1)[alive], _levels(raised, scene, problem, p)
+    lowest = (scene.heights(joints)[p] - problem.bodies.height[p, joints]).amin(-1)[alive]
+    levels = _levels(scene.normal, scene, problem, p)
     if problem.floor_known and levels > _LEVELS_M:
         found.add(1, f"{name} stands at heights that differ by {levels:.2f} m, as on a slope or on stairs, and the floor is one plane")
     return {
@@ -130,19 +132,27 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
 
 
 def _lean(scene: Scene, problem: Problem) -> float:
-    """Degrees between the floor's normal and the most frequent direction from feet to heads."""
-    up = up_direction(scene.joints.cpu().double().numpy(), problem.visible.cpu().numpy())
-    return math.degrees(math.acos(max(-1.0, min(1.0, float(up @ scene.normal.cpu().double().numpy())))))
+    """Degrees between what the files say is up and where most heads are above feet, of people who do not climb; nan without any.
 
-
-def _levels(raised: Tensor, scene: Scene, problem: Problem, p: int) -> float:
-    """Metres in which most heights lie at which a foot rests that is the lowest of a person who stands; nan where there are few.
-
-    Args:
-        raised: (T, F) metres, of the soles at the joints that can carry.
+    Somebody who walks, seen by files that are off, comes back to one level along their own body. Who climbs stands at several heights along
+    it too, and leans towards the stairs or the ladder.
     """
-    joints, (low, at) = scene.joints[p], raised.min(-1)
-    speed = steps(joints[:, contact_joints(problem.bodies)]).gather(-1, at[:, None])[:, 0] * problem.fps
+    joints, seen = scene.joints.cpu().double().numpy(), problem.visible.cpu().numpy().copy()
+    level = problem.start.ground_plane[:3]
+    for p in range(len(seen)):
+        own = torch.from_numpy(up_direction(joints[p : p + 1], seen[p : p + 1])).to(level)
+        by_files, by_body = (_levels(up, scene, problem, p) for up in (level, own))
+        seen[p] &= not (by_files > _LEVELS_M and by_body > _REMAINS * by_files)
+    up = up_direction(joints, seen)
+    return float(np.degrees(np.arccos(np.clip(up @ level.cpu().double().numpy(), -1, 1))))
+
+
+def _levels(up: Tensor, scene: Scene, problem: Problem, p: int) -> float:
+    """Metres along up (3,) in which most heights lie at which a foot rests that is the lowest of a person who stands; nan where there are
+    few."""
+    feet, joints = contact_joints(problem.bodies), scene.joints[p]
+    low, at = (joints[:, feet] @ up.to(joints) - problem.bodies.height[p, feet]).min(-1)
+    speed = steps(joints[:, feet]).gather(-1, at[:, None])[:, 0] * problem.fps
     upright = torch.from_numpy(standing(joints[None].cpu().double().numpy(), scene.normal.cpu().double().numpy())[0]).to(at.device)
     still = problem.visible[p] & upright & (speed < _STILL)
     for begin, end in runs(still.cpu().numpy()):

@@ -53,6 +53,11 @@ def test_up_is_where_most_heads_are(lying: int) -> None:
     assert np.linalg.norm(up) == pytest.approx(1)
 
 
+def test_nobody_points_nowhere() -> None:
+    assert np.isnan(up_direction(people(), np.zeros((1, 40), bool))).all()
+    assert np.isnan(up_direction(np.zeros((1, 40, 22, 3)), np.ones((1, 40), bool))).all()
+
+
 def test_half_who_lie_do_not_tilt_up_to_between_them_and_those_who_stand() -> None:
     assert off(found(people(21)).up) < 40  # the mean of both is 45 degrees from either
     assert off(found(people(21), room()).up) < 1

@@ -79,6 +79,13 @@ def test_keypoints_that_are_bodies_projected_are_named() -> None:
     assert any("its body projected" in line for line in found["reasons"])
 
 
+def test_nobody_who_is_seen_leans() -> None:
+    problem, _ = make_problem(frames=12, noise=0.0)
+    found = unsolved(dataclasses.replace(problem, visible=torch.zeros_like(problem.visible), floor_tilt=0.04))
+    assert not [line for line in found["reasons"] if "lean" in line]
+    assert all(math.isnan(person["standing_levels"]) for person in found["people"].values())
+
+
 def test_people_of_whom_little_was_seen_are_named() -> None:
     problem, _ = make_problem(frames=24, noise=0.0)
     confidence = problem.observations.keypoint_confidence.clone()
@@ -104,20 +111,29 @@ def test_a_floor_in_doubt_is_poor_and_one_that_is_not_touched_to_be_checked() ->
 
 
 @pytest.mark.parametrize(
-    ("climb", "degrees", "floor_tilt", "told"),
+    ("climb", "ahead", "degrees", "floor_tilt", "told"),
     [
-        (0.0, 0, 0.04, []),
-        (0.3, 0, 0.04, ["person 1 stands at heights that differ by 0.27 m", "person 2 stands at heights that differ by 0.27 m"]),
-        (0.3, 90, 0.04, []),
-        (0.0, 20, 0.04, ["people lean by 24 degrees from what the files say is up"]),
-        (0.0, 20, math.inf, []),
+        (0.0, 0.0, 0, 0.04, []),
+        (0.3, 0.0, 0, 0.04, ["person 1 stands at heights that differ by 0.27 m", "person 2 stands at heights that differ by 0.27 m"]),
+        (0.3, 0.0, 90, 0.04, []),
+        (0.0, 0.0, 20, 0.04, ["people lean by 24 degrees from what the files say is up"]),
+        (0.0, 0.0, 20, math.inf, []),
+        # who leans towards a ladder, or the stairs that they climb
+        (0.3, 0.0, 20, 0.04, ["person 1 stands at heights that differ by 0.27 m", "person 2 stands at heights that differ by 0.27 m"]),
+        (0.3, 0.4, 20, 0.04, ["person 1 stands at heights that differ by 0.27 m", "person 2 stands at heights that differ by 0.27 m"]),
+        # who goes along a floor that the files take for a slope stands across it
+        (-0.17, 0.4, 20, 0.04, ["person 1 stands at heights", "person 2 stands at heights", "people lean by 24 degrees"]),
     ],
 )
-def test_who_stands_at_several_heights_or_leans_is_told(climb: float, degrees: float, floor_tilt: float, told: list[str]) -> None:
+def test_who_stands_at_several_heights_or_leans_is_told(
+    climb: float, ahead: float, degrees: float, floor_tilt: float, told: list[str]
+) -> None:
     problem, _ = make_problem(frames=60, noise=0.0)
     up = problem.start.ground_plane[:3]
-    rising = (torch.linspace(0, climb, 60, dtype=torch.float64)[:, None] * up).expand_as(problem.start.pelvis)
-    about = torch.nn.functional.normalize(torch.linalg.cross(up, up.new_tensor([0.0, 0.0, 1.0])), dim=0) * math.radians(degrees)
+    sideways = torch.nn.functional.normalize(torch.linalg.cross(up, up.new_tensor([0.0, 0.0, 1.0])), dim=0)
+    goes = climb * up + ahead * torch.linalg.cross(sideways, up)  # bodies lean to where they go
+    rising = (torch.linspace(0, 1, 60, dtype=torch.float64)[:, None] * goes).expand_as(problem.start.pelvis)
+    about = sideways * math.radians(degrees)
     orient = roma.rotvec_composition([about.expand_as(problem.start.global_orient).contiguous(), problem.start.global_orient])
     start = dataclasses.replace(problem.start, pelvis=problem.start.pelvis + rising, global_orient=orient)
     found = unsolved(dataclasses.replace(problem, start=start, floor_tilt=floor_tilt))

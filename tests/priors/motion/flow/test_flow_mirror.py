@@ -7,9 +7,10 @@ from flow_cases import CONFIG, FRAMES
 from motion_windows import smooth_windows, synthetic_windows
 
 from pose_priors.body.skeleton import MIRROR
-from pose_priors.priors.motion.flow.mirror import mirrored_features, mirrored_reference
 from pose_priors.priors.motion.flow.prior import MotionFlow
-from pose_priors.priors.motion.flow.regression import is_regressed, noisy_joints
+from pose_priors.priors.motion.flow.regression.asked import is_regressed
+from pose_priors.priors.motion.flow.regression.mirror import mirrored_features, mirrored_reference
+from pose_priors.priors.motion.flow.regression.model import noisy_joints
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest
 from pose_priors.priors.motion.flow.view import Motion, Noise, exact, find_reference, motion_of_windows, to_features
 
@@ -45,10 +46,12 @@ def test_the_regression_does_not_tell_left_from_right() -> None:
     seen, noise = noisy_joints(motion_of_windows(WINDOWS), torch.Generator().manual_seed(1))
     noise.rotations[2] = 0.1  # of which the flow is asked, which tells left from right
     asked = is_regressed(noise)
-    assert asked.any() and not asked[2]
+    assert asked.any()
+    assert not asked[2]
     image, of_image = _image(seen), Noise(noise.rotations[..., _SIDES], noise.joints[..., _SIDES], noise.contacts, noise.path)
     one = prior.restore(seen, noise, bones_of_rest(WINDOWS.rest))
     other = prior.restore(image, of_image, bones_of_rest(WINDOWS.mirrored().rest))
     apart = (_image(one.motion).joints - other.motion.joints).abs().flatten(1).amax(1)
-    assert apart[asked].max() < 1e-7 and apart[2] > 1e-3
+    assert apart[asked].max() < 1e-7
+    assert apart[2] > 1e-3
     torch.testing.assert_close(one.joint_std[asked][..., _SIDES], other.joint_std[asked])
