@@ -209,9 +209,9 @@ def brought_back(file: MotionFile, person: int, motion: Motion) -> dict[str, np.
         old = rows[:, : 3 * column.num_joints].reshape(len(motion), -1, 3)
         new = np.where(turned[:, part, None], _nearest(rotvec[:, part], old), old)
         rows[:, : 3 * column.num_joints] = new.reshape(len(motion), -1)
-    for part in file.layout.beside:
-        rows = rows_of(arrays[part.name], file.layout, person)[:, part.first :]
-        rows[:] = completed(rows, part.are_turns)[0]
+    for beside in file.layout.beside:
+        rows = rows_of(arrays[beside.name], file.layout, person)[:, beside.first :]
+        rows[:] = completed(rows, beside.are_turns)[0]
     if file.layout.path is not None:
         rows = rows_of(arrays[file.layout.path], file.layout, person)
         change = (motion.pelvis - before.pelvis) @ file.turn / file.metres
