@@ -58,6 +58,5 @@ def completed(rows: np.ndarray, turns: bool) -> tuple[np.ndarray, np.ndarray, np
             at = (known == pattern[:, None]).all(0)
             filled = (slerp_missing if turns else lerp_missing)(parts[:, at], pattern)
             parts[:, at] = np.where(pattern[:, None, None], parts[:, at], filled)
-    filled_in: np.ndarray = (~known & ~never).any(1)
-    left: np.ndarray = (~known & never).any(1)
+    filled_in, left = (np.asarray((~known & which).any(1)) for which in (~never, never))
     return parts.reshape(len(rows), -1), filled_in, left
