@@ -92,6 +92,8 @@ def _clean(source: Source, config: MotionsConfig, output: Path, fill: Fill, prev
     for person in report["people"]:
         for fault, told in person.get("faults", {}).items():
             left[fault] = left.get(fault, True) and not told["num_frames_moved"]
+        for told in person.get("beside", []):
+            left[f"missing in {told['array']}"] = not told["filled"]
     faults = [f"{fault} (left, the report says why)" if left[fault] else fault for fault in sorted(left)]
     log.info("%s: %s", source.shown, ", ".join(faults) or "nothing is wrong")
     return True

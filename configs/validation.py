@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from pose_priors.configs.base import Config, UserError
 
 _MOST_QUOTED = 120  # characters of a value or an override in a message
+_SHOULD_BE = "Input should be "
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
@@ -64,7 +66,8 @@ def quoted(text: str) -> str:
 
 def _explain(schema: type[BaseModel], error: ValidationError, also: Mapping[str, Sequence[str]]) -> tuple[str, str]:
     """The dotted key of the first mistake, and what is wrong with it in one line; unknown keys first, since they often cause the rest."""
-    first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    errors = error.errors(include_url=False)
+    first = min(errors, key=lambda e: e["type"] != "extra_forbidden")
     keys, owner, below = _walk(schema, first["loc"])
     dotted = ".".join(keys)
     if first["type"] == "extra_forbidden":
@@ -75,7 +78,10 @@ def _explain(schema: type[BaseModel], error: ValidationError, also: Mapping[str,
         kinds = [*(kind for model in below for kind in _kinds(model)), *also.get(dotted, ())]
         given = f"unknown kind {quoted(repr(first['ctx']['tag']))}" if "tag" in first.get("ctx", {}) else "missing"
         return f"{dotted}.kind", f"{given}; allowed: {', '.join(kinds)}"
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").replace("a valid boolean", "true or false")
+    if message.startswith(_SHOULD_BE):  # where it may be one of several things, each of them says so
+        same = [e["msg"].replace("a valid boolean", "true or false") for e in errors if _walk(schema, e["loc"])[0] == keys]
+        message = _SHOULD_BE + " or ".join(dict.fromkeys(one.removeprefix(_SHOULD_BE) for one in same if one.startswith(_SHOULD_BE)))
     # a whole section is no help: its mistake is in the message
     found = "" if isinstance(first["input"], dict) else f", found {quoted(repr(first['input']))}"
     return dotted, f"{message[0].lower()}{message[1:]}{found}"
@@ -94,8 +100,11 @@ def _walk(schema: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str],
     """The keys of an error's location, without the union tags that pydantic puts between them, the model that owns the last key, and those
     that may stand below it."""
     keys: list[str] = []
-    owner, below = schema, [schema]
+    owner, below, of_values = schema, [schema], False
     for part in map(str, loc):
+        if of_values:  # behind a key that takes one of several types, which one this is about
+            of_values = False
+            continue
         if part.isdigit():  # a place in a list, whose members are what `below` holds
             keys.append(part)
             continue
@@ -105,8 +114,14 @@ def _walk(schema: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str],
         if len(below) == 1:
             owner = below[0]
         keys.append(part)
-        below = models_in(owner.model_fields[part].annotation) if part in owner.model_fields else []
+        annotation = owner.model_fields[part].annotation if below and part in owner.model_fields else None
+        below = models_in(annotation)
+        of_values = not below and _is_union(annotation)
     return keys, owner, below
+
+
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (Union, UnionType) and len(set(get_args(annotation)) - {NoneType}) > 1
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

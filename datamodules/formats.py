@@ -44,8 +44,7 @@ _MARGIN = 1e-3
 
 _SIGN = {182: ("sign language", (*_ROOT, *_BODY, *_LEFT, *_RIGHT, *_JAW))}
 
-# the names that a field goes by, and what it may hold
-_FIELDS: dict[tuple[str, ...], dict[int, tuple[int, ...]]] = {
+FIELDS: dict[tuple[str, ...], dict[int, tuple[int, ...]]] = {
     ("global_orient", "root_orient", "smplx_root_pose"): {3: _ROOT},
     ("body_pose", "pose_body", "smplx_body_pose"): {63: _BODY, 69: _BODY},
     ("jaw_pose", "pose_jaw", "smplx_jaw_pose"): {3: _JAW},
@@ -56,6 +55,7 @@ _FIELDS: dict[tuple[str, ...], dict[int, tuple[int, ...]]] = {
     ("rhand_pose", "right_hand_pose", "smplx_rhand_pose"): {45: _RIGHT},
     ("pose_hand",): {90: _HANDS},
 }
+"""Names that a field goes by -> numbers of a row that it may have -> the joints that these are of."""
 _RATES = ("mocap_framerate", "mocap_frame_rate", "fps")
 
 
@@ -199,7 +199,7 @@ def _recognize(path: Path, entries: Mapping[str, Entry]) -> tuple[str, dict[str,
             label = found[0] if name == UNNAMED or name == "smplx" else f"{found[0]} ({name})"
             return label, {name: (entry, found[1])}
     columns = {}
-    for names, shapes in _FIELDS.items():
+    for names, shapes in FIELDS.items():
         for name in names:
             if name in entries:
                 if (length := _row_length(entries[name])) not in shapes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,6 +34,14 @@ class Problem:
     data_energy: Callable[[Tensor, Tensor], Tensor]
     basis: Tensor | None = None
 
+    def of(self, numbers: Tensor) -> Problem:
+        """Some of the N, by their numbers (M,)."""
+
+        def data_energy(pose: Tensor, rows: Tensor) -> Tensor:
+            return self.data_energy(pose, numbers[rows])
+
+        return Problem(self.truth[numbers], self.start[numbers], data_energy, self.basis)
+
 
 def fit(
     problem: Problem,
@@ -52,26 +60,33 @@ def fit(
         noises: radians about each axis by which the prior is smoothed, one after another, before it is taken as it is: each search goes
             on where the last one ended. Of candidates that know it.
     """
+    of_prior = [None] if candidate is None else [*(candidate.smoothed(noise) for noise in noises), candidate.energy]
+    *_, last = searches(problem, of_prior, skeleton, max_steps, weight)
+    return last
 
+
+def searches(
+    problem: Problem, of_prior: Sequence[Callable[[Tensor], Tensor] | None], skeleton: Skeleton, max_steps: int, weight: float = 1.0
+) -> Iterator[tuple[Tensor, Fit]]:
+    """What `fit` returns, after a search with each of the energies of a prior in turn; each goes on where the last one ended."""
     start = problem.start[..., skeleton.scored, :]
 
     def at(moved: Tensor, rows: Tensor | slice) -> Tensor:
         change = moved if problem.basis is None else torch.einsum("ts,ns...->nt...", problem.basis, moved)
         return skeleton.with_scored(problem.truth[rows], start[rows] + change)
 
-    def objective(moved: Tensor, rows: Tensor, of_prior: Callable[[Tensor], Tensor] | None) -> Tensor:
+    def objective(moved: Tensor, rows: Tensor, energy_of: Callable[[Tensor], Tensor] | None) -> Tensor:
         pose = at(moved, rows)
         energy = problem.data_energy(pose, rows)
-        if of_prior is None:
+        if energy_of is None:
             return energy
-        return energy + weight * of_prior(pose.flatten(0, -3)).view(len(pose), -1).sum(1)
+        return energy + weight * energy_of(pose.flatten(0, -3)).view(len(pose), -1).sum(1)
 
     point = torch.zeros_like(start)
-    if candidate is not None:
-        for noise in noises:
-            point = minimize(partial(objective, of_prior=candidate.smoothed(noise)), point, max_steps).point
-    found = minimize(partial(objective, of_prior=None if candidate is None else candidate.energy), point, max_steps)
-    return at(found.point, slice(None)), found
+    for energy_of in of_prior:
+        found = minimize(partial(objective, energy_of=energy_of), point, max_steps)
+        point = found.point
+        yield at(point, slice(None)), found
 
 
 def remaining_errors(

@@ -24,6 +24,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from pose_priors.configs.base import UserError, reason_of
+from pose_priors.datamodules.capture.images import in_order, is_of_nobody
 from pose_priors.datamodules.containers.fields import Fields
 from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 
@@ -105,9 +106,10 @@ def _wham(people: list[Fields], source: str) -> dict[str, np.ndarray]:
 
 
 def _romp(images: Mapping[Any, Any], source: str) -> dict[str, np.ndarray]:
-    """Everybody of a video's images, in the order of these, by the tracker's ids. Without ids people are one where no image has two."""
+    """Everybody of a video's images, on the frames that these are, by the tracker's ids. Without ids people are one where no image has
+    two."""
     rows: list[tuple[int, np.ndarray, np.ndarray | None]] = []
-    for frame, (name, people) in enumerate(images.items()):
+    for frame, name, people in in_order(images):
         if is_of_nobody(people):
             continue
         fields = Fields(people, f"{source}: '{reason_of(name)}'")
@@ -124,14 +126,6 @@ def _romp(images: Mapping[Any, Any], source: str) -> dict[str, np.ndarray]:
             of_person.setdefault(person, []).append((frame, pose))
     read = [(np.array(frames), np.stack(poses)) for frames, poses in (zip(*seen, strict=True) for seen in of_person.values())]
     return _motion(_together(read, source), None, None)
-
-
-def is_of_nobody(people: Any) -> bool:
-    """Whether nobody is seen on an image of ROMP's: no value, an empty one, or one whose people are none."""
-    if not isinstance(people, Mapping):
-        return people is None
-    poses = people.get("smpl_thetas")
-    return not people or (isinstance(poses, np.ndarray | torch.Tensor) and poses.ndim > 0 and len(poses) == 0)
 
 
 def _together(read: list[tuple[np.ndarray, np.ndarray]], source: str) -> np.ndarray:

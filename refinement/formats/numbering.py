@@ -7,7 +7,7 @@ cameras' frames counted from elsewhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -115,13 +115,3 @@ def num_frames_of(first: int, last: int, source: str) -> int:
     if num_frames > _MOST_FRAMES:
         raise UserError(f"{source}: images from {first} to {last}; are their numbers those of frames?")
     return num_frames
-
-
-def numbers_in(names: Sequence[str]) -> list[int]:
-    """The last number in each of the names of images where all have one and no two the same, else their order."""
-    digits = [re.findall(r"\d+", name) for name in names]
-    if all(digits):
-        numbers = [int(found[-1][-15:]) for found in digits]
-        if len(set(numbers)) == len(numbers):
-            return numbers
-    return list(range(len(names)))

@@ -14,6 +14,8 @@ from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import listed
 from pose_priors.configs.writing import write_json
 from pose_priors.refinement.motions.config import MotionsConfig
+from pose_priors.refinement.motions.files.beside import completed
+from pose_priors.refinement.motions.files.layouts import rows_of
 from pose_priors.refinement.motions.files.read import MotionFile, brought_back, read_motions
 from pose_priors.refinement.motions.files.write import write_motions, written_name
 from pose_priors.refinement.motions.motion import Motion
@@ -121,7 +123,27 @@ def _told(file: MotionFile, person: int, restored: Restored | None) -> dict[str,
         "num_frames_moved": int((moved > STILL_M).sum()),
         "moved_mm": {"mean": _rounded(moved.mean() * 1000), "max": _rounded(moved.max() * 1000)},
         "faults": faults,
+        "beside": _completed(file, person),
     }
+
+
+def _completed(file: MotionFile, person: int) -> list[dict[str, Any]]:
+    """What of a person's frames beside the 22 joints was not finite, and what became of it."""
+    told = []
+    for part in file.layout.beside:
+        rows = rows_of(file.arrays[part.name], file.layout, person)[:, part.first :]
+        _, filled_in, left = completed(rows, part.are_turns)
+        if filled_in.any() or left.any():
+            told.append(
+                {
+                    "array": part.name,
+                    "numbers": [part.first, part.first + rows.shape[1] - 1],
+                    "filled": _stretches(filled_in),
+                    "by": "slerp" if part.are_turns else "lerp",
+                    "left": [{"stretches": _stretches(left), "why": "no frame has it"}] if left.any() else [],
+                }
+            )
+    return told
 
 
 def _stretches(marked: np.ndarray) -> list[list[int]]:

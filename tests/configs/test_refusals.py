@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from config_cases import BASE, Circle, Experiment, refused
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import Config, UserError
 from pose_priors.configs.load import available_configs, load_config
 from pose_priors.configs.validation import Source, validate
 
@@ -73,7 +74,7 @@ def test_an_unknown_or_missing_kind_lists_those_allowed(tmp_path: Path, text: st
         (("training.learning_rate=.nan",), ("training.learning_rate", "finite")),
         (("training.learning_rate=.inf",), ("training.learning_rate", "finite")),
         (("model.radius=-1",), ("model.radius", "greater than 0", "-1")),
-        (("data.trim=1",), ("data.trim", "boolean", "1")),
+        (("data.trim=1",), ("data.trim", "true or false", "1")),
         (("training=5",), ("dictionary", "5")),
         (("data.trim=true",), (": data: ", "trim needs a path")),
     ],
@@ -182,3 +183,23 @@ def test_a_tree_is_validated_with_its_source_in_the_message() -> None:
     assert validate(Experiment, {"model": {"kind": "circle"}}, Source("here")) == Experiment(model=Circle(kind="circle"))
     with pytest.raises(UserError, match=r"^here: model"):
         validate(Experiment, {}, Source("here"))
+
+
+class _Several(Config):
+    either: Literal["auto"] | bool = "auto"
+    sizes: int | list[float] | None = None
+    weights: dict[str, float] | None = None
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"either": "maybe"}, "either: input should be 'auto' or true or false, found 'maybe'"),
+        ({"sizes": "big"}, "sizes: input should be a valid integer or a valid list, found 'big'"),
+        ({"weights": {"either": "x"}}, "weights.either: input should be a valid number, found 'x'"),
+    ],
+)
+def test_all_that_a_key_may_be_is_named(tree: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        validate(_Several, tree, Source("some.yaml"))
+    assert str(error.value) == f"some.yaml: {message}"

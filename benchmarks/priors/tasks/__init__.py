@@ -17,6 +17,7 @@ from pose_priors.benchmarks.priors.tasks import (
     ood,
     posterior_means,
     posteriors,
+    random_starts,
     regulariser,
 )
 
@@ -34,4 +35,5 @@ TASKS: dict[str, Task] = {
     "foreign": foreign.run,
     "inverse_kinematics": inverse_kinematics.run,
     "regulariser": regulariser.run,
+    "random_starts": random_starts.run,
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import roma
 import torch
@@ -29,9 +28,7 @@ _SEED = 17
 def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTable]:
     """Steps, seconds and failures of fits to noisy joints from random starts."""
     skeleton = Skeleton(data)
-    starts = random_starts(_NUM_STARTS)
-    truth = data.test[torch.arange(_NUM_STARTS) % len(data.test)]
-    problem = noisy_joints(truth, starts, skeleton, _NOISE_MM, _SEED)
+    problem = from_random_starts(data.test, skeleton, _SEED)
     rows: dict[str, dict[str, float | None]] = {}
     for candidate in (None, *candidates):
         began = time.perf_counter()
@@ -44,7 +41,7 @@ def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTabl
             "steps, 95 %": float(fits.steps.double().quantile(0.95)),
             "s, one alone": statistics.median(_seconds_alone(problem, row, candidate, skeleton) for row in range(_NUM_ALONE)),
             "s, all at once": together,
-            "mm, median": float(skeleton.mpjpe(found, truth).median()),
+            "mm, median": float(skeleton.mpjpe(found, problem.truth).median()),
         }
     title = f"As a regulariser: L-BFGS fits to joints with {_NOISE_MM:.0f} mm of noise, from {_NUM_STARTS} random starts"
     note = (
@@ -58,18 +55,21 @@ def run(candidates: Sequence[Candidate], data: BenchmarkData) -> list[ResultTabl
 
 def _seconds_alone(problem: Problem, row: int, candidate: Candidate | None, skeleton: Skeleton) -> float:
     """Wall time of one of the fits by itself."""
-    only = torch.tensor([row])
-    alone = replace(
-        problem, truth=problem.truth[only], start=problem.start[only], data_energy=lambda pose, rows: problem.data_energy(pose, only[rows])
-    )
+    alone = problem.of(torch.tensor([row]))
     began = time.perf_counter()
     fit(alone, candidate, skeleton, _MAX_STEPS)
     return time.perf_counter() - began
 
 
-def random_starts(num: int) -> Tensor:
+def from_random_starts(poses: Tensor, skeleton: Skeleton, seed: int) -> Problem:
+    """Noisy joints of poses (N, 55, 3), one after another and over again, each with a start of its own."""
+    truth = poses[torch.arange(_NUM_STARTS) % len(poses)]
+    return noisy_joints(truth, random_starts(_NUM_STARTS, seed), skeleton, _NOISE_MM, seed)
+
+
+def random_starts(num: int, seed: int = _SEED) -> Tensor:
     """Poses (num, 55, 3) of uniformly random rotations; in every tenth, every joint turns by pi about a random axis."""
-    generator = torch.Generator().manual_seed(_SEED)
+    generator = torch.Generator().manual_seed(seed)
     quat = torch.randn(num, 55, 4, generator=generator, dtype=torch.float64)
     quat[::10, :, 3] = 0  # xyzw: a quaternion without a real part is half a turn
     starts: Tensor = roma.unitquat_to_rotvec(quat / quat.norm(dim=-1, keepdim=True))

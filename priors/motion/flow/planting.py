@@ -13,6 +13,7 @@ from pose_priors.body.skeleton import JOINT_NAMES
 _TOUCHING = 0.25  # probability; this and the distance below are those that slid least on validation clips
 _FADE = 6  # frames over which a foot that is held comes from, or goes on to, where it was expected
 _FARTHEST_M = 0.3  # that a foot is moved: beyond, what is called a contact is none
+_FASTEST_M = _FARTHEST_M / (_FADE + 1)  # that what a foot is moved by changes from one frame to the next, towards frames that are seen
 FEET = [(column, joint) for column, joint in enumerate(CONTACT_JOINTS) if JOINT_NAMES[joint].endswith(("ankle", "foot"))]
 """Where ankles and balls of the feet stand among contacts, and among joints."""
 
@@ -38,7 +39,8 @@ def held_feet(joints: Tensor, contacts: Tensor, hidden: Tensor) -> Tensor:
 
 
 def _held(path: Tensor, touching: Tensor, free: Tensor) -> Tensor:
-    """(T, 2) how a foot's path over the floor (T, 2) changes."""
+    """(T, 2) how a foot's path over the floor (T, 2) changes: the mean of what its contacts ask for, by weights that fade outside of them,
+    so that it goes on from one to the next however near they are."""
     change, weight = torch.zeros_like(path), torch.zeros_like(path[:, :1])
     ends = torch.nn.functional.pad(touching.int(), (1, 1)).diff().nonzero()[:, 0].tolist()
     frames = torch.arange(len(path), device=path.device)
@@ -46,19 +48,19 @@ def _held(path: Tensor, touching: Tensor, free: Tensor) -> Tensor:
         run = slice(first, last)
         if not free[run].any():
             continue
-        fixed = ~free[run]
         # where both ends of a contact are seen, what has slid between them is spread over it
-        anchor = _anchor(path[run], fixed)
-        apart = anchor - path[run]
-        if torch.linalg.vector_norm(apart, dim=-1).max() > _FARTHEST_M:
+        apart = _anchor(path[run], ~free[run]) - path[run]
+        farthest = torch.linalg.vector_norm(apart, dim=-1).max()
+        if farthest > _FARTHEST_M:
             continue
-        change[run], weight[run] = apart, 1.0
-        for edge, outside in ((first, frames < first), (last - 1, frames >= last)):
-            fade = (1 - (frames - edge).abs() / (_FADE + 1)).clamp_min(0) * outside
-            stronger = fade[:, None] > weight
-            change = torch.where(stronger, fade[:, None] * change[edge], change)
-            weight = torch.where(stronger, fade[:, None], weight)
-    return change * free[:, None]
+        nearest = frames.clamp(first, last - 1)
+        outside = frames != nearest
+        own = (1 - (frames - nearest).abs() / (_FADE + 1)).clamp_min(0).to(path)
+        seen = (outside & ~free).nonzero()[:, 0]
+        if len(seen):  # they stay, so that a foot is there when they come
+            own = own.minimum((frames[:, None] - seen).abs().amin(1) * (_FASTEST_M / farthest.clamp_min(1e-9)))
+        change, weight = change + own[:, None] * apart[nearest - first], weight + own[:, None]
+    return change / weight.clamp_min(1) * free[:, None]
 
 
 def _anchor(path: Tensor, fixed: Tensor) -> Tensor:

@@ -20,15 +20,16 @@ from pose_priors.body.motion import MotionWindows, leg_length
 from pose_priors.body.motion_state import NUM_JOINTS, STATE_DIM
 from pose_priors.configs.base import Config
 from pose_priors.priors.base import TrainablePrior
+from pose_priors.priors.motion.flow.chaining import restore
 from pose_priors.priors.motion.flow.denoiser import Denoiser
 from pose_priors.priors.motion.flow.network import TemporalNetwork
 from pose_priors.priors.motion.flow.objective import squared_errors
 from pose_priors.priors.motion.flow.planting import held_feet
 from pose_priors.priors.motion.flow.posterior import ClipLikelihood, draw_clips
-from pose_priors.priors.motion.flow.regression import Regression
-from pose_priors.priors.motion.flow.restoring import Drawn, Restored, restore
-from pose_priors.priors.motion.flow.skeleton_fit import fit_held, fit_skeleton
-from pose_priors.priors.motion.flow.skeletons import bones_of_rest, leg_of_bones, measured_bones
+from pose_priors.priors.motion.flow.regression.model import Regression
+from pose_priors.priors.motion.flow.restoring import Drawn, Restored, on_skeleton
+from pose_priors.priors.motion.flow.skeleton_fit import fit_held
+from pose_priors.priors.motion.flow.skeletons import bones_of_rest, checked_bones, leg_of_bones, measured_bones
 from pose_priors.priors.motion.flow.surprise import energies, energy_noise
 from pose_priors.priors.motion.flow.view import (
     NUM_FEATURES,
@@ -36,6 +37,7 @@ from pose_priors.priors.motion.flow.view import (
     PLACES,
     Motion,
     Noise,
+    by_joint,
     checked,
     exact,
     find_reference,
@@ -146,29 +148,29 @@ class MotionFlow(TrainablePrior):
             bones: (B, 22, 3) metres from each joint's parent in the parent's axes; None finds them by what is seen.
             generator: draws; None for the mean.
         Returns:
-            (B, T, ...) what is seen exactly as it is, the rest on one skeleton; and how sure each of it is.
+            (B, T, ...) what is seen exactly as it is, the rest on one skeleton; and how sure each of it is. In the prior's precision.
         Raises:
-            ValueError: if what is said to be seen is NaN, or a standard deviation negative or NaN.
+            ValueError: if what is said to be seen is NaN, a standard deviation negative or NaN, or legs have no length.
         """
-        motion, noise = checked(motion, noise)
-        bones = measured_bones(motion, noise, self.rest.to(motion.joints)) if bones is None else bones
+        motion, noise = checked(motion, noise, self.rest.dtype)
+        bones = measured_bones(motion, noise, self.rest) if bones is None else checked_bones(bones, self.rest.dtype)
         size = (self.leg.to(bones) / leg_of_bones(bones))[:, None, None]
         own = Motion(motion.rotations, motion.joints * size[..., None], motion.contacts)
         held = size.detach()  # noise has no gradient
         told = Noise(noise.rotations, noise.joints * held, noise.contacts, noise.path * held[..., 0])
-        found = restore(self.denoiser, own, told, self.config.num_steps if generator is not None else 0, generator)
-        joints, joint_std = found.motion.joints / size[..., None], found.joint_std / size
-        batch = joints.shape[:2]
-        parts = (found.motion.rotations, joints, found.rotation_std, joint_std, bones[:, None].expand_as(joints))
-        one, two, three, four, five = (value.flatten(0, 1) for value in parts)
-        rotations, joints = (value.unflatten(0, batch) for value in fit_skeleton(one, two, three, four, five))
-        assert found.motion.contacts is not None
-        change = held_feet(joints, found.motion.contacts, ~noise.joints.isfinite())
+        found = restore(self.denoiser, own, told, bones * size, self.config.num_steps if generator is not None else 0, generator)
+        contacts = found.motion.contacts
+        assert contacts is not None
+        at = Motion(found.motion.rotations, found.motion.joints / size[..., None], contacts)
+        found = Restored(at, found.rotation_std, found.joint_std / size)
+        body = on_skeleton(found, bones)
+        rotations, joints = body.rotations, body.joints
+        change = held_feet(joints, contacts, ~noise.joints.isfinite())
         if change.any():
             rotations, joints = fit_held(rotations, joints, change, bones)
         rotations = torch.where((noise.rotations == 0)[..., None, None], motion.rotations, rotations)
         joints = torch.where((noise.joints + noise.path[..., None] == 0)[..., None], motion.joints, joints)
-        return Restored(Motion(rotations, joints, found.motion.contacts), found.rotation_std, joint_std)
+        return found._replace(motion=Motion(rotations, joints, contacts))
 
     @torch.no_grad()
     def denoise(
@@ -205,14 +207,14 @@ class MotionFlow(TrainablePrior):
 
         Args:
             states: (*batch, T, 339); what they hold where nothing is given does not matter, NaN neither.
-            given: (*batch, T, 22) bool, of each joint its rotation and its place; or (*batch, T), of whole frames.
+            given: (*batch, T, 22) bool, of each joint its rotation and its place; or (*batch, T), of whole frames. Other types mean what
+                is not zero.
             bones: as in `denoise`.
             generator: the same.
         Returns:
             (*batch, T, 339) with rotations and joints as they are where given.
         """
-        by_joint = given[..., None].expand(*given.shape, NUM_JOINTS) if given.shape == states.shape[:-1] else given
-        std = torch.where(by_joint.expand(*states.shape[:-1], NUM_JOINTS), 0.0, torch.inf).to(states)
+        std = torch.where(by_joint(given, states.shape), 0.0, torch.inf).to(states)
         return self.denoise(states, std, std, bones, generator)
 
     def sample(self, num_samples: int, generator: torch.Generator | None = None, num_frames: int = 60) -> Tensor:
@@ -251,10 +253,9 @@ class MotionFlow(TrainablePrior):
 
         def posed(drawn: Drawn) -> Tensor:
             found = drawn.restored(self.denoiser)
-            parts = (found.motion.rotations, found.motion.joints / size, found.rotation_std, found.joint_std / size)
-            one, two, three, four = (value[:, :frames].flatten(0, 1) for value in parts)
-            fitted = fit_skeleton(one, two, three, four, bones.expand_as(two))
-            return states_of_motion(Motion(*(value.unflatten(0, (-1, frames)) for value in fitted)))
+            scaled = Motion(found.motion.rotations, found.motion.joints / size)
+            found = Restored(scaled[:, :frames], found.rotation_std[:, :frames], found.joint_std[:, :frames] / size)
+            return states_of_motion(on_skeleton(found, bones.expand(len(found.joint_std), -1, -1)))
 
         return draw_clips(self.denoiser, posed, log_likelihood, num_observations, num_samples, self.config.num_steps, generator)
 

@@ -1,4 +1,4 @@
-"""Motions of any length given what is seen of them: their mean, or draws, window by window, on one skeleton."""
+"""Windows given what is seen of them: their mean, or draws."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined
-from pose_priors.priors.motion.flow.overlap import cut, joined, joined_rotations, padded, window_starts
 from pose_priors.priors.motion.flow.pelvis import with_pelvis
-from pose_priors.priors.motion.flow.regression import is_regressed
+from pose_priors.priors.motion.flow.regression.asked import is_regressed
+from pose_priors.priors.motion.flow.regression.mirror import with_image
+from pose_priors.priors.motion.flow.skeleton_fit import fit_skeleton
 from pose_priors.priors.motion.flow.view import (
     GROUPS_OF_PLACES,
     PLACES,
@@ -41,6 +42,15 @@ class Restored(NamedTuple):
     motion: Motion
     rotation_std: Tensor
     joint_std: Tensor
+
+
+def on_skeleton(found: Restored, bones: Tensor) -> Motion:
+    """What was found as bodies of bones (B, 22, 3), by how sure it is: see `fit_skeleton`."""
+    motion = found.motion
+    parts = (motion.rotations, motion.joints, found.rotation_std, found.joint_std, bones[:, None].expand_as(motion.joints))
+    one, two, three, four, five = (value.flatten(0, 1) for value in parts)
+    rotations, joints = (value.unflatten(0, motion.joints.shape[:2]) for value in fit_skeleton(one, two, three, four, five))
+    return Motion(rotations, joints, motion.contacts)
 
 
 class Drawn(NamedTuple):
@@ -105,32 +115,8 @@ def bounded(expected: Expected, seen: Tensor, noise: Tensor) -> Expected:
     return expected._replace(mean=mean)
 
 
-def restore(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int = 0, generator: torch.Generator | None = None) -> Restored:
-    """Motions (B, T, ...) given what is seen of them.
-
-    Args:
-        num_steps: of a flow that draws them; 0 for what is expected of them, in one pass.
-        generator: of the draws.
-
-    What is expected is found for all windows at once, and mixed where they overlap. Draws of two windows would not fit, nor would anything
-    where a window sees no joint at all, or none's place in the world: there each window is given what the one before has found.
-    """
-    num_frames, length = motion.joints.shape[1], denoiser.num_frames
-    motion, noise = padded(motion, noise, length)
-    starts = window_starts(motion.joints.shape[1], length)
-    sighted = noise.joints.isfinite().any(-1) & noise.path.isfinite()
-    blind = any(not bool(sighted[:, first : first + length].any(1).all()) for first in starts)
-    if len(starts) > 1 and (num_steps or blind):
-        return _one_by_one(denoiser, motion, noise, starts, num_steps, generator)
-    found = _of_windows(denoiser, *cut(motion, noise, starts, length), num_steps, generator)
-    assert found.motion.contacts is not None
-    rotations = joined_rotations(found.motion.rotations, starts, num_frames)
-    values = (found.motion.joints, found.motion.contacts, found.rotation_std, found.joint_std)
-    joints, contacts, rotation_std, joint_std = (joined(value, starts, num_frames) for value in values)
-    return Restored(Motion(rotations, joints, contacts), rotation_std, joint_std)
-
-
-def _of_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int, generator: torch.Generator | None) -> Restored:
+def restore_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int, generator: torch.Generator | None) -> Restored:
+    """Windows (B, T, ...) of the denoiser's length given what is seen of them, each of its own; see `chaining.restore`."""
     unseen = noise.joints[..., 0].isinf()
     motion, noise = with_pelvis(denoiser.smoother, motion, noise)
     seen, told, reference = as_seen(denoiser, motion, noise)
@@ -139,63 +125,11 @@ def _of_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps: int
         expected = flow(denoiser, seen, told, reference, num_steps, generator)
     else:
         known = combined(seen, told, seen, nothing)
-        expected = denoiser.regressed(denoiser(*known, reference), *known, reference, is_regressed(noise))
-        expected = bounded(expected, *known)
+        rows = is_regressed(noise)
+        expected = denoiser.regressed(denoiser(*known, reference), *known, reference, rows)
+        expected = bounded(with_image(denoiser, expected, *known, reference, rows), *known)
     found = Drawn(expected, reference).restored(denoiser)
     # where other joints say where the pelvis is they err alike on all frames
     filled, least = unseen & noise.joints[..., 0].isfinite(), noise.joints[..., 0]
     pelvis_std = torch.where(filled, found.joint_std[..., 0].maximum(least), found.joint_std[..., 0])
     return found._replace(joint_std=torch.cat([pelvis_std[..., None], found.joint_std[..., 1:]], -1))
-
-
-def _one_by_one(
-    denoiser: Denoiser, motion: Motion, noise: Noise, starts: list[int], num_steps: int, generator: torch.Generator | None
-) -> Restored:
-    length, done = denoiser.num_frames, 0
-    parts: list[Restored] = []
-    for first in starts:
-        at = slice(first, first + length)
-        window, told = motion[:, at], noise[:, at]
-        if done > first:
-            known = done - first
-            last = parts[-1]
-            before = slice(length - known, length)
-            contacts = None
-            if window.contacts is not None and last.motion.contacts is not None:
-                contacts = torch.cat([last.motion.contacts[:, before], window.contacts[:, known:]], 1)
-            window = Motion(
-                torch.cat([last.motion.rotations[:, before], window.rotations[:, known:]], 1),
-                torch.cat([last.motion.joints[:, before], window.joints[:, known:]], 1),
-                contacts,
-            )
-            rotation_noise, joint_noise, path_noise = (
-                torch.cat([torch.zeros_like(value[:, :known]), value[:, known:]], 1) for value in (told.rotations, told.joints, told.path)
-            )
-            told = Noise(rotation_noise, joint_noise, told.contacts, path_noise)
-        found = _of_windows(denoiser, window, told, num_steps, generator)
-        if done > first:  # what was there before stays
-            kept = Motion(
-                torch.cat([window.rotations[:, :known], found.motion.rotations[:, known:]], 1),
-                torch.cat([window.joints[:, :known], found.motion.joints[:, known:]], 1),
-                found.motion.contacts,
-            )
-            found = found._replace(motion=kept)
-        parts.append(found)
-        done = first + length
-    return _laid(parts, starts)
-
-
-def _laid(parts: list[Restored], starts: list[int]) -> Restored:
-    """Windows one after the other, each but for what the one before has said."""
-    ends = [first + part.motion.joints.shape[1] for first, part in zip(starts, parts, strict=True)]
-
-    def laid(values: list[Tensor]) -> Tensor:
-        done, pieces = 0, []
-        for first, end, value in zip(starts, ends, values, strict=True):
-            pieces.append(value[:, done - first :])
-            done = end
-        return torch.cat(pieces, 1)
-
-    contacts = [part.motion.contacts for part in parts if part.motion.contacts is not None]
-    motion = Motion(laid([p.motion.rotations for p in parts]), laid([p.motion.joints for p in parts]), laid(contacts))
-    return Restored(motion, laid([p.rotation_std for p in parts]), laid([p.joint_std for p in parts]))

@@ -9,7 +9,7 @@ from pose_priors.body.model import chained
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import PARENTS
 from pose_priors.priors.motion.flow.view import Motion, Noise
-from pose_priors.priors.networks.precision import uncast
+from pose_priors.priors.networks.precision import uncast, widened
 
 _ABOVE = list(PARENTS[1:NUM_JOINTS])
 # standard deviations of what is believed of a body before it is seen: of the logarithms of its size and of each bone's beside that, and of
@@ -84,3 +84,12 @@ def leg_of_bones(bones: Tensor) -> Tensor:
     lengths = torch.linalg.vector_norm(bones[..., [4, 5, 7, 8], :], dim=-1)
     both: Tensor = lengths.sum(-1)
     return both / 2
+
+
+def checked_bones(bones: Tensor, dtype: torch.dtype) -> Tensor:
+    """Bones (B, 22, 3) in another type. Raises `ValueError` if some are not finite, or legs have no length."""
+    bones = widened(bones, dtype)
+    bad = ~bones.isfinite().flatten(1).all(1) | (leg_of_bones(bones) <= 0)
+    if bad.any():
+        raise ValueError(f"bones of {int(bad.sum())} bodies are not finite, or those of their legs have no length: give metres, or None")
+    return bones

@@ -21,7 +21,7 @@ from pose_priors.body.motion import MotionWindows, posed_joints
 from pose_priors.body.motion_state import CONTACT_JOINTS, FPS, NUM_JOINTS, joints_of, make_states, rotations
 from pose_priors.body.rotations import to_rotmat
 from pose_priors.body.skeleton import index_of
-from pose_priors.priors.networks.precision import uncast
+from pose_priors.priors.networks.precision import uncast, widened
 
 RUNS = ((1, 2), (1, 1), (NUM_JOINTS, 6), (NUM_JOINTS - 1, 3), (1, len(CONTACT_JOINTS)))
 """Numbers of groups that follow each other and are alike, and the features of each."""
@@ -221,13 +221,16 @@ def exact(motion: Motion) -> Noise:
     return Noise.of(zero, zero.clone())
 
 
-def checked(motion: Motion, noise: Noise) -> tuple[Motion, Noise]:
-    """A motion that is finite: the identity and zero where nothing is seen. Raises `ValueError` if what is seen is not finite, or
-    noise has a standard deviation that is negative or NaN, if there are no frames, or if numbers are of half precision."""
+def checked(motion: Motion, noise: Noise, dtype: torch.dtype) -> tuple[Motion, Noise]:
+    """A motion that is finite, in another type: the identity and zero where nothing is seen. Raises `ValueError` if what is seen is not
+    finite, or noise has a standard deviation that is negative or NaN, if there are no frames, or if the type is of half precision."""
     if not motion.joints.shape[1]:
         raise ValueError("a motion without frames was given")
-    if motion.joints.dtype in (torch.float16, torch.bfloat16):
-        raise ValueError(f"priors of clips need float32 or float64, not {motion.joints.dtype}: prior.float(), under autocast if need be")
+    if dtype in (torch.float16, torch.bfloat16):
+        raise ValueError(f"priors of clips need float32 or float64, not {dtype}: prior.float(), under autocast if need be")
+    contacts = None if motion.contacts is None else widened(motion.contacts, dtype)
+    motion = Motion(widened(motion.rotations, dtype), widened(motion.joints, dtype), contacts)
+    noise = Noise(*(getattr(noise, of.name).to(dtype) for of in fields(noise)))
     for of in fields(noise):
         bad = ~(getattr(noise, of.name) >= 0)
         if bad.any():
@@ -240,4 +243,17 @@ def checked(motion: Motion, noise: Noise) -> tuple[Motion, Noise]:
         raise ValueError(
             f"what is said to be seen is NaN or infinite on {int(broken.sum())} frames: hide these, by an infinite std or given=False"
         )
-    return Motion(rotations, joints, motion.contacts), noise
+    return Motion(rotations, joints, contacts), noise
+
+
+def by_joint(given: Tensor, shape: torch.Size) -> Tensor:
+    """Which joints of which frames of states (*batch, T, 339), of a shape, are given: (*batch, T, 22) bool, of anything that is not zero
+    where it is given, by joint or by frame. Raises `ValueError` if it is of neither shape."""
+    found = given != 0
+    if given.shape == shape[:-1]:
+        found = found[..., None]
+    wanted = (*shape[:-1], NUM_JOINTS)
+    try:
+        return found.expand(wanted)
+    except RuntimeError:
+        raise ValueError(f"given is {tuple(given.shape)}: {wanted} of joints, or {wanted[:-1]} of frames, are expected") from None

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from pose_priors.configs.base import UserError
-from pose_priors.datamodules.capture.dialects import is_of_nobody
+from pose_priors.datamodules.capture.images import in_order, is_of_nobody
 from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, left_out, people_of, person_id, still_cameras, usual_betas
 from pose_priors.refinement.formats.association import Sighting, followed
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
-from pose_priors.refinement.formats.numbering import num_frames_of, numbers_in
+from pose_priors.refinement.formats.numbering import num_frames_of
 from pose_priors.refinement.formats.source import Fields, Source
 from pose_priors.refinement.formats.tracks import Tracks
 
@@ -116,11 +116,10 @@ def _read_images(source: Source) -> list[_Image]:
     for file in files:
         for name, value in _images(Fields(source.load(file), str(file)).raw("results")).items():
             found[name or file.stem] = (value, f"{file}: {name}" if name else str(file))
-    numbers = numbers_in(list(found)) if len(found) > 1 else [0]
-    images = [_image(frame, value, where) for frame, (value, where) in zip(numbers, found.values(), strict=True) if not is_of_nobody(value)]
+    images = [_image(frame, value, where) for frame, _, (value, where) in in_order(found) if not is_of_nobody(value)]
     if not images:
         raise UserError(f"{source.path}: {len(found)} images, and nobody is seen on any")
-    return sorted(images, key=lambda image: image.frame)
+    return images
 
 
 def _image(frame: int, content: Any, where: str) -> _Image:

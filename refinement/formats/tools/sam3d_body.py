@@ -20,13 +20,14 @@ import torch
 
 from pose_priors.body.model import forward_kinematics
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.capture.images import numbers_in
 from pose_priors.datamodules.capture.mhr70 import KEYPOINTS, fitted
 from pose_priors.refinement.formats.assembly import camera_track, left_out, people_of, person_id, still_cameras
 from pose_priors.refinement.formats.association import Sighting, followed
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import CameraTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
-from pose_priors.refinement.formats.numbering import num_frames_of, numbers_in
+from pose_priors.refinement.formats.numbering import num_frames_of
 from pose_priors.refinement.formats.source import Fields, Source
 from pose_priors.refinement.formats.tracks import Tracks
 

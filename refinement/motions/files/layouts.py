@@ -18,6 +18,7 @@ import numpy as np
 
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import Entry, describe
+from pose_priors.refinement.motions.files.beside import Beside, find_beside
 
 NUM_JOINTS = 22
 _WHOLE = {22: "root and body", 24: "SMPL", 52: "SMPL-H", 53: "53 joints", 55: "SMPL-X"}
@@ -46,6 +47,7 @@ class FoundLayout:
         path: the array with the path, None if there is none.
         num_people: None where the arrays have no dimension of people.
         num_frames: of all arrays.
+        beside: numbers of each frame that are none of the columns'.
     """
 
     name: str
@@ -53,6 +55,7 @@ class FoundLayout:
     path: str | None
     num_people: int | None
     num_frames: int
+    beside: tuple[Beside, ...] = ()
 
 
 def find_layout(path: Path, entries: Mapping[str, Entry]) -> FoundLayout:
@@ -86,7 +89,9 @@ def find_layout(path: Path, entries: Mapping[str, Entry]) -> FoundLayout:
             raise UserError(f"{path}: {name} is of {entries[name].kind}; numbers with a fraction (float) are expected")
     if len(lead) == 2 and lead[0] > _MOST_PEOPLE:
         raise UserError(f"{path}: {lead[0]} people in {columns[0].name} {entries[columns[0].name].shape}; at most {_MOST_PEOPLE} are read")
-    return FoundLayout(label, columns, found, lead[0] if len(lead) == 2 else None, lead[-1])
+    looked_at = {column.name: 3 * column.num_joints for column in columns} | ({} if found is None else {found: 3})
+    beside = find_beside(entries, lead, looked_at)
+    return FoundLayout(label, columns, found, lead[0] if len(lead) == 2 else None, lead[-1], beside)
 
 
 def _whole(entries: Mapping[str, Entry], names: tuple[str, ...]) -> tuple[tuple[Column, ...], str]:

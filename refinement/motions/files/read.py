@@ -19,6 +19,7 @@ from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.clips import SMPL_STATURE, UpAxis, to_z_up
 from pose_priors.datamodules.formats import frame_rate
 from pose_priors.datamodules.plausibility import UNITS, are_places, are_turns, find_unit, is_too_fast, refuse_degrees
+from pose_priors.refinement.motions.files.beside import completed
 from pose_priors.refinement.motions.files.layouts import FoundLayout, find_layout, rows_of
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion, quat_of, rotvec_of
 from pose_priors.refinement.motions.sizing import sized
@@ -98,8 +99,8 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         )
     if not layout.num_frames or layout.num_people == 0:
         raise UserError(f"{path}: a motion without {'people' if layout.num_people == 0 else 'frames'}")
-    wanted = [column.name for column in layout.columns] + ([layout.path] if layout.path else [])
-    arrays = {name: np.array(entries[name].load(), order="C") for name in wanted}
+    wanted = [*(column.name for column in layout.columns), *([layout.path] if layout.path else []), *(part.name for part in layout.beside)]
+    arrays = {name: np.array(entries[name].load(), order="C") for name in dict.fromkeys(wanted)}
     raw = [_person(arrays, layout, person) for person in range(1 if layout.num_people is None else layout.num_people)]
     if not any(known.any() for _, _, known in raw):
         raise UserError(f"{path}: no frame of it is finite and holds what rotations and places can be")
@@ -186,7 +187,8 @@ def _motion(pose: np.ndarray, points: np.ndarray, known: np.ndarray, turn: np.nd
 
 
 def brought_back(file: MotionFile, person: int, motion: Motion) -> dict[str, np.ndarray]:
-    """The file's arrays with another motion of one person; numbers that did not change are the file's, to the last bit.
+    """The file's arrays with another motion of one person, and what they hold beside it complete; numbers that did not change are the
+    file's, to the last bit.
 
     Args:
         motion: with as many frames as the file's, on the same floor.
@@ -207,6 +209,9 @@ def brought_back(file: MotionFile, person: int, motion: Motion) -> dict[str, np.
         old = rows[:, : 3 * column.num_joints].reshape(len(motion), -1, 3)
         new = np.where(turned[:, part, None], _nearest(rotvec[:, part], old), old)
         rows[:, : 3 * column.num_joints] = new.reshape(len(motion), -1)
+    for beside in file.layout.beside:
+        rows = rows_of(arrays[beside.name], file.layout, person)[:, beside.first :]
+        rows[:] = completed(rows, beside.are_turns)[0]
     if file.layout.path is not None:
         rows = rows_of(arrays[file.layout.path], file.layout, person)
         change = (motion.pelvis - before.pelvis) @ file.turn / file.metres

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import open_arrays
+from pose_priors.datamodules.capture.images import in_order
 from pose_priors.datamodules.formats import PoseFile, read_poses
 
 NUM = 12
@@ -128,6 +129,26 @@ def test_romp_of_a_video(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"video_results\.npz: '000001\.jpg': 'track_ids' has shape") as error:
         arrays(video(ids=True) | {"000001.jpg": {"smpl_thetas": np.zeros((2, 72)), "track_ids": np.zeros(3)}})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "nobody", [{}, None, np.array([]), [], {"smpl_thetas": []}, {"smpl_thetas": np.zeros((0, 72)), "cam": np.zeros((0, 3))}]
+)
+def test_romps_images_are_the_frames_of_their_numbers_wherever_they_stand(nobody: Any, tmp_path: Path) -> None:
+    """An image that shows nobody, and one that is not there at all, are frames without a pose."""
+    images = video(ids=True) | {"000002.jpg": nobody}
+    del images["000008.jpg"]
+    order = np.random.default_rng(3).permutation(list(images))
+    path = tmp_path / "video_results.npz"
+    np.savez(path, results=np.array({name: images[name] for name in order}, dtype=object))
+    both = open_arrays(path)["poses"].load()
+    people = dict(zip(np.isfinite(both[:, 4]).all(1).tolist(), both, strict=True))  # the first person alone is seen there
+    for row, found in ((0, people[True]), (1, people[False])):
+        lost = [2, 8] if row == 0 else [2, 4, 8]
+        np.testing.assert_array_equal(np.delete(found, lost, 0), np.delete(poses(72, 2 + row), lost, 0))
+        assert np.isnan(found[lost]).all()
+    assert [frame for frame, _, _ in in_order({"b_7": 0, "a_7": 0})] == [0, 1]
+    assert [(frame, name) for frame, name, _ in in_order({10: 0, "a2.png": 0})] == [(2, "a2.png"), (10, "10")]
 
 
 def test_phc_and_robots(tmp_path: Path) -> None:

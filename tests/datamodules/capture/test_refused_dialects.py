@@ -82,7 +82,7 @@ def test_what_is_no_array_of_numbers_is_named(tool: str, what: str, tmp_path: Pa
     for place in PLACES[tool]:
         if what == "nothing" and place[-1] in optional:
             continue
-        if (what, place[-1], len(place)) == ("empty", "smpl_thetas", 3):  # an image of a video with nobody on it
+        if what in ("empty", "empty list") and place[1:] == ("000003.jpg", "smpl_thetas"):  # an image of a video with nobody on it
             continue
         assert f"'{place[-1]}'" in refusal(with_value(TOOLS[tool], place, NO_NUMBERS[what]), tmp_path / "a.pkl")
 

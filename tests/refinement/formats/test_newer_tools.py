@@ -12,10 +12,11 @@ from upstream_truth import SIZE, Truth, make_truth
 from upstream_world_writers import FEW, write_comotion, write_gvhmr_spellings, write_human3r, write_josh, write_sam3d_body
 
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.capture.images import numbers_in
 from pose_priors.refinement.formats import read_upstream, recognize
 from pose_priors.refinement.formats.association import Sighting, followed
 from pose_priors.refinement.formats.bodies import BodyTrack
-from pose_priors.refinement.formats.numbering import num_frames_of, numbers_in
+from pose_priors.refinement.formats.numbering import num_frames_of
 from pose_priors.refinement.formats.tools import sam3d_body
 from pose_priors.refinement.given.load import load_sequence
 

@@ -114,12 +114,10 @@ def test_lost_frames_are_filled_and_the_rest_is_untouched(tmp_path: Path) -> Non
     clean([str(source), "--output", str(tmp_path / "out")])
     with np.load(tmp_path / "out/clip.npz") as after:
         poses = after["poses"].reshape(len(pose), 52, 3)
-        assert np.isfinite(poses[:, :22]).all()
+        assert np.isfinite(poses).all()
         assert np.isfinite(after["trans"]).all()
         assert np.array_equal(poses[44:, :22], pose[44:, :22])
         np.testing.assert_allclose(after["trans"][40:44], PELVIS[40:44], atol=0.01)
-        # fingers are none of what is looked at
-        assert np.isnan(poses[40:44, 22:]).all()
 
 
 def folder_of(tmp_path: Path, num: int = 4) -> Path:

@@ -15,11 +15,13 @@ from pose_priors.body.motion_state import STATE, joints_of
 from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import UserError
 from pose_priors.priors.checkpoint import describe, take_flow_from
-from pose_priors.priors.motion.flow import axes
-from pose_priors.priors.motion.flow.axes import AxesProcess
+from pose_priors.priors.motion.flow.chaining import restore
 from pose_priors.priors.motion.flow.prior import MotionFlow
-from pose_priors.priors.motion.flow.regression import is_regressed, steadied
-from pose_priors.priors.motion.flow.restoring import restore
+from pose_priors.priors.motion.flow.regression import axes
+from pose_priors.priors.motion.flow.regression.asked import is_regressed
+from pose_priors.priors.motion.flow.regression.axes import AxesProcess
+from pose_priors.priors.motion.flow.regression.model import steadied
+from pose_priors.priors.motion.flow.skeletons import bones_of_rest
 from pose_priors.priors.motion.flow.view import Noise, motion_of_states, motion_of_windows
 from pose_priors.priors.training.logging import DESCRIPTIONS
 
@@ -231,17 +233,17 @@ def test_no_joint_is_farther_from_where_it_is_seen_than_noise_reaches(prior: Mot
     where = STATE["joints"].start + 3 * 20
     seen[0, 11, where : where + 3] += 0.15
     motion, noise = motion_of_states(seen), Noise.of(rotations, joints)
-    found = restore(prior.denoiser, motion, noise).motion.joints
+    found = restore(prior.denoiser, motion, noise, bones_of_rest(prior.rest)[None]).motion.joints
     assert (found - motion.joints).norm(dim=-1).max() < 4 * std + 1e-4
 
 
 def test_little_noise_changes_little_and_nothing_jumps_on_the_way_to_none(prior: MotionFlow) -> None:
     states = noisy(some_states(1), 0.001)
-    moved = []
+    moved, bones = [], bones_of_rest(prior.rest)[None]
     for std in (0.0, 1e-6, 1e-4, 0.00099, 0.00101):
         joints, rotations = (value[:1] for value in known_root(std))
         motion = motion_of_states(states)
-        moved.append(restore(prior.denoiser, motion, Noise.of(rotations, joints)).motion.joints - motion.joints)
+        moved.append(restore(prior.denoiser, motion, Noise.of(rotations, joints), bones).motion.joints - motion.joints)
     assert moved[0].abs().max() < 1e-4
     assert moved[1].abs().max() < 1e-4
     assert moved[2].abs().max() < 5e-4
