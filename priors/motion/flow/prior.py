@@ -26,7 +26,7 @@ from pose_priors.priors.motion.flow.network import TemporalNetwork
 from pose_priors.priors.motion.flow.objective import squared_errors
 from pose_priors.priors.motion.flow.planting import held_feet
 from pose_priors.priors.motion.flow.posterior import ClipLikelihood, draw_clips
-from pose_priors.priors.motion.flow.regression import Regression
+from pose_priors.priors.motion.flow.regression.model import Regression
 from pose_priors.priors.motion.flow.restoring import Drawn, Restored, on_skeleton
 from pose_priors.priors.motion.flow.skeleton_fit import fit_held
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest, checked_bones, leg_of_bones, measured_bones

@@ -15,11 +15,13 @@ from pose_priors.body.motion_state import STATE, joints_of
 from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import UserError
 from pose_priors.priors.checkpoint import describe, take_flow_from
-from pose_priors.priors.motion.flow import axes, regression
-from pose_priors.priors.motion.flow.axes import AxesProcess
 from pose_priors.priors.motion.flow.chaining import restore
 from pose_priors.priors.motion.flow.prior import MotionFlow
-from pose_priors.priors.motion.flow.regression import is_regressed, steadied
+from pose_priors.priors.motion.flow.regression import axes
+from pose_priors.priors.motion.flow.regression import model as regression_model
+from pose_priors.priors.motion.flow.regression.asked import is_regressed
+from pose_priors.priors.motion.flow.regression.axes import AxesProcess
+from pose_priors.priors.motion.flow.regression.model import steadied
 from pose_priors.priors.motion.flow.restoring import as_seen
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest
 from pose_priors.priors.motion.flow.view import PLACES, Noise, motion_of_states, motion_of_windows
@@ -253,7 +255,7 @@ def test_of_little_noise_what_is_seen_counts_as_one_of_a_millimetre(
         return found
 
     mixed = places()
-    monkeypatch.setattr(regression, "_FINE_M", 0.0)
+    monkeypatch.setattr(regression_model, "_FINE_M", 0.0)
     said, at = places(), seen[..., PLACES]
     assert (said - at).abs().mean() > 1e-3
     torch.testing.assert_close(mixed, share * said + (1 - share) * at, rtol=0, atol=1e-6)
