@@ -133,10 +133,9 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     trust = cameras.confidence / max(cameras.confidence.max(), np.finfo(float).tiny)
     consistent = np.where(found.consistent, depth.confidence * trust[:, None], 0)
     tied = bool(consistent.any()) or len(found.floor_points) > 0
-    observed = bool(keypoints[..., 2].any()) or bool(depth.confidence.any())
-    width = width_of_scale(metric=clip.alpha is not None, observed=observed, tied=tied)
+    width = width_of_scale(metric=clip.alpha is not None, keypoints=bool(keypoints[..., 2].any()), tied=tied)
     if width == 0:
-        warnings.append(f"{cameras.source}: neither keypoints nor depth tell the scale, so it stays as it is")
+        warnings.append(f"{cameras.source}: no keypoints say how large people are in the image, so the scale stays where it starts")
     joints = estimate.joints(bodies)
     lost = find_untracked(clip, people, everybody, alive & ~start.seen, found.alpha, found.plane)
     contacts = contact_log_odds(options.contacts, people, cameras.frame_ids, joints, alive, fps, warnings, told, cut=cut)

@@ -155,7 +155,8 @@ class Problem:
         broken: those of them that say which assumption does not hold of this clip, so that its outcome wants a look.
         told: one line for each file beside the stages that has a say.
         scale_width: standard deviation of the logarithm of the true alpha about alpha0's, where a tool says it and neither depth nor
-            points of the floor tie people to the cameras' unit; inf where they do, or nobody says it; 0 where alpha0 is kept.
+            points of the floor tie people to the cameras' unit; inf where they do, or nobody says it; 0 where alpha0 is kept, since
+            no keypoint was seen.
         floor_known: whether the floor is one to hold people to; else it is a guess that only says which way is up.
         floor_tilt: standard deviation, in radians about each axis that lies in it, of the floor's tilt about that of the start, where a
             tool or a sensor says which way is up and no points of the scene tell it; inf where they do, or nobody says it.
@@ -186,7 +187,7 @@ class Problem:
 
     @property
     def scale_known(self) -> bool:
-        """Whether alpha0 is kept: the tool that made the cameras is metric, and nothing that was seen could tell better."""
+        """Whether alpha0 is kept: nothing that was seen could tell better."""
         return self.scale_width == 0
 
     def to(self, dtype: torch.dtype, device: torch.device | None = None) -> Problem:

@@ -168,14 +168,15 @@ def combined(estimates: list[tuple[float, float]]) -> float:
     return float(np.exp(np.average(logs, weights=1 / errors**2)))
 
 
-def width_of_scale(*, metric: bool, observed: bool, tied: bool) -> float:
+def width_of_scale(*, metric: bool, keypoints: bool, tied: bool) -> float:
     """Standard deviation of the logarithm of the scale about where the refinement starts, beside what the refinement's own terms say of it.
 
     Args:
         metric: whether the tool that made the cameras says what their unit is in metres.
-        observed: whether keypoints or depth were seen; else people are where the tool has put them, and so is the scale, whose width is 0.
+        keypoints: whether any were seen; else nobody says how large people are in the image, depths of joints that miss the body would draw
+            the scale with them, and it stays where it starts, with a width of 0.
         tied: whether depth of people or points of the floor tell it, so that nothing is to be added: inf, as where nobody says anything.
     """
-    if metric and not observed:
+    if not keypoints:
         return 0.0
     return math.inf if tied or not metric else _METRIC_ERROR

@@ -141,7 +141,7 @@ def test_weighted_median_and_spread() -> None:
 
 
 def test_a_scale_that_nothing_seen_tells_has_the_width_of_who_said_it() -> None:
-    assert width_of_scale(metric=True, observed=False, tied=False) == 0
-    assert 0.01 <= width_of_scale(metric=True, observed=True, tied=False) <= 0.05
-    for metric, observed, tied in ((True, True, True), (False, False, False), (False, True, False), (False, True, True)):
-        assert math.isinf(width_of_scale(metric=metric, observed=observed, tied=tied))
+    assert width_of_scale(metric=True, keypoints=False, tied=False) == width_of_scale(metric=False, keypoints=False, tied=True) == 0
+    assert 0.01 <= width_of_scale(metric=True, keypoints=True, tied=False) <= 0.05
+    for metric, keypoints, tied in ((True, True, True), (False, True, False), (False, True, True)):
+        assert math.isinf(width_of_scale(metric=metric, keypoints=keypoints, tied=tied))
