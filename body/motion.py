@@ -14,7 +14,7 @@ from pose_priors.body.skeleton import MIRROR, PARENTS, index_of
 
 _LEG = [index_of(name) for name in ("left_hip", "left_knee", "left_ankle")]
 _MIRROR = list(MIRROR[:NUM_JOINTS])
-_MIRRORED_CONTACTS = [CONTACT_JOINTS.index(MIRROR[joint]) for joint in CONTACT_JOINTS]
+MIRRORED_CONTACTS = [CONTACT_JOINTS.index(MIRROR[joint]) for joint in CONTACT_JOINTS]
 
 
 def posed_joints(pose: Tensor, pelvis: Tensor, rest: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class MotionWindows:
         flip = self.pose.new_tensor([1.0, -1.0, -1.0])
         over = self.pose.new_tensor([-1.0, 1.0, 1.0])
         rest = self.rest[:, _MIRROR] * over
-        return MotionWindows(self.pose[..., _MIRROR, :] * flip, self.pelvis * over, rest, self.contacts[..., _MIRRORED_CONTACTS])
+        return MotionWindows(self.pose[..., _MIRROR, :] * flip, self.pelvis * over, rest, self.contacts[..., MIRRORED_CONTACTS])
 
 
 def select(windows: MotionWindows, other: MotionWindows, take_other: Tensor) -> MotionWindows:

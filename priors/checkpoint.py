@@ -19,7 +19,7 @@ from pose_priors.configs.plugins import PluginError
 from pose_priors.priors.base import Prior, PriorConfigBase, TrainablePrior
 from pose_priors.priors.description import Description, in_words
 from pose_priors.priors.foreign import PRIORS
-from pose_priors.priors.motion.flow.regression import take_flow
+from pose_priors.priors.motion.flow.regression.model import take_flow
 from pose_priors.priors.motion.humor import NUMPY_SCALARS, is_humor, load_humor
 from pose_priors.priors.registry import KINDS, AnyPriorConfig
 from pose_priors.priors.weights.folder import as_used, is_folder, read_folder

@@ -37,6 +37,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.infill import GapFiller
 from pose_priors.refinement.result.keeping import contradicted, with_input, without
 from pose_priors.refinement.result.output import RefinementOutput
+from pose_priors.refinement.result.soles import lay_soles
 from pose_priors.refinement.result.summary import summarize
 from pose_priors.refinement.result.write import plain, write_result
 from pose_priors.refinement.solve.config import RefinementConfig
@@ -123,6 +124,7 @@ class Stage5Refiner:
         module.problem = module.problem.to(_DTYPE, torch.device("cpu"))
         if searches:
             without_flicker(module.variables, module.problem)
+            lay_soles(module)
         return module
 
     def _fit(self, module: RefinementModule) -> None:

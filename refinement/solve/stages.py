@@ -191,12 +191,17 @@ def iterations_of(config: RefinementConfig) -> dict[str, int]:
     }
 
 
+def rotation_width(noise: NoiseLevels) -> float:
+    """Radians that a joint's rotation is off by in stage 3, slowly."""
+    return _BIAS_RAD * noise.bias
+
+
 def data_terms(noise: NoiseLevels) -> tuple[Term, ...]:
     """What was seen, as sure as the noise lets it be: keypoints, stage 3, depth maps."""
     return (
         KeypointReprojection(sigma_px=noise.keypoint_px),
         StayNearRoot(depth=_BIAS_DEPTH * noise.bias, lateral=_BIAS_LATERAL * noise.bias),
-        StayNearPose(noise_rad=noise.rotation_rad, hand_noise_rad=noise.hand_rotation_rad, bias_rad=_BIAS_RAD * noise.bias),
+        StayNearPose(noise_rad=noise.rotation_rad, hand_noise_rad=noise.hand_rotation_rad, bias_rad=rotation_width(noise)),
         DepthConsistency(sigma_ratio=noise.depth_ratio),
     )
 

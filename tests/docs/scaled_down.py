@@ -122,7 +122,7 @@ def scaled(module: str, words: list[str]) -> list[str]:
         return _overridden(words, ["trainer.enable_progress_bar=false"])
     if name == "benchmarks.priors.__main__":
         return [*words, *_compared(words)]
-    if name == "benchmarks.refinement_ablation":
+    if name in ("benchmarks.refinement_ablation", "benchmarks.refined_soles"):
         words = [*words, "--scenes", words[words.index("--scenes") + 1]]  # the first alone
     if name == "benchmarks.refinement_symmetries":
         words = words[:1]  # the first family alone

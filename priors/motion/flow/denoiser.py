@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pose_priors.body.motion_state import FPS
 from pose_priors.priors.motion.flow.network import FAR, LEAST_LOG_STD, LOG_RATIO, TemporalNetwork, news
-from pose_priors.priors.motion.flow.regression import Regression
+from pose_priors.priors.motion.flow.regression.model import Regression
 from pose_priors.priors.motion.flow.smoother import Smoother
 from pose_priors.priors.motion.flow.view import (
     GROUP_OF,

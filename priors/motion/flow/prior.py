@@ -26,7 +26,7 @@ from pose_priors.priors.motion.flow.network import TemporalNetwork
 from pose_priors.priors.motion.flow.objective import squared_errors
 from pose_priors.priors.motion.flow.planting import held_feet
 from pose_priors.priors.motion.flow.posterior import ClipLikelihood, draw_clips
-from pose_priors.priors.motion.flow.regression import Regression
+from pose_priors.priors.motion.flow.regression.model import Regression
 from pose_priors.priors.motion.flow.restoring import Drawn, Restored, on_skeleton
 from pose_priors.priors.motion.flow.skeleton_fit import fit_held
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest, checked_bones, leg_of_bones, measured_bones
@@ -43,6 +43,7 @@ from pose_priors.priors.motion.flow.view import (
     find_reference,
     motion_of_states,
     motion_of_windows,
+    refuse_half,
     states_of_motion,
     to_features,
 )
@@ -131,6 +132,7 @@ class MotionFlow(TrainablePrior):
     def loss(self, windows: MotionWindows) -> dict[str, Tensor]:
         """See `objective.squared_errors` and `Regression.errors`. Held-out windows meet the same noise each time, so that epochs can be
         compared."""
+        refuse_half(self.rest.dtype)
         motion = motion_of_windows(in_precision(windows, self.rest.dtype))
         generator = None if self.training else torch.Generator(motion.joints.device).manual_seed(0)
         of_flow = squared_errors(self.denoiser, motion, generator) if self.config.flow is None else {}
@@ -244,6 +246,7 @@ class MotionFlow(TrainablePrior):
         Raises:
             ValueError: if more frames are asked for than a window has, or no samples.
         """
+        refuse_half(self.rest.dtype)
         length = self.config.num_frames
         frames = length if num_frames is None else num_frames
         if not 2 <= frames <= length:
@@ -282,7 +285,8 @@ class MotionFlow(TrainablePrior):
         return self._energies(motion).reshape(*states.shape[:-1], -1)
 
     def _energies(self, motion: Motion) -> Tensor:
-        bones = measured_bones(motion, exact(motion), self.rest.to(motion.joints))
+        refuse_half(self.rest.dtype)
+        bones = measured_bones(motion, exact(motion), self.rest)
         size = (self.leg.to(bones) / leg_of_bones(bones))[:, None, None, None]
         return energies(self.denoiser, Motion(motion.rotations, motion.joints * size), self.noise.to(size))
 

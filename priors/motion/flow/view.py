@@ -221,13 +221,18 @@ def exact(motion: Motion) -> Noise:
     return Noise.of(zero, zero.clone())
 
 
+def refuse_half(dtype: torch.dtype) -> None:
+    """Raises `ValueError` if the type is of half precision."""
+    if dtype in (torch.float16, torch.bfloat16):
+        raise ValueError(f"priors of clips need float32 or float64, not {dtype}: prior.float(), under autocast if need be")
+
+
 def checked(motion: Motion, noise: Noise, dtype: torch.dtype) -> tuple[Motion, Noise]:
     """A motion that is finite, in another type: the identity and zero where nothing is seen. Raises `ValueError` if what is seen is not
     finite, or noise has a standard deviation that is negative or NaN, if there are no frames, or if the type is of half precision."""
     if not motion.joints.shape[1]:
         raise ValueError("a motion without frames was given")
-    if dtype in (torch.float16, torch.bfloat16):
-        raise ValueError(f"priors of clips need float32 or float64, not {dtype}: prior.float(), under autocast if need be")
+    refuse_half(dtype)
     contacts = None if motion.contacts is None else widened(motion.contacts, dtype)
     motion = Motion(widened(motion.rotations, dtype), widened(motion.joints, dtype), contacts)
     noise = Noise(*(getattr(noise, of.name).to(dtype) for of in fields(noise)))

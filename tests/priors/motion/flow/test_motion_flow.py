@@ -138,9 +138,19 @@ def test_noise_that_is_none_is_refused(prior: MotionFlow, std: float, rotation_s
 def test_no_frames_and_half_precision_are_refused(prior: MotionFlow) -> None:
     with pytest.raises(ValueError, match="a motion without frames"):
         prior.denoise(some_states(2)[:, :0], 0.02)
+    windows = synthetic_windows(2, FRAMES)
     for dtype in (torch.float16, torch.bfloat16):
-        with pytest.raises(ValueError, match=r"need float32 or float64, not torch\.b?float16: prior\.float"):
-            deepcopy(prior).to(dtype).denoise(some_states(1), 0.02)
+        half = deepcopy(prior).to(dtype)
+        for call in (
+            lambda half: half.denoise(some_states(1), 0.02),
+            lambda half: half.energy(windows),
+            lambda half: half.frame_energies(some_states(1)),
+            lambda half: half.contact_probabilities(some_states(1)),
+            lambda half: half.loss(windows),
+            lambda half: half.posterior(lambda states: states[..., 0, 0], 1, 1),
+        ):
+            with pytest.raises(ValueError, match=r"^priors of clips need float32 or float64, not torch\.b?float16: prior\.float"):
+                call(half)
 
 
 def test_nan_that_is_said_to_be_seen_is_refused(prior: MotionFlow) -> None:

@@ -15,13 +15,16 @@ from pose_priors.body.motion_state import STATE, joints_of
 from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import UserError
 from pose_priors.priors.checkpoint import describe, take_flow_from
-from pose_priors.priors.motion.flow import axes
-from pose_priors.priors.motion.flow.axes import AxesProcess
 from pose_priors.priors.motion.flow.chaining import restore
 from pose_priors.priors.motion.flow.prior import MotionFlow
-from pose_priors.priors.motion.flow.regression import is_regressed, steadied
+from pose_priors.priors.motion.flow.regression import axes
+from pose_priors.priors.motion.flow.regression import model as regression_model
+from pose_priors.priors.motion.flow.regression.asked import is_regressed
+from pose_priors.priors.motion.flow.regression.axes import AxesProcess
+from pose_priors.priors.motion.flow.regression.model import steadied
+from pose_priors.priors.motion.flow.restoring import as_seen
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest
-from pose_priors.priors.motion.flow.view import Noise, motion_of_states, motion_of_windows
+from pose_priors.priors.motion.flow.view import PLACES, Noise, motion_of_states, motion_of_windows
 from pose_priors.priors.training.logging import DESCRIPTIONS
 
 FEW = 5  # frames
@@ -234,6 +237,28 @@ def test_no_joint_is_farther_from_where_it_is_seen_than_noise_reaches(prior: Mot
     motion, noise = motion_of_states(seen), Noise.of(rotations, joints)
     found = restore(prior.denoiser, motion, noise, bones_of_rest(prior.rest)[None]).motion.joints
     assert (found - motion.joints).norm(dim=-1).max() < 4 * std + 1e-4
+
+
+@pytest.mark.parametrize(("std", "share"), [(0.0005, 0.2), (0.001, 0.5), (0.002, 0.8), (0.03, 900 / 901)])
+def test_of_little_noise_what_is_seen_counts_as_one_of_a_millimetre(
+    prior: MotionFlow, std: float, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mean of what is said and what is seen, by their precisions: what is said is a millimetre off at best."""
+    states, network = noisy(some_states(1), std), prior.denoiser.regression
+    assert network is not None
+    joints, rotations = (value[:1] for value in known_root(std))
+    seen, told, reference = as_seen(prior.denoiser, motion_of_states(states), Noise.of(rotations, joints))
+    smooth, left = prior.denoiser.smoother.posterior(seen, told)
+
+    def places() -> Tensor:
+        found: Tensor = network(prior.denoiser.smoother, seen, told, smooth, left, reference).mean
+        return found
+
+    mixed = places()
+    monkeypatch.setattr(regression_model, "_FINE_M", 0.0)
+    said, at = places(), seen[..., PLACES]
+    assert (said - at).abs().mean() > 1e-3
+    torch.testing.assert_close(mixed, share * said + (1 - share) * at, rtol=0, atol=1e-6)
 
 
 def test_little_noise_changes_little_and_nothing_jumps_on_the_way_to_none(prior: MotionFlow) -> None:

@@ -1,9 +1,4 @@
-"""Joints of which nothing is known but where they are seen, with noise: a network that regresses the clip they are of.
-
-The network of the flow has to know everything: rotations, paths, contacts, gaps, and noise in any of them. Where rotations are not seen,
-a smaller one does better that learns nothing but the joints' places: the amortised posterior mean given noisy joints, told the noise of
-each joint on each frame, beyond what a Gaussian process in the principal axes of the places says.
-"""
+"""The regression itself: a network over an `AxesProcess`, and what it learns by."""
 
 from __future__ import annotations
 
@@ -14,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from pose_priors.body.motion_state import FPS, NUM_JOINTS
-from pose_priors.priors.motion.flow.axes import NUM_PLACES, AxesProcess
-from pose_priors.priors.motion.flow.corruption import LIMBS, hidden_parts
+from pose_priors.priors.motion.flow.corruption import hidden_parts
 from pose_priors.priors.motion.flow.network import FAR, LEAST_LOG_STD, LOG_RATIO, TemporalNetwork, news
+from pose_priors.priors.motion.flow.regression.axes import NUM_PLACES, AxesProcess
 from pose_priors.priors.motion.flow.smoother import Smoother
 from pose_priors.priors.motion.flow.view import (
     GROUPS_OF_PLACES,
@@ -39,11 +34,6 @@ _OWN = "denoiser.regression."  # names of its weights in those of a prior
 _NUM_BLOCKS = 4
 _EXACT_M = 1e-3
 _FINE_M = 1e-3  # of noise at which what is seen is as near as what is said
-# where validation clips with 40 mm of noise are left nearer the truth than by the flow: rotations as vague as this or more, a root as sure
-# as this or more, on so many frames
-_EXACT_RAD, _VAGUE_RAD = 1e-3, 0.5
-_ROOT_RAD, _ROOT_M, _ROOT_SHARE = 0.1, 0.02, 0.7
-_LIMB_SHARE = 0.5  # of frames on which a limb is hidden: of validation clips the flow is nearer below that, for arms
 _STRANGE = 8.0  # standard deviations at which an error counts no more
 _SPREAD_WEIGHT = 0.05
 # what training sees, in metres: noise alike everywhere, of each joint, of each joint and frame; or all that is not hidden exactly
@@ -183,26 +173,6 @@ def steadied(change: Tensor, hidden: Tensor) -> Tensor:
     around = nn.functional.pad(change.transpose(1, 2), (reach, reach), mode="replicate").unfold(-1, len(kernel), 1)
     seen = nn.functional.pad((~hidden).transpose(1, 2).to(change), (reach, reach)).unfold(-1, len(kernel), 1)
     return torch.where((seen.sum(-1) == 0).transpose(1, 2), (around * kernel).sum(-1).transpose(1, 2), change)
-
-
-def is_regressed(noise: Noise) -> Tensor:
-    """(B,) bool, the windows of which the regression is asked.
-
-    They have joints seen with noise, a root that is known on most frames, and no rotation that would tell more of joints: others are known
-    as their joint is, or seen so vaguely that joints tell more, or not at all. Or legs or arms are hidden, one at least for half of the
-    frames, and all else is known.
-    """
-    rotations, joints = noise.rotations, noise.joints
-    exact = (rotations <= _EXACT_RAD) & (joints <= _EXACT_M)
-    others = (exact | (rotations >= _VAGUE_RAD))[..., 1:].all(-1).all(-1)
-    with_noise = (joints.isfinite() & (joints > 0) & ~exact).any(-1).any(-1)
-    root = (rotations[..., 0] <= _ROOT_RAD) & (joints[..., 0] <= _ROOT_M)
-    noisy = with_noise & others & (root.to(joints).mean(-1) >= _ROOT_SHARE)
-
-    hidden, limbs = joints.isinf() & rotations.isinf(), LIMBS.to(joints.device)
-    known = (exact | (hidden & limbs.any(0))).all(-1).all(-1)
-    share = (hidden[..., None, :] | ~limbs).all(-1).to(joints).mean(-2)  # of frames, of each limb
-    return noisy | (known & (share >= _LIMB_SHARE).any(-1))
 
 
 def noisy_joints(motion: Motion, generator: torch.Generator | None = None) -> tuple[Motion, Noise]:

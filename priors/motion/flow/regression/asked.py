@@ -1,0 +1,35 @@
+"""Which windows the regression is asked of: those that it leaves nearer to the truth than the flow."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pose_priors.priors.motion.flow.corruption import LIMBS
+from pose_priors.priors.motion.flow.view import Noise
+
+_EXACT_M = 1e-3
+# where validation clips with 40 mm of noise are left nearer the truth than by the flow: rotations as vague as this or more, a root as sure
+# as this or more, on so many frames
+_EXACT_RAD, _VAGUE_RAD = 1e-3, 0.5
+_ROOT_RAD, _ROOT_M, _ROOT_SHARE = 0.1, 0.02, 0.7
+_LIMB_SHARE = 0.5  # of frames on which a limb is hidden: of validation clips the flow is nearer below that, for arms
+
+
+def is_regressed(noise: Noise) -> Tensor:
+    """(B,) bool, the windows of which the regression is asked.
+
+    They have joints seen with noise, a root that is known on most frames, and no rotation that would tell more of joints: others are known
+    as their joint is, or seen so vaguely that joints tell more, or not at all. Or legs or arms are hidden, one at least for half of the
+    frames, and all else is known.
+    """
+    rotations, joints = noise.rotations, noise.joints
+    exact = (rotations <= _EXACT_RAD) & (joints <= _EXACT_M)
+    others = (exact | (rotations >= _VAGUE_RAD))[..., 1:].all(-1).all(-1)
+    with_noise = (joints.isfinite() & (joints > 0) & ~exact).any(-1).any(-1)
+    root = (rotations[..., 0] <= _ROOT_RAD) & (joints[..., 0] <= _ROOT_M)
+    noisy = with_noise & others & (root.to(joints).mean(-1) >= _ROOT_SHARE)
+
+    hidden, limbs = joints.isinf() & rotations.isinf(), LIMBS.to(joints.device)
+    known = (exact | (hidden & limbs.any(0))).all(-1).all(-1)
+    share = (hidden[..., None, :] | ~limbs).all(-1).to(joints).mean(-2)  # of frames, of each limb
+    return noisy | (known & (share >= _LIMB_SHARE).any(-1))
