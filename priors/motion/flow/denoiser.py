@@ -81,9 +81,8 @@ class Denoiser(nn.Module):
             return expected
         found, spread, _ = self.regression(self.smoother, seen, noise, expected.smooth, expected.process_std, reference)
         of_window, mean, std = share[:, None, None], expected.mean.clone(), expected.std.clone()
-        asked = of_window > 0
-        mean[..., PLACES] = torch.where(asked, torch.lerp(mean[..., PLACES], found, of_window), mean[..., PLACES])
-        std[..., GROUPS_OF_PLACES] = torch.where(asked, torch.lerp(std[..., GROUPS_OF_PLACES], spread, of_window), std[..., GROUPS_OF_PLACES])
+        for values, at, said in ((mean, PLACES, found), (std, GROUPS_OF_PLACES, spread)):
+            values[..., at] = torch.where(of_window > 0, torch.lerp(values[..., at], said, of_window), values[..., at])
         std[..., GROUPS_OF_ROTATIONS] = (1 + (_DOUBT - 1) * of_window) * std[..., GROUPS_OF_ROTATIONS]
         return expected._replace(mean=mean, std=std)
 
