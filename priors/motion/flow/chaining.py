@@ -22,8 +22,8 @@ def restore(
         generator: of the draws.
 
     What is expected is found for all windows at once, and mixed where they overlap. Draws of two windows would not fit, nor would anything
-    where a window sees no joint at all, or none's place in the world: in motions with such a window, and in these alone, each window is
-    given what the one before has found.
+    where a window sees no joint at all, or none's place in the world: such windows, and what is behind them until people are seen again,
+    are given what the one before has found.
     """
     num_frames = motion.joints.shape[1]
     motion, noise = padded(motion, noise, denoiser.num_frames)
@@ -39,9 +39,14 @@ def restore(
 
 def _are_chained(noise: Noise, starts: list[int], length: int, drawn: bool) -> Tensor:
     """(B,) bool, motions of several windows that are drawn, or of which one sees no joint, or none's place in the world."""
-    sighted = noise.joints.isfinite().any(-1) & noise.path.isfinite()
+    sighted = _sighted(noise)
     blind = ~torch.stack([sighted[:, first : first + length].any(1) for first in starts]).all(0)
     return (blind | drawn) & (len(starts) > 1)
+
+
+def _sighted(noise: Noise) -> Tensor:
+    """(B, T) bool, frames that see a joint, and its place in the world."""
+    return noise.joints.isfinite().any(-1) & noise.path.isfinite()
 
 
 def _by_row(rows: Tensor, one: Restored, other: Restored) -> Restored:
@@ -61,7 +66,11 @@ def _by_row(rows: Tensor, one: Restored, other: Restored) -> Restored:
 def _all_at_once(
     denoiser: Denoiser, motion: Motion, noise: Noise, starts: list[int], num_frames: int, num_steps: int, generator: torch.Generator | None
 ) -> Restored:
-    found = restore_windows(denoiser, *cut(motion, noise, starts, denoiser.num_frames), num_steps, generator)
+    return _mixed(restore_windows(denoiser, *cut(motion, noise, starts, denoiser.num_frames), num_steps, generator), starts, num_frames)
+
+
+def _mixed(found: Restored, starts: list[int], num_frames: int) -> Restored:
+    """Windows (W B, ...) as motions (B, num_frames, ...)."""
     assert found.motion.contacts is not None
     rotations = joined_rotations(found.motion.rotations, starts, num_frames)
     values = (found.motion.joints, found.motion.contacts, found.rotation_std, found.joint_std)
@@ -78,51 +87,57 @@ def _one_by_one(
     num_steps: int,
     generator: torch.Generator | None,
 ) -> Restored:
+    """A window goes on from the one before where it is blind, and behind that until both see all frames that they share."""
     length, done = denoiser.num_frames, 0
+    sighted = _sighted(noise)
+    going_on = torch.zeros_like(sighted[:, 0])
     parts: list[Restored] = []
     for first in starts:
-        at, known = slice(first, first + length), done - first
+        at, known = slice(first, first + length), max(done - first, 0)
+        going_on = ~sighted[:, at].any(1) | (going_on & ~sighted[:, first : first + known].all(1)) | bool(num_steps)
         window, told = motion[:, at], noise[:, at]
-        if known > 0:
-            last = parts[-1].motion
-            before = slice(length - known, length)
-            contacts = None
-            if window.contacts is not None and last.contacts is not None:
-                contacts = torch.cat([last.contacts[:, before], window.contacts[:, known:]], 1)
-            window = Motion(
-                torch.cat([last.rotations[:, before], window.rotations[:, known:]], 1),
-                torch.cat([last.joints[:, before], window.joints[:, known:]], 1),
-                contacts,
-            )
-            rotation_noise, joint_noise, path_noise = (
-                torch.cat([torch.zeros_like(value[:, :known]), value[:, known:]], 1) for value in (told.rotations, told.joints, told.path)
-            )
-            told = Noise(rotation_noise, joint_noise, told.contacts, path_noise)
+        before = _part(parts[-1], slice(length - known, length)) if known else None
+        if before is not None:
+            window, told = _told(going_on, before.motion, window, told)
         found = restore_windows(denoiser, window, told, num_steps, generator)
-        new = slice(max(known, 0), length)
         # what is expected where little is seen is no body; where the next window is told that such a thing was seen exactly, bodies jump
-        body = on_skeleton(Restored(found.motion[:, new], found.rotation_std[:, new], found.joint_std[:, new]), bones)
-        whole = Motion(
-            torch.cat([window.rotations[:, : new.start], body.rotations], 1),
-            torch.cat([window.joints[:, : new.start], body.joints], 1),
-            found.motion.contacts,
-        )
-        parts.append(found._replace(motion=whole))
+        found = found._replace(motion=on_skeleton(found, bones))
+        parts.append(found if before is None else _kept(going_on, before, found))
         done = first + length
-    return _laid(parts, starts)
+    rotations, joints, contacts = (torch.cat([getattr(p.motion, name) for p in parts]) for name in ("rotations", "joints", "contacts"))
+    whole = Restored(Motion(rotations, joints, contacts), *(torch.cat(values) for values in zip(*(p[1:] for p in parts), strict=True)))
+    return _mixed(whole, starts, motion.joints.shape[1])
 
 
-def _laid(parts: list[Restored], starts: list[int]) -> Restored:
-    """Windows one after the other, each but for what the one before has said."""
-    ends = [first + part.motion.joints.shape[1] for first, part in zip(starts, parts, strict=True)]
+def _part(found: Restored, frames: slice) -> Restored:
+    return Restored(found.motion[:, frames], found.rotation_std[:, frames], found.joint_std[:, frames])
 
-    def laid(values: list[Tensor]) -> Tensor:
-        done, pieces = 0, []
-        for first, end, value in zip(starts, ends, values, strict=True):
-            pieces.append(value[:, done - first :])
-            done = end
-        return torch.cat(pieces, 1)
 
-    contacts = [part.motion.contacts for part in parts if part.motion.contacts is not None]
-    motion = Motion(laid([p.motion.rotations for p in parts]), laid([p.motion.joints for p in parts]), laid(contacts))
-    return Restored(motion, laid([p.rotation_std for p in parts]), laid([p.joint_std for p in parts]))
+def _first(rows: Tensor, before: Tensor | float, value: Tensor, known: int) -> Tensor:
+    """Values (B, T, ...) whose first frames are others in some of the rows (B,) bool."""
+    where = rows.view(-1, *[1] * (value.dim() - 1))
+    return torch.cat([torch.where(where, before, value[:, :known]), value[:, known:]], 1)
+
+
+def _told(rows: Tensor, before: Motion, window: Motion, noise: Noise) -> tuple[Motion, Noise]:
+    """Windows of which some rows see exactly what was found of their first frames."""
+    known = before.joints.shape[1]
+    contacts = window.contacts
+    if contacts is not None and before.contacts is not None:
+        contacts = _first(rows, before.contacts, contacts, known)
+    rotation_noise, joint_noise, path_noise = (_first(rows, 0.0, value, known) for value in (noise.rotations, noise.joints, noise.path))
+    rotations, joints = (_first(rows, getattr(before, name), getattr(window, name), known) for name in ("rotations", "joints"))
+    return Motion(rotations, joints, contacts), Noise(rotation_noise, joint_noise, noise.contacts, path_noise)
+
+
+def _kept(rows: Tensor, before: Restored, found: Restored) -> Restored:
+    """What was found of windows, of whose first frames some rows keep what was there before."""
+    known = before.motion.joints.shape[1]
+    assert before.motion.contacts is not None
+    assert found.motion.contacts is not None
+    motion = Motion(
+        _first(rows, before.motion.rotations, found.motion.rotations, known),
+        _first(rows, before.motion.joints, found.motion.joints, known),
+        _first(rows, before.motion.contacts, found.motion.contacts, known),
+    )
+    return Restored(motion, *(_first(rows, one, other, known) for one, other in zip(before[1:], found[1:], strict=True)))

@@ -75,15 +75,15 @@ class Denoiser(nn.Module):
         change = torch.cat([world_path(change[..., PATH], reference), change[..., PATH.stop :]], -1)
         return Expected(smooth + left[..., self.group] * change, left * ratio.clamp(*LOG_RATIO).exp(), smooth, left)
 
-    def regressed(self, expected: Expected, seen: Tensor, noise: Tensor, reference: Reference, rows: Tensor) -> Expected:
-        """What is expected, of windows (B,) bool with the places of joints that the regression says, if there is one."""
-        if self.regression is None or not rows.any():
+    def regressed(self, expected: Expected, seen: Tensor, noise: Tensor, reference: Reference, share: Tensor) -> Expected:
+        """What is expected, with joints nearer to where the regression says, if there is one, by shares (B,) in [0, 1] of windows."""
+        if self.regression is None or not share.any():
             return expected
         found, spread, _ = self.regression(self.smoother, seen, noise, expected.smooth, expected.process_std, reference)
-        chosen, mean, std = rows[:, None, None], expected.mean.clone(), expected.std.clone()
-        mean[..., PLACES] = torch.where(chosen, found, mean[..., PLACES])
-        std[..., GROUPS_OF_PLACES] = torch.where(chosen, spread, std[..., GROUPS_OF_PLACES])
-        std[..., GROUPS_OF_ROTATIONS] = torch.where(chosen, _DOUBT, 1.0) * std[..., GROUPS_OF_ROTATIONS]
+        of_window, mean, std = share[:, None, None], expected.mean.clone(), expected.std.clone()
+        for values, at, said in ((mean, PLACES, found), (std, GROUPS_OF_PLACES, spread)):
+            values[..., at] = torch.where(of_window > 0, torch.lerp(values[..., at], said, of_window), values[..., at])
+        std[..., GROUPS_OF_ROTATIONS] = (1 + (_DOUBT - 1) * of_window) * std[..., GROUPS_OF_ROTATIONS]
         return expected._replace(mean=mean, std=std)
 
     def _inputs(self, seen: Tensor, noise: Tensor, smooth: Tensor, left: Tensor, reference: Reference) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined
 from pose_priors.priors.motion.flow.pelvis import with_pelvis
-from pose_priors.priors.motion.flow.regression.asked import is_regressed
+from pose_priors.priors.motion.flow.regression.asked import regression_share
 from pose_priors.priors.motion.flow.regression.mirror import with_image
 from pose_priors.priors.motion.flow.skeleton_fit import fit_skeleton
 from pose_priors.priors.motion.flow.view import (
@@ -125,9 +125,9 @@ def restore_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps:
         expected = flow(denoiser, seen, told, reference, num_steps, generator)
     else:
         known = combined(seen, told, seen, nothing)
-        rows = is_regressed(noise)
-        expected = denoiser.regressed(denoiser(*known, reference), *known, reference, rows)
-        expected = bounded(with_image(denoiser, expected, *known, reference, rows), *known)
+        share = regression_share(noise)
+        expected = denoiser.regressed(denoiser(*known, reference), *known, reference, share)
+        expected = bounded(with_image(denoiser, expected, *known, reference, share), *known)
     found = Drawn(expected, reference).restored(denoiser)
     # where other joints say where the pelvis is they err alike on all frames
     filled, least = unseen & noise.joints[..., 0].isfinite(), noise.joints[..., 0]

@@ -1,7 +1,9 @@
-"""Which windows the regression is asked of: those that it leaves nearer to the truth than the flow."""
+"""Which windows the regression is asked of, and how far it is believed: where it leaves validation clips nearer to the truth than the flow,
+or the mean of both is nearer than either."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from pose_priors.priors.motion.flow.corruption import LIMBS
@@ -13,14 +15,16 @@ _EXACT_M = 1e-3
 _EXACT_RAD, _VAGUE_RAD = 1e-3, 0.5
 _ROOT_RAD, _ROOT_M, _ROOT_SHARE = 0.1, 0.02, 0.7
 _LIMB_SHARE = 0.5  # of frames on which a limb is hidden: of validation clips the flow is nearer below that, for arms
+_OF_GAPS = 0.25  # how far it is believed of whatever else is hidden beside what is known
 
 
-def is_regressed(noise: Noise) -> Tensor:
-    """(B,) bool, the windows of which the regression is asked.
+def regression_share(noise: Noise) -> Tensor:
+    """(B,) in [0, 1], how far the regression is believed, and the flow by the rest.
 
-    They have joints seen with noise, a root that is known on most frames, and no rotation that would tell more of joints: others are known
-    as their joint is, or seen so vaguely that joints tell more, or not at all. Or legs or arms are hidden, one at least for half of the
-    frames, and all else is known.
+    It is 1 of windows that have joints seen with noise, a root that is known on most frames, and no rotation that would tell more of
+    joints: others are known as their joint is, or seen so vaguely that joints tell more, or not at all. So it is where legs or arms are
+    hidden, one at least for half of the frames, and all else is known. Where something else is hidden, as in gaps, and all else is known,
+    it is a quarter. Of all other windows it is 0.
     """
     rotations, joints = noise.rotations, noise.joints
     exact = (rotations <= _EXACT_RAD) & (joints <= _EXACT_M)
@@ -32,4 +36,6 @@ def is_regressed(noise: Noise) -> Tensor:
     hidden, limbs = joints.isinf() & rotations.isinf(), LIMBS.to(joints.device)
     known = (exact | (hidden & limbs.any(0))).all(-1).all(-1)
     share = (hidden[..., None, :] | ~limbs).all(-1).to(joints).mean(-2)  # of frames, of each limb
-    return noisy | (known & (share >= _LIMB_SHARE).any(-1))
+    limb = known & (share >= _LIMB_SHARE).any(-1)
+    gap = (exact | hidden).all(-1).all(-1) & hidden.any(-1).any(-1) & exact.any(-1).any(-1)
+    return torch.where(noisy | limb, 1.0, torch.where(gap, _OF_GAPS, 0.0)).to(joints)

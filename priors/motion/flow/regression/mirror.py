@@ -46,14 +46,15 @@ def mirrored_reference(reference: Reference) -> Reference:
     return Reference(across[:, None] * reference.turn * across, reference.origin * across)
 
 
-def with_image(denoiser: Denoiser, expected: Expected, seen: Tensor, noise: Tensor, reference: Reference, rows: Tensor) -> Expected:
+def with_image(denoiser: Denoiser, expected: Expected, seen: Tensor, noise: Tensor, reference: Reference, share: Tensor) -> Expected:
     """What is expected of windows of which the regression is asked, by them and by their mirror images: the mean of both.
 
     Args:
         expected: of the windows as they are.
         seen, noise, reference: as the denoiser takes them.
-        rows: (B,) bool, the windows of which the regression is asked; of others nothing changes.
+        share: (B,) how far the regression is believed of windows; where that is 0 nothing changes.
     """
+    rows = share > 0
     if denoiser.regression is None or not rows.any():
         return expected
     smoother = denoiser.smoother
@@ -67,7 +68,7 @@ def with_image(denoiser: Denoiser, expected: Expected, seen: Tensor, noise: Tens
 
     seen, noise = (value.expand(len(rows), *value.shape[1:])[rows] for value in (seen, noise))
     what = image(seen), swapped(noise), mirrored_reference(Reference(reference.turn[rows], reference.origin[rows]))
-    found = denoiser.regressed(denoiser(*what), *what, rows[rows])
+    found = denoiser.regressed(denoiser(*what), *what, share[rows])
     mean, std = expected.mean.clone(), expected.std.clone()
     mean[rows] = (mean[rows] + image(found.mean)) / 2
     std[rows] = (std[rows] + swapped(found.std)) / 2

@@ -8,7 +8,7 @@ from motion_windows import smooth_windows, synthetic_windows
 
 from pose_priors.body.skeleton import MIRROR
 from pose_priors.priors.motion.flow.prior import MotionFlow
-from pose_priors.priors.motion.flow.regression.asked import is_regressed
+from pose_priors.priors.motion.flow.regression.asked import regression_share
 from pose_priors.priors.motion.flow.regression.mirror import mirrored_features, mirrored_reference
 from pose_priors.priors.motion.flow.regression.model import noisy_joints
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest
@@ -45,7 +45,7 @@ def test_the_regression_does_not_tell_left_from_right() -> None:
     prior = prior.double().eval().requires_grad_(False)
     seen, noise = noisy_joints(motion_of_windows(WINDOWS), torch.Generator().manual_seed(1))
     noise.rotations[2] = 0.1  # of which the flow is asked, which tells left from right
-    asked = is_regressed(noise)
+    asked = regression_share(noise) > 0
     assert asked.any()
     assert not asked[2]
     image, of_image = _image(seen), Noise(noise.rotations[..., _SIDES], noise.joints[..., _SIDES], noise.contacts, noise.path)

@@ -19,7 +19,7 @@ from pose_priors.priors.motion.flow.chaining import restore
 from pose_priors.priors.motion.flow.prior import MotionFlow
 from pose_priors.priors.motion.flow.regression import axes
 from pose_priors.priors.motion.flow.regression import model as regression_model
-from pose_priors.priors.motion.flow.regression.asked import is_regressed
+from pose_priors.priors.motion.flow.regression.asked import regression_share
 from pose_priors.priors.motion.flow.regression.axes import AxesProcess
 from pose_priors.priors.motion.flow.regression.model import steadied
 from pose_priors.priors.motion.flow.restoring import as_seen
@@ -124,18 +124,18 @@ def test_it_is_asked_where_no_rotation_tells_of_joints(prior: MotionFlow) -> Non
     joints[6, :, 4], rotations[6, :, 4] = 0, 0  # a joint of which all is known
     joints[7], rotations[7] = 0, 0  # nothing with noise
     joints[7, :, 4:8], rotations[7, :, 4:8] = torch.inf, torch.inf
-    asked = [True, False, True, False, True, False, True, False]
-    assert is_regressed(Noise.of(rotations, joints)).tolist() == asked
+    asked = [1, 0, 1, 0, 1, 0, 1, 0.25]
+    assert regression_share(Noise.of(rotations, joints)).tolist() == asked
     vague, nearly = (tuple(value.clone() for value in known_root(0.05, 1)) for _ in range(2))
     vague[1][..., 1:] = 3.0
     nearly[1][..., 0] = nearly[0][..., 0] = 1e-6
-    assert [bool(is_regressed(Noise.of(turns, places))) for places, turns in (vague, nearly)] == [True, True]
+    assert [float(regression_share(Noise.of(turns, places))) for places, turns in (vague, nearly)] == [1, 1]
     regression, states = prior.denoiser.regression, noisy(some_states(8), 0.05)
     found = joints_of(prior.denoise(states, joints, rotations))
     prior.denoiser.regression = None
     without = joints_of(prior.denoise(states, joints, rotations))
     prior.denoiser.regression = regression
-    assert ((found - without).flatten(1).abs().amax(1) > 1e-3).tolist() == asked
+    assert ((found - without).flatten(1).abs().amax(1) > 1e-3).tolist() == [share > 0 for share in asked]
 
 
 def test_it_is_asked_of_limbs_that_are_hidden_for_half_of_a_window_beside_what_is_known() -> None:
@@ -159,7 +159,7 @@ def test_it_is_asked_of_limbs_that_are_hidden_for_half_of_a_window_beside_what_i
     rotations[5, :, leg] = 0.0  # which tell where the joints are
     joints[6, 3] = torch.inf  # a frame of which nothing is known
     rotations[6, 3] = torch.inf
-    assert is_regressed(Noise.of(rotations, joints)).tolist() == [True, True, False, False, False, False, False]
+    assert regression_share(Noise.of(rotations, joints)).tolist() == [1, 1, 0.25, 0.25, 0.25, 0, 0.25]
 
 
 def test_what_it_changes_is_smooth_where_nothing_is_seen_and_as_it_was_elsewhere() -> None:
