@@ -10,10 +10,11 @@ from torch import Tensor
 
 from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined
 from pose_priors.priors.motion.flow.pelvis import with_pelvis
-from pose_priors.priors.motion.flow.regression.asked import regression_share
+from pose_priors.priors.motion.flow.regression.asked import network_share, regression_share
 from pose_priors.priors.motion.flow.regression.mirror import with_image
 from pose_priors.priors.motion.flow.skeleton_fit import fit_skeleton
 from pose_priors.priors.motion.flow.view import (
+    CONTACTS,
     GROUPS_OF_PLACES,
     PLACES,
     Motion,
@@ -97,6 +98,14 @@ def flow(
     return expected(point, levels[-1])
 
 
+def believed(expected: Expected, share: Tensor) -> Expected:
+    """What is expected of bodies, by shares (B,) of windows what networks say and by the rest what the process alone does."""
+    of_window, mean, bodies = share[:, None, None], expected.mean.clone(), slice(0, CONTACTS.start)
+    both = torch.lerp(expected.smooth[..., bodies], mean[..., bodies], of_window)
+    mean[..., bodies] = torch.where(of_window < 1, both, mean[..., bodies])
+    return expected._replace(mean=mean)
+
+
 def bounded(expected: Expected, seen: Tensor, noise: Tensor) -> Expected:
     """What is expected, with joints no farther from where they are seen than noise reaches: networks that meet what they have not learnt,
     as single frames of a fast motion, may not overrule it.
@@ -127,7 +136,8 @@ def restore_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps:
         known = combined(seen, told, seen, nothing)
         share = regression_share(noise)
         expected = denoiser.regressed(denoiser(*known, reference), *known, reference, share)
-        expected = bounded(with_image(denoiser, expected, *known, reference, share), *known)
+        expected = with_image(denoiser, expected, *known, reference, share)
+        expected = bounded(believed(expected, network_share(noise)), *known)
     found = Drawn(expected, reference).restored(denoiser)
     # where other joints say where the pelvis is they err alike on all frames
     filled, least = unseen & noise.joints[..., 0].isfinite(), noise.joints[..., 0]

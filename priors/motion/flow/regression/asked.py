@@ -16,6 +16,9 @@ _EXACT_RAD, _VAGUE_RAD = 1e-3, 0.5
 _ROOT_RAD, _ROOT_M, _ROOT_SHARE = 0.1, 0.02, 0.7
 _LIMB_SHARE = 0.5  # of frames on which a limb is hidden: of validation clips the flow is nearer below that, for arms
 _OF_GAPS = 0.25  # how far it is believed of whatever else is hidden beside what is known
+# how far networks are believed beyond the Gaussian process of short gaps, and by how much more for each share of a window that is hidden:
+# clips of other makers, whose gaps of 10 and 20 frames the process alone leaves nearer than networks that have learnt from CMU's
+_OF_SHORT_GAPS, _LONGER = 0.5, 0.75
 
 
 def regression_share(noise: Noise) -> Tensor:
@@ -37,5 +40,19 @@ def regression_share(noise: Noise) -> Tensor:
     known = (exact | (hidden & limbs.any(0))).all(-1).all(-1)
     share = (hidden[..., None, :] | ~limbs).all(-1).to(joints).mean(-2)  # of frames, of each limb
     limb = known & (share >= _LIMB_SHARE).any(-1)
-    gap = (exact | hidden).all(-1).all(-1) & hidden.any(-1).any(-1) & exact.any(-1).any(-1)
-    return torch.where(noisy | limb, 1.0, torch.where(gap, _OF_GAPS, 0.0)).to(joints)
+    return torch.where(noisy | limb, 1.0, torch.where(_is_completed(noise), _OF_GAPS, 0.0)).to(joints)
+
+
+def network_share(noise: Noise) -> Tensor:
+    """(B,) in [0, 1], how far what networks expect is believed, and the Gaussian process by the rest: all of it but of windows in which
+    whole frames are hidden, and all else is known, or hidden, too; of these the more, the more such frames there are."""
+    whole = noise.joints.isinf().all(-1).to(noise.joints).mean(-1)
+    of_gap = (_OF_SHORT_GAPS + _LONGER * whole).clamp_max(1)
+    return torch.where(_is_completed(noise) & (whole > 0), of_gap, 1.0)
+
+
+def _is_completed(noise: Noise) -> Tensor:
+    """(B,) bool, windows of which each joint on each frame is known or hidden, its rotation and its place, and there are both."""
+    exact = (noise.rotations <= _EXACT_RAD) & (noise.joints <= _EXACT_M)
+    hidden = noise.joints.isinf() & noise.rotations.isinf()
+    return (exact | hidden).all(-1).all(-1) & hidden.any(-1).any(-1) & exact.any(-1).any(-1)
