@@ -7,6 +7,7 @@ import torch
 from flow_cases import FRAMES, small_prior, some_states
 
 from pose_priors.body.motion_state import joints_of
+from pose_priors.priors.motion.flow import restoring
 from pose_priors.priors.motion.flow.denoiser import Expected
 from pose_priors.priors.motion.flow.regression.asked import network_share
 from pose_priors.priors.motion.flow.restoring import believed
@@ -39,7 +40,7 @@ def test_gaps_are_asked_of_the_process_too(monkeypatch: pytest.MonkeyPatch) -> N
     given = torch.ones(3, FRAMES, dtype=torch.bool)
     given[:, 8:14] = False
     found = joints_of(prior.complete(states, given))
-    monkeypatch.setattr("pose_priors.priors.motion.flow.restoring.network_share", lambda noise: torch.ones(len(noise.joints), dtype=torch.float64))
+    monkeypatch.setattr(restoring, "network_share", lambda noise: noise.joints.new_ones(len(noise.joints)))
     network = joints_of(prior.complete(states, given))
     assert (found - network)[:, 8:14].abs().flatten(1).amax(1).min() > 1e-4
     torch.testing.assert_close(found[given], network[given], rtol=0, atol=0)
