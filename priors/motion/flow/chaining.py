@@ -96,7 +96,7 @@ def _one_by_one(
         at, known = slice(first, first + length), max(done - first, 0)
         going_on = ~sighted[:, at].any(1) | (going_on & ~sighted[:, first : first + known].all(1)) | bool(num_steps)
         window, told = motion[:, at], noise[:, at]
-        before = _part(parts[-1], slice(length - known, length)) if known else None
+        before = parts[-1].frames(slice(length - known, length)) if known else None
         if before is not None:
             window, told = _told(going_on, before.motion, window, told)
         found = restore_windows(denoiser, window, told, num_steps, generator)
@@ -107,10 +107,6 @@ def _one_by_one(
     rotations, joints, contacts = (torch.cat([getattr(p.motion, name) for p in parts]) for name in ("rotations", "joints", "contacts"))
     whole = Restored(Motion(rotations, joints, contacts), *(torch.cat(values) for values in zip(*(p[1:] for p in parts), strict=True)))
     return _mixed(whole, starts, motion.joints.shape[1])
-
-
-def _part(found: Restored, frames: slice) -> Restored:
-    return Restored(found.motion[:, frames], found.rotation_std[:, frames], found.joint_std[:, frames])
 
 
 def _first(rows: Tensor, before: Tensor | float, value: Tensor, known: int) -> Tensor:

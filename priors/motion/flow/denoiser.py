@@ -75,15 +75,16 @@ class Denoiser(nn.Module):
         change = torch.cat([world_path(change[..., PATH], reference), change[..., PATH.stop :]], -1)
         return Expected(smooth + left[..., self.group] * change, left * ratio.clamp(*LOG_RATIO).exp(), smooth, left)
 
-    def regressed(self, expected: Expected, seen: Tensor, noise: Tensor, reference: Reference, share: Tensor) -> Expected:
+    def regressed(self, seen: Tensor, noise: Tensor, reference: Reference, share: Tensor) -> Expected:
         """What is expected, with joints nearer to where the regression says, if there is one, by shares (B,) in [0, 1] of windows."""
+        expected: Expected = self(seen, noise, reference)
         if self.regression is None or not share.any():
             return expected
         found, spread, _ = self.regression(self.smoother, seen, noise, expected.smooth, expected.process_std, reference)
-        of_window, mean, std = share[:, None, None], expected.mean.clone(), expected.std.clone()
-        for values, at, said in ((mean, PLACES, found), (std, GROUPS_OF_PLACES, spread)):
-            values[..., at] = torch.where(of_window > 0, torch.lerp(values[..., at], said, of_window), values[..., at])
-        std[..., GROUPS_OF_ROTATIONS] = (1 + (_DOUBT - 1) * of_window) * std[..., GROUPS_OF_ROTATIONS]
+        mean, std = expected.mean.clone(), expected.std.clone()
+        mean[..., PLACES] = mixed(mean[..., PLACES], found, share)
+        std[..., GROUPS_OF_PLACES] = mixed(std[..., GROUPS_OF_PLACES], spread, share)
+        std[..., GROUPS_OF_ROTATIONS] = (1 + (_DOUBT - 1) * share[:, None, None]) * std[..., GROUPS_OF_ROTATIONS]
         return expected._replace(mean=mean, std=std)
 
     def _inputs(self, seen: Tensor, noise: Tensor, smooth: Tensor, left: Tensor, reference: Reference) -> Tensor:
@@ -99,6 +100,12 @@ class Denoiser(nn.Module):
             reference.turning(),
         ]
         return torch.cat(parts, -1).clamp(-FAR, FAR)
+
+
+def mixed(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    """Windows (B, ...) between two, by shares (B,) in [0, 1] of the other; what has no share may be anything, NaN too."""
+    of_window = share.view(-1, *[1] * (one.dim() - 1))
+    return torch.where(of_window <= 0, one, torch.where(of_window >= 1, other, torch.lerp(one, other, of_window)))
 
 
 def combined(seen: Tensor, noise: Tensor, flowing: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:

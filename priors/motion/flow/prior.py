@@ -161,10 +161,8 @@ class MotionFlow(TrainablePrior):
         held = size.detach()  # noise has no gradient
         told = Noise(noise.rotations, noise.joints * held, noise.contacts, noise.path * held[..., 0])
         found = restore(self.denoiser, own, told, bones * size, self.config.num_steps if generator is not None else 0, generator)
-        contacts = found.motion.contacts
+        found, contacts = found.shrunk(size), found.motion.contacts
         assert contacts is not None
-        at = Motion(found.motion.rotations, found.motion.joints / size[..., None], contacts)
-        found = Restored(at, found.rotation_std, found.joint_std / size)
         body = on_skeleton(found, bones)
         rotations, joints = body.rotations, body.joints
         change = held_feet(joints, contacts, ~noise.joints.isfinite())
@@ -255,9 +253,7 @@ class MotionFlow(TrainablePrior):
         size = self.leg / leg_of_bones(bones)
 
         def posed(drawn: Drawn) -> Tensor:
-            found = drawn.restored(self.denoiser)
-            scaled = Motion(found.motion.rotations, found.motion.joints / size)
-            found = Restored(scaled[:, :frames], found.rotation_std[:, :frames], found.joint_std[:, :frames] / size)
+            found = drawn.restored(self.denoiser).shrunk(size).frames(slice(frames))
             return states_of_motion(on_skeleton(found, bones.expand(len(found.joint_std), -1, -1)))
 
         return draw_clips(self.denoiser, posed, log_likelihood, num_observations, num_samples, self.config.num_steps, generator)

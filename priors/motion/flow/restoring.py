@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined
+from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined, mixed
 from pose_priors.priors.motion.flow.pelvis import with_pelvis
 from pose_priors.priors.motion.flow.regression.asked import network_share, regression_share
 from pose_priors.priors.motion.flow.regression.mirror import with_image
@@ -43,6 +43,15 @@ class Restored(NamedTuple):
     motion: Motion
     rotation_std: Tensor
     joint_std: Tensor
+
+    def frames(self, which: slice) -> Restored:
+        """Some of the frames."""
+        return Restored(self.motion[:, which], self.rotation_std[:, which], self.joint_std[:, which])
+
+    def shrunk(self, size: Tensor) -> Restored:
+        """Bodies that are smaller by factors () or (B, 1, 1)."""
+        motion = Motion(self.motion.rotations, self.motion.joints / size[..., None], self.motion.contacts)
+        return Restored(motion, self.rotation_std, self.joint_std / size)
 
 
 def on_skeleton(found: Restored, bones: Tensor) -> Motion:
@@ -100,9 +109,8 @@ def flow(
 
 def believed(expected: Expected, share: Tensor) -> Expected:
     """What is expected of bodies, by shares (B,) of windows what networks say and by the rest what the process alone does."""
-    of_window, mean, bodies = share[:, None, None], expected.mean.clone(), slice(0, CONTACTS.start)
-    both = torch.lerp(expected.smooth[..., bodies], mean[..., bodies], of_window)
-    mean[..., bodies] = torch.where(of_window < 1, both, mean[..., bodies])
+    mean, bodies = expected.mean.clone(), slice(0, CONTACTS.start)
+    mean[..., bodies] = mixed(expected.smooth[..., bodies], mean[..., bodies], share)
     return expected._replace(mean=mean)
 
 
@@ -135,7 +143,7 @@ def restore_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps:
     else:
         known = combined(seen, told, seen, nothing)
         share = regression_share(noise)
-        expected = denoiser.regressed(denoiser(*known, reference), *known, reference, share)
+        expected = denoiser.regressed(*known, reference, share)
         expected = with_image(denoiser, expected, *known, reference, share)
         expected = bounded(believed(expected, network_share(noise)), *known)
     found = Drawn(expected, reference).restored(denoiser)

@@ -29,14 +29,13 @@ def regression_share(noise: Noise) -> Tensor:
     hidden, one at least for half of the frames, and all else is known. Where something else is hidden, as in gaps, and all else is known,
     it is a quarter. Of all other windows it is 0.
     """
-    rotations, joints = noise.rotations, noise.joints
-    exact = (rotations <= _EXACT_RAD) & (joints <= _EXACT_M)
+    rotations, joints, (exact, hidden) = noise.rotations, noise.joints, _exact_and_hidden(noise)
     others = (exact | (rotations >= _VAGUE_RAD))[..., 1:].all(-1).all(-1)
     with_noise = (joints.isfinite() & (joints > 0) & ~exact).any(-1).any(-1)
     root = (rotations[..., 0] <= _ROOT_RAD) & (joints[..., 0] <= _ROOT_M)
     noisy = with_noise & others & (root.to(joints).mean(-1) >= _ROOT_SHARE)
 
-    hidden, limbs = joints.isinf() & rotations.isinf(), LIMBS.to(joints.device)
+    limbs = LIMBS.to(joints.device)
     known = (exact | (hidden & limbs.any(0))).all(-1).all(-1)
     share = (hidden[..., None, :] | ~limbs).all(-1).to(joints).mean(-2)  # of frames, of each limb
     limb = known & (share >= _LIMB_SHARE).any(-1)
@@ -53,6 +52,10 @@ def network_share(noise: Noise) -> Tensor:
 
 def _is_completed(noise: Noise) -> Tensor:
     """(B,) bool, windows of which each joint on each frame is known or hidden, its rotation and its place, and there are both."""
-    exact = (noise.rotations <= _EXACT_RAD) & (noise.joints <= _EXACT_M)
-    hidden = noise.joints.isinf() & noise.rotations.isinf()
+    exact, hidden = _exact_and_hidden(noise)
     return (exact | hidden).all(-1).all(-1) & hidden.any(-1).any(-1) & exact.any(-1).any(-1)
+
+
+def _exact_and_hidden(noise: Noise) -> tuple[Tensor, Tensor]:
+    """(B, T, 22) bool, joints of which rotation and place are known, and those of which neither is."""
+    return (noise.rotations <= _EXACT_RAD) & (noise.joints <= _EXACT_M), noise.joints.isinf() & noise.rotations.isinf()

@@ -68,7 +68,7 @@ def with_image(denoiser: Denoiser, expected: Expected, seen: Tensor, noise: Tens
 
     seen, noise = (value.expand(len(rows), *value.shape[1:])[rows] for value in (seen, noise))
     what = image(seen), swapped(noise), mirrored_reference(Reference(reference.turn[rows], reference.origin[rows]))
-    found = denoiser.regressed(denoiser(*what), *what, share[rows])
+    found = denoiser.regressed(*what, share[rows])
     mean, std = expected.mean.clone(), expected.std.clone()
     mean[rows] = (mean[rows] + image(found.mean)) / 2
     std[rows] = (std[rows] + swapped(found.std)) / 2
