@@ -24,7 +24,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from pose_priors.configs.base import UserError, reason_of
-from pose_priors.datamodules.capture.images import in_order, is_of_nobody
+from pose_priors.datamodules.capture.images import is_of_nobody, on_frames
 from pose_priors.datamodules.containers.fields import Fields
 from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 
@@ -109,7 +109,7 @@ def _romp(images: Mapping[Any, Any], source: str) -> dict[str, np.ndarray]:
     """Everybody of a video's images, on the frames that these are, by the tracker's ids. Without ids people are one where no image has
     two."""
     rows: list[tuple[int, np.ndarray, np.ndarray | None]] = []
-    for frame, name, people in in_order(images):
+    for frame, name, people in on_frames(images):
         if is_of_nobody(people):
             continue
         fields = Fields(people, f"{source}: '{reason_of(name)}'")

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+_FARTHEST = 10  # frames an image, on average, of videos of which not every frame is there
+
 
 def numbers_in(names: Sequence[str]) -> list[int]:
     """The last number in each of the names of images where all have one and no two the same, else their order."""
@@ -25,6 +27,15 @@ def in_order(images: Mapping[Any, Any]) -> list[tuple[int, str, Any]]:
     names = [str(name) for name in images]
     found = zip(numbers_in(names) if len(names) > 1 else [0], names, images.values(), strict=True)
     return sorted(found, key=lambda image: image[0])
+
+
+def on_frames(images: Mapping[Any, Any]) -> list[tuple[int, str, Any]]:
+    """`in_order`, where most numbers can be those of a video's frames; else, as of photographs and of times, each image on the frame behind
+    the last one's."""
+    found = in_order(images)
+    if found and found[-1][0] - found[0][0] >= _FARTHEST * len(found):
+        return [(frame, name, people) for frame, (_, name, people) in enumerate(found)]
+    return found
 
 
 def is_of_nobody(people: Any) -> bool:

@@ -206,3 +206,21 @@ def test_other_nested_files_stay_unknown(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps({"a": {"b": 1}}))
     with pytest.raises(UserError, match="unknown layout, it holds a dict"):
         read_poses(path)
+
+
+@pytest.mark.parametrize("numbers", [[139, 5000, 581929], [1700000000000 + 33 * k for k in range(20)]])
+def test_romps_images_of_numbers_that_are_no_frames_follow_each_other(numbers: list[int], tmp_path: Path) -> None:
+    names = [f"{number}.jpg" for number in numbers]
+    images = {name: {"smpl_thetas": np.full((1, 72), 0.01 * k)} for k, name in enumerate(names)}
+    path = tmp_path / "video_results.npz"
+    np.savez(path, results=np.array(dict(reversed(images.items())), dtype=object))
+    found = open_arrays(path)["poses"].load()
+    np.testing.assert_allclose(found[:, 0], 0.01 * np.arange(len(names)))
+
+
+def test_romps_images_of_every_third_frame_stay_on_theirs(tmp_path: Path) -> None:
+    path = tmp_path / "video_results.npz"
+    images = {f"{3 * k}.jpg": {"smpl_thetas": np.full((1, 72), 0.01)} for k in range(5)}
+    np.savez(path, results=np.array(images, dtype=object))
+    found = open_arrays(path)["poses"].load()
+    assert np.flatnonzero(np.isfinite(found[:, 0])).tolist() == [0, 3, 6, 9, 12]
