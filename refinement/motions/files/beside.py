@@ -127,13 +127,14 @@ def _slerp_matrices(parts: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """`slerp_missing` of rotation matrices (T, M, 9)."""
     rotvec = np.zeros((*parts.shape[:-1], 3))
     rotvec[seen] = Rotation.from_matrix(parts[seen].reshape(-1, 3, 3)).as_rotvec().reshape(*rotvec[seen].shape)
-    whole: np.ndarray = Rotation.from_rotvec(slerp_missing(rotvec, seen).reshape(-1, 3)).as_matrix().reshape(parts.shape)
-    return whole
+    whole: np.ndarray = Rotation.from_rotvec(slerp_missing(rotvec, seen).reshape(-1, 3)).as_matrix()
+    return whole.reshape(parts.shape)
 
 
 def _are_finite(parts: np.ndarray) -> np.ndarray:
     """(...) bool, of numbers (..., 1)."""
-    return np.isfinite(parts[..., 0])
+    found: np.ndarray = np.isfinite(parts[..., 0])
+    return found
 
 
 _ARE_KNOWN = {"vectors": are_turns, "matrices": _are_matrices, "numbers": _are_finite}
