@@ -116,7 +116,7 @@ class Stage5Refiner:
         motion = self.priors.motion
         steps, fill = (None, GapFiller(motion)) if isinstance(motion, MotionFlow) else (motion, None)
         module = RefinementModule(problem, self.config, self.priors.body, self.priors.hands, steps, fill)
-        searches = bool(module.stages) and self.config.max_total_iterations > 0
+        searches = bool(module.stages) and self.config.max_total_iterations > 0 and bool(problem.visible.any())
         if searches:
             self._fit(module)
         module.to("cpu")

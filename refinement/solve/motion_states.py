@@ -48,10 +48,10 @@ class ClipMotionPrior(nn.Module):
 
 def camera_movement(problem: Problem) -> float:
     """How far the cameras move, from end to end of the box that they stay in, as a fraction of the median depth of the people."""
-    seen = problem.alive.any(0)
+    seen = (problem.alive | problem.typical).any(0)
     centres = camera_centres(problem.cameras)[seen] * problem.start.alpha0
     depth = to_camera(problem.start.pelvis[:, :, None], problem.cameras.w2c, problem.start.alpha0)[..., 0, 2]
-    return float((centres.amax(0) - centres.amin(0)).norm() / depth[problem.visible].median())
+    return float((centres.amax(0) - centres.amin(0)).norm() / depth[problem.typical].median())
 
 
 class MotionView(nn.Module):
