@@ -15,8 +15,8 @@ from pose_priors.refinement.solve.scene import Scene, camera_centres
 
 # Frames of a clip that one at 30 a second may miss and still be taken to fall on.
 _SAME = 1e-4
-# Of the depth of the scene: cameras that move by less leave every person where she is, whatever the scale.
-_LEAST_MOVEMENT = 0.01
+LEAST_MOVEMENT = 0.01
+"""Of the depth of the scene: cameras that move by less leave every person where she is, whatever the scale."""
 
 
 class ClipMotionPrior(nn.Module):
@@ -43,7 +43,7 @@ class ClipMotionPrior(nn.Module):
     @property
     def scale_is_observable(self) -> bool:
         """Whether the cameras move enough for motions to tell the scale."""
-        return self.movement >= _LEAST_MOVEMENT
+        return self.movement >= LEAST_MOVEMENT
 
 
 def camera_movement(problem: Problem) -> float:
