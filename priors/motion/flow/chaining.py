@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from pose_priors.priors.motion.flow.denoiser import Denoiser
 from pose_priors.priors.motion.flow.overlap import cut, joined, joined_rotations, padded, window_starts
@@ -23,7 +24,8 @@ def restore(
 
     What is expected is found for all windows at once, and mixed where they overlap. Draws of two windows would not fit: each goes on from
     the one before. So do, last of all, windows that see no joint at all, or none's place in the world: from windows beside them, on both
-    sides if there are, so that no window has to reach what it sees from a place that was found without it.
+    sides if there are, so that no window has to reach what it sees from a place that was found without it. Where the two meet their paths
+    are brought together.
     """
     num_frames = motion.joints.shape[1]
     motion, noise = padded(motion, noise, denoiser.num_frames)
@@ -105,8 +107,12 @@ class _Chain:
         while left:
             for i in [i for i in left if {i - 1, i + 1} - {-1, *left, last + 1}]:
                 left.remove(i)
-                between = 0 < i < last and not {i - 1, i + 1} & set(left)
-                self._find(i, self._apart() if between else self._sighted.new_ones(()))
+                behind, ahead = (0 <= side <= last and side not in left for side in (i - 1, i + 1))
+                if behind and ahead:
+                    self._draw_together(i)
+                    self._find(i, self._apart())
+                else:
+                    self._find(i, self._of_window(i - 1 if behind else i + 1, i), self._done[self._frames(i)].clone())
         assert self._found is not None
         return self._found
 
@@ -127,16 +133,47 @@ class _Chain:
         frames = torch.arange(length, device=self._done.device)
         return (frames < length // 4) | (frames >= length - length // 4)
 
-    def _find(self, i: int, told: Tensor) -> None:
-        """Finds a window, told exactly what was found of some of its frames, (B, L) bool or fewer dimensions."""
+    def _draw_together(self, i: int) -> None:
+        """Paths over the floor that were found from both sides of a window and need not meet go towards each other, all the way from where
+        people were seen: else they would run in its middle. What is left of it is a mean step for each of its frames."""
+        assert self._found is not None
+        before, behind = self._starts[i + 1] - 1, self._starts[i - 1] + self._denoiser.num_frames
+        if behind - before > self._denoiser.num_frames // 4:
+            return  # windows that overlap by so much are mixed
+        frames = torch.arange(len(self._done), device=self._done.device)
+        seen = torch.where(self._sighted & (frames <= before), frames, -1).amax(1)
+        again = torch.where(self._sighted & (frames >= behind), frames, len(frames)).amin(1)
+        motion, rows = self._found.motion, torch.arange(len(seen), device=seen.device)
+        path = motion.joints[:, :, 0, :2]
+        whole, middle = (again - seen)[:, None], behind - before
+        step = (path[rows, again] - path[rows, seen]) / whole
+        each = (path[:, behind] - path[:, before] - middle * step) / (whole - middle)
+        number = torch.where(frames <= before, frames - seen[:, None], frames - again[:, None])
+        number = torch.where((frames > seen[:, None]) & (frames < again[:, None]), number, 0)
+        shift = pad(number[..., None] * each[:, None], (0, 1))
+        self._found = self._found._replace(motion=Motion(motion.rotations, motion.joints + shift[:, :, None], motion.contacts))
+
+    def _of_window(self, other: int, i: int) -> Tensor:
+        """(L,) bool, frames of a window that are another one's, too."""
+        frames = torch.arange(len(self._done), device=self._done.device)[self._frames(i)]
+        there = self._frames(other)
+        return (frames >= there.start) & (frames < there.stop)
+
+    def _find(self, i: int, told: Tensor, kept: Tensor | None = None) -> None:
+        """Finds a window, told exactly what was found of some of its frames, (B, L) bool or (L,).
+
+        Args:
+            kept: frames that stay as they were found; those that it is told of by default.
+        """
         at = self._frames(i)
         window, noise = self._motion[:, at], self._noise[:, at]
         told = (told & self._done[at]).expand(noise.path.shape)
+        kept = told if kept is None else kept.expand(noise.path.shape)
         if self._found is not None and told.any():
             window, noise = _told(told, on_skeleton(self._found.frames(at), self._bones), window, noise)
         found = restore_windows(self._denoiser, window, noise, self._num_steps, self._generator)
         whole = self._found or _of_tensors(*(value.new_zeros(len(value), len(self._done), *value.shape[2:]) for value in _tensors(found)))
-        self._found = _of_tensors(*(_put(new, old, at, told) for new, old in zip(_tensors(found), _tensors(whole), strict=True)))
+        self._found = _of_tensors(*(_put(new, old, at, kept) for new, old in zip(_tensors(found), _tensors(whole), strict=True)))
         self._done[at] = True
 
 

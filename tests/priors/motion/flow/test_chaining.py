@@ -12,7 +12,7 @@ from pose_priors.body.skeleton import index_of
 from pose_priors.priors import load_prior
 from pose_priors.priors.motion.flow.prior import MotionFlow
 from pose_priors.priors.motion.flow.skeletons import bones_of_rest
-from pose_priors.priors.motion.flow.view import Motion, motion_of_states, states_of_motion
+from pose_priors.priors.motion.flow.view import Motion, Noise, motion_of_states, states_of_motion
 
 LONG = 3 * FRAMES
 
@@ -80,3 +80,30 @@ def test_a_gap_is_filled_alike_anywhere_in_the_world(prior: MotionFlow, gaps: li
     moved = states_of_motion(Motion(torch.cat([root, motion.rotations[..., 1:, :, :]], -3), motion.joints @ turn.T + shift))
     here, there = (joints_of(prior.complete(value, given)) for value in (states, moved))
     torch.testing.assert_close((there - shift) @ turn, here, rtol=0, atol=1e-6)
+
+
+def test_the_path_through_a_long_gap_is_no_run_in_its_middle(prior: MotionFlow) -> None:
+    """Who stands at one place before and at another behind goes there all the time."""
+    states, given = some_states(1, LONG), torch.ones(1, LONG, dtype=torch.bool)
+    given[:, 8:64] = False
+    motion = motion_of_states(states)
+    behind = (torch.arange(LONG) >= 36).to(states)[:, None, None] * states.new_tensor([4.0, 0, 0])
+    found = joints_of(prior.complete(states_of_motion(Motion(motion.rotations, motion.joints + behind)), given))[0, :, 0]
+    step = torch.diff(found, dim=0).norm(dim=-1)
+    assert step.max() < 3 * (found[64] - found[7]).norm() / 57
+
+
+def test_gaps_have_a_gradient(prior: MotionFlow) -> None:
+    states, std = some_states(1, LONG), torch.zeros(1, LONG, 22, dtype=torch.float64)
+    std[:, 8:64] = torch.inf
+    motion, bones = motion_of_states(states), bones_of_rest(prior.rest)[None]
+    joints, along = motion.joints.clone().requires_grad_(True), torch.zeros_like(motion.joints)
+    along[:, 66] = 1
+
+    def told(joints: torch.Tensor) -> torch.Tensor:
+        return prior.restore(Motion(motion.rotations, joints), Noise.of(std, std), bones).motion.joints[:, 8:64].square().sum()
+
+    told(joints).backward()
+    assert joints.grad is not None
+    by_differences = (told(motion.joints + 1e-5 * along) - told(motion.joints - 1e-5 * along)) / 2e-5
+    torch.testing.assert_close((joints.grad * along).sum(), by_differences, rtol=1e-3, atol=1e-6)
