@@ -155,9 +155,9 @@ class _Chain:
 
     def _of_window(self, other: int, i: int) -> Tensor:
         """(L,) bool, frames of a window that are another one's, too."""
-        frames = torch.arange(len(self._done), device=self._done.device)[self._frames(i)]
-        there = self._frames(other)
-        return (frames >= there.start) & (frames < there.stop)
+        shared = torch.zeros_like(self._done)
+        shared[self._frames(other)] = True
+        return shared[self._frames(i)]
 
     def _find(self, i: int, told: Tensor, kept: Tensor | None = None) -> None:
         """Finds a window, told exactly what was found of some of its frames, (B, L) bool or (L,).
