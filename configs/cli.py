@@ -38,6 +38,7 @@ EXTRAS = {
     "submitit": ("slurm",),
     "smplx": ("smplx",),
     "anny": ("anny",),
+    "body_models": ("rigs",),
     "onnx": ("onnx",),
     "pxr": ("usd",),
     "huggingface_hub": ("hub",),

@@ -20,23 +20,22 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import Logger
 
-from pose_priors.body.motion_state import NUM_JOINTS
-from pose_priors.body.skeleton import PARTS
 from pose_priors.configs.base import UserError
 from pose_priors.configs.blas import in_one_thread
 from pose_priors.configs.exchange import finish_exchanges
 from pose_priors.configs.fitting import WholeCheckpoints, make_trainer
 from pose_priors.configs.interruption import UntilKilled
 from pose_priors.configs.validation import Source, validate
-from pose_priors.priors import MotionFlow, Prior
+from pose_priors.priors import MotionFlow
 from pose_priors.refinement.given.floor import with_floor
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.options import LoadOptions
-from pose_priors.refinement.given.priors import Priors
+from pose_priors.refinement.given.priors import Priors, check_priors
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.infill import GapFiller
 from pose_priors.refinement.result.keeping import contradicted, with_input, without
 from pose_priors.refinement.result.output import RefinementOutput
+from pose_priors.refinement.result.scale import may_be_no_metre, was_wrong
 from pose_priors.refinement.result.soles import lay_soles
 from pose_priors.refinement.result.summary import summarize
 from pose_priors.refinement.result.write import plain, write_result
@@ -99,24 +98,33 @@ class Stage5Refiner:
         """
         problem = padded(given.problem.to(_DTYPE), self.config.pad_frames)
         _check_finite(problem)
-        _check_priors(self.priors, problem)
+        check_priors(self.priors, problem)
         began = time.perf_counter()
         problem = with_floor(problem)
-        module = self._refined(problem)
+        module = self._in_its_unit(problem)
         found = summarize(module, time.perf_counter() - began)
         if kept := contradicted(module, module.scene()):
             first, others = found, without(problem, kept)
             if bool(others.visible.any()):
-                found = summarize(self._refined(others), time.perf_counter() - began)
+                found = summarize(self._refined(others, module.config), time.perf_counter() - began)
             found = with_input(found, first, module.problem, kept)
         return found.first(problem.num_frames)
 
-    def _refined(self, problem: Problem) -> RefinementModule:
+    def _in_its_unit(self, problem: Problem) -> RefinementModule:
+        """The module once it is done; without a bound on the scale where that kept it at a guess that motion contradicts."""
+        module = self._refined(problem, self.config)
+        if not may_be_no_metre(module):
+            return module
+        log.info("nothing says what stage 1's unit is, and motion that it is no metre: refined once more, the scale without its bound")
+        free = self._refined(problem, self.config.model_copy(update={"optimize_delta_alpha": False}))
+        return free if was_wrong(module, free) else module
+
+    def _refined(self, problem: Problem, config: RefinementConfig) -> RefinementModule:
         """The module once it is done, on the CPU."""
         motion = self.priors.motion
         steps, fill = (None, GapFiller(motion)) if isinstance(motion, MotionFlow) else (motion, None)
-        module = RefinementModule(problem, self.config, self.priors.body, self.priors.hands, steps, fill)
-        searches = bool(module.stages) and self.config.max_total_iterations > 0
+        module = RefinementModule(problem, config, self.priors.body, self.priors.hands, steps, fill)
+        searches = bool(module.stages) and config.max_total_iterations > 0 and bool(problem.visible.any())
         if searches:
             self._fit(module)
         module.to("cpu")
@@ -136,7 +144,7 @@ class Stage5Refiner:
         callbacks.extend(self.callbacks)
         unfinished = None
         if self.checkpoint_dir is not None:
-            module.fingerprint = fingerprint(module.problem, self.config, (self.priors.body, self.priors.hands, self.priors.motion))
+            module.fingerprint = fingerprint(module.problem, module.config, (self.priors.body, self.priors.hands, self.priors.motion))
             folder = self.checkpoint_dir / _UNFINISHED
             callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
             unfinished = folder / "last.ckpt"
@@ -268,23 +276,6 @@ class SubStageLines(Callback):
             change = f"{report.iterations} iterations, loss {losses[0]:.4g} -> {losses[-1]:.4g}"
             seconds = time.perf_counter() - self._start
             log.info("%s, sub-stage %d of %d: %s, %.1f s", pl_module.stage.name, number, len(pl_module.stages), change, seconds)
-
-
-def _check_priors(priors: Priors, problem: Problem) -> None:
-    _check_prior("body", priors.body, ("body",), problem)
-    if priors.motion is not None and not set(range(NUM_JOINTS)) <= set(problem.bodies.smplx_index):
-        raise UserError("motion_prior.path: the bodies lack some of the 22 joints of the body that a motion prior sees; leave it out")
-    _check_prior("hands", priors.hands, ("left_hand", "right_hand"), problem)
-
-
-def _check_prior(name: str, prior: Prior | None, parts: Sequence[str], problem: Problem) -> None:
-    if prior is None:
-        return
-    asked = {joint for part in parts for joint in PARTS[part]}
-    if not asked & set(prior.joint_indices):
-        raise UserError(f"prior.{name}: scores {', '.join(prior.joints[:3])} ..., no joint of the {name}; give another checkpoint, or none")
-    if not asked & set(prior.joint_indices) & set(problem.bodies.smplx_index):
-        raise UserError(f"prior.{name}: the bodies of stage 3 have no {name} ({len(problem.bodies.parents)} joints); leave it out")
 
 
 def _check_finite(problem: Problem) -> None:

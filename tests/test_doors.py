@@ -79,6 +79,7 @@ DOORS = {
     "smplx": "benchmarks.full_body",  # the benchmark of kinematics is against it
     "h5py": "refinement.formats.tools.megahunter",
     "anny": "body.anny.model",
+    "body_models": "body.rigs.model",
     "onnx": "priors.exporting.onnx_writer",
     "pxr": "refinement.export.usd",
     "safetensors": "datamodules.containers.safetensors",

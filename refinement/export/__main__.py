@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pose_priors.body.anny.model import SURFACES, AnnyBody, chosen_anny
+from pose_priors.body.rigs.model import RIGS, load_rig
 from pose_priors.body.smplx_files import load_surface
 from pose_priors.body.surface import Surface
 from pose_priors.configs.base import UserError
@@ -20,13 +21,14 @@ from pose_priors.refinement.export.gltf import write_glb
 from pose_priors.refinement.export.people import Exported, read_people
 from pose_priors.refinement.export.rate import BLENDER_TARGET, resampled, whole_rate
 from pose_priors.refinement.export.retarget import RATE, at_their_rate, retarget_file, write_retarget
+from pose_priors.refinement.export.rig import write_rig
 from pose_priors.refinement.export.scene import write_scene
 from pose_priors.refinement.export.views import Views, read_views
 from pose_priors.refinement.result.found import find_results
 
 log = logging.getLogger("export")
 
-FORMATS = ("amass", "glb", "usd", "bvh", "retarget", "scene", "coco")
+FORMATS = ("amass", "glb", "usd", "bvh", "retarget", "scene", "coco", *RIGS)
 """What can be written."""
 _WITH_SURFACE = ("glb", "usd")
 _WITH_CAMERAS = ("scene", "coco")
@@ -40,11 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         "--format",
         required=True,
         choices=FORMATS,
-        help="amass: SMPL-X npz of each; retarget: the same for GMR and holosoma; glb, usd, bvh; scene: with cameras; coco: keypoints",
+        help="amass: SMPL-X npz of each; retarget: the same for GMR and holosoma; glb, usd, bvh; scene: with cameras; coco: keypoints; "
+        "mhr, soma, anny: an npz of each in that rig",
     )
     parser.add_argument("--output", type=Path, help="a folder for the files; `exports` in each folder of stage 5 if not given")
     parser.add_argument("--fps", type=float, help="frames a second of the files, between the clip's frames; those of the clip if not given")
-    parser.add_argument("--body-model", type=Path, help="a file or folder in smplx's format, whose surface goes into glb and usd")
+    parser.add_argument(
+        "--body-model",
+        type=Path,
+        help="a file or folder in smplx's format, whose surface goes into glb and usd; for mhr, soma and anny the folder of their files",
+    )
     parser.add_argument(
         "--surface",
         choices=SURFACES,
@@ -54,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     options = parser.parse_args(arguments)
     if options.surface != "auto" and (options.body_model is not None or options.format not in _WITH_SURFACE):
         raise UserError("--surface: goes with --format glb or usd without --body-model, whose surface it would be; leave one of them out")
-    if options.body_model is not None and options.format not in _WITH_SURFACE:
-        raise UserError(f"--body-model: {options.format} holds no surface; it goes with --format glb and usd")
+    if options.body_model is not None and options.format not in (*_WITH_SURFACE, *RIGS):
+        raise UserError(f"--body-model: {options.format} holds no surface; it goes with --format glb, usd, {', '.join(RIGS)}")
     if options.fps is not None and options.format == "retarget":
         raise UserError(f"--fps: retargeters take {RATE} frames a second, which --format retarget writes; leave it out")
     if options.fps is not None and options.format in _WITH_CAMERAS:
@@ -88,13 +95,14 @@ def export(
     """Writes one clip in one of `FORMATS` to a folder, which is made; returns the files.
 
     Args:
-        body_model: as of `load_surface`, for glb and usd.
+        body_model: as of `load_surface`, for glb and usd; as of `load_rig` for rigs.
         surface: of `SURFACES`, for glb and usd without a body model.
         views: the clip's cameras, for `scene` and `coco`, which need them.
     Raises:
-        UserError: if the model cannot be read, or the folder not be written to.
+        UserError: if the model or the rig cannot be read, or the folder not be written to.
     """
     wear: Surface | AnnyBody | None = None
+    rig = load_rig(to, body_model) if to in RIGS else None
     if to in _WITH_SURFACE:
         wear = chosen_anny(surface) if body_model is None else _surface(exported, body_model)
     try:
@@ -121,6 +129,10 @@ def export(
                 for file, person in zip(files, at_their_rate(exported).people, strict=True):
                     (new / file).parent.mkdir(parents=True, exist_ok=True)
                     write_retarget(new / file, person)
+            elif rig is not None:
+                names = [f"{exported.name}_person_{person.person:03d}_{to}.npz" for person in exported.people]
+                for name, person in zip(names, exported.people, strict=True):
+                    write_rig(new / name, person, exported.fps, rig)
             else:
                 write, suffix = (write_amass, "npz") if to == "amass" else (write_bvh, "bvh")
                 names = [f"{exported.name}_person_{person.person:03d}.{suffix}" for person in exported.people]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pose_priors.body.motion_state import NUM_JOINTS
+from pose_priors.body.skeleton import PARTS
 from pose_priors.configs.base import UserError
 from pose_priors.priors import MotionFlow, MotionPrior, Prior, load_prior
+from pose_priors.refinement.given.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,21 @@ def _of_motions(key: str, path: str | Path | None, allow: Collection[str]) -> Mo
     if found is None or isinstance(found, MotionPrior | MotionFlow):
         return found
     raise UserError(f"{key}={path}: a pose prior ({type(found).__name__}), where a motion prior is needed; give another checkpoint")
+
+
+def check_priors(priors: Priors, problem: Problem) -> None:
+    """Raises `UserError` if a prior scores none of the joints that it is to judge, or the bodies have none of them."""
+    _check_prior("body", priors.body, ("body",), problem)
+    if priors.motion is not None and not set(range(NUM_JOINTS)) <= set(problem.bodies.smplx_index):
+        raise UserError("motion_prior.path: the bodies lack some of the 22 joints of the body that a motion prior sees; leave it out")
+    _check_prior("hands", priors.hands, ("left_hand", "right_hand"), problem)
+
+
+def _check_prior(name: str, prior: Prior | None, parts: Sequence[str], problem: Problem) -> None:
+    if prior is None:
+        return
+    asked = {joint for part in parts for joint in PARTS[part]}
+    if not asked & set(prior.joint_indices):
+        raise UserError(f"prior.{name}: scores {', '.join(prior.joints[:3])} ..., no joint of the {name}; give another checkpoint, or none")
+    if not asked & set(prior.joint_indices) & set(problem.bodies.smplx_index):
+        raise UserError(f"prior.{name}: the bodies of stage 3 have no {name} ({len(problem.bodies.parents)} joints); leave it out")

@@ -186,6 +186,11 @@ class Problem:
         return len(self.frame_ids) - self.padding
 
     @property
+    def typical(self) -> Tensor:
+        """(P, T) bool, frames whose depths and heights stand for all: those on which people are seen; all of a clip in which nobody is."""
+        return self.visible | ~self.visible.any()
+
+    @property
     def scale_known(self) -> bool:
         """Whether alpha0 is kept: nothing that was seen could tell better."""
         return self.scale_width == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import listed
 from pose_priors.configs.writing import write_json
+from pose_priors.datamodules.arrays import open_arrays
 from pose_priors.refinement.motions.config import MotionsConfig
-from pose_priors.refinement.motions.files.beside import completed
+from pose_priors.refinement.motions.files.beside import Completed, broken_frames, completed
 from pose_priors.refinement.motions.files.layouts import rows_of
 from pose_priors.refinement.motions.files.read import MotionFile, brought_back, read_motions
 from pose_priors.refinement.motions.files.write import write_motions, written_name
@@ -60,10 +62,11 @@ def clean_file(
     _refuse_taken(output, name, source)
     file = read_motions(source, config.fps, config.up_axis)
     found = [restore(person, fill) if person.known.any() else None for person in file.people]
+    beside = [[] if restored is None else _beside(file, person) for person, restored in enumerate(found)]
     arrays = dict(file.arrays)
     for person, restored in enumerate(found):
         if restored is not None:
-            mine = brought_back(file, person, restored.motion)
+            mine = brought_back(file, person, restored.motion, beside[person])
             if file.layout.num_people is None:
                 arrays = mine
             else:
@@ -79,6 +82,7 @@ def clean_file(
         left_out = write_motions(output, name, source, arrays, file.people[0].fps)
         notes = [
             *file.notes,
+            *_left(file),
             *([f"not written, since an npz holds arrays of numbers and of text: {listed(left_out, 12)}"] if left_out else []),
         ]
         report = claim | {
@@ -88,13 +92,29 @@ def clean_file(
             "fps": file.people[0].fps,
             "metres_per_unit": file.metres,
             "notes": notes,
-            "people": [_told(file, person, restored) for person, restored in enumerate(found)],
+            "people": [_told(file, person, restored, beside[person]) for person, restored in enumerate(found)],
         }
         write_json(report_of(output, name), report)
     return report
 
 
-def _told(file: MotionFile, person: int, restored: Restored | None) -> dict[str, Any]:
+def _beside(file: MotionFile, person: int) -> list[Completed]:
+    """What a file holds of a person beside the 22 joints, complete."""
+    return [completed(part, rows_of(file.arrays[part.name], file.layout, person)[:, part.first :]) for part in file.layout.beside]
+
+
+def _left(file: MotionFile) -> list[str]:
+    """What of a file's arrays that are not looked at is not finite, one line each."""
+    layout, entries = file.layout, open_arrays(file.path) if file.layout.unknown else {}
+    lead = (layout.num_frames,) if layout.num_people is None else (layout.num_people, layout.num_frames)
+    return [
+        f"{name} is not finite on {number} of {math.prod(lead)} frames: left as it is, since its name does not tell what it is"
+        for name in layout.unknown
+        if (number := broken_frames(entries[name].load(), lead))
+    ]
+
+
+def _told(file: MotionFile, person: int, restored: Restored | None, beside: Sequence[Completed]) -> dict[str, Any]:
     """What became of one person, in numbers that JSON has."""
     if restored is None:
         return {"person": person, "status": "no frame is finite; left as it is"}
@@ -123,27 +143,20 @@ def _told(file: MotionFile, person: int, restored: Restored | None) -> dict[str,
         "num_frames_moved": int((moved > STILL_M).sum()),
         "moved_mm": {"mean": _rounded(moved.mean() * 1000), "max": _rounded(moved.max() * 1000)},
         "faults": faults,
-        "beside": _completed(file, person),
+        "beside": [_completed(part) for part in beside if part.filled.any() or part.left.any()],
     }
 
 
-def _completed(file: MotionFile, person: int) -> list[dict[str, Any]]:
+def _completed(beside: Completed) -> dict[str, Any]:
     """What of a person's frames beside the 22 joints was not finite, and what became of it."""
-    told = []
-    for part in file.layout.beside:
-        rows = rows_of(file.arrays[part.name], file.layout, person)[:, part.first :]
-        _, filled_in, left = completed(rows, part.are_turns)
-        if filled_in.any() or left.any():
-            told.append(
-                {
-                    "array": part.name,
-                    "numbers": [part.first, part.first + rows.shape[1] - 1],
-                    "filled": _stretches(filled_in),
-                    "by": "slerp" if part.are_turns else "lerp",
-                    "left": [{"stretches": _stretches(left), "why": "no frame has it"}] if left.any() else [],
-                }
-            )
-    return told
+    part = beside.part
+    return {
+        "array": part.name,
+        "numbers": [part.first, part.first + beside.rows.shape[1] - 1],
+        "filled": _stretches(beside.filled),
+        "by": part.by,
+        "left": [{"stretches": _stretches(beside.left), "why": "no frame has it"}] if beside.left.any() else [],
+    }
 
 
 def _stretches(marked: np.ndarray) -> list[list[int]]:

@@ -67,7 +67,7 @@ def _witnesses(
     there = visible[alive]  # straight lines between two frames that were seen do not shake
     shaking = torch.linalg.vector_norm(torch.diff(body, n=2, dim=0), dim=-1)[there[:-2] & there[1:-1] & there[2:]] * problem.fps**2
     feet = contact_joints(problem.bodies)
-    soles = (body[:, feet] @ plane[:3] + plane[3] - problem.bodies.height[p, feet]).amin(-1)
+    soles = body[:, feet] @ plane[:3] + plane[3] - problem.bodies.height[p, feet]
     skin = problem.bodies.thickness[p]
     read = (seen.joint_depth_confidence[p] > 0) & visible[:, None] & torch.isfinite(skin)
     depth = seen.joint_depth[p] * alpha * np.exp(-bias)
@@ -76,7 +76,7 @@ def _witnesses(
         "keypoints": _median(off.abs()) / _MEDIAN_ABS_NORMAL / module.noise.keypoint_px,
         "fastest step": float(steps.max()) if len(steps) else float("nan"),
         "shaking": _median(shaking),
-        "depth under the floor": float((-soles).clamp_min(0).mean()) if problem.floor_known and len(soles) else float("nan"),
+        "depth under the floor": float((-soles.amin(-1)).clamp_min(0).mean()) if problem.floor_known and soles.numel() else float("nan"),
         "depth map": _median((gap - gap.median()).abs()) if len(gap) else float("nan"),
     }
 

@@ -18,6 +18,7 @@ from pose_priors.body.motion import steps
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.given.upright import standing, up_direction
+from pose_priors.refinement.result.scale import is_a_guess, shows_in_motion, stuck_at
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.scene import Scene, mean_of_joints, project
@@ -29,6 +30,7 @@ _KEYPOINTS, _SIZE, _DRIFT, _BIAS, _TILT = (2.0, 4.0), (0.02, 0.06), (0.05, 0.15)
 _VERDICTS = ("good", "check", "poor")
 _LEANS = 12.0, 45.0  # degrees by which most people lean who stand beside what a file says is up, and by which they do not stand
 _THIRD, _LEAST_POINTS = 3, 6
+_KEYPOINTS_ON, _FAINT = 0.25, 0.1  # the share of frames on which keypoints tell a body; and the confidence of those that tell nothing
 _ACCELERATION, _TOUCHES = (20.0, 60.0), 0.1  # m/s^2, median over joints; and the share of frames on which a person touches the floor
 _SHORT_S = 0.3  # seconds, in which a path is no longer than its noise
 _STILL, _MOST, _LEVELS_M = 0.35, 0.9, 0.1  # m/s of a foot that stands; the share of such frames, and the metres in which their heights lie
@@ -48,6 +50,8 @@ def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[st
     problem, found = module.problem, _Reasons()
     for line in problem.broken:
         found.add(1, line)
+    if not problem.visible.any():
+        found.add(2, "nobody is seen on any frame, so nothing was refined")
     people = {str(person): _person(module, scene, contacts, p, found) for p, person in enumerate(problem.person_ids)}
     start, plane = problem.start.ground_plane[:3], scene.normal
     tilt = math.degrees(math.acos(min(1.0, float(start @ plane / torch.linalg.vector_norm(start)))))
@@ -58,6 +62,10 @@ def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[st
         found.add(1, f"people lean by {leans:.0f} degrees from what the files say is up, which nothing else tells")
     drift = _drift(to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0), problem)
     found.beyond(drift, _DRIFT, f"the scale by depths changes by {100 * drift:.1f} % along the clip")
+    if (stuck := stuck_at(module)) is not None and shows_in_motion(problem):
+        found.add(1, f"the scale would go on beyond its bound of {100 * stuck:+.0f} %: that at the start is probably wrong")
+    elif module.variables.alpha_bound is None and is_a_guess(problem) and module.stages:
+        found.add(1, f"nothing but motion tells the scale, {float(scene.alpha):.3g} times stage 1's unit")
     return {
         "verdict": _VERDICTS[found.worst],
         "reasons": found.lines,
@@ -91,10 +99,12 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
     start = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
     before, after = (_keypoint_px(joints_in_camera, problem, p) for joints_in_camera in (start, scene.camera_joints))
     seen = int(problem.visible[p].sum())
-    if 0 < seen < _SHORT_S * problem.fps:
+    if alive.any() and seen < _SHORT_S * problem.fps:
         found.add(1, f"{name} is seen on {seen} frames, too few to tell its path from noise")
-    if seen and math.isnan(before):
-        found.add(1, f"{name} has no keypoints, and nothing but stage 3 says how it is turned and posed")
+    told = _num_told(problem, p)
+    if told < _KEYPOINTS_ON * seen:
+        on = f"keypoints on {told} of {seen} frames" if told else "no keypoints"
+        found.add(1, f"{name} has {on}, and nothing but stage 3 says how it is turned and posed{' on the others' if told else ''}")
     misfit = after / noise.keypoint_px
     found.beyond(misfit, _KEYPOINTS, f"{name} misses the keypoints by {misfit:.1f} times their noise")
     size = float((scene.rest_joints[p] / scene.growth).norm() / problem.bodies.rest_joints[p].norm()) - 1
@@ -109,10 +119,10 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
         )
     acceleration = _acceleration(scene.joints, problem, p)
     found.beyond(acceleration, _ACCELERATION, f"{name} still jerks by {acceleration:.0f} m/s^2, as people do before a camera that is off")
-    touches = float((contacts[p].amax(-1) > _SURE)[alive].float().mean())
-    if problem.floor_known and touches < _TOUCHES:
+    touches = float((contacts[p].amax(-1) > _SURE)[alive].float().mean()) if joints else math.nan
+    if problem.floor_known and seen and touches < _TOUCHES:
         found.add(1, f"{name} touches the floor on {100 * touches:.0f} % of the frames")
-    lowest = (scene.heights(joints)[p] - problem.bodies.height[p, joints]).amin(-1)[alive]
+    heights = (scene.heights(joints)[p] - problem.bodies.height[p, joints])[alive]
     levels = _levels(scene.normal, scene, problem, p)
     if problem.floor_known and levels > _LEVELS_M:
         found.add(1, f"{name} stands at heights that differ by {levels:.2f} m, as on a slope or on stairs, and the floor is one plane")
@@ -124,7 +134,7 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
         "size_change": size,
         "depth_bias": bias,
         "scale_alpha": float(_scales(scene.camera_joints, scene.growth, problem)[p].nanmedian()),
-        "height_above_floor": float(lowest.median()) if len(lowest) else math.nan,
+        "height_above_floor": float(heights.amin(-1).median()) if heights.numel() else math.nan,
         "standing_levels": levels,
         "acceleration_before": _acceleration(problem.start.joints(problem.bodies), problem, p),
         "acceleration": acceleration,
@@ -151,6 +161,8 @@ def _levels(up: Tensor, scene: Scene, problem: Problem, p: int) -> float:
     """Metres along up (3,) in which most heights lie at which a foot rests that is the lowest of a person who stands; nan where there are
     few."""
     feet, joints = contact_joints(problem.bodies), scene.joints[p]
+    if not feet:
+        return math.nan
     low, at = (joints[:, feet] @ up.to(joints) - problem.bodies.height[p, feet]).min(-1)
     speed = steps(joints[:, feet]).gather(-1, at[:, None])[:, 0] * problem.fps
     upright = torch.from_numpy(standing(joints[None].cpu().double().numpy(), scene.normal.cpu().double().numpy())[0]).to(at.device)
@@ -180,6 +192,13 @@ def _keypoint_px(camera_joints: Tensor, problem: Problem, p: int) -> float:
         return math.nan
     pixels = project(mean_of_joints(camera_joints, seen.keypoint_joints), problem.cameras)[p]
     return float((pixels - seen.keypoints[p])[used].abs().median() / _MEDIAN_ABS_NORMAL)
+
+
+def _num_told(problem: Problem, p: int) -> int:
+    """On how many of the frames on which a person is seen enough keypoints are more than faint."""
+    sure = (problem.observations.keypoint_confidence[p] > _FAINT).sum(-1)
+    least = max(1, min(_LEAST_POINTS, problem.observations.keypoint_confidence.shape[-1]))
+    return int(((sure >= least) & problem.visible[p]).sum())
 
 
 def _scales(camera_joints: Tensor, growth: Tensor | float, problem: Problem) -> Tensor:

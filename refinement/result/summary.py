@@ -12,15 +12,13 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.plausible import doubts
 from pose_priors.refinement.result.quality import quality
+from pose_priors.refinement.result.scale import stuck_at
 from pose_priors.refinement.result.uncertainty import distance_doubts, joint_sigmas
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.motion_states import ClipMotionPrior
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.terms import PosePrior, Smoothness
-
-# A delta above this fraction of its bound is stuck there.
-_STUCK = 0.9
 
 
 def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
@@ -31,10 +29,9 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
     """
     problem, scene, bound = module.problem, module.scene(), module.variables.alpha_bound
     alpha, delta = float(scene.alpha), float(module.variables.delta().detach())
-    if bound is not None:
-        delta = max(-bound, min(bound, delta))  # single precision rounds it up
     warnings = list(problem.warnings)
-    if bound is not None and abs(delta) > _STUCK * bound:
+    if (stuck := stuck_at(module)) is not None:
+        delta = stuck
         warnings.append(
             f"the scale is stuck at its bound ({delta:+.3f}): the scale at the start is probably wrong, "
             f"or alpha_change_threshold ({bound}) too small; optimize_delta_alpha=false leaves the scale free"

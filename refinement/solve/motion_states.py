@@ -15,8 +15,8 @@ from pose_priors.refinement.solve.scene import Scene, camera_centres
 
 # Frames of a clip that one at 30 a second may miss and still be taken to fall on.
 _SAME = 1e-4
-# Of the depth of the scene: cameras that move by less leave every person where she is, whatever the scale.
-_LEAST_MOVEMENT = 0.01
+LEAST_MOVEMENT = 0.01
+"""Of the depth of the scene: cameras that move by less leave every person where she is, whatever the scale."""
 
 
 class ClipMotionPrior(nn.Module):
@@ -43,15 +43,15 @@ class ClipMotionPrior(nn.Module):
     @property
     def scale_is_observable(self) -> bool:
         """Whether the cameras move enough for motions to tell the scale."""
-        return self.movement >= _LEAST_MOVEMENT
+        return self.movement >= LEAST_MOVEMENT
 
 
 def camera_movement(problem: Problem) -> float:
     """How far the cameras move, from end to end of the box that they stay in, as a fraction of the median depth of the people."""
-    seen = problem.alive.any(0)
+    seen = (problem.alive | problem.typical).any(0)
     centres = camera_centres(problem.cameras)[seen] * problem.start.alpha0
     depth = to_camera(problem.start.pelvis[:, :, None], problem.cameras.w2c, problem.start.alpha0)[..., 0, 2]
-    return float((centres.amax(0) - centres.amin(0)).norm() / depth[problem.visible].median())
+    return float((centres.amax(0) - centres.amin(0)).norm() / depth[problem.typical].median())
 
 
 class MotionView(nn.Module):

@@ -78,7 +78,7 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
     """Noise of a problem's keypoints, rotations and depths."""
     seen = problem.observations
     valid = (seen.keypoint_confidence > 0).transpose(1, 2)[..., None].expand(-1, -1, -1, 2)
-    floor_px = max(_FLOOR_PX, seen.keypoint_error * float(height_in_image(problem)[problem.visible].median()))
+    floor_px = max(_FLOOR_PX, seen.keypoint_error * float(height_in_image(problem)[problem.typical].median()))
     keypoint = _sensible(white_noise(seen.keypoints.transpose(1, 2), valid), floor_px, _USUAL_PX)
 
     body, hands = (_rotation_level(problem, joints) for joints in (problem.bodies.body_joints, problem.bodies.hand_joints))
@@ -88,7 +88,7 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
     misfit = _misfit(problem)
     if keypoint > _NOISY_PX and misfit < _PROJECTED * keypoint:
         # they are off by what stage 3 is off by, which agreement with it does not tell
-        height_px = float(height_in_image(problem)[problem.visible].median())
+        height_px = float(height_in_image(problem)[problem.typical].median())
         return NoiseLevels(max(keypoint, _USUAL_BIAS * height_px), body, hands, depth, _USUAL_BIAS, projected=True)
     return NoiseLevels(keypoint, body, hands, depth, _slow_bias(problem, keypoint, misfit))
 
@@ -142,7 +142,7 @@ def _slow_bias(problem: Problem, keypoint_px: float, error: float) -> float:
     """What stage 3's reprojection error has beyond the noise of the keypoints."""
     if math.isnan(error):
         return _USUAL_BIAS
-    height_px = float(height_in_image(problem)[problem.visible].median())
+    height_px = float(height_in_image(problem)[problem.typical].median())
     return max(math.sqrt(max(error**2 - keypoint_px**2, 0.0)) / height_px, _FLOOR_BIAS)
 
 

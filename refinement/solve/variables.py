@@ -101,7 +101,7 @@ class Variables(nn.Module):
         keep("log_size", _log_size(bodies) * (self.bias_step > 0)[:, None])
         centres = camera_centres(problem.cameras)
         keep("centres", centres)
-        keep("centre", centres[problem.visible.any(0)].mean(0))
+        keep("centre", centres[problem.typical.any(0)].mean(0))
         keep("start_plane", start.ground_plane)
         keep("plane_axes", _plane_axes(start.ground_plane))
         keep("contacts", start.pelvis.new_zeros(people, frames, len(contact_joints(bodies))), persistent=True)
@@ -280,7 +280,7 @@ def _filters(problem: Problem, noise: NoiseLevels, joints: list[int]) -> tuple[T
     rest = bodies.rest_joints
     frames = problem.num_frames
     depth = to_camera(start.pelvis[:, :, None], problem.cameras.w2c, start.alpha0)[..., 2]
-    metres = noise.keypoint_px * float(depth[problem.visible].median() / problem.cameras.intrinsics[:frames, 0, 0].median())
+    metres = noise.keypoint_px * float(depth[problem.typical].median() / problem.cameras.intrinsics[:frames, 0, 0].median())
     acceleration = _ACCELERATION * beyond_usual(problem.fps) / problem.fps**2
     omega = 2 * torch.pi * torch.fft.rfftfreq(2 * frames, device=rest.device, dtype=rest.dtype)
     roughness = (2 - 2 * torch.cos(omega)).square()[:, None]

@@ -27,6 +27,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Lightning imports them where they are asked for by name
 OPTIONAL_LOGGERS = {"tensorboard", "wandb"}
 DISTRIBUTION = {
+    "body_models": "body-models",
     "pxr": "usd-core",
     "imageio_ffmpeg": "imageio-ffmpeg",
     "yaml": "PyYAML",

@@ -36,6 +36,7 @@ ELSEWHERE_FOLLOWED: dict[str, str] = {
 NOT_FOLLOWED: dict[str, dict[str, str]] = {
     "docs/benchmarks.md": {"benchmarks.speed --output": "tests/benchmarks/speed runs it, scaled down, and reads its tables"},
     "docs/cluster.md": {"--launcher slurm": "a cluster; tests/slurm has one of its own"},
+    "docs/exports.md": {"--format mhr": "files of others; tests/refinement/export/test_export_rig.py has a rig that is driven as they say"},
     "docs/export_models.md": {"hf://owner/name": "the network; tests/priors/weights has a hub of its own"},
     "docs/motion.md": {"--launcher slurm": "a cluster; tests/slurm has one of its own"},
     "docs/reproduce.md": {

@@ -41,6 +41,7 @@ _ALSO = {
 # the sample of 10,000 and the neighbours of each pose are what evaluation takes long for
 CONSTANTS: dict[str, Any] = {
     "priors.evaluation.report._MAX_SAMPLES": 200,
+    "body.rigs.fit._STEPS": 2,
     "datamodules.synthetic.scenes.builtin._NUM_FRAMES": 24,
     "datamodules.synthetic.scenes.builtin._HIDDEN": 4,
     "priors.posteriors.particles._EFFICIENCY": 0.05,

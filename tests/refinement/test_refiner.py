@@ -65,6 +65,39 @@ def test_a_scale_out_of_reach_is_told() -> None:
     assert any("stuck at its bound" in warning for warning in output.results["warnings"])
 
 
+def without_depth(problem: Problem) -> Problem:
+    seen = problem.observations
+    nothing = torch.zeros_like(seen.joint_depth_confidence)
+    blind = dataclasses.replace(seen, joint_depth_confidence=nothing, floor_points=seen.floor_points[:0])
+    return dataclasses.replace(problem, observations=blind)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 2.5])
+def test_a_unit_that_nothing_tells_is_found_by_motion(alpha: float) -> None:
+    problem, truth = make_problem(alpha=alpha, alpha0=1.0)
+    output = refine(without_depth(problem))
+    assert output.scale_alpha == pytest.approx(alpha, rel=0.06)
+    assert error_mm(output.joints, truth, problem.visible) < 45 < error_mm(problem.start.joints(problem.bodies), truth, problem.visible) / 2
+    assert any("nothing but motion tells the scale" in reason for reason in output.results["quality"]["reasons"])
+
+
+def test_a_unit_that_is_told_or_nearly_right_or_does_not_show_keeps_its_bound() -> None:
+    problem, _ = make_problem(frames=12, alpha=1.0, alpha0=1.4)
+    blind = without_depth(problem)
+    still = dataclasses.replace(blind.cameras, w2c=blind.cameras.w2c[:1].expand_as(blind.cameras.w2c))
+    cases = {
+        "depth": problem,
+        "told": dataclasses.replace(blind, scale_width=0.01),
+        "still": dataclasses.replace(blind, cameras=still),
+        "near": without_depth(make_problem(frames=12, alpha=1.0, alpha0=1.05)[0]),
+    }
+    for name, case in cases.items():
+        output = refine(case)
+        assert abs(output.scale_delta) <= 0.05, name
+        told = any("beyond its bound" in reason for reason in output.results["quality"]["reasons"])
+        assert told == (name == "depth"), name
+
+
 def test_the_whole_scale_is_found_where_it_is_free() -> None:
     problem, truth = make_problem(frames=12, alpha=1.0, alpha0=1.15)
     output = refine(problem, config=RefinementConfig(optimize_delta_alpha=False))

@@ -49,7 +49,7 @@ def cut(motion: Motion, noise: Noise, starts: Sequence[int], length: int) -> tup
 
 def joined(values: Tensor, starts: Sequence[int], num_frames: int) -> Tensor:
     """The inverse of `cut` for one tensor (W B, length, ...): where windows overlap, their mean by weights that fall to nothing at the ends
-    of a window, so that no window begins or ends with a jump."""
+    of a window, so that no window begins or ends with a jump; 0 where there is no window."""
     windows = values.unflatten(0, (len(starts), -1))
     length = values.shape[1]
     at = torch.arange(length, device=values.device, dtype=values.dtype)
@@ -59,7 +59,7 @@ def joined(values: Tensor, starts: Sequence[int], num_frames: int) -> Tensor:
     for first, window in zip(starts, windows, strict=True):
         total[:, first : first + length] += ramp * window
         weight[first : first + length] += ramp
-    return (total / weight)[:, :num_frames]
+    return (total / weight.clamp_min(1e-9))[:, :num_frames]
 
 
 def joined_rotations(values: Tensor, starts: Sequence[int], num_frames: int) -> Tensor:

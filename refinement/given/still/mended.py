@@ -18,7 +18,8 @@ from pose_priors.refinement.given.still.registration import Registered, register
 # relative distance of patches from where cameras put them that is no noise; and that is told where nothing explains it
 _WRONG, _TOLD = 0.0025, 0.03
 _BETTER, _AS_GOOD = 0.5, 2.0  # what an explanation must leave of it at most, and how much worse a simpler one may be than the best
-_FOCALS, _FINER = np.geomspace(0.7, 1.4, 15), np.geomspace(0.975, 1.025, 5)
+# focal lengths that are tried, and those about the best of them by a parabola through whose surprise the one that is used is found
+_FOCALS, _FINER = np.geomspace(0.5, 2.0, 29), np.geomspace(0.95, 1.05, 11)
 _LEAST_FOCAL = 0.05  # by which focal lengths differ that are told apart
 _SPARES = 0.4  # of the turns that cameras need, what is left at most with the right focal length where a wrong one asked for them
 _OWN_TURN = 0.7  # degrees by which the median camera is turned where the given ones are as good as the depth maps, at most
@@ -117,18 +118,26 @@ def _focal(clip: UpstreamClip, seen: list[Patches | None]) -> _Explanation:
         intrinsics[:, [0, 1], [0, 1]] *= focal
         return intrinsics, [None if patch is None else patch.through(focal) for patch in seen]
 
-    def misfit_of(focal: float) -> float:
+    def by(focal: float) -> Registered:
         intrinsics, wider = through(focal)
-        return register(wider, cameras.w2c, intrinsics, cameras.image_size).misfit
+        return register(wider, cameras.w2c, intrinsics, cameras.image_size)
 
-    coarse = float(min(_FOCALS, key=misfit_of))
-    focal = float(min(coarse * _FINER, key=misfit_of))
+    coarse = float(min(_FOCALS, key=lambda focal: by(focal).misfit))
+    focal = coarse * _least(np.array([by(coarse * finer).mean_surprise for finer in _FINER]))
     intrinsics, wider = through(focal)
     told_apart = abs(np.log(focal)) >= _LEAST_FOCAL and _FOCALS[0] < coarse < _FOCALS[-1]
-    misfit = misfit_of(focal) if told_apart else np.inf
+    misfit = by(focal).misfit if told_apart else np.inf
     people = {person: _nearer(body, focal) for person, body in clip.camera_bodies.items()}
     mended = replace(clip, cameras=replace(cameras, intrinsics=intrinsics), camera_bodies=people)
     return _Explanation(misfit, mended, wider, f"a focal length {focal:.2f} times as long")
+
+
+def _least(surprise: np.ndarray) -> float:
+    """Which of `_FINER`, or what between them, is the least surprising: by a parabola over their logarithms, as single ones are noisy."""
+    if not np.isfinite(surprise).all():
+        return float(_FINER[surprise.argmin()])
+    bend, slope, _ = np.polyfit(np.log(_FINER), surprise, 2)
+    return float(np.exp(np.clip(-slope / (2 * bend), *np.log(_FINER[[0, -1]])))) if bend > 0 else float(_FINER[surprise.argmin()])
 
 
 def _nearer(body: BodyTrack, focal: float) -> BodyTrack:

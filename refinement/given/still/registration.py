@@ -16,6 +16,7 @@ _STEPS = 8
 _SAME_SIDE = 0.8  # cosine between normals of patches that may be the same
 _WIDTH = 0.02  # relative distance of a patch from its plane at which it counts half as much
 _SIGMA = 0.01  # of a patch's distance, relative; its errors are the map's and not its own
+_USUAL = 0.005  # scale of the Cauchy density by which distances are weighed where cameras differ in a number that all frames share
 _OVERLAP = 0.5  # of a frame's patches, on those of the frame that it is compared with
 _ROTATION, _TRANSLATION, _SCALE = 0.1, 0.05, 0.3  # what cameras may be off by: radians, of the depth, in the logarithm
 _LEAST = 20  # patches
@@ -29,12 +30,13 @@ class Fit:
         rotation, translation: (3, 3) and (3,), from the frame's camera to the other's, in the other's unit.
         scale: log of the other's unit over the frame's.
         error: median distance of patches from their planes, relative; inf where too few meet.
+        surprise: mean of minus the log-density of these distances, Cauchy's, less its least.
         overlap: the share of the patches that meet.
     """
 
     def __init__(self, rotation: np.ndarray, translation: np.ndarray, scale: float = 0.0) -> None:
         self.rotation, self.translation, self.scale = rotation, translation, scale
-        self.error, self.overlap = np.inf, 0.0
+        self.error, self.surprise, self.overlap = np.inf, np.inf, 0.0
 
 
 def fit(frame: Patches, other: Patches, start: Fit, intrinsics: np.ndarray, image_size: tuple[int, int], moves: bool, scales: bool) -> Fit:
@@ -61,12 +63,13 @@ def fit(frame: Patches, other: Patches, start: Fit, intrinsics: np.ndarray, imag
             meets = np.einsum("ni,ni->n", normal, frame.normals @ found.rotation.T) > _SAME_SIDE
         found.overlap = float(meets.mean())
         if meets.sum() < _LEAST:
-            found.error = np.inf
+            found.error = found.surprise = np.inf
             break
         at, turned, normal, far = at[meets], turned[meets], normal[meets], np.linalg.norm(at[meets], axis=1)
         off = (np.einsum("ni,ni->n", plane[meets], at) - 1) / length[meets]
         found.error = float(np.median(np.abs(off) / far))
         if last:
+            found.surprise = float(np.log1p((off / far / _USUAL) ** 2).mean())
             break
         slope = np.concatenate([np.cross(at, normal), normal, np.einsum("ni,ni->n", normal, turned)[:, None]], 1)[:, free]
         weight = 1 / (_SIGMA * far) ** 2 / (1 + (off / (_WIDTH * far)) ** 2)
@@ -103,17 +106,24 @@ class Registered:
     Attributes:
         w2c: (T, 4, 4) world to camera, in the unit of the first frame that has depth.
         scale: (T,) log of that unit over each frame's.
-        error: (T,) see `Fit`; nan where a frame has no patches.
+        error, surprise: (T,) see `Fit`; nan where a frame has no patches.
     """
 
     def __init__(self, w2c: np.ndarray) -> None:
-        self.w2c, self.scale, self.error = w2c.copy(), np.zeros(len(w2c)), np.full(len(w2c), np.nan)
+        self.w2c, self.scale = w2c.copy(), np.zeros(len(w2c))
+        self.error, self.surprise = np.full(len(w2c), np.nan), np.full(len(w2c), np.nan)
 
     @property
     def misfit(self) -> float:
         """The median over the frames that could be compared; inf where none could."""
         known = self.error[np.isfinite(self.error)]
         return float(np.median(known)) if len(known) else np.inf
+
+    @property
+    def mean_surprise(self) -> float:
+        """The mean over the frames that could be compared; inf where none could. Finer than `misfit`, which is a median."""
+        known = self.surprise[np.isfinite(self.surprise)]
+        return float(np.mean(known)) if len(known) else np.inf
 
 
 def register(
@@ -171,7 +181,7 @@ def register(
                 into[:3, :3], into[:3, 3] = found.rotation, found.translation * unit
                 out.w2c[t] = np.linalg.inv(into) @ out.w2c[keyframe]
                 shift = out.w2c[t] @ np.linalg.inv(w2c[t])
-            out.error[t], last = found.error, t
+            out.error[t], out.surprise[t], last = found.error, found.surprise, t
         else:
             out.scale[t] = out.scale[t - 1] if known is None else known[t]
             out.w2c[t] = shift @ w2c[t]

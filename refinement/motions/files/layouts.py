@@ -18,7 +18,7 @@ import numpy as np
 
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import Entry, describe
-from pose_priors.refinement.motions.files.beside import Beside, find_beside
+from pose_priors.refinement.motions.files.beside import Beside, find_beside, find_unknown
 
 NUM_JOINTS = 22
 _WHOLE = {22: "root and body", 24: "SMPL", 52: "SMPL-H", 53: "53 joints", 55: "SMPL-X"}
@@ -48,6 +48,7 @@ class FoundLayout:
         num_people: None where the arrays have no dimension of people.
         num_frames: of all arrays.
         beside: numbers of each frame that are none of the columns'.
+        unknown: other arrays with numbers for each frame.
     """
 
     name: str
@@ -56,6 +57,7 @@ class FoundLayout:
     num_people: int | None
     num_frames: int
     beside: tuple[Beside, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 def find_layout(path: Path, entries: Mapping[str, Entry]) -> FoundLayout:
@@ -91,7 +93,8 @@ def find_layout(path: Path, entries: Mapping[str, Entry]) -> FoundLayout:
         raise UserError(f"{path}: {lead[0]} people in {columns[0].name} {entries[columns[0].name].shape}; at most {_MOST_PEOPLE} are read")
     looked_at = {column.name: 3 * column.num_joints for column in columns} | ({} if found is None else {found: 3})
     beside = find_beside(entries, lead, looked_at)
-    return FoundLayout(label, columns, found, lead[0] if len(lead) == 2 else None, lead[-1], beside)
+    unknown = find_unknown(entries, lead, [*looked_at, *(part.name for part in beside)])
+    return FoundLayout(label, columns, found, lead[0] if len(lead) == 2 else None, lead[-1], beside, unknown)
 
 
 def _whole(entries: Mapping[str, Entry], names: tuple[str, ...]) -> tuple[tuple[Column, ...], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.clips import SMPL_STATURE, UpAxis, to_z_up
 from pose_priors.datamodules.formats import frame_rate
 from pose_priors.datamodules.plausibility import UNITS, are_places, are_turns, find_unit, is_too_fast, refuse_degrees
-from pose_priors.refinement.motions.files.beside import completed
+from pose_priors.refinement.motions.files.beside import Completed
 from pose_priors.refinement.motions.files.layouts import FoundLayout, find_layout, rows_of
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion, quat_of, rotvec_of
 from pose_priors.refinement.motions.sizing import sized
@@ -186,12 +187,13 @@ def _motion(pose: np.ndarray, points: np.ndarray, known: np.ndarray, turn: np.nd
     return sized(quat_of(_turned(pose, turn)), points @ turn.T, fps, known, has_path)
 
 
-def brought_back(file: MotionFile, person: int, motion: Motion) -> dict[str, np.ndarray]:
-    """The file's arrays with another motion of one person, and what they hold beside it complete; numbers that did not change are the
-    file's, to the last bit.
+def brought_back(file: MotionFile, person: int, motion: Motion, beside: Sequence[Completed] = ()) -> dict[str, np.ndarray]:
+    """The file's arrays with another motion of one person, and what they hold beside it; numbers that did not change are the file's, to the
+    last bit.
 
     Args:
         motion: with as many frames as the file's, on the same floor.
+        beside: what becomes of the person's numbers beside the 22 joints.
     Returns:
         name -> array of the file's shape and type, single precision where the file has half and something changed: 100 metres away
         half precision knows a path to a sixteenth of a metre. Those of other people are as in `file.arrays`.
@@ -209,9 +211,8 @@ def brought_back(file: MotionFile, person: int, motion: Motion) -> dict[str, np.
         old = rows[:, : 3 * column.num_joints].reshape(len(motion), -1, 3)
         new = np.where(turned[:, part, None], _nearest(rotvec[:, part], old), old)
         rows[:, : 3 * column.num_joints] = new.reshape(len(motion), -1)
-    for beside in file.layout.beside:
-        rows = rows_of(arrays[beside.name], file.layout, person)[:, beside.first :]
-        rows[:] = completed(rows, beside.are_turns)[0]
+    for complete in beside:
+        rows_of(arrays[complete.part.name], file.layout, person)[:, complete.part.first :] = complete.rows
     if file.layout.path is not None:
         rows = rows_of(arrays[file.layout.path], file.layout, person)
         change = (motion.pelvis - before.pelvis) @ file.turn / file.metres

@@ -212,7 +212,7 @@ def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: Near)
         unit = (problem.fps / (term.sigma * scene.growth)).expand(len(scene.joints))
         standing = contact_joints(problem.bodies)
         slopes = near.slopes(term.name, lambda at: term.residuals(at, problem)[0])
-        return _Path((-1, 1), torch.tensor(standing), scene.joints[:, :, standing], unit, sure, slopes)
+        return _Path((-1, 1), torch.tensor(standing, dtype=torch.long), scene.joints[:, :, standing], unit, sure, slopes)
     if type(term) is Smoothness and scene.joints.shape[1] > 2:
         found, alive = term.residuals(term.points(scene, problem), problem)
         slopes = near.slopes(term.name, lambda at: term.residuals(term.points(at, problem), problem)[0])

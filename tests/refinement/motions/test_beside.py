@@ -12,7 +12,8 @@ from scipy.spatial.transform import Rotation, Slerp
 from walking_files import WALKER_FPS, walker, write_motion
 
 from pose_priors.clean import main as clean
-from pose_priors.refinement.motions.files.beside import completed
+from pose_priors.refinement.motions import cleaning
+from pose_priors.refinement.motions.files.beside import Beside, completed
 
 POSE, PELVIS = walker(1.0)
 POSE[:, 22:] = np.random.default_rng(0).normal(0, 0.5, (1, 33, 3)) + 0.3 * np.sin(np.arange(len(POSE)) / 7)[:, None, None]
@@ -70,8 +71,10 @@ def test_arrays_of_their_own_and_joints_that_are_lost_alone(tmp_path: Path) -> N
     fingers = arrays["pose_hand"].reshape(len(POSE), 30, 3)
     np.testing.assert_allclose(fingers[LOST, :2], between(POSE[:, 25:27]), atol=1e-6)
     assert np.array_equal(fingers[:, 2:], POSE[:, 27:])
-    for name in ("betas", "left_hand_pose"):
-        np.testing.assert_allclose(arrays[name][LOST], values[name][ends[0]] * (1 - share) + values[name][ends[1]] * share)
+    for name, lost in (("betas", [3]), ("left_hand_pose", range(12))):
+        found, before = arrays[name], values[name]
+        np.testing.assert_allclose(found[LOST][:, lost], (before[ends[0]] * (1 - share) + before[ends[1]] * share)[:, lost])
+        assert np.array_equal(found[np.isfinite(before)], before[np.isfinite(before)])
     for name, array in body.items():
         assert np.array_equal(arrays[name], array)
     assert np.isnan(arrays["jaw_pose"]).all()
@@ -86,10 +89,65 @@ def test_arrays_of_their_own_and_joints_that_are_lost_alone(tmp_path: Path) -> N
     }
 
 
+def test_rotation_matrices_single_numbers_and_each_number_of_a_row(tmp_path: Path) -> None:
+    """Only what is missing changes, and a matrix stays one."""
+    waves = np.sin(np.arange(len(POSE)) / 5)
+    matrices = Rotation.from_rotvec(POSE[:, 25:40].reshape(-1, 3)).as_matrix().reshape(len(POSE), 15, 3, 3)
+    parts = {
+        "left_hand_pose": matrices.copy(),
+        "rhand_pose": matrices.reshape(len(POSE), 135).astype(np.float32),
+        "expression": waves.copy(),
+        "betas": np.stack([waves, waves**2], 1),
+        "marker_data": np.ones((len(POSE), 4, 3)),
+        "shapes": np.full(len(POSE), 0.5),  # one shape, which has as many numbers as there are frames
+    }
+    lost = {
+        "left_hand_pose": (LOST, 2),
+        "rhand_pose": (LOST, slice(0, 9)),
+        "expression": LOST,
+        "betas": (LOST, 1),
+        "marker_data": (LOST, 3),
+        "shapes": LOST,
+    }
+    for name, array in parts.items():
+        array[lost[name]] = np.nan
+    source = tmp_path / "clip.npz"
+    body = {"root_orient": POSE[:, 0], "pose_body": POSE[:, 1:22].reshape(len(POSE), -1), "trans": PELVIS, "fps": np.array(WALKER_FPS)}
+    np.savez(source, **body, **parts)
+    arrays, told = cleaned(source, tmp_path)
+    for name, array in parts.items():
+        there = np.isfinite(array)
+        assert np.array_equal(arrays[name][there], array[there]), name
+        assert np.isfinite(arrays[name]).all() == (name not in {"marker_data", "shapes"})
+    found = arrays["left_hand_pose"][LOST, 2]
+    np.testing.assert_allclose(found, Rotation.from_rotvec(between(POSE[:, 27:28])[:, 0]).as_matrix(), atol=1e-6)
+    found = arrays["rhand_pose"][LOST, :9].reshape(-1, 3, 3)
+    np.testing.assert_allclose(found, Rotation.from_rotvec(between(POSE[:, 25:26])[:, 0]).as_matrix(), atol=1e-6)
+    share = (np.arange(LOST.start, LOST.stop) - (LOST.start - 1)) / (LOST.stop - LOST.start + 1)
+    for found, values in ((arrays["expression"], waves), (arrays["betas"][:, 1], waves**2)):
+        np.testing.assert_allclose(found[LOST], values[LOST.start - 1] * (1 - share) + values[LOST.stop] * share)
+    assert {part["array"]: part["by"] for part in told} == {
+        "left_hand_pose": "slerp",
+        "rhand_pose": "slerp",
+        "expression": "lerp",
+        "betas": "lerp",
+    }
+    assert all(part["filled"] == [[20, 25]] for part in told)
+    notes = json.loads((tmp_path / "out/clip.npz.report.json").read_text())["notes"]
+    assert [f"marker_data is not finite on 6 of {len(POSE)} frames" in note for note in notes] == [True]
+
+
+def test_what_is_beside_is_completed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(cleaning, "completed", lambda part, rows: asked.append(part.name) or completed(part, rows))
+    cleaned(write_motion(tmp_path / "clip.npz", POSE, PELVIS, "smplx"), tmp_path)
+    assert asked == ["poses", "dmpls"]
+
+
 def test_the_ends_are_held() -> None:
     rows = np.arange(18.0).reshape(6, 3) / 20
     rows[:2] = rows[5] = np.nan
-    done, filled, left = completed(rows, turns=True)
-    assert np.array_equal(done, rows[[2, 2, 2, 3, 4, 4]])
-    assert filled.tolist() == [True, True, False, False, False, True]
-    assert not left.any()
+    done = completed(Beside("jaw_pose", 0, "vectors"), rows)
+    assert np.array_equal(done.rows, rows[[2, 2, 2, 3, 4, 4]])
+    assert done.filled.tolist() == [True, True, False, False, False, True]
+    assert not done.left.any()

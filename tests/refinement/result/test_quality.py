@@ -99,6 +99,49 @@ def test_people_of_whom_little_was_seen_are_named() -> None:
         assert found["reasons"] == told
 
 
+@pytest.mark.parametrize(
+    ("frames", "confidence", "has"), [(1, 0.9, "keypoints on 1 of 24 frames"), (6, 0.9, ""), (24, 0.05, "no keypoints")]
+)
+def test_keypoints_on_few_frames_or_hardly_any_are_named(frames: int, confidence: float, has: str) -> None:
+    problem, _ = make_problem(frames=24, noise=0.0)
+    sure = problem.observations.keypoint_confidence.clone()
+    sure[1] = 0
+    sure[1, :frames] = confidence
+    found = unsolved(seen_as(problem, keypoint_confidence=sure))
+    others = " on the others" if frames == 1 else ""
+    assert found["reasons"] == ([f"person 2 has {has}, and nothing but stage 3 says how it is turned and posed{others}"] if has else [])
+    assert found["verdict"] == ("check" if has else "good")
+
+
+def test_a_clip_without_anybody_stays_as_it_is_and_is_poor() -> None:
+    problem, _ = make_problem(frames=24)
+    nowhere = torch.zeros_like(problem.visible)
+    for alive in (problem.alive, nowhere):
+        given = dataclasses.replace(problem, visible=nowhere, alive=alive)
+        found = Stage5Refiner(SHORT, trainer={"enable_progress_bar": False}).refine(RefinementInput(given))
+        assert found.results["quality"]["verdict"] == "poor"
+        assert found.results["quality"]["reasons"][0] == "nobody is seen on any frame, so nothing was refined"
+        assert found.results["status"] == "success"
+        assert all(math.isfinite(value) for value in found.results["per_person_likelihoods"].values())
+        torch.testing.assert_close(found.joints.double(), problem.start.joints(problem.bodies), rtol=0, atol=1e-4)
+
+
+def test_bodies_without_a_joint_that_can_carry_are_refined_without_a_floor() -> None:
+    problem, truth = make_problem(frames=24)
+    height = torch.full_like(problem.bodies.height, math.nan)
+    given = dataclasses.replace(problem, bodies=dataclasses.replace(problem.bodies, height=height))
+    found = Stage5Refiner(SHORT, trainer={"enable_progress_bar": False}).refine(RefinementInput(given))
+    assert found.results["status"] == "success"
+    assert found.results["quality"]["reasons"] == []
+    person = found.results["quality"]["people"]["1"]
+    assert all(math.isnan(person[name]) for name in ("contact_share", "height_above_floor", "standing_levels"))
+    before, after = (
+        torch.linalg.vector_norm(joints - truth.joints, dim=-1).mean()
+        for joints in (problem.start.joints(problem.bodies), found.joints.double())
+    )
+    assert after < 0.8 * before
+
+
 def test_a_floor_in_doubt_is_poor_and_one_that_is_not_touched_to_be_checked() -> None:
     problem, _ = make_problem(frames=24, noise=0.0)
     found = unsolved(dataclasses.replace(problem, floor_known=False))

@@ -1,0 +1,44 @@
+"""Whether the scale ended where its bound held it, and whether that bound was about anything."""
+
+from __future__ import annotations
+
+import math
+
+from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.module import RefinementModule
+from pose_priors.refinement.solve.motion_states import LEAST_MOVEMENT, camera_movement
+
+# A delta above this fraction of its bound is stuck there.
+_STUCK = 0.9
+# By how many bounds a scale without one has to have moved on for the bound to have been wrong: motion alone tells it to some percent.
+_WRONG = 2.0
+
+
+def stuck_at(module: RefinementModule) -> float | None:
+    """The change of scale, as a fraction of that at the start, that its bound did not let go on; None where none did."""
+    bound, delta = module.variables.alpha_bound, float(module.variables.delta().detach())
+    if bound is None or abs(delta) <= _STUCK * bound:
+        return None
+    return max(-bound, min(bound, delta))  # single precision rounds it up
+
+
+def shows_in_motion(problem: Problem) -> bool:
+    """Whether the cameras move enough for people's places in the world to hang on the scale."""
+    return camera_movement(problem) >= LEAST_MOVEMENT
+
+
+def is_a_guess(problem: Problem) -> bool:
+    """Whether the scale at the start is stage 1's own unit, taken for metres since neither depth maps nor a tool say anything of it."""
+    return not bool(problem.observations.joint_depth_confidence.any()) and math.isinf(problem.scale_width)
+
+
+def may_be_no_metre(module: RefinementModule) -> bool:
+    """Whether the scale is a guess that its bound kept, though it shows in how people move."""
+    return stuck_at(module) is not None and is_a_guess(module.problem) and shows_in_motion(module.problem)
+
+
+def was_wrong(bounded: RefinementModule, free: RefinementModule) -> bool:
+    """Whether the scale without its bound is so far from that at the start that the bound kept it from where it belongs."""
+    bound = bounded.variables.alpha_bound
+    moved = math.log1p(float(free.variables.delta().detach()))
+    return bound is not None and abs(moved) > math.log1p(_WRONG * bound)
