@@ -18,7 +18,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.datamodules.base import SPLITS, SplitName
 from pose_priors.datamodules.clips import SMPL_STATURE, Clip, UnusableClipError, UpAxis, make_clip, read_clip, y_up_to_z_up
 from pose_priors.datamodules.files import find_files
-from pose_priors.datamodules.motion_loader import MotionLoader, WindowArrays
+from pose_priors.datamodules.motion_loader import CONFIGURED, MotionLoader, WindowArrays
 from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 from pose_priors.datamodules.split_config import SplitConfig
 from pose_priors.datamodules.splits import assign
@@ -198,24 +198,17 @@ class MotionDataModule(pl.LightningDataModule):
     def _process(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _training_loader(
-        self, batch_size: int, rank: int, world_size: int, batches_an_epoch: int | None = None, **options: Any
-    ) -> MotionLoader:
-        config = self.config
-        variation = {"vary_speed": config.vary_speed, "mix_bodies": config.mix_bodies, **options}
+    def _training_loader(self, size: int, rank: int, world_size: int, batches_an_epoch: int | None = None, **options: Any) -> MotionLoader:
         return MotionLoader(
             self._windows["train"],
-            batch_size,
-            mirror=config.mirror,
-            vary_skeleton=config.vary_skeleton,
-            vary_axes=config.vary_axes,
-            **variation,
+            size,
             seed=self.seed,
             shuffle=True,
             drop_last=True,
             rank=rank,
             world_size=world_size,
             batches_an_epoch=batches_an_epoch,
+            **self.config.model_dump(include=CONFIGURED) | options,
         )
 
     def _evaluation_loader(self, split: SplitName, most: int | None) -> MotionLoader:

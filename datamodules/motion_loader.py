@@ -17,6 +17,8 @@ from pose_priors.datamodules.clips import Clip
 from pose_priors.datamodules.loader import EpochLoader
 from pose_priors.datamodules.motion_variation import at_times, with_other_axes, with_upper_bodies
 
+CONFIGURED = {"mirror", "vary_skeleton", "vary_axes", "vary_speed", "mix_bodies"}
+"""Arguments of `MotionLoader` that data are configured by."""
 _MOST = 2.0  # standard deviations by which a bone may be longer or shorter
 _LEG = ("hip", "knee", "ankle", "foot")
 # One factor for each bone that varies, the same on both sides. Legs keep their lengths: with others, planted feet would slide.
