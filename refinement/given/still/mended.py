@@ -1,9 +1,10 @@
 """Cameras that the still scene contradicts: a focal length, a unit that drifts along the clip, a path that wanders, each mended if it alone
-explains what is seen. Where the given cameras explain it as well they are taken as they are.
+explains what is seen, or the first two if they do together. Where the given cameras explain it as well they are taken as they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +36,7 @@ class _Explanation:
         seen: the patches of its frames through them.
         line: says what was changed.
         turn: degrees by which the median camera was turned.
+        surprise: see `Registered.mean_surprise`.
     """
 
     misfit: float
@@ -42,6 +44,7 @@ class _Explanation:
     seen: list[Patches | None]
     line: str
     turn: float = 0.0
+    surprise: float = np.inf
 
 
 class RescaledByFrame:
@@ -83,8 +86,9 @@ def against_still_scene(clip: UpstreamClip, broken: list[str]) -> UpstreamClip:
     best = min(focal.misfit, unit.misfit, path.misfit)
     limit = min(_BETTER * given.misfit, _AS_GOOD * best, _WRONG)
     chosen = next((each for each in (focal, unit, path) if each.misfit <= limit), None)
-    if chosen is path:
-        chosen = _turned(path, focal)
+    if chosen in (None, path):
+        together = _together(clip, seen, unit, given.misfit)
+        chosen = _turned(path, (focal, together)) if chosen is path else together
     off = f"{cameras.source}: the still scene lies {100 * given.misfit:.1f} % from where the cameras put it"
     if chosen is None:
         if given.misfit > _TOLD:
@@ -94,11 +98,20 @@ def against_still_scene(clip: UpstreamClip, broken: list[str]) -> UpstreamClip:
     return chosen.clip
 
 
-def _turned(path: _Explanation, focal: _Explanation) -> _Explanation | None:
-    """The path; or the focal length with which cameras would hardly turn, as a turn of every frame explains whatever one number does, and
-    the small errors of the given cameras besides; or none where the turns are no larger than what this method errs by itself."""
-    if np.isfinite(focal.misfit) and _path(focal.clip, focal.seen).turn <= _SPARES * path.turn:
-        return focal
+def _together(clip: UpstreamClip, seen: list[Patches | None], unit: _Explanation, given: float) -> _Explanation | None:
+    """A focal length and a unit that changes, where the latter alone explains a good part and both all that the best does."""
+    if unit.misfit > _BETTER * given:
+        return None
+    both = _best_focal(clip, seen, _unit)
+    return both if both.misfit <= min(_BETTER * unit.misfit, _WRONG) else None
+
+
+def _turned(path: _Explanation, simpler: Sequence[_Explanation | None]) -> _Explanation | None:
+    """The path; or a simpler explanation with which cameras would hardly turn, as a turn of every frame explains whatever one number does,
+    and the small errors of the given cameras besides; or none where the turns are no larger than what this method errs by itself."""
+    for each in simpler:
+        if each is not None and np.isfinite(each.misfit) and _path(each.clip, each.seen).turn <= _SPARES * path.turn:
+            return each
     return path if path.turn > _OWN_TURN else None
 
 
@@ -111,25 +124,39 @@ def _patches(clip: UpstreamClip, t: int) -> Patches | None:
 
 
 def _focal(clip: UpstreamClip, seen: list[Patches | None]) -> _Explanation:
-    cameras = clip.cameras
+    return _best_focal(clip, seen, _as_given)
 
-    def through(focal: float) -> tuple[np.ndarray, list[Patches | None]]:
-        intrinsics = cameras.intrinsics.copy()
-        intrinsics[:, [0, 1], [0, 1]] *= focal
-        return intrinsics, [None if patch is None else patch.through(focal) for patch in seen]
 
-    def by(focal: float) -> Registered:
-        intrinsics, wider = through(focal)
-        return register(wider, cameras.w2c, intrinsics, cameras.image_size)
+def _best_focal(
+    clip: UpstreamClip, seen: list[Patches | None], explained: Callable[[UpstreamClip, list[Patches | None]], _Explanation]
+) -> _Explanation:
+    """The focal length with which another explanation, or nothing but it, leaves the least."""
+
+    def by(focal: float) -> _Explanation:
+        return explained(*_through(clip, seen, focal))
 
     coarse = float(min(_FOCALS, key=lambda focal: by(focal).misfit))
-    focal = coarse * _least(np.array([by(coarse * finer).mean_surprise for finer in _FINER]))
-    intrinsics, wider = through(focal)
-    told_apart = abs(np.log(focal)) >= _LEAST_FOCAL and _FOCALS[0] < coarse < _FOCALS[-1]
-    misfit = by(focal).misfit if told_apart else np.inf
+    if not _FOCALS[0] < coarse < _FOCALS[-1]:
+        return _Explanation(np.inf, clip, seen, "")
+    focal = coarse * _least(np.array([by(coarse * finer).surprise for finer in _FINER]))
+    found = by(focal)
+    told_apart = abs(np.log(focal)) >= _LEAST_FOCAL
+    line = " and ".join(text for text in (f"a focal length {focal:.2f} times as long", found.line) if text)
+    return replace(found, misfit=found.misfit if told_apart else np.inf, line=line)
+
+
+def _as_given(clip: UpstreamClip, seen: list[Patches | None]) -> _Explanation:
+    found = register(seen, clip.cameras.w2c, clip.cameras.intrinsics, clip.cameras.image_size)
+    return _Explanation(found.misfit, clip, seen, "", surprise=found.mean_surprise)
+
+
+def _through(clip: UpstreamClip, seen: list[Patches | None], focal: float) -> tuple[UpstreamClip, list[Patches | None]]:
+    """The clip filmed through a focal length so many times as long, and its patches."""
+    intrinsics = clip.cameras.intrinsics.copy()
+    intrinsics[:, [0, 1], [0, 1]] *= focal
     people = {person: _nearer(body, focal) for person, body in clip.camera_bodies.items()}
-    mended = replace(clip, cameras=replace(cameras, intrinsics=intrinsics), camera_bodies=people)
-    return _Explanation(misfit, mended, wider, f"a focal length {focal:.2f} times as long")
+    mended = replace(clip, cameras=replace(clip.cameras, intrinsics=intrinsics), camera_bodies=people)
+    return mended, [None if patch is None else patch.through(focal) for patch in seen]
 
 
 def _least(surprise: np.ndarray) -> float:
@@ -156,10 +183,11 @@ def _unit(clip: UpstreamClip, seen: list[Patches | None]) -> _Explanation:
     for _ in range(2):  # the path that depths are compared along has the unit too
         found = register(seen, w2c, cameras.intrinsics, cameras.image_size, scales=True)
         w2c = _path_in_one_unit(cameras.w2c, found.scale)
-    misfit = register(seen, w2c, cameras.intrinsics, cameras.image_size, known=found.scale).misfit
+    fitted = register(seen, w2c, cameras.intrinsics, cameras.image_size, known=found.scale)
     ratios = dict(zip(cameras.frame_ids.tolist(), np.exp(found.scale).tolist(), strict=True))
     mended = replace(clip, cameras=replace(cameras, w2c=w2c), depth=RescaledByFrame(clip.depth, ratios))
-    return _Explanation(misfit, mended, seen, f"a unit that changes by {100 * (np.exp(-found.scale[-1]) - 1):+.1f} % along the clip")
+    line = f"a unit that changes by {100 * (np.exp(-found.scale[-1]) - 1):+.1f} % along the clip"
+    return _Explanation(fitted.misfit, mended, seen, line, surprise=fitted.mean_surprise)
 
 
 def _path_in_one_unit(w2c: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -99,13 +99,29 @@ def test_cameras_that_fit_are_taken_as_they_are() -> None:
         assert told == []
 
 
+def drifting(unit: np.ndarray) -> np.ndarray:
+    """Cameras whose steps are in a unit (T,) of their own."""
+    centres, given = camera_centres(filmed()), filmed()
+    steps = np.diff(centres, axis=0) * ((unit[1:] + unit[:-1]) / 2)[:, None]
+    given[:, :3, 3] = -np.einsum("tij,tj->ti", given[:, :3, :3], centres[0] + np.concatenate([np.zeros((1, 3)), np.cumsum(steps, 0)]))
+    return given
+
+
+def test_a_focal_length_and_a_unit_that_drifts_are_found_together() -> None:
+    unit = 1 - 0.2 * np.linspace(0, 1, FRAMES)
+    told: list[str] = []
+    found = against_still_scene(clip_of(drifting(unit), unit, focal=0.8), told)
+    assert "focal length" in told[0]
+    assert "and a unit that changes by -20" in told[0]
+    assert found.cameras.intrinsics[0, 0, 0] == pytest.approx(400, rel=0.01)
+    np.testing.assert_allclose(camera_centres(found.cameras.w2c), camera_centres(filmed()), atol=0.02)
+    assert found.camera_bodies[1].transl[0, 2] == pytest.approx(5.0, rel=0.01)
+
+
 @pytest.mark.parametrize("drift", [0.1, -0.3])
 def test_a_unit_that_drifts_is_that_of_the_first_frame_again(drift: float) -> None:
     unit = 1 + drift * np.linspace(0, 1, FRAMES)
-    centres = camera_centres(filmed())
-    steps = np.diff(centres, axis=0) * ((unit[1:] + unit[:-1]) / 2)[:, None]
-    given = filmed()
-    given[:, :3, 3] = -np.einsum("tij,tj->ti", given[:, :3, :3], centres[0] + np.concatenate([np.zeros((1, 3)), np.cumsum(steps, 0)]))
+    centres, given = camera_centres(filmed()), drifting(unit)
     told: list[str] = []
     found = against_still_scene(clip_of(given, unit), told)
     assert "unit that changes" in told[0]
