@@ -40,9 +40,10 @@ class Rigged:
 def fit_rig(rig: Rig, names: Sequence[str], joints: np.ndarray, turns: np.ndarray, rest: np.ndarray) -> Rigged:
     """The rig where a skeleton is.
 
-    Proportions are those with which the rig comes nearest to joints of some frames, and how joints of the two differ in what they call
-    unturned follows from the rig's pose for our skeleton at rest. After that places and turns of each frame are met, where they do not
-    tell by what is nearest to the rig at rest: normal errors of 1 cm and 0.15 rad beside a normal prior, by L-BFGS.
+    Proportions are those with which the rig comes nearest to joints of some frames, from where it bends as they do, and how joints of the
+    two differ in what they call unturned follows from the rig's pose for our skeleton at rest. After that places and turns of each frame
+    are met, where they do not tell by what is nearest to the rig at rest: normal errors of 1 cm and 0.15 rad beside a normal prior, by
+    L-BFGS.
 
     Args:
         names: SMPL-X's names of the J joints.
@@ -56,9 +57,12 @@ def fit_rig(rig: Rig, names: Sequence[str], joints: np.ndarray, turns: np.ndarra
     target, turned = (torch.from_numpy(value[:, columns]).float() for value in (joints - middle, turns))
     some = np.unique(np.linspace(0, len(target) - 1, _NUM_FOR_PROPORTIONS).round().astype(int))
     solver = _Solver(rig, shared)
-    clip = solver.solve(target[some], None, None).clip
-    at_rest = solver.solve(torch.from_numpy(rest[None, columns]).float(), None, clip)
-    unturned = solver.posed(at_rest)[1].detach()
+    at_rest = torch.from_numpy(rest[None, columns]).float()
+    unturned = solver.posed(solver.solve(at_rest, None, None))[1].detach()
+    # by places alone legs of a rig that stands may come to lie beside those of somebody who squats: turns lead them there first
+    bent = solver.solve(target[some], turned[some] @ unturned, None)
+    clip = solver.solve(target[some], None, None, bent).clip
+    unturned = solver.posed(solver.solve(at_rest, None, clip))[1].detach()
     found = [solver.solve(*chunk, clip) for chunk in zip(target.split(_AT_ONCE), (turned @ unturned).split(_AT_ONCE), strict=True)]
     frames = {key: torch.cat([chunk.frames[key] for chunk in found]) for key in found[0].frames}
     solution = solver.again_where_far(_Solution(frames, clip), target, turned @ unturned)
@@ -111,7 +115,8 @@ class _Solver:
     ) -> _Solution:
         """Places (T, K, 3) met, and turns (T, K, 3, 3) where they are given; what the clip shares is found, too, where it is not given."""
         frames = self._frames(target) if start is None else {key: value.clone() for key, value in start.frames.items()}
-        shared = clip if clip is not None else self._starts("clip", 1)
+        first = self._starts("clip", 1) if start is None else start.clip
+        shared = clip if clip is not None else {key: value.clone() for key, value in first.items()}
         unknown = [*frames.values(), *(shared.values() if clip is None else ())]
         for value in unknown:
             value.requires_grad_()

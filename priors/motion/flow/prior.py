@@ -29,7 +29,7 @@ from pose_priors.priors.motion.flow.posterior import ClipLikelihood, draw_clips
 from pose_priors.priors.motion.flow.regression.model import Regression
 from pose_priors.priors.motion.flow.restoring import Drawn, Restored, on_skeleton
 from pose_priors.priors.motion.flow.skeleton_fit import fit_held
-from pose_priors.priors.motion.flow.skeletons import bones_of_rest, checked_bones, leg_of_bones, measured_bones
+from pose_priors.priors.motion.flow.skeletons import bones_of_rest, checked_bones, leg_of_bones, mean_rest, measured_bones
 from pose_priors.priors.motion.flow.surprise import energies, energy_noise
 from pose_priors.priors.motion.flow.view import (
     NUM_FEATURES,
@@ -123,7 +123,7 @@ class MotionFlow(TrainablePrior):
         """Sets scales and the covariances over time from training windows."""
         motion = motion_of_windows(in_precision(windows, self.rest.dtype))
         self.leg.copy_(leg_length(windows.rest).mean())
-        self.rest.copy_(windows.rest.mean(0))
+        self.rest.copy_(mean_rest(windows.rest))
         features = to_features(motion, find_reference(motion, exact(motion)))
         self.denoiser.smoother.fit(features)
         if self.denoiser.regression is not None:

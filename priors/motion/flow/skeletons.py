@@ -19,6 +19,18 @@ _LEAST_VARIANCE = 1e-12
 _LEAST_RATIO = 0.3  # to lengths at rest: no body is smaller, whatever noise is told
 
 
+def mean_rest(rest: Tensor) -> Tensor:
+    """(22, 3) metres, the mean of skeletons at rest (B, 22, 3), with bones as long as theirs are on average: where bones point elsewhere in
+    each, their mean is shorter."""
+    bones = bones_of_rest(rest)
+    mean, length = bones.mean(0), torch.linalg.vector_norm(bones, dim=-1).mean(0)
+    mean = mean * (length / torch.linalg.vector_norm(mean, dim=-1).clamp_min(1e-9))[:, None]
+    joints = [rest[:, 0].mean(0)]
+    for joint in range(1, NUM_JOINTS):
+        joints.append(joints[PARENTS[joint]] + mean[joint])
+    return torch.stack(joints)
+
+
 def bones_of_rest(rest: Tensor) -> Tensor:
     """(..., 22, 3) metres from each joint's parent, of joints (..., 22, 3) at rest; the pelvis's are zero."""
     return torch.cat([torch.zeros_like(rest[..., :1, :]), rest[..., 1:, :] - rest[..., _ABOVE, :]], -2)

@@ -59,14 +59,14 @@ def test_its_card_is_that_of_its_weights_and_names_whom_to_thank(name: str, caps
 
 
 def test_it_takes_noise_away_and_fills_a_gap(prior: MotionFlow) -> None:
-    windows = synthetic_windows(6, 60, seed=4).to(torch.float64)
+    windows = synthetic_windows(30, 60, seed=4).to(torch.float64)
     states = make_states(windows.pose, motion_of_windows(windows).joints).float()
-    noise = 0.04 * torch.randn(6, 60, 22, 3, generator=torch.Generator().manual_seed(0))
+    noise = 0.04 * torch.randn(30, 60, 22, 3, generator=torch.Generator().manual_seed(0))
     seen = states.clone()
     seen[..., STATE["joints"]] += noise.flatten(-2)  # nothing else of it is looked at
     left = (joints_of(prior.denoise(seen, 0.04)) - joints_of(states)).norm(dim=-1).mean()
     assert left < 0.5 * noise.norm(dim=-1).mean()
-    given = torch.ones(6, 60, 22, dtype=torch.bool)
+    given = torch.ones(30, 60, 22, dtype=torch.bool)
     given[:, 20:40] = False
     filled = joints_of(prior.complete(states, given))[:, 20:40]
     share = torch.linspace(0, 1, 22)[1:-1, None, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from pathlib import Path
@@ -77,6 +78,27 @@ def test_proportions_are_the_clip_s_and_the_root_is_left_to_the_global_turn(monk
     assert body[0, 79 + SIZE - 139] == pytest.approx(math.log2(1.2), abs=0.05)
     assert (np.diff(body[:, 6:79], axis=0) != 0).any()
     assert not rigged.parameters["shape"].any()
+
+
+def test_proportions_are_looked_for_from_where_the_rig_bends_as_the_person_does(monkeypatch: Any, person: AnimatedSkeleton) -> None:
+    """By places alone, from a rig that stands, Anny's legs came to lie beside those of somebody who squats all along."""
+    write_stand_in(monkeypatch, person.rest_joints)
+    bend = torch.zeros(len(person.parents), 3, dtype=torch.float64)
+    for side in ("left", "right"):
+        bend[person.names.index(f"{side}_hip"), 0], bend[person.names.index(f"{side}_knee"), 0] = -2.2, 2.4
+    rotmat = person.rotmat.copy()
+    rotmat[:, 1:] = roma.rotvec_to_rotmat(bend)[1:].numpy()
+    solve, off = fit._Solver.solve, []
+
+    def watched(self: Any, target: torch.Tensor, turned: Any, clip: Any, start: Any = None) -> Any:
+        if turned is None and clip is None and len(target) > 1:
+            off.append(float("inf") if start is None else float(self.errors(start, target).mean()))
+        return solve(self, target, turned, clip, start)
+
+    monkeypatch.setattr(fit._Solver, "solve", watched)
+    fitted(load_rig("mhr", Path("files")), dataclasses.replace(person, rotmat=rotmat).at(range(2)))
+    assert len(off) == 1
+    assert off[0] < 0.05
 
 
 def test_a_frame_that_ended_elsewhere_starts_anew_from_its_neighbour(monkeypatch: Any, person: AnimatedSkeleton) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import roma
 import torch
 from flow_cases import FRAMES, small_prior, some_states
 from motion_windows import smooth_windows
 from torch import Tensor
 
-from pose_priors.priors.motion.flow.skeletons import bones_of_rest, leg_of_bones, length_ratios, measured_bones
+from pose_priors.body.builtin import rest_joints
+from pose_priors.body.skeleton import PARENTS
+from pose_priors.priors.motion.flow.skeletons import bones_of_rest, leg_of_bones, length_ratios, mean_rest, measured_bones
 from pose_priors.priors.motion.flow.view import Motion, Noise, motion_of_states, motion_of_windows
 
 
@@ -101,3 +104,16 @@ def test_bodies_that_are_measured_have_slopes_of_central_differences() -> None:
     assert slope.isfinite().all()
     ends = [float(restored(joints + sign * 1e-6 * along)) for sign in (1, -1)]
     assert float((slope * along).sum()) == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-4)
+
+
+def test_the_mean_of_skeletons_whose_bones_point_elsewhere_is_as_long_as_they_are() -> None:
+    rest = rest_joints(1.7)[:22].float()
+    bones = bones_of_rest(rest)
+    turns = roma.rotvec_to_rotmat(0.4 * torch.randn(500, 22, 3, generator=torch.Generator().manual_seed(0)))
+    many = [rest[0].expand(500, 3)]
+    for joint in range(1, 22):
+        many.append(many[PARENTS[joint]] + (turns[:, joint] @ bones[joint]))
+    mean = bones_of_rest(mean_rest(torch.stack(many, 1)))
+    assert torch.allclose(mean.norm(dim=-1), bones.norm(dim=-1), atol=1e-5)
+    assert torch.allclose(mean, bones, atol=0.02)
+    assert torch.allclose(mean_rest(rest.expand(3, -1, -1)), rest, atol=1e-6)
