@@ -10,8 +10,9 @@ from pose_priors.refinement.solve.motion_states import LEAST_MOVEMENT, camera_mo
 
 # A delta above this fraction of its bound is stuck there.
 _STUCK = 0.9
-# By how many bounds a scale without one has to have moved on for the bound to have been wrong: motion alone tells it to some percent.
-_WRONG = 2.0
+# By how many bounds a scale without one has to have grown, or shrunk, for the bound to have been wrong: motion alone tells it to some
+# percent, and noise of the cameras' path, which makes that longer, reads as a smaller one.
+_GROWN, _SHRUNK = 2.0, 5.0
 
 
 def stuck_at(module: RefinementModule) -> float | None:
@@ -39,6 +40,5 @@ def may_be_no_metre(module: RefinementModule) -> bool:
 
 def was_wrong(bounded: RefinementModule, free: RefinementModule) -> bool:
     """Whether the scale without its bound is so far from that at the start that the bound kept it from where it belongs."""
-    bound = bounded.variables.alpha_bound
-    moved = math.log1p(float(free.variables.delta().detach()))
-    return bound is not None and abs(moved) > math.log1p(_WRONG * bound)
+    bound, delta = bounded.variables.alpha_bound, float(free.variables.delta().detach())
+    return bound is not None and not -_SHRUNK * bound <= delta <= _GROWN * bound

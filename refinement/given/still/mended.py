@@ -20,7 +20,7 @@ from pose_priors.refinement.given.still.registration import Registered, register
 _WRONG, _TOLD = 0.0025, 0.03
 _BETTER, _AS_GOOD = 0.5, 2.0  # what an explanation must leave of it at most, and how much worse a simpler one may be than the best
 # focal lengths that are tried, and those about the best of them by a parabola through whose surprise the one that is used is found
-_FOCALS, _FINER = np.geomspace(0.5, 2.0, 29), np.geomspace(0.95, 1.05, 11)
+_FOCALS, _FINER = np.geomspace(0.45, 2.22, 33), np.geomspace(0.95, 1.05, 11)
 _LEAST_FOCAL = 0.05  # by which focal lengths differ that are told apart
 _SPARES = 0.4  # of the turns that cameras need, what is left at most with the right focal length where a wrong one asked for them
 _OWN_TURN = 0.7  # degrees by which the median camera is turned where the given ones are as good as the depth maps, at most
