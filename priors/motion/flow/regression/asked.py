@@ -15,7 +15,7 @@ _EXACT_M = 1e-3
 _EXACT_RAD, _VAGUE_RAD = 1e-3, 0.5
 _ROOT_RAD, _ROOT_M, _ROOT_SHARE = 0.1, 0.02, 0.7
 _LIMB_SHARE = 0.5  # of frames on which a limb is hidden: of validation clips the flow is nearer below that, for arms
-_OF_NOISE = 0.8  # how far it is believed of joints seen with noise: clips of other makers, which alone it leaves farther from the truth
+_OF_NOISE = 0.8  # how far it is believed of joints seen with noise: alone it is farther from the truth of other makers' clips
 _OF_GAPS = 0.25  # how far it is believed of whatever else is hidden beside what is known
 # how far networks are believed beyond the Gaussian process of short gaps, and by how much more for each share of a window that is hidden:
 # clips of other makers, whose gaps of 10 and 20 frames the process alone leaves nearer than networks that have learnt from CMU's
