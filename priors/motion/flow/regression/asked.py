@@ -1,5 +1,5 @@
 """Which windows the regression is asked of, and how far it is believed: where it leaves validation clips nearer to the truth than the flow,
-or the mean of both is nearer than either."""
+or the mean of both is nearer than either, there or in clips of other makers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def regression_share(noise: Noise) -> Tensor:
 
     It is four fifths of windows that have joints seen with noise, a root that is known on most frames, and no rotation that would tell
     more of joints: others are known as their joint is, or seen so vaguely that joints tell more, or not at all. It is 1 where legs or arms
-    are hidden, one at least for half of the frames, and all else is known. Where something else is hidden, as in gaps, and all else is known,
-    it is a quarter. Of all other windows it is 0.
+    are hidden, one at least for half of the frames, and all else is known. Where something else is hidden, as in gaps, and all else is
+    known, it is a quarter. Of all other windows it is 0.
     """
     rotations, joints, (exact, hidden) = noise.rotations, noise.joints, _exact_and_hidden(noise)
     others = (exact | (rotations >= _VAGUE_RAD))[..., 1:].all(-1).all(-1)
