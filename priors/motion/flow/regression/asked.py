@@ -15,7 +15,7 @@ _EXACT_M = 1e-3
 _EXACT_RAD, _VAGUE_RAD = 1e-3, 0.5
 _ROOT_RAD, _ROOT_M, _ROOT_SHARE = 0.1, 0.02, 0.7
 _LIMB_SHARE = 0.5  # of frames on which a limb is hidden: of validation clips the flow is nearer below that, for arms
-_OF_NOISE = 0.8  # how far it is believed of joints seen with noise: alone it is farther from the truth of other makers' clips
+_OF_NOISE = 0.9  # how far it is believed of joints seen with noise: alone it is farther from the truth of other makers' clips
 _OF_GAPS = 0.25  # how far it is believed of whatever else is hidden beside what is known
 # how far networks are believed beyond the Gaussian process of short gaps, and by how much more for each share of a window that is hidden:
 # clips of other makers, whose gaps of 10 and 20 frames the process alone leaves nearer than networks that have learnt from CMU's
@@ -25,7 +25,7 @@ _OF_SHORT_GAPS, _LONGER = 0.5, 0.75
 def regression_share(noise: Noise) -> Tensor:
     """(B,) in [0, 1], how far the regression is believed, and the flow by the rest.
 
-    It is four fifths of windows that have joints seen with noise, a root that is known on most frames, and no rotation that would tell
+    It is nine tenths of windows that have joints seen with noise, a root that is known on most frames, and no rotation that would tell
     more of joints: others are known as their joint is, or seen so vaguely that joints tell more, or not at all. It is 1 where legs or arms
     are hidden, one at least for half of the frames, and all else is known. Where something else is hidden, as in gaps, and all else is
     known, it is a quarter. Of all other windows it is 0.

@@ -124,12 +124,12 @@ def test_it_is_asked_where_no_rotation_tells_of_joints(prior: MotionFlow) -> Non
     joints[6, :, 4], rotations[6, :, 4] = 0, 0  # a joint of which all is known
     joints[7], rotations[7] = 0, 0  # nothing with noise
     joints[7, :, 4:8], rotations[7, :, 4:8] = torch.inf, torch.inf
-    asked = [0.8, 0, 0.8, 0, 0.8, 0, 0.8, 0.25]
+    asked = [0.9, 0, 0.9, 0, 0.9, 0, 0.9, 0.25]
     assert regression_share(Noise.of(rotations, joints)).tolist() == pytest.approx(asked)
     vague, nearly = (tuple(value.clone() for value in known_root(0.05, 1)) for _ in range(2))
     vague[1][..., 1:] = 3.0
     nearly[1][..., 0] = nearly[0][..., 0] = 1e-6
-    assert [float(regression_share(Noise.of(turns, places))) for places, turns in (vague, nearly)] == pytest.approx([0.8, 0.8])
+    assert [float(regression_share(Noise.of(turns, places))) for places, turns in (vague, nearly)] == pytest.approx([0.9, 0.9])
     regression, states = prior.denoiser.regression, noisy(some_states(8), 0.05)
     found = joints_of(prior.denoise(states, joints, rotations))
     prior.denoiser.regression = None
