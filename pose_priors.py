@@ -7,15 +7,18 @@ The package `pose_priors`: its rooms are the folders beside this file in a check
 from __future__ import annotations
 
 import os
+import sys
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+if not os.path.isdir(os.path.join(_HERE, "configs")):
+    # the copy of this file that an editable install makes: the rooms are in the checkout, which that install puts on the path
+    _HERE = next((folder for folder in sys.path if os.path.isfile(os.path.join(folder, "configs", "command.py"))), _HERE)
 # With this a module is a package: in a checkout, this file and the rooms beside it are what `pose_priors/__init__.py` and the folders
 # beside that are in a wheel, whatever else is installed. It comes first, for threads that import at the same time.
 __path__ = [_HERE]
 
 import importlib
 import importlib.util
-import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType

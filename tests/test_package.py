@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -46,6 +47,16 @@ def project(tmp_path: Path) -> Path:
         (tmp_path / room).mkdir()
         (tmp_path / room / "__init__.py").write_text("MINE = True\n")
     return tmp_path
+
+
+def test_an_editable_install_finds_the_checkout(tmp_path: Path) -> None:
+    """It copies `pose_priors.py` to where packages are, which come before the checkout on the path."""
+    (tmp_path / "site" / "pose_priors").mkdir(parents=True)
+    shutil.copy(ROOT / "pose_priors.py", tmp_path / "site" / "pose_priors" / "__init__.py")
+    path = [str(tmp_path / "site"), str(ROOT)]
+    code = f"import sys; sys.path[:1] = {path!r}\nfrom pose_priors.configs import command\nprint(command.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == str(ROOT / "configs" / "command.py"), done.stderr
 
 
 def run(code: str, installed: Path, folder: Path) -> str:
