@@ -23,6 +23,14 @@ def posed_joints(pose: Tensor, pelvis: Tensor, rest: Tensor) -> Tensor:
     return joints - joints[..., :1, :] + pelvis[..., None, :]
 
 
+def joints_at_rest(root: Tensor, bones: Tensor) -> Tensor:
+    """(..., 22, 3) metres at rest, of the root's place (..., 3) and the bones (..., 21, 3) from each other joint's parent."""
+    joints = [root]
+    for joint, parent in enumerate(PARENTS[1:NUM_JOINTS]):
+        joints.append(joints[parent] + bones[..., joint, :])
+    return torch.stack(joints, -2)
+
+
 def leg_length(rest: Tensor) -> Tensor:
     """(...) metres from hip to ankle along the bones, of joints (..., 22 or more, 3) at rest."""
     lengths: Tensor = torch.linalg.vector_norm(torch.diff(rest[..., _LEG, :], dim=-2), dim=-1)

@@ -10,19 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose_priors.body.motion import MotionWindows, select
+from pose_priors.body.motion import MotionWindows, joints_at_rest, select
 from pose_priors.body.motion_state import NUM_JOINTS
-from pose_priors.body.skeleton import JOINT_NAMES, MIRROR, PARENTS
+from pose_priors.body.skeleton import MIRROR, PARENTS
 from pose_priors.datamodules.clips import Clip
 from pose_priors.datamodules.loader import EpochLoader
-from pose_priors.datamodules.motion_variation import at_times, with_other_axes, with_upper_bodies
+from pose_priors.datamodules.motion_variation import CARRIED, at_times, with_other_axes, with_upper_bodies
 
 CONFIGURED = {"mirror", "vary_skeleton", "vary_axes", "vary_speed", "mix_bodies"}
 """Arguments of `MotionLoader` that data are configured by."""
 _MOST = 2.0  # standard deviations by which a bone may be longer or shorter
-_LEG = ("hip", "knee", "ankle", "foot")
 # One factor for each bone that varies, the same on both sides. Legs keep their lengths: with others, planted feet would slide.
-_VARIED = [j for j in range(1, NUM_JOINTS) if not JOINT_NAMES[j].endswith(_LEG) and j <= MIRROR[j]]
+_VARIED = [joint for joint in CARRIED if joint <= MIRROR[joint]]
 
 
 class WindowArrays:
@@ -177,8 +176,5 @@ def with_bone_lengths(rest: Tensor, factors: Tensor) -> Tensor:
     """Rest skeletons (B, 22, 3) with the bones of trunk, arms and head longer by factors (B, 9), left and right by the same."""
     longer = rest.new_ones(len(rest), NUM_JOINTS, 1)
     longer[:, _VARIED] = longer[:, [MIRROR[joint] for joint in _VARIED]] = factors[..., None].to(rest)
-    joints = [rest[:, 0]]
-    for joint in range(1, NUM_JOINTS):
-        parent = PARENTS[joint]
-        joints.append(joints[parent] + (rest[:, joint] - rest[:, parent]) * longer[:, joint])
-    return torch.stack(joints, 1)
+    bones = rest[:, 1:] - rest[:, PARENTS[1:NUM_JOINTS]]
+    return joints_at_rest(rest[:, 0], bones * longer[:, 1:])

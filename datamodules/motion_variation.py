@@ -8,15 +8,14 @@ import roma
 import torch
 from torch import Tensor
 
-from pose_priors.body.motion import MotionWindows
+from pose_priors.body.motion import MotionWindows, joints_at_rest
 from pose_priors.body.motion_state import CONTACT_JOINTS, NUM_JOINTS
 from pose_priors.body.skeleton import JOINT_NAMES, PARENTS
 
-_LEG = ("hip", "knee", "ankle", "foot")
 _PARENTS = list(PARENTS[1:NUM_JOINTS])
-_IN_LEG = torch.tensor([name.endswith(_LEG) for name in JOINT_NAMES[:NUM_JOINTS]])
-CARRIED = [joint for joint in range(1, NUM_JOINTS) if not _IN_LEG[joint]]
+CARRIED = [joint for joint in range(1, NUM_JOINTS) if not JOINT_NAMES[joint].endswith(("hip", "knee", "ankle", "foot"))]
 """Joints of trunk, arms and head."""
+_IS_CARRIED = torch.tensor([joint in CARRIED for joint in range(NUM_JOINTS)])
 _TOUCHING = [place for place, joint in enumerate(CONTACT_JOINTS) if joint in CARRIED]
 
 
@@ -36,12 +35,10 @@ def with_other_axes(windows: MotionWindows, turns: Tensor, carried: Tensor) -> M
     local = roma.rotvec_to_rotmat(windows.pose[:, :, 1:])
     pose = roma.rotmat_to_rotvec(before[:, None] @ local @ turn[:, None, 1:])
     bones = windows.rest[:, 1:] - windows.rest[:, _PARENTS]
-    kept = carried[:, None] & ~_IN_LEG[1:]
+    kept = carried[:, None] & _IS_CARRIED[1:]
     bones = torch.where(kept[..., None], bones, (before @ bones[..., None])[..., 0])
-    joints = [windows.rest[:, 0]]
-    for joint, parent in enumerate(_PARENTS):
-        joints.append(joints[parent] + bones[:, joint])
-    return replace(windows, pose=torch.cat([windows.pose[:, :, :1], pose], 2), rest=torch.stack(joints, 1))
+    rest = joints_at_rest(windows.rest[:, 0], bones)
+    return replace(windows, pose=torch.cat([windows.pose[:, :, :1], pose], 2), rest=rest)
 
 
 def cubic(values: Tensor, at: Tensor) -> Tensor:

@@ -82,7 +82,12 @@ class _Solution:
 class _Solver:
     def __init__(self, rig: Rig, joints: Sequence[str]) -> None:
         self._rig, self._joints = rig, joints
-        self._rest = {name: value.reshape(1, -1).float() for name, value in rig.at_rest(1).items()}
+        rest = {name: value.reshape(1, -1).float() for name, value in rig.at_rest(1).items()}
+        self._rest = {  # (1, count) of each part
+            (name, number): value
+            for name, parts in rig.parts.items()
+            for number, value in enumerate(rest[name].split([part.count for part in parts], 1))
+        }
         self._torso = [list(joints).index(name) for name in _TORSO if name in joints]
 
     def parameters(self, solution: _Solution) -> dict[str, Tensor]:
@@ -90,13 +95,11 @@ class _Solver:
         num = len(next(iter(solution.frames.values())))
         result = {}
         for name, parts in self._rig.parts.items():
-            values, first = [], 0
+            values = []
             for number, part in enumerate(parts):
                 key = (name, number)
                 own = solution.frames.get(key, solution.clip.get(key))
-                at_rest = self._rest[name][:, first : first + part.count]
-                values.append((at_rest if own is None else _within(part, own)).expand(num, -1))
-                first += part.count
+                values.append((self._rest[key] if own is None else _within(part, own)).expand(num, -1))
             result[name] = torch.cat(values, 1).reshape(num, *self._rig.shapes[name])
         return result
 
@@ -156,20 +159,14 @@ class _Solver:
         for (name, number), value in (solution.frames | solution.clip).items():
             part = self._rig.parts[name][number]
             if not name.startswith("global"):
-                at_rest = self._starts(part.over, 1)[(name, number)]
+                at_rest = _unbound(part, self._rest[name, number])
                 loss = loss + _REST_SHARE * ((value - at_rest) / part.spread).square().sum() / 2
         return loss
 
     def _starts(self, over: str, num: int) -> dict[tuple[str, int], Tensor]:
         """Numbers at rest of the parts that frames or the clip have, (num, count)."""
-        result = {}
-        for name, parts in self._rig.parts.items():
-            first = 0
-            for number, part in enumerate(parts):
-                if part.over == over:
-                    result[name, number] = _unbound(part, self._rest[name][:, first : first + part.count]).repeat(num, 1)
-                first += part.count
-        return result
+        parts = {(name, number): self._rig.parts[name][number] for name, number in self._rest}
+        return {key: _unbound(part, self._rest[key]).repeat(num, 1) for key, part in parts.items() if part.over == over}
 
     def _frames(self, target: Tensor) -> dict[tuple[str, int], Tensor]:
         """The rig at rest, its torso where the skeleton's is (Procrustes)."""

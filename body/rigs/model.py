@@ -82,7 +82,9 @@ class Rig:
             if known != there:
                 raise UserError(f"{name}: '{key}' has {there} numbers, where {known} are known, in this body-models; {_INSTALL}")
         names, places = list(model.joint_names), dict(_STANDS_AT.get(name, {}))
-        common = {_ours(str(joint.value)): places.get(_ours(str(joint.value)), theirs) for joint, theirs in model.common_joints.items()}
+        common = {
+            smplx_name(str(joint.value)): places.get(smplx_name(str(joint.value)), theirs) for joint, theirs in model.common_joints.items()
+        }
         self.joints = tuple(ours for ours in common if ours in JOINT_NAMES and ours != "pelvis" and common[ours] in names)
         self._index = {ours: names.index(common[ours]) for ours in self.joints}
 
@@ -126,7 +128,7 @@ def _part(role: str, count: int) -> Part:
     return Part(count, "clip", _IDENTITY_SPREAD) if role == "identity" else Part(count, "frames")
 
 
-def _ours(joint: str) -> str:
+def smplx_name(joint: str) -> str:
     """SMPL-X's name of one of `body_models`' common joints."""
     side, _, rest = joint.partition("_")
     finger, _, row = rest.partition("_")

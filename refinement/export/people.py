@@ -81,6 +81,13 @@ class AnimatedSkeleton:
         return joints
 
     @property
+    def turns(self) -> np.ndarray:
+        """(T, J, 3, 3) of each joint in the world, from its rest."""
+        _, turns = chained(torch.from_numpy(self.rotmat), torch.from_numpy(self.offsets), self.parents)
+        found: np.ndarray = turns.numpy()
+        return found
+
+    @property
     def rest_joints(self) -> np.ndarray:
         """(J, 3) nothing rotated, from the pelvis."""
         rest = np.zeros_like(self.offsets)

@@ -6,9 +6,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from pose_priors.body.model import chained
 from pose_priors.body.rigs.fit import fit_rig
 from pose_priors.body.rigs.model import Rig
 from pose_priors.configs.writing import written_aside
@@ -24,8 +22,7 @@ def write_rig(path: Path, person: AnimatedSkeleton, fps: float, rig: Rig) -> Non
     Beside them `rig`, its name, `fps`, `frame_ids`, `visible`, and how far the rig's joints are from the refined ones: `joint_error_mm`
     (T, K) of `joint_names` (K,), SMPL-X's.
     """
-    _, turns = chained(torch.from_numpy(person.rotmat), torch.from_numpy(person.offsets), person.parents)
-    rigged = fit_rig(rig, person.names, person.joints, turns.numpy(), person.rest_joints)
+    rigged = fit_rig(rig, person.names, person.joints, person.turns, person.rest_joints)
     error = 1e3 * rigged.error
     worst = int(error.mean(0).argmax())
     log.info("person %d: %s's joints are %.1f mm from the refined ones on average, %s %.1f mm", person.person, rig.name, error.mean(),

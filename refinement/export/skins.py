@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from pose_priors.body.anny.dressing import fitted_skin
 from pose_priors.body.anny.model import AnnyBody
-from pose_priors.body.model import chained
 from pose_priors.body.skin import INFLUENCES, Skin, bound_at, strongest
 from pose_priors.body.surface import Surface
 from pose_priors.refinement.export.people import AnimatedSkeleton
@@ -66,8 +64,7 @@ def skin_of(person: AnimatedSkeleton, wear: Surface | AnnyBody | None) -> Skin:
         return capsules(person)
     if isinstance(wear, Surface):
         return model_skin(person, wear)
-    _, turns = chained(torch.from_numpy(person.rotmat), torch.from_numpy(person.offsets), person.parents)
-    return fitted_skin(wear, person.offsets, turns.numpy(), person.joints, _FLOOR)
+    return fitted_skin(wear, person.offsets, person.turns, person.joints, _FLOOR)
 
 
 def _own_joints(person: AnimatedSkeleton, surface: Surface) -> list[int]:

@@ -13,7 +13,7 @@ from body_models.mhr._constants import MHR_JOINTS
 from body_models.mhr._io import MhrAssets, MhrCorrectives
 from scipy.spatial.transform import Rotation
 
-from pose_priors.body.rigs.model import _ours
+from pose_priors.body.rigs.model import smplx_name
 from pose_priors.body.skeleton import JOINT_NAMES, PARENTS
 
 SIZE = 139
@@ -27,7 +27,7 @@ def write_stand_in(monkeypatch: Any, rest: np.ndarray, num_joints: int = 22) -> 
         rest: (J, 3) of the skeleton at rest in metres, whose first `num_joints` the rig has; its axes are turned at random.
     """
     rng = np.random.default_rng(5)
-    theirs = {_ours(str(joint.value)): name for joint, name in MHR_JOINTS.items() if joint is not Joint.PELVIS}
+    theirs = {smplx_name(str(joint.value)): name for joint, name in MHR_JOINTS.items() if joint is not Joint.PELVIS}
     names = ["body_world", "root", *(theirs.get(name, f"c_{name}") for name in JOINT_NAMES[1:num_joints])]
     parents = [-1, 0, *(1 + parent for parent in PARENTS[1:num_joints])]
     turn = Rotation.random(num_joints, rng)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.body.model import chained
+from pose_priors.body.motion import joints_at_rest
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import PARENTS
 from pose_priors.priors.motion.flow.view import Motion, Noise
@@ -25,10 +26,7 @@ def mean_rest(rest: Tensor) -> Tensor:
     bones = bones_of_rest(rest)
     mean, length = bones.mean(0), torch.linalg.vector_norm(bones, dim=-1).mean(0)
     mean = mean * (length / torch.linalg.vector_norm(mean, dim=-1).clamp_min(1e-9))[:, None]
-    joints = [rest[:, 0].mean(0)]
-    for joint in range(1, NUM_JOINTS):
-        joints.append(joints[PARENTS[joint]] + mean[joint])
-    return torch.stack(joints)
+    return joints_at_rest(rest[:, 0].mean(0), mean[1:])
 
 
 def bones_of_rest(rest: Tensor) -> Tensor:
