@@ -10,9 +10,9 @@ from pose_priors.refinement.solve.motion_states import LEAST_MOVEMENT, camera_mo
 
 # A delta above this fraction of its bound is stuck there.
 _STUCK = 0.9
-# By how many bounds a scale without one has to have grown, or shrunk, for the bound to have been wrong: motion alone tells it to some
+# By how much a scale without a bound has to have grown, or shrunk, for the bound to have been wrong: motion alone tells it to some
 # percent, and noise of the cameras' path, which makes that longer, reads as a smaller one.
-_GROWN, _SHRUNK = 2.0, 5.0
+_GROWN, _SHRUNK = 0.1, 0.25
 
 
 def stuck_at(module: RefinementModule) -> float | None:
@@ -33,6 +33,11 @@ def is_a_guess(problem: Problem) -> bool:
     return not bool(problem.observations.joint_depth_confidence.any()) and math.isinf(problem.scale_width)
 
 
+def is_searched(module: RefinementModule) -> bool:
+    """Whether a sub-stage moves the scale."""
+    return any("scale" in stage.free for stage in module.stages)
+
+
 def may_be_no_metre(module: RefinementModule) -> bool:
     """Whether the scale is a guess that its bound kept, though it shows in how people move."""
     return stuck_at(module) is not None and is_a_guess(module.problem) and shows_in_motion(module.problem)
@@ -41,4 +46,4 @@ def may_be_no_metre(module: RefinementModule) -> bool:
 def was_wrong(bounded: RefinementModule, free: RefinementModule) -> bool:
     """Whether the scale without its bound is so far from that at the start that the bound kept it from where it belongs."""
     bound, delta = bounded.variables.alpha_bound, float(free.variables.delta().detach())
-    return bound is not None and not -_SHRUNK * bound <= delta <= _GROWN * bound
+    return bound is not None and not -max(_SHRUNK, bound) <= delta <= max(_GROWN, bound)

@@ -12,7 +12,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.plausible import doubts
 from pose_priors.refinement.result.quality import quality
-from pose_priors.refinement.result.scale import stuck_at
+from pose_priors.refinement.result.scale import is_searched, stuck_at
 from pose_priors.refinement.result.uncertainty import distance_doubts, joint_sigmas
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.module import RefinementModule
@@ -36,8 +36,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
             f"the scale is stuck at its bound ({delta:+.3f}): the scale at the start is probably wrong, "
             f"or alpha_change_threshold ({bound}) too small; optimize_delta_alpha=false leaves the scale free"
         )
-    moves_scale = any("scale" in stage.free for stage in module.stages)
-    if module.motion is not None and moves_scale and not module.motion.scale_is_observable:
+    if module.motion is not None and is_searched(module) and not module.motion.scale_is_observable:
         warnings.append(
             f"the cameras move by {100 * module.motion.movement:.1f} % of the scene's depth: too little for motions to tell the scale, "
             "which depth alone decides"

@@ -81,6 +81,20 @@ def test_a_unit_that_nothing_tells_is_found_by_motion(alpha: float) -> None:
     assert any("nothing but motion tells the scale" in reason for reason in output.results["quality"]["reasons"])
 
 
+def test_a_wider_bound_is_no_reason_to_keep_a_wrong_unit() -> None:
+    problem, truth = make_problem(alpha=2.0, alpha0=1.0)
+    output = refine(without_depth(problem), config=RefinementConfig(alpha_change_threshold=0.6))
+    assert output.scale_alpha == pytest.approx(truth.alpha, rel=0.06)
+
+
+def test_a_scale_that_nothing_tells_is_not_told_by_motion() -> None:
+    blind = without_depth(make_problem(frames=12)[0])
+    still = dataclasses.replace(blind.cameras, w2c=blind.cameras.w2c[:1].expand_as(blind.cameras.w2c))
+    for problem, options in ((blind, {"enable_scale_optimization": False}), (dataclasses.replace(blind, cameras=still), {})):
+        output = refine(problem, config=RefinementConfig(optimize_delta_alpha=False, **options))
+        assert not any("nothing but motion" in reason for reason in output.results["quality"]["reasons"])
+
+
 def test_a_unit_that_is_told_or_nearly_right_or_does_not_show_keeps_its_bound() -> None:
     problem, _ = make_problem(frames=12, alpha=1.0, alpha0=1.4)
     blind = without_depth(problem)
