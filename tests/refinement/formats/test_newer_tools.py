@@ -69,6 +69,15 @@ def test_human3r_says_where_heads_are(tmp_path: Path) -> None:
     assert problem.start.alpha0 == 1
 
 
+def test_frames_of_human3r_on_which_nobody_is_have_a_camera_alone(tmp_path: Path) -> None:
+    truth = make_truth()
+    truth.seen[:, 4] = False
+    clip = read_upstream(write_human3r(tmp_path / "walk", truth), [])
+    assert len(clip.cameras.w2c) == truth.seen.shape[1]
+    for body, seen in zip(clip.camera_bodies.values(), truth.seen, strict=True):
+        assert body.frames.tolist() == np.flatnonzero(seen).tolist()
+
+
 @pytest.mark.parametrize("layout", ["files", "video"])
 def test_bev(tmp_path: Path, layout: str) -> None:
     truth = make_truth(still=True)
@@ -121,6 +130,13 @@ def test_josh(tmp_path: Path) -> None:
     assert weight[0, 0] == 0
     assert depth[1, 1] == 3
     assert sorted(clip.tracks.boxes) == [3, 7]
+
+
+def test_josh_without_key_frames_has_no_depth(tmp_path: Path) -> None:
+    def change(scene: dict[str, np.ndarray]) -> None:
+        scene.update({name: scene[name][:0] for name in ("img_idx", "depth_hw", "conf_hw")})
+
+    assert read_upstream(write_josh(tmp_path / "walk", make_truth(), change), []).depth.read(0) is None
 
 
 def few() -> Truth:
