@@ -17,6 +17,7 @@ from pose_priors.refinement.formats import read_upstream, recognize
 from pose_priors.refinement.formats.association import Sighting, followed
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.numbering import num_frames_of
+from pose_priors.refinement.formats.source import Source
 from pose_priors.refinement.formats.tools import sam3d_body
 from pose_priors.refinement.given.load import load_sequence
 
@@ -188,6 +189,22 @@ def test_sam3d_body_without_ids_follows_people(tmp_path: Path, layout: str, monk
         assert given[person] == truth.rows(person - 1).tolist()
     assert sorted(clip.camera_bodies) == [1, 2]
     assert any("no ids: people are followed" in line for line in warnings)
+
+
+@pytest.mark.parametrize(
+    ("names", "images"),
+    [
+        (("clip_0001", "clip_0002"), [1, 2]),
+        (("step3", "step4"), [3, 4]),
+        (("00010_subj00", "00010_subj01", "00011_subj00"), [10, 10, 11]),
+        (("a_7_p1", "a_8_obj_1"), [7, 8]),
+        (("a7person1", "a7person2"), [7, 7]),
+    ],
+)
+def test_which_image_a_file_of_sam3d_body_is_of(names: tuple[str, ...], images: list[int], tmp_path: Path) -> None:
+    for name in names:
+        np.savez(tmp_path / f"{name}.npz", pred_keypoints_3d=np.zeros((70, 3)), pred_cam_t=np.ones(3))
+    assert [number for number, rows in sam3d_body._frames(Source(tmp_path)) for _ in rows] == images
 
 
 def test_who_comes_back_is_known_and_who_is_far_is_somebody_else() -> None:
