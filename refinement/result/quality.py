@@ -101,10 +101,8 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
     seen = int(problem.visible[p].sum())
     if alive.any() and seen < _SHORT_S * problem.fps:
         found.add(1, f"{name} is seen on {seen} frames, too few to tell its path from noise")
-    told = _num_told(problem, p)
-    if told < _KEYPOINTS_ON * seen:
-        on = f"keypoints on {told} of {seen} frames" if told else "no keypoints"
-        found.add(1, f"{name} has {on}, and nothing but stage 3 says how it is turned and posed{' on the others' if told else ''}")
+    if little := _little_told(problem, p):
+        found.add(1, f"{name} has {little} how it is turned and posed")
     misfit = after / noise.keypoint_px
     found.beyond(misfit, _KEYPOINTS, f"{name} misses the keypoints by {misfit:.1f} times their noise")
     size = float((scene.rest_joints[p] / scene.growth).norm() / problem.bodies.rest_joints[p].norm()) - 1
@@ -194,11 +192,22 @@ def _keypoint_px(camera_joints: Tensor, problem: Problem, p: int) -> float:
     return float((pixels - seen.keypoints[p])[used].abs().median() / _MEDIAN_ABS_NORMAL)
 
 
-def _num_told(problem: Problem, p: int) -> int:
-    """On how many of the frames on which a person is seen enough keypoints are more than faint."""
-    sure = (problem.observations.keypoint_confidence[p] > _FAINT).sum(-1)
-    least = max(1, min(_LEAST_POINTS, problem.observations.keypoint_confidence.shape[-1]))
-    return int(((sure >= least) & problem.visible[p]).sum())
+def _little_told(problem: Problem, p: int) -> str | None:
+    """Which keypoints a person has, where too few to pose a body are more than faint on most frames; None where they are enough."""
+    confidence = problem.observations.keypoint_confidence[p, problem.visible[p]]
+    frames, least = len(confidence), max(1, min(_LEAST_POINTS, confidence.shape[-1]))
+    if int(((confidence > _FAINT).sum(-1) >= least).sum()) >= _KEYPOINTS_ON * frames:
+        return None
+    points = (confidence > 0).sum(-1)
+    there = int((points > 0).sum())
+    if not there:
+        return "no keypoints, and nothing but stage 3 says"
+    if there < _KEYPOINTS_ON * frames:
+        return f"keypoints on {there} of {frames} frames, and on the others nothing but stage 3 says"
+    if (usual := int(points[points > 0].median())) < least:
+        return f"keypoints of {usual} joints a frame, {least} are expected: stage 3 has most of the say in"
+    sure = float(confidence[confidence > 0].median())
+    return f"faint keypoints, of a confidence of {sure:.2g}, more than {_FAINT} is expected: stage 3 has much of the say in"
 
 
 def _scales(camera_joints: Tensor, growth: Tensor | float, problem: Problem) -> Tensor:
