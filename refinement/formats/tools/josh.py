@@ -69,10 +69,10 @@ def _body(source: Source, path: Path, person: int, tracks: Tracks) -> BodyTrack:
 
 
 def _depth(fields: Fields, num_frames: int) -> DepthSource:
+    if not np.size(fields.raw("img_idx")):
+        return NoPictures()
     frames = fields.array("img_idx", "k").astype(int)
     maps = fields.array("depth_hw", "k", None, None)
-    if not len(frames):
-        return NoPictures()
     if frames.min() < 0 or frames.max() >= num_frames:
         raise UserError(f"{fields.source}: 'img_idx' runs to {frames.max()}; there are {num_frames} cameras")
     weights = fields.array("conf_hw", *maps.shape) if "conf_hw" in fields else None
