@@ -18,7 +18,7 @@ from upstream_writers import FOCAL_OF_DIAGONAL, as_first_release, write_gvhmr, w
 
 from pose_priors.body.pinhole import to_camera
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats import files_of, recognize
+from pose_priors.refinement.formats import files_of, read_upstream, recognize
 from pose_priors.refinement.formats.tools import tram
 from pose_priors.refinement.given.load import load_sequence
 from pose_priors.refinement.given.options import LoadOptions
