@@ -18,7 +18,7 @@ from upstream_writers import FOCAL_OF_DIAGONAL, as_first_release, write_gvhmr, w
 
 from pose_priors.body.pinhole import to_camera
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats import files_of, read_upstream, recognize
+from pose_priors.refinement.formats import files_of, recognize
 from pose_priors.refinement.formats.tools import tram
 from pose_priors.refinement.given.load import load_sequence
 from pose_priors.refinement.given.options import LoadOptions
@@ -49,14 +49,6 @@ def test_tram_reads_the_level_world_where_there_is_one(tmp_path: Path) -> None:
     problem = load_sequence(write_tram(tmp_path / "walk", truth, level))
     check(problem, truth, SINGLE)
     np.testing.assert_allclose(problem.start.ground_plane[:3], truth.up, atol=1e-12)
-
-
-def test_what_the_first_release_of_tram_left_is_not_read_beside_the_next(tmp_path: Path) -> None:
-    path = write_tram(tmp_path / "walk", make_truth())
-    longest = np.load(path / "hps" / "hps_track_0.npy", allow_pickle=True).item()
-    np.save(path / "hps" / "vimo_track_0.npy", {**longest, "pred_trans": longest["pred_trans"] + 1}, allow_pickle=True)
-    bodies = read_upstream(path, []).camera_bodies.values()
-    assert Path(next(body.source for body in bodies if "track_0" in body.source)).name == "hps_track_0.npy"
 
 
 def test_the_first_release_of_tram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
