@@ -40,7 +40,7 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     if intrinsics.shape not in ((3, 3), (len(poses), 3, 3)):
         raise UserError(f"{file}: 'intrinsics' has shape {intrinsics.shape}; (3, 3) is expected")
     cameras = camera_track(f"{file}: 'pred_cam'", poses[:, :3, :3], poses[:, :3, 3], intrinsics, inverted=True)
-    files = {number: path for number, path in numbered_files(file.parent, (".npy",)).items() if path.name.startswith("hps_track_")}
+    files = numbered_files(file.parent, (".npy",), "hps_track_")
     if not files:
         raise UserError(f"{file.parent}: no hps_track_<id>.npy beside {file.name}")
     bodies, tracks = [], Tracks()

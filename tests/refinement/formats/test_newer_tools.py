@@ -133,6 +133,12 @@ def test_josh(tmp_path: Path) -> None:
     assert sorted(clip.tracks.boxes) == [3, 7]
 
 
+def test_other_files_with_the_number_of_somebody_of_josh_are_nobody(tmp_path: Path) -> None:
+    path = write_josh(tmp_path / "walk", make_truth())
+    np.save(path / "josh" / "mask_7.npy", np.zeros((2, 2)))
+    assert sorted(read_upstream(path, []).camera_bodies) == [3, 7]
+
+
 def test_josh_without_key_frames_has_no_depth(tmp_path: Path) -> None:
     def change(scene: dict[str, np.ndarray]) -> None:
         scene.update({name: scene[name][:0] for name in ("img_idx", "depth_hw", "conf_hw")})
