@@ -34,7 +34,7 @@ from pose_priors.datamodules.splits import Segment
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """To be raised whenever the same files would be converted differently."""
 _CHUNK_ROWS = 16_384
 _TRIES = 5
