@@ -5,6 +5,7 @@
 | AIST++ | `smpl_poses` (F, 72), `smpl_trans` (F, 3), `smpl_scaling` | poses, trans / scaling in metres, 60 frames a second |
 | GVHMR, `hmr4d_results.pt` | `smpl_params_global` {`body_pose`, `global_orient`, `transl`} | that reading, 30 frames a second |
 | WHAM, `wham_output.pkl` | a person each: `pose_world`, `trans_world`, `frame_ids` | a motion; of several people, people first |
+| CoMotion, `<video>.pt` | a row for each person and frame: `id`, `frame_idx` (N,), `pose` (N, 72), `trans` | as WHAM's, in the camera |
 | ROMP, an image | `results` {`smpl_thetas` or `thetas` (N, 72), ...} | poses alone |
 | ROMP, a video | `results` {image: `smpl_thetas`, `track_ids` (N,), ...} | a motion; of several people, people first; without ids poses |
 | PHC | a clip each: `pose_aa` (F, 72), `trans_orig` or `root_trans_offset`, `fps` | of one clip a motion, of several poses |
@@ -42,6 +43,7 @@ _MUJOCO_OF_HANDS = (*range(18, 33), *range(37, 52))
 # of its 24 bodies at SMPL's 24 joints, hands last
 _MUJOCO_OF_SMPL = (0, 1, 5, 9, 2, 6, 10, 3, 7, 11, 4, 8, 12, 14, 19, 13, 15, 20, 16, 21, 17, 22, 18, 23)
 _PROTOMOTIONS = ("dof_pos", "rigid_body_pos", "rigid_body_rot")
+_COMOTION = ("id", "frame_idx", "pose", "trans")
 _ROBOT = ("dof", "root_rot")
 
 
@@ -61,6 +63,8 @@ def as_amass(content: Any, source: str) -> Any:
         return _protomotions(Fields(content, source))
     if "smpl_poses" in content and "smpl_trans" in content:
         return _aist(Fields(content, source))
+    if all(name in content for name in _COMOTION):
+        return _comotion(Fields(content, source))
     if "smpl_params_global" in content:
         return _gvhmr(Fields(content, source).within("smpl_params_global"))
     results = content.get("results")
@@ -102,6 +106,21 @@ def _wham(people: list[Fields], source: str) -> dict[str, np.ndarray]:
             raise UserError(f"{person.source}: 'frame_ids' do not rise from row to row; each frame once, in their order, is expected")
         read.append((frames, np.concatenate([pose, place], 1)))
     found = _together(read, source)
+    return _motion(found[..., :_SMPL], found[..., _SMPL:], None)
+
+
+def _comotion(rows: Fields) -> dict[str, np.ndarray]:
+    """Everybody by the tracker's ids, which the rows are of in any order, on the frames from the first to the last that has somebody."""
+    values = np.concatenate([rows.array("pose", "n", _SMPL), rows.array("trans", "n", 3)], 1)
+    ids, frames = rows.whole("id", "n"), rows.whole("frame_idx", "n")
+    read = []
+    for person in np.unique(ids):
+        own = np.flatnonzero(ids == person)
+        own = own[frames[own].argsort()]
+        if (np.diff(frames[own]) == 0).any():
+            raise UserError(f"{rows.source}: 'frame_idx' has a frame twice for 'id' {person}; each frame of a person once is expected")
+        read.append((frames[own], values[own]))
+    found = _together(read, rows.source)
     return _motion(found[..., :_SMPL], found[..., _SMPL:], None)
 
 
