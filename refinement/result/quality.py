@@ -18,7 +18,7 @@ from pose_priors.body.motion import steps
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.given.upright import standing, up_direction
-from pose_priors.refinement.result.scale import is_a_guess, is_searched, shows_in_motion, stuck_at
+from pose_priors.refinement.result.scale import doubt_about
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.scene import Scene, mean_of_joints, project
@@ -62,10 +62,8 @@ def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[st
         found.add(1, f"people lean by {leans:.0f} degrees from what the files say is up, which nothing else tells")
     drift = _drift(to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0), problem)
     found.beyond(drift, _DRIFT, f"the scale by depths changes by {100 * drift:.1f} % along the clip")
-    if (stuck := stuck_at(module)) is not None and shows_in_motion(problem):
-        found.add(1, f"the scale would go on beyond its bound of {100 * stuck:+.0f} %: that at the start is probably wrong")
-    elif module.variables.alpha_bound is None and is_a_guess(problem) and is_searched(module) and shows_in_motion(problem):
-        found.add(1, f"nothing but motion tells the scale, {float(scene.alpha):.3g} times stage 1's unit")
+    if problem.visible.any() and (doubt := doubt_about(module, float(scene.alpha))) is not None:
+        found.add(*doubt)
     return {
         "verdict": _VERDICTS[found.worst],
         "reasons": found.lines,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
-from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.module import RefinementModule
-from pose_priors.refinement.solve.motion_states import LEAST_MOVEMENT, camera_movement
+from pose_priors.refinement.solve.motion_states import scale_shows
 
 # A delta above this fraction of its bound is stuck there.
 _STUCK = 0.9
@@ -23,24 +20,32 @@ def stuck_at(module: RefinementModule) -> float | None:
     return max(-bound, min(bound, delta))  # single precision rounds it up
 
 
-def shows_in_motion(problem: Problem) -> bool:
-    """Whether the cameras move enough for people's places in the world to hang on the scale."""
-    return camera_movement(problem) >= LEAST_MOVEMENT
-
-
-def is_a_guess(problem: Problem) -> bool:
-    """Whether the scale at the start is stage 1's own unit, taken for metres since neither depth maps nor a tool say anything of it."""
-    return not bool(problem.observations.joint_depth_confidence.any()) and math.isinf(problem.scale_width)
-
-
 def is_searched(module: RefinementModule) -> bool:
-    """Whether a sub-stage moves the scale."""
-    return any("scale" in stage.free for stage in module.stages)
+    """Whether a sub-stage has moved the scale."""
+    return any("scale" in stage.free and stage.name in module.reports and module.reports[stage.name].iterations for stage in module.stages)
+
+
+def doubt_about(module: RefinementModule, alpha: float) -> tuple[int, str] | None:
+    """Why the scale that came out, alpha, may be wrong, or on what assumption it rests; before it, 0 where nobody's place hangs on it, else
+    1. None where enough tells it."""
+    problem, shows = module.problem, scale_shows(module.problem)
+    if (stuck := stuck_at(module)) is not None and shows:
+        return 1, f"the scale would go on beyond its bound of {100 * stuck:+.0f} %: that at the start is probably wrong"
+    if not problem.scale_guessed:
+        return None
+    assumed = f"nothing tells the scale, and stage 1's unit is taken for {alpha:.3g} m"
+    if not shows:
+        return 0, f"{assumed}: the cameras hardly move, so that nobody's place hangs on it"
+    if not is_searched(module):
+        return 1, f"{assumed}: it was not searched"
+    if module.variables.alpha_bound is None:
+        return 1, f"nothing but motion tells the scale, {alpha:.3g} times stage 1's unit"
+    return None
 
 
 def may_be_no_metre(module: RefinementModule) -> bool:
     """Whether the scale is a guess that its bound kept, though it shows in how people move."""
-    return stuck_at(module) is not None and is_a_guess(module.problem) and shows_in_motion(module.problem)
+    return stuck_at(module) is not None and module.problem.scale_guessed and scale_shows(module.problem)
 
 
 def was_wrong(bounded: RefinementModule, free: RefinementModule) -> bool:
