@@ -59,7 +59,7 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
 
 def _body(source: Source, path: Path, person: int, tracks: Tracks) -> BodyTrack:
     fields = Fields(source.load(path), str(path))
-    frames = fields.array("frame", "n").astype(int)
+    frames = fields.whole("frame", "n")
     pose = rotvecs(fields.array("pred_rotmat", "n", 24, 3, 3), f"{path}: 'pred_rotmat'")
     transl = fields.array("pred_trans", "n", 1, 3)[:, 0] if fields.array("pred_trans").ndim == 3 else fields.array("pred_trans", "n", 3)
     if "boxes" in fields:
@@ -71,9 +71,9 @@ def _body(source: Source, path: Path, person: int, tracks: Tracks) -> BodyTrack:
 def _depth(fields: Fields, num_frames: int) -> DepthSource:
     if not np.size(fields.raw("img_idx")):
         return NoPictures()
-    frames = fields.array("img_idx", "k").astype(int)
+    frames = fields.whole("img_idx", "k")
     maps = fields.array("depth_hw", "k", None, None)
-    if frames.min() < 0 or frames.max() >= num_frames:
+    if frames.max() >= num_frames:
         raise UserError(f"{fields.source}: 'img_idx' runs to {frames.max()}; there are {num_frames} cameras")
     weights = fields.array("conf_hw", *maps.shape) if "conf_hw" in fields else None
     by_frame = [None if values is None else dict(zip(frames.tolist(), values, strict=True)) for values in (maps, weights)]

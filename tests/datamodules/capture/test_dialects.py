@@ -79,6 +79,7 @@ def test_wham(tmp_path: Path) -> None:
     seen = np.isfinite(arrays["poses"]).all(2)
     np.testing.assert_array_equal(seen, [np.arange(NUM + 3) < NUM, np.isin(np.arange(NUM + 3), later)])
     np.testing.assert_array_equal(arrays["poses"][1][later], poses(72, 3))
+    assert (arrays["frame_ids"].tolist(), arrays["person_ids"].tolist()) == ([*range(NUM + 3)], [0, 4])
     np.testing.assert_array_equal(arrays["trans"][seen], np.concatenate([places(), places()]))
 
 
@@ -91,7 +92,8 @@ def test_comotion(tmp_path: Path) -> None:
     found = read(path, {name: torch.from_numpy(value) for name, value in content.items()})
     assert (found.fps, found.num_nan_rows) == (None, 1)
     arrays = {name: entry.load() for name, entry in open_arrays(path).items()}
-    assert sorted(arrays) == ["poses", "trans"]
+    assert sorted(arrays) == ["frame_ids", "person_ids", "poses", "trans"]
+    assert (arrays["frame_ids"].tolist(), arrays["person_ids"].tolist()) == ([5, 6, 7, 8], [3, 7])
     for person, number in enumerate((3, 7)):
         rows = ids == number
         np.testing.assert_allclose(arrays["poses"][person, frames[rows] - 5], pose[rows])

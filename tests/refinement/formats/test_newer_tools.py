@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from romp_writer import write_romp
 from upstream_checks import EXACT, SINGLE, TURNED, camera_joints, check, check_keypoints, told
 from upstream_truth import SIZE, Truth, make_truth
@@ -40,6 +41,19 @@ def test_comfyui_without_intrinsics_has_gvhmrs_guess(tmp_path: Path) -> None:
     problem = load_sequence(path)
     assert problem.cameras.intrinsics[0, 0, 0].item() == pytest.approx(np.hypot(*SIZE), rel=1e-6)
     told(problem, "GVHMR's guess, a focal length of 734 px at 640 x 360")
+
+
+def test_gvhmrs_keypoints_lie_beside_a_file_that_has_boxes_alone(tmp_path: Path) -> None:
+    truth = make_truth(still=True)
+
+    def change(content: dict[str, np.ndarray]) -> None:
+        del content["kp2d"]
+        content["intrinsics"] = content["intrinsics"][:1]  # of all frames
+
+    path = write_gvhmr_spellings(tmp_path / "walk", truth, change, spelling="pypi")
+    told(load_sequence(path), "vitpose.pt: no such file")
+    torch.save(torch.from_numpy(truth.keypoints("coco17")[0]), path.parent / "vitpose.pt")
+    check_keypoints(load_sequence(path), truth)
 
 
 def test_comotion(tmp_path: Path) -> None:
