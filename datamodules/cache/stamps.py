@@ -15,6 +15,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import written_aside
 from pose_priors.datamodules.cache.conversion import Conversion
 from pose_priors.datamodules.cache.entry import KEY
+from pose_priors.datamodules.capture.as_poses import read_from
 from pose_priors.datamodules.containers.regular import read_regular
 
 STAMPS = "stamps"
@@ -41,10 +42,10 @@ def stamp_of(files: Sequence[Path], version: int, conversion: Conversion) -> Sta
     """The stamp of files for a version of the conversion and its options."""
     now, latest = time.time(), 0.0
     digest = hashlib.blake2b(json.dumps([version, asdict(conversion)]).encode(), digest_size=16)
-    for file in files:
-        about = file.stat()
+    for part in (part for file in files for part in read_from(file)):
+        about = part.stat()
         latest = max(latest, about.st_mtime, about.st_ctime)
-        place = [str(file.absolute()), about.st_dev, about.st_ino]
+        place = [str(part.absolute()), about.st_dev, about.st_ino]
         digest.update(json.dumps([*place, about.st_size, about.st_mtime_ns, about.st_ctime_ns]).encode())
     return Stamp(digest.hexdigest(), latest < now - _SETTLED)
 

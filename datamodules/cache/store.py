@@ -30,11 +30,12 @@ from pose_priors.configs.writing import sync
 from pose_priors.datamodules.cache.conversion import Chunk, Conversion, Opened, Refused, convert, row_hashes
 from pose_priors.datamodules.cache.entry import COUNTS, HASHES, INDEX, POSES, ROW, DamagedError, PoseSet, read_entry
 from pose_priors.datamodules.cache.stamps import known_key, remember, stamp_of
+from pose_priors.datamodules.capture.as_poses import read_from
 from pose_priors.datamodules.splits import Segment
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """To be raised whenever the same files would be converted differently."""
 _CHUNK_ROWS = 16_384
 _TRIES = 5
@@ -105,10 +106,10 @@ def _usable(folder: Path) -> PoseSet | None:
 
 def _key(files: Sequence[Path], conversion: Conversion) -> str:
     digest = hashlib.blake2b(json.dumps([FORMAT_VERSION, asdict(conversion)]).encode(), digest_size=16)
-    for file in files:
+    for part in (part for file in files for part in read_from(file)):
         # the suffix decides how a file is read
-        digest.update(file.suffix.encode())
-        with file.open("rb") as stream:
+        digest.update(part.suffix.encode())
+        with part.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).digest())
     return digest.hexdigest()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from pose_priors.datamodules.capture.asf_amc import read_amc
+from pose_priors.configs.base import UserError
+from pose_priors.datamodules.capture.asf_amc import read_amc, skeleton_of
 from pose_priors.datamodules.capture.bvh import read_bvh
 from pose_priors.datamodules.capture.retarget import retargeted
 
@@ -27,12 +29,20 @@ def recorded_poses(path: Path, *, drawn: bool = False) -> dict[str, np.ndarray]:
     Raises:
         UserError: if the file is not as its format is written, or its skeleton is of no known maker.
     """
-    about = path.stat()
-    return dict(_poses(path, drawn, about.st_size, about.st_mtime_ns))
+    about = [file.stat() for file in read_from(path)]
+    return dict(_poses(path, drawn, *((file.st_size, file.st_mtime_ns) for file in about)))
+
+
+def read_from(path: Path) -> tuple[Path, ...]:
+    """The files that decide what poses are read from one: itself, and the skeleton of an AMC, where that is there."""
+    if path.suffix == ".amc":
+        with suppress(UserError):  # told when it is read
+            return path, skeleton_of(path)
+    return (path,)
 
 
 @lru_cache(maxsize=8)  # a file is asked for what it holds before it is read
-def _poses(path: Path, drawn: bool, *_version: int) -> dict[str, np.ndarray]:
+def _poses(path: Path, drawn: bool, *_versions: tuple[int, int]) -> dict[str, np.ndarray]:
     found = retargeted(READERS[path.suffix](path), drawn=drawn)
     log.info(
         "%s: %s skeleton in %s, joints within %.0f mm on average (%.0f mm for 95 in 100)",

@@ -14,6 +14,7 @@ from pose_priors.datamodules.capture.recorded import Recorded, posed
 from pose_priors.datamodules.containers.regular import read_regular
 
 _INCHES_TO_M = 0.0254
+_ORDER, _AXIS = "TX TY TZ RX RY RZ", "XYZ"
 USUAL_FPS = 120.0
 """Frames a second of CMU's motions; the format has no place for them."""
 
@@ -32,7 +33,7 @@ def read_amc(path: Path) -> Recorded:
     Raises:
         UserError: if there is no such ASF, or a file is not as it should be.
     """
-    skeleton = _skeleton_of(path)
+    skeleton = skeleton_of(path)
     bones, parents, unit = _read_asf(skeleton)
     names = ["root", *bones]
     rows = _read_amc(path, bones)
@@ -63,7 +64,8 @@ def read_amc(path: Path) -> Recorded:
     return Recorded(str(path), tuple(names), tuple(above), places / unit * _INCHES_TO_M, whole, USUAL_FPS)
 
 
-def _skeleton_of(path: Path) -> Path:
+def skeleton_of(path: Path) -> Path:
+    """The ASF that an AMC is read with. Raises `UserError` if there is none, or several."""
     beside = sorted(path.parent.glob("*.asf"))
     own = [file for file in beside if file.stem == path.stem.partition("_")[0] or file.stem == path.stem]
     if len(own or beside) != 1:
@@ -85,10 +87,13 @@ def _read_asf(path: Path) -> tuple[dict[str, _Bone], dict[str, str], float]:
     bone_text, also, tree = rest.partition(":hierarchy")
     if not found or not also or length is None or radians:
         raise UserError(f"{path}: no ASF: units with length and degrees, bonedata and a hierarchy are expected")
+    _check_root(path, head.partition(":root")[2])
     try:
         given = {}
         for block in re.findall(r"\bbegin\b(.*?)\bend\b", bone_text, re.DOTALL):
             words = {line.split()[0]: line.split()[1:] for line in block.splitlines() if line.split()}
+            if words["axis"][3:] not in ([], [_AXIS]):
+                raise ValueError(f"axis {' '.join(words['axis'])}, of which {_AXIS} is read")
             axis = Rotation.from_euler("xyz", [float(x) for x in words["axis"][:3]], degrees=True)
             freedoms = tuple(word.lower() for word in words.get("dof", []) if word.lower() in ("rx", "ry", "rz"))
             direction = np.array([float(x) for x in words["direction"][:3]])
@@ -107,6 +112,18 @@ def _read_asf(path: Path) -> tuple[dict[str, _Bone], dict[str, str], float]:
         return ordered, parents, float(length[1])
     except (KeyError, ValueError, IndexError) as error:
         raise UserError(f"{path}: no ASF that can be read ({error})") from error
+
+
+def _check_root(path: Path, root: str) -> None:
+    """Raises `UserError` if the root's numbers are in another order, or turn about other axes, than CMU's, which alone are read."""
+    said = {line.split()[0]: line.split()[1:] for line in root.splitlines() if line.split()}
+    order, axis, turned = (
+        " ".join(said.get(name, usual.split())) for name, usual in (("order", _ORDER), ("axis", _AXIS), ("orientation", "0 0 0"))
+    )
+    if order.upper() != _ORDER or axis.upper() != _AXIS or re.search(r"[1-9]", turned):
+        raise UserError(
+            f"{path}: a root of order {order}, axis {axis} and orientation {turned}; {_ORDER}, {_AXIS} and 0 0 0, as CMU's have, are read"
+        )
 
 
 def _read_amc(path: Path, bones: dict[str, _Bone]) -> list[dict[str, list[float]]]:
@@ -128,4 +145,7 @@ def _read_amc(path: Path, bones: dict[str, _Bone]) -> list[dict[str, list[float]
         rows[-1][words[0]] = values
     if not rows or any("root" not in row for row in rows):
         raise UserError(f"{path}: no AMC: frames without a root")
+    # of a bone that a frame lacks nothing is known: not that it stands as at rest
+    if short := next((at for at, row in enumerate(rows) if row.keys() != rows[0].keys()), 0):
+        raise UserError(f"{path}: its frame {short + 1} names {len(rows[short])} bones and its first {len(rows[0])}; is the file complete?")
     return rows

@@ -5,12 +5,14 @@
 | AIST++ | `smpl_poses` (F, 72), `smpl_trans` (F, 3), `smpl_scaling` | poses, trans / scaling in metres, 60 frames a second |
 | GVHMR, `hmr4d_results.pt` | `smpl_params_global` {`body_pose`, `global_orient`, `transl`} | that reading, 30 frames a second |
 | WHAM, `wham_output.pkl` | a person each: `pose_world`, `trans_world`, `frame_ids` | a motion; of several people, people first |
+| CoMotion, `<video>.pt` | a row for each person and frame: `id`, `frame_idx` (N,), `pose` (N, 72), `trans` | as WHAM's, in the camera |
 | ROMP, an image | `results` {`smpl_thetas` or `thetas` (N, 72), ...} | poses alone |
 | ROMP, a video | `results` {image: `smpl_thetas`, `track_ids` (N,), ...} | a motion; of several people, people first; without ids poses |
 | PHC | a clip each: `pose_aa` (F, 72), `trans_orig` or `root_trans_offset`, `fps` | of one clip a motion, of several poses |
 | ProtoMotions, `.motion` | `dof_pos` (F, 69) or (F, 153), `rigid_body_pos`, `rigid_body_rot` x, y, z, w (F, B, ...), `fps` | as OMOMO's |
 | OMOMO, InterMimic | one array (F, 591) | MuJoCo's joints in SMPL-X's order and axes, 30 frames a second |
 
+Of several people, and of frames that a tool numbers, `person_ids` and `frame_ids` say which they are.
 PBHC's and others' files of robots hold joints of robots: they are refused. So is what has a tool's names and is not as the tool writes it.
 """
 
@@ -42,6 +44,7 @@ _MUJOCO_OF_HANDS = (*range(18, 33), *range(37, 52))
 # of its 24 bodies at SMPL's 24 joints, hands last
 _MUJOCO_OF_SMPL = (0, 1, 5, 9, 2, 6, 10, 3, 7, 11, 4, 8, 12, 14, 19, 13, 15, 20, 16, 21, 17, 22, 18, 23)
 _PROTOMOTIONS = ("dof_pos", "rigid_body_pos", "rigid_body_rot")
+_COMOTION = ("id", "frame_idx", "pose", "trans")
 _ROBOT = ("dof", "root_rot")
 
 
@@ -61,6 +64,8 @@ def as_amass(content: Any, source: str) -> Any:
         return _protomotions(Fields(content, source))
     if "smpl_poses" in content and "smpl_trans" in content:
         return _aist(Fields(content, source))
+    if all(name in content for name in _COMOTION):
+        return _comotion(Fields(content, source))
     if "smpl_params_global" in content:
         return _gvhmr(Fields(content, source).within("smpl_params_global"))
     results = content.get("results")
@@ -73,7 +78,7 @@ def as_amass(content: Any, source: str) -> Any:
     inner = [value for value in content.values() if isinstance(value, Mapping)]
     for name, read in (("pose_world", _wham), ("pose_aa", _phc)):
         if any(name in value for value in inner):
-            return read([Fields(value, f"{source}: '{reason_of(key)}'") for key, value in content.items()], source)
+            return read([Fields(value, f"{source}: '{reason_of(key)}'") for key, value in content.items()], [*content], source)
     return content
 
 
@@ -92,7 +97,7 @@ def _gvhmr(world: Fields) -> dict[str, np.ndarray]:
     return _motion(np.concatenate([root, body], 1), world.array("transl", "n", 3), _USUAL_FPS)
 
 
-def _wham(people: list[Fields], source: str) -> dict[str, np.ndarray]:
+def _wham(people: list[Fields], names: list[Any], source: str) -> dict[str, np.ndarray]:
     """Everybody on the frames from the first to the last that has somebody; one person alone without the dimension of people."""
     read = []
     for person in people:
@@ -101,8 +106,21 @@ def _wham(people: list[Fields], source: str) -> dict[str, np.ndarray]:
         if (np.diff(frames) <= 0).any():
             raise UserError(f"{person.source}: 'frame_ids' do not rise from row to row; each frame once, in their order, is expected")
         read.append((frames, np.concatenate([pose, place], 1)))
-    found = _together(read, source)
-    return _motion(found[..., :_SMPL], found[..., _SMPL:], None)
+    return _together(read, names, source)
+
+
+def _comotion(rows: Fields) -> dict[str, np.ndarray]:
+    """Everybody by the tracker's ids, which the rows are of in any order, on the frames from the first to the last that has somebody."""
+    values = np.concatenate([rows.array("pose", "n", _SMPL), rows.array("trans", "n", 3)], 1)
+    ids, frames = rows.whole("id", "n"), rows.whole("frame_idx", "n")
+    read, people = [], np.unique(ids).tolist()
+    for person in people:
+        own = np.flatnonzero(ids == person)
+        own = own[frames[own].argsort()]
+        if (np.diff(frames[own]) == 0).any():
+            raise UserError(f"{rows.source}: 'frame_idx' has a frame twice for 'id' {person}; each frame of a person once is expected")
+        read.append((frames[own], values[own]))
+    return _together(read, people, rows.source)
 
 
 def _romp(images: Mapping[Any, Any], source: str) -> dict[str, np.ndarray]:
@@ -125,12 +143,17 @@ def _romp(images: Mapping[Any, Any], source: str) -> dict[str, np.ndarray]:
         for person, pose in zip(ids.tolist() if known and ids is not None else [0], poses, strict=True):
             of_person.setdefault(person, []).append((frame, pose))
     read = [(np.array(frames), np.stack(poses)) for frames, poses in (zip(*seen, strict=True) for seen in of_person.values())]
-    return _motion(_together(read, source), None, None)
+    return _together(read, [*of_person] if known else None, source)
 
 
-def _together(read: list[tuple[np.ndarray, np.ndarray]], source: str) -> np.ndarray:
-    """People's frames (n,) and rows (n, D) on all frames from the first to the last that has somebody: (P, T, D), NaN where a person is
-    not; of one person alone (T, D)."""
+def _together(read: list[tuple[np.ndarray, np.ndarray]], names: list[Any] | None, source: str) -> dict[str, np.ndarray]:
+    """People on all frames from the first to the last that has somebody, NaN where a person is not; one person alone without the dimension
+    of people. With `frame_ids` (T,) and `person_ids` (P,), as the tool has them.
+
+    Args:
+        read: frames (n,) and rows (n, 72), or (n, 75) with places, of each person.
+        names: the tool's ids; None where it has none.
+    """
     first = min(int(frames[0]) for frames, _ in read)
     num_frames = max(int(frames[-1]) for frames, _ in read) - first + 1
     cells, seen = len(read) * num_frames, sum(len(frames) for frames, _ in read)
@@ -142,10 +165,14 @@ def _together(read: list[tuple[np.ndarray, np.ndarray]], source: str) -> np.ndar
     rows = np.full((len(read), num_frames, read[0][1].shape[1]), np.nan)
     for person_rows, (frames, values) in zip(rows, read, strict=True):
         person_rows[frames - first] = values
-    return rows[0] if len(read) == 1 else rows
+    found = rows[0] if len(read) == 1 else rows
+    motion = _motion(found[..., :_SMPL], found[..., _SMPL:] if found.shape[-1] > _SMPL else None, None)
+    if names is not None:
+        motion["person_ids"] = np.array(names if all(isinstance(name, int | np.integer) for name in names) else [*map(str, names)])
+    return motion | {"frame_ids": np.arange(first, first + num_frames)}
 
 
-def _phc(clips: list[Fields], source: str) -> dict[str, np.ndarray]:
+def _phc(clips: list[Fields], _: list[Any], source: str) -> dict[str, np.ndarray]:
     """Of one clip its motion; of several, which are no people of one file, the poses one after the other."""
     poses = [_poses_of_phc(clip) for clip in clips]
     if len(clips) == 1:

@@ -61,11 +61,13 @@ def budget(
         limit: the number, or as a float the share, of batches that the Trainer leaves of an epoch; rounds are what is left of passes then.
         before: the content of a checkpoint that the run goes on from, whose rounds it keeps.
     Raises:
-        UserError: if a limited run is not a number of epochs, or the run cannot keep the rounds of its checkpoint.
+        UserError: if a limited run has no batches, or is not a number of epochs, or the run cannot keep the rounds of its checkpoint.
     """
     epochs, steps = config.max_epochs, config.max_steps
     assert epochs != "auto"
     if limit is not None:
+        if not limit:
+            raise UserError(f"trainer.limit_train_batches={limit}: leaves nothing to learn from; give a number, or a share, above 0")
         if steps is not None or epochs is None or epochs != int(epochs):
             raise UserError("trainer.limit_train_batches makes epochs of its own: say how many by training.max_epochs, a whole number")
         left = min(limit, batches_a_pass) if isinstance(limit, int) else max(1, int(limit * batches_a_pass))

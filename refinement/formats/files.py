@@ -18,13 +18,14 @@ _MOST_DIGITS = 18
 _MOST_WHOLE = 2**53
 
 
-def numbered_files(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:
-    """The files of a folder by the last number in their names; an absent folder holds none."""
+def numbered_files(folder: Path, suffixes: Sequence[str], prefix: str = "") -> dict[int, Path]:
+    """The files of a folder whose names begin so, by the last number in their names; an absent folder holds none."""
     if not os.path.isdir(folder):  # also of a name that is too long for a file system
         return {}
     found = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix in suffixes and (digits := re.findall(r"[0-9]+", path.stem)) and len(digits[-1]) <= _MOST_DIGITS:
+        named = path.suffix in suffixes and path.name.startswith(prefix)
+        if named and (digits := re.findall(r"[0-9]+", path.stem)) and len(digits[-1]) <= _MOST_DIGITS:
             found[int(digits[-1])] = path
     return found
 

@@ -135,7 +135,11 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
     tied = bool(consistent.any()) or len(found.floor_points) > 0
     width = width_of_scale(metric=clip.alpha is not None, keypoints=bool(keypoints[..., 2].any()), tied=tied)
     if width == 0:
-        warnings.append(f"{cameras.source}: no keypoints say how large people are in the image, so the scale stays where it starts")
+        stays = f"{cameras.source}: no keypoints say how large people are in the image, so the scale stays where it starts"
+        if clip.alpha is None and not tied:
+            broken.append(f"{stays}: at stage 1's unit, taken for {found.alpha:.3g} m, which nothing tells")
+        else:
+            warnings.append(stays)
     joints = estimate.joints(bodies)
     lost = find_untracked(clip, people, everybody, alive & ~start.seen, found.alpha, found.plane)
     contacts = contact_log_odds(options.contacts, people, cameras.frame_ids, joints, alive, fps, warnings, told, cut=cut)

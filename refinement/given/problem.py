@@ -191,6 +191,16 @@ class Problem:
         return self.visible | ~self.visible.any()
 
     @property
+    def tied(self) -> bool:
+        """Whether depth of people or points of the floor tie people to the cameras' unit."""
+        return bool(self.observations.joint_depth_confidence.any()) or len(self.observations.floor_points) > 0
+
+    @property
+    def scale_guessed(self) -> bool:
+        """Whether alpha0 is a guess: neither depth, nor points of the floor, nor a tool say what stage 1's unit is."""
+        return not self.tied and math.isinf(self.scale_width)
+
+    @property
     def scale_known(self) -> bool:
         """Whether alpha0 is kept: nothing that was seen could tell better."""
         return self.scale_width == 0

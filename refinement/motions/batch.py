@@ -14,6 +14,7 @@ from typing import Literal
 from pose_priors.configs.base import UserError, one_line, reason_of
 from pose_priors.configs.exchange import check_writable
 from pose_priors.datamodules.cache.entry import is_of_an_entry
+from pose_priors.datamodules.capture.as_poses import read_from
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.files.read import SUFFIXES, is_looked_for
 from pose_priors.refinement.motions.files.write import written_name
@@ -82,12 +83,13 @@ def find_sources(path: Path, output: Path) -> list[Source]:
 
 
 def digest_of(source: Path, task: str, config: MotionsConfig) -> str:
-    """Names a result by all that decides it: the task, its settings, the bytes of the file and of priors. Raises `UserError` if
-    one cannot be read."""
+    """Names a result by all that decides it: the task, its settings, the bytes of the file, of an AMC's skeleton too, and of priors. Raises
+    `UserError` if one cannot be read."""
     settings = {"task": task, "version": _VERSION, "settings": config.model_dump(mode="json", exclude={"slurm", "prior"})}
     settings["priors"] = digest_of_priors(config.prior)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(hash_of(source))
+    for file in read_from(source):
+        digest.update(hash_of(file))
     return digest.hexdigest()
 
 

@@ -18,7 +18,7 @@ from pose_priors.body.motion import steps
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.given.upright import standing, up_direction
-from pose_priors.refinement.result.scale import is_a_guess, is_searched, shows_in_motion, stuck_at
+from pose_priors.refinement.result.scale import doubt_about
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.scene import Scene, mean_of_joints, project
@@ -62,10 +62,8 @@ def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[st
         found.add(1, f"people lean by {leans:.0f} degrees from what the files say is up, which nothing else tells")
     drift = _drift(to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0), problem)
     found.beyond(drift, _DRIFT, f"the scale by depths changes by {100 * drift:.1f} % along the clip")
-    if (stuck := stuck_at(module)) is not None and shows_in_motion(problem):
-        found.add(1, f"the scale would go on beyond its bound of {100 * stuck:+.0f} %: that at the start is probably wrong")
-    elif module.variables.alpha_bound is None and is_a_guess(problem) and is_searched(module) and shows_in_motion(problem):
-        found.add(1, f"nothing but motion tells the scale, {float(scene.alpha):.3g} times stage 1's unit")
+    if problem.visible.any() and (doubt := doubt_about(module, float(scene.alpha))) is not None:
+        found.add(*doubt)
     return {
         "verdict": _VERDICTS[found.worst],
         "reasons": found.lines,
@@ -101,10 +99,8 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
     seen = int(problem.visible[p].sum())
     if alive.any() and seen < _SHORT_S * problem.fps:
         found.add(1, f"{name} is seen on {seen} frames, too few to tell its path from noise")
-    told = _num_told(problem, p)
-    if told < _KEYPOINTS_ON * seen:
-        on = f"keypoints on {told} of {seen} frames" if told else "no keypoints"
-        found.add(1, f"{name} has {on}, and nothing but stage 3 says how it is turned and posed{' on the others' if told else ''}")
+    if little := _little_told(problem, p):
+        found.add(1, f"{name} has {little} how it is turned and posed")
     misfit = after / noise.keypoint_px
     found.beyond(misfit, _KEYPOINTS, f"{name} misses the keypoints by {misfit:.1f} times their noise")
     size = float((scene.rest_joints[p] / scene.growth).norm() / problem.bodies.rest_joints[p].norm()) - 1
@@ -194,11 +190,22 @@ def _keypoint_px(camera_joints: Tensor, problem: Problem, p: int) -> float:
     return float((pixels - seen.keypoints[p])[used].abs().median() / _MEDIAN_ABS_NORMAL)
 
 
-def _num_told(problem: Problem, p: int) -> int:
-    """On how many of the frames on which a person is seen enough keypoints are more than faint."""
-    sure = (problem.observations.keypoint_confidence[p] > _FAINT).sum(-1)
-    least = max(1, min(_LEAST_POINTS, problem.observations.keypoint_confidence.shape[-1]))
-    return int(((sure >= least) & problem.visible[p]).sum())
+def _little_told(problem: Problem, p: int) -> str | None:
+    """Which keypoints a person has, where too few to pose a body are more than faint on most frames; None where they are enough."""
+    confidence = problem.observations.keypoint_confidence[p, problem.visible[p]]
+    frames, least = len(confidence), max(1, min(_LEAST_POINTS, confidence.shape[-1]))
+    if int(((confidence > _FAINT).sum(-1) >= least).sum()) >= _KEYPOINTS_ON * frames:
+        return None
+    points = (confidence > 0).sum(-1)
+    there = int((points > 0).sum())
+    if not there:
+        return "no keypoints, and nothing but stage 3 says"
+    if there < _KEYPOINTS_ON * frames:
+        return f"keypoints on {there} of {frames} frames, and on the others nothing but stage 3 says"
+    if (usual := int(points[points > 0].median())) < least:
+        return f"keypoints of {usual} joints a frame, {least} are expected: stage 3 has most of the say in"
+    sure = float(confidence[confidence > 0].median())
+    return f"faint keypoints, of a confidence of {sure:.2g}, more than {_FAINT} is expected: stage 3 has much of the say in"
 
 
 def _scales(camera_joints: Tensor, growth: Tensor | float, problem: Problem) -> Tensor:

@@ -20,7 +20,7 @@ from pose_priors.refinement.solve.curvature.rounds import Round
 from pose_priors.refinement.solve.curvature.white import WhiteLBFGS
 from pose_priors.refinement.solve.curvature.window import Part, part_of
 from pose_priors.refinement.solve.gaps import ExpectedInGaps, FillGaps, Filling
-from pose_priors.refinement.solve.motion_states import ClipMotionPrior
+from pose_priors.refinement.solve.motion_states import ClipMotionPrior, scale_shows
 from pose_priors.refinement.solve.noise import NoiseLevels, estimate_noise, with_slow_keypoints
 from pose_priors.refinement.solve.objective import NotFiniteError, Objective
 from pose_priors.refinement.solve.occlusion import facing_joints
@@ -81,7 +81,9 @@ class RefinementModule(pl.LightningModule):
         bound = config.alpha_change_threshold if config.optimize_delta_alpha else None
         self.variables = Variables(problem, self.noise, bound, free_joints(problem, hand_prior is not None))
         held = config if problem.floor_known else config.model_copy(update={"enable_environmental_constraints": False})
-        widths = {"scale_width": problem.scale_width, "floor_tilt": problem.floor_tilt}
+        # a guess that does not show in anything stays what it is
+        untold = problem.scale_guessed and not scale_shows(problem)
+        widths = {"scale_width": 0.0 if untold else problem.scale_width, "floor_tilt": problem.floor_tilt}
         stages = make_stages(held, self.noise, body_prior, hand_prior, self.motion, problem.fps, self.gaps, **widths)
         self.stages = with_extra_terms(stages, config.extra_terms)
         if self.stages:

@@ -54,6 +54,11 @@ def camera_movement(problem: Problem) -> float:
     return float((centres.amax(0) - centres.amin(0)).norm() / depth[problem.typical].median())
 
 
+def scale_shows(problem: Problem) -> bool:
+    """Whether the cameras move enough for people's places in the world to hang on the scale."""
+    return camera_movement(problem) >= LEAST_MOVEMENT
+
+
 class MotionView(nn.Module):
     """How the states of a problem's people are made, and which of their transitions count.
 

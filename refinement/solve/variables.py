@@ -72,8 +72,7 @@ class Variables(nn.Module):
         self.num_betas = bodies.shape_directions.shape[-1]
         self.held: Scene | None = None
         self.held_ground: tuple[Tensor, Tensor] | None = None
-        seen = problem.observations
-        self.grows = bool(seen.joint_depth_confidence.any()) or len(seen.floor_points) > 0
+        self.grows = problem.tied
 
         def zeros(*shape: int) -> nn.Parameter:
             return nn.Parameter(start.pelvis.new_zeros(shape))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -72,13 +73,15 @@ def without_depth(problem: Problem) -> Problem:
     return dataclasses.replace(problem, observations=blind)
 
 
-@pytest.mark.parametrize("alpha", [0.5, 2.5])
+@pytest.mark.parametrize("alpha", [0.5, 10.0])
 def test_a_unit_that_nothing_tells_is_found_by_motion(alpha: float) -> None:
     problem, truth = make_problem(alpha=alpha, alpha0=1.0)
     output = refine(without_depth(problem))
     assert output.scale_alpha == pytest.approx(alpha, rel=0.06)
     assert error_mm(output.joints, truth, problem.visible) < 45 < error_mm(problem.start.joints(problem.bodies), truth, problem.visible) / 2
+    assert output.scale_delta == pytest.approx(output.scale_alpha - 1, abs=1e-6)
     assert any("nothing but motion tells the scale" in reason for reason in output.results["quality"]["reasons"])
+    assert not any("bound" in line for line in (*output.results["quality"]["reasons"], *output.results["warnings"]))
 
 
 def test_a_wider_bound_is_no_reason_to_keep_a_wrong_unit() -> None:
@@ -87,12 +90,40 @@ def test_a_wider_bound_is_no_reason_to_keep_a_wrong_unit() -> None:
     assert output.scale_alpha == pytest.approx(truth.alpha, rel=0.06)
 
 
-def test_a_scale_that_nothing_tells_is_not_told_by_motion() -> None:
-    blind = without_depth(make_problem(frames=12)[0])
-    still = dataclasses.replace(blind.cameras, w2c=blind.cameras.w2c[:1].expand_as(blind.cameras.w2c))
-    for problem, options in ((blind, {"enable_scale_optimization": False}), (dataclasses.replace(blind, cameras=still), {})):
-        output = refine(problem, config=RefinementConfig(optimize_delta_alpha=False, **options))
-        assert not any("nothing but motion" in reason for reason in output.results["quality"]["reasons"])
+def standing(problem: Problem) -> Problem:
+    """Seen by cameras that turn, and stay where they are."""
+    w2c = problem.cameras.w2c.clone()
+    w2c[:, :3, 3] = 0
+    return dataclasses.replace(problem, cameras=dataclasses.replace(problem.cameras, w2c=w2c))
+
+
+BRIEF = {f"{name}_iterations": 2 for name in ("root_fitting", "smpl_fitting", "motion_prior", "environmental", "scale", "final")}
+
+
+@pytest.mark.parametrize(
+    ("moving", "free", "options", "why"),
+    [
+        (True, False, {"enable_scale_optimization": False}, "it was not searched"),
+        (True, True, {"max_total_iterations": 0}, "it was not searched"),
+        (False, False, {}, "the cameras hardly move, so that nobody's place hangs on it"),
+        (False, True, {}, "the cameras hardly move, so that nobody's place hangs on it"),
+    ],
+)
+def test_a_scale_that_nothing_tells_stays_and_is_told_as_an_assumption(moving: bool, free: bool, options: dict[str, Any], why: str) -> None:
+    problem = without_depth(make_problem(frames=12)[0])
+    output = refine(
+        problem if moving else standing(problem), config=RefinementConfig(optimize_delta_alpha=not free, **{**BRIEF, **options})
+    )
+    assert (output.scale_alpha, output.scale_delta) == (pytest.approx(1.02, abs=1e-6), 0)
+    told = [reason for reason in output.results["quality"]["reasons"] if "scale" in reason]
+    assert told == [f"nothing tells the scale, and stage 1's unit is taken for 1.02 m: {why}"]
+
+
+def test_a_scale_that_is_told_is_no_assumption() -> None:
+    seen = make_problem(frames=12)[0]
+    for problem in (seen, standing(seen), dataclasses.replace(without_depth(seen), scale_width=0.03)):
+        output = refine(problem, config=RefinementConfig(enable_scale_optimization=False, max_total_iterations=0))
+        assert not any("nothing tells the scale" in reason for reason in output.results["quality"]["reasons"])
 
 
 def test_a_unit_that_is_told_or_nearly_right_or_does_not_show_keeps_its_bound() -> None:

@@ -29,6 +29,8 @@ TOOLS: dict[str, Any] = {
     },
     "wham": {0: _WHAM},
     "wham of two": {0: _WHAM, 4: _WHAM | {"frame_ids": np.arange(NUM) + 9}},
+    "comotion": _tensors({"pose": _POSES, "trans": _PLACES, "betas": np.zeros((NUM, 10))})
+    | {"id": torch.arange(NUM) % 2 + 3, "frame_idx": torch.arange(NUM) // 2},
     "phc": {"walk": _PHC},
     "phc of two": {"walk": _PHC, "run": _PHC},
     "protomotions": _tensors(

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
 from pose_priors.datamodules.containers.regular import read_regular
 from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, still_cameras, usual_betas
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
@@ -39,11 +38,7 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     file = source.existing(source.only(*FILES), NAME)
     fields = Fields(source.load(file), str(file))
     pose, transl = fields.array("pose", "N", 72).reshape(-1, 24, 3), fields.array("trans", "N", 3)
-    ids, frames, betas = fields.array("id", "N"), fields.array("frame_idx", "N").astype(int), fields.array("betas", "N", None)
-    if not len(ids):
-        raise UserError(f"{file}: nobody is in it")
-    if frames.min() < 0 or frames.max() - frames.min() > 10_000_000:
-        raise UserError(f"{file}: 'frame_idx' from {frames.min()} to {frames.max()}; numbers of frames are expected")
+    ids, frames, betas = fields.array("id", "N"), fields.whole("frame_idx", "N"), fields.array("betas", "N", None)
     boxes = _boxes(file.with_suffix(".txt"), warnings)
     size = _size(boxes, ids.astype(int), frames, transl + TEMPLATE_ROOT[24])
     if size is None:

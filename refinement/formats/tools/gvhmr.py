@@ -11,6 +11,7 @@ principal point is the middle of the image. Bodies: SMPL-X without hands (22 joi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,18 +42,23 @@ def detect(source: Source) -> bool:
 def read(source: Source, warnings: list[str]) -> UpstreamClip:
     """The clip in the file. Raises `UserError` if it holds something else than GVHMR writes."""
     file = source.existing(source.file(*FILES), NAME)
-    return clip_of(source, file, Fields(source.load(file), str(file)), warnings)
+    return clip_of(source, file, Fields(source.load(file), str(file)), warnings, seen_beside)
 
 
 def clip_of(
-    source: Source, file: Path, fields: Fields, warnings: list[str], fps: float = USUAL_FPS, observed: Tracks | None = None
+    source: Source,
+    file: Path,
+    fields: Fields,
+    warnings: list[str],
+    observed: Callable[[Source, int, list[str]], Tracks],
+    fps: float = USUAL_FPS,
 ) -> UpstreamClip:
     """The clip of a content by GVHMR's names.
 
     Args:
         file: that holds it.
+        observed: gives keypoints and boxes of so many frames, see `seen_beside`.
         fps: frames a second.
-        observed: keypoints and boxes; those of the files beside by default.
     """
     camera, world = fields.within("smpl_params_incam"), fields.within("smpl_params_global")
     pose, orient, transl, betas = _parameters(camera)
@@ -80,7 +86,7 @@ def clip_of(
     warnings.append(f"{file}: GVHMR's bodies are metric; it writes no depth maps and no masks, and one person only")
     return UpstreamClip(
         cameras=cameras,
-        tracks=_observed(source, num_frames, warnings) if observed is None else observed,
+        tracks=observed(source, num_frames, warnings),
         camera_bodies=people_of([body], cameras.frame_ids, str(file), warnings),
         alpha=alpha,
         up=_UP,
@@ -115,7 +121,8 @@ def _path(source: Source, file: Path, num_frames: int, warnings: list[str]) -> t
     return None
 
 
-def _observed(source: Source, num_frames: int, warnings: list[str]) -> Tracks:
+def seen_beside(source: Source, num_frames: int, warnings: list[str]) -> Tracks:
+    """Keypoints and boxes of the files beside; a line in `warnings` where there are no keypoints."""
     tracks = Tracks()
     keypoints, boxes = (source.beside(name, f"preprocess/{name}") for name in ("vitpose.pt", "bbx.pt"))
     if keypoints is None:

@@ -4,12 +4,14 @@
 All three are turned into GVHMR's own names, and read as those are: one person, 1, SMPL-X without hands, y up, `slam_results.pt` beside as
 the camera's path. ComfyUI's `t_cam2world` leaves the pelvis' offset out and is not read: the camera is what the two readings of the person
 differ by. Where a file has no intrinsics (ComfyUI's of a still camera), the focal length is GVHMR's own guess, the image's diagonal, and
-the image is taken to be of 1920 x 1080 pixels. Boxes: `bbx_xys`, centre and size; keypoints: `kp2d`, COCO's 17, where the file has them.
+the image is taken to be of 1920 x 1080 pixels. Boxes: `bbx_xys`, centre and size; keypoints: `kp2d`, COCO's 17;
+where the file has none, those of `bbx.pt` and `vitpose.pt`, as GVHMR's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,11 +52,11 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
         content["K_fullimg"] = np.tile(intrinsics_of(focal, np.array([width, height]) / 2), (num, 1, 1))
         warnings.append(f"{file}: no intrinsics; GVHMR's guess, a focal length of {focal:.0f} px at {width} x {height}, is taken")
     intrinsics = Fields({"K": content["K_fullimg"]}, str(file)).array("K")
-    content["K_fullimg"] = np.broadcast_to(intrinsics, (num, 3, 3)) if intrinsics.shape == (3, 3) else intrinsics
+    content["K_fullimg"] = np.broadcast_to(intrinsics, (num, 3, 3)) if intrinsics.shape in ((3, 3), (1, 3, 3)) else intrinsics
     fps = float(fields.array("fps").reshape(-1)[0]) if "fps" in fields else USUAL_FPS
     if not 0 < fps < 1000:
         raise UserError(f"{file}: 'fps' is {fps:g}; frames a second are expected")
-    return gvhmr.clip_of(source, file, Fields(content, str(file)), warnings, fps=fps, observed=_observed(fields, num))
+    return gvhmr.clip_of(source, file, Fields(content, str(file)), warnings, partial(_observed, fields), fps)
 
 
 def _as_gvhmr(fields: Fields) -> dict[str, Any]:
@@ -71,11 +73,9 @@ def _as_gvhmr(fields: Fields) -> dict[str, Any]:
     return dict(parts)
 
 
-def _observed(fields: Fields, num: int) -> Tracks | None:
-    """Keypoints and boxes of the file itself; None where it has neither."""
-    if "kp2d" not in fields and "bbx_xys" not in fields:
-        return None
-    tracks = Tracks()
+def _observed(fields: Fields, source: Source, num: int, warnings: list[str]) -> Tracks:
+    """Keypoints and boxes of the file itself, and what of them it has not of the files beside."""
+    tracks = Tracks() if "kp2d" in fields else gvhmr.seen_beside(source, num, warnings)
     if "kp2d" in fields:
         for frame, row in enumerate(fields.array("kp2d", num, 17, 3)):
             tracks.add_keypoints(gvhmr.PERSON, frame, row, "coco17", fields.source)

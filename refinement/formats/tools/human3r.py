@@ -45,6 +45,8 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     for at, number in enumerate(numbers.tolist()):
         fields = Fields(source.load(files[number]), str(files[number]))
         poses[at], intrinsics[at] = fields.array("cam2world", 4, 4), fields.array("intrinsics", 3, 3)
+        if not np.size(fields.raw("smpl_id")):  # nobody is seen on this frame
+            continue
         turns, places = fields.array("rotvec", "n", len(POSE53_TO_SMPLX), 3), fields.array("transl", "n", 3)
         betas, ids = fields.array("shape", "n", None), fields.array("smpl_id", "n")
         for turn, place, shape, value in zip(turns, places, betas, ids, strict=True):

@@ -40,7 +40,7 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     if intrinsics.shape not in ((3, 3), (len(poses), 3, 3)):
         raise UserError(f"{file}: 'intrinsics' has shape {intrinsics.shape}; (3, 3) is expected")
     cameras = camera_track(f"{file}: 'pred_cam'", poses[:, :3, :3], poses[:, :3, 3], intrinsics, inverted=True)
-    files = {number: path for number, path in numbered_files(file.parent, (".npy",)).items() if path.name.startswith("hps_track_")}
+    files = numbered_files(file.parent, (".npy",), "hps_track_")
     if not files:
         raise UserError(f"{file.parent}: no hps_track_<id>.npy beside {file.name}")
     bodies, tracks = [], Tracks()
@@ -59,7 +59,7 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
 
 def _body(source: Source, path: Path, person: int, tracks: Tracks) -> BodyTrack:
     fields = Fields(source.load(path), str(path))
-    frames = fields.array("frame", "n").astype(int)
+    frames = fields.whole("frame", "n")
     pose = rotvecs(fields.array("pred_rotmat", "n", 24, 3, 3), f"{path}: 'pred_rotmat'")
     transl = fields.array("pred_trans", "n", 1, 3)[:, 0] if fields.array("pred_trans").ndim == 3 else fields.array("pred_trans", "n", 3)
     if "boxes" in fields:
@@ -69,11 +69,11 @@ def _body(source: Source, path: Path, person: int, tracks: Tracks) -> BodyTrack:
 
 
 def _depth(fields: Fields, num_frames: int) -> DepthSource:
-    frames = fields.array("img_idx", "k").astype(int)
-    maps = fields.array("depth_hw", "k", None, None)
-    if not len(frames):
+    if not np.size(fields.raw("img_idx")):
         return NoPictures()
-    if frames.min() < 0 or frames.max() >= num_frames:
+    frames = fields.whole("img_idx", "k")
+    maps = fields.array("depth_hw", "k", None, None)
+    if frames.max() >= num_frames:
         raise UserError(f"{fields.source}: 'img_idx' runs to {frames.max()}; there are {num_frames} cameras")
     weights = fields.array("conf_hw", *maps.shape) if "conf_hw" in fields else None
     by_frame = [None if values is None else dict(zip(frames.tolist(), values, strict=True)) for values in (maps, weights)]

@@ -30,6 +30,7 @@ NAME = "TRAM"
 _FIRST_RELEASE = "masked_droid_slam.npz"
 FILES: tuple[str, ...] = ("camera.npy", _FIRST_RELEASE)
 BESIDE: tuple[str, ...] = ("tracks.npy", "hps/hps_track_*.npy", "hps/vimo_track_*.npy")
+_PEOPLE = ("hps_track_", "vimo_track_")
 _UP = np.array([0.0, 1.0, 0.0])
 _SHORTEST = 16  # frames one after the other without which TRAM reconstructs nobody
 
@@ -47,7 +48,9 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     ids, tracks = _tracked(source, warnings)
     if ids is not None and first_release:
         ids = [person for person in ids if _reconstructed(sorted(tracks.boxes.get(person, {})))]
-    files = numbered_files(source.path / "hps", (".npy",))
+    # of a folder in which both releases ran, the people of the one whose cameras are read
+    named = _PEOPLE[::-1] if first_release else _PEOPLE
+    files = next(filter(None, (numbered_files(source.path / "hps", (".npy",), prefix) for prefix in named)), {})
     if not files:
         raise UserError(f"{source.path / 'hps'}: no hps_track_<k>.npy in it")
     bodies = []

@@ -79,7 +79,26 @@ def test_wham(tmp_path: Path) -> None:
     seen = np.isfinite(arrays["poses"]).all(2)
     np.testing.assert_array_equal(seen, [np.arange(NUM + 3) < NUM, np.isin(np.arange(NUM + 3), later)])
     np.testing.assert_array_equal(arrays["poses"][1][later], poses(72, 3))
+    assert (arrays["frame_ids"].tolist(), arrays["person_ids"].tolist()) == ([*range(NUM + 3)], [0, 4])
     np.testing.assert_array_equal(arrays["trans"][seen], np.concatenate([places(), places()]))
+
+
+def test_comotion(tmp_path: Path) -> None:
+    """Its rows are of people in turn, of whom one is away for a frame: as one motion they would jump from one to the other."""
+    path = tmp_path / "walk.pt"
+    ids, frames = np.array([7, 3, 7, 3, 7, 7, 3]), np.array([5, 5, 6, 6, 7, 8, 8])
+    pose, place = poses(72)[:7], places()[:7]
+    content = {"id": ids, "frame_idx": frames, "pose": pose, "trans": place, "betas": np.zeros((7, 10))}
+    found = read(path, {name: torch.from_numpy(value) for name, value in content.items()})
+    assert (found.fps, found.num_nan_rows) == (None, 1)
+    arrays = {name: entry.load() for name, entry in open_arrays(path).items()}
+    assert sorted(arrays) == ["frame_ids", "person_ids", "poses", "trans"]
+    assert (arrays["frame_ids"].tolist(), arrays["person_ids"].tolist()) == ([5, 6, 7, 8], [3, 7])
+    for person, number in enumerate((3, 7)):
+        rows = ids == number
+        np.testing.assert_allclose(arrays["poses"][person, frames[rows] - 5], pose[rows])
+        np.testing.assert_allclose(arrays["trans"][person, frames[rows] - 5], place[rows])
+    assert np.isnan(arrays["poses"]).any(2).tolist() == [[False, False, True, False], [False] * 4]
 
 
 @pytest.mark.parametrize("name", ["smpl_thetas", "thetas"])

@@ -11,8 +11,13 @@ from capture_cases import FPS, MIXAMO, NUM, walker, write_bvh
 
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.configs.base import UserError
+from pose_priors.datamodules.cache import store
+from pose_priors.datamodules.cache.conversion import Conversion
+from pose_priors.datamodules.cache.stamps import stamp_of
 from pose_priors.datamodules.capture.asf_amc import read_amc
 from pose_priors.datamodules.capture.bvh import read_bvh
+from pose_priors.refinement.motions.batch import digest_of
+from pose_priors.refinement.motions.config import MotionsConfig
 
 
 @pytest.mark.parametrize(("order", "positions"), [("ZXY", False), ("XYZ", True), ("ZYX", False)])
@@ -101,6 +106,7 @@ def test_bones_turn_about_axes_of_their_own(tmp_path: Path) -> None:
         ("thigh 40 0", "thigh 40", "2 numbers of a bone"),
         ("thigh 40 0", "arm 40 0", "no AMC of this skeleton"),
         ("root 0 20", "root", "6 numbers"),
+        ("shank 0\n", "shank 0\n2\nroot 0 20 0 0 0 0\nthigh 40 0\n", "its frame 2 names 2 bones and its first 3; is the file complete"),
     ],
 )
 def test_what_is_no_amc(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -120,3 +126,32 @@ def test_a_skeleton_is_needed_and_its_units(tmp_path: Path) -> None:
         (tmp_path / "07.asf").write_text(spoiled)
         with pytest.raises(UserError, match=told):
             read_amc(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("order TX TY TZ RX RY RZ", "order RX RY RZ TX TY TZ"),
+        ("order TX TY TZ RX RY RZ", "order TX TY TZ RX RY RZ\n   axis ZYX"),
+        ("order TX TY TZ RX RY RZ", "order TX TY TZ RX RY RZ\n   orientation 0 90 0"),
+        ("axis 0 0 90 XYZ", "axis 0 0 90 ZYX"),
+    ],
+)
+def test_axes_that_are_not_read_are_refused(tmp_path: Path, old: str, new: str) -> None:
+    (tmp_path / "07.asf").write_text(ASF.replace(old, new))
+    path = tmp_path / "07_01.amc"
+    path.write_text("1\nroot 0 20 0 0 0 0\nthigh 40 0\nshank 0\n")
+    with pytest.raises(UserError, match=r"07\.asf: .*(ZYX|RX RY RZ TX|0 90 0).*XYZ"):
+        read_amc(path)
+
+
+def test_what_was_made_of_an_amc_is_made_anew_for_another_skeleton(tmp_path: Path) -> None:
+    path, skeleton = tmp_path / "07_01.amc", tmp_path / "07.asf"
+    path.write_text("1\nroot 0 20 0 0 0 0\n")
+    names = []
+    for text in (None, ASF, ASF.replace("length 8", "length 9")):
+        if text is not None:
+            skeleton.write_text(text)
+        stamp = stamp_of([path], 1, Conversion()).digest
+        names.append((stamp, store._key([path], Conversion()), digest_of(path, "clean", MotionsConfig())))
+    assert [len(set(column)) for column in zip(*names, strict=True)] == [3, 3, 3]

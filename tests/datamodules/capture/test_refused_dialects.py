@@ -20,6 +20,7 @@ PLACES: dict[str, list[tuple[Any, ...]]] = {
     "gvhmr": [("smpl_params_global", name) for name in ("global_orient", "body_pose", "transl")],
     "wham": [(0, name) for name in ("pose_world", "trans_world", "frame_ids")],
     "wham of two": [(4, name) for name in ("pose_world", "trans_world", "frame_ids")],
+    "comotion": [(name,) for name in ("pose", "trans", "id", "frame_idx")],
     "phc": [("walk", name) for name in ("pose_aa", "trans_orig", "fps")],
     "phc of two": [("run", "pose_aa")],
     "protomotions": [(name,) for name in ("dof_pos", "rigid_body_pos", "rigid_body_rot", "fps")],
@@ -133,6 +134,11 @@ def test_quaternions_are_of_length_one_or_missing(tool: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("frames", [[0] * NUM, [*range(NUM - 1), 3], np.arange(NUM)[::-1], np.arange(NUM) + 0.5, np.arange(NUM) - 2])
 def test_frames_rise(frames: object, tmp_path: Path) -> None:
     assert "'frame_ids' " in refusal(with_value(TOOLS["wham"], (0, "frame_ids"), frames), tmp_path / "a.pkl")
+
+
+def test_nobody_is_twice_on_a_frame(tmp_path: Path) -> None:
+    twice = with_value(TOOLS["comotion"], ("frame_idx",), torch.zeros(NUM, dtype=torch.long))
+    assert "'frame_idx' has a frame twice for 'id' 3" in refusal(twice, tmp_path / "a.pkl")
 
 
 def test_people_who_are_hardly_anywhere_take_no_memory(tmp_path: Path) -> None:

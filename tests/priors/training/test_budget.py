@@ -135,6 +135,9 @@ def test_a_limit_of_the_trainer_makes_epochs_of_its_own() -> None:
     for given in ({"max_steps": 10}, {"max_epochs": 1.5}):
         with pytest.raises(UserError, match="limit_train_batches"):
             budget(config(**given), 9000, limit=200)
+    for nothing in (0, 0.0):  # of which the second was a run that saved what it had not trained
+        with pytest.raises(UserError, match="leaves nothing to learn from; give a number, or a share, above 0"):
+            budget(config(), 9000, limit=nothing)
 
 
 def checkpoint(batches: int, a_pass: int | None, **training: Any) -> dict[str, Any]:

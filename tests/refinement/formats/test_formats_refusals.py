@@ -109,6 +109,8 @@ REFUSALS: dict[str, tuple[Callable[..., Path], Spoil, str]] = {
     "human3r, all joints": (write_human3r, put("rotvec", np.zeros((2, 55, 3))), r"'rotvec' has shape \(2, 55, 3\); \(n, 53, 3\)"),
     "josh, three rows": (write_josh, put("pred_cam", np.zeros((16, 3, 4))), r"'pred_cam' has shape \(16, 3, 4\); \(T, 4, 4\)"),
     "josh, other frames": (write_josh, put("img_idx", np.array([0, 16])), "'img_idx' runs to 16; there are 16 cameras"),
+    "josh, half a frame": (write_josh, put("img_idx", np.array([0, 8.5])), "'img_idx' holds others than whole numbers"),
+    "comotion, half a frame": (write_comotion, put("frame_idx", np.arange(27) / 2), "'frame_idx' holds others than whole numbers"),
     "gem_x, SMPL-X": (
         write_gem_x,
         lambda c: c["body_params_global"].update(body_pose=np.zeros((5, 63))),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from romp_writer import write_romp
 from upstream_checks import EXACT, SINGLE, TURNED, camera_joints, check, check_keypoints, told
 from upstream_truth import SIZE, Truth, make_truth
@@ -17,6 +18,7 @@ from pose_priors.refinement.formats import read_upstream, recognize
 from pose_priors.refinement.formats.association import Sighting, followed
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.numbering import num_frames_of
+from pose_priors.refinement.formats.source import Source
 from pose_priors.refinement.formats.tools import sam3d_body
 from pose_priors.refinement.given.load import load_sequence
 
@@ -39,6 +41,19 @@ def test_comfyui_without_intrinsics_has_gvhmrs_guess(tmp_path: Path) -> None:
     problem = load_sequence(path)
     assert problem.cameras.intrinsics[0, 0, 0].item() == pytest.approx(np.hypot(*SIZE), rel=1e-6)
     told(problem, "GVHMR's guess, a focal length of 734 px at 640 x 360")
+
+
+def test_gvhmrs_keypoints_lie_beside_a_file_that_has_boxes_alone(tmp_path: Path) -> None:
+    truth = make_truth(still=True)
+
+    def change(content: dict[str, np.ndarray]) -> None:
+        del content["kp2d"]
+        content["intrinsics"] = content["intrinsics"][:1]  # of all frames
+
+    path = write_gvhmr_spellings(tmp_path / "walk", truth, change, spelling="pypi")
+    told(load_sequence(path), "vitpose.pt: no such file")
+    torch.save(torch.from_numpy(truth.keypoints("coco17")[0]), path.parent / "vitpose.pt")
+    check_keypoints(load_sequence(path), truth)
 
 
 def test_comotion(tmp_path: Path) -> None:
@@ -67,6 +82,15 @@ def test_human3r_says_where_heads_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(problem.visible, seen)
     np.testing.assert_allclose(camera_joints(problem)[seen][:, :22], truth.camera_joints[seen][:, :22], atol=1e-4)
     assert problem.start.alpha0 == 1
+
+
+def test_frames_of_human3r_on_which_nobody_is_have_a_camera_alone(tmp_path: Path) -> None:
+    truth = make_truth()
+    truth.seen[:, 4] = False
+    clip = read_upstream(write_human3r(tmp_path / "walk", truth), [])
+    assert len(clip.cameras.w2c) == truth.seen.shape[1]
+    for body, seen in zip(clip.camera_bodies.values(), truth.seen, strict=True):
+        assert body.frames.tolist() == np.flatnonzero(seen).tolist()
 
 
 @pytest.mark.parametrize("layout", ["files", "video"])
@@ -123,6 +147,19 @@ def test_josh(tmp_path: Path) -> None:
     assert sorted(clip.tracks.boxes) == [3, 7]
 
 
+def test_other_files_with_the_number_of_somebody_of_josh_are_nobody(tmp_path: Path) -> None:
+    path = write_josh(tmp_path / "walk", make_truth())
+    np.save(path / "josh" / "mask_7.npy", np.zeros((2, 2)))
+    assert sorted(read_upstream(path, []).camera_bodies) == [3, 7]
+
+
+def test_josh_without_key_frames_has_no_depth(tmp_path: Path) -> None:
+    def change(scene: dict[str, np.ndarray]) -> None:
+        scene.update({name: scene[name][:0] for name in ("img_idx", "depth_hw", "conf_hw")})
+
+    assert read_upstream(write_josh(tmp_path / "walk", make_truth(), change), []).depth.read(0) is None
+
+
 def few() -> Truth:
     """The first images, on the third of which the second person is hidden."""
     truth = make_truth(still=True)
@@ -172,6 +209,22 @@ def test_sam3d_body_without_ids_follows_people(tmp_path: Path, layout: str, monk
         assert given[person] == truth.rows(person - 1).tolist()
     assert sorted(clip.camera_bodies) == [1, 2]
     assert any("no ids: people are followed" in line for line in warnings)
+
+
+@pytest.mark.parametrize(
+    ("names", "images"),
+    [
+        (("clip_0001", "clip_0002"), [1, 2]),
+        (("step3", "step4"), [3, 4]),
+        (("00010_subj00", "00010_subj01", "00011_subj00"), [10, 10, 11]),
+        (("a_7_p1", "a_8_obj_1"), [7, 8]),
+        (("a7person1", "a7person2"), [7, 7]),
+    ],
+)
+def test_which_image_a_file_of_sam3d_body_is_of(names: tuple[str, ...], images: list[int], tmp_path: Path) -> None:
+    for name in names:
+        np.savez(tmp_path / f"{name}.npz", pred_keypoints_3d=np.zeros((70, 3)), pred_cam_t=np.ones(3))
+    assert [number for number, rows in sam3d_body._frames(Source(tmp_path)) for _ in rows] == images
 
 
 def test_who_comes_back_is_known_and_who_is_far_is_somebody_else() -> None:

@@ -12,6 +12,7 @@ from upstream_truth import make_truth
 from upstream_world_writers import write_megahunter
 from upstream_writers import write_gvhmr, write_tram
 
+from pose_priors.refinement.formats import read_upstream
 from pose_priors.refinement.given.load import load_sequence
 
 
@@ -36,6 +37,14 @@ def test_one_of_trams_tracks(tmp_path: Path) -> None:
     problem = load_sequence(folder)
     assert len(problem.person_ids) == len(people) - 1
     assert sum("is left out" in line and file.name in line for line in problem.warnings) == 1
+
+
+def test_what_the_first_release_of_tram_left_is_not_read_beside_the_next(tmp_path: Path) -> None:
+    path = write_tram(tmp_path / "walk", make_truth())
+    longest = np.load(path / "hps" / "hps_track_0.npy", allow_pickle=True).item()
+    np.save(path / "hps" / "vimo_track_0.npy", {**longest, "pred_trans": longest["pred_trans"] + 1}, allow_pickle=True)
+    bodies = read_upstream(path, []).camera_bodies.values()
+    assert Path(next(body.source for body in bodies if "track_0" in body.source)).name == "hps_track_0.npy"
 
 
 # a quaternion of another length is the same turn

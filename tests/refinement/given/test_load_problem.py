@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import fields
@@ -70,6 +71,18 @@ def test_both_layouts_are_the_same_problem(clips: dict[str, Clip]) -> None:
 def test_any_scale_is_found(tmp_path: Path, alpha: float) -> None:
     clip = make_clip(tmp_path / "clip", alpha=alpha)
     assert load_problem(*clip.stages).start.alpha0 == pytest.approx(alpha, rel=0.005)
+
+
+@pytest.mark.parametrize("depth", [False, True])
+def test_a_unit_that_nothing_tells_is_told_as_an_assumption_without_keypoints_too(tmp_path: Path, depth: bool) -> None:
+    clip = make_clip(tmp_path / "clip", "readme", depth=depth)
+    for file in (tmp_path / "clip").rglob("detections/*.pkl"):
+        without = [{name: value for name, value in entry.items() if name != "keypoints_2d"} for entry in pickle.loads(file.read_bytes())]
+        file.write_bytes(pickle.dumps(without))
+    problem = load_problem(*clip.stages)
+    assert problem.scale_known
+    assert any("so the scale stays where it starts" in line for line in problem.warnings)
+    assert any("stage 1's unit, taken for 1 m, which nothing tells" in line for line in problem.broken) != depth
 
 
 def test_joint_depth_is_read_on_the_persons_own_skin(clips: dict[str, Clip]) -> None:

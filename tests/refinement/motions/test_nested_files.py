@@ -97,6 +97,8 @@ def test_people_of_a_tool_are_each_cleaned_and_scored(tmp_path: Path) -> None:
     clean([str(usual), "--output", str(tmp_path / "out")])
     with np.load(tmp_path / "out/wham_output.npz") as found, np.load(tmp_path / "out/usual.npz") as alone:
         assert found["poses"].shape == (2, len(SMPL) + 10, 72)
+        assert found["person_ids"].tolist() == [3, 8]
+        assert found["frame_ids"].tolist() == [*range(len(SMPL) + 10)]
         for person_poses, first in zip(found["poses"], (0, 10), strict=True):
             np.testing.assert_allclose(person_poses[first : first + len(SMPL), :66], alone["poses"][:, :66], atol=1e-3)
     report = json.loads((tmp_path / "out/wham_output.pkl.report.json").read_text())
