@@ -31,13 +31,14 @@ from pose_priors.refinement.given.floor import with_floor
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.priors import Priors, check_priors
-from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.given.problem import Estimate, Problem
 from pose_priors.refinement.infill import GapFiller
 from pose_priors.refinement.result.keeping import contradicted, with_input, without
 from pose_priors.refinement.result.output import RefinementOutput
-from pose_priors.refinement.result.scale import may_be_no_metre, was_wrong
+from pose_priors.refinement.result.scale import another_unit
 from pose_priors.refinement.result.soles import lay_soles
 from pose_priors.refinement.result.summary import summarize
+from pose_priors.refinement.result.unit import in_unit
 from pose_priors.refinement.result.write import plain, write_result
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
@@ -50,6 +51,7 @@ log = logging.getLogger("refine")
 # Variables are in single precision: a micrometre at ten metres, and twice as fast as double.
 _DTYPE = torch.float32
 _UNFINISHED = ".unfinished"
+_UNITS = 3  # times that a clip whose unit nothing tells is refined once more, in another unit, at most
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Stage5Refiner:
         trainer: passed on to Lightning's Trainer: `accelerator`, `devices`, ...
         logger: of Lightning, or None.
         callbacks: of the caller's own; a sub-stage is an epoch, an iteration a step, and the module is a `RefinementModule`.
-        checkpoint_dir: an unfinished run is kept in `.unfinished` in it after each sub-stage, and found again there; None to keep nothing.
+        checkpoint_dir: an unfinished run is kept in `.unfinished` in it after each sub-stage, and found again there, with those that went
+            before it where a clip is refined once more; None to keep nothing.
 
     Logger and checkpoint folder are those of the next clip, and may be changed between clips.
     """
@@ -101,26 +104,31 @@ class Stage5Refiner:
         check_priors(self.priors, problem)
         began = time.perf_counter()
         problem = with_floor(problem)
-        module = self._in_its_unit(problem)
+        in_its_unit, module = self._in_its_unit(problem)
         found = summarize(module, time.perf_counter() - began)
         if kept := contradicted(module, module.scene()):
-            first, others = found, without(problem, kept)
+            first, others = found, without(in_its_unit, kept)
             if bool(others.visible.any()):
-                found = summarize(self._refined(others, module.config), time.perf_counter() - began)
+                found = summarize(self._refined(others, problem.start), time.perf_counter() - began)
             found = with_input(found, first, module.problem, kept)
+        if self.checkpoint_dir is not None:
+            shutil.rmtree(self.checkpoint_dir / _UNFINISHED, ignore_errors=True)  # another run of the same folder may have been faster
         return found.first(problem.num_frames)
 
-    def _in_its_unit(self, problem: Problem) -> RefinementModule:
-        """The module once it is done; without a bound on the scale where that kept it at a guess that motion contradicts."""
-        module = self._refined(problem, self.config)
-        if not may_be_no_metre(module):
-            return module
-        log.info("nothing says what stage 1's unit is, and motion that it is no metre: refined once more, the scale without its bound")
-        free = self._refined(problem, self.config.model_copy(update={"optimize_delta_alpha": False}))
-        return free if was_wrong(module, free) else module
+    def _in_its_unit(self, problem: Problem) -> tuple[Problem, RefinementModule]:
+        """The problem and its module once that is done; in another unit where stage 1's is a guess that motion contradicts."""
+        given, module = problem, self._refined(problem, problem.start)
+        for again in range(_UNITS if problem.scale_guessed else 0):
+            if (unit := another_unit(module, guessed=not again)) is None:
+                break
+            log.info("nothing says what stage 1's unit is, and motion that it is %.3g m: refined once more from there", unit)
+            problem = in_unit(given, unit)
+            module = self._refined(problem, given.start)
+        return problem, module
 
-    def _refined(self, problem: Problem, config: RefinementConfig) -> RefinementModule:
-        """The module once it is done, on the CPU."""
+    def _refined(self, problem: Problem, given: Estimate) -> RefinementModule:
+        """The module once it is done, on the CPU, its problem with the start that was given, whatever it began from."""
+        config = self.config
         motion = self.priors.motion
         steps, fill = (None, GapFiller(motion)) if isinstance(motion, MotionFlow) else (motion, None)
         module = RefinementModule(problem, config, self.priors.body, self.priors.hands, steps, fill)
@@ -133,6 +141,7 @@ class Stage5Refiner:
         if searches:
             without_flicker(module.variables, module.problem)
             lay_soles(module)
+        module.problem = replace(module.problem, start=given)
         return module
 
     def _fit(self, module: RefinementModule) -> None:
@@ -145,7 +154,7 @@ class Stage5Refiner:
         unfinished = None
         if self.checkpoint_dir is not None:
             module.fingerprint = fingerprint(module.problem, module.config, (self.priors.body, self.priors.hands, self.priors.motion))
-            folder = self.checkpoint_dir / _UNFINISHED
+            folder = self.checkpoint_dir / _UNFINISHED / module.fingerprint
             callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
             unfinished = folder / "last.ckpt"
         options = {"accelerator": "cpu", "devices": 1} | self.trainer
@@ -176,8 +185,6 @@ class Stage5Refiner:
                 if unfinished is None:
                     raise KeyboardInterrupt from error
                 raise KeyboardInterrupt("the same command goes on from the last sub-stage that ended") from error
-        if unfinished is not None:
-            shutil.rmtree(unfinished.parent, ignore_errors=True)  # another run of the same folder may have been faster
 
 
 def run_refinement(

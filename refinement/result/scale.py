@@ -1,13 +1,14 @@
-"""Whether the scale ended where its bound held it, and whether that bound was about anything."""
+"""Whether the scale ended where its bound held it, whether that bound was about anything, and on what the scale rests."""
 
 from __future__ import annotations
 
+from pose_priors.refinement.result.unit import unit_by_feet
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.motion_states import scale_shows
 
 # A delta above this fraction of its bound is stuck there.
 _STUCK = 0.9
-# By how much a scale without a bound has to have grown, or shrunk, for the bound to have been wrong: motion alone tells it to some
+# By how much another unit has to be larger, or smaller, than one that was guessed for that to be wrong: motion alone tells it to some
 # percent, and noise of the cameras' path, which makes that longer, reads as a smaller one.
 _GROWN, _SHRUNK = 0.1, 0.25
 
@@ -25,30 +26,44 @@ def is_searched(module: RefinementModule) -> bool:
     return any("scale" in stage.free and stage.name in module.reports and module.reports[stage.name].iterations for stage in module.stages)
 
 
+def change(module: RefinementModule) -> float:
+    """The change of scale as a fraction of that at the start of the problem, in whatever unit the module began."""
+    began, start = module.variables.alpha0, module.problem.start.alpha0
+    return (1 + float(module.variables.delta().detach())) * (began / start) - 1
+
+
+def by_motion(module: RefinementModule) -> bool:
+    """Whether the module began in a unit that motion had told, or was free to find one."""
+    return module.variables.alpha_bound is None or module.variables.alpha0 != module.problem.start.alpha0
+
+
+def another_unit(module: RefinementModule, guessed: bool) -> float | None:
+    """The scale that feet tell in place of that at which the module began, where its bound or its descent kept it from there though it
+    shows; None where they agree.
+
+    Args:
+        guessed: whether that is stage 1's unit, and not one that motion has told before.
+    """
+    bound = module.variables.alpha_bound
+    if (bound is not None and stuck_at(module) is None) or not (is_searched(module) and scale_shows(module.problem)):
+        return None
+    if (found := unit_by_feet(module.scene(), module.problem)) is None:
+        return None
+    grown, shrunk = (_GROWN, _SHRUNK) if guessed or bound is None else (bound, bound)
+    return None if -shrunk <= found / module.variables.alpha0 - 1 <= grown else found
+
+
 def doubt_about(module: RefinementModule, alpha: float) -> tuple[int, str] | None:
     """Why the scale that came out, alpha, may be wrong, or on what assumption it rests; before it, 0 where nobody's place hangs on it, else
     1. None where enough tells it."""
-    problem, shows = module.problem, scale_shows(module.problem)
+    guessed, shows = module.problem.scale_guessed, scale_shows(module.problem)
+    if guessed and shows and is_searched(module) and by_motion(module):
+        return 1, f"nothing but motion tells the scale, {alpha:.3g} times stage 1's unit"
     if (stuck := stuck_at(module)) is not None and shows:
         return 1, f"the scale would go on beyond its bound of {100 * stuck:+.0f} %: that at the start is probably wrong"
-    if not problem.scale_guessed:
+    if not guessed:
         return None
     assumed = f"nothing tells the scale, and stage 1's unit is taken for {alpha:.3g} m"
     if not shows:
         return 0, f"{assumed}: the cameras hardly move, so that nobody's place hangs on it"
-    if not is_searched(module):
-        return 1, f"{assumed}: it was not searched"
-    if module.variables.alpha_bound is None:
-        return 1, f"nothing but motion tells the scale, {alpha:.3g} times stage 1's unit"
-    return None
-
-
-def may_be_no_metre(module: RefinementModule) -> bool:
-    """Whether the scale is a guess that its bound kept, though it shows in how people move."""
-    return stuck_at(module) is not None and module.problem.scale_guessed and scale_shows(module.problem)
-
-
-def was_wrong(bounded: RefinementModule, free: RefinementModule) -> bool:
-    """Whether the scale without its bound is so far from that at the start that the bound kept it from where it belongs."""
-    bound, delta = bounded.variables.alpha_bound, float(free.variables.delta().detach())
-    return bound is not None and not -max(_SHRUNK, bound) <= delta <= max(_GROWN, bound)
+    return None if is_searched(module) else (1, f"{assumed}: it was not searched")

@@ -12,7 +12,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.plausible import doubts
 from pose_priors.refinement.result.quality import quality
-from pose_priors.refinement.result.scale import is_searched, stuck_at
+from pose_priors.refinement.result.scale import by_motion, change, is_searched, stuck_at
 from pose_priors.refinement.result.uncertainty import distance_doubts, joint_sigmas
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.module import RefinementModule
@@ -28,9 +28,9 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
         seconds: wall time that it took.
     """
     problem, scene, bound = module.problem, module.scene(), module.variables.alpha_bound
-    alpha, delta = float(scene.alpha), float(module.variables.delta().detach())
+    alpha, delta = float(scene.alpha), change(module)
     warnings = list(problem.warnings)
-    if (stuck := stuck_at(module)) is not None:
+    if (stuck := stuck_at(module)) is not None and not by_motion(module):
         delta = stuck
         warnings.append(
             f"the scale is stuck at its bound ({delta:+.3f}): the scale at the start is probably wrong, "

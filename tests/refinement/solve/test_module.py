@@ -125,6 +125,34 @@ def test_a_killed_run_goes_on_to_the_same_result(monkeypatch: pytest.MonkeyPatch
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_killed_where_it_tries_another_unit_goes_on_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    problem, _ = make_problem(frames=12, alpha=2.5, alpha0=1.0)
+    nothing = torch.zeros_like(problem.observations.joint_depth_confidence)
+    unseen = replace(problem.observations, joint_depth_confidence=nothing, floor_points=problem.observations.floor_points[:0])
+    given = RefinementInput(replace(problem, observations=unseen))
+    config = SHORT.model_copy(update={"scale_iterations": 12})
+    whole = Stage5Refiner(config, trainer=QUIET).refine(given)
+    assert whole.scale_alpha > 2
+    begin, started, dies_at = RefinementModule.on_train_epoch_start, list[int](), 9
+
+    def counted(self: RefinementModule) -> None:
+        if len(started) == dies_at:
+            raise RuntimeError("killed")
+        started.append(self.current_epoch)
+        begin(self)
+
+    monkeypatch.setattr(RefinementModule, "on_train_epoch_start", counted)
+    with pytest.raises(RuntimeError, match="killed"):
+        Stage5Refiner(config, trainer=QUIET, checkpoint_dir=tmp_path).refine(given)
+    assert started == [0, 1, 2, 3, 4, 5, 0, 1, 2]
+    started, dies_at = [], 99
+    resumed = Stage5Refiner(config, trainer=QUIET, checkpoint_dir=tmp_path).refine(given)
+    assert started == [3, 4, 5]
+    assert torch.equal(resumed.joints, whole.joints)
+    assert resumed.scale_delta == whole.scale_delta
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_checkpoint_of_another_run_is_not_resumed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     kill(monkeypatch, tmp_path, epoch=2)
     other = SHORT.model_copy(update={"lambda_depth": 2.0})
