@@ -141,6 +141,8 @@ class Ensemble(MaximumLikelihoodPrior):
     @torch.no_grad()
     def sample(self, num_samples: int, generator: torch.Generator | None = None, defensive: bool = False) -> Tensor:
         """Draws poses, (num_samples, 55, 3), canonical; some from the members' defensive components only if `defensive`."""
+        if num_samples == 0:  # which torch refuses to draw
+            return self.default_pose.new_zeros(0, *self.default_pose.shape)
         chosen = torch.multinomial(self.weight, num_samples, replacement=True, generator=generator)
         return self._drawn(chosen, lambda member, rows: member.sample(len(rows), generator, defensive))
 

@@ -13,6 +13,7 @@ from pose_priors.datamodules.capture.recorded import END, Recorded, euler, posed
 from pose_priors.datamodules.containers.regular import read_regular
 
 _MOST_JOINTS, _MOST_NUMBERS = 1000, 200_000_000
+_MOTION = re.compile(r"(?<!\S)MOTION(?!\S)")  # which a joint's name may have in it
 _CHANNEL = re.compile(r"([XYZ])(position|rotation)", re.IGNORECASE)
 
 
@@ -34,11 +35,11 @@ def read_bvh(path: Path) -> Recorded:
         text = read_regular(path).decode("utf-8-sig", "replace")
     except UnicodeError as error:
         raise UserError(f"{path}: no BVH: not a text") from error
-    head, found, motion = text.partition("MOTION")
-    if not text.lstrip().startswith("HIERARCHY") or not found:
+    head, *motion = _MOTION.split(text, 1)
+    if not text.lstrip().startswith("HIERARCHY") or not motion:
         raise UserError(f"{path}: no BVH: it has no HIERARCHY and MOTION")
     tree = _hierarchy(path, head.split())
-    frames, seconds, rows = _motion(path, motion, sum(len(channels) for channels in tree.channels))
+    frames, seconds, rows = _motion(path, motion[0], sum(len(channels) for channels in tree.channels))
     offsets = np.tile(np.array(tree.offsets), (frames, 1, 1))
     turns = np.tile(np.eye(3), (frames, len(tree.names), 1, 1))
     at = 0

@@ -134,7 +134,7 @@ def test_samples_are_canonical_repeatable_and_filled(name: str) -> None:
     others = [i for i in range(NUM_JOINTS) if i not in prior.joint_indices and not (i == 0 and conditioned_on_root(prior))]
     assert torch.equal(first[:, others], prior.default_pose[others].expand(7, -1, -1))
     assert torch.equal(prior.default_pose, default_pose(make_poses(256), prior.joint_indices))
-    assert prior.sample(2).shape == (2, NUM_JOINTS, 3)
+    assert [prior.sample(num).shape for num in (0, 2)] == [(0, NUM_JOINTS, 3), (2, NUM_JOINTS, 3)]
 
 
 @every_prior

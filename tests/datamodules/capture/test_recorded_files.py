@@ -29,6 +29,12 @@ def test_places_of_a_bvh(tmp_path: Path, order: str, positions: bool) -> None:
     assert read.turns.shape == (NUM, len(read.names), 3, 3)
 
 
+def test_a_joints_name_may_speak_of_motion(tmp_path: Path) -> None:
+    path = write_bvh(tmp_path / "walk.bvh")
+    path.write_text(path.read_text().replace("mixamorig:Spine", "MOTION_Spine"))
+    assert "MOTION_Spine" in read_bvh(path).names
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
