@@ -75,7 +75,5 @@ def _believed(marked: np.ndarray, back: int) -> int:
     Args:
         marked: (N,) bool, of the frames beyond the one at the gap, the nearest first.
     """
-    for away in [*range(back, 0, -1), *range(back + 1, _FARTHEST * back + 1)]:
-        if away <= len(marked) and not marked[away - 1]:
-            return away
-    return 0
+    near, far = range(back, 0, -1), range(back + 1, _FARTHEST * back + 1)
+    return next((away for away in (*near, *far) if away <= len(marked) and not marked[away - 1]), 0)
