@@ -106,7 +106,9 @@ def _marks(path: Path, entries: Mapping[str, Entry], lead: tuple[int, ...]) -> s
     if _SEEN not in entries:
         return None
     if entries[_SEEN].shape != lead or not entries[_SEEN].kind.startswith(("bool", "int", "uint", "float")):
-        raise UserError(f"{path}: {_SEEN} is {entries[_SEEN].kind} {entries[_SEEN].shape}; truth values {lead}, one for each pose, are expected")
+        raise UserError(
+            f"{path}: {_SEEN} is {entries[_SEEN].kind} {entries[_SEEN].shape}; truth values {lead}, one for each pose, are expected"
+        )
     return _SEEN
 
 
