@@ -19,6 +19,10 @@ def jumps_beside(motion: Motion) -> np.ndarray:
     joints, path = pops(motion, stopped)
     jumps: np.ndarray = ((joints.max(1, initial=0) > 1) | (path > 1)) & motion.known
     jumps[1:] &= ~repeats
+    # at an end of the clip nothing is made up from: what is held there would repeat
+    between = np.flatnonzero(~jumps)
+    if between.size:
+        jumps[: between[0]] = jumps[between[-1] + 1 :] = False
     return jumps
 
 

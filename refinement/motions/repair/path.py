@@ -19,6 +19,7 @@ _TRIES = 3
 # Metres a second of the rest of a glide when one way is taken out: above the first on more than a quarter of the frames, a body was
 # measured badly, or the person goes elsewhere; up to the second feet roll.
 _GLIDES, _MOST, _ROLLS = 0.18, 0.75, 0.1
+_SHORT_S, _ASTRAY = 0.6, 0.17  # shorter glides are surer where what carries hardly differs from its middle, over its speed
 _STANDS = 0.5  # of the frames of a stretch: where less, its glides are guesses
 _CARRIED_ELSEWHERE = 0.1  # of the frames of a stretch
 _HANDS_S = 2.0  # shorter, what hands tell is told and left
@@ -64,11 +65,12 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Mended:
         if not _feet_agree(support, part):
             left.add(begin, end, "the feet glide differently, and no path stops both")
             continue
+        astray = float(np.median(np.linalg.norm(glide[part] - way, axis=-1)) / np.linalg.norm(way))
         way, rest = _one_way(motion, support.doubted, part, way)
-        if np.quantile(np.linalg.norm(rest[part], axis=-1), _MOST) > _GLIDES:
+        speed = float(np.linalg.norm(way))
+        if np.quantile(np.linalg.norm(rest[part], axis=-1), _MOST) > _GLIDES or (lasts < _SHORT_S and astray > _ASTRAY):
             left.add(begin, end, "what carries glides now here, now there, and no path stops that")
             continue
-        speed = float(np.linalg.norm(way))
         along = glide @ way / speed > _GOES_ON * speed
         most = round(_GOES_ON_S * motion.fps)
         before = begin - np.argmin(np.r_[along[max(begin - most, 0) : begin][::-1], False])

@@ -273,3 +273,10 @@ def test_a_rest_on_which_something_jumps_is_not_frozen(walk: tuple[np.ndarray, n
     found = restore(jumps)
     assert not found.marked["frozen"].any()
     assert np.flatnonzero(found.marked["pop"]).tolist() == [115]
+
+
+def test_a_first_or_last_frame_of_its_own_repeats_nothing(walk: tuple[np.ndarray, np.ndarray]) -> None:
+    pose = walk[0].copy()
+    pose[0, :, 1] += 0.5
+    pose[-1, :, 1] -= 0.5
+    assert not restore(motion_of(pose, walk[1])).joints["frozen"].any()
