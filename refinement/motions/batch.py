@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pose_priors.refinement.motions.outputs import hash_of
 
 log = logging.getLogger("motions")
 
-_VERSION = "2"  # of what is found and taken out: results of another are made anew
+_VERSION = "3"  # of what is found and taken out: results of another are made anew
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def find_sources(path: Path, output: Path) -> list[Source]:
             raise UserError(f"--output {output}: the files in it would be overwritten; give another folder")
         if inside in path.resolve().parents:
             raise UserError(f"--output {output}: {path} lies in it, and what lies in the output is no motion to read; give another folder")
-        found = sorted(file for file in path.rglob("*") if is_looked_for(file) and file.is_file() and inside not in file.resolve().parents)
+        # a link to nothing, or to itself, is taken along, so that it fails and is told
+        files = (file for file in path.rglob("*") if is_looked_for(file) and (file.is_file() or not file.exists()))
+        found = sorted(file for file in files if inside not in Path(os.path.realpath(file)).parents)
         found = [file for file in found if not file.name.startswith(".") and not is_of_an_entry(file)]
         sources = [Source(file, file.relative_to(path).as_posix()) for file in found]
         if not sources:
@@ -77,7 +80,7 @@ def find_sources(path: Path, output: Path) -> list[Source]:
         same = clips.setdefault(Path(source.name).with_suffix(""), source)
         if same is not source:
             raise UserError(f"{path}: {same.name} and {source.name} would be one clip; rename one of them")
-        if (output / written_name(source.name)).resolve() == source.path.resolve():
+        if (output / written_name(source.name)).resolve() == Path(os.path.realpath(source.path)):
             raise UserError(f"--output {output}: {source.path} would be overwritten; give another folder")
     return sources
 

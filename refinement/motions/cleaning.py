@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,10 +106,11 @@ def _left(file: MotionFile) -> list[str]:
     """What of a file's arrays that are not looked at is not finite, one line each."""
     layout, entries = file.layout, open_arrays(file.path) if file.layout.unknown else {}
     lead = (layout.num_frames,) if layout.num_people is None else (layout.num_people, layout.num_frames)
+    broken = ((name, *broken_frames(entries[name].load(), lead)) for name in layout.unknown)
     return [
-        f"{name} is not finite on {number} of {math.prod(lead)} frames: left as it is, since its name does not tell what it is"
-        for name in layout.unknown
-        if (number := broken_frames(entries[name].load(), lead))
+        f"{name} is not finite on {number} of {num} frames: left as it is, since its name and shape do not tell what it is"
+        for name, number, num in broken
+        if number
     ]
 
 

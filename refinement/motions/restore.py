@@ -18,6 +18,7 @@ from pose_priors.refinement.motions.faults.shortness import shortened
 from pose_priors.refinement.motions.faults.support import Support, find_support, floating, sliding
 from pose_priors.refinement.motions.faults.swaps import KINDS, LIMBS, Swaps, swapped, swaps
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
+from pose_priors.refinement.motions.repair.beside import jumps_beside, made_up, without
 from pose_priors.refinement.motions.repair.fill import Fill, filled
 from pose_priors.refinement.motions.repair.mended import Left, Mended
 from pose_priors.refinement.motions.repair.path import grounded, lengthened, lowered, unslid
@@ -63,9 +64,11 @@ def restore(motion: Motion, fill: Fill = filled) -> Restored:
     """
     work = _Work(motion)
     lost = np.where(motion.known, 0.0, 1e3)
-    work.mend("missing", partial(_filled, fill), np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
-    copies = np.where(_as_recorded(motion.known), frozen(work.motion), 0)
-    work.mend("frozen", partial(_between, fill), np.repeat(copies[:, None], NUM_JOINTS, 1), copies)
+    jumps = jumps_beside(motion)
+    work.mend("missing", partial(_made_up, fill, jumps), np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
+    jumps = jumps_beside(work.motion)
+    copies = np.where(_as_recorded(motion.known), frozen(without(work.motion, jumps)), 0)
+    work.mend("frozen", partial(_between, fill, jumps), np.repeat(copies[:, None], NUM_JOINTS, 1), copies)
     sides = swaps(work.motion)
     work.mend("swapped", lambda before, *_: Mended(_unswapped(before, sides)), *_by_joint(sides, len(motion)))
     work.mend("pop", partial(_filled, fill), *pops(work.motion))
@@ -161,14 +164,18 @@ def _filled(fill: Fill, motion: Motion, joints: np.ndarray, path: np.ndarray) ->
     return Mended(fill(motion, joints, path))
 
 
-def _between(fill: Fill, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Mended:
+def _made_up(fill: Fill, jumps: np.ndarray, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Mended:
+    return Mended(made_up(fill, motion, jumps, joints, path))
+
+
+def _between(fill: Fill, jumps: np.ndarray, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Mended:
     """Repeated frames filled, but those that repeat the first one: nothing says how the person came there."""
     left: dict[str, np.ndarray] = {}
     if len(path) > 1 and path[1]:
         begins = np.arange(len(path)) <= np.argmin(np.r_[path[1:], False])
         left = {_AT_THE_BEGINNING: path & begins}
         joints, path = joints & ~begins[:, None], path & ~begins
-    return Mended(fill(motion, joints, path) if path.any() else motion, left)
+    return Mended(made_up(fill, motion, jumps, joints, path) if path.any() else motion, left)
 
 
 def _of_path(

@@ -14,6 +14,7 @@ _SHARE = 0.02  # of the usual step of the clip's moving frames: below, a frame i
 _SLOW = 0.1  # of the usual step: who comes to rest does so by steps below
 _WINDOW_S = 1.5
 _LEAST_SPEED = 0.05  # radians or metres a second: whoever moves less may be standing still
+_AWAY_S = 0.12  # in which a body jumps away from what is repeated, and back
 _SLOWS, _GOES_ON = 0.6, 1.3  # of the step farther away, that beside a rest where a body slows down or speeds up, and on the other side
 
 
@@ -26,18 +27,17 @@ def frozen(motion: Motion) -> np.ndarray:
     if num < 3:
         return out
     step = body_steps(motion)
-    moving = step > _STILL
-    if not moving.any():
+    usual = _usual(step)
+    if not usual:
         return out
-    usual = float(np.median(step[moving]))
-    copies = step <= max(_STILL, _SHARE * usual)
+    repeats = repeated(motion)
     # how fast the person moves around, told by frames that are no copies
     width = odd(_WINDOW_S, motion.fps)
-    there = rolling_mean(~copies, width)
-    around = np.where(there > 1e-9, rolling_mean(np.where(copies, 0, step), width) / np.maximum(there, 1e-9), usual)
+    there = rolling_mean(~repeats, width)
+    around = np.where(there > 1e-9, rolling_mean(np.where(repeats, 0, step), width) / np.maximum(there, 1e-9), usual)
     around = np.maximum(around, 0.25 * usual)
     speed = around * motion.fps / _LEAST_SPEED
-    for begin, end in runs(copies):
+    for begin, end in runs(repeats):
         if _rests(step, begin, end, _SLOW * usual):
             continue
         # a single repetition among frames that hardly move is chance; a second of them is none
@@ -47,6 +47,30 @@ def frozen(motion: Motion) -> np.ndarray:
         edge = max(before, after) / max(_SLOW * usual, _STILL)
         out[begin + 1 : end + 1] = length * min(float(speed[begin:end].mean()), edge)
     return out
+
+
+def repeated(motion: Motion) -> np.ndarray:
+    """(T - 1,) bool, frames but the first that repeat the one before, whether or not they should; also those on which something jumps away
+    from what is repeated, and back to it."""
+    step = body_steps(motion)
+    repeats = step <= max(_STILL, _SHARE * _usual(step))
+    for begin, _ in list(runs(~repeats)):
+        for behind in range(begin + 2, min(begin + 1 + round(_AWAY_S * motion.fps), len(step)) + 1):
+            if begin > 0 and _apart(motion, begin, behind) <= _STILL:
+                repeats[begin:behind] = True
+    return repeats
+
+
+def _apart(motion: Motion, one: int, other: int) -> float:
+    """How far the body is on one frame from where it is on another, as in `body_steps`."""
+    turned = angles(motion.quat[one], motion.quat[other]).max()
+    return float(max(turned, np.linalg.norm(motion.pelvis[one] - motion.pelvis[other])))
+
+
+def _usual(step: np.ndarray) -> float:
+    """The usual step of a clip's moving frames; 0 where none moves."""
+    moving = step > _STILL
+    return float(np.median(step[moving])) if moving.any() else 0.0
 
 
 def _rests(step: np.ndarray, begin: int, end: int, slow: float) -> bool:

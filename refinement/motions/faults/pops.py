@@ -22,10 +22,15 @@ _BY_JOINT = np.ones(NUM_JOINTS)
 _BY_JOINT[[index_of("left_foot"), index_of("right_foot")]] = 3
 
 
-def pops(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
-    """How far joints and path jump away and back within an eighth of a second, over what real motions do: (T, 22) and (T,)."""
-    turned = _away_and_back(2 * motion.quat, motion.fps)
-    moved = _away_and_back(motion.pelvis[:, None], motion.fps)[:, 0]
+def pops(motion: Motion, stopped: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """How far joints and path jump away and back within an eighth of a second, over what real motions do: (T, 22) and (T,).
+
+    Args:
+        stopped: (T - 1,) bool, steps that are not looked at, the shorter of those next to them stands for them; none if not given.
+    """
+    stopped = np.zeros(max(len(motion) - 1, 0), dtype=bool) if stopped is None else stopped
+    turned = _away_and_back(2 * motion.quat, motion.fps, stopped)
+    moved = _away_and_back(motion.pelvis[:, None], motion.fps, stopped)[:, 0]
     width = odd(_AROUND_S, motion.fps)
     limits = [floor + bend / motion.fps**2 for floor, bend in zip(_FLOOR, _BEND, strict=True)]
     turned = turned / (limits[0] * _BY_JOINT + _TIMES * rolling_median(turned, width))
@@ -39,7 +44,7 @@ def pops(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _away_and_back(values: np.ndarray, fps: float) -> np.ndarray:
+def _away_and_back(values: np.ndarray, fps: float, stopped: np.ndarray) -> np.ndarray:
     """(T, J) of (T, J, C): the largest jump by which a stretch of frames begins, and by the opposite of which it ends.
 
     Both count against all steps around, and against the step before and the one behind each: who bounces off something comes and goes by
@@ -50,6 +55,12 @@ def _away_and_back(values: np.ndarray, fps: float) -> np.ndarray:
     if num < _LEAST_FRAMES:
         return out
     step = np.diff(values, axis=0)
+    if stopped.any() and not stopped.all():
+        told = np.flatnonzero(~stopped)
+        behind = np.searchsorted(told, np.arange(len(step)))
+        before, behind = (step[told[at.clip(0, len(told) - 1)]] for at in (behind - stopped, behind))
+        shorter = np.linalg.norm(before, axis=-1) < np.linalg.norm(behind, axis=-1)
+        step = np.where(shorter[..., None], before, behind)
     # against the steps around, so that steady motion is no jump
     around = np.median(np.stack([_shifted(step, by) for by in (-2, -1, 1, 2)]), 0)
     jump = step - around

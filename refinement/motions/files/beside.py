@@ -73,14 +73,22 @@ def find_beside(entries: Mapping[str, Entry], lead: tuple[int, ...], looked_at: 
 
 
 def find_unknown(entries: Mapping[str, Entry], lead: tuple[int, ...], known: Collection[str]) -> tuple[str, ...]:
-    """Arrays with numbers for each frame, as places of markers, of whose names nothing is known."""
+    """Arrays with numbers for each frame, as places of markers, of which nothing is known by name and shape; people may share them, and
+    numbers may be complex."""
     known = {*known, *_SHAPES}
-    return tuple(name for name, entry in entries.items() if name not in known and _is_of_frames(entry, lead))
+    of_frames = (name for name, entry in entries.items() if entry.kind.startswith(("float", "complex")) and _lead_of(entry.shape, lead))
+    return tuple(name for name in of_frames if name not in known)
 
 
-def broken_frames(array: np.ndarray, lead: tuple[int, ...]) -> int:
-    """How many rows of an array have numbers that are not finite."""
-    return int((~np.isfinite(array)).reshape(*lead, -1).any(-1).sum())
+def broken_frames(array: np.ndarray, lead: tuple[int, ...]) -> tuple[int, int]:
+    """How many rows of an array of `find_unknown` have numbers that are not finite, and of how many."""
+    rows = (~np.isfinite(array)).reshape(*_lead_of(array.shape, lead), -1).any(-1)
+    return int(rows.sum()), rows.size
+
+
+def _lead_of(shape: tuple[int, ...], lead: tuple[int, ...]) -> tuple[int, ...]:
+    """The dimensions before a row of what is of each person's frames, or of the frames of all; none of what is neither."""
+    return next((dimensions for dimensions in (lead, lead[-1:]) if shape[: len(dimensions)] == dimensions), ())
 
 
 def _is_of_frames(entry: Entry, lead: tuple[int, ...]) -> bool:

@@ -5,6 +5,7 @@
 | AMASS SMPL-H, SMPL-X, SMPL | `poses` (T, 156), (T, 165) or (T, 72), `trans` (T, 3); also a row as (J, 3) |
 | parts | `root_orient` or `global_orient` (T, 3), `pose_body` or `body_pose` (T, 63) or (T, 69), `trans` or `transl` |
 | several people | any of these with people first, (P, T, ...) |
+| SLAHMR's | several people, and `track_mask` (P, T): where it is false there is nobody, whatever the arrays hold |
 | one array | (T, 66), (T, 72), (T, 156) or (T, 165), or (T, J, 3), without a path |
 """
 
@@ -24,6 +25,7 @@ NUM_JOINTS = 22
 _WHOLE = {22: "root and body", 24: "SMPL", 52: "SMPL-H", 53: "53 joints", 55: "SMPL-X"}
 _POSES, _ROOTS = ("poses", "pose"), ("root_orient", "global_orient")
 _BODIES, _PATHS = ("pose_body", "body_pose"), ("trans", "transl")
+_SEEN = "track_mask"  # SLAHMR's, of frames on which somebody was tracked: it fills the other rows with placeholders
 _BODY_NUMBERS = (63, 69)
 _MOST_PEOPLE = 256
 
@@ -49,6 +51,7 @@ class FoundLayout:
         num_frames: of all arrays.
         beside: numbers of each frame that are none of the columns'.
         unknown: other arrays with numbers for each frame.
+        seen: the array that says which rows are poses, not placeholders; None if there is none.
     """
 
     name: str
@@ -58,6 +61,7 @@ class FoundLayout:
     num_frames: int
     beside: tuple[Beside, ...] = ()
     unknown: tuple[str, ...] = ()
+    seen: str | None = None
 
 
 def find_layout(path: Path, entries: Mapping[str, Entry]) -> FoundLayout:
@@ -93,8 +97,19 @@ def find_layout(path: Path, entries: Mapping[str, Entry]) -> FoundLayout:
         raise UserError(f"{path}: {lead[0]} people in {columns[0].name} {entries[columns[0].name].shape}; at most {_MOST_PEOPLE} are read")
     looked_at = {column.name: 3 * column.num_joints for column in columns} | ({} if found is None else {found: 3})
     beside = find_beside(entries, lead, looked_at)
-    unknown = find_unknown(entries, lead, [*looked_at, *(part.name for part in beside)])
-    return FoundLayout(label, columns, found, lead[0] if len(lead) == 2 else None, lead[-1], beside, unknown)
+    unknown = find_unknown(entries, lead, [*looked_at, *(part.name for part in beside), _SEEN])
+    return FoundLayout(label, columns, found, lead[0] if len(lead) == 2 else None, lead[-1], beside, unknown, _marks(path, entries, lead))
+
+
+def _marks(path: Path, entries: Mapping[str, Entry], lead: tuple[int, ...]) -> str | None:
+    """The array that marks rows of poses, if there is one. Raises `UserError` if it has not one number for each."""
+    if _SEEN not in entries:
+        return None
+    if entries[_SEEN].shape != lead or not entries[_SEEN].kind.startswith(("bool", "int", "uint", "float")):
+        raise UserError(
+            f"{path}: {_SEEN} is {entries[_SEEN].kind} {entries[_SEEN].shape}; truth values {lead}, one for each pose, are expected"
+        )
+    return _SEEN
 
 
 def _whole(entries: Mapping[str, Entry], names: tuple[str, ...]) -> tuple[tuple[Column, ...], str]:

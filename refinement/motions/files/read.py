@@ -100,7 +100,8 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         )
     if not layout.num_frames or layout.num_people == 0:
         raise UserError(f"{path}: a motion without {'people' if layout.num_people == 0 else 'frames'}")
-    wanted = [*(column.name for column in layout.columns), *([layout.path] if layout.path else []), *(part.name for part in layout.beside)]
+    single = [name for name in (layout.path, layout.seen) if name is not None]
+    wanted = [*(column.name for column in layout.columns), *single, *(part.name for part in layout.beside)]
     arrays = {name: np.array(entries[name].load(), order="C") for name in dict.fromkeys(wanted)}
     raw = [_person(arrays, layout, person) for person in range(1 if layout.num_people is None else layout.num_people)]
     if not any(known.any() for _, _, known in raw):
@@ -149,6 +150,8 @@ def _person(arrays: dict[str, np.ndarray], layout: FoundLayout, person: int) -> 
         pose[:, column.first_joint : column.first_joint + column.num_joints] = rows.reshape(layout.num_frames, -1, 3)
     points = np.zeros((layout.num_frames, 3)) if layout.path is None else rows_of(arrays[layout.path], layout, person).astype(float)
     known = are_turns(pose).all(1) & are_places(points)
+    if layout.seen is not None:
+        known &= rows_of(arrays[layout.seen], layout, person)[:, 0] > 0
     if known.any():
         at = np.flatnonzero(known)
         nearest = at[np.searchsorted(at, np.arange(layout.num_frames)).clip(max=len(at) - 1)]

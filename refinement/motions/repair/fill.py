@@ -13,6 +13,7 @@ Fill = Callable[[Motion, np.ndarray, np.ndarray], Motion]
 """What takes a motion and its marked joints and path, as `filled` does, and returns it with these filled in."""
 
 _SPEED_S = 0.04  # over which speeds before and behind a gap are taken
+_FARTHEST = 3  # times that, where all nearer frames are marked
 _LASTS_S = 0.25  # after so long, a third of a joint's speed is left: limbs turn back, paths go on
 _PATH_LASTS_S = 2.0
 
@@ -45,13 +46,7 @@ def _bridged(values: np.ndarray, marked: np.ndarray, fps: float, lasts_s: float)
             out[begin:end] = values[end] if begin == 0 else values[begin - 1]
             continue
         first, last = begin - 1, end
-        # speeds over the frames outside that are believed too
-        before = max(first - back, 0)
-        while marked[before:first].any():
-            before += 1
-        behind = min(last + back, num - 1)
-        while marked[last : behind + 1].any():
-            behind -= 1
+        before, behind = first - _believed(marked[:first][::-1], back), last + _believed(marked[last + 1 :], back)
         span = last - first
         start, goal = out[first], values[last]
         if values.shape[1] == 4 and start @ goal < 0:
@@ -72,3 +67,13 @@ def _bridged(values: np.ndarray, marked: np.ndarray, fps: float, lasts_s: float)
             + (cube - square) * arrive
         )
     return out
+
+
+def _believed(marked: np.ndarray, back: int) -> int:
+    """Over how many frames the speed beside a gap is taken, to one that is believed too; 0 where there is none.
+
+    Args:
+        marked: (N,) bool, of the frames beyond the one at the gap, the nearest first.
+    """
+    near, far = range(back, 0, -1), range(back + 1, _FARTHEST * back + 1)
+    return next((away for away in (*near, *far) if away <= len(marked) and not marked[away - 1]), 0)

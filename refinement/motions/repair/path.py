@@ -15,7 +15,10 @@ from pose_priors.refinement.motions.repair.mended import Left, Mended
 from pose_priors.refinement.motions.signals import odd, rolling_mean, rolling_median
 
 _GLIDE_S = 0.4
-_ONE_WAY, _ASTRAY, _LONG_S = 0.96, (0.17, 0.3), 3.0  # of the glides of a stretch: a body that was measured badly glides now here, now there
+_TRIES = 3
+# Metres a second of the rest of a glide when one way is taken out: above the first on more than a quarter of the frames, a body was
+# measured badly, or the person goes elsewhere; up to the second feet roll.
+_GLIDES, _MOST, _ROLLS = 0.18, 0.75, 0.1
 _STANDS = 0.5  # of the frames of a stretch: where less, its glides are guesses
 _CARRIED_ELSEWHERE = 0.1  # of the frames of a stretch
 _HANDS_S = 2.0  # shorter, what hands tell is told and left
@@ -36,8 +39,9 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Mended:
     """The path on marked frames moved against what carries, so that it stands; later frames keep their steps.
 
     In flight the speed between the frames before and behind is taken, and a stretch goes on for as long as what carries glides that way.
-    A stretch whose soles glide now here, now there stays as it is: no path stops them. So does a short one on which hands carry, for some
-    of it: hands let go and soles swing. And so does one on which something may carry the person along (`rides`).
+    A stretch whose soles glide now here, now there stays as it is: no path stops them, as is seen when one way is taken out. So does a
+    short one on which hands carry, for some of it: hands let go and soles swing. And so does one on which something may carry the person
+    along (`rides`).
 
     Args:
         marked: (T,) bool.
@@ -50,9 +54,6 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Mended:
     for begin, end in runs(marked):
         part = slice(begin, end)
         way = np.median(glide[part], axis=0)
-        speed = float(np.linalg.norm(way))
-        astray = float(np.median(np.linalg.norm(glide[part] - way, axis=-1)))
-        steady = float(np.linalg.norm(glide[part].mean(0)) / max(np.linalg.norm(glide[part], axis=-1).mean(), 1e-9))
         lasts = (end - begin) / motion.fps
         if support.elsewhere[part].mean() > _CARRIED_ELSEWHERE and lasts < _HANDS_S:
             left.add(begin, end, "for a short time, and hands carry for some of it: they let go, and soles swing")
@@ -60,12 +61,14 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Mended:
         if support.stands[part].mean() < _STANDS:
             left.add(begin, end, "soles stand for less than half of it, so that how they glide is a guess")
             continue
-        if steady < _ONE_WAY or astray > _ASTRAY[lasts > _LONG_S] * speed:
-            left.add(begin, end, "what carries glides now here, now there, and no path stops that")
-            continue
         if not _feet_agree(support, part):
             left.add(begin, end, "the feet glide differently, and no path stops both")
             continue
+        way, rest = _one_way(motion, support.doubted, part, way)
+        if np.quantile(np.linalg.norm(rest[part], axis=-1), _MOST) > _GLIDES:
+            left.add(begin, end, "what carries glides now here, now there, and no path stops that")
+            continue
+        speed = float(np.linalg.norm(way))
         along = glide @ way / speed > _GOES_ON * speed
         most = round(_GOES_ON_S * motion.fps)
         before = begin - np.argmin(np.r_[along[max(begin - most, 0) : begin][::-1], False])
@@ -73,10 +76,35 @@ def unslid(motion: Motion, support: Support, marked: np.ndarray) -> Mended:
         if why := rides(motion, support, int(before), int(behind), way):
             left.add(begin, end, why)
             continue
+        # as one way as it can be: feet that roll glide by as little, and a path that stops them errs
+        by = np.clip(np.linalg.norm(rest[part], axis=-1, keepdims=True) / _ROLLS - 1, 0, 1)
         add[before:behind] = -glide[before:behind]
+        add[part] = -way - by * rest[part]
+    return Mended(_moved(motion, add), left)
+
+
+def _moved(motion: Motion, velocity: np.ndarray) -> Motion:
+    """The motion with a path that goes by other metres a second (T, 2) as well."""
     pelvis = motion.pelvis.copy()
-    pelvis[1:, :2] += np.cumsum((add[1:] + add[:-1]) / 2 / motion.fps, axis=0)
-    return Mended(motion.changed(pelvis=pelvis), left)
+    pelvis[1:, :2] += np.cumsum((velocity[1:] + velocity[:-1]) / 2 / motion.fps, axis=0)
+    return motion.changed(pelvis=pelvis)
+
+
+def _one_way(motion: Motion, doubted: np.ndarray, part: slice, way: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The metres a second (2,) by which what carries glides on a stretch, and (T, 2) how it glides when these are taken out.
+
+    Which sole carries is told less well while both glide, so that it is asked again, as of paths that are too short.
+
+    Args:
+        way: a first guess.
+    """
+    inside = np.zeros((len(motion), 1))
+    inside[part] = 1
+    for _ in range(_TRIES):
+        rest = rolling_median(find_support(_moved(motion, -way * inside), doubted).slip, odd(_GLIDE_S, motion.fps))
+        by = np.median(rest[part], axis=0)
+        way, rest = way + by, rest - by * inside
+    return way, rest
 
 
 def lengthened(motion: Motion, support: Support, marked: np.ndarray) -> Mended:

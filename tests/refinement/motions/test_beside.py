@@ -151,3 +151,21 @@ def test_the_ends_are_held() -> None:
     assert np.array_equal(done.rows, rows[[2, 2, 2, 3, 4, 4]])
     assert done.filled.tolist() == [True, True, False, False, False, True]
     assert not done.left.any()
+
+
+def test_what_people_share_and_what_is_complex_is_told(tmp_path: Path) -> None:
+    poses = np.stack([POSE.reshape(len(POSE), -1)] * 2)
+    others = {"stamps": np.ones(len(POSE)), "expression": np.ones((len(POSE), 10)), "spectrum": np.ones((2, len(POSE), 3), complex)}
+    others["stamps"][:2] = others["expression"][3:5, 1] = others["spectrum"][:, 5:8] = np.nan
+    source = tmp_path / "clip.npz"
+    np.savez(source, poses=poses, trans=np.stack([PELVIS, PELVIS + 1]), fps=np.array(WALKER_FPS), betas=np.full((2, 10), np.nan), **others)
+    arrays, told = cleaned(source, tmp_path)
+    assert told == []
+    assert all(np.array_equal(arrays[name], array, equal_nan=True) for name, array in others.items())
+    notes = json.loads((tmp_path / "out/clip.npz.report.json").read_text())["notes"]
+    found = sorted(note.split(":")[0] for note in notes if "is not finite on" in note)
+    frames = len(POSE)
+    assert found == sorted(
+        f"{name} is not finite on {number} of {num} frames"
+        for name, number, num in (("stamps", 2, frames), ("expression", 2, frames), ("spectrum", 6, 2 * frames))
+    )

@@ -13,11 +13,15 @@ from pose_priors.benchmarks.motions.injection import INJECTIONS
 from pose_priors.benchmarks.motions.trial import FAULT_OF
 from pose_priors.body.builtin import rest_joints
 from pose_priors.datamodules.clips import SMPL_STATURE
+from pose_priors.refinement.motions.faults.frozen import frozen, repeated
 from pose_priors.refinement.motions.motion import Motion, quat_of
+from pose_priors.refinement.motions.repair.beside import jumps_beside
 from pose_priors.refinement.motions.repair.mended import Mended
 from pose_priors.refinement.motions.restore import FAULTS, _Work, restore
 
 REST = rest_joints(SMPL_STATURE)[:22].numpy()
+KNEE, ELBOW = 4, 18
+BEGIN, END = 60, 90
 # of the error that a fault makes, what may be left of it on average over the seeds
 LEFT = {"pops": 0.05, "frozen": 0.5, "swaps": 0.02, "floating": 0.35, "sliding": 0.35, "jitter": 0.45, "shortened": 0.15}
 
@@ -219,3 +223,53 @@ def test_a_fault_that_is_taken_out_in_two_ways_is_told_once(walk: tuple[np.ndarr
     assert np.flatnonzero(work.marked["floating"]).tolist() == list(range(10, 60))
     np.testing.assert_allclose(work.moved["floating"], 0.1 * ((first > 0) + 1.0 * (second > 0)), atol=1e-12)
     assert np.flatnonzero(work.left["floating"]["high"]).tolist() == list(range(10, 20))
+
+
+def jumping(pose: np.ndarray, frame: int, joints: tuple[int, ...] = (KNEE, ELBOW)) -> np.ndarray:
+    pose = pose.copy()
+    pose[frame, joints, 0] += 1.2
+    return pose
+
+
+def error(motion: Motion, truth: Motion) -> float:
+    return float(np.linalg.norm(motion.joints - truth.joints, axis=-1)[BEGIN:END].mean())
+
+
+@pytest.mark.parametrize("frame", [BEGIN - 3, BEGIN - 2, BEGIN + 1, (BEGIN + END) // 2, END - 3, END + 1, END + 3])
+def test_a_frozen_run_beside_a_jump_is_filled_as_without_it(frame: int, walk: tuple[np.ndarray, np.ndarray]) -> None:
+    truth = motion_of(*walk)
+    pose, pelvis = walk[0].copy(), walk[1].copy()
+    pose[BEGIN:END], pelvis[BEGIN:END] = pose[BEGIN - 1], pelvis[BEGIN - 1]
+    without = restore(motion_of(pose, pelvis))
+    found = restore(motion_of(jumping(pose, frame), pelvis))
+    assert found.marked["frozen"].tolist() == without.marked["frozen"].tolist()
+    assert error(found.motion, truth) < 1.1 * error(without.motion, truth) + 0.002
+
+
+def test_lost_frames_beside_a_jump_are_filled_as_without_it(walk: tuple[np.ndarray, np.ndarray]) -> None:
+    truth = motion_of(*walk)
+    known = np.ones(len(walk[0]), dtype=bool)
+    known[BEGIN:END] = False
+    pose, pelvis = walk[0].copy(), walk[1].copy()
+    pose[~known], pelvis[~known] = pose[END], pelvis[END]
+    without = restore(replace(motion_of(pose, pelvis), known=known))
+    for frame in (BEGIN - 3, END + 2):
+        found = restore(replace(motion_of(jumping(pose, frame), pelvis), known=known))
+        assert error(found.motion, truth) < 1.1 * error(without.motion, truth) + 0.002
+
+
+def test_a_rest_on_which_something_jumps_is_not_frozen(walk: tuple[np.ndarray, np.ndarray]) -> None:
+    # slows down within a third of a second, rests for half of one, goes on
+    speed = np.concatenate([np.ones(80), np.linspace(1, 0, 20), np.zeros(30), np.linspace(0, 1, 20), np.ones(60)])
+    at = np.concatenate([[0], np.cumsum(speed)])
+    frames = np.arange(len(walk[0]))
+    flat = walk[0].reshape(len(frames), -1)
+    pose = np.stack([np.interp(at, frames, column) for column in flat.T], 1).reshape(len(at), 22, 3)
+    pelvis = np.stack([np.interp(at, frames, column) for column in walk[1].T], 1)
+    assert frozen(motion_of(pose, pelvis)).max() == 0
+    jumps = motion_of(jumping(pose, 115), pelvis)
+    assert repeated(jumps)[100:129].all()
+    assert not jumps_beside(jumps)[101:129].any()
+    found = restore(jumps)
+    assert not found.marked["frozen"].any()
+    assert np.flatnonzero(found.marked["pop"]).tolist() == [115]

@@ -17,8 +17,8 @@ REST = rest_joints(SMPL_STATURE)[:22].numpy()
 POSE, PATH = walker(4.0)
 
 
-def motion_of(path: np.ndarray) -> Motion:
-    return Motion(quat_of(POSE[:, :22]), path, REST, SMPL_STATURE, WALKER_FPS, np.ones(len(path), dtype=bool))
+def motion_of(path: np.ndarray, pose: np.ndarray = POSE) -> Motion:
+    return Motion(quat_of(pose[:, :22]), path, REST, SMPL_STATURE, WALKER_FPS, np.ones(len(path), dtype=bool))
 
 
 def shorter(share: float) -> np.ndarray:
@@ -77,3 +77,13 @@ def test_glides_this_way_and_that_are_told_and_left() -> None:
     glided = PATH + np.cumsum(np.stack([0 * turn, np.cos(turn), 0 * turn], 1) * 0.8, 0) / WALKER_FPS
     found = restore(motion_of(glided))
     assert np.array_equal(found.motion.pelvis, glided)
+
+
+def test_a_glide_of_somebody_who_sways_is_taken_out_and_the_swaying_stays() -> None:
+    pose, pelvis = walker(8.0)
+    time = np.arange(len(pelvis)) / WALKER_FPS
+    sways = pelvis + np.outer(0.15 * 1.2 / (2 * np.pi) * np.sin(2 * np.pi * time / 1.2), [1, 0, 0])
+    glides = sways + np.outer(np.clip(time - 2, 0, 2.5) * 0.4, [0, 1, 0])
+    found = restore(motion_of(glides, pose))
+    assert not found.left["sliding"]
+    assert np.linalg.norm(found.motion.pelvis - sways, axis=-1).mean() < 0.15 * np.linalg.norm(glides - sways, axis=-1).mean()

@@ -227,3 +227,15 @@ def test_an_output_is_not_the_folder_of_the_motions_nor_around_it(script: Script
     with pytest.raises(UserError, match=rf"--output \S*: {said}.*give another folder"):
         script([str(tmp_path / "motions"), "--output", str(tmp_path / output)])
     assert contents(tmp_path) == before
+
+
+@SCRIPTS
+def test_links_to_nothing_and_to_themselves_fail_and_are_told(script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    npz(tmp_path / "in/walk.npz")
+    for name, goal in (("gone.npz", "nowhere.npz"), ("round.npz", "round.npz")):
+        (tmp_path / "in" / name).symlink_to(goal)
+    with pytest.raises(SystemExit):
+        script([str(tmp_path / "in"), "--output", str(tmp_path / "out")])
+    told = capsys.readouterr().err
+    assert "2 of 3 files failed" in told
+    assert all(f"{name}.npz: cannot be read" in told for name in ("gone", "round"))
