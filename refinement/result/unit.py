@@ -16,7 +16,7 @@ from pose_priors.refinement.solve.scene import Scene, camera_centres
 
 _TIMES, _STEPS = 30.0, 461  # how much larger or smaller a unit may be than that of the start, and how many are tried: 1.5 % apart
 _STANDS = 0.12  # m/s of a foot that stands, at least; more where the motion itself is that noisy
-_CLEARLY = 0.8  # of what feet say against the unit of the start, what they may say at most against another
+_CLEARLY = 0.9  # of what feet say against the unit of the start, what they may say at most against another
 
 
 @torch.no_grad()
