@@ -13,7 +13,6 @@ Fill = Callable[[Motion, np.ndarray, np.ndarray], Motion]
 """What takes a motion and its marked joints and path, as `filled` does, and returns it with these filled in."""
 
 _SPEED_S = 0.04  # over which speeds before and behind a gap are taken
-_FARTHEST = 3  # times that, where all nearer frames are marked
 _LASTS_S = 0.25  # after so long, a third of a joint's speed is left: limbs turn back, paths go on
 _PATH_LASTS_S = 2.0
 
@@ -70,10 +69,11 @@ def _bridged(values: np.ndarray, marked: np.ndarray, fps: float, lasts_s: float)
 
 
 def _believed(marked: np.ndarray, back: int) -> int:
-    """Over how many frames the speed beside a gap is taken, to one that is believed too; 0 where there is none.
+    """Over how many frames, at most so many, the speed beside a gap is taken, to one that is believed and across no more that are not than
+    are; 0 where there is none.
 
     Args:
         marked: (N,) bool, of the frames beyond the one at the gap, the nearest first.
     """
-    near, far = range(back, 0, -1), range(back + 1, _FARTHEST * back + 1)
-    return next((away for away in (*near, *far) if away <= len(marked) and not marked[away - 1]), 0)
+    aways = range(min(back, len(marked)), 0, -1)
+    return next((away for away in aways if not marked[away - 1] and 2 * marked[:away].sum() <= away), 0)
