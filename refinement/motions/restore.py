@@ -64,8 +64,7 @@ def restore(motion: Motion, fill: Fill = filled) -> Restored:
     """
     work = _Work(motion)
     lost = np.where(motion.known, 0.0, 1e3)
-    jumps = jumps_beside(motion)
-    work.mend("missing", partial(_made_up, fill, jumps), np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
+    work.mend("missing", partial(_made_up, fill), np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
     jumps = jumps_beside(work.motion)
     copies = np.where(_as_recorded(motion.known), frozen(without(work.motion, jumps)), 0)
     work.mend("frozen", partial(_between, fill, jumps), np.repeat(copies[:, None], NUM_JOINTS, 1), copies)
@@ -164,8 +163,8 @@ def _filled(fill: Fill, motion: Motion, joints: np.ndarray, path: np.ndarray) ->
     return Mended(fill(motion, joints, path))
 
 
-def _made_up(fill: Fill, jumps: np.ndarray, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Mended:
-    return Mended(made_up(fill, motion, jumps, joints, path))
+def _made_up(fill: Fill, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Mended:
+    return Mended(made_up(fill, motion, jumps_beside(motion), joints, path))
 
 
 def _between(fill: Fill, jumps: np.ndarray, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Mended:
