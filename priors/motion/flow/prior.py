@@ -24,6 +24,7 @@ from pose_priors.priors.motion.flow.chaining import restore
 from pose_priors.priors.motion.flow.denoiser import Denoiser
 from pose_priors.priors.motion.flow.network import TemporalNetwork
 from pose_priors.priors.motion.flow.objective import squared_errors
+from pose_priors.priors.motion.flow.placing import within_reach
 from pose_priors.priors.motion.flow.planting import held_feet
 from pose_priors.priors.motion.flow.posterior import ClipLikelihood, draw_clips
 from pose_priors.priors.motion.flow.regression.model import Regression
@@ -49,6 +50,8 @@ from pose_priors.priors.motion.flow.view import (
 )
 from pose_priors.priors.motion.transition import in_precision
 from pose_priors.priors.networks.precision import widened
+
+_REACH = 6.0  # standard deviations that no noise moves a joint by
 
 
 class MotionFlowConfig(Config):
@@ -150,7 +153,8 @@ class MotionFlow(TrainablePrior):
             bones: (B, 22, 3) metres from each joint's parent in the parent's axes; None finds them by what is seen.
             generator: draws; None for the mean.
         Returns:
-            (B, T, ...) what is seen exactly as it is, the rest on one skeleton; and how sure each of it is. In the prior's precision.
+            (B, T, ...) what is seen exactly as it is, the rest on one skeleton, but no joint farther from where it is seen than six
+            standard deviations: a skeleton that is not theirs may not overrule that; and how sure each of it is. In the prior's precision.
         Raises:
             ValueError: if what is said to be seen is NaN, a standard deviation negative or NaN, or legs have no length.
         """
@@ -169,7 +173,8 @@ class MotionFlow(TrainablePrior):
         if change.any():
             rotations, joints = fit_held(rotations, joints, change, bones)
         rotations = torch.where((noise.rotations == 0)[..., None, None], motion.rotations, rotations)
-        joints = torch.where((noise.joints + noise.path[..., None] == 0)[..., None], motion.joints, joints)
+        std = torch.hypot(noise.joints, noise.path[..., None])
+        joints = torch.where((std == 0)[..., None], motion.joints, within_reach(joints, motion.joints, _REACH * std))
         return found._replace(motion=Motion(rotations, joints, contacts))
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined, mixed
 from pose_priors.priors.motion.flow.pelvis import with_pelvis
+from pose_priors.priors.motion.flow.placing import placed
 from pose_priors.priors.motion.flow.regression.asked import network_share, regression_share
 from pose_priors.priors.motion.flow.regression.mirror import with_image
 from pose_priors.priors.motion.flow.skeleton_fit import fit_skeleton
@@ -147,7 +148,12 @@ def restore_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps:
         expected = with_image(denoiser, expected, *known, reference, share)
         expected = bounded(believed(expected, network_share(noise)), *known)
     found = Drawn(expected, reference).restored(denoiser)
+    joint_std = found.joint_std
+    if not num_steps:  # draws are not shifted to what is expected
+        joints, pelvis_std = placed(denoiser.smoother, found.motion, joint_std, motion, noise)
+        joint_std = torch.cat([pelvis_std[..., None], joint_std[..., 1:]], -1)
+        found = found._replace(motion=Motion(found.motion.rotations, joints, found.motion.contacts))
     # where other joints say where the pelvis is they err alike on all frames
     filled, least = unseen & noise.joints[..., 0].isfinite(), noise.joints[..., 0]
-    pelvis_std = torch.where(filled, found.joint_std[..., 0].maximum(least), found.joint_std[..., 0])
-    return found._replace(joint_std=torch.cat([pelvis_std[..., None], found.joint_std[..., 1:]], -1))
+    pelvis_std = torch.where(filled, joint_std[..., 0].maximum(least), joint_std[..., 0])
+    return found._replace(joint_std=torch.cat([pelvis_std[..., None], joint_std[..., 1:]], -1))
