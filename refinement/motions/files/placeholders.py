@@ -20,7 +20,8 @@ def absent_frames(
     nobody = np.zeros(len(known), dtype=bool)
     if layout.seen is not None:
         nobody = ~(rows_of(arrays[layout.seen], layout, person)[:, 0] > _SEEN)
-    return nobody | placeholders(pose, points, known & ~nobody)
+    found: np.ndarray = nobody | placeholders(pose, points, known & ~nobody)
+    return found
 
 
 def placeholders(pose: np.ndarray, points: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -63,7 +63,9 @@ class _Bends:
         return self._largest(self._told[first : first + _BENDS])
 
     def _largest(self, frames: np.ndarray) -> np.ndarray:
-        found: np.ndarray = self.of[frames].max(0) if len(frames) else np.full(self.of.shape[1], np.inf)
+        if not len(frames):
+            return np.full(NUM_JOINTS + 1, np.inf)
+        found: np.ndarray = self.of[frames].max(0)
         return found
 
 
