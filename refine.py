@@ -17,7 +17,6 @@ from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.keys import about_keys
 from pose_priors.configs.load import load_config
 from pose_priors.configs.slurm import LAUNCHERS, Launcher, layout, new_run
-from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene
 from pose_priors.refinement.batch.experiment import RefinementExperiment
 from pose_priors.refinement.batch.many import SequenceRefiner, refine_many
 from pose_priors.refinement.batch.outcomes import SequenceOutcome
@@ -45,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     config = load_config(RefinementExperiment, options.config, options.override)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     if config.input.path is None:
+        from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene  # what makes motions, and scipy's splines
+
         root, truth = write_builtin_scene(_BUILTIN, config.input.seed, hands=config.prior.hands is not None)
         log.info("no input.path: the built-in sequence, written to %s; its truth is in %s", root, truth)
         config = config.model_copy(update={"input": config.input.model_copy(update={"path": str(root)})})

@@ -22,8 +22,8 @@ from pytorch_lightning.callbacks import Callback, ProgressBar
 
 from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.cli import Parser, run
-from pose_priors.configs.fitting import WholeCheckpoints, make_trainer, told
-from pose_priors.configs.interruption import UntilKilled, is_first_process, process_group, slurm_step
+from pose_priors.configs.fitting import UntilKilled, WholeCheckpoints, make_trainer, told
+from pose_priors.configs.interruption import is_first_process, process_group, slurm_step
 from pose_priors.configs.keys import about_keys
 from pose_priors.configs.load import find_config
 from pose_priors.configs.loggers import ConfigLog, finished

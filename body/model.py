@@ -58,8 +58,10 @@ def _posed(rotvec: Tensor, rest_joints: Tensor, parents: Sequence[int], arm: Ten
     wide = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
     rotvec, rest_joints = rotvec.to(wide), rest_joints.to(wide)
     bones = torch.cat([rest_joints[..., :1, :], rest_joints[..., 1:, :] - rest_joints.index_select(-2, tree.above)], -2)
-    batch = torch.broadcast_shapes(rotvec.shape, bones.shape)[:-2]
-    rotvec, bones = (value.expand(*batch, num_joints, 3).reshape(-1, num_joints, 3) for value in (rotvec, bones))
+    # not `torch.broadcast_shapes`, which imports sympy to find it
+    rotvec, bones = torch.broadcast_tensors(rotvec, bones)
+    batch = rotvec.shape[:-2]
+    rotvec, bones = (value.reshape(-1, num_joints, 3) for value in (rotvec, bones))
     joints, turned = (value.to(dtype) for value in _Posed.apply(rotvec, bones, arm, tree))  # type: ignore[no-untyped-call]
     return joints.view(*batch, num_joints, 3), turned.view(*batch, *turned.shape[1:])
 
@@ -73,7 +75,7 @@ def chained(rotmat: Tensor, offset: Tensor, parents: Sequence[int] = PARENTS) ->
             the root, its position.
     """
     tree = _tree(tuple(parents), rotmat.device)
-    offset = offset.expand(torch.broadcast_shapes(offset.shape, rotmat.shape[:-1]))
+    offset, _ = torch.broadcast_tensors(offset, rotmat[..., 0])
     rotmat = rotmat.expand(*offset.shape, 3)
     rotations, positions = [rotmat[..., :1, :, :]], [offset[..., :1, :]]
     for joints, above in tree.levels:

@@ -11,10 +11,10 @@ rotation, points to +x, and moved along the floor so that `trans` is over the or
 
 from __future__ import annotations
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.model import chained
 from pose_priors.body.skeleton import PARENTS
 
@@ -58,7 +58,7 @@ def make_states(rotvec: Tensor, joints: Tensor, fps: float = FPS, turn: Tensor |
     Returns:
         (..., T, 339). Velocities are central differences, one-sided at both ends, and zero of a single frame.
     """
-    rotmat = roma.rotvec_to_rotmat(rotvec)
+    rotmat = conversions.rotvec_to_rotmat(rotvec)
     trans = joints[..., 0, :] - joints.new_tensor(ROOT_OFFSET)
     root = rotmat[..., 0, :, :] if turn is None else turn @ rotmat[..., 0, :, :]
     before, after, span = _neighbours(root.shape[-3], root.device)
@@ -70,7 +70,7 @@ def make_states(rotvec: Tensor, joints: Tensor, fps: float = FPS, turn: Tensor |
             trans,
             (trans.index_select(-2, after) - trans.index_select(-2, before)) / span,
             root.flatten(-2),
-            roma.rotmat_to_rotvec(turned) / span,
+            conversions.rotmat_to_rotvec(turned) / span,
             rotmat[..., 1:, :, :].flatten(-3),
             flat,
             (flat.index_select(-2, after) - flat.index_select(-2, before)) / span,
@@ -158,7 +158,7 @@ def change_between(before: Tensor, after: Tensor) -> Tensor:
         a, b = before[..., where], after[..., where]
         if name in _ROTATIONS:
             turn = b.unflatten(-1, (-1, 3, 3)) @ a.unflatten(-1, (-1, 3, 3)).transpose(-1, -2)
-            parts.append(roma.rotmat_to_rotvec(turn).flatten(-2))
+            parts.append(conversions.rotmat_to_rotvec(turn).flatten(-2))
         else:
             parts.append(b - a)
     return torch.cat(parts, -1)
@@ -170,7 +170,7 @@ def apply_change(state: Tensor, change: Tensor) -> Tensor:
     for name, where in STATE.items():
         value, by = state[..., where], change[..., CHANGE[name]]
         if name in _ROTATIONS:
-            turn = roma.rotvec_to_rotmat(by.unflatten(-1, (-1, 3)))
+            turn = conversions.rotvec_to_rotmat(by.unflatten(-1, (-1, 3)))
             parts.append((turn @ value.unflatten(-1, (-1, 3, 3))).flatten(-3))
         else:
             parts.append(value + by)

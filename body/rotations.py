@@ -1,4 +1,4 @@
-"""What this project needs of SO(3) and RoMa does not offer.
+"""What this project needs of SO(3) beside the conversions, which are RoMa's.
 
 A rotation vector is axis times angle, in radians, last dimension 3; canonical means angle <= pi. Everything here is finite with finite
 gradients at 0, at pi and beyond.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.skeleton import MIRROR
 
 LOG_HAAR_VOLUME = math.log(8 * math.pi**2)
@@ -50,14 +50,14 @@ def canonicalize(rotvec: Tensor) -> Tensor:
 
 
 def to_unitquat(rotvec: Tensor) -> Tensor:
-    """`roma.rotvec_to_unitquat`, (..., 3) -> (..., 4), with second derivatives that are right at 0 too, where those of a norm are NaN."""
+    """`rotvec_to_unitquat`, (..., 3) -> (..., 4), with second derivatives that are right at 0 too, where those of a norm are NaN."""
     tiny, safe, square = _apart_from_zero(rotvec)
     series = torch.cat([rotvec * (0.5 - square / 48), 1 - square / 8], -1)
-    return torch.where(tiny, series, roma.rotvec_to_unitquat(safe))
+    return torch.where(tiny, series, conversions.rotvec_to_unitquat(safe))
 
 
 def to_rotmat(rotvec: Tensor) -> Tensor:
-    """`roma.rotvec_to_rotmat`, (..., 3) -> (..., 3, 3), with second derivatives that are right at 0 too."""
+    """`rotvec_to_rotmat`, (..., 3) -> (..., 3, 3), with second derivatives that are right at 0 too."""
     tiny, safe, square = _apart_from_zero(rotvec)
     x, y, z = rotvec.unbind(-1)
     zero = torch.zeros_like(x)
@@ -65,7 +65,7 @@ def to_rotmat(rotvec: Tensor) -> Tensor:
     outer = rotvec.unsqueeze(-1) * rotvec.unsqueeze(-2)
     eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
     series = eye + skew + (outer - square.unsqueeze(-1) * eye) / 2
-    return torch.where(tiny.unsqueeze(-1), series, roma.rotvec_to_rotmat(safe))
+    return torch.where(tiny.unsqueeze(-1), series, conversions.rotvec_to_rotmat(safe))
 
 
 def _apart_from_zero(rotvec: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,9 +138,9 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     Args:
         a, b: (..., 3) rotation vectors; share: in [0, 1], of shape (..., 1) that broadcasts.
     """
-    start, end = roma.rotvec_to_unitquat(a), roma.rotvec_to_unitquat(b)
-    arc = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(start), end))
-    between: Tensor = roma.unitquat_to_rotvec(roma.quat_product(start, roma.rotvec_to_unitquat(arc * share)))
+    start, end = conversions.rotvec_to_unitquat(a), conversions.rotvec_to_unitquat(b)
+    arc = conversions.unitquat_to_rotvec(conversions.quat_product(conversions.quat_conjugation(start), end))
+    between: Tensor = conversions.unitquat_to_rotvec(conversions.quat_product(start, conversions.rotvec_to_unitquat(arc * share)))
     return between
 
 
@@ -152,7 +152,7 @@ def mean_rotation(rotvec: Tensor) -> Tensor:
     Returns:
         (..., 3), the mean over the first dimension. Where several rotations are as close, such as to opposite headings, one of them.
     """
-    mean: Tensor = roma.rotmat_to_rotvec(roma.special_procrustes(roma.rotvec_to_rotmat(canonicalize(rotvec)).mean(0)))
+    mean: Tensor = conversions.rotmat_to_rotvec(conversions.special_procrustes(conversions.rotvec_to_rotmat(canonicalize(rotvec)).mean(0)))
     return mean
 
 

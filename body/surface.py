@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import NUM_JOINTS
 
@@ -58,7 +58,7 @@ class Surface:
         for some, place in zip(pose.to(self.template).split(_CHUNK), pelvis.to(self.template).split(_CHUNK), strict=True):
             rotvec = some.new_zeros(len(some), len(self.parents), 3)
             rotvec[:, known] = some[:, [self.smplx_index[joint] for joint in known]]
-            bent = (roma.rotvec_to_rotmat(rotvec[:, 1:]) - torch.eye(3)).flatten(1) @ self.pose_directions
+            bent = (conversions.rotvec_to_rotmat(rotvec[:, 1:]) - torch.eye(3)).flatten(1) @ self.pose_directions
             joints, turns = forward_kinematics(rotvec, rest, self.parents)
             shift = joints - (turns @ rest[..., None])[..., 0]
             turn = torch.einsum("vj,njxy->nvxy", self.weights, turns)

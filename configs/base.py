@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 BUILT_IN = "built_in"
 """The name of the source of poses, and of that of motions, which are synthetic and need no files."""
+LoggerKind = Literal["tensorboard", "wandb", "csv"]
+"""Where a run can be watched."""
 _MOST_OF_A_REASON = 300
 _MOST_CHARACTERS = 4000  # of a message: a list of all that is allowed fits, a file that was quoted by mistake does not
 
@@ -33,6 +36,14 @@ def listed(items: Sequence[object], most: int = 5) -> str:
     """Items for a one-line message, the first few of many."""
     shown = ", ".join(str(item) for item in items[:most])
     return shown if len(items) <= most else f"{shown}, ... ({len(items)} in all)"
+
+
+def flattened(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """The leaves of a nested mapping by their dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flattened(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
+    return flat
 
 
 class UserError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import logging
 import math
 import os
@@ -141,6 +142,7 @@ def run(main: Callable[[], object]) -> None:
     Ctrl-C raises `KeyboardInterrupt(how)`.
     """
     set_up_console()
+    gc.freeze()  # what is imported stays: nothing in it is ever garbage, and it is much to look through
     try:
         main()
     except UserError as error:

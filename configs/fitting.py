@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from pose_priors.configs.base import UserError, reason_of
+from pose_priors.configs.interruption import goes_on_after_sigterm
 from pose_priors.configs.writing import written_aside
 
 log = logging.getLogger(__name__)
@@ -77,3 +79,11 @@ class WholeCheckpoints(TorchCheckpointIO):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with written_aside(Path(path)) as aside:
             aside.write_bytes(content.getbuffer())
+
+
+class UntilKilled(pl.Callback):
+    """Lets a fit go on after SIGTERM where `goes_on_after_sigterm`; Lightning itself would end it."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if goes_on_after_sigterm():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)

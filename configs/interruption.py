@@ -6,8 +6,8 @@ import os
 import signal
 import socket
 import threading
-
-import pytorch_lightning as pl
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Slurm numbers what `srun` starts from 0; numbers from here on stand for the batch script itself, interactive shells and the like.
 _RESERVED_STEPS = 2**31
@@ -35,13 +35,23 @@ def process_group() -> str:
     return f"{host}:{port}"
 
 
-class UntilKilled(pl.Callback):
-    """Lets a fit in a job of Slurm go on after SIGTERM, until Slurm kills it.
+def goes_on_after_sigterm() -> bool:
+    """Whether this is the main thread of what Slurm has started, which is to go on after SIGTERM, until Slurm kills it.
 
-    Slurm decides whether the job is queued again, and preempts only what still runs: a job that ends by itself within the time of grace,
-    as Lightning does at SIGTERM, counts as complete. Nothing is lost by the kill, since checkpoints and results appear whole.
+    Slurm decides whether the job is queued again, and preempts only what still runs: a job that ends by itself within the time of grace
+    counts as complete. Nothing is lost by the kill, since checkpoints and results appear whole.
     """
+    return slurm_step() is not None and threading.current_thread() is threading.main_thread()
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if slurm_step() is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+@contextmanager
+def until_killed() -> Iterator[None]:
+    """A block that goes on after SIGTERM where `goes_on_after_sigterm`."""
+    if not goes_on_after_sigterm():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.rank_zero import rank_zero_only
@@ -15,8 +15,9 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from pose_priors.configs.base import LoggerKind, flattened
+
 AnyLogger = TypeVar("AnyLogger", bound=Logger | None)
-LoggerKind = Literal["tensorboard", "wandb", "csv"]
 
 # settings that say where a run is and how it is shown, not what it is
 _NOT_IN_NAMES = ("logging.", "trainer.", "slurm.", "output.")
@@ -75,14 +76,6 @@ def run_label(overrides: Sequence[str]) -> str:
     names = [key if short.count(last) > 1 else last for key, last in zip(given, short, strict=True)]
     values = (_STRANGE.sub("_", value).strip("_") for value in given.values())
     return " ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))[:_MOST_CHARACTERS]
-
-
-def flattened(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """The leaves of a nested mapping by their dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flattened(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
-    return flat
 
 
 class ConfigLog(Callback):

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.builtin import BALL_HEIGHT, rest_joints
 from pose_priors.body.motion import MotionWindows, posed_joints
 from pose_priors.body.motion_state import FPS, NUM_JOINTS
@@ -156,7 +156,7 @@ def _resampled(pose: Tensor, trans: Tensor, fps: float) -> tuple[Tensor, Tensor]
 def _upright(path: Path, pose: Tensor, trans: Tensor, up_axis: UpAxis) -> tuple[Tensor, Tensor]:
     if up_axis == "auto":
         # the trunk's own y, on average: people stand, walk and sit far more than they lie
-        mean = roma.rotvec_to_rotmat(pose[:, 0])[..., 1].mean(0)
+        mean = conversions.rotvec_to_rotmat(pose[:, 0])[..., 1].mean(0)
         axis = int(mean.abs().argmax())
         if mean[axis].abs() < _CLEARLY_UP:
             raise UserError(
@@ -169,10 +169,10 @@ def _upright(path: Path, pose: Tensor, trans: Tensor, up_axis: UpAxis) -> tuple[
 def to_z_up(axis: str) -> Tensor:
     """(3, 3) the smallest rotation that brings an axis to z."""
     turns = {"x": [0, -1, 0], "-x": [0, 1, 0], "y": [1, 0, 0], "-y": [-1, 0, 0], "z": [0, 0, 0], "-z": [2, 0, 0]}
-    turn: Tensor = roma.rotvec_to_rotmat(torch.tensor(turns[axis], dtype=torch.float64) * torch.pi / 2)
+    turn: Tensor = conversions.rotvec_to_rotmat(torch.tensor(turns[axis], dtype=torch.float64) * torch.pi / 2)
     return turn
 
 
 def _turned(pose: Tensor, points: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
-    root = roma.rotmat_to_rotvec(turn.to(pose) @ roma.rotvec_to_rotmat(pose[:, 0]))
+    root = conversions.rotmat_to_rotvec(turn.to(pose) @ conversions.rotvec_to_rotmat(pose[:, 0]))
     return torch.cat([root[:, None], pose[:, 1:]], 1), points @ turn.to(points).T

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.motion import MotionWindows, joints_at_rest
 from pose_priors.body.motion_state import CONTACT_JOINTS, NUM_JOINTS
 from pose_priors.body.skeleton import JOINT_NAMES, PARENTS
@@ -30,10 +30,10 @@ def with_other_axes(windows: MotionWindows, turns: Tensor, carried: Tensor) -> M
         turns: (B, 22, 3) rotation vectors, of the joints' axes; the root's is 0.
         carried: (B,) bool.
     """
-    turn = roma.rotvec_to_rotmat(turns.to(windows.pose))  # (B, 22, 3, 3)
+    turn = conversions.rotvec_to_rotmat(turns.to(windows.pose))  # (B, 22, 3, 3)
     before = turn[:, _PARENTS].mT
-    local = roma.rotvec_to_rotmat(windows.pose[:, :, 1:])
-    pose = roma.rotmat_to_rotvec(before[:, None] @ local @ turn[:, None, 1:])
+    local = conversions.rotvec_to_rotmat(windows.pose[:, :, 1:])
+    pose = conversions.rotmat_to_rotvec(before[:, None] @ local @ turn[:, None, 1:])
     bones = windows.rest[:, 1:] - windows.rest[:, _PARENTS]
     kept = carried[:, None] & _IS_CARRIED[1:]
     bones = torch.where(kept[..., None], bones, (before @ bones[..., None])[..., 0])
@@ -56,12 +56,12 @@ def cubic(values: Tensor, at: Tensor) -> Tensor:
 
 def at_times(pose: Tensor, pelvis: Tensor, contacts: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Motions (B, T, ...) at times (B, N) in frames: rotations and the pelvis on cubics, contacts those of the nearest frame."""
-    quats = roma.rotvec_to_unitquat(pose)
+    quats = conversions.rotvec_to_unitquat(pose)
     swapped = torch.zeros_like(quats[..., :1], dtype=torch.long)
     swapped[:, 1:] = (quats[:, 1:] * quats[:, :-1]).sum(-1, keepdim=True) < 0  # of the two signs the one nearer to the frame before
     quats = quats * (1 - 2 * (swapped.cumsum(1) % 2))
     between = cubic(quats, at)
-    rotvec = roma.unitquat_to_rotvec(between / torch.linalg.vector_norm(between, dim=-1, keepdim=True))
+    rotvec = conversions.unitquat_to_rotvec(between / torch.linalg.vector_norm(between, dim=-1, keepdim=True))
     rows = torch.arange(len(pose))[:, None]
     return rotvec, cubic(pelvis, at), contacts[rows, at.round().long().clamp(0, contacts.shape[1] - 1)]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import roma
 import torch
 from torch import Tensor, nn
 
+from pose_priors.body import conversions
 from pose_priors.body.rotations import canonicalize, to_unitquat
 from pose_priors.priors.networks.derived import Derived
 from pose_priors.priors.networks.precision import without_autocast
@@ -46,7 +46,7 @@ class AngularCentralGaussian(nn.Module):
         Args:
             rotvec: (N, J, 3) rotation vectors.
         """
-        quat = roma.rotvec_to_unitquat(rotvec.double()).permute(1, 2, 0).contiguous()
+        quat = conversions.rotvec_to_unitquat(rotvec.double()).permute(1, 2, 0).contiguous()
         self.scatter.copy_(torch.stack([_scatter_of(of_joint) for of_joint in quat]))
 
     def log_prob(self, rotvec: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class AngularCentralGaussian(nn.Module):
         root = torch.linalg.cholesky(self.scatter)
         noise = torch.randn(num_samples, *root.shape[:2], generator=generator, dtype=root.dtype, device=root.device)
         quat = torch.einsum("jab,njb->nja", root, noise)
-        rotvec: Tensor = roma.unitquat_to_rotvec(quat / torch.linalg.vector_norm(quat, dim=-1, keepdim=True))
+        rotvec: Tensor = conversions.unitquat_to_rotvec(quat / torch.linalg.vector_norm(quat, dim=-1, keepdim=True))
         return rotvec
 
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-import roma
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from pose_priors.body import conversions
 from pose_priors.body.rotations import geodesic_angle, to_rotmat
 from pose_priors.body.skeleton import JOINT_NAMES, PARTS
 from pose_priors.configs.base import UserError
@@ -196,7 +196,7 @@ class HandVAE(Prior):
     def decode(self, z: Tensor) -> Tensor:
         """The decoder's mode: (*batch, latent_dim) -> (*batch, 55, 3), canonical, with `default_pose` for the other joints."""
         mode = self._mode(z.unflatten(-1, (self.num_units, self.config.z_dim)))
-        rotvec = roma.unitquat_to_rotvec(roma.rotmat_to_unitquat(mode)) * self.reflection
+        rotvec = conversions.unitquat_to_rotvec(conversions.rotmat_to_unitquat(mode)) * self.reflection
         return self.expand(rotvec.flatten(-3, -2))
 
     def reconstruct(self, pose: Tensor) -> Tensor:

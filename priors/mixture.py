@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
-import roma
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.rotations import canonicalize, haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
@@ -272,7 +272,7 @@ class Mixture(MaximumLikelihoodPrior):
         means = []
         for chunk in chunks_of(seen):
             log_share, of_cells = self.kernels.posterior_means(chunk, observation)
-            matrices = roma.rotvec_to_rotmat(of_cells.unflatten(-1, (-1, 3)))
+            matrices = conversions.rotvec_to_rotmat(of_cells.unflatten(-1, (-1, 3)))
             means.append(torch.einsum("bc,bcjxy->bjxy", log_share.exp(), matrices))
         return nearest_rotation(torch.cat(means))
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.rotations import canonicalize, to_rotmat
@@ -126,7 +126,7 @@ def _solved(prior: Prior, body: Tensor, wrists: Tensor, sides: list[str], rest: 
     start = body[:, moving].clone()
     # a wrist begins where copying puts it
     for number, arm in enumerate(arms):
-        start[:, 3 * number + 2] = roma.rotmat_to_rotvec(turned[:, arm[1]].mT @ wrists[:, number])
+        start[:, 3 * number + 2] = conversions.rotmat_to_rotvec(turned[:, arm[1]].mT @ wrists[:, number])
 
     def posed(point: Tensor) -> Tensor:
         return body.index_copy(1, torch.tensor(moving, device=body.device), point)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.interpolation import runs
 from pose_priors.body.motion_state import CONTACT_JOINTS, NUM_JOINTS, make_states
 from pose_priors.body.rotations import between
@@ -173,8 +173,8 @@ class _Person:
         normal, offset = scene.normal.cpu().double(), scene.offset.cpu().double()
         up = between(normal, normal.new_tensor([0.0, 0.0, 1.0]))
         rotvec, joints, rest = (value.cpu().double() for value in (scene.rotvec[p], scene.joints[p], scene.rest_joints[p]))
-        quat = roma.rotvec_to_unitquat(rotvec[alive][:, places])
-        quat[:, 0] = roma.quat_product(roma.rotmat_to_unitquat(up).expand(len(quat), 4), quat[:, 0])
+        quat = conversions.rotvec_to_unitquat(rotvec[alive][:, places])
+        quat[:, 0] = conversions.quat_product(conversions.rotmat_to_unitquat(up).expand(len(quat), 4), quat[:, 0])
         pelvis = joints[alive, 0] @ up.T + offset * up.new_tensor([0.0, 0.0, 1.0])
         rest = rest[places] - rest[0]
         motion = Motion(
@@ -189,10 +189,10 @@ class _Person:
 
     def into_scene(self, motion: Motion, frames: np.ndarray) -> tuple[Tensor, Tensor]:
         """Rotation vectors (n, 22, 3) and pelvis (n, 3) of some frames of a motion, in the scene's axes."""
-        turned = roma.rotvec_to_rotmat(torch.from_numpy(rotvec_of(motion.quat[frames])))
+        turned = conversions.rotvec_to_rotmat(torch.from_numpy(rotvec_of(motion.quat[frames])))
         turned[:, 0] = self.up.T @ turned[:, 0]
         pelvis = torch.from_numpy(motion.pelvis[frames]) - self.offset * self.up.new_tensor([0.0, 0.0, 1.0])
-        return roma.rotmat_to_rotvec(turned), pelvis @ self.up
+        return conversions.rotmat_to_rotvec(turned), pelvis @ self.up
 
     @property
     def longest(self) -> int:

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import logging
 import shutil
-import signal
-import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from pytorch_lightning.loggers import Logger
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.blas import in_one_thread
 from pose_priors.configs.exchange import finish_exchanges
-from pose_priors.configs.fitting import WholeCheckpoints, make_trainer
-from pose_priors.configs.interruption import UntilKilled
 from pose_priors.configs.validation import Source, validate
 from pose_priors.priors import MotionFlow
+from pose_priors.refinement.alone import run_alone
 from pose_priors.refinement.given.floor import with_floor
 from pose_priors.refinement.given.load import load_problem
 from pose_priors.refinement.given.options import LoadOptions
@@ -44,7 +36,11 @@ from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.padding import padded
 from pose_priors.refinement.solve.presmoothing import without_flicker
-from pose_priors.refinement.solve.resume import belongs, fingerprint
+from pose_priors.refinement.solve.resume import fingerprint
+
+if TYPE_CHECKING:
+    from pytorch_lightning.callbacks import Callback
+    from pytorch_lightning.loggers import Logger
 
 log = logging.getLogger("refine")
 
@@ -73,7 +69,7 @@ class Stage5Refiner:
         checkpoint_dir: an unfinished run is kept in `.unfinished` in it after each sub-stage, and found again there, with those that went
             before it where a clip is refined once more; None to keep nothing.
 
-    Logger and checkpoint folder are those of the next clip, and may be changed between clips.
+    Logger, callbacks and checkpoint folder are those of the next clip, and may be changed between clips.
     """
 
     def __init__(
@@ -88,7 +84,7 @@ class Stage5Refiner:
     ) -> None:
         self.config, self.priors = config or RefinementConfig(), priors or Priors()
         self.trainer, self.logger, self.checkpoint_dir = dict(trainer or {}), logger, checkpoint_dir
-        self.callbacks = tuple(callbacks)
+        self.callbacks: Sequence[Callback] = tuple(callbacks)
 
     @in_one_thread
     def refine(self, given: RefinementInput) -> RefinementOutput:
@@ -131,7 +127,7 @@ class Stage5Refiner:
         config = self.config
         motion = self.priors.motion
         steps, fill = (None, GapFiller(motion)) if isinstance(motion, MotionFlow) else (motion, None)
-        module = RefinementModule(problem, config, self.priors.body, self.priors.hands, steps, fill)
+        module = self._kind(problem, config, self.priors.body, self.priors.hands, steps, fill)
         searches = bool(module.stages) and config.max_total_iterations > 0 and bool(problem.visible.any())
         if searches:
             self._fit(module)
@@ -145,46 +141,29 @@ class Stage5Refiner:
         return module
 
     def _fit(self, module: RefinementModule) -> None:
-        callbacks: list[Callback] = [UntilKilled()]
-        bar = self.trainer.get("enable_progress_bar", True)
-        if bar:
-            bar = sys.stderr.isatty()  # or Lightning adds one of its own
-            callbacks.append(SubStageBar() if bar else SubStageLines())
-        callbacks.extend(self.callbacks)
-        unfinished = None
+        folder = None
         if self.checkpoint_dir is not None:
             module.fingerprint = fingerprint(module.problem, module.config, (self.priors.body, self.priors.hands, self.priors.motion))
-            folder = self.checkpoint_dir / _UNFINISHED / module.fingerprint
-            callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
-            unfinished = folder / "last.ckpt"
-        options = {"accelerator": "cpu", "devices": 1} | self.trainer
-        fixed: dict[str, Any] = {
-            "max_epochs": len(module.stages),
-            "callbacks": callbacks,
-            # one process, also in a job of Slurm that has several
-            "plugins": [LightningEnvironment(), WholeCheckpoints()],
-            "logger": self.logger or False,
-            "log_every_n_steps": 1,
-            "enable_checkpointing": unfinished is not None,
-            "enable_model_summary": False,
-            "enable_progress_bar": bar,
-            "reload_dataloaders_every_n_epochs": 1,
-        }
-        trainer = make_trainer({name: value for name, value in options.items() if name not in fixed}, **fixed)
-        resume = str(unfinished) if unfinished is not None and belongs(unfinished, module.fingerprint) else None
-        if resume is not None:
-            log.info("%s: goes on with the unfinished run that is kept there", resume)
-        with warnings.catch_warnings():
-            # priors are frozen and in eval mode on purpose, and the folder of an unfinished run is not empty
-            warnings.filterwarnings("ignore", message="Found .* module.* in eval mode")
-            warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
-            try:
-                trainer.fit(module, ckpt_path=resume)
-            except SystemExit as error:  # how Lightning ends at an interrupt, after which it lets no other come
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                if unfinished is None:
-                    raise KeyboardInterrupt from error
-                raise KeyboardInterrupt("the same command goes on from the last sub-stage that ended") from error
+            folder = self.checkpoint_dir / _UNFINISHED
+        if self._alone:
+            run_alone(module, folder, shown=bool(self.trainer.get("enable_progress_bar", True)))
+        else:
+            from pose_priors.refinement.in_lightning import fit  # brings Lightning, whose import takes as long as a short clip
+
+            fit(module, folder, self.trainer, self.logger, self.callbacks)
+
+    @property
+    def _alone(self) -> bool:
+        """Whether nothing is asked for that only Lightning has: a device, a logger, callbacks."""
+        return self.logger is None and not self.callbacks and set(self.trainer) <= {"enable_progress_bar"}
+
+    @property
+    def _kind(self) -> type[RefinementModule]:
+        if self._alone:
+            return RefinementModule
+        from pose_priors.refinement.in_lightning import LightningRefinement  # as in `_fit`
+
+        return LightningRefinement
 
 
 def run_refinement(
@@ -253,36 +232,6 @@ def refine_into(refiner: Stage5Refiner, load: Callable[[], Problem], output: Pat
         log.warning("%s", warning)
     write_result(output, problem, found)
     return found
-
-
-class SubStageBar(TQDMProgressBar):
-    """A progress bar that names the sub-stage."""
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        super().on_train_epoch_start(trainer, *_)
-        module = trainer.lightning_module
-        if isinstance(module, RefinementModule):
-            self.train_progress_bar.set_description(module.stage.name)
-
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        return {}
-
-
-class SubStageLines(Callback):
-    """Without a terminal, one line a sub-stage: its iterations, its loss at the start and at the end, the time that it took."""
-
-    def __init__(self) -> None:
-        self._start = 0.0
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if isinstance(pl_module, RefinementModule) and (report := pl_module.reports.get(pl_module.stage.name)) and "total" in report.losses:
-            number, losses = trainer.current_epoch + 1, report.losses["total"]
-            change = f"{report.iterations} iterations, loss {losses[0]:.4g} -> {losses[-1]:.4g}"
-            seconds = time.perf_counter() - self._start
-            log.info("%s, sub-stage %d of %d: %s, %.1f s", pl_module.stage.name, number, len(pl_module.stages), change, seconds)
 
 
 def _check_finite(problem: Problem) -> None:

@@ -16,9 +16,8 @@ import pytest
 from command_parsers import parser_of
 
 import train
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, flattened
 from pose_priors.configs.load import load_config
-from pose_priors.configs.loggers import flattened
 from pose_priors.configs.schema import load_experiment
 from pose_priors.configs.yaml_text import parse_yaml
 from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene

@@ -34,8 +34,8 @@ MAY_IMPORT = {
     "configs.blas": set(),
     "configs.interruption": set(),
     "configs.validation": {"configs.base"},
-    "configs.fitting": {"configs.base", "configs.writing"},
-    "configs.loggers": set(),
+    "configs.fitting": {"configs.base", "configs.interruption", "configs.writing"},
+    "configs.loggers": {"configs.base"},
     "body": _BASE,
     # a door of the room: files of strangers have one reader
     "body.smplx_files": _BASE | {"body", "datamodules.arrays", "datamodules.safe_pickle"},

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.fitting.points import BodyPoints, Fit, PoseGaussian, carriers_of, placed
 from pose_priors.body.limits import JOINT_LIMITS
 
@@ -35,7 +35,7 @@ def fit_pose(
     """
     known = seen.isfinite().all(-1)
     seen = seen.nan_to_num()
-    begin = _begin(seen, known, points, rest, parents, prior) if start is None else roma.rotvec_to_rotmat(start)
+    begin = _begin(seen, known, points, rest, parents, prior) if start is None else conversions.rotvec_to_rotmat(start)
     means = prior.mean.expand(len(seen), -1, -1)
     found = [
         _solved(part, shown, first, points, rest, parents, PoseGaussian(mean, prior.whiten))
@@ -43,12 +43,12 @@ def fit_pose(
     ]
     rotmat, root = (torch.cat(parts) for parts in zip(*found, strict=True))
     places, _, _ = placed(rotmat, root, points, rest, parents)
-    return Fit(roma.rotmat_to_rotvec(rotmat), root, rest, points, places)
+    return Fit(conversions.rotmat_to_rotvec(rotmat), root, rest, points, places)
 
 
 def _begin(seen: Tensor, known: Tensor, points: BodyPoints, rest: Tensor, parents: Sequence[int], prior: PoseGaussian) -> Tensor:
     """(T, N, 3, 3): the prior's mean, turned so that its points lie nearest to those that were seen, those of the limbs' ends left out."""
-    rotmat = roma.rotvec_to_rotmat(prior.mean.to(rest)).expand(len(seen), -1, 3, 3).clone()
+    rotmat = conversions.rotvec_to_rotmat(prior.mean.to(rest)).expand(len(seen), -1, 3, 3).clone()
     rotmat[:, 0] = torch.eye(3, dtype=rest.dtype)
     places, _, _ = placed(rotmat, rest.new_zeros(len(seen), 3), points, rest, parents)
     near = _trunk(points, parents)
@@ -56,7 +56,7 @@ def _begin(seen: Tensor, known: Tensor, points: BodyPoints, rest: Tensor, parent
     weight = torch.where(weight.sum(1, keepdim=True) >= 3, weight, known[..., None].to(rest))
     total = weight.sum(1, keepdim=True).clamp_min(1)
     a, b = (value - (weight * value).sum(1, keepdim=True) / total for value in (places, seen))
-    rotmat[:, 0] = roma.special_procrustes((weight * b).transpose(1, 2) @ a)
+    rotmat[:, 0] = conversions.special_procrustes((weight * b).transpose(1, 2) @ a)
     begin: Tensor = rotmat
     return begin
 
@@ -83,7 +83,7 @@ def _solved(
         gradient, curvature = _normal(jacobian, residual, rotmat, mean, whiten)
         scaled = curvature + torch.diag_embed(damping[:, None] * (curvature.diagonal(dim1=1, dim2=2) + 1.0))
         step = torch.cholesky_solve(gradient[..., None], torch.linalg.cholesky(scaled))[..., 0]
-        turn = roma.rotvec_to_rotmat(step[:, 3:].view(len(seen), -1, 3))
+        turn = conversions.rotvec_to_rotmat(step[:, 3:].view(len(seen), -1, 3))
         tried, moved = turn @ rotmat, root + step[:, :3]
         after = _cost(tried, moved, seen, weight, points, rest, parents, mean, whiten)
         better = after < cost
@@ -110,7 +110,7 @@ def _cost(
     """(T,) nats, less a constant."""
     places, _, _ = placed(rotmat, root, points, rest, parents)
     off = (weight[..., None] * (places - seen)).square().sum((1, 2))
-    rotvec = roma.rotmat_to_rotvec(rotmat[:, 1:])
+    rotvec = conversions.rotmat_to_rotvec(rotmat[:, 1:])
     astray = (rotvec - mean[..., 1:, :]).flatten(1) @ whiten.T
     nats: Tensor = (off + astray.square().sum(1) + _beyond(rotvec).square().sum((1, 2))) / 2
     return nats
@@ -127,7 +127,7 @@ def _normal(jacobian: Tensor, residual: Tensor, rotmat: Tensor, mean: Tensor, wh
     parent's axes, given what `_moved` says of the points."""
     gradient = (jacobian.transpose(1, 2) @ residual[..., None])[..., 0]
     curvature = jacobian.transpose(1, 2) @ jacobian
-    rotvec = roma.rotmat_to_rotvec(rotmat[:, 1:])
+    rotvec = conversions.rotmat_to_rotvec(rotmat[:, 1:])
     to_rotvec = left_jacobian_inverse(rotvec)
     size = whiten.shape[1]
     straight = torch.einsum("ejc,tjcd->tejd", whiten.view(size, size // 3, 3), to_rotvec).flatten(2)
@@ -169,7 +169,7 @@ def _moved(
 def compliance(seen: Tensor, fit: Fit, parents: Sequence[int], prior: PoseGaussian) -> tuple[Tensor, Tensor]:
     """How poses that were found give way: (T, 3K, 3 + 3N) how the points move with root and turns, in their errors, and the curvature
     (T, 3 + 3N, 3 + 3N) of root and turns there, which is the precision of Laplace's approximation. Arguments as of `fit_pose`."""
-    known, rotmat = seen.isfinite().all(-1), roma.rotvec_to_rotmat(fit.pose)
+    known, rotmat = seen.isfinite().all(-1), conversions.rotvec_to_rotmat(fit.pose)
     weight, carriers = known.to(fit.rest) / fit.points.sigma, carriers_of(parents).to(fit.rest)[fit.points.joint]
     jacobian, residual = _moved(rotmat, fit.root, seen.nan_to_num(), weight, carriers, fit.points, fit.rest, parents)
     _, curvature = _normal(jacobian, residual, rotmat, prior.mean.to(fit.rest), prior.whiten.to(fit.rest))

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.fitting.points import BodyPoints, Fit, PoseGaussian, bones_of, carriers_of, placed
 from pose_priors.body.fitting.pose import compliance, fit_pose
 from pose_priors.body.skeleton import MIRROR
@@ -76,7 +76,7 @@ def _proportions(
 ) -> tuple[Tensor, BodyPoints, Tensor]:
     """The bones' lengths, the joints' shifts and the points' offsets that explain best what was seen, poses giving way, under the prior on
     all three: a step of Gauss and Newton from those `before`, which `fit` has. The joints at rest, the points, and the three as numbers."""
-    rotmat = roma.rotvec_to_rotmat(fit.pose)
+    rotmat = conversions.rotvec_to_rotmat(fit.pose)
     _, _, turned = placed(rotmat, fit.root, points, rest, parents)
     bones, carriers = bones_of(rest, parents), carriers_of(parents).to(rest)[points.joint]
     group = [min(joint, MIRROR[joint]) for joint in range(len(parents))]

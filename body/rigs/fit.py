@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.rigs.model import Part, Rig
 
 # What joints and their turns may be off by, and how much rest counts beside them.
@@ -175,8 +175,8 @@ class _Solver:
             rest, _ = self.posed(_Solution(self._starts("frames", 1), self._starts("clip", 1)))
         ours, theirs = target[:, self._torso], rest[:, self._torso]
         centre, centre_at_rest = ours.mean(1, keepdim=True), theirs.mean(1, keepdim=True)
-        turn = roma.special_procrustes(torch.einsum("tki,kj->tij", ours - centre, (theirs - centre_at_rest)[0]))
-        result["global_rotation", 0] = roma.rotmat_to_rotvec(turn)
+        turn = conversions.special_procrustes(torch.einsum("tki,kj->tij", ours - centre, (theirs - centre_at_rest)[0]))
+        result["global_rotation", 0] = conversions.rotmat_to_rotvec(turn)
         result["global_translation", 0] = (centre - centre_at_rest @ turn.mT)[:, 0]
         return result
 

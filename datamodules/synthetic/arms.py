@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.skeleton import index_of
 from pose_priors.datamodules.synthetic.draw import Draw
@@ -70,8 +70,8 @@ def arms_towards(wrist: Tensor, swivel_deg: Tensor, supination: Tensor, extensio
     horizontal = torch.nn.functional.normalize(humerus[..., [0, 2]], dim=-1)
     abduction, flexion = elevation * horizontal[..., 0], elevation * horizontal[..., 1]
     # the forearm bends towards the local z axis: its angle about the humerus, from where the swing alone would leave it
-    swing = roma.rotvec_to_rotmat(torch.stack([-flexion, torch.zeros_like(flexion), abduction], -1))
-    hanging = roma.rotvec_to_rotmat(wrist.new_tensor([0.0, 0.0, -math.pi / 2]))
+    swing = conversions.rotvec_to_rotmat(torch.stack([-flexion, torch.zeros_like(flexion), abduction], -1))
+    hanging = conversions.rotvec_to_rotmat(wrist.new_tensor([0.0, 0.0, -math.pi / 2]))
     local = ((swing @ hanging).transpose(-1, -2) @ forearm[..., None])[..., 0]
     internal = torch.atan2(-local[..., 1], local[..., 2])
     elbow = math.pi - torch.acos(cos_inner)

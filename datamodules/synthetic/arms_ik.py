@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import PARENTS, index_of
@@ -81,10 +81,10 @@ def wrists_to(pose: Tensor, stature: float, wrist: Tensor, supination: Tensor) -
         arm, bend = _two_links(_inverse(girdle, target), upper, fore, _inverse(girdle, _elbow_towards(target)))
         twist = torch.zeros_like(target)
         twist[:, 0] = -supination[:, side].deg2rad() / 2
-        forearm = bend @ roma.rotvec_to_rotmat(twist)
+        forearm = bend @ conversions.rotvec_to_rotmat(twist)
         back = mirror * mirror.prod()  # of a rotation vector in a mirror
         for joint, rotation in ((collar, girdle), (shoulder, arm), (elbow, forearm)):
-            out[:, joint] = back * roma.rotmat_to_rotvec(rotation)
+            out[:, joint] = back * conversions.rotmat_to_rotvec(rotation)
     return out
 
 
@@ -101,7 +101,7 @@ def _girdle(towards: Tensor) -> Tensor:
     unit = torch.nn.functional.normalize(towards, dim=-1)
     elevation = torch.rad2deg(torch.atan2(torch.hypot(unit[:, 0], unit[:, 2]), -unit[:, 1]))
     shrug = _SHRUG * torch.special.ndtr((elevation - _SHRUG_AT) / _SHRUG_WIDTH) - _AT_REST
-    collar: Tensor = roma.rotvec_to_rotmat(torch.stack([torch.zeros_like(shrug), -_PROTRACTION * unit[:, 2], shrug], -1).deg2rad())
+    collar: Tensor = conversions.rotvec_to_rotmat(torch.stack([torch.zeros_like(shrug), -_PROTRACTION * unit[:, 2], shrug], -1).deg2rad())
     return collar
 
 
@@ -123,7 +123,7 @@ def _two_links(target: Tensor, upper: Tensor, fore: Tensor, elbow_towards: Tenso
     wanted = (span.square() - upper.square().sum() - fore.square().sum()) / 2 - upper[1] * fore[1]
     turn = torch.zeros_like(target)
     turn[:, 1] = torch.atan2(sine, cosine) - torch.acos((wanted / torch.hypot(cosine, sine)).clamp(-1, 1))
-    bend = roma.rotvec_to_rotmat(turn)
+    bend = conversions.rotvec_to_rotmat(turn)
     hinge = target.new_tensor([0.0, 1.0, 0.0]).expand_as(target)
     own = _frame(upper + _applied(bend, fore), hinge)
     return _frame(target, torch.linalg.cross(target, elbow_towards)) @ own.transpose(-1, -2), bend
@@ -145,5 +145,5 @@ def hanging(pose: Tensor, stature: float, yaw: Tensor) -> Tensor:
     length = arm_length(stature)
     drop = torch.tensor([[0.09, -0.965, 0.10], [-0.09, -0.965, 0.10]], dtype=torch.float64) * length
     zero = torch.zeros_like(yaw)
-    turn: Tensor = roma.rotvec_to_rotmat(torch.stack([zero, yaw, zero], -1))
+    turn: Tensor = conversions.rotvec_to_rotmat(torch.stack([zero, yaw, zero], -1))
     return shoulders(pose, stature) + (turn[:, None] @ drop[..., None])[..., 0]

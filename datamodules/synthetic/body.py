@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.builtin import rest_joints
 from pose_priors.body.skeleton import index_of
 from pose_priors.datamodules.synthetic.arms import Arms, arms_at, hang, rest, wrists
@@ -106,8 +106,8 @@ def _rotvec(*turns: Tensor) -> Tensor:
     """Rotation vectors (..., 3) of a product of unit quaternions, the last applied first."""
     product = turns[0]
     for turn in turns[1:]:
-        product = roma.quat_product(product, turn)
-    rotvec: Tensor = roma.unitquat_to_rotvec(product)
+        product = conversions.quat_product(product, turn)
+    rotvec: Tensor = conversions.unitquat_to_rotvec(product)
     return rotvec
 
 
@@ -174,7 +174,7 @@ def _upper(draw: Draw, arms: Arms) -> Tensor:
     # the humerus turns outwards as it is raised, so that its greater tubercle clears the acromion
     internal = arms.internal - 25 * torch.special.ndtr((elevation - 110) / 25)
     internal = 80 * torch.tanh(internal / 80)
-    shoulder = _rotvec(roma.rotvec_to_unitquat(swing), _turn("z", torch.full_like(elevation, -90)), _turn("x", internal))
+    shoulder = _rotvec(conversions.rotvec_to_unitquat(swing), _turn("z", torch.full_like(elevation, -90)), _turn("x", internal))
 
     # pronation is divided between elbow and wrist, as SMPL-X has no forearm twist
     share = 0.5 + 0.06 * draw.normal(2)

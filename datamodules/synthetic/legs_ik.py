@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import roma
 import torch
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.builtin import ANKLE_HEIGHT, BALL_HEIGHT, rest_joints
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import PARENTS, index_of
@@ -96,7 +96,7 @@ def reached(pose: Tensor, joints: Tensor, rotations: Tensor, rest: Tensor, leg: 
     hip, knee, ankle, _ = leg
     thigh, shank = rest[knee] - rest[hip], rest[ankle] - rest[knee]
     target = joints[:, ankle] + shift - joints[:, hip]
-    bend = roma.rotvec_to_rotmat(pose[:, knee])
+    bend = conversions.rotvec_to_rotmat(pose[:, knee])
     below = (bend @ shank[:, None])[..., 0]
     # thigh . (turn about x of below) = cosine * cos + sine * sin + along sets how long the leg is
     cosine = thigh[1] * below[:, 1] + thigh[2] * below[:, 2]
@@ -108,14 +108,14 @@ def reached(pose: Tensor, joints: Tensor, rotations: Tensor, rest: Tensor, leg: 
     # knees bend backwards only, which is a turn by more than the straight leg's
     turn = torch.zeros_like(pose[:, knee])
     turn[:, 0] = straight + torch.acos(((wanted - along) / size).clamp(-1, 1))
-    bend = roma.rotvec_to_rotmat(turn) @ bend
+    bend = conversions.rotvec_to_rotmat(turn) @ bend
 
     upper = rotations[:, hip]
     reached = (upper @ (thigh + (bend @ shank[:, None])[..., 0])[..., None])[..., 0]
     axis = torch.linalg.cross(reached, target)
     angle = torch.atan2(axis.norm(dim=-1), (reached * target).sum(-1))
     swing = torch.nn.functional.normalize(axis, dim=-1) * angle[:, None]
-    upper = roma.rotvec_to_rotmat(swing) @ upper
+    upper = conversions.rotvec_to_rotmat(swing) @ upper
     lower = upper @ bend
     out = pose.clone()
     for joint, local in (
@@ -123,7 +123,7 @@ def reached(pose: Tensor, joints: Tensor, rotations: Tensor, rest: Tensor, leg: 
         (knee, bend),
         (ankle, lower.transpose(1, 2) @ rotations[:, ankle]),
     ):
-        out[:, joint] = roma.rotmat_to_rotvec(local)
+        out[:, joint] = conversions.rotmat_to_rotvec(local)
     return out
 
 
@@ -147,7 +147,7 @@ def foot_rotations(yaw: Tensor, pitch: Tensor) -> Tensor:
     """Rotations (..., 3, 3) relative to the world of feet with yaw and pitch (...) as in `Feet`, which do not roll."""
     zero = torch.zeros_like(yaw)
     turn, raise_ = torch.stack([zero, yaw, zero], -1), torch.stack([pitch, zero, zero], -1)
-    rotation: Tensor = roma.rotvec_to_rotmat(turn) @ roma.rotvec_to_rotmat(raise_)
+    rotation: Tensor = conversions.rotvec_to_rotmat(turn) @ conversions.rotvec_to_rotmat(raise_)
     return rotation
 
 

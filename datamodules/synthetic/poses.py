@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.limits import JOINT_LIMITS
 from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import NUM_JOINTS, PARTS
@@ -55,7 +55,7 @@ def synthetic_poses(num_poses: int, seed: int) -> Tensor:
 
     heading = torch.zeros(num_poses, 3, dtype=torch.float64)
     heading[:, 1] = math.pi * (2 * torch.rand(num_poses, generator=generator, dtype=torch.float64) - 1)
-    pose[:, 0] = roma.rotvec_composition([heading, pose[:, 0]])
+    pose[:, 0] = conversions.rotvec_composition([heading, pose[:, 0]])
     return canonicalize(pose.float())
 
 

@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.builtin import BALL_HEIGHT
 from pose_priors.datamodules.synthetic.arms import hang
 from pose_priors.datamodules.synthetic.arms_ik import hanging, wrists_to
@@ -89,7 +89,7 @@ def turning(plan: Turn, num_frames: int, fps: float, stature: float, generator: 
     unrest, swayed = sway(generator, len(at), fps)
     pose = within_limits(joined(draw, legs, hang(draw, legs.pelvis_tilt + legs.spine_flexion), look).pose + unrest)
     turn = torch.stack([torch.zeros_like(yaw), yaw, torch.zeros_like(yaw)], -1)
-    pose = torch.cat([roma.rotvec_composition([turn, pose[:, 0]])[:, None], pose[:, 1:]], 1)
+    pose = torch.cat([conversions.rotvec_composition([turn, pose[:, 0]])[:, None], pose[:, 1:]], 1)
 
     feet, load = _steps(plan, at, yaw, stature, draw)
     pelvis = over_feet(feet, smoothed(load, _SMOOTH_S * fps), yaw, stature, _LOWERED * stature)

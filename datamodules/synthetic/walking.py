@@ -13,10 +13,10 @@ from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.builtin import BALL_HEIGHT, rest_joints
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import PARENTS
@@ -121,7 +121,7 @@ def walking(plan: Walk, num_frames: int, fps: float, stature: float, generator: 
     middle = float(cycles[margin + num_frames // 2])
     heading = torch.zeros(len(at), 3, dtype=torch.float64)
     heading[:, 1] = math.radians(plan.turn_deg) * cycles + math.radians(plan.corner_deg) * ramp(cycles, middle - 1, middle + 1)
-    pose = torch.cat([roma.rotvec_composition([heading, pose[:, 0]])[:, None], pose[:, 1:]], 1)
+    pose = torch.cat([conversions.rotvec_composition([heading, pose[:, 0]])[:, None], pose[:, 1:]], 1)
 
     pose, pelvis = _planted(pose, phase, plan.starts, fps, stature)
     if plan.gesturing:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
-import roma
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from pose_priors.body import conversions
 from pose_priors.body.rotations import canonicalize, haar_correction, to_rotmat
 from pose_priors.body.skeleton import JOINT_NAMES, MIRROR
 from pose_priors.configs.base import Config, UserError
@@ -205,9 +205,9 @@ def mean_of_near(rotvec: Tensor, weights: Sequence[float]) -> Tensor:
     """The weighted mean of K rotations (K, ..., 3) that are near each other, in the tangent space of the first: (..., 3)."""
     if len(rotvec) == 1:
         return rotvec[0]
-    quat = roma.rotvec_to_unitquat(rotvec)
-    back = quat[:1] * quat.new_tensor([-1, -1, -1, 1])  # roma's conjugation writes into a part, which cannot be traced
-    apart = roma.unitquat_to_rotvec(roma.quat_product(back.expand_as(quat[1:]), quat[1:]))
+    quat = conversions.rotvec_to_unitquat(rotvec)
+    back = quat[:1] * quat.new_tensor([-1, -1, -1, 1])  # `quat_conjugation` writes into a part, which cannot be traced
+    apart = conversions.unitquat_to_rotvec(conversions.quat_product(back.expand_as(quat[1:]), quat[1:]))
     turn = torch.einsum("k,k...->...", rotvec.new_tensor(weights[1:]), apart)
-    mean: Tensor = roma.unitquat_to_rotvec(roma.quat_product(quat[0], roma.rotvec_to_unitquat(turn)))
+    mean: Tensor = conversions.unitquat_to_rotvec(conversions.quat_product(quat[0], conversions.rotvec_to_unitquat(turn)))
     return mean

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.rotations import canonicalize
 
 LEAST, MOST = math.radians(0.2), math.radians(40)
@@ -51,5 +51,5 @@ def turned_by_noise(rotvec: Tensor, std: Tensor, generator: torch.Generator | No
     broadcasts; by one of deviation 1 where that is infinite."""
     normal = torch.randn(rotvec.shape, generator=generator, dtype=rotvec.dtype, device=rotvec.device)
     turn = canonicalize(normal * torch.where(std.isfinite(), std, torch.ones_like(std)))
-    seen: Tensor = roma.quat_product(roma.rotvec_to_unitquat(rotvec), roma.rotvec_to_unitquat(turn))
-    return canonicalize(roma.unitquat_to_rotvec(seen))
+    seen: Tensor = conversions.quat_product(conversions.rotvec_to_unitquat(rotvec), conversions.rotvec_to_unitquat(turn))
+    return canonicalize(conversions.unitquat_to_rotvec(seen))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian
 from pose_priors.priors.base import Prior
 
@@ -46,19 +46,19 @@ def nll_per_joint(prior: Prior, pose: Tensor, num_draws: int = 32) -> Tensor:
     blocks = precision.unflatten(0, (-1, 3)).unflatten(2, (-1, 3)).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
     covariance = torch.linalg.inv(blocks)
     proposals = [_around_identity(covariance * scale**2) for scale in (1.0, _NARROW)]
-    draws = [roma.rotvec_to_unitquat(proposal.sample(num_draws // 2, generator)) for proposal in proposals]
+    draws = [conversions.rotvec_to_unitquat(proposal.sample(num_draws // 2, generator)) for proposal in proposals]
 
     rows = []
     for poses in pose.reshape(-1, *pose.shape[-2:]).to(prior.default_pose).split(max(1, _CHUNK_ROWS // num_draws)):
         own = prior.select(poses).double()
         gradient = ((own.flatten(1) - mean) @ precision).view_as(own)
         expected = own - torch.einsum("bja,jac->bjc", gradient, covariance)
-        modes = [roma.rotvec_to_unitquat(mode)[:, None] for mode in (expected, own)]
+        modes = [conversions.rotvec_to_unitquat(mode)[:, None] for mode in (expected, own)]
         # (B, num_draws, J): the rotations that are tried, and the density that they come from
         tried = torch.cat([_product(mode, around) for mode, around in zip(modes, draws, strict=True)], 1)
-        relative = [roma.unitquat_to_rotvec(_product(roma.quat_conjugation(mode), tried)) for mode in modes]
+        relative = [conversions.unitquat_to_rotvec(_product(conversions.quat_conjugation(mode), tried)) for mode in modes]
         log_proposal = torch.stack([p.log_prob(r) for p, r in zip(proposals, relative, strict=True)]).logsumexp(0) - math.log(2)
-        rotvec, energy = roma.unitquat_to_rotvec(tried).to(poses), prior.energy(poses)
+        rotvec, energy = conversions.unitquat_to_rotvec(tried).to(poses), prior.energy(poses)
         columns = []
         for at, joint in enumerate(prior.joint_indices):
             changed = poses[:, None].repeat(1, tried.shape[1], 1, 1)
@@ -78,5 +78,5 @@ def _around_identity(covariance: Tensor) -> AngularCentralGaussian:
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
     a, b = torch.broadcast_tensors(a, b)
-    product: Tensor = roma.quat_product(a, b)
+    product: Tensor = conversions.quat_product(a, b)
     return product

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import roma
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import PARENTS
 from pose_priors.priors.base import Prior
@@ -42,8 +42,8 @@ def corruptions(poses: Tensor, joints: tuple[int, ...], seed: int = 0) -> dict[s
     for row, (donor, choice) in enumerate(zip(donors.tolist(), which.tolist(), strict=True)):
         limb[row, limbs[choice]] = poses[donor, limbs[choice]]
     noise = torch.randn(num, len(joints), 3, generator=generator, dtype=poses.dtype) * math.radians(_NOISE_DEG)
-    turned = roma.rotvec_to_rotmat(poses[:, index]) @ roma.rotvec_to_rotmat(noise)
-    noisy[:, index] = canonicalize(roma.rotmat_to_rotvec(turned))
+    turned = conversions.rotvec_to_rotmat(poses[:, index]) @ conversions.rotvec_to_rotmat(noise)
+    noisy[:, index] = canonicalize(conversions.rotmat_to_rotvec(turned))
     return {"one_joint": one, "one_limb": limb, "noise_2deg": noisy}
 
 

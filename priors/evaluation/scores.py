@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.rotations import geodesic_angle
 from pose_priors.priors.base import DensityPrior, Prior, TrainablePrior
 
@@ -46,7 +46,7 @@ def energies_of(prior: Prior, poses: Tensor) -> Tensor:
 @torch.no_grad()
 def round_trip_deg(prior: Prior, poses: Tensor) -> float:
     """Mean angle in degrees between poses (N, 55, 3) and their reconstruction, over the joints learnt."""
-    there, back = (roma.rotvec_to_rotmat(prior.select(pose)) for pose in (poses, prior.reconstruct(poses)))
+    there, back = (conversions.rotvec_to_rotmat(prior.select(pose)) for pose in (poses, prior.reconstruct(poses)))
     return float(geodesic_angle(there, back).mean().rad2deg())
 
 

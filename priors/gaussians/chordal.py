@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.priors.networks.derived import is_traced
 
 # Squarings of the matrix whose largest eigenvector is looked for: 2^12 steps of the power method.
@@ -25,7 +25,7 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
     """The rotation at the least chordal distance from a matrix: (..., 3, 3) -> (..., 3) rotation vectors."""
     if is_traced():
         return by_squaring(matrix)
-    found: Tensor = roma.rotmat_to_rotvec(roma.special_procrustes(matrix))
+    found: Tensor = conversions.rotmat_to_rotvec(conversions.special_procrustes(matrix))
     return found
 
 
@@ -45,5 +45,5 @@ def by_squaring(matrix: Tensor) -> Tensor:
         power = power / (power * eye).sum((-2, -1), keepdim=True)
     largest = (power * eye).sum(-1).argmax(-1)[..., None, None].expand(*power.shape[:-1], 1)
     column = power.gather(-1, largest).squeeze(-1)
-    found: Tensor = roma.unitquat_to_rotvec((column / column.square().sum(-1, keepdim=True).sqrt()).to(matrix))
+    found: Tensor = conversions.unitquat_to_rotvec((column / column.square().sum(-1, keepdim=True).sqrt()).to(matrix))
     return found

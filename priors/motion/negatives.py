@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from functools import reduce
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.motion import MotionWindows
 from pose_priors.body.motion_state import FPS
 
@@ -87,9 +87,9 @@ def at_times(windows: MotionWindows, at: Tensor) -> tuple[Tensor, Tensor]:
         (0.5 * u - 0.5) * u * u,
     ]
     pelvis = reduce(torch.add, [w * windows.pelvis[rows, i] for w, i in zip(weights, index, strict=True)])
-    quats = [roma.rotvec_to_unitquat(windows.pose[rows, i]) for i in index]
+    quats = [conversions.rotvec_to_unitquat(windows.pose[rows, i]) for i in index]
     mixed = torch.zeros_like(quats[1])
     for weight, quat in zip(weights, quats, strict=True):
         near = (quat * quats[1]).sum(-1, keepdim=True) >= 0
         mixed = mixed + weight[..., None] * torch.where(near, quat, -quat)
-    return roma.unitquat_to_rotvec(mixed / mixed.norm(dim=-1, keepdim=True)), pelvis
+    return conversions.unitquat_to_rotvec(mixed / mixed.norm(dim=-1, keepdim=True)), pelvis

@@ -11,7 +11,6 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import nn
-from torch._dynamo.exc import TorchDynamoException
 
 _IS_ASKED = ContextVar("is_asked", default=False)
 
@@ -48,7 +47,11 @@ def compilable(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenat
             programs.append(torch.compile(method, dynamic=False, fullgraph=True))
         try:
             return programs[0](self, *args, **kwargs)
-        except TorchDynamoException as error:
+        except Exception as error:
+            from torch._dynamo.exc import TorchDynamoException  # torch's compiler, whose import only those wait for who ask for it
+
+            if not isinstance(error, TorchDynamoException):
+                raise
             programs[0] = method
             log.warning("training.compile: goes on without, for torch cannot compile here: %s", str(error).strip().splitlines()[0])
             return method(self, *args, **kwargs)

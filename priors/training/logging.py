@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import Field
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from pose_priors.configs.base import Config, UserError
+from pose_priors.configs.base import Config, LoggerKind, UserError
 from pose_priors.configs.exchange import check_writable
-from pose_priors.configs.loggers import LoggerKind, make_logger
+from pose_priors.configs.loggers import make_logger
 from pose_priors.configs.writing import written_aside
 from pose_priors.figures import Figure
 

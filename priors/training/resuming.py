@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from pose_priors.configs.base import UserError
-from pose_priors.configs.loggers import flattened
+from pose_priors.configs.base import UserError, flattened
 from pose_priors.priors.base import TrainablePrior
 from pose_priors.priors.checkpoint import describe, read_checkpoint
 from pose_priors.priors.training.budget import rounds_done

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
-from pytorch_lightning.loggers import Logger
 
-from pose_priors.configs.base import Config
-from pose_priors.configs.loggers import LoggerKind, flattened, make_logger
+from pose_priors.configs.base import Config, LoggerKind, flattened
 from pose_priors.configs.slurm import SlurmConfig
 from pose_priors.refinement.given.options import LoadOptions
 from pose_priors.refinement.given.people import PersonSelection
 from pose_priors.refinement.solve import terms
 from pose_priors.refinement.solve.config import RefinementConfig
+
+if TYPE_CHECKING:
+    from pytorch_lightning.callbacks import Callback
+    from pytorch_lightning.loggers import Logger
 
 _DESCRIPTIONS = {
     f"terms/{term.name}": f"{term.__name__}, unweighted, nats per person and frame. {(term.__doc__ or '').splitlines()[0]}"
@@ -139,13 +143,18 @@ class RefinementExperiment(Config):
             who=self.input,
         )
 
-    def make_logger(self, name: str) -> Logger | None:
-        """The logger of one clip; runs are told apart by what is not as it is by default."""
+    @contextmanager
+    def watched(self, name: str) -> Iterator[tuple[Logger | None, list[Callback]]]:
+        """A block in which one clip is refined: its logger and what tells that the configuration, none where nothing is logged. Runs are
+        told apart by what is not as it is by default."""
         if self.logging.logger is None:
-            return None
+            yield None, []
+            return
+        from pose_priors.configs.loggers import ConfigLog, finished, make_logger  # brings Lightning
+
         usual = flattened(RefinementExperiment().model_dump(mode="json"))
         given = flattened(self.model_dump(mode="json", include={"refinement", "prior", "motion_prior"}))
-        return make_logger(
+        made = make_logger(
             self.logging.logger,
             self.logging.log_dir,
             name,
@@ -154,6 +163,8 @@ class RefinementExperiment(Config):
             offline=self.logging.offline,
             descriptions=_DESCRIPTIONS,
         )
+        with finished(made) as logger:
+            yield logger, [ConfigLog(self.model_dump(mode="json"))]
 
     @field_validator("stages")
     @classmethod

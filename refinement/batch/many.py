@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pose_priors.configs.base import UserError, reason_of
-from pose_priors.configs.loggers import ConfigLog, finished
 from pose_priors.configs.progress import progress_bar
 from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.refinement.batch.digest import completed, completed_world, config_digest, outcome_digest
@@ -30,7 +29,6 @@ from pose_priors.refinement.refiner import Stage5Refiner, refine_into
 from pose_priors.refinement.result.found import RefinedSequence
 from pose_priors.refinement.result.world import to_world_space
 from pose_priors.refinement.result.write import METRICS
-from pose_priors.refinement.show.record import require_rerun, write_recordings
 from pose_priors.refinement.show.recording_files import recording_files
 
 log = logging.getLogger("refine")
@@ -49,10 +47,11 @@ class SequenceRefiner:
         self.config, self.options = config, config.load_options()
         if 5 in config.stages:
             if config.record:
+                from pose_priors.refinement.show.record import require_rerun  # what draws, as in `_record`
+
                 require_rerun()
             priors = load_priors(config.prior.body, config.prior.hands, config.motion_prior.path, config.prior.allow)
-            watched = [ConfigLog(config.model_dump(mode="json"))]
-            self.refiner = Stage5Refiner(config.refinement, priors=priors, trainer=config.trainer, callbacks=watched)
+            self.refiner = Stage5Refiner(config.refinement, priors=priors, trainer=config.trainer)
         self.digest = config_digest(config)
 
     def __call__(self, sequence: InputSequence) -> SequenceOutcome:
@@ -112,6 +111,8 @@ class SequenceRefiner:
         people = [int(person) for person in outcome.results["per_person_likelihoods"]]
         if outcome.status == "skipped" and all(path.is_file() for path in recording_files(sequence.output, sequence.name, people)):
             return
+        from pose_priors.refinement.show.record import write_recordings
+
         result = RefinedSequence(sequence.name, sequence.output, (sequence.path,))
         files = write_recordings(result, prior=self.refiner.priors.body, body_model=self.options.body_model)
         log.info("%s: recordings, %s is that of all people", sequence.name, files[-1])
@@ -119,7 +120,7 @@ class SequenceRefiner:
     def _together(self, sequence: InputSequence, load: Callable[[], Problem], digest: str) -> SequenceOutcome:
         """All people in one problem."""
         output = sequence.output
-        with finished(self.config.make_logger(sequence.name)) as self.refiner.logger:
+        with self.config.watched(sequence.name) as (self.refiner.logger, self.refiner.callbacks):
             found = refine_into(self.refiner, load, output, digest)
         results = found.results
         if results["status"] != "success":
@@ -132,7 +133,7 @@ class SequenceRefiner:
         """Each person alone, and how that differs from all together."""
 
         def refine(person: int, problem: Problem, folder: Path, digest: str) -> dict[str, Any]:
-            with finished(self.config.make_logger(f"{sequence.name}_person_{person:03d}")) as self.refiner.logger:
+            with self.config.watched(f"{sequence.name}_person_{person:03d}") as (self.refiner.logger, self.refiner.callbacks):
                 return refine_into(self.refiner, lambda: problem, folder, digest).results
 
         truth = sequence.path.with_name(f"{sequence.name}_gt.npz")

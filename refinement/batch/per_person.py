@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from pose_priors.configs.base import UserError
 from pose_priors.configs.writing import write_json
@@ -143,6 +141,9 @@ def print_comparison(name: str, content: Mapping[str, Any]) -> None:
     if any("truth" in person for person in content["people"].values()):
         columns.append("error")
         caption += ", mm from the truth"
+    from rich.console import Console  # here, since few commands show a table
+    from rich.table import Table
+
     table = Table(title=f"{name}: each person refined alone, and all together", caption=caption)
     for column in columns:
         table.add_column(column, justify="left" if column == "refined" else "right")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 
+from pose_priors.body import conversions
 from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.configs.writing import written_aside
@@ -26,7 +26,7 @@ def write_amass(path: Path, person: AnimatedSkeleton, fps: float, num_betas: int
     `joint_sigma_mm` (T, 55) is how far joints may be off, nan where that is not known.
     """
     num_joints = len(person.parents)
-    rotvec = canonicalize(roma.rotmat_to_rotvec(torch.from_numpy(person.rotmat))).numpy()
+    rotvec = canonicalize(conversions.rotmat_to_rotvec(torch.from_numpy(person.rotmat))).numpy()
     pose = np.zeros((len(rotvec), NUM_JOINTS, 3))
     known = NUM_JOINTS if num_joints == NUM_JOINTS else 22
     pose[:, :known] = rotvec[:, :known]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 
+from pose_priors.body import conversions
 from pose_priors.body.layout import layout
 from pose_priors.body.model import chained
 from pose_priors.body.skeleton import JOINT_NAMES
@@ -119,7 +119,7 @@ class Exported:
 def continuous_quaternions(rotmat: np.ndarray) -> np.ndarray:
     """(T, J, 4) xyzw unit quaternions, float32, of rotations (T, J, 3, 3) over time; each on the side of the sphere of the frame before, so
     that what reads between two frames goes the shortest way."""
-    quat = roma.rotmat_to_unitquat(torch.from_numpy(rotmat)).numpy()
+    quat = conversions.rotmat_to_unitquat(torch.from_numpy(rotmat)).numpy()
     turned = np.where((quat[1:] * quat[:-1]).sum(-1) < 0, -1, 1)
     sign = np.concatenate([np.ones_like(turned[:1]), turned]).cumprod(0) if len(turned) else np.ones(quat.shape[:2])
     signed: np.ndarray = quat * sign[..., None]
@@ -148,7 +148,7 @@ def _upright_skeleton(found: RefinedPerson) -> AnimatedSkeleton:
     if (gaps := np.flatnonzero(np.diff(frames) != 1)).size:
         raise UserError(f"{path}: frame {frames[gaps[0] + 1]} follows frame {frames[gaps[0]]}; rows of consecutive frames are expected")
     turn, shift = upright(found.ground_plane)
-    rotmat = roma.rotvec_to_rotmat(torch.from_numpy(found.pose)).numpy()
+    rotmat = conversions.rotvec_to_rotmat(torch.from_numpy(found.pose)).numpy()
     rotmat[:, 0] = turn @ rotmat[:, 0]
     joints = found.track.joints @ turn.T + shift
     root = joints[:, 0] - (found.transl @ turn.T + shift)

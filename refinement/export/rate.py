@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import roma
 import torch
 
+from pose_priors.body import conversions
 from pose_priors.refinement.export.people import AnimatedSkeleton, Exported
 
 BLENDER_TARGET = 30
@@ -40,12 +40,12 @@ def _resampled(person: AnimatedSkeleton, old: float, new: float) -> AnimatedSkel
     above = np.minimum(below + 1, last - first)
     share = np.clip(at - below, 0, 1)
     rotmat = torch.from_numpy(person.rotmat)
-    turn = roma.rotmat_to_rotvec(rotmat[below].mT @ rotmat[above]) * torch.from_numpy(share)[:, None, None]
+    turn = conversions.rotmat_to_rotvec(rotmat[below].mT @ rotmat[above]) * torch.from_numpy(share)[:, None, None]
     return replace(
         person,
         frames=frames,
         visible=np.where(share < 1e-6, person.visible[below], person.visible[below] & person.visible[above]),
-        rotmat=(rotmat[below] @ roma.rotvec_to_rotmat(turn)).numpy(),
+        rotmat=(rotmat[below] @ conversions.rotvec_to_rotmat(turn)).numpy(),
         joint_sigma_mm=None if (sigma := person.joint_sigma_mm) is None else np.maximum(sigma[below], sigma[above]),
         pelvis=person.pelvis[below] + share[:, None] * (person.pelvis[above] - person.pelvis[below]),
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 
+from pose_priors.body import conversions
 from pose_priors.body.rotations import canonicalize
 from pose_priors.configs.writing import write_json, written_aside
 from pose_priors.refinement.export.people import AnimatedSkeleton, Exported
@@ -59,7 +59,7 @@ def write_scene(path: Path, exported: Exported, views: Views) -> None:
 
 
 def _arrays(person: AnimatedSkeleton) -> dict[str, np.ndarray]:
-    rotvec = canonicalize(roma.rotmat_to_rotvec(torch.from_numpy(person.rotmat))).numpy()
+    rotvec = canonicalize(conversions.rotmat_to_rotvec(torch.from_numpy(person.rotmat))).numpy()
     sigma = np.full(rotvec.shape[:2], np.nan) if person.joint_sigma_mm is None else person.joint_sigma_mm
     single = {
         "joints": person.joints,

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 _FAR_M = 1.0  # people go no further from one frame to the next, or are others
 _NOWHERE = 1e9  # what it costs to go on from, or to, what is not finite
@@ -35,6 +34,8 @@ def followed(frames: Sequence[tuple[int, Sequence[Sighting]]]) -> list[list[int]
     Args:
         frames: number and sightings of each frame, in order.
     """
+    from scipy.optimize import linear_sum_assignment  # brings much that every command would wait for
+
     last: dict[int, tuple[int, Sighting]] = {}
     ids: list[list[int]] = []
     following = 0

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import savgol_filter
 from scipy.spatial.transform import Rotation
 
 from pose_priors.body.interpolation import lerp_missing, slerp_missing
@@ -219,7 +218,12 @@ def _smooth(values: np.ndarray, fps: float) -> np.ndarray:
     """Values (T, C) on the parabolas that fit their surroundings best (Savitzky and Golay, Analytical Chemistry 36, 1964)."""
     window = min(round(_SMOOTH_S * fps), len(values))
     window -= 1 - window % 2
-    return savgol_filter(values, window, _PARABOLA, axis=0) if window > _PARABOLA + 1 else values
+    if window <= _PARABOLA + 1:
+        return values
+    from scipy.signal import savgol_filter  # brings all of scipy.stats, which every command would wait for
+
+    smooth: np.ndarray = savgol_filter(values, window, _PARABOLA, axis=0)
+    return smooth
 
 
 def _joined(readings: Sequence[Reading], num_frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

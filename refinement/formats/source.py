@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 
+from pose_priors.body import conversions
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.arrays import open_arrays, open_npz, read_npy
 from pose_priors.datamodules.containers.fields import Fields as Fields  # with `Source` all that a format of another package needs
@@ -110,5 +110,5 @@ def rotvecs(rotmat: np.ndarray, source: str) -> np.ndarray:
         raise UserError(f"{source} holds matrices that are no rotations (off by {float(off.max()):.2g}); are they transposed or scaled?")
     out = torch.full(matrix.shape[:-1], torch.nan, dtype=matrix.dtype)
     if len(known):
-        out[finite] = roma.rotmat_to_rotvec(roma.special_procrustes(known))
+        out[finite] = conversions.rotmat_to_rotvec(conversions.special_procrustes(known))
     return out.numpy()

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 
-import roma
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pose_priors.body import conversions
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import index_of
 from pose_priors.refinement.solve.contacts import contact_joints, detect_contacts
@@ -51,9 +51,9 @@ def lay_soles(module: RefinementModule) -> None:
         stands = contacts[..., [carrying.index(ankle), carrying.index(ball)]].amin(-1)
         turn = _turn(roll_of(turned[:, :, ankle], bone, scene.normal), stands, problem.alive, sigma, problem.fps)
         place = 1 + free.index(ankle)
-        before = roma.rotvec_to_unitquat(moved[:, :, place])
-        after = roma.quat_product(before, roma.rotvec_to_unitquat(turn[..., None] * bone[:, None]))
-        changed[:, :, place] = roma.unitquat_to_rotvec(after) - moved[:, :, place]
+        before = conversions.rotvec_to_unitquat(moved[:, :, place])
+        after = conversions.quat_product(before, conversions.rotvec_to_unitquat(turn[..., None] * bone[:, None]))
+        changed[:, :, place] = conversions.unitquat_to_rotvec(after) - moved[:, :, place]
     variables.add_increments(changed)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import roma
 import torch
 
+from pose_priors.body import conversions
 from pose_priors.body.anny.dressing import fitted_skin
 from pose_priors.body.anny.model import AnnyBody
 from pose_priors.body.layout import layout
@@ -47,7 +47,7 @@ def dressed(wear: Wear, motion: Track, pose: np.ndarray, betas: np.ndarray, floo
 def anny_of(body: AnnyBody, motion: Track, pose: np.ndarray, floor: np.ndarray) -> tuple[Skin, np.ndarray]:
     """Anny with a person's bones, and rotations (n, J, 3, 3) of the joints relative to the world; pose and floor as in `dressed`."""
     parents = layout(motion.joints.shape[1]).parents
-    rotmat = roma.rotvec_to_rotmat(torch.from_numpy(pose).double())
+    rotmat = conversions.rotvec_to_rotmat(torch.from_numpy(pose).double())
     _, turned = chained(rotmat, torch.zeros(len(parents), 3, dtype=torch.float64), parents)
     turns: np.ndarray = turned.numpy()
     return fitted_skin(body, rest_offsets(turns, motion.joints, parents), turns, motion.joints, floor), turns

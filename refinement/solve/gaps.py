@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import roma
 import torch
 from torch import Tensor, nn
 
+from pose_priors.body import conversions
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.surface import Held, distance, held, steady, surface_shift, thicker, untracked_frames
@@ -142,8 +142,8 @@ def _place(variables: Variables, problem: Problem, filling: Filling) -> None:
     """Moves pelvis and free joints of the filled frames to where they are expected."""
     scene, moved = variables(problem), variables.moved()
     start = variables.start_quat[:, :, variables.free]
-    target = roma.rotvec_to_unitquat(filling.rotvec[:, :, variables.free])
-    turn = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(start), target))
+    target = conversions.rotvec_to_unitquat(filling.rotvec[:, :, variables.free])
+    turn = conversions.unitquat_to_rotvec(conversions.quat_product(conversions.quat_conjugation(start), target))
     # depths that are off draw a person towards the camera, by the same share of every way
     shift = moved[:, :, 0] + (filling.pelvis - scene.joints[:, :, 0]) * variables.bias().exp()[:, None, None]
     there = torch.cat([shift[:, :, None], turn], 2)

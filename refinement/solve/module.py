@@ -1,4 +1,4 @@
-"""The refinement as a LightningModule: a sub-stage is an epoch, an iteration of L-BFGS a step."""
+"""The refinement of one problem, sub-stage by sub-stage; who runs it: `refinement.alone`, or Lightning by `refinement.in_lightning`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import dataclasses
 import logging
 import math
 import time
-from typing import Any, cast
+from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
 
 from pose_priors.priors import MotionPrior, Prior
 from pose_priors.refinement.given.problem import Problem
@@ -43,8 +42,9 @@ _BEFORE_EXACT = 100
 _MAX_FAILURES = 5
 
 
-class RefinementModule(pl.LightningModule):
-    """Owns the variables of one problem and minimises its terms, sub-stage by sub-stage.
+class RefinementModule(nn.Module):
+    """Owns the variables of one problem and minimises its terms, sub-stage by sub-stage: `begin_stage`, `step` until it is `over`, and
+    `end_stage`.
 
     Args:
         problem: of one float type, on one device, with a floor.
@@ -65,8 +65,6 @@ class RefinementModule(pl.LightningModule):
         fill_gaps: FillGaps | None = None,
     ) -> None:
         super().__init__()
-        self.automatic_optimization = False
-        self.strict_loading = False
         if not torch.isfinite(problem.start.ground_plane).all():
             raise ValueError("the problem has no floor to start from; give it one by `refinement.given.floor.with_floor`")
         if not config.lambda_depth:  # what depth maps show of people is nothing to go by
@@ -91,26 +89,7 @@ class RefinementModule(pl.LightningModule):
         self.reports: dict[str, StageReport] = {}
         self.total_iterations = 0
         self.fingerprint = ""
-        self._ended = False
-        self._round: Round | None = None
-        self._part: Part | None = None
-
-    @property
-    def stage(self) -> SubStage:
-        """The sub-stage that is running."""
-        return self.stages[self.current_epoch]
-
-    @torch.no_grad()
-    def scene(self) -> Scene:
-        """The scene as it stands."""
-        found: Scene = self.variables(self.problem)
-        return found
-
-    def train_dataloader(self) -> range:
-        return range(self.stage.iterations)
-
-    def configure_optimizers(self) -> WhiteLBFGS:
-        return WhiteLBFGS(
+        self.lbfgs = WhiteLBFGS(
             self.variables.parameters(),
             max_iter=1,
             max_eval=_MAX_EVALUATIONS,
@@ -119,19 +98,43 @@ class RefinementModule(pl.LightningModule):
             history_size=_HISTORY,
             line_search_fn="strong_wolfe",
         )
+        self._number = 0
+        self._ended = False
+        self._round: Round | None = None
+        self._part: Part | None = None
 
     @property
-    def _lbfgs(self) -> LightningOptimizer:
-        return cast(LightningOptimizer, self.optimizers())
+    def number(self) -> int:
+        """That of the sub-stage that is running, from 0."""
+        return self._number
 
     @property
-    def _own_lbfgs(self) -> WhiteLBFGS:
-        return cast(WhiteLBFGS, self._lbfgs.optimizer)
+    def stage(self) -> SubStage:
+        """The sub-stage that is running."""
+        return self.stages[self.number]
 
-    def on_fit_start(self) -> None:
-        self.problem = self.problem.to(self.problem.start.pelvis.dtype, self.device)
+    @property
+    def over(self) -> bool:
+        """Whether the sub-stage that is running takes no more steps."""
+        return self._ended or self.spent
 
-    def on_train_epoch_start(self) -> None:
+    @property
+    def spent(self) -> bool:
+        """Whether all iterations that a run may take are taken."""
+        return self.total_iterations >= self.config.max_total_iterations
+
+    @torch.no_grad()
+    def scene(self) -> Scene:
+        """The scene as it stands."""
+        found: Scene = self.variables(self.problem)
+        return found
+
+    def turn_to(self, number: int) -> None:
+        """The sub-stage of that number, from 0, is the next to begin."""
+        self._number = number
+
+    def begin_stage(self) -> None:
+        """Makes the present sub-stage ready for its first step."""
         stage = self.stage
         exact = stage.exact and all(prior is None for prior in (self.body_prior, self.hand_prior, self.motion_prior))
         precision = torch.float64 if exact else self.usual_dtype
@@ -142,7 +145,7 @@ class RefinementModule(pl.LightningModule):
         floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
         for name, parameter in self.variables.named_parameters():
             parameter.requires_grad_(name in stage.free and (name != "plane" or floor_seen))
-        self._own_lbfgs.param_groups[0]["lr"] = 1.0
+        self.lbfgs.param_groups[0]["lr"] = 1.0
         if stage.exact:
             self.noise = with_slow_keypoints(self.noise, self.problem, self.scene().camera_joints)
         self.terms = with_keypoint_noise(stage.terms, self.noise)
@@ -150,7 +153,7 @@ class RefinementModule(pl.LightningModule):
         self._part = None if gaps is None else part_of(self.variables, self.problem, self.terms, gaps, self.noise)
         at = self._part or self
         self.objective = Objective(at.variables, at.terms, at.problem)
-        self._own_lbfgs.of(at.variables.parameters())
+        self.lbfgs.of(at.variables.parameters())
         nothing = filling is not None and self.gaps is not None and not (filling.frames.any() or self.gaps.follows)
         self.reports[stage.name] = StageReport(converged=nothing)
         self._best, self._ended, self._began = self.objective.state(), nothing, time.perf_counter()
@@ -187,15 +190,12 @@ class RefinementModule(pl.LightningModule):
         self._best, self._best_loss = self.objective.state(), math.inf
         at = self._part or self
         moving = at.gaps.around(at.problem) if at.gaps is not None and self.stage.fill_gaps else at.problem.alive
-        (optimizer := self._own_lbfgs).forget()
-        return Round(optimizer, self.objective, moving, self._round)
+        self.lbfgs.forget()
+        return Round(self.lbfgs, self.objective, moving, self._round)
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
-        return -1 if self._ended or self.total_iterations >= self.config.max_total_iterations else None
-
-    def training_step(self, batch: int, batch_idx: int) -> None:
+    def step(self) -> dict[str, float]:
+        """One iteration; the loss, and the unweighted terms as `terms/<name>`, where it began, none if they are not finite there."""
         report = self.reports[self.stage.name]
-        optimizer = self._lbfgs
         if self.stage.exact:
             if self._round is None or self._round.over:
                 self._round = self._begin_round()
@@ -205,19 +205,22 @@ class RefinementModule(pl.LightningModule):
         self.total_iterations += 1
         report.iterations += 1
         try:
-            loss = float(optimizer.step(self.objective)) / self.objective.weight
+            loss = float(self._descend()) / self.objective.weight
         except NotFiniteError:
-            self._return_to_best(report, optimizer.optimizer)
-            return
+            self._return_to_best(report)
+            return {}
         values = self.objective.values_before
         if loss < self._best_loss:
             self._best_loss, self._best = loss, self.objective.state_before
         self._record(report, values, loss)
         self._ended = report.converged = self._has_converged(report)
-        if self.trainer.logger is not None:
-            self.log_dict({f"terms/{name}": value for name, value in values.items()} | {"loss": loss}, batch_size=1)
+        return {f"terms/{name}": value for name, value in values.items()} | {"loss": loss}
 
-    def on_train_epoch_end(self) -> None:
+    def _descend(self) -> Tensor:
+        return self.lbfgs.step(self.objective)
+
+    def end_stage(self) -> None:
+        """Leaves the variables at the best that the sub-stage has found."""
         report = self.reports[self.stage.name]
         loss, values = self.objective.evaluate()
         if not loss <= self._best_loss:
@@ -228,9 +231,8 @@ class RefinementModule(pl.LightningModule):
             self._part.give_back()
         self.variables.release()
         report.seconds = time.perf_counter() - self._began
-        self._own_lbfgs.of(self.variables.parameters())
+        self.lbfgs.of(self.variables.parameters())
         self._round = self._part = None
-        self.trainer.should_stop = self.total_iterations >= self.config.max_total_iterations
 
     def _record(self, report: StageReport, values: dict[str, float], loss: float) -> None:
         for name, value in {**values, "total": loss}.items():
@@ -239,19 +241,19 @@ class RefinementModule(pl.LightningModule):
     def _has_converged(self, report: StageReport) -> bool:
         if self._round is not None:
             converged = self._round.ended(self.config.convergence_threshold, report.losses["total"][-1])
-            if self._own_lbfgs.white is not None:
+            if self.lbfgs.white is not None:
                 return converged
         recent = report.losses["total"][-_WINDOW - 1 :]
         change = (recent[0] - recent[-1]) / _WINDOW
-        leads = any(stage.exact for stage in self.stages[self.current_epoch + 1 :])
+        leads = any(stage.exact for stage in self.stages[self.number + 1 :])
         threshold = self.config.convergence_threshold * (_BEFORE_EXACT if leads else 1)
         return len(recent) > _WINDOW and abs(change) < threshold * max(abs(recent[-1]), 1.0)
 
-    def _return_to_best(self, report: StageReport, optimizer: torch.optim.Optimizer) -> None:
+    def _return_to_best(self, report: StageReport) -> None:
         report.failures += 1
         self.objective.restore(self._best)
-        optimizer.state.clear()
-        optimizer.param_groups[0]["lr"] *= 0.5
+        self.lbfgs.state.clear()
+        self.lbfgs.param_groups[0]["lr"] *= 0.5
         self._ended = report.failures >= _MAX_FAILURES
         log.warning(
             "sub-stage %s, iteration %d: the loss is not finite; back to the best state, %s",
@@ -260,20 +262,24 @@ class RefinementModule(pl.LightningModule):
             "the sub-stage ends here" if self._ended else "with half the step",
         )
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for name in [name for name in checkpoint["state_dict"] if not name.startswith("variables.")]:
-            del checkpoint["state_dict"][name]  # priors come from their own checkpoints
-        checkpoint["refinement"] = {
-            "fingerprint": self.fingerprint,
-            "total_iterations": self.total_iterations,
-            "noise": dataclasses.asdict(self.noise),
-            "told": [] if self.gaps is None else list(self.gaps.told),
-            "reports": {name: dataclasses.asdict(report) for name, report in self.reports.items()},
+    def kept(self) -> dict[str, Any]:
+        """What it takes to go on with the next sub-stage, in plain containers and tensors; priors come from their own checkpoints."""
+        return {
+            "state_dict": {name: value for name, value in self.state_dict().items() if name.startswith("variables.")},
+            "refinement": {
+                "fingerprint": self.fingerprint,
+                "total_iterations": self.total_iterations,
+                "noise": dataclasses.asdict(self.noise),
+                "told": [] if self.gaps is None else list(self.gaps.told),
+                "reports": {name: dataclasses.asdict(report) for name, report in self.reports.items()},
+            },
         }
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        saved = checkpoint["refinement"]
-        self._go_on_in(checkpoint["state_dict"]["variables.pelvis"].dtype)
+    def take_up(self, kept: dict[str, Any]) -> None:
+        """Goes back to where `kept` was made."""
+        saved = kept["refinement"]
+        self._go_on_in(kept["state_dict"]["variables.pelvis"].dtype)
+        self.load_state_dict(kept["state_dict"], strict=False)
         self.total_iterations = saved["total_iterations"]
         self.noise = NoiseLevels(**saved["noise"])
         if self.gaps is not None:

@@ -14,10 +14,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.scene import height_in_image, mean_of_joints, project
@@ -127,7 +127,7 @@ def depth_bias_width(problem: Problem) -> Tensor:
 def _rotation_level(problem: Problem, joints: Sequence[int]) -> float:
     """Of the rotations of some joints, the root not among them."""
     rotvec = problem.start.body_pose[:, :, [joint - 1 for joint in joints]]
-    steps = roma.rotvec_composition([-rotvec[:, :-1], rotvec[:, 1:]]).flatten(-2)
+    steps = conversions.rotvec_composition([-rotvec[:, :-1], rotvec[:, 1:]]).flatten(-2)
     both = (problem.visible[:, 1:] & problem.visible[:, :-1])[..., None].expand_as(steps)
     return _sensible(_robust_level(steps, both, differenced=1), _FLOOR_RAD, _USUAL_RAD)
 

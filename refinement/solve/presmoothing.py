@@ -10,10 +10,10 @@ thousandths of a second, so that this is taken out of what was found.
 
 from __future__ import annotations
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.rates import USUAL_FPS, beyond_usual
 from pose_priors.refinement.solve.variables import Variables
@@ -56,7 +56,7 @@ def _smooth(variables: Variables, width: float, there: Tensor) -> None:
     moved = variables.moved()
     pelvis = variables.start_pelvis * (1 + variables.delta() if variables.grows else 1) + moved[:, :, 0]
     start = variables.start_quat[:, :, variables.free]
-    quat = roma.quat_product(start, roma.rotvec_to_unitquat(moved[:, :, 1:]))
+    quat = conversions.quat_product(start, conversions.rotvec_to_unitquat(moved[:, :, 1:]))
     shift, turn = torch.zeros_like(pelvis), torch.zeros_like(moved[:, :, 1:])
     reach = _reach(there)
     person, at = torch.arange(len(pelvis), device=pelvis.device)[:, None], torch.arange(pelvis.shape[1], device=pelvis.device)
@@ -65,8 +65,8 @@ def _smooth(variables: Variables, width: float, there: Tensor) -> None:
         shift += weight * (pelvis[person, other] - pelvis)
         turn += weight * _turn(quat, quat[person, other])
     # onto what the joints have turned by so far
-    both = roma.quat_product(roma.rotvec_to_unitquat(moved[:, :, 1:]), roma.rotvec_to_unitquat(turn))
-    variables.add_increments(torch.cat([shift[:, :, None], roma.unitquat_to_rotvec(both) - moved[:, :, 1:]], 2))
+    both = conversions.quat_product(conversions.rotvec_to_unitquat(moved[:, :, 1:]), conversions.rotvec_to_unitquat(turn))
+    variables.add_increments(torch.cat([shift[:, :, None], conversions.unitquat_to_rotvec(both) - moved[:, :, 1:]], 2))
 
 
 def _reach(there: Tensor) -> Tensor:
@@ -80,5 +80,5 @@ def _reach(there: Tensor) -> Tensor:
 
 def _turn(start: Tensor, end: Tensor) -> Tensor:
     """Rotation vectors, in the frame of `start`, from there to `end`."""
-    turn: Tensor = roma.unitquat_to_rotvec(roma.quat_product(roma.quat_conjugation(start), end))
+    turn: Tensor = conversions.unitquat_to_rotvec(conversions.quat_product(conversions.quat_conjugation(start), end))
     return turn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pose_priors.configs.writing import written_aside
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 
@@ -27,16 +29,25 @@ def fingerprint(problem: Problem, config: RefinementConfig, priors: Sequence[nn.
     return digest.hexdigest()
 
 
-def belongs(checkpoint: Path, name: str) -> bool:
-    """Whether a checkpoint is of an unfinished run of that fingerprint; one that cannot be read is not."""
+def kept_run(checkpoint: Path, name: str) -> dict[str, Any] | None:
+    """What is kept of an unfinished run of that fingerprint; None where nothing is, or nothing that can be read."""
     if not checkpoint.is_file():
-        return False
+        return None
     try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        return bool(content["refinement"]["fingerprint"] == name)
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return content if content["refinement"]["fingerprint"] == name else None
     except Exception:
         log.warning("%s: cannot be read; the refinement starts anew", checkpoint)
-        return False
+        return None
+
+
+def keep(checkpoint: Path, content: dict[str, Any]) -> None:
+    """Writes what `kept_run` reads, whole or not at all. Raises `UserError` if the disk is full."""
+    written = io.BytesIO()  # torch's own writer does not tell that a disk is full
+    torch.save(content, written)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(checkpoint) as aside:
+        aside.write_bytes(written.getbuffer())
 
 
 def _add(value: Any, digest: Any) -> None:

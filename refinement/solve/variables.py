@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import roma
 import torch
 from torch import Tensor, nn
 
+from pose_priors.body import conversions
 from pose_priors.body.exponential import turned
 from pose_priors.body.model import joints_and_arms
 from pose_priors.body.pinhole import to_camera
@@ -89,7 +89,7 @@ class Variables(nn.Module):
             self.register_buffer(name, value.clone().contiguous(), persistent)
 
         rotvec = torch.cat([start.global_orient[:, :, None], start.body_pose], 2)
-        keep("start_quat", roma.rotvec_to_unitquat(rotvec))
+        keep("start_quat", conversions.rotvec_to_unitquat(rotvec))
         keep("start_pelvis", start.pelvis)
         keep("arm", arm_directions(bodies).to(start.pelvis))
         keep("free", torch.tensor([0, *free_joints], device=start.pelvis.device))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pose_priors.configs.loggers import flattened, make_logger, run_label
+from pose_priors.configs.base import flattened
+from pose_priors.configs.loggers import make_logger, run_label
 
 
 @pytest.mark.parametrize(

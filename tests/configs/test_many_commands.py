@@ -58,11 +58,12 @@ SWITCHES = {
     "instances": ["split", "combine", "query", "process", "--output", "--config", "--override", "--device"],
 }
 SWITCHES["pipeline"] += ["--skip-existing", "--max-frames", "--skip-stages", "--launcher", "--override"]
+BUILT_IN_SCENE = ("datamodules.synthetic.scenes.builtin", "write_builtin_scene")
 # what begins to work, by module and name: it is not called
 WORK = {
     "train": [("train", "fit")],
     "evaluate": [("evaluate", "_evaluate_priors")],
-    "refine": [("refine", "SequenceRefiner"), ("refine", "refine_many"), ("refine", "write_builtin_scene"), ("refine", "_launch")],
+    "refine": [("refine", "SequenceRefiner"), ("refine", "refine_many"), ("refine", "_launch"), BUILT_IN_SCENE],
     "pipeline": [("pipeline", "process_videos"), ("pipeline", "_in_jobs"), ("pipeline", "StageRunner")],
     "clean": [("clean", "_clean"), ("clean", "clean_all"), ("configs.launch", "launch")],
     "score": [("score", "_score"), ("score", "score_all"), ("configs.launch", "launch")],

@@ -73,7 +73,7 @@ def test_the_built_in_people_have_hands_where_a_prior_is_to_judge_them(monkeypat
         asked.append(hands)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("refine.write_builtin_scene", write)
+    monkeypatch.setattr("pose_priors.datamodules.synthetic.scenes.builtin.write_builtin_scene", write)
     for override in ("prior.hands=null", "prior.hands=hand_vae.ckpt"):
         with pytest.raises(KeyboardInterrupt):
             main(["--config", "refinement", "--override", override])

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.builtin import BALL_HEIGHT, rest_joints
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import PARENTS
@@ -53,7 +53,7 @@ def walk_on_arc(num_frames: int, fps: float, cycle_s: float, turn_deg: float, st
     pose = within_limits(joined(draw, legs, arms, _LOOKING_ABOUT * draw.normal(2, std=20)).pose)
     heading = torch.zeros(len(at), 3, dtype=torch.float64)
     heading[:, 1] = math.radians(turn_deg) * at / num_frames
-    pose = torch.cat([roma.rotvec_composition([heading, pose[:, 0]])[:, None], pose[:, 1:]], 1)
+    pose = torch.cat([conversions.rotvec_composition([heading, pose[:, 0]])[:, None], pose[:, 1:]], 1)
 
     rest = rest_joints(stature)[:BODY_JOINTS]
     pelvis, pose = _planted(pose, rest, phase, fps, stature)

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import JOINT_NAMES
 from pose_priors.priors.motion.flow.view import Motion, Noise
@@ -104,7 +104,7 @@ def corrupt(motion: Motion, generator: torch.Generator | None = None) -> Corrupt
     level = torch.where(flowing, (1 - time) / time, infinite)
     turned = torch.where(by_rotation.isfinite(), by_rotation, 0.0)[..., None] * normal(num_frames, NUM_JOINTS, 3)
     moved = torch.where(by_joint.isfinite(), by_joint, 0.0)[..., None] * normal(num_frames, NUM_JOINTS, 3)
-    noisy = Motion(rotations @ roma.rotvec_to_rotmat(turned), motion.joints + moved, motion.contacts)
+    noisy = Motion(rotations @ conversions.rotvec_to_rotmat(turned), motion.joints + moved, motion.contacts)
     return Corrupted(noisy, Noise(by_rotation, by_joint, contacts, path), level)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.priors.motion.flow.view import Motion, Noise
 
 
@@ -64,5 +64,5 @@ def joined(values: Tensor, starts: Sequence[int], num_frames: int) -> Tensor:
 
 def joined_rotations(values: Tensor, starts: Sequence[int], num_frames: int) -> Tensor:
     """`joined` of rotation matrices (W B, length, 22, 3, 3): the rotations nearest to their mean."""
-    mean: Tensor = roma.special_procrustes(joined(values, starts, num_frames))
+    mean: Tensor = conversions.special_procrustes(joined(values, starts, num_frames))
     return mean

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.interpolation import lerp_missing, slerp_missing
 from pose_priors.body.motion import MotionWindows, posed_joints
 from pose_priors.body.motion_state import FPS, NUM_JOINTS
@@ -110,7 +110,7 @@ def interpolated(task: Task, rest: Tensor) -> Tensor:
     outcome = []
     for row in range(len(rest)):
         seen = (task.noise.joints[row] == 0).all(-1).numpy()
-        pose = slerp_missing(roma.rotmat_to_rotvec(task.motion.rotations[row].double()).numpy(), seen)
+        pose = slerp_missing(conversions.rotmat_to_rotvec(task.motion.rotations[row].double()).numpy(), seen)
         pelvis = lerp_missing(task.motion.joints[row, :, 0].double().numpy(), seen)
         outcome.append(posed_joints(torch.from_numpy(pose), torch.from_numpy(pelvis), rest[row, None].double()))
     return torch.stack(outcome).to(rest)

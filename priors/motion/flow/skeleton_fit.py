@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import roma
 import torch
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.model import chained
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import JOINT_NAMES, PARENTS
@@ -100,7 +100,7 @@ def _fitted(parts: Sequence[Tensor], start: Tensor, num_steps: int) -> tuple[Ten
     def cost(found: Tensor) -> Tensor:
         """(N,) minus twice the log-probability, but for a constant."""
         places, _ = chained(found, offsets, _PARENTS)
-        turns = roma.rotmat_to_rotvec(found @ rotations.mT)
+        turns = conversions.rotmat_to_rotvec(found @ rotations.mT)
         of_joints: Tensor = (by_joint * (places - joints).square().sum(-1)).sum(-1)
         of_rotations: Tensor = (by_rotation * turns.square().sum(-1)).sum(-1)
         return of_joints + of_rotations
@@ -117,7 +117,7 @@ def _fitted(parts: Sequence[Tensor], start: Tensor, num_steps: int) -> tuple[Ten
         jacobian = torch.stack([zero, z, -y, -z, zero, x, y, -x, zero], -1).unflatten(-1, (3, 3))  # (N, joint, k, 3 of k, 3 of w)
         jacobian = jacobian.permute(0, 2, 3, 1, 4).flatten(3, 4).flatten(1, 2)  # (N, 66 of joints, 66 of turns)
         weight = by_joint.repeat_interleave(3, -1)
-        apart = above @ roma.rotmat_to_rotvec(found @ rotations.mT)[..., None]
+        apart = above @ conversions.rotmat_to_rotvec(found @ rotations.mT)[..., None]
         weighted = jacobian * weight[..., None]
         normal = weighted.mT @ jacobian + torch.diag_embed(by_rotation.repeat_interleave(3, -1))
         slope = weighted.mT @ (places - joints).flatten(1)[..., None] + (by_rotation[..., None, None] * apart).flatten(1, 2)
@@ -128,7 +128,7 @@ def _fitted(parts: Sequence[Tensor], start: Tensor, num_steps: int) -> tuple[Ten
         stepped = torch.zeros_like(least, dtype=torch.bool)
         before, dear = found, least
         for share in _SHARES:
-            there = roma.rotvec_to_rotmat(share * step) @ before
+            there = conversions.rotvec_to_rotmat(share * step) @ before
             now = cost(there)
             better = ~stepped & (now <= least)
             found = torch.where(better[:, None, None, None], there, found)
@@ -137,6 +137,6 @@ def _fitted(parts: Sequence[Tensor], start: Tensor, num_steps: int) -> tuple[Ten
             if stepped.all():
                 break
         gain = (dear - least).detach()
-    found = roma.special_procrustes(found)
+    found = conversions.special_procrustes(found)
     places, _ = chained(found, offsets, _PARENTS)
     return found, places, gain

@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-import roma
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
+from pose_priors.body import conversions
 from pose_priors.body.motion import MotionWindows, posed_joints
 from pose_priors.body.motion_state import CONTACT_JOINTS, FPS, NUM_JOINTS, joints_of, make_states, rotations
 from pose_priors.body.rotations import to_rotmat
@@ -123,7 +123,7 @@ def motion_of_states(states: Tensor) -> Motion:
 @uncast
 def states_of_motion(motion: Motion) -> Tensor:
     """(B, T, 339): `motion_state.make_states` of a motion."""
-    return make_states(roma.rotmat_to_rotvec(motion.rotations), motion.joints)
+    return make_states(conversions.rotmat_to_rotvec(motion.rotations), motion.joints)
 
 
 @uncast

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from pose_priors.body.builtin import rest_joints
@@ -136,6 +135,8 @@ def _observed(source: Source, readings: dict[int, Reading], warnings: list[str])
     def miss(centre: np.ndarray) -> np.ndarray:
         off: np.ndarray = 2 * np.linalg.norm(centre) * seen + centre - where
         return off.ravel()
+
+    from scipy.optimize import least_squares  # brings much that every command would wait for
 
     # robust: where a hip is hidden the detector guesses
     centre = least_squares(miss, np.maximum(np.median(where, 0), 1), loss="soft_l1", f_scale=5.0).x

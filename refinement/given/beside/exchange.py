@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 from scipy.spatial.transform import Rotation
 
+from pose_priors.body import conversions
 from pose_priors.body.interpolation import lerp_missing, slerp_missing
 from pose_priors.body.pinhole import camera_centres, project
 from pose_priors.body.rotations import between
@@ -143,7 +143,7 @@ def _before(body: BodyTrack, own: CameraTrack, cameras: CameraTrack) -> BodyTrac
     rays = (pixels - after[:, :2, 2]) / after[:, [0, 1], [0, 1]]
     there = depth[:, None] * np.concatenate([rays, np.ones((len(rays), 1))], 1)
     ways = (torch.from_numpy(way / np.linalg.norm(way, axis=1, keepdims=True)) for way in (pelvis, there))
-    turn = Rotation.from_rotvec(roma.rotmat_to_rotvec(between(*ways)).numpy())  # NaN stays in its row
+    turn = Rotation.from_rotvec(conversions.rotmat_to_rotvec(between(*ways)).numpy())  # NaN stays in its row
     pose = body.pose.copy()
     pose[:, 0] = (turn * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
     joints = body.joints

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import roma
 import torch
-from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from pose_priors.body import conversions
 from pose_priors.body.interpolation import runs
 from pose_priors.body.skeleton import PARENTS
 from pose_priors.priors import MotionFlow
@@ -83,14 +82,14 @@ class FilledByPrior:
         turn, shift = np.tile(_IDENTITY, (num, NUM_JOINTS, 1)), np.zeros((num, 3))
         length = min(self._prior.config.num_frames, num)
         gaps = self._windows(lost.any(1) | lost_path)
-        turned = roma.rotvec_to_rotmat(seen.rotvec)
+        turned = conversions.rotvec_to_rotmat(seen.rotvec)
         for first in range(0, len(gaps), _BATCH):
             some = gaps[first : first + _BATCH]
             frames = torch.tensor([start for *_, start in some])[:, None] + torch.arange(length)
             found, pelvis = self._expected(seen, turned, frames, lost, lost_path, rest)
             for row, (begin, end, start) in enumerate(some):
                 inside, here = slice(begin, end), slice(begin - start, end - start)
-                by = roma.rotmat_to_unitquat(turned[inside].mT @ found[row, here]).numpy()
+                by = conversions.rotmat_to_unitquat(turned[inside].mT @ found[row, here]).numpy()
                 apart = (pelvis[row, here] - seen.joints[inside, 0]).numpy()
                 if np.isfinite(by).all() and np.isfinite(apart).all():
                     turn[inside], shift[inside] = by, apart
@@ -115,6 +114,8 @@ class FilledByPrior:
 
 def _carried(values: np.ndarray, at: np.ndarray, marked: np.ndarray, nothing: np.ndarray) -> np.ndarray:
     """Values (N, C) at some places among the frames of a motion, on all its frames (T, C); `nothing` where these are not marked."""
+    from scipy.interpolate import PchipInterpolator  # brings much that every command would wait for
+
     out = np.tile(nothing, (len(marked), 1))
     for begin, end in runs(marked):
         inside = (at > begin - 1) & (at < end)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +73,10 @@ class WhiteLBFGS(torch.optim.LBFGS):
     def __init__(self, parameters: Iterable[Tensor], **options: object) -> None:
         super().__init__(parameters, **options)  # type: ignore[arg-type]
         self.white: White | None = None
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        # past torch's own wrapper, which keeps its compiler off, and imports that to do so: as long as a short clip takes
+        inspect.unwrap(torch.optim.LBFGS.add_param_group)(self, param_group)
 
     def of(self, parameters: Iterable[Tensor]) -> None:
         """Moves these from now on, and forgets all of earlier points."""

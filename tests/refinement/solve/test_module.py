@@ -93,31 +93,31 @@ def test_a_loss_that_is_never_finite_gives_up_where_it_was(monkeypatch: pytest.M
 
 def kill(monkeypatch: pytest.MonkeyPatch, folder: Path, epoch: int) -> None:
     """Leaves a run in `folder` that died at the start of that sub-stage."""
-    begin = RefinementModule.on_train_epoch_start
+    begin = RefinementModule.begin_stage
 
     def killed(self: RefinementModule) -> None:
-        if self.current_epoch == epoch:
+        if self.number == epoch:
             raise RuntimeError("killed")
         begin(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RefinementModule, "on_train_epoch_start", killed)
+        patch.setattr(RefinementModule, "begin_stage", killed)
         with pytest.raises(RuntimeError, match="killed"):
             refine(SHORT, folder)
 
 
 def test_a_killed_run_goes_on_to_the_same_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     whole = refine(SHORT)
-    begin = RefinementModule.on_train_epoch_start
+    begin = RefinementModule.begin_stage
     kill(monkeypatch, tmp_path, epoch=3)
     assert [path.name for path in tmp_path.rglob("*.ckpt")] == ["last.ckpt"]
     started: list[int] = []
 
     def counted(self: RefinementModule) -> None:
-        started.append(self.current_epoch)
+        started.append(self.number)
         begin(self)
 
-    monkeypatch.setattr(RefinementModule, "on_train_epoch_start", counted)
+    monkeypatch.setattr(RefinementModule, "begin_stage", counted)
     resumed = refine(SHORT, tmp_path)
     assert started == [3, 4, 5]
     assert torch.equal(resumed.joints, whole.joints)
@@ -133,15 +133,15 @@ def test_a_run_killed_where_it_tries_another_unit_goes_on_there(monkeypatch: pyt
     config = SHORT.model_copy(update={"scale_iterations": 12})
     whole = Stage5Refiner(config, trainer=QUIET).refine(given)
     assert whole.scale_alpha > 2
-    begin, started, dies_at = RefinementModule.on_train_epoch_start, list[int](), 9
+    begin, started, dies_at = RefinementModule.begin_stage, list[int](), 9
 
     def counted(self: RefinementModule) -> None:
         if len(started) == dies_at:
             raise RuntimeError("killed")
-        started.append(self.current_epoch)
+        started.append(self.number)
         begin(self)
 
-    monkeypatch.setattr(RefinementModule, "on_train_epoch_start", counted)
+    monkeypatch.setattr(RefinementModule, "begin_stage", counted)
     with pytest.raises(RuntimeError, match="killed"):
         Stage5Refiner(config, trainer=QUIET, checkpoint_dir=tmp_path).refine(given)
     assert started == [0, 1, 2, 3, 4, 5, 0, 1, 2]

@@ -111,25 +111,25 @@ def test_a_run_is_reproducible_and_goes_on_after_a_kill(
     refined: tuple[Problem, RefinementOutput], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem, whole = refined
-    begin, started = RefinementModule.on_train_epoch_start, []
+    begin, started = RefinementModule.begin_stage, []
 
     def killed(self: RefinementModule) -> None:
-        if self.current_epoch == 4:
+        if self.number == 4:
             raise RuntimeError("killed")
         begin(self)
 
     def counted(self: RefinementModule) -> None:
-        started.append(self.current_epoch)
+        started.append(self.number)
         begin(self)
 
     for folder in (tmp_path / "same", tmp_path / "other"):
-        monkeypatch.setattr(RefinementModule, "on_train_epoch_start", killed)
+        monkeypatch.setattr(RefinementModule, "begin_stage", killed)
         with pytest.raises(RuntimeError, match="killed"):
             refine(problem, folder)
         (unfinished,) = folder.rglob("last.ckpt")
         kept = torch.load(unfinished, weights_only=True)
         assert all(name.startswith("variables.") for name in kept["state_dict"])  # the prior comes from its own checkpoint
-        monkeypatch.setattr(RefinementModule, "on_train_epoch_start", counted)
+        monkeypatch.setattr(RefinementModule, "begin_stage", counted)
     same(refine(problem, tmp_path / "same"), whole)
     assert started == [4, 5]
     # with another prior it is another run
