@@ -74,6 +74,17 @@ def test_a_gap_beside_a_jump_is_filled_as_without_it(kind: str, frames: tuple[in
     assert after[others].max() < 1e-9
 
 
+@pytest.mark.parametrize("kind", ["path", "root"])
+def test_a_jump_one_frame_behind_a_gap_is_none_from_what_is_held(kind: str) -> None:
+    """Of every other frame, whose speeds are told by two: what is held there repeats nothing."""
+    lost = [29, 30, 31]
+    truth = motion_of(POSE[::2], PELVIS[::2], [], WALKER_FPS / 2)
+    pose, pelvis = jumping((66,), kind)
+    found = restore(motion_of(pose[::2], pelvis[::2], lost, WALKER_FPS / 2))
+    assert np.linalg.norm(found.motion.joints - truth.joints, axis=-1).mean(1)[lost].mean() < 0.02
+    assert np.flatnonzero(found.marked["pop"]).tolist() == [33]
+
+
 @pytest.mark.parametrize("at_the_end", [False, True])
 @pytest.mark.parametrize("kind", ["path", "joints", "root"])
 def test_a_jump_beside_what_is_missing_at_an_end_is_not_held(kind: str, at_the_end: bool) -> None:
