@@ -112,10 +112,22 @@ def load_prior(path: str | Path, device: str | torch.device = "cpu", *, allow: s
     place = located(path)
     content = read_folder(place) if is_folder(place) else _read(place)
     prior = load_humor(place, content) if is_humor(content) else _described(_checked(content, path), path, allow)
+    check_device(device)
+    return prior.to(device).eval().requires_grad_(False)
+
+
+def check_device(device: str | torch.device) -> None:
+    """Checks that something can be computed on a device.
+
+    Raises:
+        UserError: if it is unknown, torch was not built for it, the machine has none, or it holds no numbers, as `meta`.
+    """
     try:
-        return prior.to(device).eval().requires_grad_(False)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"the device {device} is not to be had ({_in_one_line(error)}); cpu is") from error
+        torch.ones(2, device=device).sum().item()
+    except (RuntimeError, AssertionError, ImportError, ValueError) as error:
+        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        allowed = f"{there[0]} is" if len(there) == 1 else f"{', '.join(there[:-1])} and {there[-1]} are"
+        raise UserError(f"the device {device} is not to be had ({_in_one_line(error)}); {allowed}") from error
 
 
 def take_flow_from(prior: TrainablePrior, path: str) -> None:

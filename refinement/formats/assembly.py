@@ -104,8 +104,22 @@ def people_of(bodies: Iterable[BodyTrack], frame_ids: np.ndarray, source: str, w
     return dict(sorted(people.items()))
 
 
+def is_nobodys(value: object) -> bool:
+    """Whether a tracker's id is a number below zero, which trackers give to what they follow as nobody: such rows are left out."""
+    try:
+        return int(str(value)) < 0
+    except ValueError:
+        return False
+
+
+def tell_nobodys(count: int, source: object, warnings: list[str]) -> None:
+    """Says how many rows, or people, were left out because their id is below zero, if any were."""
+    if count:
+        warnings.append(f"{source}: {count} with an id below 0, as trackers give to what they follow as nobody, left out")
+
+
 def person_id(value: object, source: str) -> int:
-    """A tracker's id as a number. Raises `UserError` if it is none, or negative."""
+    """A tracker's id as a number. Raises `UserError` if it is none, or negative: see `is_nobodys`, which goes before it."""
     try:
         number = int(str(value))
     except ValueError:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pose_priors.configs.base import UserError, listed, reason_of
 from pose_priors.datamodules.safe_pickle import load_pickle
+from pose_priors.refinement.formats.assembly import is_nobodys
 from pose_priors.refinement.formats.files import Arrays, existing_folder, numbered_files
 from pose_priors.refinement.formats.keypoints import format_of
 
@@ -111,6 +112,8 @@ def _read_boxes(path: Path, frame_ids: np.ndarray, tracks: Tracks, problems: lis
     seen = arrays.get("vis")
     seen = np.ones(boxes.shape[:2], bool) if seen is None else seen.reshape(boxes.shape[:2]) > 0
     for person, box_rows, seen_row in zip(ids, boxes, seen, strict=True):
+        if is_nobodys(int(person)):
+            continue
         rows = zip(frame_ids, box_rows, seen_row, strict=True)
         tracks.boxes[int(person)] = {int(frame): box.astype(float) for frame, box, vis in rows if vis and np.isfinite(box).all()}
 
@@ -136,7 +139,7 @@ def _read_detections(path: Path, frame: int, tracks: Tracks, boxes_only: bool) -
         if not isinstance(detection, dict):
             raise UserError(f"{path}: a detection is a {type(detection).__name__}; a dict with 'track_id' is expected")
         person = next((detection[key] for key in ("track_id", "id", "tid", "person_id") if detection.get(key) is not None), None)
-        if person is None:
+        if person is None or is_nobodys(person):
             continue  # a detection that the tracker gave to nobody
         person = int(person)
         if (box := detection.get("bbox")) is not None and np.size(box) >= 4 and np.isfinite(np.asarray(box, float)).all():

@@ -35,6 +35,7 @@ _ACCELERATION, _TOUCHES = (20.0, 60.0), 0.1  # m/s^2, median over joints; and th
 _SHORT_S = 0.3  # seconds, in which a path is no longer than its noise
 _STILL, _MOST, _LEVELS_M = 0.35, 0.9, 0.1  # m/s of a foot that stands; the share of such frames, and the metres in which their heights lie
 _RESTS_S = 0.15  # seconds that a foot which stands does so
+NOTHING_SEARCHED = "no iteration is asked for, by refinement.max_total_iterations or its sub-stages, so nothing was searched"
 _REMAINS = 0.5  # of the heights at which feet stand by the files, what is left of them along the body of somebody who climbs
 
 
@@ -52,6 +53,8 @@ def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[st
         found.add(1, line)
     if not problem.visible.any():
         found.add(2, "nobody is seen on any frame, so nothing was refined")
+    elif not module.config.max_total_iterations or not any(stage.iterations for stage in module.stages):
+        found.add(1, NOTHING_SEARCHED)
     people = {str(person): _person(module, scene, contacts, p, found) for p, person in enumerate(problem.person_ids)}
     start, plane = problem.start.ground_plane[:3], scene.normal
     tilt = math.degrees(math.acos(min(1.0, float(start @ plane / torch.linalg.vector_norm(start)))))

@@ -11,7 +11,7 @@ from pose_priors.priors.base import Prior
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.result.plausible import doubts
-from pose_priors.refinement.result.quality import quality
+from pose_priors.refinement.result.quality import NOTHING_SEARCHED, quality
 from pose_priors.refinement.result.scale import by_motion, change, is_searched, stuck_at
 from pose_priors.refinement.result.uncertainty import distance_doubts, joint_sigmas
 from pose_priors.refinement.solve.contacts import detect_contacts
@@ -49,6 +49,7 @@ def summarize(module: RefinementModule, seconds: float) -> RefinementOutput:
         betas[:, :num_betas] += scene.shape
     contacts = detect_contacts(scene, problem, module.motion)  # those that the last sub-stage held still are older than its outcome
     told = quality(module, scene, contacts)
+    warnings += [line for line in told["reasons"] if line == NOTHING_SEARCHED]  # is said while it runs, too
     sigma = joint_sigmas(module, scene, contacts.cpu().double().numpy(), distance_doubts(told, problem.person_ids))
     results = {
         "status": "success" if all(math.isfinite(report.losses["total"][-1]) for report in module.reports.values()) else "failed",

@@ -15,6 +15,7 @@ import torch
 from prior_cases import JOINTS, cases, make_poses, refusal, trained
 
 import pose_priors
+from pose_priors.configs.base import UserError
 from pose_priors.priors import load_prior
 from pose_priors.priors.base import Prior
 from pose_priors.priors.checkpoint import CHECKPOINT_FORMAT, describe
@@ -209,3 +210,9 @@ def test_what_is_wrong_is_named(gaussian: Prior, tmp_path: Path) -> None:
 
 def test_checkpoints_name_the_version_of_the_project(gaussian: Prior) -> None:
     assert describe(gaussian, {}, "")["code_version"] == pose_priors.__version__
+
+
+@pytest.mark.parametrize("device", ["meta", "cuda:97", "no_such", "xpu"])
+def test_a_device_that_computes_nothing_is_refused_in_one_line(device: str) -> None:
+    with pytest.raises(UserError, match=rf"^the device {device} is not to be had \(.+\); .*cpu.* (is|are)$"):
+        load_prior("motion_flow_cmu", device)

@@ -13,7 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from pose_priors.datamodules.containers.regular import read_regular
-from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, still_cameras, usual_betas
+from pose_priors.refinement.formats.assembly import (
+    camera_track,
+    intrinsics_of,
+    is_nobodys,
+    people_of,
+    person_id,
+    still_cameras,
+    tell_nobodys,
+    usual_betas,
+)
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Fields, Source
@@ -48,7 +57,9 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     intrinsics = intrinsics_of(2.0 * max(size), np.array(size) / 2)
     cameras = camera_track(str(file), *still_cameras(num_frames), intrinsics, inverted=False, image_size=size, first_frame=first)
     tracks, bodies = Tracks(), []
-    for value in np.unique(ids):
+    nobodys = np.array([is_nobodys(int(value)) for value in ids], bool)
+    tell_nobodys(int(nobodys.sum()), file, warnings)
+    for value in np.unique(ids[~nobodys]):
         person, rows = person_id(int(value), str(file)), np.flatnonzero(ids == value)
         bodies.append(BodyTrack(person, f"{file}: person {person}", frames[rows], pose[rows], usual_betas(betas[rows]), transl[rows], None))
         if person in boxes:

@@ -15,7 +15,7 @@ from pose_priors.body.builtin import rest_joints
 from pose_priors.body.model import forward_kinematics
 from pose_priors.body.skeleton import NUM_JOINTS, POSE53_TO_SMPLX, index_of
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.assembly import camera_track, people_of, person_id, usual_betas
+from pose_priors.refinement.formats.assembly import camera_track, is_nobodys, people_of, person_id, tell_nobodys, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.files import numbered_files
@@ -42,6 +42,7 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
         raise UserError(f"{folder}: frames {numbers[0]} to {numbers[-1]} without some between; a file for each is expected")
     poses, intrinsics = np.zeros((len(numbers), 4, 4)), np.zeros((len(numbers), 3, 3))
     rows: dict[int, list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]] = {}
+    nobodys = 0
     for at, number in enumerate(numbers.tolist()):
         fields = Fields(source.load(files[number]), str(files[number]))
         poses[at], intrinsics[at] = fields.array("cam2world", 4, 4), fields.array("intrinsics", 3, 3)
@@ -50,7 +51,11 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
         turns, places = fields.array("rotvec", "n", len(POSE53_TO_SMPLX), 3), fields.array("transl", "n", 3)
         betas, ids = fields.array("shape", "n", None), fields.array("smpl_id", "n")
         for turn, place, shape, value in zip(turns, places, betas, ids, strict=True):
+            if is_nobodys(int(value)):
+                nobodys += 1
+                continue
             rows.setdefault(person_id(int(value), fields.source), []).append((number, turn, place, shape))
+    tell_nobodys(nobodys, folder, warnings)
     source_of = f"{folder}: 'cam2world'"
     cameras = camera_track(source_of, poses[:, :3, :3], poses[:, :3, 3], intrinsics, inverted=True, first_frame=int(numbers[0]))
     bodies = []

@@ -17,7 +17,16 @@ from typing import Any
 import numpy as np
 
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, people_of, person_id, still_cameras, usual_betas
+from pose_priors.refinement.formats.assembly import (
+    camera_track,
+    intrinsics_of,
+    is_nobodys,
+    people_of,
+    person_id,
+    still_cameras,
+    tell_nobodys,
+    usual_betas,
+)
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.source import Fields, Source, rotvecs
@@ -42,13 +51,16 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     file = source.existing(source.only(*FILES), NAME)
     content: Mapping[Any, Any] = source.load(file)
     rows: dict[int, list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]] = {}
-    tracks, ghosts = Tracks(), 0
+    tracks, ghosts, nobodys = Tracks(), 0, 0
     size: tuple[int, int] | None = None
     for order, (key, value) in enumerate(content.items()):
         fields = Fields(value, f"{file}: frame {key}")
         frame = int(fields.whole("time").reshape(-1)[0]) if "time" in fields else order
         people = _lists(fields)
         for at, track in enumerate(people["tid"]):
+            if is_nobodys(track):
+                nobodys += 1
+                continue
             person = person_id(track, fields.source)
             found = Fields({name: values[at] for name, values in people.items()}, f"{fields.source}, track {person}")
             if found.number("tracked_time") > 0:
@@ -69,6 +81,7 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
             rows.setdefault(person, []).append((frame, pose, found.array("camera", 3), betas))
             box = found.array("bbox", 4)
             tracks.boxes.setdefault(person, {})[frame] = np.concatenate([box[:2], box[:2] + box[2:]])
+    tell_nobodys(nobodys, file, warnings)
     if size is None:
         raise UserError(f"{file}: {len(content)} frames, and nobody is seen on any")
     focal = sum(size) / 2

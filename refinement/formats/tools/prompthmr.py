@@ -14,7 +14,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, left_out, people_of, person_id, usual_betas
+from pose_priors.refinement.formats.assembly import (
+    camera_track,
+    intrinsics_of,
+    is_nobodys,
+    left_out,
+    people_of,
+    person_id,
+    tell_nobodys,
+    usual_betas,
+)
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import CameraTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
@@ -42,7 +51,8 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     in_world = "camera_world" in fields and all("smplx_world" in about or "smplx_cam" not in about for about in about_each)
     cameras = _cameras(fields, in_world)
     tracks, bodies = Tracks(), []
-    for key in people.content:
+    tell_nobodys(sum(map(is_nobodys, people.content)), file, warnings)
+    for key in [key for key in people.content if not is_nobodys(key)]:
         with left_out(key, warnings):
             person, about = person_id(key, people.source), people.within(key)
             frames = about.whole("frames", "n")

@@ -18,7 +18,17 @@ import numpy as np
 
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.capture.images import in_order, is_of_nobody
-from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, left_out, people_of, person_id, still_cameras, usual_betas
+from pose_priors.refinement.formats.assembly import (
+    camera_track,
+    intrinsics_of,
+    is_nobodys,
+    left_out,
+    people_of,
+    person_id,
+    still_cameras,
+    tell_nobodys,
+    usual_betas,
+)
 from pose_priors.refinement.formats.association import Sighting, followed
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
@@ -78,7 +88,8 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     rows: dict[int, list[tuple[_Image, int]]] = {}
     for image, ids in zip(images, _ids(images, warnings), strict=True):
         for row, person in enumerate(ids):
-            rows.setdefault(person, []).append((image, row))
+            if person is not None:
+                rows.setdefault(person, []).append((image, row))
     tracks, bodies = Tracks(), []
     for person, seen in rows.items():
         with left_out(person, warnings):
@@ -135,7 +146,8 @@ def _image(frame: int, content: Any, where: str) -> _Image:
     if "cam" in fields:
         cam = fields.array("cam", "n", 3)
         flat = cam[:, None, :1] * joints[..., :2] + cam[:, None, 1:]
-    ids = fields.whole("track_ids", "n") if "track_ids" in fields else None
+    given = np.nan_to_num(fields.array("track_ids", "n"), nan=-1) if "track_ids" in fields else None
+    ids = None if given is None else np.where(given < 0, -1, np.rint(given)).astype(int)
     return _Image(frame, where, pose.reshape(-1, _NUM, 3), betas, joints + place[:, None], pixels, flat, ids)
 
 
@@ -175,10 +187,13 @@ def _affine(flat: np.ndarray, pixels: np.ndarray) -> tuple[float, np.ndarray, fl
     return float(found[0]), found[1:], float(np.abs(design @ found - pixels.ravel()).max())
 
 
-def _ids(images: list[_Image], warnings: list[str]) -> list[list[int]]:
-    """The person of each row of each image."""
-    if all(image.ids is not None and len(set(image.ids.tolist())) == len(image.pose) for image in images):
-        return [[person_id(value, image.source) for value in image.ids.tolist()] for image in images if image.ids is not None]
+def _ids(images: list[_Image], warnings: list[str]) -> list[list[int | None]]:
+    """The person of each row of each image, None where it is nobody's."""
+    given = [(image.source, image.ids.tolist()) for image in images if image.ids is not None and len(image.ids) == len(image.pose)]
+    named = [[value for value in ids if not is_nobodys(value)] for _, ids in given]
+    if len(given) == len(images) and any(named) and all(len(set(ids)) == len(ids) for ids in named):
+        tell_nobodys(sum(len(ids) for _, ids in given) - sum(map(len, named)), NAME, warnings)
+        return [[None if is_nobodys(value) else person_id(value, source) for value in ids] for source, ids in given]
     warnings.append("ROMP's and BEV's files have no ids, or one twice: people are followed from image to image by box and place")
     seen = [
         (image.frame, [Sighting(joints[:3].mean(0), box) for joints, box in zip(image.joints, image.boxes, strict=True)])

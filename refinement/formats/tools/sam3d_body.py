@@ -22,7 +22,7 @@ from pose_priors.body.model import forward_kinematics
 from pose_priors.configs.base import UserError
 from pose_priors.datamodules.capture.images import numbers_in
 from pose_priors.datamodules.capture.mhr70 import KEYPOINTS, fitted
-from pose_priors.refinement.formats.assembly import camera_track, left_out, people_of, person_id, still_cameras
+from pose_priors.refinement.formats.assembly import camera_track, is_nobodys, left_out, people_of, person_id, still_cameras, tell_nobodys
 from pose_priors.refinement.formats.association import Sighting, followed
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import CameraTrack
@@ -170,6 +170,9 @@ def _by_person(frames: _FRAMES, warnings: list[str]) -> dict[int, list[tuple[int
         ids = [[person + 1 for person in row] for row in followed(sightings)]
         warnings.append("SAM 3D Body's files have no ids: people are followed from image to image by mask, box and place")
     else:
+        every = sum(len(rows) for _, rows in frames)
+        frames = [(number, [row for row in rows if not is_nobodys(int(row.array(name).reshape(-1)[0]))]) for number, rows in frames]
+        tell_nobodys(every - sum(len(rows) for _, rows in frames), NAME, warnings)
         ids = [[person_id(int(row.array(name).reshape(-1)[0]), row.source) for row in rows] for _, rows in frames]
     people: dict[int, list[tuple[int, Fields]]] = {}
     for (number, rows), named in zip(frames, ids, strict=True):

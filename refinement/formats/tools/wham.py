@@ -19,7 +19,17 @@ from scipy.spatial.transform import Rotation
 
 from pose_priors.body.builtin import rest_joints
 from pose_priors.configs.base import UserError
-from pose_priors.refinement.formats.assembly import camera_track, intrinsics_of, left_out, nobody, people_of, person_id, usual_betas
+from pose_priors.refinement.formats.assembly import (
+    camera_track,
+    intrinsics_of,
+    is_nobodys,
+    left_out,
+    nobody,
+    people_of,
+    person_id,
+    tell_nobodys,
+    usual_betas,
+)
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
 from pose_priors.refinement.formats.cameras import USUAL_FPS, path_of
 from pose_priors.refinement.formats.clip import UpstreamClip
@@ -50,7 +60,11 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
     root = np.array(TEMPLATE_ROOT[24])
     bodies: list[BodyTrack] = []
     readings: dict[int, Reading] = {}
-    for key, value in source.load(file).items():
+    content = source.load(file)
+    tell_nobodys(sum(map(is_nobodys, content)), file, warnings)
+    for key, value in content.items():
+        if is_nobodys(key):
+            continue
         with left_out(key, warnings):
             person, fields = person_id(key, str(file)), Fields(value, f"{file}: person {key}")
             frames = fields.whole("frame_ids", "n")
@@ -111,6 +125,8 @@ def _observed(source: Source, readings: dict[int, Reading], warnings: list[str])
     rays, pixels = [], []
     detected: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for key, value in Fields(source.load(file), str(file)).content.items():
+        if is_nobodys(key):
+            continue
         with left_out(key, warnings, "what was seen"):
             person, fields = person_id(key, str(file)), Fields(value, f"{file}: person {key}")
             frames, points = fields.whole("frame_id", "n"), fields.array("keypoints", "n", 17, 3)

@@ -23,6 +23,8 @@ from pose_priors.refinement.solve.scene import project
 
 SHORT = RefinementConfig(motion_prior_iterations=0, environmental_iterations=30, scale_iterations=10, final_iterations=5)
 
+_SUB_STAGES = ("root_fitting", "smpl_fitting", "motion_prior", "environmental", "scale", "final")
+
 
 def quality(problem: Problem) -> dict[str, Any]:
     found = Stage5Refiner(SHORT, trainer={"enable_progress_bar": False}).refine(RefinementInput(problem)).results["quality"]
@@ -210,3 +212,13 @@ def test_who_jumps_stands_at_one_height(fps: int) -> None:
     found = unsolved(dataclasses.replace(problem, start=start, fps=float(fps), floor_tilt=0.04))
     assert found["people"]["1"]["standing_levels"] < 0.05
     assert not [line for line in found["reasons"] if "heights" in line]
+
+
+@pytest.mark.parametrize("asked", [{"max_total_iterations": 0}, {f"{name}_iterations": 0 for name in _SUB_STAGES}])
+def test_that_nothing_was_searched_is_told(asked: dict[str, int]) -> None:
+    problem, _ = make_problem(frames=12)
+    found = Stage5Refiner(RefinementConfig(**asked), trainer={"enable_progress_bar": False}).refine(RefinementInput(problem)).results
+    told = [line for line in found["quality"]["reasons"] if "nothing was searched" in line]
+    assert len(told) == 1
+    assert told[0] in found["warnings"]
+    assert found["quality"]["verdict"] != "good"
