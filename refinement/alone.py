@@ -36,7 +36,7 @@ def run_alone(module: RefinementModule, folder: Path | None, *, shown: bool) -> 
     began = 0
     if unfinished is not None and (kept := kept_run(unfinished, module.fingerprint)) is not None:
         module.take_up(kept)
-        began = kept["sub_stages"]
+        began = len(module.reports)  # also of what Lightning has run and older versions have kept under this name
         told_to_go_on(unfinished)
     try:
         with until_killed(), _told(module, shown) as stepped, torch.enable_grad():
@@ -45,7 +45,7 @@ def run_alone(module: RefinementModule, folder: Path | None, *, shown: bool) -> 
                     break
                 _run_stage(module, number, stepped, shown and not sys.stderr.isatty())
                 if unfinished is not None:
-                    keep(unfinished, module.kept() | {"sub_stages": number + 1})
+                    keep(unfinished, module.kept())
     except KeyboardInterrupt as error:
         if unfinished is None:
             raise
