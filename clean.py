@@ -28,7 +28,7 @@ from pose_priors.refinement.motions.batch import (
     refuse_failed,
     work_through,
 )
-from pose_priors.refinement.motions.cleaning import clean_file, is_clean, recording_of
+from pose_priors.refinement.motions.cleaning import clean_file, is_clean, recording_of, summed_up
 from pose_priors.refinement.motions.config import MotionsConfig
 from pose_priors.refinement.motions.learned.load import load_learned
 from pose_priors.refinement.motions.motion import Motion
@@ -88,14 +88,7 @@ def _clean(source: Source, config: MotionsConfig, output: Path, fill: Fill, prev
         return False
     show = partial(_record if preview else _forget, recording)
     report = clean_file(source.path, output, source.name, config, digest, fill, show)
-    left: dict[str, bool] = {}
-    for person in report["people"]:
-        for fault, told in person.get("faults", {}).items():
-            left[fault] = left.get(fault, True) and not told["num_frames_moved"]
-        for told in person.get("beside", []):
-            left[f"missing in {told['array']}"] = not told["filled"]
-    faults = [f"{fault} (left, the report says why)" if left[fault] else fault for fault in sorted(left)]
-    log.info("%s: %s", source.shown, ", ".join(faults) or "nothing is wrong")
+    log.info("%s: %s", source.shown, summed_up(report))
     return True
 
 

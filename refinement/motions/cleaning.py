@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pose_priors.refinement.motions.in_camera import seen_again
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.outputs import MADE_FROM, is_of, made_from, refuse, told_when_unwritable
 from pose_priors.refinement.motions.repair.fill import Fill, filled
-from pose_priors.refinement.motions.restore import FAULTS, STILL_M, Restored, restore
+from pose_priors.refinement.motions.restore import BRIDGED, BRIDGED_S, FAULTS, STILL_M, Restored, restore
 
 _REPORT = ".report.json"
 _WITHOUT_REPORT = "lies there without a report that says whose it is"
@@ -101,9 +101,32 @@ def clean_file(
     return report
 
 
+def summed_up(report: Mapping[str, Any]) -> str:
+    """A report in a few words: the faults of all people, and what of them is left."""
+    left: dict[str, bool] = {}
+    bridged, lost = set(), []
+    for person in report["people"]:
+        if "faults" not in person:
+            lost.append(f"person {person['person']}: {person['status']}")
+        for fault, told in person.get("faults", {}).items():
+            left[fault] = left.get(fault, True) and not told["num_frames_moved"]
+            if any(part["why"] == BRIDGED for part in told["left"]):
+                bridged.add(fault)
+        for part in person.get("beside", []):
+            left[f"missing in {part['array']}"] = not part["filled"]
+    words = []
+    for fault in sorted(left):
+        if fault in bridged:
+            words.append(f"{fault} (for {BRIDGED_S:g} s or longer: an interpolation stands there, no motion)")
+        else:
+            words.append(f"{fault} (left, the report says why)" if left[fault] else fault)
+    return ", ".join([*words, *lost]) or "nothing is wrong"
+
+
 def _beside(file: MotionFile, person: int) -> list[Completed]:
     """What a file holds of a person beside the 22 joints, complete."""
-    return [completed(part, rows_of(file.arrays[part.name], file.layout, person)[:, part.first :]) for part in file.layout.beside]
+    rows = ((part, rows_of(file.arrays[part.name], file.layout, person)[:, part.first :]) for part in file.layout.beside)
+    return [completed(part, numbers, file.absent[person]) for part, numbers in rows]
 
 
 def _left(file: MotionFile) -> list[str]:
@@ -136,7 +159,7 @@ def _told(file: MotionFile, person: int, restored: Restored | None, beside: Sequ
                 "stretches": _stretches(marked),
                 "joints": [JOINT_NAMES[joint] for joint in np.flatnonzero(joints)],
                 "path": bool((restored.path[fault][marked] > 1).any()),
-                "num_frames_moved": int((by > STILL_M).sum()),
+                "num_frames_moved": int(restored.mended(fault).sum()),
                 "moved_mm": {"mean": _rounded(by[marked].mean() * 1000), "max": _rounded(by.max() * 1000)},
                 "left": [{"stretches": _stretches(frames), "why": why} for why, frames in restored.left[fault].items()],
             }

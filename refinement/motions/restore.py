@@ -19,6 +19,7 @@ from pose_priors.refinement.motions.faults.support import Support, find_support,
 from pose_priors.refinement.motions.faults.swaps import KINDS, LIMBS, Swaps, swapped, swaps
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
 from pose_priors.refinement.motions.repair.beside import jumps_beside, made_up, without
+from pose_priors.refinement.motions.repair.edges import jumping_edges
 from pose_priors.refinement.motions.repair.fill import Fill, filled
 from pose_priors.refinement.motions.repair.mended import Left, Mended
 from pose_priors.refinement.motions.repair.path import grounded, lengthened, lowered, unslid
@@ -39,7 +40,7 @@ class Restored:
         path: fault -> (T,) scores of the path.
         marked: fault -> (T,) bool, the frames that have it.
         moved: fault -> (T,) metres by which taking it out moved the joint that it moved most.
-        left: fault -> why -> (T,) bool, frames that have it and stay as they are.
+        left: fault -> why -> (T,) bool, frames that have it and stay as they are, or hold something that is no motion.
         off_floor: the motion before its path was set right by what carries the person.
     """
 
@@ -50,6 +51,13 @@ class Restored:
     moved: dict[str, np.ndarray]
     left: dict[str, dict[str, np.ndarray]]
     off_floor: Motion
+
+    def mended(self, fault: str) -> np.ndarray:
+        """(T,) bool, frames that taking out one fault moved, but what was made up without anything to tell it."""
+        moved = self.moved[fault] > STILL_M
+        for why in (BRIDGED, _AT_THE_ENDS):
+            moved &= ~self.left[fault].get(why, np.zeros_like(moved))
+        return moved
 
     def of_frames(self, fault: str) -> np.ndarray:
         """(T,) the most of one fault in each frame."""
@@ -66,13 +74,14 @@ def restore(motion: Motion, fill: Fill = filled) -> Restored:
     """
     work = _Work(motion)
     lost = np.where(motion.known, 0.0, 1e3)
-    work.mend("missing", partial(_made_up, fill), np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
+    edges = jumping_edges(motion)
+    work.mend("missing", partial(_made_up, fill, edges), np.repeat(lost[:, None], NUM_JOINTS, 1), lost)
     jumps = jumps_beside(work.motion)
     copies = np.where(_as_recorded(motion.known), frozen(without(work.motion, jumps)), 0)
     work.mend("frozen", partial(_between, fill, jumps), np.repeat(copies[:, None], NUM_JOINTS, 1), copies)
     sides = swaps(work.motion)
     work.mend("swapped", lambda before, *_: Mended(_unswapped(before, sides)), *_by_joint(sides, len(motion)))
-    work.mend("pop", partial(_filled, fill), *pops(work.motion))
+    work.mend("pop", partial(_filled, fill), *(np.maximum(*both) for both in zip(pops(work.motion), edges, strict=True)))
     work.mend("jitter", partial(_filled, denoised), *jitter(work.motion), _lasting)
     off_floor = work.motion
     doubted = widened(work.marked["missing"] | work.marked["frozen"], 2)
@@ -98,10 +107,13 @@ STILL_M = 1e-9
 _LEAST_JITTERING = 3  # joints, or the path
 # Of stretches that a repair does not change and says nothing of.
 _UNCHANGED = {
-    "missing": "nothing tells what came before the first known frame or behind the last, which is held",
     "jitter": "too few frames to tell noise from motion",
     "floating": "it is a jump from where the person stands",
 }
+_AT_THE_ENDS = "nothing tells what came before the first known frame or behind the last, which is held"
+BRIDGED_S = 4.0
+"""Seconds from which what fills a gap is no motion: on real clips it is hardly nearer to it than the frame beside the gap."""
+BRIDGED = f"{BRIDGED_S:g} s or longer, of which the frames beside tell nothing: an interpolation stands there, no motion"
 _NO_OTHERS = "no other frames tell what it should be"
 _AT_THE_BEGINNING = "it repeats the first frame, and nothing tells how the person came there"
 
@@ -166,18 +178,32 @@ def _filled(fill: Fill, motion: Motion, joints: np.ndarray, path: np.ndarray) ->
     return Mended(fill(motion, joints, path))
 
 
-def _made_up(fill: Fill, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Mended:
-    return Mended(made_up(fill, motion, jumps_beside(motion), joints, path))
+def _made_up(fill: Fill, edges: _Marks, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Mended:
+    jumps = jumps_beside(motion)
+    left = Left(len(path))
+    for begin, end in runs(path):
+        if begin == 0 or end == len(path):
+            left.add(begin, end, _AT_THE_ENDS)
+    _tell_bridged(left, motion, path)
+    return Mended(made_up(fill, motion, (jumps[:, None] | (edges[0] > 1), jumps | (edges[1] > 1)), joints, path), left)
 
 
 def _between(fill: Fill, jumps: np.ndarray, motion: Motion, joints: np.ndarray, path: np.ndarray) -> Mended:
     """Repeated frames filled, but those that repeat the first one: nothing says how the person came there."""
-    left: dict[str, np.ndarray] = {}
+    left = Left(len(path))
     if len(path) > 1 and path[1]:
         begins = np.arange(len(path)) <= np.argmin(np.r_[path[1:], False])
-        left = {_AT_THE_BEGINNING: path & begins}
+        left.add(1, int(np.argmin(np.r_[path[1:], False])) + 1, _AT_THE_BEGINNING)
         joints, path = joints & ~begins[:, None], path & ~begins
-    return Mended(made_up(fill, motion, jumps, joints, path) if path.any() else motion, left)
+    _tell_bridged(left, motion, path)
+    return Mended(made_up(fill, motion, (jumps[:, None], jumps), joints, path) if path.any() else motion, left)
+
+
+def _tell_bridged(left: Left, motion: Motion, path: np.ndarray) -> None:
+    """Says of long stretches amid others that they are bridged."""
+    for begin, end in runs(path):
+        if begin > 0 and end < len(path) and end - begin >= BRIDGED_S * motion.fps:
+            left.add(begin, end, BRIDGED)
 
 
 def _of_path(

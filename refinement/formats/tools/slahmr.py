@@ -2,11 +2,11 @@
 Camera Motion from Videos in the Wild", CVPR 2023).
 
 In a folder the last iteration of `motion_chunks` is read, else of `smooth_fit`, `root_fit`, `init`. Frames: SLAHMR's own, from 0 where its
-interval begins; rows where `track_mask` is false, or where `track_info.json` says that the person was not visible, are placeholders and
-count as not seen. Person ids: the tracker's in `track_info.json`, else the rows' numbers from 1. Camera: `cam_R`, `cam_t` world to camera,
-scaled by `world_scale` already, the same for all people. Scale: metric. Up: the normal of `floor_plane`, near -y. Intrinsics: `intrins`,
-fx, fy, cx, cy. Bodies: SMPL-H with `trans` as smplx's translation in the world; hands are left out, so 24 joints. No keypoints (they are
-PHALP's), no depth maps, no masks. Frame rate: 30, at which SLAHMR takes frames from a video.
+interval begins; rows where `track_mask` is false (0.5 or less), or where `track_info.json` says that the person was not visible, are
+placeholders and count as not seen. Person ids: the tracker's in `track_info.json`, else the rows' numbers from 1. Camera: `cam_R`, `cam_t`
+world to camera, scaled by `world_scale` already, the same for all people. Scale: metric. Up: the normal of `floor_plane`, near -y.
+Intrinsics: `intrins`, fx, fy, cx, cy. Bodies: SMPL-H with `trans` as smplx's translation in the world; hands are left out, so 24 joints. No
+keypoints (they are PHALP's), no depth maps, no masks. Frame rate: 30, at which SLAHMR takes frames from a video.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _up(fields: Fields) -> np.ndarray:
 def _tracked(file: Path, fields: Fields, num_people: int, num_frames: int, warnings: list[str]) -> tuple[list[int], np.ndarray]:
     """The ids of the rows, and (B, T) bool where each was seen."""
     shape = num_people, num_frames
-    seen = fields.array("track_mask", *shape) > 0 if "track_mask" in fields else np.ones(shape, bool)
+    seen = fields.array("track_mask", *shape) > 0.5 if "track_mask" in fields else np.ones(shape, bool)
     about = next((path for folder in file.parents[:3] if (path := folder / "track_info.json").is_file()), None)
     if about is None:
         warnings.append(f"{file}: no track_info.json beside or above it; people are numbered from 1 in the order of the rows")

@@ -32,16 +32,22 @@ def pops(motion: Motion, stopped: np.ndarray | None = None) -> tuple[np.ndarray,
     turned = _away_and_back(2 * motion.quat, motion.fps, stopped)
     moved = _away_and_back(motion.pelvis[:, None], motion.fps, stopped)[:, 0]
     width = odd(_AROUND_S, motion.fps)
-    limits = [floor + bend / motion.fps**2 for floor, bend in zip(_FLOOR, _BEND, strict=True)]
-    turned = turned / (limits[0] * _BY_JOINT + _TIMES * rolling_median(turned, width))
+    limits = usual_jumps(motion.fps)
+    turned = turned / (limits[:-1] + _TIMES * rolling_median(turned, width))
     # a first or last frame of its own is so as a whole
     for frame in (0, -1) if len(turned) else ():
         if (turned[frame] > 1).sum() >= _WHOLE:
             turned[frame] = np.maximum(turned[frame], 1.01)
     return (
         turned,
-        moved / (limits[1] + _TIMES * rolling_median(moved, width)),
+        moved / (limits[-1] + _TIMES * rolling_median(moved, width)),
     )
+
+
+def usual_jumps(fps: float) -> np.ndarray:
+    """(23,) what each joint and the path jump by in real motions, radians and metres."""
+    turned, moved = (floor + bend / fps**2 for floor, bend in zip(_FLOOR, _BEND, strict=True))
+    return np.append(turned * _BY_JOINT, moved)
 
 
 def _away_and_back(values: np.ndarray, fps: float, stopped: np.ndarray) -> np.ndarray:

@@ -102,15 +102,19 @@ def _kind(name: str, row: tuple[int, ...]) -> Kind:
     return "matrices" if widths and (row[-2:] == (3, 3) or math.prod(row) in [3 * numbers for numbers in widths]) else "numbers"
 
 
-def completed(part: Beside, rows: np.ndarray) -> Completed:
-    """What is not finite, or no rotation, between what the frames on both sides have: rotations by slerp, each joint's of its own, other
-    numbers by lerp, each of its own; held before the first frame that has it and behind the last. What is there stays to the last bit.
+def completed(part: Beside, rows: np.ndarray, absent: np.ndarray | bool = False) -> Completed:
+    """What is not finite, no rotation, or of nobody, between what the frames on both sides have: rotations by slerp, each joint's of its
+    own, other numbers by lerp, each of its own; held before the first frame that has it and behind the last. What is there stays to the
+    last bit.
 
     Args:
         rows: (T, N) of any type of floats.
+        absent: (T,) bool, frames that hold placeholders; none by default.
     """
     parts = rows.reshape(len(rows), -1, _SIZES[part.kind]).astype(float)
-    known = _ARE_KNOWN[part.kind](parts)
+    there = _ARE_KNOWN[part.kind](parts)
+    known = there & ~np.reshape(absent, (-1, 1))
+    known |= there & ~known.any(0)  # what only placeholders have stays
     never = ~known.any(0)
     for pattern in np.unique(known[:, ~never], axis=1).T:
         if not pattern.all():

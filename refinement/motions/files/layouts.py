@@ -5,7 +5,7 @@
 | AMASS SMPL-H, SMPL-X, SMPL | `poses` (T, 156), (T, 165) or (T, 72), `trans` (T, 3); also a row as (J, 3) |
 | parts | `root_orient` or `global_orient` (T, 3), `pose_body` or `body_pose` (T, 63) or (T, 69), `trans` or `transl` |
 | several people | any of these with people first, (P, T, ...) |
-| SLAHMR's | several people, and `track_mask` (P, T): where it is false there is nobody, whatever the arrays hold |
+| SLAHMR's | several people, and `track_mask` (P, T): where it is false, or 0.5 or less, there is nobody, whatever the arrays hold |
 | GVHMR's, of ComfyUI | parts, and `global_orient_incam`, `transl_incam` (T, 3): the same as the camera of each frame sees them |
 | one array | (T, 66), (T, 72), (T, 156) or (T, 165), or (T, J, 3), without a path |
 """

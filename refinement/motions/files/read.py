@@ -12,9 +12,10 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from pose_priors.body.builtin import rest_joints
+from pose_priors.body.interpolation import runs
 from pose_priors.body.motion import posed_joints
 from pose_priors.body.motion_state import FPS
-from pose_priors.configs.base import UserError, one_line
+from pose_priors.configs.base import UserError, listed, one_line
 from pose_priors.datamodules.arrays import is_of_romp, open_arrays
 from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.clips import SMPL_STATURE, UpAxis, to_z_up
@@ -22,6 +23,7 @@ from pose_priors.datamodules.formats import frame_rate
 from pose_priors.datamodules.plausibility import UNITS, are_places, are_turns, find_unit, is_too_fast, refuse_degrees
 from pose_priors.refinement.motions.files.beside import Completed
 from pose_priors.refinement.motions.files.layouts import FoundLayout, find_layout, rows_of
+from pose_priors.refinement.motions.files.placeholders import absent_frames
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion, quat_of, rotvec_of
 from pose_priors.refinement.motions.sizing import sized
 
@@ -46,6 +48,7 @@ class MotionFile:
         layout: where its arrays hold what.
         arrays: name -> array, of all that the layout names; as the file has them.
         people: one motion for each.
+        absent: for each (T,) bool, frames whose numbers are placeholders: nobody was seen there.
         turn: (3, 3) rotation from the file's axes to z up.
         metres: in each of the file's units.
         notes: what was not in the file and was taken to be so, one line each.
@@ -55,6 +58,7 @@ class MotionFile:
     layout: FoundLayout
     arrays: dict[str, np.ndarray]
     people: tuple[Motion, ...]
+    absent: tuple[np.ndarray, ...]
     turn: np.ndarray
     metres: float
     notes: tuple[str, ...]
@@ -104,6 +108,12 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
     wanted = [*(column.name for column in layout.columns), *single, *(part.name for part in layout.beside)]
     arrays = {name: np.array(entries[name].load(), order="C") for name in dict.fromkeys(wanted)}
     raw = [_person(arrays, layout, person) for person in range(1 if layout.num_people is None else layout.num_people)]
+    absent = tuple(absent_frames(arrays, layout, person, *raw[person]) for person in range(len(raw)))
+    raw = [_held(pose, points, known & ~nobody) for (pose, points, known), nobody in zip(raw, absent, strict=True)]
+    found = [(person, nobody) for person, nobody in enumerate(absent) if layout.seen is None and nobody.any()]
+    if found:
+        shown = (f"{listed([f'{begin} to {end - 1}' for begin, end in runs(nobody)])} of person {person}" for person, nobody in found)
+        notes.append(f"frames hold a placeholder, a body at rest in always the same place, and are taken as missing: {'; '.join(shown)}")
     if not any(known.any() for _, _, known in raw):
         raise UserError(f"{path}: no frame of it is finite and holds what rotations and places can be")
     for pose, _, known in raw:  # of two people, one in degrees would be no more than half of all poses
@@ -119,14 +129,14 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         notes.append(f"{layout.path} as {kind} tells places apart by {step:.2g} m only: left as it is, and nothing is said about the path")
         log.warning("%s: %s", one_line(str(path)), notes[-1])
         layout = replace(layout, path=None)
-        raw = [_person(arrays, layout, person) for person in range(len(raw))]
+        raw = [(pose, np.zeros_like(points), known) for pose, points, known in raw]
     people = tuple(_motion(pose, points * metres, known, turn, rate, layout.path is not None) for pose, points, known in raw)
     if any(_is_too_fast(person) for person in people):
         notes.append(
             "the path is faster than people move: its unit is not metres, centimetres or millimetres, or the frame rate is another"
         )
         log.warning("%s: %s", one_line(str(path)), notes[-1])
-    return MotionFile(path, layout, arrays, people, turn, metres, tuple(notes))
+    return MotionFile(path, layout, arrays, people, absent, turn, metres, tuple(notes))
 
 
 def _step(path: np.ndarray, raw: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
@@ -143,22 +153,22 @@ def _is_too_fast(person: Motion) -> bool:
 
 
 def _person(arrays: dict[str, np.ndarray], layout: FoundLayout, person: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rotation vectors (T, 22, 3), places (T, 3) and which frames are some; others hold what the nearest one has."""
+    """Rotation vectors (T, 22, 3), places (T, 3) and which frames are some."""
     pose = np.zeros((layout.num_frames, NUM_JOINTS, 3))
     for column in reversed(layout.columns):  # the first one has the last word
         rows = rows_of(arrays[column.name], layout, person)[:, : 3 * column.num_joints].astype(float)
         pose[:, column.first_joint : column.first_joint + column.num_joints] = rows.reshape(layout.num_frames, -1, 3)
     points = np.zeros((layout.num_frames, 3)) if layout.path is None else rows_of(arrays[layout.path], layout, person).astype(float)
-    known = are_turns(pose).all(1) & are_places(points)
-    if layout.seen is not None:
-        known &= rows_of(arrays[layout.seen], layout, person)[:, 0] > 0
-    if known.any():
-        at = np.flatnonzero(known)
-        nearest = at[np.searchsorted(at, np.arange(layout.num_frames)).clip(max=len(at) - 1)]
-        pose, points = pose[nearest], points[nearest]
-    else:
-        pose, points = np.zeros_like(pose), np.zeros_like(points)
-    return pose, points, known
+    return pose, points, are_turns(pose).all(1) & are_places(points)
+
+
+def _held(pose: np.ndarray, points: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same, with what the nearest known frame has on frames that are none."""
+    if not known.any():
+        return np.zeros_like(pose), np.zeros_like(points), known
+    at = np.flatnonzero(known)
+    nearest = at[np.searchsorted(at, np.arange(len(known))).clip(max=len(at) - 1)]
+    return pose[nearest], points[nearest], known
 
 
 def _up_axis(roots: list[np.ndarray]) -> UpAxis | None:

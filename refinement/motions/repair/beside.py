@@ -13,8 +13,9 @@ from pose_priors.refinement.motions.repair.fill import Fill, filled
 def jumps_beside(motion: Motion) -> np.ndarray:
     """(T,) bool, frames on which something jumps away and back, other than from what repeats or is not known, and
     where a body has come meanwhile."""
-    repeats = repeated(motion)
-    stopped = repeats | ~motion.known[1:] | ~motion.known[:-1]
+    recorded = motion.known[1:] & motion.known[:-1]
+    repeats = repeated(motion) & recorded  # missing frames hold what others have
+    stopped = repeats | ~recorded
     stopped[1:] |= repeats[:-1]
     joints, path = pops(motion, stopped)
     jumps: np.ndarray = ((joints.max(1, initial=0) > 1) | (path > 1)) & motion.known
@@ -31,17 +32,17 @@ def without(motion: Motion, frames: np.ndarray) -> Motion:
     return filled(motion, np.repeat(frames[:, None], NUM_JOINTS, 1), frames) if frames.any() else motion
 
 
-def made_up(fill: Fill, motion: Motion, jumps: np.ndarray, joints: np.ndarray, path: np.ndarray) -> Motion:
+def made_up(fill: Fill, motion: Motion, doubted: tuple[np.ndarray, np.ndarray], joints: np.ndarray, path: np.ndarray) -> Motion:
     """The motion with marked frames filled, from neighbours that do not jump; its others stay.
 
     A jump beside frames that are to be made up would give them its speed, or its place.
 
     Args:
-        jumps: (T,) bool.
+        doubted: (T, 22) bool of joints, or (T, 1) of all of them, and (T,) of the path, where they jump.
         joints: (T, 22) bool; path: (T,) bool.
     """
-    if not jumps.any():
+    if not (doubted[0].any() or doubted[1].any()):
         return fill(motion, joints, path)
-    whole = fill(motion, joints | jumps[:, None], path | jumps)
+    whole = fill(motion, joints | doubted[0], path | doubted[1])
     quat, pelvis = np.where(joints[..., None], whole.quat, motion.quat), np.where(path[:, None], whole.pelvis, motion.pelvis)
     return motion.changed(quat, pelvis)

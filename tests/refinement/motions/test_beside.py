@@ -139,7 +139,7 @@ def test_rotation_matrices_single_numbers_and_each_number_of_a_row(tmp_path: Pat
 
 def test_what_is_beside_is_completed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(cleaning, "completed", lambda part, rows: asked.append(part.name) or completed(part, rows))
+    monkeypatch.setattr(cleaning, "completed", lambda part, *rows: asked.append(part.name) or completed(part, *rows))
     cleaned(write_motion(tmp_path / "clip.npz", POSE, PELVIS, "smplx"), tmp_path)
     assert asked == ["poses", "dmpls"]
 

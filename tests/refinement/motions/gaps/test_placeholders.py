@@ -1,0 +1,114 @@
+"""Rows that say that nobody was seen are missing, whatever they hold, and the line of a file tells of all its people."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from walking_files import WALKER_FPS, walker
+
+from pose_priors.clean import main as clean
+from pose_priors.refinement.motions.files.read import read_motions
+from pose_priors.refinement.motions.restore import BRIDGED_S
+
+POSE, PELVIS = walker(1.5)
+NUM = len(POSE)
+ROOT, PLACE = np.array([np.pi / 2, 0, 0]), np.array([1.0, 2, 3])
+
+
+def write(path: Path, pose: np.ndarray, pelvis: np.ndarray, **others: np.ndarray) -> Path:
+    """Of one person or, (P, T, ...), of several."""
+    flat = pose.reshape(*pose.shape[:-2], -1)
+    np.savez(
+        path,
+        root_orient=flat[..., :3],
+        pose_body=flat[..., 3:66],
+        pose_hand=flat[..., 75:],
+        trans=pelvis,
+        fps=np.array(WALKER_FPS),
+        **others,
+    )
+    return path
+
+
+def cleaned(source: Path, tmp_path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    clean([str(source), "--output", str(tmp_path / "out")])
+    content = np.load(tmp_path / "out" / source.name)
+    return {name: content[name] for name in content.files}, json.loads((tmp_path / f"out/{source.name}.report.json").read_text())
+
+
+def placeholder(
+    frames: slice | list[int], root: np.ndarray | float = 0.0, place: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    pose, pelvis = POSE.copy(), PELVIS + 0.5
+    pose[:, 25:] = 0.2
+    pose[frames], pelvis[frames] = 0, place
+    pose[frames, 0] = root
+    return pose, pelvis
+
+
+@pytest.mark.parametrize(
+    ("frames", "root", "place"),
+    [
+        (slice(40, 48), 0.0, 0.0),
+        ([40], 0.0, 0.0),
+        ([20, 21, 50, 51, 52], ROOT, PLACE),
+        ([0, 1, 2, 60], 0.0, 0.0),
+        ([NUM - 2, NUM - 1], 0.0, 0.0),
+    ],
+)
+def test_placeholders_are_missing(frames: slice | list[int], root: np.ndarray | float, place: np.ndarray | float, tmp_path: Path) -> None:
+    pose, pelvis = placeholder(frames, root, place)
+    lost = np.zeros(NUM, dtype=bool)
+    lost[frames] = True
+    arrays, report = cleaned(write(tmp_path / "clip.npz", pose, pelvis), tmp_path)
+    nothing = np.where(lost[:, None], np.nan, pelvis)
+    expected, _ = cleaned(write(tmp_path / "same.npz", pose, nothing), tmp_path)
+    told = report["people"][0]["faults"]
+    assert list(told) == ["missing"]
+    assert told["missing"]["num_frames"] == lost.sum()
+    assert [note for note in report["notes"] if "placeholder" in note]
+    for name in ("root_orient", "pose_body", "trans"):
+        np.testing.assert_allclose(arrays[name], expected[name], atol=1e-9)
+    assert np.all(arrays["pose_hand"] > 0.19)  # fingers of nobody are none either
+
+
+def test_who_passes_through_a_body_at_rest_is_somebody(tmp_path: Path) -> None:
+    """Stretches of it slowly, all of the clip, other places each time, or at an end by a root or a place of its own."""
+    slow = np.minimum(np.abs(np.arange(NUM) - 45)[:, None, None] / 20, 1)
+    still = np.zeros_like(POSE)
+    still[:, 0] = np.sin(np.arange(NUM))[:, None]
+    begins, placed = placeholder([0, 1, 2], ROOT, PLACE)
+    other, places = placeholder([30, 31])
+    places[31] = 0.3
+    for number, (pose, pelvis) in enumerate(((POSE * slow, 0 * PELVIS), (still, PELVIS), (begins, placed), (other, places))):
+        file = read_motions(write(tmp_path / f"{number}.npz", pose, pelvis))
+        assert not file.absent[0].any()
+        assert file.people[0].known.all()
+
+
+@pytest.mark.parametrize(("seen", "unseen"), [(True, False), (0.9, 0.1), (0.51, 0.5), (1, 0), (1.0, np.nan)])
+def test_marks_from_0_to_1(seen: float, unseen: float, tmp_path: Path) -> None:
+    mask = np.full((1, NUM), seen)
+    mask[0, 30:40] = unseen
+    file = read_motions(write(tmp_path / "clip.npz", POSE[None], PELVIS[None], track_mask=mask))
+    assert np.flatnonzero(~file.people[0].known).tolist() == list(range(30, 40))
+
+
+def test_the_line_tells_of_all_people(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    pose, pelvis = np.stack([POSE, POSE]), np.stack([PELVIS, PELVIS])
+    pelvis[1] = np.nan
+    cleaned(write(tmp_path / "nobody.npz", pose, pelvis), tmp_path)
+    assert "nobody.npz: person 1: no frame is finite; left as it is" in caplog.messages
+    long, path = walker(BRIDGED_S + 2)
+    path[60:-55] = np.nan
+    _, report = cleaned(write(tmp_path / "long.npz", long, path), tmp_path)
+    assert report["people"][0]["faults"]["missing"]["num_frames_moved"] == 0
+    assert f"long.npz: missing (for {BRIDGED_S:g} s or longer: an interpolation stands there, no motion)" in caplog.messages
+    cleaned(write(tmp_path / "sound.npz", POSE, PELVIS), tmp_path)
+    assert "sound.npz: nothing is wrong" in caplog.messages
