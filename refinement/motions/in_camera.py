@@ -1,7 +1,7 @@
 """A person's second reading, as the camera of each frame sees it, beside the one in the world: GVHMR's, as ComfyUI's nodes write it.
 
-What the two readings differ by is the camera: `p_camera = R (p - c)`. Local rotations are one array for both. What is made up or smoothed of
-the reading in the world is seen by that camera again. What is mended of the path against the floor is not: the picture tells where the
+What the two readings differ by is the camera: `p_camera = R (p - c)`. Local rotations are one array for both. What is made up or smoothed
+of the reading in the world is seen by that camera again. What is mended of the path against the floor is not: the picture tells where the
 person is before the camera, and nothing of the floor, so that the camera's own path in the world takes that up.
 """
 

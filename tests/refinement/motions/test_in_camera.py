@@ -67,8 +67,8 @@ def test_frames_that_are_filled_and_others_to_the_last_bit(tmp_path: Path) -> No
     assert all(np.array_equal(found[name][kept], arrays[name][kept]) for name in arrays if name not in ("fps", "betas"))
     assert np.array_equal(found["body_pose"][60:63], arrays["body_pose"][60:63])
     assert notes == [
-        "global_orient_incam and transl_incam: 12 frames are as the camera sees the cleaned motion, 12 of them by a camera between those of "
-        "other frames"
+        "global_orient_incam and transl_incam: 12 frames are as the camera sees the cleaned motion, 12 of them by a camera between those "
+        "of other frames"
     ]
 
 
@@ -109,6 +109,6 @@ def test_too_few_frames_with_both_are_told(tmp_path: Path) -> None:
     found, notes = cleaned(arrays, tmp_path)
     assert np.array_equal(found[NAMES[0]], arrays[NAMES[0]], equal_nan=True)
     assert notes == [
-        "global_orient_incam and transl_incam stay as they are on 50 frames that were cleaned or have none: both readings tell the camera on "
-        "40 of 90 frames only"
+        "global_orient_incam and transl_incam stay as they are on 50 frames that were cleaned or have none: both readings tell the camera "
+        "on 40 of 90 frames only"
     ]
