@@ -121,7 +121,7 @@ def fit(
     trainer = make_trainer({name: value for name, value in (usual | dict(options)).items() if name not in fixed}, **fixed)
     if trainer.world_size > 1:
         raise UserError(
-            f"trainer.devices: {trainer.world_size} processes would refine the same clip; one device on one node is allowed; to use several, "
+            f"trainer.devices: {trainer.world_size} processes would refine the same clip; one device on one node is allowed; for more, "
             "refine clips side by side, each in a process of its own"
         )
     if trainer.precision.endswith("-true") and trainer.precision != _PRECISION:

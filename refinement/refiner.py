@@ -93,8 +93,8 @@ class Stage5Refiner:
         refined once more without them.
 
         Raises:
-            UserError: if the input is not finite, a prior knows none of the joints that it is to judge, or the trainer's options are refused:
-                by Lightning, or since they ask for several devices or for another precision of all numbers.
+            UserError: if the input is not finite, a prior knows none of the joints that it is to judge, or the trainer's options are
+                refused: by Lightning, or since they ask for several devices or for another precision of all numbers.
         """
         problem = padded(given.problem.to(_DTYPE), self.config.pad_frames)
         _check_finite(problem)

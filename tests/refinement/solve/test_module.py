@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import math
 from dataclasses import replace
 from itertools import pairwise
@@ -154,20 +156,33 @@ def test_a_run_killed_where_it_tries_another_unit_goes_on_there(monkeypatch: pyt
     assert not list(tmp_path.iterdir())
 
 
-def test_what_lightning_has_kept_is_gone_on_with_by_whoever_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_lightning_has_kept_is_gone_on_with_by_whoever_finds_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Lightning itself, and, under the name that it had while Lightning ran all, a refinement without it."""
+    caplog.set_level(logging.INFO)
     whole, lightning = refine(SHORT), QUIET | {"accelerator": "cpu"}
     for name, trainer in (("{}-lightning", lightning), ("{}", QUIET)):
         kill(monkeypatch, tmp_path, 4, lightning)
         (kept,) = (tmp_path / ".unfinished").iterdir()
         kept.rename(kept.with_name(name.format(kept.name.removesuffix("-lightning"))))
-        with monkeypatch.context() as patch:
-            begin, started = RefinementModule.begin_stage, list[int]()
-            patch.setattr(RefinementModule, "begin_stage", lambda self: (started.append(self.number), begin(self))[0])
-            resumed = refine(SHORT, tmp_path, trainer)
-        assert started == [4, 5]
+        caplog.clear()
+        resumed = refine(SHORT, tmp_path, trainer)
+        assert "goes on with the unfinished run" in caplog.text
         assert torch.equal(resumed.joints, whole.joints)
         assert not list(tmp_path.iterdir())
+
+
+def test_a_terminal_gets_a_bar_or_lines_and_not_both(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for is_terminal in (True, False):
+        shown = io.StringIO()
+        monkeypatch.setattr(shown, "isatty", lambda told=is_terminal: told)
+        monkeypatch.setattr("sys.stderr", shown)
+        caplog.clear()
+        refine(SHORT.model_copy(update={"max_total_iterations": 3}), trainer={})
+        assert ("root" in shown.getvalue()) == is_terminal
+        assert ("root, sub-stage 1" in caplog.text) != is_terminal
 
 
 def test_a_checkpoint_of_another_run_is_not_resumed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
