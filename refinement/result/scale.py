@@ -1,5 +1,4 @@
-"""Whether the scale ended where its bound held it, whether that bound was about anything, on what the scale rests, and whether the cameras
-have a path at all."""
+"""On what the scale rests, whether it ended where its bound held it and that was about anything, and whether cameras have a path at all."""
 
 from __future__ import annotations
 
@@ -84,6 +83,6 @@ def stands_still(problem: Problem) -> str | None:
     if degrees < _PANS or scale_shows(problem):
         return None
     return (
-        f"the cameras turn by {degrees:.0f} degrees and their path stands still: they stand on a tripod, or the path has lost its unit, and "
-        "then nobody's path in the world is right"
+        f"the cameras turn by {degrees:.0f} degrees and their path stands still: they stand on a tripod, or the path has lost its unit, "
+        "and then nobody's path in the world is right"
     )
