@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-import roma
-
+from pose_priors.body.rotations import geodesic_angle
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.unit import unit_by_feet
 from pose_priors.refinement.solve.module import RefinementModule
@@ -79,7 +78,7 @@ def stands_still(problem: Problem) -> str | None:
     """That the cameras turn and have no path, which a tripod explains, and a path that was lost on the way; None where they have one, or
     hardly turn."""
     turn = problem.cameras.w2c[: problem.num_frames, :3, :3]
-    degrees = math.degrees(float(roma.rotmat_geodesic_distance(turn, turn[:1]).max()))
+    degrees = math.degrees(float(geodesic_angle(turn, turn[:1]).max()))
     if degrees < _PANS or scale_shows(problem):
         return None
     return (
