@@ -135,6 +135,12 @@ def set_up_console() -> None:
     warnings.filterwarnings("ignore", message="torch.triangular_solve is deprecated")
 
 
+def imports_done() -> None:
+    """Looks for garbage from now on, and not in what is there: what is imported stays, and it is much to look through."""
+    gc.freeze()
+    gc.enable()
+
+
 def run(main: Callable[[], object]) -> None:
     """Runs a script's `main`, and ends the process with one line instead of a traceback where the user can go on.
 
@@ -142,7 +148,7 @@ def run(main: Callable[[], object]) -> None:
     Ctrl-C raises `KeyboardInterrupt(how)`.
     """
     set_up_console()
-    gc.freeze()  # what is imported stays: nothing in it is ever garbage, and it is much to look through
+    imports_done()
     try:
         main()
     except UserError as error:
