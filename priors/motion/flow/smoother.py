@@ -37,7 +37,7 @@ class Smoother(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Smoother:
         """Covariances stay in double precision: rounded, what is seen nearly exactly leaves them none."""
         exact = self.covariance
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.covariance = exact.to(self.covariance.device)
         return self
 
