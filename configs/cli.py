@@ -123,7 +123,7 @@ def set_up_console() -> None:
     console = logging.StreamHandler()
     console.setFormatter(_OneLine("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[console])
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises
+    quiet_lightning()
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
     # to train or refine where one logs in is no mistake
     warnings.filterwarnings("ignore", message="The `srun` command is available")
@@ -133,6 +133,12 @@ def set_up_console() -> None:
     warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     # nflows solves triangular systems by a function that torch has renamed
     warnings.filterwarnings("ignore", message="torch.triangular_solve is deprecated")
+
+
+def quiet_lightning() -> None:
+    """Keeps Lightning, which advertises, from telling more than warnings, also where it is imported later, which resets its own level."""
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def imports_done() -> None:
