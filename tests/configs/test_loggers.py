@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from pytorch_lightning.utilities.rank_zero import log
+from pytorch_lightning.utilities.rank_zero import rank_zero_module
 
 from pose_priors.configs.base import flattened
 from pose_priors.configs.cli import quiet_lightning
@@ -44,7 +44,7 @@ def test_runs_are_numbered_whatever_they_are_called(tmp_path: Path) -> None:
 def test_lightning_does_not_advertise_where_it_is_imported_later() -> None:
     quiet_lightning()
     logging.getLogger("pytorch_lightning").setLevel(logging.INFO)  # as its import does
-    assert not log.isEnabledFor(logging.INFO)
+    assert not rank_zero_module.log.isEnabledFor(logging.INFO)
     quiet_lightning()
 
 
