@@ -6,6 +6,7 @@ Or scores a refined sequence against its truth: `python evaluate.py --scene resu
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see train.py
+if __name__ == "__main__":
+    gc.disable()  # until `run`: what is imported stays, and looking through it for garbage took a sixth of the time
 
 import torch
 from pydantic import ValidationError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when anything else runs; read by torch at import
+if __name__ == "__main__":
+    gc.disable()  # until `run`: what is imported stays, and looking through it for garbage took a sixth of the time
 
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import Parser, run
+from pose_priors.configs.cli import Parser, quiet_lightning, run
 from pose_priors.configs.keys import about_keys
 from pose_priors.configs.load import load_config
 from pose_priors.configs.slurm import LAUNCHERS, Launcher, layout, new_run
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     parser.add_argument("--launcher", choices=LAUNCHERS, help="refine in jobs of a Slurm cluster, or in processes beside this one")
     options = parser.parse_args(arguments)
     config = load_config(RefinementExperiment, options.config, options.override)
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    quiet_lightning()
     if config.input.path is None:
         from pose_priors.datamodules.synthetic.scenes.builtin import write_builtin_scene  # what makes motions, and scipy's splines
 

@@ -123,7 +123,7 @@ def set_up_console() -> None:
     console = logging.StreamHandler()
     console.setFormatter(_OneLine("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[console])
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises
+    quiet_lightning()
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
     # to train or refine where one logs in is no mistake
     warnings.filterwarnings("ignore", message="The `srun` command is available")
@@ -135,6 +135,18 @@ def set_up_console() -> None:
     warnings.filterwarnings("ignore", message="torch.triangular_solve is deprecated")
 
 
+def quiet_lightning() -> None:
+    """Keeps Lightning, which advertises, from telling more than warnings, also where it is imported later, which resets its own level."""
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def imports_done() -> None:
+    """Looks for garbage from now on, and not in what is there: what is imported stays, and it is much to look through."""
+    gc.freeze()
+    gc.enable()
+
+
 def run(main: Callable[[], object]) -> None:
     """Runs a script's `main`, and ends the process with one line instead of a traceback where the user can go on.
 
@@ -142,7 +154,7 @@ def run(main: Callable[[], object]) -> None:
     Ctrl-C raises `KeyboardInterrupt(how)`.
     """
     set_up_console()
-    gc.freeze()  # what is imported stays: nothing in it is ever garbage, and it is much to look through
+    imports_done()
     try:
         main()
     except UserError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import os
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 
 import pose_priors
 from pose_priors.configs.base import UserError
-from pose_priors.configs.cli import run, set_up_console
+from pose_priors.configs.cli import imports_done, run, set_up_console
 
 _COMMANDS = {
     "train": "pose_priors.train",
@@ -69,7 +70,9 @@ def _dispatch(arguments: Sequence[str]) -> None:
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(f"pose-priors {words}: no such {kind}; {hint}there are: {', '.join(known)}")
     sys.argv = [f"pose-priors {words}", *rest]  # what usage and --help call the program
+    gc.disable()  # as in the scripts, see train.py
     script = importlib.import_module(commands[name])
+    imports_done()
     set_up_console()  # once more: Lightning sets its own level when it is imported
     script.main(rest)
 

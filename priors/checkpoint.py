@@ -93,6 +93,7 @@ def _checked(content: Any, path: str | Path) -> dict[str, Any]:
     return content
 
 
+@torch.inference_mode(False)
 def load_prior(path: str | Path, device: str | torch.device = "cpu", *, allow: str | Collection[str] = ()) -> TrainablePrior:
     """The prior in a checkpoint, frozen and in evaluation mode: a `Prior` over poses, or a `MotionCVAE` or `MotionFlow` over motions. Its
     `repr` begins with the data that it was trained on.

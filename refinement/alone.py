@@ -36,16 +36,17 @@ def run_alone(module: RefinementModule, folder: Path | None, *, shown: bool) -> 
     began = 0
     if unfinished is not None and (kept := kept_run(unfinished, module.fingerprint)) is not None:
         module.take_up(kept)
-        began = kept["sub_stages"]
+        began = len(module.reports)  # also of what Lightning has run and older versions have kept under this name
         told_to_go_on(unfinished)
+    bar = shown and sys.stderr.isatty()  # asked before a bar puts another stream there
     try:
-        with until_killed(), _told(module, shown) as stepped, torch.enable_grad():
+        with until_killed(), _told(module, bar) as stepped, torch.enable_grad():
             for number in range(began, len(module.stages)):
                 if module.spent:
                     break
-                _run_stage(module, number, stepped, shown and not sys.stderr.isatty())
+                _run_stage(module, number, stepped, shown and not bar)
                 if unfinished is not None:
-                    keep(unfinished, module.kept() | {"sub_stages": number + 1})
+                    keep(unfinished, module.kept())
     except KeyboardInterrupt as error:
         if unfinished is None:
             raise
@@ -82,9 +83,9 @@ def _run_stage(module: RefinementModule, number: int, stepped: Callable[[], None
 
 
 @contextmanager
-def _told(module: RefinementModule, shown: bool) -> Iterator[Callable[[], None]]:
-    """On a terminal a bar, that of the present sub-stage; what the block calls after each step."""
-    if not (shown and sys.stderr.isatty()):
+def _told(module: RefinementModule, bar: bool) -> Iterator[Callable[[], None]]:
+    """Where there is to be one, a bar, that of the present sub-stage; what the block calls after each step."""
+    if not bar:
         yield lambda: None
         return
     with progress_bar(disable=False) as progress:

@@ -17,11 +17,14 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
+from pose_priors.configs.base import UserError
 from pose_priors.configs.fitting import UntilKilled, WholeCheckpoints, make_trainer
 from pose_priors.refinement.alone import GOES_ON, log_stage, told_to_go_on
 from pose_priors.refinement.solve.curvature.white import WhiteLBFGS
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.resume import kept_run
+
+_PRECISION = "32-true"
 
 
 class LightningRefinement(RefinementModule, pl.LightningModule):
@@ -87,7 +90,7 @@ def fit(
         options, logger: of Lightning's Trainer.
         others: callbacks of the caller's own.
     Raises:
-        UserError: if Lightning refuses the options.
+        UserError: if Lightning refuses the options, or they ask for several devices or for a precision of all numbers.
         KeyboardInterrupt: at Ctrl-C, with what to do next where the run is kept.
     """
     assert isinstance(module, LightningRefinement)
@@ -116,6 +119,16 @@ def fit(
     }
     usual = {"accelerator": "cpu", "devices": 1}
     trainer = make_trainer({name: value for name, value in (usual | dict(options)).items() if name not in fixed}, **fixed)
+    if trainer.world_size > 1:
+        raise UserError(
+            f"trainer.devices: {trainer.world_size} processes would refine the same clip; one device on one node is allowed; for more, "
+            "refine clips side by side, each in a process of its own"
+        )
+    if trainer.precision.endswith("-true") and trainer.precision != _PRECISION:
+        raise UserError(
+            f"trainer.precision: {trainer.precision} turns variables and priors into it, and not what was seen; {_PRECISION}, 16-mixed and "
+            "bf16-mixed are allowed; what is solved exactly is in double precision anyway"
+        )
     resume = str(unfinished) if unfinished is not None and kept_run(unfinished, module.fingerprint) is not None else None
     if unfinished is not None and resume is not None:
         told_to_go_on(unfinished)

@@ -87,13 +87,14 @@ class Stage5Refiner:
         self.callbacks: Sequence[Callback] = tuple(callbacks)
 
     @in_one_thread
+    @torch.inference_mode(False)
     def refine(self, given: RefinementInput) -> RefinementOutput:
         """Refines one clip. People whose result contradicts what was seen of them more than their input did keep that; the others are then
         refined once more without them.
 
         Raises:
-            UserError: if the input is not finite, a prior knows none of the joints that it is to judge, or Lightning refuses the trainer's
-                options.
+            UserError: if the input is not finite, a prior knows none of the joints that it is to judge, or the trainer's options are
+                refused: by Lightning, or since they ask for several devices or for another precision of all numbers.
         """
         problem = padded(given.problem.to(_DTYPE), self.config.pad_frames)
         _check_finite(problem)

@@ -11,6 +11,8 @@ from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.bodies import BodyTrack, mended
 from pose_priors.refinement.formats.cameras import CameraTrack, rigid
 
+_LEFT_OUT = "with an id below 0, as trackers give to what they follow as nobody, left out"
+
 
 def intrinsics_of(focal: float, centre: np.ndarray) -> np.ndarray:
     """(3, 3) of a camera with square pixels and its principal point (2,) in pixels."""
@@ -83,7 +85,7 @@ def left_out(person: object, warnings: list[str], part: str = "") -> Iterator[No
 
 def nobody(source: object, warnings: list[str]) -> UserError:
     """What to say of a clip of which nobody is left, with the first of those who were left out."""
-    lost = next((line for line in warnings if " is left out: " in line), None)
+    lost = next((line for line in warnings if " is left out: " in line or line.endswith(_LEFT_OUT)), None)
     return UserError(f"{source}: holds nobody who is seen on a frame{'' if lost is None else f'; {lost}'}")
 
 
@@ -106,24 +108,30 @@ def people_of(bodies: Iterable[BodyTrack], frame_ids: np.ndarray, source: str, w
 
 def is_nobodys(value: object) -> bool:
     """Whether a tracker's id is a number below zero, which trackers give to what they follow as nobody: such rows are left out."""
-    try:
-        return int(str(value)) < 0
-    except ValueError:
-        return False
+    number = _whole(value)
+    return number is not None and number < 0
 
 
 def tell_nobodys(count: int, source: object, warnings: list[str]) -> None:
     """Says how many rows, or people, were left out because their id is below zero, if any were."""
     if count:
-        warnings.append(f"{source}: {count} with an id below 0, as trackers give to what they follow as nobody, left out")
+        warnings.append(f"{source}: {count} {_LEFT_OUT}")
 
 
 def person_id(value: object, source: str) -> int:
     """A tracker's id as a number. Raises `UserError` if it is none, or negative: see `is_nobodys`, which goes before it."""
-    try:
-        number = int(str(value))
-    except ValueError:
-        number = -1
-    if number < 0:
+    number = _whole(value)
+    if number is None or number < 0:
         raise UserError(f"{source}: the person id {value!r} is no number from 0 on")
     return number
+
+
+def _whole(value: object) -> int | None:
+    """A whole number in whatever type, as trackers that keep ids among boxes have floats; None if it is none."""
+    for kind in (int, float):
+        try:
+            number = kind(str(value))
+        except ValueError:
+            continue
+        return int(number) if number == number // 1 else None  # neither infinite nor NaN
+    return None

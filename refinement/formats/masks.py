@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ _NAMES = (
 )
 _OF_ALL = re.compile(r"(?:frame_|mask_)?(?P<frame>[0-9]{1,18})")
 _SUFFIXES = (".png", ".npy")
+# frames of a person that are decoded before they are asked for, and the threads that do it: the decoder needs no lock of Python's
+_AHEAD, _THREADS = 2, 2
 
 
 def mask_frames(folder: Path) -> set[int]:
@@ -43,7 +46,10 @@ class Masks:
         self._files = {(person, frame - shift): path for (person, frame), path in alone.items()}
         self._together = {frame - shift: path for frame, path in together.items()}
         self._unread: dict[str, None] = {}  # in order, each once however often it is asked for
-        self._known: dict[tuple[int, int], _Packed] = {}
+        self._known: dict[tuple[int, int], _Packed | str] = {}
+        self._begun: dict[tuple[int, int], Future[_Packed | str]] = {}
+        self._last: dict[int, int] = {}  # of each person, the frame that was asked for
+        self._beside = ThreadPoolExecutor(_THREADS)
         self._warnings = warnings
         if not self._files and not self._together:
             warnings.append(
@@ -52,37 +58,50 @@ class Masks:
 
     def read(self, person: int, frame: int) -> np.ndarray | None:
         """(h, w) bool, true on the person; None where there is no readable mask. Each is decoded once: several parts of loading ask."""
-        if (known := self._known.get((person, frame))) is not None:
-            return known.mask()
-        mask = self._decoded(person, frame)
-        if mask is not None:
-            self._known[person, frame] = _Packed.of(mask)
-        return mask
+        if self._path(person, frame) is None:
+            return None
+        found = self._known.get((person, frame))
+        if found is None:
+            self._begin(person, frame)
+            step = frame - self._last.get(person, frame)
+            for ahead in range(1, _AHEAD + 1 if step else 0):  # whoever goes on as before asks for these
+                self._begin(person, frame + ahead * step)
+            found = self._known[person, frame] = self._begun.pop((person, frame)).result()
+        self._last[person] = frame
+        if isinstance(found, str):
+            self._unread[found] = None
+            return None
+        return found.mask()
 
-    def _decoded(self, person: int, frame: int) -> np.ndarray | None:
-        path = self._files.get((person, frame), self._together.get(frame))
-        if path is None:
-            return None
-        try:
-            mask = read_array(path) if path.suffix == ".npy" else read_png(path)
-            mask = mask if mask.ndim == 2 else mask.squeeze()
-        except Exception as error:  # whatever a damaged picture makes the decoder raise, it costs this mask only
-            self._unread[f"{path} ({reason_of(error)})"] = None
-            return None
-        if mask.ndim != 2 or not mask.size:
-            self._unread[f"{path} (shape {mask.shape})"] = None
-            return None
-        if (person, frame) not in self._files:
-            of_person: np.ndarray = mask == person
-            return of_person
-        # smoothed rims are half on the person; numbers of people are small and on them wholly
-        return mask > (127 if mask.dtype == np.uint8 and mask.max(initial=0) > 127 else 0)
+    def _path(self, person: int, frame: int) -> Path | None:
+        return self._files.get((person, frame), self._together.get(frame))
+
+    def _begin(self, person: int, frame: int) -> None:
+        """Has a mask decoded beside, if there is one and it is not."""
+        key, path = (person, frame), self._path(person, frame)
+        if path is not None and key not in self._known and key not in self._begun:
+            self._begun[key] = self._beside.submit(_decoded, path, None if key in self._files else person)
 
     def close(self) -> None:
         """Says which masks could not be read."""
         if self._unread:
             self._warnings.append(f"{len(self._unread)} masks could not be read: {listed([*self._unread], 2)}")
             self._unread = {}
+
+
+def _decoded(path: Path, number: int | None) -> _Packed | str:
+    """The mask in a file, of whoever has a number in it, or of all that is something; or what is wrong with it."""
+    try:
+        mask = read_array(path) if path.suffix == ".npy" else read_png(path)
+        mask = mask if mask.ndim == 2 else mask.squeeze()
+    except Exception as error:  # whatever a damaged picture makes the decoder raise, it costs this mask only
+        return f"{path} ({reason_of(error)})"
+    if mask.ndim != 2 or not mask.size:
+        return f"{path} (shape {mask.shape})"
+    if number is not None:
+        return _Packed.of(mask == number)
+    # smoothed rims are half on the person; numbers of people are small and on them wholly
+    return _Packed.of(mask > (127 if mask.dtype == np.uint8 and mask.max(initial=0) > 127 else 0))
 
 
 @dataclass(frozen=True)

@@ -261,7 +261,9 @@ def _converted(part: Any, dtype: torch.dtype, device: torch.device | None) -> di
     for each in fields(part):
         value = getattr(part, each.name)
         if isinstance(value, Tensor):
-            changed[each.name] = value.to(device, dtype if value.is_floating_point() else None)
+            value = value.to(device, dtype if value.is_floating_point() else None)
+            # made in inference mode no tensor has gradients, which a copy may have
+            changed[each.name] = value.clone() if value.is_inference() else value
         elif is_dataclass(value) and not isinstance(value, type):
             changed[each.name] = replace(value, **_converted(value, dtype, device))
     return changed

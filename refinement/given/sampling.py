@@ -81,10 +81,12 @@ def person_region(clip: UpstreamClip, person: int, frame: int, shape: tuple[int,
 
 
 @lru_cache(maxsize=4)  # masks of a clip have mostly one shape, as its depth maps do
-def _cells(shape: tuple[int, int], whole: tuple[int, int]) -> tuple[np.ndarray, ...]:
-    """The cells of a grid (h, w) over an image, in another one."""
-    rows, columns = ((np.arange(n) + 0.5) / n for n in shape)
-    return np.ix_((rows * whole[0]).astype(int), (columns * whole[1]).astype(int))
+def _cells(shape: tuple[int, int], whole: tuple[int, int]) -> tuple[slice, slice] | tuple[np.ndarray, ...]:
+    """The cells of a grid (h, w) over an image, in another one: every so many of them where they are, which need not be copied."""
+    rows, columns = (((np.arange(n) + 0.5) / n * size).astype(int) for n, size in zip(shape, whole, strict=True))
+    if all(len(line) > 1 and np.ptp(np.diff(line)) == 0 and line[1] > line[0] for line in (rows, columns)):
+        return slice(rows[0], rows[-1] + 1, rows[1] - rows[0]), slice(columns[0], columns[-1] + 1, columns[1] - columns[0])
+    return np.ix_(rows, columns)
 
 
 def _eroded(mask: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from pose_priors.refinement.motions.files.beside import Completed, broken_frames
 from pose_priors.refinement.motions.files.layouts import rows_of
 from pose_priors.refinement.motions.files.read import MotionFile, brought_back, read_motions
 from pose_priors.refinement.motions.files.write import write_motions, written_name
+from pose_priors.refinement.motions.in_camera import seen_again
 from pose_priors.refinement.motions.motion import Motion
 from pose_priors.refinement.motions.outputs import MADE_FROM, is_of, made_from, refuse, told_when_unwritable
 from pose_priors.refinement.motions.repair.fill import Fill, filled
@@ -62,10 +63,12 @@ def clean_file(
     file = read_motions(source, config.fps, config.up_axis)
     found = [restore(person, fill) if person.known.any() else None for person in file.people]
     beside = [[] if restored is None else _beside(file, person) for person, restored in enumerate(found)]
-    arrays = dict(file.arrays)
+    arrays, told_of_camera = dict(file.arrays), list[str]()
     for person, restored in enumerate(found):
         if restored is not None:
-            mine = brought_back(file, person, restored.motion, beside[person])
+            in_camera, told = seen_again(file, person, restored)
+            told_of_camera += told if file.layout.num_people is None else [f"person {person}: {line}" for line in told]
+            mine = brought_back(file, person, restored.motion, beside[person]) | in_camera
             if file.layout.num_people is None:
                 arrays = mine
             else:
@@ -82,6 +85,7 @@ def clean_file(
         notes = [
             *file.notes,
             *_left(file),
+            *told_of_camera,
             *([f"not written, since an npz holds arrays of numbers and of text: {listed(left_out, 12)}"] if left_out else []),
         ]
         report = claim | {

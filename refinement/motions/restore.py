@@ -41,6 +41,7 @@ class Restored:
         marked: fault -> (T,) bool, the frames that have it.
         moved: fault -> (T,) metres by which taking it out moved the joint that it moved most.
         left: fault -> why -> (T,) bool, frames that have it and stay as they are, or hold something that is no motion.
+        off_floor: the motion before its path was set right by what carries the person.
     """
 
     motion: Motion
@@ -49,6 +50,7 @@ class Restored:
     marked: dict[str, np.ndarray]
     moved: dict[str, np.ndarray]
     left: dict[str, dict[str, np.ndarray]]
+    off_floor: Motion
 
     def mended(self, fault: str) -> np.ndarray:
         """(T,) bool, frames that taking out one fault moved, but what was made up without anything to tell it."""
@@ -81,12 +83,13 @@ def restore(motion: Motion, fill: Fill = filled) -> Restored:
     work.mend("swapped", lambda before, *_: Mended(_unswapped(before, sides)), *_by_joint(sides, len(motion)))
     work.mend("pop", partial(_filled, fill), *(np.maximum(*both) for both in zip(pops(work.motion), edges, strict=True)))
     work.mend("jitter", partial(_filled, denoised), *jitter(work.motion), _lasting)
+    off_floor = work.motion
     doubted = widened(work.marked["missing"] | work.marked["frozen"], 2)
     for fault, of_path, repair in _PATHS:
         support = find_support(work.motion, doubted)
         scores = np.where(doubted, 0, of_path(work.motion, support))  # what was made up shows how it was made
         work.mend(fault, partial(_of_path, repair, support), np.zeros((len(motion), NUM_JOINTS)), scores, _lasting_path)
-    return Restored(work.motion, work.joints, work.path, work.marked, work.moved, work.left)
+    return Restored(work.motion, work.joints, work.path, work.marked, work.moved, work.left, off_floor)
 
 
 # Who stands above the floor is set on it first, since the floor tells heights best; lifts of climbers are what is left.

@@ -18,7 +18,7 @@ from pose_priors.body.motion import steps
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.given.upright import standing, up_direction
-from pose_priors.refinement.result.scale import doubt_about
+from pose_priors.refinement.result.scale import doubt_about, stands_still
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.scene import Scene, mean_of_joints, project
@@ -67,6 +67,8 @@ def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[st
     found.beyond(drift, _DRIFT, f"the scale by depths changes by {100 * drift:.1f} % along the clip")
     if problem.visible.any() and (doubt := doubt_about(module, float(scene.alpha))) is not None:
         found.add(*doubt)
+    if problem.visible.any() and (still := stands_still(problem)) is not None:
+        found.add(0, still)  # a tripod is nothing wrong
     return {
         "verdict": _VERDICTS[found.worst],
         "reasons": found.lines,

@@ -1,7 +1,11 @@
-"""Whether the scale ended where its bound held it, whether that bound was about anything, and on what the scale rests."""
+"""On what the scale rests, whether it ended where its bound held it and that was about anything, and whether cameras have a path at all."""
 
 from __future__ import annotations
 
+import math
+
+from pose_priors.body.rotations import geodesic_angle
+from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.unit import unit_by_feet
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.motion_states import scale_shows
@@ -11,6 +15,7 @@ _STUCK = 0.9
 # By how much another unit has to be larger, or smaller, than one that was guessed for that to be wrong: motion alone tells it to some
 # percent, and noise of the cameras' path, which makes that longer, reads as a smaller one.
 _GROWN, _SHRUNK = 0.1, 0.25
+_PANS = 10.0  # degrees from the first frame, by which nobody turns a camera in their hands without moving it
 
 
 def stuck_at(module: RefinementModule) -> float | None:
@@ -67,3 +72,16 @@ def doubt_about(module: RefinementModule, alpha: float) -> tuple[int, str] | Non
     if not shows:
         return 0, f"{assumed}: the cameras hardly move, so that nobody's place hangs on it"
     return None if is_searched(module) else (1, f"{assumed}: it was not searched")
+
+
+def stands_still(problem: Problem) -> str | None:
+    """That the cameras turn and have no path, which a tripod explains, and a path that was lost on the way; None where they have one, or
+    hardly turn."""
+    turn = problem.cameras.w2c[: problem.num_frames, :3, :3]
+    degrees = math.degrees(float(geodesic_angle(turn, turn[:1]).max()))
+    if degrees < _PANS or scale_shows(problem):
+        return None
+    return (
+        f"the cameras turn by {degrees:.0f} degrees and their path stands still: they stand on a tripod, or the path has lost its unit, "
+        "and then nobody's path in the world is right"
+    )

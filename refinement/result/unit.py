@@ -14,7 +14,8 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.scene import Scene, camera_centres
 
-_TIMES, _STEPS = 30.0, 461  # how much larger or smaller a unit may be than that of the start, and how many are tried: 1.5 % apart
+# How much larger or smaller a unit may be than that of the start, for paths in millimetres too, and how many are tried: 1.5 % apart.
+_TIMES, _STEPS = 3000.0, 1083
 _STANDS = 0.12  # m/s of a foot that stands, at least; more where the motion itself is that noisy
 _CLEARLY = 0.9  # of what feet say against the unit of the start, what they may say at most against another
 

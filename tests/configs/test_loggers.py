@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
+from pytorch_lightning.utilities.rank_zero import rank_zero_module
 
 from pose_priors.configs.base import flattened
+from pose_priors.configs.cli import quiet_lightning
 from pose_priors.configs.loggers import make_logger, run_label
 
 
@@ -36,6 +39,13 @@ def test_runs_are_numbered_whatever_they_are_called(tmp_path: Path) -> None:
         versions.append(Path(str(logger.log_dir)).name)
         (tmp_path / "run" / versions[-1]).mkdir(parents=True)
     assert versions == ["version_0", "version_1-K=2", "version_2-K=3", "version_3"]
+
+
+def test_lightning_does_not_advertise_where_it_is_imported_later() -> None:
+    quiet_lightning()
+    logging.getLogger("pytorch_lightning").setLevel(logging.INFO)  # as its import does
+    assert not rank_zero_module.log.isEnabledFor(logging.INFO)
+    quiet_lightning()
 
 
 def test_leaves_have_dotted_keys() -> None:

@@ -56,6 +56,8 @@ def test_a_good_checkpoint_comes_back_frozen_and_the_same(name: str, tmp_path: P
         assert not any(module.training for module in loaded.modules())
         assert not any(parameter.requires_grad for parameter in loaded.parameters())
         assert torch.equal(loaded.energy(poses[:5]), prior.energy(poses[:5]))
+    with torch.inference_mode():  # whose own tensors have no part in gradients, not in those of poses either
+        loaded = load_prior(path)
     pose = poses[:1].clone().requires_grad_()
     loaded.energy(pose).sum().backward()
     assert torch.isfinite(pose.grad).all()

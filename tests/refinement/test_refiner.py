@@ -237,6 +237,26 @@ def test_a_trainer_that_lightning_refuses_is_one_line(options: dict[str, str]) -
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("options", "told"), [({"devices": 2}, "2 processes"), ({"precision": "64-true"}, "32-true, .* are allowed")])
+def test_a_trainer_that_does_not_fit_a_refinement_is_one_line(options: dict[str, Any], told: str) -> None:
+    problem, _ = make_problem(frames=12)
+    with pytest.raises(UserError, match=rf"trainer\.{next(iter(options))}: .*{told}") as caught:
+        Stage5Refiner(trainer=options).refine(RefinementInput(problem))
+    assert "\n" not in str(caught.value)
+
+
+def test_whoever_wants_no_gradients_gets_the_same() -> None:
+    config = RefinementConfig(max_total_iterations=3)
+    problem, _ = make_problem(frames=6)
+    expected = refine(problem, config=config).joints
+    with torch.inference_mode():
+        made, _ = make_problem(frames=6)
+        inside = refine(made, config=config)
+    for found in (inside, refine(made, config=config)):
+        assert torch.equal(found.joints, expected)
+        assert not found.joints.is_inference()
+
+
 def test_an_unknown_field_is_named() -> None:
     with pytest.raises(UserError, match=r"stage 5: lambda_dpth: unknown key; did you mean lambda_depth\? allowed here: .*lambda_data"):
         run_refinement("4", "1", "2", "3", "5", config={"lambda_dpth": 1.0})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +33,13 @@ class Smoother(nn.Module):
         self.register_buffer("scale", torch.ones(NUM_GROUPS))
         self.register_buffer("covariance", torch.eye(num_frames, dtype=torch.float64).repeat(NUM_GROUPS, 1, 1))
         self.register_buffer("group", GROUP_OF.clone(), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Smoother:
+        """Covariances stay in double precision: rounded, what is seen nearly exactly leaves them none."""
+        exact = self.covariance
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.covariance = exact.to(self.covariance.device)
+        return self
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:

@@ -21,6 +21,7 @@ from pose_priors.refinement.formats.assembly import (
     camera_track,
     intrinsics_of,
     is_nobodys,
+    nobody,
     people_of,
     person_id,
     still_cameras,
@@ -83,7 +84,7 @@ def read(source: Source, warnings: list[str]) -> UpstreamClip:
             tracks.boxes.setdefault(person, {})[frame] = np.concatenate([box[:2], box[:2] + box[2:]])
     tell_nobodys(nobodys, file, warnings)
     if size is None:
-        raise UserError(f"{file}: {len(content)} frames, and nobody is seen on any")
+        raise nobody(file, warnings)
     focal = sum(size) / 2
     depth = focal / (_FOCAL * max(size) / _RESOLUTION)
     frames = [frame for track in rows.values() for frame, *_ in track]

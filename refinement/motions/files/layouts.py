@@ -6,6 +6,7 @@
 | parts | `root_orient` or `global_orient` (T, 3), `pose_body` or `body_pose` (T, 63) or (T, 69), `trans` or `transl` |
 | several people | any of these with people first, (P, T, ...) |
 | SLAHMR's | several people, and `track_mask` (P, T): where it is false, or 0.5 or less, there is nobody, whatever the arrays hold |
+| GVHMR's, of ComfyUI | parts, and `global_orient_incam`, `transl_incam` (T, 3): the same as the camera of each frame sees them |
 | one array | (T, 66), (T, 72), (T, 156) or (T, 165), or (T, J, 3), without a path |
 """
 
@@ -26,6 +27,7 @@ _WHOLE = {22: "root and body", 24: "SMPL", 52: "SMPL-H", 53: "53 joints", 55: "S
 _POSES, _ROOTS = ("poses", "pose"), ("root_orient", "global_orient")
 _BODIES, _PATHS = ("pose_body", "body_pose"), ("trans", "transl")
 _SEEN = "track_mask"  # SLAHMR's, of frames on which somebody was tracked: it fills the other rows with placeholders
+_IN_CAMERA = ("global_orient_incam", "transl_incam")
 _BODY_NUMBERS = (63, 69)
 _MOST_PEOPLE = 256
 
@@ -52,6 +54,8 @@ class FoundLayout:
         beside: numbers of each frame that are none of the columns'.
         unknown: other arrays with numbers for each frame.
         seen: the array that says which rows are poses, not placeholders; None if there is none.
+        in_camera: the arrays with the root's rotation and the path in the camera of each frame, beside those in the world; None if there
+            are none.
     """
 
     name: str
@@ -62,6 +66,7 @@ class FoundLayout:
     beside: tuple[Beside, ...] = ()
     unknown: tuple[str, ...] = ()
     seen: str | None = None
+    in_camera: tuple[str, str] | None = None
 
 
 def find_layout(path: Path, entries: Mapping[str, Entry]) -> FoundLayout:
@@ -96,9 +101,15 @@ def find_layout(path: Path, entries: Mapping[str, Entry]) -> FoundLayout:
     if len(lead) == 2 and lead[0] > _MOST_PEOPLE:
         raise UserError(f"{path}: {lead[0]} people in {columns[0].name} {entries[columns[0].name].shape}; at most {_MOST_PEOPLE} are read")
     looked_at = {column.name: 3 * column.num_joints for column in columns} | ({} if found is None else {found: 3})
+    in_camera = _IN_CAMERA if found and all(_is_path(entries, name, lead) for name in _IN_CAMERA) else None
     beside = find_beside(entries, lead, looked_at)
-    unknown = find_unknown(entries, lead, [*looked_at, *(part.name for part in beside), _SEEN])
-    return FoundLayout(label, columns, found, lead[0] if len(lead) == 2 else None, lead[-1], beside, unknown, _marks(path, entries, lead))
+    unknown = find_unknown(entries, lead, [*looked_at, *(part.name for part in beside), *(in_camera or ()), _SEEN])
+    num_people, seen = lead[0] if len(lead) == 2 else None, _marks(path, entries, lead)
+    return FoundLayout(label, columns, found, num_people, lead[-1], beside, unknown, seen, in_camera)
+
+
+def _is_path(entries: Mapping[str, Entry], name: str, lead: tuple[int, ...]) -> bool:
+    return name in entries and entries[name].shape == (*lead, 3) and entries[name].kind.startswith("float")
 
 
 def _marks(path: Path, entries: Mapping[str, Entry], lead: tuple[int, ...]) -> str | None:

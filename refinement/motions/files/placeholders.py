@@ -29,23 +29,39 @@ def placeholders(pose: np.ndarray, points: np.ndarray, known: np.ndarray) -> np.
     kind, and the person jumps there and away. They may be zeros, or what another change of axes has made of them; at the ends of a clip
     zeros alone are meant, since clips may begin with a body at rest that somebody has placed.
 
-    Who passes through such a pose, or keeps it for the whole clip, is somebody.
+    Who passes through such a pose, or keeps it for the whole clip, is somebody; and where nobody is seen on two frames that follow each
+    other, nothing tells how fast they move.
 
     Args:
         pose: (T, 22, 3) rotation vectors; points: (T, 3) places, in any axes and unit; known: (T,) bool.
     """
-    found = np.zeros(len(known), dtype=bool)
     rest = known & ~pose[:, 1:].any((1, 2))
     row = np.concatenate([pose[:, 0], points], 1)
-    if not rest.any() or rest[known].all() or np.any(row[rest] != row[rest][0]):
+    zeros = rest & ~row.any(1)
+    found = np.zeros(len(known), dtype=bool)
+    if not rest.any() or rest[known].all():
         return found
     at = np.flatnonzero(known)
     quat = quat_of(pose[at])
     step = angles(quat[1:], quat[:-1]).max(1)
-    for begin, end in runs(rest[at]):
+    for kind, is_zeros in ((zeros, True), (rest & ~zeros, False)):  # a clip may begin with a real one and have zeros farther on
+        if kind.any() and np.all(row[kind] == row[kind][0]):
+            found[at] |= _jumped_to(kind[at], step, np.diff(at) == 1, at_ends=is_zeros)
+    return found
+
+
+def _jumped_to(kind: np.ndarray, step: np.ndarray, follows: np.ndarray, *, at_ends: bool) -> np.ndarray:
+    """(N,) bool, frames of a kind that somebody jumps to and away from, by more than by the steps of theirs that are nearest.
+
+    Args:
+        kind: (N,) bool; step: (N - 1,) radians between known frames, which may have others between them that are not, if not `follows`.
+        at_ends: whether at an end of the clip a jump on one side is enough.
+    """
+    found = np.zeros(len(kind), dtype=bool)
+    own = np.flatnonzero(~kind[1:] & ~kind[:-1] & follows)  # not those to and from other frames of the kind
+    for begin, end in runs(kind):
         sides = step[[side for side in (begin - 1, end - 1) if 0 <= side < len(step)]]
-        around = np.concatenate([step[max(begin - 1 - _BESIDE, 0) : max(begin - 1, 0)], step[end : end + _BESIDE]])
-        jumps = sides.min() > max(_LEAST, _TIMES * around.max(initial=0))
-        if jumps and (len(sides) == 2 or not row[rest].any()):
-            found[at[begin:end]] = True
+        before, behind = own[own < begin][-_BESIDE:], own[own >= end][:_BESIDE]
+        around = step[np.concatenate([before, behind])]
+        found[begin:end] = len(around) > 0 and (len(sides) == 2 or at_ends) and sides.min() > max(_LEAST, _TIMES * around.max())
     return found

@@ -104,7 +104,7 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         )
     if not layout.num_frames or layout.num_people == 0:
         raise UserError(f"{path}: a motion without {'people' if layout.num_people == 0 else 'frames'}")
-    single = [name for name in (layout.path, layout.seen) if name is not None]
+    single = [name for name in (layout.path, layout.seen, *(layout.in_camera or ())) if name is not None]
     wanted = [*(column.name for column in layout.columns), *single, *(part.name for part in layout.beside)]
     arrays = {name: np.array(entries[name].load(), order="C") for name in dict.fromkeys(wanted)}
     raw = [_person(arrays, layout, person) for person in range(1 if layout.num_people is None else layout.num_people)]

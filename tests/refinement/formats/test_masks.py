@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -97,6 +98,38 @@ def test_a_mask_is_decoded_once_and_stays_what_it_was(
         found[:] = ~found  # whoever asked may do with it what they like
     assert len(read) == 1
     assert masks.read(2, 1) is None
+
+
+def test_masks_of_the_next_frames_are_decoded_before_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "masks").mkdir()
+    frames = range(0, 14, 2)
+    files = {frame: tmp_path / "masks" / f"person_1_frame_{frame}.png" for frame in frames}
+    for frame, path in files.items():
+        Image.fromarray(np.arange(frames[-1] + 1, dtype=np.uint8)[None] // (frame + 1) * 255).save(path)
+    for frame in (6, 10):
+        files[frame].write_bytes(b"no picture")
+    begun, warnings = list[Path](), list[str]()
+    ahead = Event()
+
+    def read(path: Path) -> np.ndarray:
+        begun.append(path)
+        if path == files[6]:
+            ahead.set()
+        return read_png(path)
+
+    monkeypatch.setattr("pose_priors.refinement.formats.masks.read_png", read)
+    masks = Masks(tmp_path, warnings)
+    found = {frame: masks.read(1, frame) for frame in (0, 2)}
+    assert ahead.wait(10)
+    assert files[8] not in begun
+    found |= {frame: masks.read(1, frame) for frame in (4, 10, 8, 6, 12)}
+    masks.close()
+    assert sorted(begun) == sorted(files.values())
+    assert [frame for frame, mask in found.items() if mask is None] == [10, 6]
+    assert all(mask is None or mask.sum() == frames[-1] - frame for frame, mask in found.items())
+    assert len(warnings) == 1
+    assert "2 masks" in warnings[0]
+    assert warnings[0].index(files[10].name) < warnings[0].index(files[6].name)  # in the order of asking, not of decoding
 
 
 def test_a_mask_may_be_one_pixel_high(tmp_path: Path) -> None:

@@ -87,3 +87,5 @@ def test_a_mask_is_read_where_the_middles_of_the_map_s_cells_lie() -> None:
     mask = np.arange(6 * 8).reshape(6, 8)
     np.testing.assert_array_equal(mask[_cells((3, 4), (6, 8))], mask[1::2, 1::2])
     np.testing.assert_array_equal(mask[_cells((12, 16), (6, 8))], mask.repeat(2, 0).repeat(2, 1))
+    np.testing.assert_array_equal(mask[_cells((3, 5), (6, 8))], mask[1::2][:, [0, 2, 4, 5, 7]])
+    np.testing.assert_array_equal(mask[_cells((1, 1), (6, 8))], mask[3:4, 4:5])

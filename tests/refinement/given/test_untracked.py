@@ -11,6 +11,7 @@ from pose_priors.refinement.formats.cameras import CameraTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.tracks import Tracks
 from pose_priors.refinement.given.problem import NUM_SKIN_POINTS
+from pose_priors.refinement.given.untracked import following
 from pose_priors.refinement.given.untracked.following import Shown, find_untracked
 
 FRAMES, ALPHA = 30, 2.0
@@ -187,3 +188,9 @@ def test_what_stands_before_them_is_told_apart_from_their_skin() -> None:
     skin = ALPHA * slabs.followed().points[0, LOST, :NUM_SKIN_POINTS]
     np.testing.assert_allclose(cover[..., 2], PERSON - 1, rtol=1e-6)
     np.testing.assert_allclose(skin[..., 2], PERSON, rtol=1e-6)
+
+
+def test_cells_that_differ_have_numbers_that_differ() -> None:
+    places = np.stack(np.meshgrid(*[np.array([-1e5, -0.8, -0.1, 0.1, 0.8, 1e5])] * 3), -1).reshape(-1, 3)
+    assert len(np.unique(following._cells(places))) == len(places)
+    np.testing.assert_array_equal(following._cells(places + 0.01), following._cells(places))

@@ -14,8 +14,9 @@ from upstream_truth import IDS, make_truth
 from upstream_world_writers import write_comotion, write_human3r
 from upstream_writers import write_phalp, write_prompthmr, write_wham
 
+from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats import read_upstream
-from pose_priors.refinement.formats.assembly import is_nobodys
+from pose_priors.refinement.formats.assembly import is_nobodys, person_id
 from pose_priors.refinement.formats.source import Fields
 from pose_priors.refinement.formats.tools.sam3d_body import _by_person
 from pose_priors.refinement.formats.tracks import Tracks, _read_detections
@@ -58,6 +59,27 @@ def test_what_is_nobodys_is_left_out_and_told_once(write: Callable[..., Path], c
     assert not [line for line in warnings if "-1" in line]
 
 
+@pytest.mark.parametrize("write", [write_phalp, write_wham])
+def test_a_clip_of_nobodys_says_why_nobody_is_left(write: Callable[..., Path], tmp_path: Path) -> None:
+    def change(content: Any) -> None:
+        if write is write_phalp:
+            for frame in content.values():
+                frame["tid"] = [-1.0] * len(frame["tid"])
+        else:
+            for number, key in enumerate(list(content)):
+                content[-1 - number] = content.pop(key)
+
+    with pytest.raises(UserError, match=r"holds nobody who is seen on a frame; .* with an id below 0"):
+        read_upstream(write(tmp_path / "walk", make_truth(), change), [])
+
+
+def test_whole_numbers_are_ids_in_any_type() -> None:
+    assert [person_id(value, "file") for value in (3, "3", 3.0, np.float32(3), "3.0")] == [3] * 5
+    for value in (-1.0, 2.5, np.nan, np.inf, "x"):
+        with pytest.raises(UserError, match="is no number from 0 on"):
+            person_id(value, "file")
+
+
 def test_rows_of_sam_3d_body() -> None:
     rows = [Fields({"track_id": np.array(value)}, "frame") for value in (-1, 3)]
     warnings: list[str] = []
@@ -72,6 +94,9 @@ def test_detections_of_stage_2(tmp_path: Path) -> None:
     assert tracks.boxes.keys() == {4}
 
 
-@pytest.mark.parametrize(("value", "nobodys"), [(-1, True), ("-7", True), (np.int32(-2), True), (0, False), ("3", False), ("x", False)])
+@pytest.mark.parametrize(
+    ("value", "nobodys"),
+    [(-1, True), ("-7", True), (np.float32(-2), True), ("-1.0", True), (0, False), (3.0, False), ("x", False), (np.nan, False)],
+)
 def test_what_is_below_zero(value: object, nobodys: bool) -> None:
     assert is_nobodys(value) is nobodys

@@ -74,6 +74,23 @@ def test_a_scale_that_drifts_is_named() -> None:
     assert any("along the clip" in line for line in found["reasons"])
 
 
+@pytest.mark.parametrize(("times", "degrees", "told"), [(0.0, 12.0, True), (1e-3, 12.0, True), (1.0, 12.0, False), (0.0, 8.0, False)])
+def test_cameras_that_turn_without_a_path_are_named_and_no_worse(times: float, degrees: float, told: bool) -> None:
+    problem, _ = make_problem(noise=0.0)
+    w2c = problem.cameras.w2c.clone()
+    angle = torch.linspace(0, math.radians(degrees), len(w2c), dtype=torch.float64)
+    w2c[:, :3, :3] = roma.rotvec_to_rotmat(angle[:, None] * torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
+    w2c[:, :3, 3] *= times
+    problem = dataclasses.replace(problem, cameras=dataclasses.replace(problem.cameras, w2c=w2c))
+    there = to_camera(problem.start.joints(problem.bodies), w2c, problem.start.alpha0)
+    shaken = project(there, problem.cameras) + 3 * torch.randn(*there.shape[:3], 2, generator=torch.Generator().manual_seed(0))
+    depth = (there[..., 2] - problem.bodies.thickness[:, None]) / problem.start.alpha0
+    found = unsolved(seen_as(problem, keypoints=shaken, joint_depth=depth))
+    line = "the cameras turn by 12 degrees and their path stands still: they stand on a tripod, or the path has lost its unit, and then "
+    assert found["reasons"] == ([f"{line}nobody's path in the world is right"] if told else [])
+    assert found["verdict"] == "good"
+
+
 def test_keypoints_that_are_bodies_projected_are_named() -> None:
     problem, _ = make_problem(frames=24)
     there = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)

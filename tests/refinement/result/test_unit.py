@@ -42,7 +42,7 @@ def as_an_adult(problem: Problem, p: int, times: float) -> Problem:
     )
 
 
-@pytest.mark.parametrize("alpha", [0.1, 0.4, 2.5, 10.0])
+@pytest.mark.parametrize("alpha", [0.001, 0.01, 0.1, 0.4, 2.5, 10.0])
 def test_feet_that_stand_tell_a_unit_however_far_off_the_start_is(alpha: float) -> None:
     problem = without_depth(make_problem(alpha=alpha, alpha0=1.0, noise=0.1)[0])
     assert found(problem) == pytest.approx(alpha, rel=0.05)

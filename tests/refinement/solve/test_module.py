@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +20,7 @@ from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.terms import KeypointReprojection
 
-QUIET = {"enable_progress_bar": False}
+QUIET: dict[str, Any] = {"enable_progress_bar": False}
 SHORT = RefinementConfig(
     root_fitting_iterations=4,
     smpl_fitting_iterations=6,
@@ -29,9 +32,9 @@ SHORT = RefinementConfig(
 )
 
 
-def refine(config: RefinementConfig, checkpoint_dir: Path | None = None) -> RefinementOutput:
+def refine(config: RefinementConfig, checkpoint_dir: Path | None = None, trainer: dict[str, Any] = QUIET) -> RefinementOutput:
     problem, _ = make_problem(frames=12)
-    return Stage5Refiner(config, trainer=QUIET, checkpoint_dir=checkpoint_dir).refine(RefinementInput(problem))
+    return Stage5Refiner(config, trainer=trainer, checkpoint_dir=checkpoint_dir).refine(RefinementInput(problem))
 
 
 def iterations(output: RefinementOutput) -> dict[str, int]:
@@ -91,7 +94,7 @@ def test_a_loss_that_is_never_finite_gives_up_where_it_was(monkeypatch: pytest.M
     torch.testing.assert_close(output.joints.double(), problem.start.joints(problem.bodies), atol=1e-4, rtol=0)
 
 
-def kill(monkeypatch: pytest.MonkeyPatch, folder: Path, epoch: int) -> None:
+def kill(monkeypatch: pytest.MonkeyPatch, folder: Path, epoch: int, trainer: dict[str, Any] = QUIET) -> None:
     """Leaves a run in `folder` that died at the start of that sub-stage."""
     begin = RefinementModule.begin_stage
 
@@ -103,7 +106,7 @@ def kill(monkeypatch: pytest.MonkeyPatch, folder: Path, epoch: int) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(RefinementModule, "begin_stage", killed)
         with pytest.raises(RuntimeError, match="killed"):
-            refine(SHORT, folder)
+            refine(SHORT, folder, trainer)
 
 
 def test_a_killed_run_goes_on_to_the_same_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -151,6 +154,35 @@ def test_a_run_killed_where_it_tries_another_unit_goes_on_there(monkeypatch: pyt
     assert torch.equal(resumed.joints, whole.joints)
     assert resumed.scale_delta == whole.scale_delta
     assert not list(tmp_path.iterdir())
+
+
+def test_what_lightning_has_kept_is_gone_on_with_by_whoever_finds_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Lightning itself, and, under the name that it had while Lightning ran all, a refinement without it."""
+    caplog.set_level(logging.INFO)
+    whole, lightning = refine(SHORT), QUIET | {"accelerator": "cpu"}
+    for name, trainer in (("{}-lightning", lightning), ("{}", QUIET)):
+        kill(monkeypatch, tmp_path, 4, lightning)
+        (kept,) = (tmp_path / ".unfinished").iterdir()
+        kept.rename(kept.with_name(name.format(kept.name.removesuffix("-lightning"))))
+        caplog.clear()
+        resumed = refine(SHORT, tmp_path, trainer)
+        assert "goes on with the unfinished run" in caplog.text
+        assert torch.equal(resumed.joints, whole.joints)
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_terminal_gets_a_bar_or_lines_and_not_both(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for is_terminal in (True, False):
+        shown = io.StringIO()
+        monkeypatch.setattr(shown, "isatty", lambda told=is_terminal: told)
+        monkeypatch.setattr("sys.stderr", shown)
+        caplog.clear()
+        refine(SHORT.model_copy(update={"max_total_iterations": 3}), trainer={})
+        assert ("root" in shown.getvalue()) == is_terminal
+        assert ("root, sub-stage 1" in caplog.text) != is_terminal
 
 
 def test_a_checkpoint_of_another_run_is_not_resumed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

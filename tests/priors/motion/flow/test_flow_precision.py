@@ -9,6 +9,7 @@ from motion_windows import synthetic_windows
 
 from pose_priors.benchmarks.any_rotation import PRECISIONS, count_not_finite
 from pose_priors.body.motion import MotionWindows
+from pose_priors.body.motion_state import joints_of
 from pose_priors.body.rotations import canonicalize
 from pose_priors.priors.motion.flow.prior import MotionFlow
 
@@ -32,6 +33,11 @@ def test_rotations_beyond_a_turn_are_the_same_rotations(single: MotionFlow) -> N
     canonical = MotionWindows(canonicalize(turned), windows.pelvis, windows.rest, windows.contacts)
     prior = small_prior()
     torch.testing.assert_close(prior.energy(again), prior.energy(canonical), rtol=1e-6, atol=1e-6)
+
+
+def test_what_is_seen_nearly_exactly_is_kept_in_single_precision(single: MotionFlow) -> None:
+    states = some_states().float()
+    assert (joints_of(single.denoise(states, 1e-6)) - joints_of(states)).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -59,6 +59,8 @@ def placeholder(
         ([20, 21, 50, 51, 52], ROOT, PLACE),
         ([0, 1, 2, 60], 0.0, 0.0),
         ([NUM - 2, NUM - 1], 0.0, 0.0),
+        ([40, 41, 43, 44, 46], 0.0, 0.0),  # known frames between them, alone
+        ([*range(20, 50), *range(51, NUM)], 0.0, 0.0),
     ],
 )
 def test_placeholders_are_missing(frames: slice | list[int], root: np.ndarray | float, place: np.ndarray | float, tmp_path: Path) -> None:
@@ -75,6 +77,19 @@ def test_placeholders_are_missing(frames: slice | list[int], root: np.ndarray | 
     for name in ("root_orient", "pose_body", "trans"):
         np.testing.assert_allclose(arrays[name], expected[name], atol=1e-9)
     assert np.all(arrays["pose_hand"] > 0.19)  # fingers of nobody are none either
+
+
+def test_zeros_in_a_clip_that_begins_with_a_body_at_rest(tmp_path: Path) -> None:
+    """As captures do, to be calibrated: that one is somebody."""
+    pose, pelvis = placeholder([50, 51])
+    pose[:10, 1:], pose[:10, 0], pelvis[:10] = 0, pose[10, 0], pelvis[10]
+    file = read_motions(write(tmp_path / "clip.npz", pose, pelvis))
+    assert np.flatnonzero(file.absent[0]).tolist() == [50, 51]
+
+
+def test_zeros_of_a_clip_with_one_other_frame_are_left(tmp_path: Path) -> None:
+    file = read_motions(write(tmp_path / "clip.npz", *placeholder(slice(1, None))))
+    assert not file.absent[0].any()
 
 
 def test_who_passes_through_a_body_at_rest_is_somebody(tmp_path: Path) -> None:
