@@ -142,6 +142,16 @@ def test_cameras_that_wander_are_led_back(axis: int) -> None:
     assert degrees_between(found.cameras.w2c, filmed()).max() < 0.25 * degrees_between(given, filmed()).max()
 
 
+def test_a_wall_that_tells_little_of_a_turn_still_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far walls tell some turns a hundred times less than others, and no noise of normals looks like that yet."""
+    slanted = [np.sin(0.991), 0.0, -np.cos(0.991), 7.2]
+    monkeypatch.setattr(f"{__name__}.PLANES", np.array([[0, -1.0, 0, 1.39], [0, 0, -1.0, 9.82], slanted]))
+    wander = np.cumsum(np.random.default_rng(2).normal(0.6, 0.5, FRAMES))
+    given = turned_by(filmed(), wander - wander[0], 1)
+    found = against_still_scene(clip_of(given), [])
+    assert degrees_between(found.cameras.w2c, filmed()).max() < 0.1 * degrees_between(given, filmed()).max()
+
+
 @pytest.mark.parametrize("wrong", [0.6, 0.8, 1.2, 1.4, 1.7])
 def test_a_wrong_focal_length_is_found_and_people_come_as_much_nearer(wrong: float) -> None:
     told: list[str] = []
