@@ -20,8 +20,8 @@ _USUAL = 0.005  # scale of the Cauchy density by which distances are weighed whe
 _OVERLAP = 0.5  # of a frame's patches, on those of the frame that it is compared with
 _ROTATION, _TRANSLATION, _SCALE = 0.1, 0.05, 0.3  # what cameras may be off by: radians, of the depth, in the logarithm
 _LEAST = 20  # patches
-# of the curvature along the direction that is told best: with 0.015 wandering cameras keep turns of 1 to 3 degrees, of which 0.005 to 0.0125
-# leave 0.3 to 0.5; from 0.009 on down noise draws cameras along a bare wall
+# of the curvature along the direction that is told best: with 0.015 wandering cameras keep turns of 1 to 3 degrees, of which 0.005 to
+# 0.0125 leave 0.3 to 0.5; from 0.009 on down noise draws cameras along a bare wall
 _TOLD = 0.011
 
 
