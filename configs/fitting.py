@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from pose_priors.configs.base import UserError, reason_of
 from pose_priors.configs.interruption import goes_on_after_sigterm
-from pose_priors.configs.writing import written_aside
+from pose_priors.configs.writing import write_tensors
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +72,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Writes one; raises `UserError` if the disk is full."""
-        content = io.BytesIO()  # torch's own writer does not tell that a disk is full
-        torch.save(checkpoint, content)
-        self._before()
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(Path(path)) as aside:
-            aside.write_bytes(content.getbuffer())
+        write_tensors(Path(path), checkpoint, self._before)
 
 
 class UntilKilled(pl.Callback):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,19 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """JSON that other programs can read: NaN is refused."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_tensors(path: Path, content: dict[str, Any], before: Callable[[], None] = lambda: None) -> None:
+    """What `torch.load` reads, whole or not at all, in a folder that is made. Raises `UserError` if the disk is full.
+
+    Args:
+        before: called when nothing but the disk can fail any more, and nothing on it has changed.
+    """
+    import torch  # here, since most of what is written needs none
+
+    written = io.BytesIO()  # torch's own writer does not tell that a disk is full
+    torch.save(content, written)
+    before()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as aside:
+        aside.write_bytes(written.getbuffer())

@@ -13,8 +13,9 @@ import torch
 
 from pose_priors.configs.interruption import until_killed
 from pose_priors.configs.progress import progress_bar
+from pose_priors.configs.writing import write_tensors
 from pose_priors.refinement.solve.module import RefinementModule
-from pose_priors.refinement.solve.resume import keep, kept_run
+from pose_priors.refinement.solve.resume import kept_run
 
 log = logging.getLogger("refine")
 
@@ -46,7 +47,7 @@ def run_alone(module: RefinementModule, folder: Path | None, *, shown: bool) -> 
                     break
                 _run_stage(module, number, stepped, shown and not bar)
                 if unfinished is not None:
-                    keep(unfinished, module.kept())
+                    write_tensors(unfinished, module.kept())
     except KeyboardInterrupt as error:
         if unfinished is None:
             raise

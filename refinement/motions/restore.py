@@ -192,8 +192,9 @@ def _between(fill: Fill, jumps: np.ndarray, motion: Motion, joints: np.ndarray, 
     """Repeated frames filled, but those that repeat the first one: nothing says how the person came there."""
     left = Left(len(path))
     if len(path) > 1 and path[1]:
-        begins = np.arange(len(path)) <= np.argmin(np.r_[path[1:], False])
-        left.add(1, int(np.argmin(np.r_[path[1:], False])) + 1, _AT_THE_BEGINNING)
+        until = int(np.argmin(np.r_[path[1:], False])) + 1
+        left.add(1, until, _AT_THE_BEGINNING)
+        begins = np.arange(len(path)) < until
         joints, path = joints & ~begins[:, None], path & ~begins
     _tell_bridged(left, motion, path)
     return Mended(made_up(fill, motion, (jumps[:, None], jumps), joints, path) if path.any() else motion, left)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pose_priors.configs.writing import written_aside
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.config import RefinementConfig
 
@@ -39,15 +37,6 @@ def kept_run(checkpoint: Path, name: str) -> dict[str, Any] | None:
     except Exception:
         log.warning("%s: cannot be read; the refinement starts anew", checkpoint)
         return None
-
-
-def keep(checkpoint: Path, content: dict[str, Any]) -> None:
-    """Writes what `kept_run` reads, whole or not at all. Raises `UserError` if the disk is full."""
-    written = io.BytesIO()  # torch's own writer does not tell that a disk is full
-    torch.save(content, written)
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(checkpoint) as aside:
-        aside.write_bytes(written.getbuffer())
 
 
 def _add(value: Any, digest: Any) -> None:

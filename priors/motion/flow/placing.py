@@ -52,7 +52,7 @@ def placed(smoother: Smoother, found: Motion, joint_std: Tensor, motion: Motion,
 
 
 def within_reach(joints: Tensor, seen: Tensor, reach: Tensor) -> Tensor:
-    """Joints (B, T, 22, 3) no farther from where they are seen than a reach (B, T, 22), which may be infinite; metres."""
+    """Places (B, T, J, 3) no farther from where they are seen than a reach (B, T, J), which may be infinite; of one unit."""
     moved = joints - seen
     with torch.no_grad():
         far = torch.linalg.vector_norm(moved, dim=-1) > reach

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pose_priors.priors.motion.flow.denoiser import Denoiser, Expected, combined, mixed
 from pose_priors.priors.motion.flow.pelvis import with_pelvis
-from pose_priors.priors.motion.flow.placing import placed
+from pose_priors.priors.motion.flow.placing import placed, within_reach
 from pose_priors.priors.motion.flow.regression.asked import network_share, regression_share
 from pose_priors.priors.motion.flow.regression.mirror import with_image
 from pose_priors.priors.motion.flow.skeleton_fit import fit_skeleton
@@ -123,13 +123,9 @@ def bounded(expected: Expected, seen: Tensor, noise: Tensor) -> Expected:
         expected: of features.
         seen, noise: features (B, T, F) as they are seen, and (B, T, G) with what noise, infinite where they are not.
     """
-    reach = (_REACH * noise[..., GROUPS_OF_PLACES, None]).clamp_max(1e6)  # finite, for slopes
-    moved = (expected.mean - seen)[..., PLACES].unflatten(-1, (-1, 3))
-    length = torch.linalg.vector_norm(moved, dim=-1, keepdim=True)
-    far = length > reach
-    near = moved * torch.where(far, reach / length.clamp_min(1e-12), 1.0)
     mean = expected.mean.clone()
-    mean[..., PLACES] = torch.where(far.expand_as(moved).flatten(-2), seen[..., PLACES] + near.flatten(-2), mean[..., PLACES])
+    places, there = (values[..., PLACES].unflatten(-1, (-1, 3)) for values in (expected.mean, seen))
+    mean[..., PLACES] = within_reach(places, there, _REACH * noise[..., GROUPS_OF_PLACES]).flatten(-2)
     return expected._replace(mean=mean)
 
 
@@ -148,12 +144,11 @@ def restore_windows(denoiser: Denoiser, motion: Motion, noise: Noise, num_steps:
         expected = with_image(denoiser, expected, *known, reference, share)
         expected = bounded(believed(expected, network_share(noise)), *known)
     found = Drawn(expected, reference).restored(denoiser)
-    joint_std = found.joint_std
+    pelvis_std = found.joint_std[..., 0]
     if not num_steps:  # draws are not shifted to what is expected
-        joints, pelvis_std = placed(denoiser.smoother, found.motion, joint_std, motion, noise)
-        joint_std = torch.cat([pelvis_std[..., None], joint_std[..., 1:]], -1)
+        joints, pelvis_std = placed(denoiser.smoother, found.motion, found.joint_std, motion, noise)
         found = found._replace(motion=Motion(found.motion.rotations, joints, found.motion.contacts))
     # where other joints say where the pelvis is they err alike on all frames
     filled, least = unseen & noise.joints[..., 0].isfinite(), noise.joints[..., 0]
-    pelvis_std = torch.where(filled, joint_std[..., 0].maximum(least), joint_std[..., 0])
-    return found._replace(joint_std=torch.cat([pelvis_std[..., None], joint_std[..., 1:]], -1))
+    pelvis_std = torch.where(filled, pelvis_std.maximum(least), pelvis_std)
+    return found._replace(joint_std=torch.cat([pelvis_std[..., None], found.joint_std[..., 1:]], -1))
