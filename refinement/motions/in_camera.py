@@ -66,6 +66,10 @@ def seen_again(file: MotionFile, person: int, restored: Restored) -> tuple[dict[
     found = {name: file.arrays[name].astype(np.result_type(file.arrays[name], np.float32)) for name in layout.in_camera}
     for array, rows in zip(found.values(), new, strict=True):
         rows_of(array, layout, person)[wanted] = rows
-    between = int((wanted & ~paired).sum())
+    at = np.arange(len(paired))
+    held = wanted & ~paired & ((at < paired.argmax()) | (at >= len(paired) - paired[::-1].argmax()))
+    between = int((wanted & ~paired & ~held).sum())
     told = f"{names}: {int(wanted.sum())} frames are as the camera sees the cleaned motion"
-    return found, [*notes, f"{told}, {between} of them by a camera between those of other frames" if between else told]
+    told += f", {between} of them by a camera between those of other frames" if between else ""
+    told += f", {int(held.sum())} at the ends by the nearest camera, which is held: nothing tells how it moved there" if held.any() else ""
+    return found, [*notes, told]

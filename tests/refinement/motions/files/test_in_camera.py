@@ -103,6 +103,17 @@ def test_what_the_floor_says_of_the_path_leaves_the_picture_alone(tmp_path: Path
     assert [note.split(": ")[1][:20] for note in notes] == ["what the floor says "]
 
 
+def test_lost_ends_are_seen_by_a_camera_that_is_held_and_said_to_be(tmp_path: Path) -> None:
+    arrays = content()
+    for name in ("global_orient", "body_pose", "transl", *NAMES):
+        arrays[name][:4] = arrays[name][20:23] = arrays[name][-6:] = np.nan
+    _, notes = cleaned(arrays, tmp_path)
+    assert notes == [
+        "global_orient_incam and transl_incam: 13 frames are as the camera sees the cleaned motion, 3 of them by a camera between those of "
+        "other frames, 10 at the ends by the nearest camera, which is held: nothing tells how it moved there"
+    ]
+
+
 def test_too_few_frames_with_both_are_told(tmp_path: Path) -> None:
     arrays = content()
     arrays[NAMES[0]][:50] = np.nan
