@@ -56,7 +56,8 @@ def test_what_is_nobodys_is_left_out_and_told_once(write: Callable[..., Path], c
     assert (clip.camera_bodies or clip.world_bodies).keys() == {IDS[0]}
     told = [line for line in warnings if "below 0" in line]
     assert len(told) == 1
-    assert not [line for line in warnings if "-1" in line]
+    # lines name files, and a folder's name may hold "-1"
+    assert not [line for line in warnings if "-1" in line.replace(str(tmp_path), "")]
 
 
 @pytest.mark.parametrize("write", [write_phalp, write_wham])
