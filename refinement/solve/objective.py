@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import torch
 from torch import Tensor
@@ -87,8 +88,8 @@ class Objective:
             scene = self.variables(self.problem)
             values = self._values(scene)
             # the gradient begins with the weights, and the sum is no part of what is differentiated
-            pulling = [(value, slope) for value, slope in zip(values, self._weights * self.weight, strict=True) if value.requires_grad]
-            torch.autograd.backward(*zip(*pulling, strict=True))
+            pulls = [value.requires_grad for value in values]
+            torch.autograd.backward([*compress(values, pulls)], [*compress(self._weights * self.weight, pulls)])
         found = torch.stack(values).detach()
         total = self._sum(found, scene).detach()
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.free]
