@@ -38,6 +38,11 @@ def listed(items: Sequence[object], most: int = 5) -> str:
     return shown if len(items) <= most else f"{shown}, ... ({len(items)} in all)"
 
 
+def counted(number: int, one: str, more: str | None = None) -> str:
+    """So many things, for a message: `1 mask`, `2 masks`, `1,000 masks`; `more` is the word where an s at its end does not make it."""
+    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
+
+
 def flattened(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """The leaves of a nested mapping by their dotted keys."""
     flat: dict[str, Any] = {}
