@@ -111,7 +111,8 @@ def _read_asf(path: Path) -> tuple[dict[str, _Bone], dict[str, str], float]:
             ordered |= {name: given[name] for name in fresh}
         return ordered, parents, float(length[1])
     except (KeyError, ValueError, IndexError) as error:
-        raise UserError(f"{path}: no ASF that can be read ({error})") from error
+        lacks = "lacks " if isinstance(error, KeyError) else ""
+        raise UserError(f"{path}: no ASF that can be read ({lacks}{error})") from error
 
 
 def _check_root(path: Path, root: str) -> None:
