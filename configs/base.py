@@ -25,8 +25,11 @@ def one_line(text: str) -> str:
 
 
 def reason_of(error: object) -> str:
-    """What an error says, on one line of moderate length, without control characters; the name of its kind where it says nothing."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    """What an error says, on one line of moderate length, without control characters; the name of its kind where it says nothing, and
+    that a key is not there where it says that key alone."""
+    key = error.args[0] if isinstance(error, KeyError) and error.args else None
+    said = error if key is None else key if isinstance(key, str) and " " in key else f"no {key!r} in it"
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(said)).split())
     if not text and isinstance(error, BaseException):
         return type(error).__name__
     return text if len(text) <= _MOST_OF_A_REASON else f"{text[: _MOST_OF_A_REASON - 3]}..."
