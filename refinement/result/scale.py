@@ -75,11 +75,11 @@ def doubt_about(module: RefinementModule, alpha: float) -> tuple[int, str] | Non
 
 
 def stands_still(problem: Problem) -> str | None:
-    """That the cameras turn and have no path, which a tripod explains, and a path that was lost on the way; None where they have one, or
-    hardly turn."""
+    """That the cameras turn and have no path, which a tripod explains, and a path that was lost on the way; None where they have one,
+    hardly turn, or are not finite, so that nothing is known of them."""
     turn = problem.cameras.w2c[: problem.num_frames, :3, :3]
     degrees = math.degrees(float(geodesic_angle(turn, turn[:1]).max()))
-    if degrees < _PANS or scale_shows(problem):
+    if not math.isfinite(degrees) or degrees < _PANS or scale_shows(problem):
         return None
     return (
         f"the cameras turn by {degrees:.0f} degrees and their path stands still: they stand on a tripod, or the path has lost its unit, "

@@ -16,6 +16,7 @@ from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.result.quality import quality as quality_of
+from pose_priors.refinement.result.scale import stands_still
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.contacts import detect_contacts
 from pose_priors.refinement.solve.module import RefinementModule
@@ -89,6 +90,13 @@ def test_cameras_that_turn_without_a_path_are_named_and_no_worse(times: float, d
     line = "the cameras turn by 12 degrees and their path stands still: they stand on a tripod, or the path has lost its unit, and then "
     assert found["reasons"] == ([f"{line}nobody's path in the world is right"] if told else [])
     assert found["verdict"] == "good"
+
+
+def test_of_cameras_that_are_not_finite_it_is_not_said_how_they_turn() -> None:
+    problem, _ = make_problem(frames=8)
+    w2c = problem.cameras.w2c.clone()
+    w2c[3] = torch.nan
+    assert stands_still(dataclasses.replace(problem, cameras=dataclasses.replace(problem.cameras, w2c=w2c))) is None
 
 
 def test_keypoints_that_are_bodies_projected_are_named() -> None:
