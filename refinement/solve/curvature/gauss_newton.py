@@ -243,7 +243,7 @@ def _turns(terms: Sequence[tuple[Term, float]], scene: Scene, problem: Problem) 
     both = problem.visible[:, 1:] & problem.visible[:, :-1]
     for term, weight in terms:
         if isinstance(term, StayNearPose):
-            place += weight / term.bias_rad**2 * problem.visible[..., None]
+            place += weight / term.bias_rad**2 * term.counts(problem)[..., free]
             change += weight / term.variance_of_change(problem)[free] * both[..., None]
         elif isinstance(term, PosePrior):
             place[..., 1:] += weight / term.sigma**2 * problem.alive[..., None]
