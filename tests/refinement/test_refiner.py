@@ -105,18 +105,8 @@ BRIEF = {f"{name}_iterations": 2 for name in ("root_fitting", "smpl_fitting", "m
     [
         (True, False, {"enable_scale_optimization": False}, "it was not searched"),
         (True, True, {"max_total_iterations": 0}, "it was not searched"),
-        (
-            False,
-            False,
-            {},
-            "the cameras have no path, so that nobody's place hangs on it",
-        ),
-        (
-            False,
-            True,
-            {},
-            "the cameras have no path, so that nobody's place hangs on it",
-        ),
+        (False, False, {}, "the cameras have no path, so that nobody's place hangs on it"),
+        (False, True, {}, "the cameras have no path, so that nobody's place hangs on it"),
     ],
 )
 def test_a_scale_that_nothing_tells_stays_and_is_told_as_an_assumption(moving: bool, free: bool, options: dict[str, Any], why: str) -> None:
