@@ -20,7 +20,7 @@ if __name__ == "__main__":
 import torch
 from pydantic import ValidationError
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, counted
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.exchange import check_writable, written_beside
 from pose_priors.configs.writing import write_json
@@ -151,7 +151,7 @@ def _evaluate_motion_priors(priors: dict[str, AnyMotionPrior], data: str | None,
                 plot_scales(clips, curve, new, named)
             plot_samples(prior, new, named)
         write_json(new / "metrics.json", metrics)
-    print_table(metrics, f"{len(clips)} clips; log-likelihoods in nats a transition, energies in nats a frame")
+    print_table(metrics, f"{counted(len(clips), 'clip')}; log-likelihoods in nats a transition, energies in nats a frame")
     return metrics
 
 

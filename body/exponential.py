@@ -7,7 +7,7 @@ Derivatives are right Jacobians, `exp(w + d) = exp(w) exp(J d)` (Chirikjian, "St
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,64 +25,81 @@ def bounded(rotvec: Tensor) -> Tensor:
     return torch.add(rotvec.clamp(-_FARTHEST, _FARTHEST), rotvec, alpha=0)
 
 
-def exponential(rotvec: Tensor) -> Tensor:
-    """Rotation matrices (3, 3, ...) of rotation vectors (3, ...) by Rodrigues' formula.
+def exponential(rotvec: Tensor, at: Angles | None = None) -> Tensor:
+    """Rotation matrices (3, 3, ...) of rotation vectors (3, ...) by Rodrigues' formula; `at` are their angles, where they are known.
 
     What single precision tells apart of an angle a is about 1e-7 a: from 1e6 rad on, `rotations.canonicalize` first.
     """
-    square, sine, cosine = _sinc_and_versine(rotvec)
-    matrix = rotvec[:, None] * (cosine * rotvec)
-    x, y, z = sine * rotvec
-    diagonal = 1 - cosine * square
-    for i in range(3):
-        matrix[i, i] += diagonal
-    for (row, column), value in {(2, 1): x, (0, 2): y, (1, 0): z}.items():
-        matrix[row, column] += value
-        matrix[column, row] -= value
+    square, sine, versine = at or angles(rotvec)
+    matrix = rotvec[:, None] * (versine * rotvec)
+    entries = matrix.flatten(0, 1)
+    entries[::4].add_(1 - versine * square)
+    for value, below, above in zip((sine * rotvec).unbind(), (7, 2, 3), (5, 6, 1), strict=True):
+        entries[below].add_(value)
+        entries[above].sub_(value)
     return matrix
 
 
-def right_jacobian_transposed(rotvec: Tensor, vector: Tensor) -> Tensor:
-    """J(rotvec)^T vector, of (3, ...) both: the gradient by a rotation vector from that by what its rotation is turned by."""
-    square, sine, cosine = _sinc_and_versine(rotvec)
+def right_jacobian_transposed(rotvec: Tensor, vector: Tensor, at: Angles | None = None) -> Tensor:
+    """J(rotvec)^T vector, of (3, ...) both: the gradient by a rotation vector from that by what its rotation is turned by; `at` are the
+    angles of the former, where they are known."""
+    square, sine, versine = at or angles(rotvec)
     once = cross(rotvec, vector)
-    return vector + cosine * once + (1 - sine) / square * cross(rotvec, once)
+    return vector + versine * once + (1 - sine) / square * cross(rotvec, once)
 
 
 def inverse_right_jacobian_transposed(rotvec: Tensor, vector: Tensor) -> Tensor:
     """J(rotvec)^-T vector, of (3, ...) both; angles below 2 pi."""
-    square, sine, cosine = _sinc_and_versine(rotvec)
+    square, sine, versine = angles(rotvec)
     once = cross(rotvec, vector)
-    return vector - once / 2 + (1 - sine / (2 * cosine)) / square * cross(rotvec, once)
+    return vector - once / 2 + (1 - sine / (2 * versine)) / square * cross(rotvec, once)
 
 
 def cross(a: Tensor, b: Tensor) -> Tensor:
     """The cross product of (3, ...) and (3, ...) that broadcast; `torch.linalg.cross` is several times slower along the first dimension."""
-    return torch.stack([torch.addcmul(a[i] * b[j], a[j], b[i], value=-1) for i, j in ((1, 2), (2, 0), (0, 1))])
+    (x, y, z), (u, v, w) = a.unbind(), b.unbind()
+    return torch.stack([torch.addcmul(c * f, d, e, value=-1) for c, d, e, f in ((y, z, v, w), (z, x, w, u), (x, y, u, v))])
 
 
 def product(matrix: Tensor, other: Tensor) -> Tensor:
     """(3, 3, ...) times (3, K, ...) that broadcast: (3, K, ...)."""
-    first = matrix[:, 0, None] * other[0]
-    return torch.addcmul(torch.addcmul(first, matrix[:, 1, None], other[1]), matrix[:, 2, None], other[2])
+    return applied(matrix[:, :, None], other)
 
 
 def applied(matrix: Tensor, vector: Tensor) -> Tensor:
     """(3, 3, ...) times (3, ...) that broadcast: (3, ...)."""
-    first = matrix[:, 0] * vector[0]
-    return torch.addcmul(torch.addcmul(first, matrix[:, 1], vector[1]), matrix[:, 2], vector[2])
+    (x, y, z), (u, v, w) = matrix.unbind(1), vector.unbind()
+    return torch.addcmul(torch.addcmul(x * u, y, v), z, w)
 
 
-def _sinc_and_versine(rotvec: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the angle a of rotation vectors (3, ...): a^2, sin(a) / a and (1 - cos(a)) / a^2."""
+class Angles(NamedTuple):
+    """Of the angle a of rotation vectors (3, ...), each (...).
+
+    Attributes:
+        square: a^2.
+        sine: sin(a) / a.
+        versine: (1 - cos(a)) / a^2.
+    """
+
+    square: Tensor
+    sine: Tensor
+    versine: Tensor
+
+
+def angles(rotvec: Tensor) -> Angles:
+    """Those of rotation vectors (3, ...)."""
     square = _square(rotvec)
     half = square.sqrt() / 2
-    sinc = half.sin() / half
-    return square, sinc * half.cos(), sinc * sinc / 2
+    return _angles(square, half.sin() / half, half.cos())
+
+
+def _angles(square: Tensor, sinc: Tensor, cosine: Tensor) -> Angles:
+    """Of angles of such squares, and of half of them sin(a / 2) / (a / 2) and cos(a / 2)."""
+    return Angles(square, sinc * cosine, sinc * sinc / 2)
 
 
 def _square(vector: Tensor) -> Tensor:
-    x, y, z = vector
+    x, y, z = vector.unbind()
     return torch.addcmul(torch.addcmul(x * x, y, y), z, z) + _TINY
 
 
@@ -104,19 +121,21 @@ class _Turned(torch.autograd.Function):
     def forward(ctx: Any, start: Tensor, turn: Tensor) -> Tensor:
         start, turn = (value.movedim(-1, 0).contiguous() for value in (start, turn))
         turn = bounded(turn)
-        half = _square(turn).sqrt() / 2
-        cosine, vector = half.cos(), half.sin() / (2 * half) * turn
+        square = _square(turn)
+        half = square.sqrt() / 2
+        cosine, sinc = half.cos(), half.sin() / half
+        vector = sinc / 2 * turn
         # the product of the two quaternions, and its logarithm
         real = start[3] * cosine - (start[:3] * vector).sum(0)
         vector = start[3] * vector + cosine * start[:3] + cross(start[:3], vector)
         sine = _square(vector).sqrt()
         rotvec = vector * (torch.where(real < 0, -2.0, 2.0) * torch.atan2(sine, real.abs()) / sine)
-        ctx.save_for_backward(turn, rotvec)
+        ctx.save_for_backward(turn, rotvec, *_angles(square, sinc, cosine))
         return rotvec.movedim(0, -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        turn, rotvec = ctx.saved_tensors
+        turn, rotvec, *of_turn = ctx.saved_tensors
         moved = inverse_right_jacobian_transposed(rotvec, gradient.movedim(-1, 0).contiguous())
-        return None, right_jacobian_transposed(turn, moved).movedim(0, -1)
+        return None, right_jacobian_transposed(turn, moved, Angles(*of_turn)).movedim(0, -1)

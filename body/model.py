@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pose_priors.body.exponential import applied, bounded, cross, exponential, product, right_jacobian_transposed
+from pose_priors.body.exponential import Angles, angles, applied, bounded, cross, exponential, product, right_jacobian_transposed
 from pose_priors.body.skeleton import PARENTS, tree_depth
 
 
@@ -90,12 +90,15 @@ class _Tree(NamedTuple):
 
     Attributes:
         levels: for each level below the root its joints, and where their parents stand within the level above.
+        by_depth: (J,) the joints, one level after the other, and counts: how many are in each.
         back: (J,) where each joint stands when the levels are put one after the other.
         above: (J - 1,) parents of all but the root.
         carriers: (J, J) float64: 1 where the column is the row's joint or one that carries it.
     """
 
     levels: list[tuple[Tensor, Tensor]]
+    by_depth: Tensor
+    counts: list[int]
     back: Tensor
     above: Tensor
     carriers: Tensor
@@ -112,18 +115,17 @@ class _Posed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rotvec: Tensor, bones: Tensor, arm: Tensor | None, tree: _Tree) -> tuple[Tensor, Tensor]:
         turn, bone = (value.permute(2, 1, 0).contiguous() for value in (rotvec, bones))
-        local = exponential(turn := bounded(turn))
-        chain = [local[:, :, :1]]
-        for joints, above in tree.levels:
-            chain.append(product(chain[-1].index_select(2, above), local.index_select(2, joints)))
+        of_turn = angles(turn := bounded(turn))
+        root, *levels = exponential(turn, of_turn).index_select(2, tree.by_depth).split(tree.counts, 2)
+        chain = [root]
+        for (_, above), local in zip(tree.levels, levels, strict=True):
+            chain.append(product(chain[-1].index_select(2, above), local))
         turned = torch.cat(chain, 2).index_select(2, tree.back)
         carrying = turned.index_select(2, tree.above)
         carriers = tree.carriers.to(bone)
-        steps = torch.cat([bone[:, :1], applied(carrying, bone[:, 1:])], 1)
-        with torch.autocast(steps.device.type, enabled=False):
-            places = carriers @ steps
+        places = _exactly(carriers, torch.cat([bone[:, :1], applied(carrying, bone[:, 1:])], 1))
         arms = None if arm is None else (turned * arm.reshape(-1, 3).T[:, :, None]).sum(1)
-        ctx.save_for_backward(turn, turned, carrying, places, carriers, arms)
+        ctx.save_for_backward(turn, turned, carrying, places, carriers, arms, *of_turn)
         ctx.set_materialize_grads(False)
         outcome = turned.permute(3, 2, 0, 1) if arms is None else arms.permute(2, 1, 0)
         return places.permute(2, 1, 0).contiguous(), outcome.contiguous()
@@ -131,7 +133,7 @@ class _Posed(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_joints: Tensor | None, of_turned: Tensor | None) -> tuple[Tensor | None, ...]:
-        turn, turned, carrying, places, carriers, arms = ctx.saved_tensors
+        turn, turned, carrying, places, carriers, arms, *of_turn = ctx.saved_tensors
         force, torque = torch.zeros_like(places), torch.zeros_like(places)
         if of_joints is not None:
             force = of_joints.permute(2, 1, 0).contiguous()
@@ -141,12 +143,20 @@ class _Posed(torch.autograd.Function):
         elif of_turned is not None:
             torque = torque + cross(arms, of_turned.permute(2, 1, 0).contiguous())
         # of all that a joint carries, about the origin, then about the joint
-        with torch.autocast(force.device.type, enabled=False):
-            force, torque = (carriers.T @ value for value in (force, torque))
+        force, torque = (_exactly(carriers.T, value) for value in (force, torque))
         torque = torque - cross(places, force)
-        of_rotvec = right_jacobian_transposed(turn, applied(turned.transpose(0, 1), torque))
+        of_rotvec = right_jacobian_transposed(turn, applied(turned.transpose(0, 1), torque), Angles(*of_turn))
         of_bones = torch.cat([force[:, :1], applied(carrying.transpose(0, 1), force[:, 1:])], 1)
         return of_rotvec.permute(2, 1, 0), of_bones.permute(2, 1, 0), None, None
+
+
+def _exactly(matrix: Tensor, values: Tensor) -> Tensor:
+    """Their product in their own precision, also where autocast would have half of it."""
+    kind = values.device.type
+    if not torch.is_autocast_enabled(kind):  # to switch it off takes longer than the product of a short clip
+        return matrix @ values
+    with torch.autocast(kind, enabled=False):
+        return matrix @ values
 
 
 @lru_cache(maxsize=32)
@@ -164,7 +174,9 @@ def _tree(parents: tuple[int, ...], device: torch.device) -> _Tree:
 
     return _Tree(
         levels=[(index(joints), index(above.index(parents[joint]) for joint in joints)) for above, joints in pairwise(by_depth)],
-        back=index(joint for joints in by_depth for joint in joints).argsort(),
+        by_depth=(in_order := index(joint for joints in by_depth for joint in joints)),
+        counts=[len(joints) for joints in by_depth],
+        back=in_order.argsort(),
         above=index(parents[1:]),
         carriers=carriers.to(device),
     )

@@ -25,8 +25,11 @@ def one_line(text: str) -> str:
 
 
 def reason_of(error: object) -> str:
-    """What an error says, on one line of moderate length, without control characters; the name of its kind where it says nothing."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    """What an error says, on one line of moderate length, without control characters; the name of its kind where it says nothing, and
+    that a key is not there where it says that key alone."""
+    key = error.args[0] if isinstance(error, KeyError) and error.args else None
+    said = error if key is None else key if isinstance(key, str) and " " in key else f"no {key!r} in it"
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(said)).split())
     if not text and isinstance(error, BaseException):
         return type(error).__name__
     return text if len(text) <= _MOST_OF_A_REASON else f"{text[: _MOST_OF_A_REASON - 3]}..."
@@ -36,6 +39,11 @@ def listed(items: Sequence[object], most: int = 5) -> str:
     """Items for a one-line message, the first few of many."""
     shown = ", ".join(str(item) for item in items[:most])
     return shown if len(items) <= most else f"{shown}, ... ({len(items)} in all)"
+
+
+def counted(number: int, one: str, more: str | None = None) -> str:
+    """So many things, for a message: `1 mask`, `2 masks`, `1,000 masks`; `more` is the word where an s at its end does not make it."""
+    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
 
 
 def flattened(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from pose_priors.body.rotations import mirror_pose
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, counted
 from pose_priors.datamodules.built_in import MOST_AT_ONCE, built_in_poses
 from pose_priors.datamodules.cache.conversion import Conversion
 from pose_priors.datamodules.cache.entry import PoseSet
@@ -223,7 +223,7 @@ class PoseDataModule(pl.LightningDataModule):
     def _why_empty(self, split: SplitName, sets: dict[str, PoseSet], num_before: int) -> str:
         config, pose_set = self.config, sets.get(split, sets["pool"])
         path = getattr(config, split) if split in sets else config.pool
-        found = f"{f'{path!r}' if path else 'the built-in source'} gives {len(pose_set.poses)} distinct poses"
+        found = f"{f'{path!r}' if path else 'the built-in source'} gives {counted(len(pose_set.poses), 'distinct pose')}"
         if dropped := _dropped(pose_set):
             found += f", {dropped}"
         advice = f"give more data, data.{split} or other data.val_fraction and data.test_fraction"

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from pose_priors.body.motion import MotionWindows
 from pose_priors.body.motion_state import FPS
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, counted
 from pose_priors.datamodules.base import SPLITS, SplitName
 from pose_priors.datamodules.clips import SMPL_STATURE, Clip, UnusableClipError, UpAxis, make_clip, read_clip, y_up_to_z_up
 from pose_priors.datamodules.files import find_files
@@ -256,12 +256,11 @@ class MotionDataModule(pl.LightningDataModule):
         found = sets[split if own else "pool"]
         source = f"{path!r}" if path else "the built-in source"
         if own and found.clips:
-            return (
-                f"the {split} split is empty: all {len(found.clips)} clips of {source} are also in another; give splits of different clips"
-            )
+            clips = counted(len(found.clips), "clip")
+            return f"the {split} split is empty: what {source} gives ({clips}) is also in another; give splits of different clips"
         return (
-            f"the {split} split is empty: {source} gives {len(found.clips)} clips ({_counted(found.counts)}), never cut; give more "
-            f"clips, data.{split}, or other data.val_fraction and data.test_fraction"
+            f"the {split} split is empty: {source} gives {counted(len(found.clips), 'clip')} ({_counted(found.counts)}), never cut; give "
+            f"more clips, data.{split}, or other data.val_fraction and data.test_fraction"
         )
 
 

@@ -13,6 +13,7 @@ from pose_priors.body import conversions
 from pose_priors.body.interpolation import runs
 from pose_priors.body.motion_state import CONTACT_JOINTS, NUM_JOINTS, make_states
 from pose_priors.body.rotations import between
+from pose_priors.configs.base import counted
 from pose_priors.priors import MotionFlow
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.motions.learned.fill import FilledByPrior
@@ -59,11 +60,11 @@ class GapFiller:
             if not inside.any():
                 continue
             tried = self._tried([person, *(other for q, other in people.items() if q != p)], inside)
-            name = f"person {problem.person_ids[p]}: {int(inside.sum())} frames on which nobody was seen"
+            name = f"person {problem.person_ids[p]}: {counted(int(inside.sum()), 'frame')} on which nobody was seen"
             if not tried.believed:
-                told.append(f"{name} stay as they are without the motion prior: {tried}")
+                told.append(f"{name}, left without the motion prior: {tried}")
                 continue
-            told.append(f"{name} are filled by the motion prior: {tried}")
+            told.append(f"{name}, filled by the motion prior: {tried}")
             # whose depth maps show where they went keep their path
             shown = (untracked_frames(problem)[p, problem.alive[p]]).cpu().numpy()
             motion = self._fill(person.motion, np.repeat(person.hidden[:, None], NUM_JOINTS, 1), person.hidden & ~shown)
@@ -142,7 +143,8 @@ class _Tried:
     def __str__(self) -> str:
         if not self.count:
             return "too little was seen beside them for it to be tried"
-        gaps = f"{self.count} gaps of {self.shorter} frames, the longest that fit," if self.shorter else f"{self.count} gaps as long"
+        gaps = counted(self.count, "gap")
+        gaps += f" of {counted(self.shorter, 'frame')}, the longest that fit," if self.shorter else " as long"
         return f"on {gaps} among what was seen it was off by {self.by_prior:.1f} mm, curves by {self.by_curves:.1f} mm"
 
 

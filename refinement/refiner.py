@@ -130,17 +130,15 @@ class Stage5Refiner:
 
     def _refined(self, problem: Problem, given: Estimate) -> RefinementModule:
         """The module once it is done, on the CPU, its problem with the start that was given, whatever it began from."""
-        config = self.config
         motion = self.priors.motion
         steps, fill = (None, GapFiller(motion)) if isinstance(motion, MotionFlow) else (motion, None)
-        module = self._kind(problem, config, self.priors.body, self.priors.hands, steps, fill)
-        searches = bool(module.stages) and config.max_total_iterations > 0 and bool(problem.visible.any())
-        if searches:
+        module = self._kind(problem, self.config, self.priors.body, self.priors.hands, steps, fill)
+        if module.searches:
             self._fit(module)
         module.to("cpu")
         module.variables.to(_DTYPE)
         module.problem = module.problem.to(_DTYPE, torch.device("cpu"))
-        if searches:
+        if module.searches:
             without_flicker(module.variables, module.problem)
             lay_soles(module)
         module.problem = replace(module.problem, start=given)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pose_priors.configs.base import UserError, one_line, reason_of
+from pose_priors.configs.base import UserError, counted, one_line, reason_of
 from pose_priors.configs.cli import Parser, run
 from pose_priors.configs.temporaries import remove_stale
 from pose_priors.datamodules.cache.entry import KEY, DamagedError, Index, is_entry, read_index
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("".join(f"{entry.in_words()}\n" for entry in held), end="")
     else:
         (held, kept), words = clear(root), "removed from"
-    print(f"{len(held)} sets of poses, {sum(entry.num_bytes for entry in held) / _MEGABYTE:,.1f} MB, {words} {root}")
+    print(f"{counted(len(held), 'set')} of poses, {sum(entry.num_bytes for entry in held) / _MEGABYTE:,.1f} MB, {words} {root}")
     if kept:
         raise UserError(f"{len(kept)} could not be removed, the first: {kept[0]}")
 

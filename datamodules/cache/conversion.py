@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, counted
 from pose_priors.configs.progress import progress_bar
 from pose_priors.datamodules.formats import HandConvention, PoseSource
 
@@ -104,7 +104,7 @@ def convert(files: Sequence[Path], conversion: Conversion) -> Generator[Opened |
     num_chunks = 0
     try:
         with progress_bar(disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task(f"converting {len(files):,} pose files, once", total=len(files))
+            task = bar.add_task(f"converting {counted(len(files), 'pose file')}, once", total=len(files))
             for file in files:
                 for item in _items(file, conversion, pool):
                     waiting.append(item)

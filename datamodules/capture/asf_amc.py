@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.datamodules.capture.recorded import Recorded, posed
 from pose_priors.datamodules.containers.regular import read_regular
 
@@ -111,7 +111,7 @@ def _read_asf(path: Path) -> tuple[dict[str, _Bone], dict[str, str], float]:
             ordered |= {name: given[name] for name in fresh}
         return ordered, parents, float(length[1])
     except (KeyError, ValueError, IndexError) as error:
-        raise UserError(f"{path}: no ASF that can be read ({error})") from error
+        raise UserError(f"{path}: no ASF that can be read ({reason_of(error)})") from error
 
 
 def _check_root(path: Path, root: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pose_priors.configs.base import UserError, listed
+from pose_priors.configs.base import UserError, counted, listed
 from pose_priors.datamodules.plausibility import are_places, are_turns, refuse_degrees
 from pose_priors.refinement.formats.files import Arrays, read_array, read_json, whole_numbers
 
@@ -229,7 +229,7 @@ def mended(body: BodyTrack, frame_ids: np.ndarray, warnings: list[str]) -> BodyT
     # a thousandth of a radian above pi is rounding; more is a pose that was never canonicalised
     wide = np.linalg.norm(body.pose, axis=-1) > np.pi + 1e-3
     if wide.any():
-        warnings.append(f"{said} {int(wide.sum())} rotation vectors longer than pi were shortened to the same rotations")
+        warnings.append(f"{said} {counted(int(wide.sum()), 'rotation vector')} longer than pi, shortened to the same rotation")
     pose = Rotation.from_rotvec(body.pose.reshape(-1, 3)).as_rotvec().reshape(body.pose.shape) if wide.any() else body.pose
     betas = body.betas
     if not (np.abs(betas) < _MOST_BETA).all():

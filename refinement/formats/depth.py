@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_priors.configs.base import UserError, listed, reason_of
+from pose_priors.configs.base import UserError, counted, listed, reason_of
 from pose_priors.refinement.formats.files import numbered_files, read_array
 from pose_priors.refinement.formats.pictures import read_png
 
@@ -38,9 +38,8 @@ class DepthMaps:
                 f"{self._folder}: no depth maps{_passed_over(self._folder)}; the scale rests on the bodies and the cameras alone"
             )
         elif missing:
-            warnings.append(
-                f"{self._folder}: {len(self._maps)} depth maps for {len(frame_ids)} cameras; no depth on frames {listed(missing)}"
-            )
+            maps, cameras = counted(len(self._maps), "depth map"), counted(len(frame_ids), "camera")
+            warnings.append(f"{self._folder}: {maps} for {cameras}; no depth on frames {listed(missing)}")
         if self.pictures:
             warnings.append(f"{self._folder}: depth in .png is taken to be in thousandths of the cameras' unit (millimetres)")
 
@@ -66,7 +65,7 @@ class DepthMaps:
     def close(self) -> None:
         """Says which maps could not be read."""
         if self._unread:
-            self._warnings.append(f"{len(self._unread)} depth files could not be used: {listed([*self._unread], 2)}")
+            self._warnings.append(f"{counted(len(self._unread), 'depth file')} could not be used: {listed([*self._unread], 2)}")
             self._unread = {}
 
     def _weight(self, frame: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -110,7 +109,7 @@ def _picture(path: Path) -> np.ndarray:
     try:
         values = read_png(path)
     except Exception as error:  # whatever a damaged picture makes the decoder raise, it costs this map only
-        raise UserError(f"{path}: cannot be read as PNG ({reason_of(error)})") from error
+        raise UserError(f"{path}: cannot be read ({reason_of(error)}); PNG of 16 bits or .npy are expected") from error
     if values.dtype.itemsize < 2:
         raise UserError(f"{path}: a picture of 8 bits, which shows depth and does not hold it; 16 bits or .npy are expected")
     return values

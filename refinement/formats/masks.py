@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_priors.configs.base import listed, reason_of
+from pose_priors.configs.base import UserError, counted, listed, reason_of
 from pose_priors.refinement.formats.files import read_array
 from pose_priors.refinement.formats.pictures import read_png
 
@@ -36,7 +37,8 @@ class Masks:
 
     Args:
         stage2_dir: folder that holds `masks/`.
-        warnings: takes a line if there are none; `close` adds those that could not be read.
+        warnings: takes a line if there are none; `close` adds those that could not be read, and ends the threads that decode ahead, which
+            begin with the first mask that is read.
         shift: by how much its frames are numbered higher than the cameras'.
     """
 
@@ -49,7 +51,8 @@ class Masks:
         self._known: dict[tuple[int, int], _Packed | str] = {}
         self._begun: dict[tuple[int, int], Future[_Packed | str]] = {}
         self._last: dict[int, int] = {}  # of each person, the frame that was asked for
-        self._beside = ThreadPoolExecutor(_THREADS)
+        self._beside: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
         self._warnings = warnings
         if not self._files and not self._together:
             warnings.append(
@@ -60,6 +63,8 @@ class Masks:
         """(h, w) bool, true on the person; None where there is no readable mask. Each is decoded once: several parts of loading ask."""
         if self._path(person, frame) is None:
             return None
+        if self._process != os.getpid():  # a fork, where the threads are not, and nothing that they had begun is ever done
+            self._beside, self._begun, self._process = None, {}, os.getpid()
         found = self._known.get((person, frame))
         if found is None:
             self._begin(person, frame)
@@ -80,13 +85,19 @@ class Masks:
         """Has a mask decoded beside, if there is one and it is not."""
         key, path = (person, frame), self._path(person, frame)
         if path is not None and key not in self._known and key not in self._begun:
+            self._beside = self._beside or ThreadPoolExecutor(_THREADS)
             self._begun[key] = self._beside.submit(_decoded, path, None if key in self._files else person)
 
     def close(self) -> None:
-        """Says which masks could not be read."""
+        """Says which masks could not be read, and ends what is decoded ahead; whoever reads on begins anew."""
         if self._unread:
-            self._warnings.append(f"{len(self._unread)} masks could not be read: {listed([*self._unread], 2)}")
+            self._warnings.append(
+                f"{counted(len(self._unread), 'mask')} could not be read, as PNG or .npy of (h, w): {listed([*self._unread], 2)}"
+            )
             self._unread = {}
+        if self._beside is not None and self._process == os.getpid():
+            self._beside.shutdown(cancel_futures=True)
+        self._beside, self._begun = None, {}
 
 
 def _decoded(path: Path, number: int | None) -> _Packed | str:
@@ -94,10 +105,12 @@ def _decoded(path: Path, number: int | None) -> _Packed | str:
     try:
         mask = read_array(path) if path.suffix == ".npy" else read_png(path)
         mask = mask if mask.ndim == 2 else mask.squeeze()
+    except UserError as error:  # names the file
+        return str(error)
     except Exception as error:  # whatever a damaged picture makes the decoder raise, it costs this mask only
-        return f"{path} ({reason_of(error)})"
+        return f"{path}: {reason_of(error)}"
     if mask.ndim != 2 or not mask.size:
-        return f"{path} (shape {mask.shape})"
+        return f"{path}: shape {mask.shape}"
     if number is not None:
         return _Packed.of(mask == number)
     # smoothed rims are half on the person; numbers of people are small and on them wholly

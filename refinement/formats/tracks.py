@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError, listed, reason_of
+from pose_priors.configs.base import UserError, counted, listed, reason_of
 from pose_priors.datamodules.safe_pickle import load_pickle
 from pose_priors.refinement.formats.assembly import is_nobodys
 from pose_priors.refinement.formats.files import Arrays, existing_folder, numbered_files
@@ -77,7 +77,7 @@ def read_tracks(stage2_dir: Path, frame_ids: np.ndarray, image_size: tuple[int, 
         named.clear()
         named.update(moved)
     if problems:
-        warnings.append(f"{len(problems)} files or people of stage 2 were left out: {listed(problems, 2)}")
+        warnings.append(f"{counted(len(problems), 'file or person', 'files or people')} of stage 2 left out: {listed(problems, 2)}")
     if not tracks.boxes and not tracks.keypoints:
         detail = f"; {problems[0]}" if problems else ""
         raise UserError(f"{stage2_dir}: neither tracks.npz nor detections/frame_*.pkl nor keypoints_2d/person_*.npz can be read{detail}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def load_problem(
     options, warnings = options or LoadOptions(), list[str]()
     folders = (Path(stage1_dir), Path(stage2_dir), Path(stage3_dir))
     clip = read_clip(*folders, None if stage4_dir is None else Path(stage4_dir), options.max_frames, warnings)
-    return _problem(clip, options, warnings)
+    with closing(clip.masks):
+        return _problem(clip, options, warnings)
 
 
 @in_one_thread
@@ -81,7 +83,9 @@ def load_sequence(path: Path, options: LoadOptions | None = None, format: str | 
             mended and told in `Problem.warnings`.
     """
     options, warnings = options or LoadOptions(), list[str]()
-    return _problem(read_upstream(Path(path), warnings, format).first(options.max_frames), options, warnings)
+    clip = read_upstream(Path(path), warnings, format).first(options.max_frames)
+    with closing(clip.masks):
+        return _problem(clip, options, warnings)
 
 
 def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> Problem:

@@ -14,7 +14,7 @@ import numpy as np
 
 from pose_priors.body.pinhole import project
 from pose_priors.body.skeleton import index_of
-from pose_priors.configs.base import listed
+from pose_priors.configs.base import counted, listed
 from pose_priors.refinement.formats.cameras import USUAL_FPS, CameraTrack
 from pose_priors.refinement.formats.keypoints import Correspondence
 from pose_priors.refinement.given.problem import Bodies
@@ -51,7 +51,7 @@ def on_their_sides(
     for what, swapped in (("the legs of stage 3", legs), ("keypoints", limbs)):
         if swapped.any():
             frames = cameras.frame_ids[swapped.any(0)].tolist()
-            broken.append(f"{what} are on the wrong side on {len(frames)} frames ({listed(frames)}), and are changed back")
+            broken.append(f"{what} are on the wrong side on {counted(len(frames), 'frame')} ({listed(frames)}), and are changed back")
     return people, points
 
 

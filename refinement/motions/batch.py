@@ -24,7 +24,7 @@ from pose_priors.refinement.motions.outputs import hash_of
 
 log = logging.getLogger("motions")
 
-_VERSION = "5"  # of what is found and taken out: results of another are made anew
+_VERSION = "6"  # of what is found and taken out: results of another are made anew
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[st
         found.add(1, line)
     if not problem.visible.any():
         found.add(2, "nobody is seen on any frame, so nothing was refined")
-    elif not module.config.max_total_iterations or not any(stage.iterations for stage in module.stages):
+    elif not module.searches:
         found.add(1, NOTHING_SEARCHED)
     people = {str(person): _person(module, scene, contacts, p, found) for p, person in enumerate(problem.person_ids)}
     start, plane = problem.start.ground_plane[:3], scene.normal

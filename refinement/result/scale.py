@@ -101,11 +101,12 @@ def doubt_about(module: RefinementModule, alpha: float) -> tuple[int, str] | Non
 
 def stands_still(module: RefinementModule, scene: Scene) -> tuple[int, str] | None:
     """That the cameras turn and have no path, before it 1 where no foot stands before them, as where a path was lost on the way, else 0;
-    None where they have one, or hardly turn, or stand on a tripod, before which feet stand."""
+    None where they have one, hardly turn, or are not finite, so that nothing is known of them, or stand on a tripod, before which feet
+    stand."""
     problem = module.problem
     turn = problem.cameras.w2c[: problem.num_frames, :3, :3]
     degrees = math.degrees(float(geodesic_angle(turn, turn[:1]).max()))
-    if degrees < _PANS or shows(module):
+    if not math.isfinite(degrees) or degrees < _PANS or shows(module):
         return None
     seen = f"the cameras turn by {degrees:.0f} degrees and their path stands still"
     lost = "the path has lost its unit, and then nobody's path in the world is right"

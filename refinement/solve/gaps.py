@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_priors.body import conversions
+from pose_priors.configs.base import counted
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.surface import Held, distance, held, steady, surface_shift, thicker, untracked_frames
@@ -106,7 +107,9 @@ class ExpectedInGaps(nn.Module):
             variables.add_increments(best - variables.moved())
         counts = zip(problem.person_ids, untracked_frames(problem).sum(1).tolist(), strict=True)
         return [
-            f"person {person}: {count} frames on which nobody tracked them, but depth maps show them" for person, count in counts if count
+            f"person {person}: {counted(count, 'frame')} on which nobody tracked them, but depth maps show them"
+            for person, count in counts
+            if count
         ]
 
     def hold(self, scene: Scene, problem: Problem) -> None:

@@ -104,6 +104,11 @@ class RefinementModule(nn.Module):
         self._part: Part | None = None
 
     @property
+    def searches(self) -> bool:
+        """Whether anything is searched: there are sub-stages, with iterations, and somebody is seen."""
+        return bool(self.stages) and self.config.max_total_iterations > 0 and bool(self.problem.visible.any())
+
+    @property
     def number(self) -> int:
         """That of the sub-stage that is running, from 0."""
         return self._number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import torch
 from torch import Tensor
@@ -50,6 +51,7 @@ class Objective:
     def __init__(self, variables: Variables, terms: Sequence[tuple[Term, float]], problem: Problem) -> None:
         self.variables, self.terms, self.problem = variables, terms, problem
         self.weight = float(problem.visible.sum().clamp_min(1))
+        self._weights = problem.start.pelvis.new_tensor([weight for _, weight in terms])
         self.values_before: dict[str, float] = {}
         self.state_before = self.state()
         self._seen: list[_Evaluation] = []
@@ -71,7 +73,7 @@ class Objective:
             known = self._compute(point)
         else:
             for parameter, gradient in zip(self.free, known.gradients, strict=True):
-                parameter.grad = gradient.clone()
+                parameter.grad = gradient
         if self._fresh:
             self.values_before, self.state_before = known.values, self.state()
             self._seen, self._fresh = [], False
@@ -84,27 +86,37 @@ class Objective:
             parameter.grad = None
         with torch.enable_grad():
             scene = self.variables(self.problem)
-            total, values = self._of(scene)
-            (total * self.weight).backward()
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self.free]
-        if not all(bool(torch.isfinite(value).all()) for value in (total, *gradients)):
+            values = self._values(scene)
+            # the gradient begins with the weights, and the sum is no part of what is differentiated
+            pulls = [value.requires_grad for value in values]
+            torch.autograd.backward([*compress(values, pulls)], [*compress(self._weights * self.weight, pulls)])
+        found = torch.stack(values).detach()
+        total = self._sum(found, scene).detach()
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.free]
+        if not torch.isfinite(torch.cat([total[None], *(gradient.flatten() for gradient in gradients)])).all():
             raise NotFiniteError
-        numbers = {name: float(value.detach()) for name, value in values.items()}
-        return _Evaluation(point, (total * self.weight).detach(), scene.joints.detach(), gradients, numbers)
+        return _Evaluation(point, total * self.weight, scene.joints.detach(), gradients, self._by_name(found))
 
-    def total(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted mean and the unweighted terms, with their gradients."""
-        return self._of(self.variables(self.problem))
+    def _values(self, scene: Scene) -> list[Tensor]:
+        return [term(scene, self.problem) for term, _ in self.terms]
 
-    def _of(self, scene: Scene) -> tuple[Tensor, dict[str, Tensor]]:
-        values = {term.name: term(scene, self.problem) for term, _ in self.terms}
-        return sum((weight * values[term.name] for term, weight in self.terms), scene.alpha * 0), values
+    def _sum(self, values: Tensor, scene: Scene) -> Tensor:
+        return sum((values * self._weights).unbind(), scene.alpha * 0)
+
+    def _by_name(self, values: Tensor) -> dict[str, float]:
+        return dict(zip((term.name for term, _ in self.terms), values.tolist(), strict=True))
+
+    def total(self) -> Tensor:
+        """The weighted mean, with its gradient."""
+        scene = self.variables(self.problem)
+        return self._sum(torch.stack(self._values(scene)), scene)
 
     @torch.no_grad()
     def evaluate(self) -> tuple[float, dict[str, float]]:
         """The weighted mean and the unweighted terms at the present variables."""
-        total, values = self.total()
-        return float(total), {name: float(value) for name, value in values.items()}
+        scene = self.variables(self.problem)
+        values = torch.stack(self._values(scene))
+        return float(self._sum(values, scene)), self._by_name(values)
 
     def state(self) -> State:
         """A copy of all variables."""

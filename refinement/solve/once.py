@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar, cast
+from typing import TypeVar, TypeVarTuple, cast
 
 _Given = TypeVar("_Given")
+_Numbers = TypeVarTuple("_Numbers")
 _Found = TypeVar("_Found")
 
 
-def once(function: Callable[[_Given], _Found]) -> Callable[[_Given], _Found]:
-    """A function of a problem, or of a part of one, that remembers its result for each: what is given never changes.
+def once(function: Callable[[_Given, *_Numbers], _Found]) -> Callable[[_Given, *_Numbers], _Found]:
+    """A function of a problem, or of a part of one, and maybe of numbers, that remembers its result for each: what is given never changes.
 
-    The result is kept in the argument itself, under the function's name, and goes with it.
+    The results are kept in the first argument itself, under the function's name, and go with it.
     """
     name = f"{function.__module__}.{function.__qualname__}"
 
     @wraps(function)
-    def remembered(given: _Given) -> _Found:
-        known = given.__dict__
-        if name not in known:
-            known[name] = function(given)
-        return cast(_Found, known[name])
+    def remembered(given: _Given, *numbers: *_Numbers) -> _Found:
+        known = given.__dict__.setdefault(name, {})
+        if numbers not in known:
+            known[numbers] = function(given, *numbers)
+        return cast(_Found, known[numbers])
 
     return remembered

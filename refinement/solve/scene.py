@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from pose_priors.body import pinhole
 from pose_priors.body.skeleton import MIRROR
@@ -105,7 +107,32 @@ def project(points: Tensor, cameras: Cameras) -> Tensor:
     As `body.pinhole.project`, but for an optimiser: points behind the camera land as if 1 cm before it, instead of nowhere, so that pixels
     and gradients are finite and lead back.
     """
-    return pinhole.to_pixels(points[..., :2] / points[..., 2:].clamp_min(_NEAREST), cameras.intrinsics)
+    pixels: Tensor = _Projected.apply(points, cameras.intrinsics)  # type: ignore[no-untyped-call]
+    return pixels
+
+
+class _Projected(torch.autograd.Function):
+    """With the gradient in closed form, and by coordinates: thousands of products of two numbers take several times as long as two of
+    thousands."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, intrinsics: Tensor) -> Tensor:
+        x, y, z = points.unbind(-1)
+        depth = z.clamp_min(_NEAREST)
+        right, down = x / depth, y / depth
+        (xx, xy, centre_x), (yx, yy, centre_y) = (row.unbind(-1) for row in intrinsics[:, None, :2].unbind(-2))
+        ctx.save_for_backward(right, down, depth, z < _NEAREST, intrinsics)
+        return torch.stack([right * xx + down * xy + centre_x, right * yx + down * yy + centre_y], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        right, down, depth, too_near, intrinsics = ctx.saved_tensors
+        by_x, by_y = gradient.unbind(-1)
+        (xx, xy, _), (yx, yy, _) = (row.unbind(-1) for row in intrinsics[:, None, :2].unbind(-2))
+        of_right, of_down = by_x * xx + by_y * yx, by_x * xy + by_y * yy
+        along = (of_right * (right / depth) + of_down * (down / depth)).neg_().masked_fill_(too_near, 0)
+        return torch.stack([of_right / depth, of_down / depth, along], -1), None
 
 
 def at_joints(values: Tensor, joints: Sequence[int]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from config_cases import BASE, Circle, Experiment, refused
 
-from pose_priors.configs.base import Config, UserError
+from pose_priors.configs.base import Config, UserError, counted, reason_of
 from pose_priors.configs.load import available_configs, load_config
 from pose_priors.configs.validation import Source, validate
 
@@ -203,3 +203,12 @@ def test_all_that_a_key_may_be_is_named(tree: dict[str, object], message: str) -
     with pytest.raises(UserError) as error:
         validate(_Several, tree, Source("some.yaml"))
     assert str(error.value) == f"some.yaml: {message}"
+
+
+def test_messages_say_what_an_error_means_and_count_one_as_one() -> None:
+    assert reason_of(KeyError("root")) == "no 'root' in it"
+    assert reason_of(KeyError("Unable to open the group")) == "Unable to open the group"
+    assert reason_of(ValueError("two\nlines")) == "two lines"
+    assert reason_of(ValueError()) == "ValueError"
+    assert [counted(1, "mask"), counted(2, "mask"), counted(1000, "mask")] == ["1 mask", "2 masks", "1,000 masks"]
+    assert [counted(number, "person", "people") for number in (1, 0)] == ["1 person", "0 people"]

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, reason_of
 from pose_priors.refinement.formats.pictures import MOST_PIXELS
 
 _MAGIC, _VERSION = 20000630, 2
@@ -25,7 +25,7 @@ def read_exr(data: bytes, source: str) -> np.ndarray:
     try:
         return _read(data)
     except (struct.error, zlib.error, OverflowError, ValueError, LookupError) as error:
-        raise UserError(f"{source}: cannot be read as an OpenEXR picture of one channel ({error})") from error
+        raise UserError(f"{source}: cannot be read as an OpenEXR picture of one channel ({reason_of(error)})") from error
 
 
 def _read(data: bytes) -> np.ndarray:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError, listed, reason_of
+from pose_priors.configs.base import UserError, counted, listed, reason_of
 from pose_priors.datamodules.containers.regular import open_regular
 from pose_priors.refinement.formats.assembly import camera_track, left_out, people_of, person_id, usual_betas
 from pose_priors.refinement.formats.bodies import BodyTrack
@@ -84,7 +84,7 @@ class PointDepth:
     def close(self) -> None:
         """Says which frames could not be read."""
         if self._unread:
-            self._warnings.append(f"{len(self._unread)} frames of points could not be used: {listed([*self._unread], 2)}")
+            self._warnings.append(f"{counted(len(self._unread), 'frame')} of points could not be used: {listed([*self._unread], 2)}")
             self._unread = {}
 
 

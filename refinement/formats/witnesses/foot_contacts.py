@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_priors.configs.base import UserError, listed
+from pose_priors.configs.base import UserError, counted, listed
 from pose_priors.datamodules.arrays import UNNAMED
 from pose_priors.datamodules.safe_pickle import load_pickle
 from pose_priors.refinement.formats.files import numbered_files, numbers, whole_numbers
@@ -74,7 +74,8 @@ def _of_frames(path: Path, frame_ids: np.ndarray, cut: bool) -> dict[int, np.nda
     folder = files_in(path)[0].parent
     files = numbered_files(folder, (".pkl",))
     if len(files) != len(files_in(path)):
-        raise UserError(f"{path}: {len(files_in(path))} files of {len(files)} different frames; one for each is expected, in one folder")
+        found = f"{counted(len(files_in(path)), 'file')} of {counted(len(files), 'different frame')}"
+        raise UserError(f"{path}: {found}; one for each is expected, in one folder")
     ids = np.array(sorted(files))
     # as many as frames: the first is of the first frame, whatever number it was given
     alike = len(ids) == len(frame_ids)

@@ -13,7 +13,7 @@ from pose_priors.body import conversions
 from pose_priors.body.interpolation import lerp_missing, slerp_missing
 from pose_priors.body.pinhole import camera_centres, project
 from pose_priors.body.rotations import between
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, counted
 from pose_priors.refinement.formats.bodies import TEMPLATE_ROOT, BodyTrack
 from pose_priors.refinement.formats.camera_files import read_camera_file
 from pose_priors.refinement.formats.camera_files.poses import CameraFile, Renumbered
@@ -240,7 +240,7 @@ def _by_depth(clip: UpstreamClip, joints: np.ndarray, seen: np.ndarray, bodies: 
     scale = from_bodies(joints[:, some][..., 2], samples.depth, samples.confidence, bodies.thickness.numpy())
     if not np.isfinite(scale.alpha) or not scale.alpha > 0:
         return None
-    return Found(scale.alpha, f"the depth maps on the people, on {len(some)} frames")
+    return Found(scale.alpha, f"the depth maps on the people, on {counted(len(some), 'frame')}")
 
 
 def _turns_alone(clip: UpstreamClip, before: UpstreamClip) -> UpstreamClip:

@@ -27,7 +27,9 @@ _WHOLE = {22: "root and body", 24: "SMPL", 52: "SMPL-H", 53: "53 joints", 55: "S
 _POSES, _ROOTS = ("poses", "pose"), ("root_orient", "global_orient")
 _BODIES, _PATHS = ("pose_body", "body_pose"), ("trans", "transl")
 _SEEN = "track_mask"  # SLAHMR's, of frames on which somebody was tracked: it fills the other rows with placeholders
-_IN_CAMERA = ("global_orient_incam", "transl_incam")
+IN_CAMERA = ("global_orient_incam", "transl_incam")
+"""The reading in the camera of each frame that follows the one in the world: the root's rotation and the path."""
+_OF_CAMERAS = tuple(f"{name}_incam" for name in (*_ROOTS, *_PATHS))
 _BODY_NUMBERS = (63, 69)
 _MOST_PEOPLE = 256
 
@@ -55,7 +57,8 @@ class FoundLayout:
         unknown: other arrays with numbers for each frame.
         seen: the array that says which rows are poses, not placeholders; None if there is none.
         in_camera: the arrays with the root's rotation and the path in the camera of each frame, beside those in the world; None if there
-            are none.
+            are none that can follow these.
+        left_in_camera: arrays that are of such a reading by their names, and cannot follow; with their types and shapes.
     """
 
     name: str
@@ -67,6 +70,7 @@ class FoundLayout:
     unknown: tuple[str, ...] = ()
     seen: str | None = None
     in_camera: tuple[str, str] | None = None
+    left_in_camera: tuple[str, ...] = ()
 
 
 def find_layout(path: Path, entries: Mapping[str, Entry]) -> FoundLayout:
@@ -101,11 +105,13 @@ def find_layout(path: Path, entries: Mapping[str, Entry]) -> FoundLayout:
     if len(lead) == 2 and lead[0] > _MOST_PEOPLE:
         raise UserError(f"{path}: {lead[0]} people in {columns[0].name} {entries[columns[0].name].shape}; at most {_MOST_PEOPLE} are read")
     looked_at = {column.name: 3 * column.num_joints for column in columns} | ({} if found is None else {found: 3})
-    in_camera = _IN_CAMERA if found and all(_is_path(entries, name, lead) for name in _IN_CAMERA) else None
+    in_camera = IN_CAMERA if found and all(_is_path(entries, name, lead) for name in IN_CAMERA) else None
+    left = [name for name in entries if name in _OF_CAMERAS and name not in (in_camera or ())]
     beside = find_beside(entries, lead, looked_at)
     unknown = find_unknown(entries, lead, [*looked_at, *(part.name for part in beside), *(in_camera or ()), _SEEN])
     num_people, seen = lead[0] if len(lead) == 2 else None, _marks(path, entries, lead)
-    return FoundLayout(label, columns, found, num_people, lead[-1], beside, unknown, seen, in_camera)
+    told = tuple(f"{name} ({entries[name].kind} {entries[name].shape})" for name in left)
+    return FoundLayout(label, columns, found, num_people, lead[-1], beside, unknown, seen, in_camera, told)
 
 
 def _is_path(entries: Mapping[str, Entry], name: str, lead: tuple[int, ...]) -> bool:

@@ -12,10 +12,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from pose_priors.body.builtin import rest_joints
-from pose_priors.body.interpolation import runs
 from pose_priors.body.motion import posed_joints
 from pose_priors.body.motion_state import FPS
-from pose_priors.configs.base import UserError, listed, one_line
+from pose_priors.configs.base import UserError, one_line
 from pose_priors.datamodules.arrays import is_of_romp, open_arrays
 from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.clips import SMPL_STATURE, UpAxis, to_z_up
@@ -23,7 +22,7 @@ from pose_priors.datamodules.formats import frame_rate
 from pose_priors.datamodules.plausibility import UNITS, are_places, are_turns, find_unit, is_too_fast, refuse_degrees
 from pose_priors.refinement.motions.files.beside import Completed
 from pose_priors.refinement.motions.files.layouts import FoundLayout, find_layout, rows_of
-from pose_priors.refinement.motions.files.placeholders import absent_frames
+from pose_priors.refinement.motions.files.placeholders import absent_frames, told_of
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion, quat_of, rotvec_of
 from pose_priors.refinement.motions.sizing import sized
 
@@ -108,12 +107,10 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
     wanted = [*(column.name for column in layout.columns), *single, *(part.name for part in layout.beside)]
     arrays = {name: np.array(entries[name].load(), order="C") for name in dict.fromkeys(wanted)}
     raw = [_person(arrays, layout, person) for person in range(1 if layout.num_people is None else layout.num_people)]
-    absent = tuple(absent_frames(arrays, layout, person, *raw[person]) for person in range(len(raw)))
-    raw = [_held(pose, points, known & ~nobody) for (pose, points, known), nobody in zip(raw, absent, strict=True)]
-    found = [(person, nobody) for person, nobody in enumerate(absent) if layout.seen is None and nobody.any()]
-    if found:
-        shown = (f"{listed([f'{begin} to {end - 1}' for begin, end in runs(nobody)])} of person {person}" for person, nobody in found)
-        notes.append(f"frames hold a placeholder, a body at rest in always the same place, and are taken as missing: {'; '.join(shown)}")
+    at_rest = [absent_frames(arrays, layout, person, *raw[person]) for person in range(len(raw))]
+    raw = [_held(pose, points, known & ~found.absent) for (pose, points, known), found in zip(raw, at_rest, strict=True)]
+    if layout.seen is None:
+        notes += told_of(at_rest)
     if not any(known.any() for _, _, known in raw):
         raise UserError(f"{path}: no frame of it is finite and holds what rotations and places can be")
     for pose, _, known in raw:  # of two people, one in degrees would be no more than half of all poses
@@ -136,7 +133,7 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
             "the path is faster than people move: its unit is not metres, centimetres or millimetres, or the frame rate is another"
         )
         log.warning("%s: %s", one_line(str(path)), notes[-1])
-    return MotionFile(path, layout, arrays, people, absent, turn, metres, tuple(notes))
+    return MotionFile(path, layout, arrays, people, tuple(found.absent for found in at_rest), turn, metres, tuple(notes))
 
 
 def _step(path: np.ndarray, raw: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:

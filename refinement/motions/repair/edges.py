@@ -9,13 +9,16 @@ import numpy as np
 from pose_priors.body.interpolation import runs
 from pose_priors.refinement.motions.faults.pops import usual_jumps
 from pose_priors.refinement.motions.motion import NUM_JOINTS, Motion
-from pose_priors.refinement.motions.repair.fill import filled
+from pose_priors.refinement.motions.repair.fill import filled, speed_frames
 
 _BENDS = 4  # frames beyond, whose second differences say how fast the person turns there
 _TIMES = 2.0  # the largest of these
+_RESTS = 1e-4  # radians or metres, up to which a joint does not turn: a leg that is straight leaves that by a jump, as square roots leave 0
 _LONGEST_S = 0.04  # of a jump that missing frames end: of longer ones the file's own fast motions were taken for some
 _ISLAND = 3  # known frames between missing ones, fewer than any that tell how a person moves
-_AROUND_S = 0.25
+# What real motions get off a curve by at most, in radians and metres, and with each second from the nearest known frame.
+_OFF = np.append(np.full(NUM_JOINTS, 0.3), 0.04)
+_OFF_PER_S = np.append(np.full(NUM_JOINTS, 5.0), 1.4)
 
 
 def jumping_edges(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
@@ -53,19 +56,23 @@ class _Bends:
         self._told = np.flatnonzero(whole)
 
     def before(self, frame: int) -> np.ndarray:
-        """(23,) the largest of the nearest before a frame."""
+        """(23,) the largest of the nearest before a frame; of what rests on all of them, of the nearest on which it does not."""
         last = np.searchsorted(self._told, frame)
-        return self._largest(self._told[max(last - _BENDS, 0) : last])
+        return self._largest(self._told[:last][::-1])
 
     def behind(self, frame: int) -> np.ndarray:
-        """(23,) the largest of the nearest behind a frame."""
+        """(23,) the same behind a frame."""
         first = np.searchsorted(self._told, frame, side="right")
-        return self._largest(self._told[first : first + _BENDS])
+        return self._largest(self._told[first:])
 
     def _largest(self, frames: np.ndarray) -> np.ndarray:
+        """Of frames from the nearest on."""
         if not len(frames):
             return np.full(NUM_JOINTS + 1, np.inf)
-        found: np.ndarray = self.of[frames].max(0)
+        found: np.ndarray = self.of[frames[:_BENDS]].max(0)
+        for rests in np.flatnonzero(found < _RESTS):
+            turns = frames[self.of[frames, rests] >= _RESTS][:_BENDS]
+            found[rests] = self.of[turns, rests].max(initial=found[rests])
         return found
 
 
@@ -96,7 +103,8 @@ def _sides(known: np.ndarray, begin: int, end: int, away: int) -> Iterator[tuple
 
 def _of_island(motion: Motion, values: np.ndarray, bends: _Bends, limits: np.ndarray, begin: int, end: int, scores: np.ndarray) -> None:
     """Scores of a few known frames amid missing ones, by how far a body that turns as it does on both sides gets off the curve there, and
-    by how much it gets off from one of them to the next: of these that counts which is farthest off."""
+    by how much it gets off from one of them to the next: of these that counts which is farthest off. Nobody gets off by any amount; where
+    several frames agree on how far it is, though, they are no jump."""
     known = np.flatnonzero(motion.known)
     at = np.searchsorted(known, begin)
     if at == 0 or at + end - begin == len(known):
@@ -106,19 +114,28 @@ def _of_island(motion: Motion, values: np.ndarray, bends: _Bends, limits: np.nda
     usual = np.maximum(bends.before(begin), bends.behind(end - 1))
     off = _off(motion, values, slice(begin, end))
     size = np.linalg.norm(off, axis=-1)
-    scores[begin:end] = size / (limits + usual * (frames - first) * (last - frames) / 2)
+    bent = usual * (frames - first) * (last - frames) / 2
+    if end - begin == 1:
+        bent = _at_most(bent, min(begin - first, last - begin) / motion.fps)
+    scores[begin:end] = size / (limits + bent)
     if end - begin > 1:
         others = (off.sum(0) - off) / (end - begin - 1)
         apart = np.linalg.norm(off - others, axis=-1)
         farthest = (apart + size).argmax(0) == np.arange(end - begin)[:, None]
-        scores[begin:end] = np.maximum(scores[begin:end], farthest * apart / (limits + usual * (last - first) / 2))
+        between = _at_most(usual * (last - first) / 2, (end - begin) / motion.fps)
+        scores[begin:end] = np.maximum(scores[begin:end], farthest * apart / (limits + between))
+
+
+def _at_most(bent: np.ndarray, seconds: float) -> np.ndarray:
+    """(..., 23) what turning takes a body off a curve by, within what real ones get off in some seconds; infinite if nothing tells it."""
+    return np.where(np.isfinite(bent), np.minimum(bent, _OFF + _OFF_PER_S * seconds), np.inf)
 
 
 def _off(motion: Motion, values: np.ndarray, part: slice) -> np.ndarray:
     """(N, 23, 4) from the curve through the known frames around to some of them."""
     missing = ~motion.known
     missing[part] = True
-    about = round(_AROUND_S * motion.fps) + 1
+    about = speed_frames(motion.fps) + 1
     begin, end = next((begin, end) for begin, end in runs(missing) if begin <= part.start < end)
     around = slice(max(begin - about, 0), end + about)
     near = Motion(motion.quat[around], motion.pelvis[around], motion.rest, motion.stature, motion.fps, motion.known[around])

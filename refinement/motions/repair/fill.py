@@ -35,11 +35,16 @@ def filled(motion: Motion, joints: np.ndarray, path: np.ndarray) -> Motion:
     return motion.changed(quat, pelvis)
 
 
+def speed_frames(fps: float) -> int:
+    """Over how many frames, at most, the speed beside a gap is taken: nothing farther away than one more than these tells its curve."""
+    return max(1, round(_SPEED_S * fps))
+
+
 def _bridged(values: np.ndarray, marked: np.ndarray, fps: float, lasts_s: float) -> np.ndarray:
     """(T, C) with marked frames replaced."""
     out = values.copy()
     num = len(values)
-    back = max(1, round(_SPEED_S * fps))
+    back = speed_frames(fps)
     for begin, end in runs(marked):
         if begin == 0 or end == num:
             out[begin:end] = values[end] if begin == 0 else values[begin - 1]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pose_priors.body.exponential import right_jacobian_transposed
+from pose_priors.body.exponential import angles, right_jacobian_transposed
 from pose_priors.body.model import forward_kinematics
 from pose_priors.refinement.solve.scene import Scene
 
@@ -30,7 +30,9 @@ class Chain:
         joints, turn, free = scene.joints[person], scene.turn[person], scene.free
         _, turned = forward_kinematics(scene.rotvec[person], scene.rest_joints[person], parents)
         # exp(w + d) = exp(w) exp(J d): the axes about which each joint turns in the world
-        axes = torch.stack([right_jacobian_transposed(turn.movedim(-1, 0), column) for column in _unit_vectors(turn)], -1).movedim(0, -1)
+        first = turn.movedim(-1, 0)
+        at = angles(first)
+        axes = torch.stack([right_jacobian_transposed(first, column, at) for column in _unit_vectors(turn)], -1).movedim(0, -1)
         axes = (turned @ axes).index_select(1, free)
         self._pelvis = joints[:, :1]
         place = joints.index_select(1, free) - self._pelvis

@@ -214,13 +214,11 @@ def _path(term: Term, weight: float, scene: Scene, problem: Problem, near: Near)
         slopes = near.slopes(term.name, lambda at: term.residuals(at, problem)[0])
         return _Path((-1, 1), torch.tensor(standing, dtype=torch.long), scene.joints[:, :, standing], unit, sure, slopes)
     if type(term) is Smoothness and scene.joints.shape[1] > 2:
-        found, alive = term.residuals(term.points(scene, problem), problem)
-        slopes = near.slopes(term.name, lambda at: term.residuals(term.points(at, problem), problem)[0])
+        found = term.residuals(term.points(scene, problem), problem)
+        slopes = near.slopes(term.name, lambda at: term.residuals(term.points(at, problem), problem))
         growth, twice = growth_of(scene, problem), torch.cat([scene.free, scene.free])
         unit = problem.fps**2 / term.acceleration / growth.flatten()
-        return _Path(
-            (1, -2, 1), twice, growth * term.points(scene, problem), unit, weight * term.weights(found, alive, problem.fps), slopes
-        )
+        return _Path((1, -2, 1), twice, growth * term.points(scene, problem), unit, weight * term.weights(found, problem), slopes)
     return None
 
 
@@ -234,9 +232,9 @@ def _gaps(term: GapEnergy, weight: float, scene: Scene, near: Near) -> _Path:
 def _corners(term: Term, weight: float, scene: Scene, problem: Problem, near: Near) -> list[tuple[Tensor, Tensor]]:
     """Of residuals that look at shared variables alone, for each person, weights (P, ...) and slopes (P, ..., G)."""
     if isinstance(term, MultiPersonScale) and scene.joints.shape[1] > 2:
-        found, alive = term.residuals(term.points(scene, problem), problem)
-        sure = weight * term.weights(found, alive, problem.fps)
-        return [(sure, near.slopes(term.name, lambda at: term.residuals(term.points(at, problem), problem)[0]))]
+        found = term.residuals(term.points(scene, problem), problem)
+        sure = weight * term.weights(found, problem)
+        return [(sure, near.slopes(term.name, lambda at: term.residuals(term.points(at, problem), problem)))]
     if isinstance(term, ShapePrior):
         slopes = near.slopes(term.name, lambda at: term.residuals(at, problem))
         return [(weight * problem.visible.sum(1)[:, None].expand(slopes.shape[:-1]), slopes)]

@@ -25,7 +25,7 @@ from pose_priors.refinement.solve.terms import (
     StayNearRoot,
     Term,
 )
-from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight
+from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight, squared_norm
 
 _SHALLOW = 1e-6  # metres of penetration below which a sole is on the floor
 
@@ -57,7 +57,7 @@ def _of_keypoints(term: KeypointReprojection, scene: Scene, problem: Problem) ->
     groups = problem.observations.keypoint_joints
     at = mean_of_joints(scene.camera_joints, groups)
     offset, bound, trust = term.offsets(scene, problem)
-    share = geman_mcclure_weight(offset.square().sum(-1), bound)
+    share = geman_mcclure_weight(squared_norm(offset), bound)
     focal = problem.cameras.intrinsics[:, None, :2, :2]
     depth = at[..., 2:].clamp_min(MIN_DEPTH)
     turn = problem.cameras.w2c[:, None, :3, :3]

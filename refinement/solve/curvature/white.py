@@ -30,11 +30,21 @@ class White:
         self._variables, self._factor = variables, factor
         self._moving = torch.ones_like(variables.pelvis[..., 0], dtype=torch.bool) if moving is None else moving
         self._shared, self._width = Shared.of(variables, len(variables.pelvis)), 3 + 3 * len(variables.free)
+        # of the factor and of its transpose, what was last asked for: a search ends with a step that it has tried, and the next one begins
+        # with the gradient there
+        self._gradient: tuple[Tensor, Tensor] | None = None
+        self._step: tuple[np.ndarray, tuple[list[np.ndarray], np.ndarray]] | None = None
 
     def gradient(self) -> Tensor:
         """(N,) by these coordinates, of the gradients that the variables hold."""
+        by_name = {name: p.grad if p.grad is not None else torch.zeros_like(p) for name, p in self._variables.named_parameters()}
+        given = torch.cat([gradient.flatten() for gradient in by_name.values()])
+        if self._gradient is None or not torch.equal(self._gradient[0], given):
+            self._gradient = given, self._white(by_name)
+        return self._gradient[1]
+
+    def _white(self, by_name: dict[str, Tensor]) -> Tensor:
         variables = self._variables
-        by_name = {name: p.grad if p.grad is not None else torch.zeros_like(p) for name, p in variables.named_parameters()}
         increments = variables.by_increments(by_name).cpu().double()
         own = [each[moving].flatten().numpy() for each, moving in zip(increments, self._moving, strict=True)]
         people, shared = self._factor.white_gradient(own, self._shared.gathered(by_name))
@@ -46,8 +56,10 @@ class White:
         return max((float(np.abs(each).max(initial=0.0)) for each in people), default=0.0)
 
     def _steps(self, flat: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        own = np.split(flat, np.cumsum(self._moving.sum(1).numpy() * self._width))
-        return self._factor.step(own[:-1], own[-1])
+        if self._step is None or not np.array_equal(self._step[0], flat):
+            own = np.split(flat, np.cumsum(self._moving.sum(1).numpy() * self._width))
+            self._step = flat, self._factor.step(own[:-1], own[-1])
+        return self._step[1]
 
     @torch.no_grad()
     def move(self, size: float, direction: Tensor) -> None:

@@ -35,3 +35,18 @@ def num_visible(problem: Problem) -> float:
     """People and frames that were seen, at least 1: what all sums are over, so that what one person feels does not change with who else is
     hidden, and for how long."""
     return float(problem.visible.sum().clamp_min(1))
+
+
+@once
+def num_alive(problem: Problem) -> float:
+    """People and frames of their lives, seen or not."""
+    return float(problem.alive.sum())
+
+
+@once
+def alive_for(problem: Problem, frames: int) -> Tensor:
+    """(P, T - frames + 1) bool, who is alive on so many frames that follow each other, by the first of them."""
+    alive = problem.alive
+    for _ in range(frames - 1):
+        alive = alive[:, 1:] & alive[:, :-1]
+    return alive

@@ -30,8 +30,7 @@ class KeypointReprojection(Term):
     def offsets(self, scene: Scene, problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
         """(P, T, K, 2) in units of the noise; the square (P, T, 1) at which the kernel bends; and the trust (P, T, K)."""
         pixels = project(mean_of_joints(scene.camera_joints, problem.observations.keypoint_joints), problem.cameras)
-        bound = (self.size_fraction * height_in_image(problem) / self.sigma_px).square()[..., None]
-        return (pixels - _keypoints(problem)) / self.sigma_px, bound, _trust(problem)
+        return (pixels - _keypoints(problem)) / self.sigma_px, _bend(problem, self.size_fraction, self.sigma_px), _trust(problem)
 
 
 @once
@@ -45,6 +44,12 @@ def _trust(problem: Problem) -> Tensor:
 def _keypoints(problem: Problem) -> Tensor:
     """(P, T, K, 2) pixels, zero where nothing was seen, since they may be anything there."""
     return torch.where(_trust(problem)[..., None] > 0, problem.observations.keypoints, 0)
+
+
+@once
+def _bend(problem: Problem, size_fraction: float, sigma_px: float) -> Tensor:
+    """(P, T, 1) the square at which the kernel of keypoints bends."""
+    return (size_fraction * height_in_image(problem) / sigma_px).square()[..., None]
 
 
 class StayNearPose(Term):
@@ -64,7 +69,7 @@ class StayNearPose(Term):
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         variance = self.variance_of_change(problem)
-        both = problem.visible[:, 1:] & problem.visible[:, :-1]
+        both = _seen_twice(problem)
         place = 0.5 / self.bias_rad**2 * squared_norm(scene.turn)
         change = squared_norm(differences(scene.turn)) * (0.5 / variance)
         count = num_visible(problem)
@@ -72,14 +77,26 @@ class StayNearPose(Term):
 
     def variance_of_change(self, problem: Problem) -> Tensor:
         """(J,) radians squared by which each component of a joint's turn may change from frame to frame."""
-        start = problem.start.body_pose
-        variance = start.new_full((start.shape[2] + 1,), self._variance_of_change(self.noise_rad, problem.fps))
-        variance[list(problem.bodies.hand_joints)] = self._variance_of_change(self.hand_noise_rad, problem.fps)
-        return variance
+        return _of_joints(problem, *(self._variance_of_change(noise, problem.fps) for noise in (self.noise_rad, self.hand_noise_rad)))
 
     def _variance_of_change(self, noise_rad: float, fps: float) -> float:
         """Radians squared, from frame to frame; a bias that wanders changes with the square root of the time."""
         return 2 * noise_rad**2 + (self.drift * self.bias_rad) ** 2 / fps
+
+
+@once
+def _seen_twice(problem: Problem) -> Tensor:
+    """(P, T - 1) bool, who was seen on a frame and on the one before."""
+    return problem.visible[:, 1:] & problem.visible[:, :-1]
+
+
+@once
+def _of_joints(problem: Problem, body: float, hands: float) -> Tensor:
+    """(J,) one value for joints of the body, and another for those of the hands."""
+    start = problem.start.body_pose
+    values = start.new_full((start.shape[2] + 1,), body)
+    values[list(problem.bodies.hand_joints)] = hands
+    return values
 
 
 class StayNearScale(Term):
@@ -115,9 +132,21 @@ class StayNearRoot(Term):
 
     def residuals(self, scene: Scene, problem: Problem) -> Tensor:
         """(P, T, 3) across the view, twice, and along it, in units of their widths."""
-        start = start_in_cameras(problem)
-        depth = start[..., 2:].clamp_min(MIN_DEPTH)
-        moved = (scene.camera_joints[:, :, 0] / scene.growth - start) / depth
-        sigma = moved.new_tensor([self.lateral, self.lateral, self.depth])
-        along = moved - (start / depth) * moved[..., 2:] * moved.new_tensor([1.0, 1.0, 0.0])
-        return along / sigma
+        depth, across = _view_of_start(problem)
+        moved = (scene.camera_joints[:, :, 0] / scene.growth - start_in_cameras(problem)) / depth
+        return (moved - across * moved[..., 2:]) / _widths(problem, self.lateral, self.depth)
+
+
+@once
+def _view_of_start(problem: Problem) -> tuple[Tensor, Tensor]:
+    """Depths (P, T, 1) of the pelvis where the refinement starts, in metres, and how far across the view it stands, as a share of them,
+    with 0 along it (P, T, 3)."""
+    start = start_in_cameras(problem)
+    depth = start[..., 2:].clamp_min(MIN_DEPTH)
+    return depth, start / depth * start.new_tensor([1.0, 1.0, 0.0])
+
+
+@once
+def _widths(problem: Problem, lateral: float, depth: float) -> Tensor:
+    """(3,) across the view, twice, and along it."""
+    return problem.start.pelvis.new_tensor([lateral, lateral, depth])

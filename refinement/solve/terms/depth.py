@@ -40,15 +40,14 @@ class DepthConsistency(Term):
 
     def residuals(self, scene: Scene, problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
         """(P, T, J) in units of their widths, those widths in metres, and the trust in each."""
-        reading, skin = _reading(problem), _behind_skin(problem)
-        sigma = ((self.sigma_ratio * reading).square() + self.sigma_thickness**2).sqrt()
+        reading, skin, sigma = _reading(problem), _behind_skin(problem), _sigma(problem, self.sigma_ratio, self.sigma_thickness)
         residual = reading * torch.exp(-scene.depth_bias)[:, None, None] + skin - scene.camera_joints[..., 2] / scene.growth
         return residual / sigma, sigma, _trust(problem)
 
     def biases(self, scene: Scene, problem: Problem) -> tuple[Tensor, Tensor]:
         """(P,) each person's bias in units of its width, and the frames on which it has a reading."""
-        width = depth_bias_width(problem).clamp_min(_LEAST_WIDTH)
-        return scene.depth_bias / width, _has_depth(problem).sum(1)
+        width, frames = _bias_width(problem)
+        return scene.depth_bias / width, frames
 
 
 @once
@@ -66,12 +65,18 @@ def _reading(problem: Problem) -> Tensor:
 
 
 @once
-def _behind_skin(problem: Problem) -> Tensor:
-    """(P, 1, J) metres at which the joints stand behind what is read."""
-    return torch.nan_to_num(problem.bodies.thickness)[:, None]
+def _sigma(problem: Problem, ratio: float, thickness: float) -> Tensor:
+    """(P, T, J) metres, the widths of residuals."""
+    return ((ratio * _reading(problem)).square() + thickness**2).sqrt()
 
 
 @once
-def _has_depth(problem: Problem) -> Tensor:
-    """(P, T) bool, people and frames with a reading."""
-    return (_trust(problem) > 0).any(-1)
+def _bias_width(problem: Problem) -> tuple[Tensor, Tensor]:
+    """(P,) how wide each person's bias is, above 0, and on how many frames there is a reading."""
+    return depth_bias_width(problem).clamp_min(_LEAST_WIDTH), (_trust(problem) > 0).any(-1).sum(1)
+
+
+@once
+def _behind_skin(problem: Problem) -> Tensor:
+    """(P, 1, J) metres at which the joints stand behind what is read."""
+    return torch.nan_to_num(problem.bodies.thickness)[:, None]

@@ -7,10 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.given.problem import Bodies, Problem
 from pose_priors.refinement.solve.contacts import contact_joints
+from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import Scene, at_joints
-from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame
+from pose_priors.refinement.solve.terms.base import Term, alive_for, num_alive, num_visible, per_person_frame
 from pose_priors.refinement.solve.terms.kernels import differences, geman_mcclure, squared_norm
 
 
@@ -31,8 +32,7 @@ class FootSkating(Term):
         """(P, T - 1, F, 3) speeds in units of their width, and (P, T - 1, F) how surely each joint carries on both frames."""
         feet = at_joints(scene.joints, contact_joints(problem.bodies))
         both = torch.minimum(scene.contacts[:, 1:], scene.contacts[:, :-1])
-        alive = problem.alive[:, 1:] & problem.alive[:, :-1]
-        return differences(feet) * (problem.fps / (self.sigma * scene.growth)), both * alive[..., None]
+        return differences(feet) * (problem.fps / (self.sigma * scene.growth)), both * alive_for(problem, 2)[..., None]
 
 
 class ContactHeight(Term):
@@ -49,8 +49,7 @@ class ContactHeight(Term):
 
     def residuals(self, scene: Scene, problem: Problem) -> Tensor:
         """(P, T, F) heights above where each joint stands, in units of their width."""
-        joints = contact_joints(problem.bodies)
-        return (scene.heights(joints) / scene.growth - problem.bodies.height[:, None, joints]) / self.sigma
+        return (scene.heights(contact_joints(problem.bodies)) / scene.growth - _standing(problem.bodies)) / self.sigma
 
 
 class Penetration(Term):
@@ -66,8 +65,13 @@ class Penetration(Term):
 
     def residuals(self, scene: Scene, problem: Problem) -> Tensor:
         """(P, T, F) depths below the floor in units of their width, 0 above it."""
-        joints = contact_joints(problem.bodies)
-        return torch.relu(problem.bodies.height[:, None, joints] - scene.heights(joints) / scene.growth) / self.sigma
+        return torch.relu(_standing(problem.bodies) - scene.heights(contact_joints(problem.bodies)) / scene.growth) / self.sigma
+
+
+@once
+def _standing(bodies: Bodies) -> Tensor:
+    """(P, 1, F) metres at which joints that can carry stand above the floor."""
+    return bodies.height[:, None, contact_joints(bodies)]
 
 
 class SceneFloor(Term):
@@ -89,7 +93,7 @@ class SceneFloor(Term):
         """(M,) distances of the points in units of their width, and what each weighs in the sum over people and frames."""
         points = problem.observations.floor_points
         distance = (problem.start.alpha0 * (points @ scene.normal) + scene.offset / scene.growth) / self.sigma
-        return distance, float(problem.alive.sum()) / max(len(points), 1)
+        return distance, num_alive(problem) / max(len(points), 1)
 
 
 class LevelFloor(Term):
@@ -104,7 +108,7 @@ class LevelFloor(Term):
     """Standard deviation of the tilt about each axis that lies in the floor, in radians."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
-        share = float(problem.alive.sum()) / num_visible(problem)
+        share = num_alive(problem) / num_visible(problem)
         return 0.5 * self.residual(scene, problem).square().sum() * share
 
     def residual(self, scene: Scene, problem: Problem) -> Tensor:

@@ -20,6 +20,11 @@ def differences(values: Tensor, order: int = 1) -> Tensor:
     return _applied(_Differences, values, order)
 
 
+def means_of_spans(values: Tensor, frames: int) -> Tensor:
+    """The mean of each so many neighbouring frames that reach into (P, T, N), with zeros beyond its ends: (P, T + frames - 1, N)."""
+    return _applied(_MeansOfSpans, values, frames)
+
+
 def geman_mcclure(square: Tensor, bound: Tensor | float) -> Tensor:
     """Half of a square, saturating at `bound` / 2 (Geman & McClure, "Statistical Methods for Tomographic Image Reconstruction", 1987).
 
@@ -33,6 +38,15 @@ def geman_mcclure(square: Tensor, bound: Tensor | float) -> Tensor:
 def geman_mcclure_weight(square: Tensor, bound: Tensor | float) -> Tensor:
     """Twice the slope of `geman_mcclure` along the square: what a residual weighs in iteratively reweighted least squares."""
     return (bound / (square + bound)).square()
+
+
+def sums_of_neighbours(values: Tensor, frames: int) -> Tensor:
+    """The sum of each so many neighbouring frames of (P, T, N): (P, T - frames + 1, N); without a gradient."""
+    count = values.shape[1] - frames + 1
+    total = values[:, :count].clone()
+    for first in range(1, frames):
+        total += values[:, first : first + count]
+    return total
 
 
 def student_t(square: Tensor, freedom: float, dimensions: int) -> Tensor:
@@ -54,7 +68,11 @@ class _SquaredNorm(Function):
     @staticmethod
     def forward(ctx: Any, vectors: Tensor) -> Tensor:
         ctx.save_for_backward(vectors)
-        return (vectors * vectors).sum(-1)
+        first, *others = vectors.unbind(-1)  # torch's sums along a few numbers each take as long as ten products
+        total = first * first
+        for each in others:
+            total += each * each
+        return total
 
     @staticmethod
     @once_differentiable
@@ -83,6 +101,24 @@ class _Differences(Function):
             out[:, :-2] += gradient
             out[:, 1:-1].sub_(gradient, alpha=2)
         return out, None
+
+
+class _MeansOfSpans(Function):
+    """By sums of shifted frames: torch's pooling takes several times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, frames: int) -> Tensor:
+        ctx.frames = frames
+        people, count, *rest = values.shape
+        total = values.new_zeros(people, count + frames - 1, *rest)
+        for first in reversed(range(frames)):
+            total[:, first : first + count] += values
+        return total.div_(frames)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return sums_of_neighbours(gradient / ctx.frames, ctx.frames), None
 
 
 class _GemanMcClure(Function):

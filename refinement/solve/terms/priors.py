@@ -33,8 +33,13 @@ class ShapePrior(Term):
     def residuals(self, scene: Scene, problem: Problem) -> Tensor:
         """(P, B) changes in units of their widths."""
         sigma = self.sigma_beta if problem.bodies.shape_directions.shape[-1] else self.sigma_size
-        wider = 1 + (problem.bodies.size_width / self.sigma_size).square()
-        return scene.shape / sigma / wider.sqrt()[:, None]
+        return scene.shape / sigma / _wider(problem.bodies, self.sigma_size)
+
+
+@once
+def _wider(bodies: Bodies, sigma_size: float) -> Tensor:
+    """(P, 1) how many times as wide each person's size may change as that of a body whose size is known."""
+    return (1 + (bodies.size_width / sigma_size).square()).sqrt()[:, None]
 
 
 class PosePrior(Term):

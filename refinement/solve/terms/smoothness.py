@@ -8,9 +8,17 @@ import torch
 from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import Scene, camera_centres
-from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame
-from pose_priors.refinement.solve.terms.kernels import differences, squared_norm, student_t, student_t_weight
+from pose_priors.refinement.solve.terms.base import Term, alive_for, num_visible, per_person_frame
+from pose_priors.refinement.solve.terms.kernels import (
+    differences,
+    means_of_spans,
+    squared_norm,
+    student_t,
+    student_t_weight,
+    sums_of_neighbours,
+)
 
 
 class Smoothness(Term):
@@ -45,14 +53,15 @@ class Smoothness(Term):
         """Of points (P, T, N, 3) in the world; 0 for clips of fewer than three frames."""
         if problem.alive.shape[1] < 3:
             return points.sum() * 0
-        residual, alive = self.residuals(points, problem)
-        square, there = self._spans(squared_norm(residual), alive, problem.fps)
-        return per_person_frame(student_t(square, self.freedom, 3), there, num_visible(problem))
+        square = self._spans(squared_norm(self.residuals(points, problem)), problem)
+        return per_person_frame(student_t(square, self.freedom, 3), _reached(problem, self._frames(problem.fps)), num_visible(problem))
 
-    def weights(self, residual: Tensor, alive: Tensor, fps: float) -> Tensor:
+    def weights(self, residual: Tensor, problem: Problem) -> Tensor:
         """(P, T - 2, N) what each acceleration of `residuals` weighs, see `kernels.student_t_weight`."""
-        square, there = self._spans(squared_norm(residual), alive, fps)
-        return _means(student_t_weight(square, self.freedom, 3) * there[..., None], self._frames(fps)) * alive[..., None]
+        frames = self._frames(problem.fps)
+        weight = student_t_weight(self._spans(squared_norm(residual), problem), self.freedom, 3)
+        sums = sums_of_neighbours(weight * _reached(problem, frames)[..., None], frames)
+        return sums / frames * alive_for(problem, 3)[..., None]
 
     def reach(self, fps: float) -> int:
         """Frames on either side of one that moves, on which what is said of it rests."""
@@ -61,26 +70,20 @@ class Smoothness(Term):
     def _frames(self, fps: float) -> int:
         return max(1, round(self.lasts * fps))
 
-    def _spans(self, square: Tensor, alive: Tensor, fps: float) -> tuple[Tensor, Tensor]:
-        """The mean (P, S, N) of squares over each span that reaches into the clip, and whether the person is there in it (P, S)."""
-        frames = self._frames(fps)
-        there = _means(_framed(alive[..., None].to(square), frames - 1), frames)[..., 0] > 0
-        return _means(_framed(torch.where(alive[..., None], square, 0), frames - 1), frames), there
+    def _spans(self, square: Tensor, problem: Problem) -> Tensor:
+        """The mean (P, S, N) of squares over each span that reaches into the clip, of the people who are there."""
+        return means_of_spans(torch.where(alive_for(problem, 3)[..., None], square, 0), self._frames(problem.fps))
 
-    def residuals(self, points: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:
-        """(P, T - 2, N, 3) accelerations in units of their width, and whether the person is there (P, T - 2)."""
-        alive = problem.alive[:, 2:] & problem.alive[:, 1:-1] & problem.alive[:, :-2]
-        return differences(points, order=2) * (problem.fps**2 / self.acceleration), alive
+    def residuals(self, points: Tensor, problem: Problem) -> Tensor:
+        """(P, T - 2, N, 3) accelerations in units of their width."""
+        return differences(points, order=2) * (problem.fps**2 / self.acceleration)
 
 
-def _framed(values: Tensor, frames: int) -> Tensor:
-    """(P, T, N) with so many frames of zeros before and after it."""
-    return torch.nn.functional.pad(values, (0, 0, frames, frames))
-
-
-def _means(values: Tensor, frames: int) -> Tensor:
-    """(P, T - frames + 1, N) the mean of each so many neighbouring frames of (P, T, N)."""
-    return torch.nn.functional.avg_pool2d(values[:, None], (frames, 1), stride=1)[:, 0]
+@once
+def _reached(problem: Problem, frames: int) -> Tensor:
+    """(P, S) bool, which spans of so many accelerations that reach into the clip have one of a person who is there."""
+    alive = alive_for(problem, 3)
+    return means_of_spans(alive[..., None].to(problem.start.pelvis), frames)[..., 0] > 0
 
 
 class MultiPersonScale(Smoothness):

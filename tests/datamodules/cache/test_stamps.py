@@ -84,7 +84,7 @@ def test_what_was_cleared_is_converted_again(files: list[Path], cache_home: Path
     shutil.rmtree(entry)
     np.testing.assert_array_equal(open_poses(files, Conversion()).poses, first)
     main(["clear"])
-    assert "1 sets of poses" in capsys.readouterr().out
+    assert "1 set of poses" in capsys.readouterr().out
     assert not list(cache_home.iterdir())
 
 

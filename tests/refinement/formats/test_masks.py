@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import threading
 from pathlib import Path
 from threading import Event
 
@@ -136,3 +138,76 @@ def test_a_mask_may_be_one_pixel_high(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     np.save(tmp_path / "masks" / "frame_1_person_1.npy", PERSON[2:3])
     np.testing.assert_array_equal(Masks(tmp_path, []).read(1, 1), PERSON[2:3])
+
+
+def write_masks(folder: Path, frames: range) -> None:
+    (folder / "masks").mkdir()
+    for frame in frames:
+        Image.fromarray(PERSON.astype(np.uint8) * 255).save(folder / "masks" / f"frame_{frame}_person_1.png")
+
+
+def test_threads_end_with_close_and_whoever_reads_on_begins_anew(tmp_path: Path) -> None:
+    write_masks(tmp_path, range(9))
+    before, masks = set(threading.enumerate()), Masks(tmp_path, [])
+    for frames in (range(3), range(3, 6)):
+        assert not set(threading.enumerate()) - before
+        for frame in frames:
+            np.testing.assert_array_equal(masks.read(1, frame), PERSON)
+        assert set(threading.enumerate()) - before
+        masks.close()
+        masks.close()
+    assert not set(threading.enumerate()) - before
+
+
+def test_masks_are_read_after_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose process has none of the threads, while one of them was about to decode the next mask."""
+    write_masks(tmp_path, range(6))
+    begun, go = Event(), Event()
+
+    def read(path: Path) -> np.ndarray:
+        if "frame_2" in path.name:
+            begun.set()
+            go.wait(20)
+        return read_png(path)
+
+    monkeypatch.setattr("pose_priors.refinement.formats.masks.read_png", read)
+    masks = Masks(tmp_path, [])
+    for frame in range(2):
+        masks.read(1, frame)
+    assert begun.wait(10)
+    monkeypatch.undo()
+
+    def there() -> None:
+        for frame in range(6):
+            np.testing.assert_array_equal(masks.read(1, frame), PERSON)
+        masks.close()
+
+    child = multiprocessing.get_context("fork").Process(target=there)
+    child.start()
+    child.join(20)
+    go.set()
+    if child.is_alive():
+        child.kill()
+    child.join()
+    masks.close()
+    assert child.exitcode == 0
+
+
+def test_what_cannot_be_read_is_told_by_its_name_once_and_why(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    damaged = [tmp_path / "masks" / f"frame_{number}_person_1.{kind}" for number, kind in ((1, "png"), (2, "png"), (3, "npy"))]
+    damaged[0].write_bytes(b"no picture")
+    Image.fromarray(PERSON).save(damaged[1].with_suffix(".jpg"))
+    damaged[1].with_suffix(".jpg").rename(damaged[1])
+    np.save(damaged[2], np.array([{1: 2}, None], object))
+    whys = [
+        f"{damaged[0]}: no picture in PNG",
+        f"{damaged[1]}: no picture in PNG",
+        f"{damaged[2]}: 'array' holds no numbers (float() argument must be a string or a real number, not 'dict')",
+    ]
+    for number, why in enumerate(whys, 1):
+        warnings: list[str] = []
+        masks = Masks(tmp_path, warnings)
+        assert masks.read(1, number) is None
+        masks.close()
+        assert warnings == [f"1 mask could not be read, as PNG or .npy of (h, w): {why}"]

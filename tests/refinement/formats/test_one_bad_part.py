@@ -24,7 +24,7 @@ def test_points_of_one_frame(tmp_path: Path) -> None:
         group["pts3d"] = np.zeros((3, 4))
     problem = load_sequence(path)
     assert len(problem.observations.floor_points) > 100
-    told = [line for line in problem.warnings if "1 frames of points could not be used" in line]
+    told = [line for line in problem.warnings if "1 frame of points could not be used" in line]
     assert len(told) == 1
     assert "'pts3d' has shape (3, 4)" in told[0]
 

@@ -94,7 +94,7 @@ def test_faulty_rows_are_mended_and_told(tmp_path: Path) -> None:
     np.testing.assert_array_equal(body.frames, [2, 4, 9])
     np.testing.assert_allclose(body.pose, POSE[[1, 0, 5]], atol=1e-9)
     told = " ".join(warnings)
-    assert all(words in told for words in ("without a camera", "30", "not finite", "7", "more than once", "2", "1 rotation vectors longer"))
+    assert all(words in told for words in ("without a camera", "30", "not finite", "7", "more than once", "2", "1 rotation vector longer"))
 
 
 def torn(path: Path) -> None:

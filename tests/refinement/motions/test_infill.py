@@ -47,7 +47,7 @@ def test_gaps_start_where_the_prior_expects_people(fps: float) -> None:
     assert steps < 1.5 * true
     assert expected.apart(scene).abs().max() < 1e-9
     (told,) = expected.told
-    assert told.startswith(f"person {problem.person_ids[1]}: {at.stop - at.start} frames on which nobody was seen are filled")
+    assert told.startswith(f"person {problem.person_ids[1]}: {at.stop - at.start} frames on which nobody was seen, filled")
     assert "on 4 gaps as long among what was seen" in told  # all of this person's own
 
 
@@ -148,7 +148,7 @@ def test_the_refinement_ends_nearer_to_the_truth_and_says_why(tmp_path: Path) ->
     assert wrong(found.joints.double(), truth) < 0.8 * wrong(without.joints.double(), truth)
     assert torch.equal(off.joints, plain.joints)
     (told,) = found.results["told"]
-    assert "nobody was seen are filled by the motion prior" in told
+    assert "nobody was seen, filled by the motion prior" in told
     assert without.results["told"] == off.results["told"] == []
     seen = np.linalg.norm((found.joints - without.joints).numpy(), axis=-1)[problem.visible.numpy()]
     assert 0 < seen.mean() < 0.003
@@ -188,6 +188,6 @@ def test_the_built_in_sequence_takes_a_checkpoint_of_whole_clips(tmp_path: Path)
     assert told[0] == [shown]
     assert told[1][0] == shown
     assert len(told[1]) == 2
-    assert "12 frames on which nobody was seen are filled by the motion prior" in told[1][1]
+    assert "12 frames on which nobody was seen, filled by the motion prior" in told[1][1]
     assert errors[1][1] < errors[0][1]
     assert errors[1][0] < 1.01 * errors[0][0]

@@ -28,7 +28,7 @@ def test_a_gap_that_the_prior_would_make_worse_stays_and_is_told(monkeypatch: py
     filling = filler(scene_of(problem), problem)
     assert not filling.frames.any()
     (told,) = filling.told
-    assert "stay as they are without the motion prior" in told
+    assert "left without the motion prior" in told
     by_prior, by_curves = (float(told.split(f"{before} ")[1].split(" mm")[0]) for before in ("off by", "curves by"))
     assert by_prior > 400 > by_curves
 
@@ -58,7 +58,7 @@ def test_a_gap_that_nothing_can_be_tried_on_stays_and_is_told() -> None:
     assert not filling.frames.any()
     (told,) = filling.told
     assert told.endswith(
-        "15 frames on which nobody was seen stay as they are without the motion prior: too little was seen beside them for it to be tried"
+        "15 frames on which nobody was seen, left without the motion prior: too little was seen beside them for it to be tried"
     )
 
 

@@ -54,10 +54,10 @@ def test_what_is_heavy_tailed_is_the_mean_square_over_a_tenth_of_a_second(fps: f
 @pytest.mark.parametrize("fps", [24.0, 60.0])
 def test_what_an_acceleration_weighs_is_twice_the_slope_of_its_square(fps: float) -> None:
     problem, points, term = with_lives(at_rate(fps)), points_of().requires_grad_(), Smoothness()
-    residual, alive = term.residuals(points, problem)
+    residual = term.residuals(points, problem)
     (slope,) = torch.autograd.grad(term.of(points, problem), points)
-    weights = term.weights(residual, alive, fps)
-    assert not weights[~alive].any()
+    weights = term.weights(residual, problem)
+    assert not weights[~problem.alive.unfold(1, 3, 1).all(-1)].any()
     # that of a point, of those of the accelerations that it is in
     change = weights[..., None] * residual * fps**2 / term.acceleration / problem.visible.sum()
     expected = torch.zeros_like(points)

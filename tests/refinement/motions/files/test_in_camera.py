@@ -123,3 +123,52 @@ def test_too_few_frames_with_both_are_told(tmp_path: Path) -> None:
         "global_orient_incam and transl_incam stay as they are on 50 frames that were cleaned or have none: both readings tell the camera "
         "on 40 of 90 frames only"
     ]
+
+
+def _other(arrays: dict[str, np.ndarray], how: str) -> None:
+    if how == "one alone":
+        del arrays[NAMES[1]]
+    elif how == "integers":
+        arrays[NAMES[0]] = np.round(arrays[NAMES[0]]).astype(int)
+    elif how == "shorter":
+        arrays[NAMES[1]] = arrays[NAMES[1]][:-3]
+    elif how == "names":
+        arrays["root_orient_incam"], arrays["trans_incam"] = (arrays.pop(name) for name in NAMES)
+    else:
+        del arrays["transl"]
+
+
+@pytest.mark.parametrize(
+    ("how", "left"),
+    [
+        ("one alone", "global_orient_incam (float64 (90, 3)) stays as it is"),
+        ("integers", "global_orient_incam (int64 (90, 3)), transl_incam (float64 (90, 3)) stay as they are"),
+        ("shorter", "global_orient_incam (float64 (90, 3)), transl_incam (float64 (87, 3)) stay as they are"),
+        ("names", "root_orient_incam (float64 (90, 3)), trans_incam (float64 (90, 3)) stay as they are"),
+        ("no path", "global_orient_incam (float64 (90, 3)), transl_incam (float64 (90, 3)) stay as they are"),
+    ],
+)
+def test_a_reading_that_cannot_follow_is_told(how: str, left: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    arrays = content()
+    _other(arrays, how)
+    sound = arrays | {"fps": np.array(FPS)}
+    cleaned(sound, tmp_path)
+    assert not caplog.messages  # nothing was cleaned
+    arrays["global_orient"][LOST] = np.nan
+    found, _ = cleaned(arrays, tmp_path)
+    notes = json.loads((tmp_path / "out/smpl_params_walk.npz.report.json").read_text())["notes"]
+    (told,) = [note for note in notes if "_incam" in note]
+    assert told == (
+        f"{left} on 7 frames of which the root or the path in the world was cleaned: global_orient_incam and transl_incam follow, both "
+        "float (90, 3), beside a path in the world"
+    )
+    assert caplog.messages == [f"{tmp_path / 'smpl_params_walk.npz'}: {told}"]
+    assert all(np.array_equal(found[name], array) for name, array in arrays.items() if name.endswith("_incam"))
+
+
+def test_a_path_of_coarse_half_precision_leaves_the_reading_and_tells(tmp_path: Path) -> None:
+    arrays = content()
+    arrays["transl"] = (arrays["transl"] + [3000.0, 0, 0]).astype(np.float16)
+    arrays["global_orient"][LOST] = np.nan
+    _, notes = cleaned(arrays, tmp_path)
+    assert [note.split(" on 7")[0] for note in notes] == ["global_orient_incam, transl_incam stay as they are"]

@@ -74,6 +74,47 @@ def test_a_gap_beside_a_jump_is_filled_as_without_it(kind: str, frames: tuple[in
     assert after[others].max() < 1e-9
 
 
+@pytest.mark.parametrize("kind", ["path", "joints", "root"])
+@pytest.mark.parametrize("jumps", [BEGIN, BEGIN + 1, BEGIN + 2])
+@pytest.mark.parametrize("num", [2, 3])
+def test_one_of_two_or_three_known_frames_amid_long_gaps_is_told_by_the_others(kind: str, jumps: int, num: int) -> None:
+    """A body that turns fast, so that the curve through what is far away tells nothing."""
+    lost = np.setdiff1d(np.arange(BEGIN - 15, BEGIN + 15 + num), np.arange(BEGIN, BEGIN + num))
+    frames = (jumps,) if jumps < BEGIN + num else ()
+    swing = np.sin(2 * np.pi * 2 * np.arange(NUM) / WALKER_FPS)[:, None]
+    pose, pelvis = jumping(frames, kind)
+    pose[:, [ROOT, KNEE, ELBOW], 0] += 0.6 * swing
+    pelvis += 0.1 * swing
+    joints, path = jumping_edges(motion_of(pose, pelvis, lost))
+    told = np.flatnonzero((joints.max(1) > 1) | (path > 1)).tolist()
+    assert told == list(frames)
+
+
+@pytest.mark.parametrize(("num", "hertz"), [(1, 3), (2, 5)])
+def test_known_frames_amid_long_gaps_are_not_farther_off_than_real_ones(num: int, hertz: float) -> None:
+    """However fast the elbow turns farther away."""
+    lost = np.setdiff1d(np.arange(BEGIN - 12, BEGIN + 13), np.arange(BEGIN, BEGIN + num))
+    pose = POSE.copy()
+    pose[:, ELBOW, 0] += 0.5 * np.cos(2 * np.pi * hertz * (np.arange(NUM) - BEGIN) / WALKER_FPS)
+    assert jumping_edges(motion_of(pose, PELVIS, lost))[0].max() < 1
+    pose[BEGIN, ELBOW, 0] += 1.5
+    joints, _ = jumping_edges(motion_of(pose, PELVIS, lost))
+    assert np.argwhere(joints > 1).tolist() == [[BEGIN, ELBOW]]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_leg_that_leaves_being_straight_beside_a_gap_does_not_jump(backwards: bool) -> None:
+    """Its knee's angle is the root of a length that shrinks steadily, so that its first step is its longest: as fast as it came there."""
+    time = np.arange(NUM) / WALKER_FPS
+    pose = POSE.copy()
+    pose[:, KNEE, 0] = np.sqrt(np.maximum(np.maximum(0.4 - time, time - 0.9), 0) * 1.2)
+    lost = np.arange(56, 75)  # it bends again from frame 55 on
+    if backwards:
+        pose, lost = pose[::-1].copy(), NUM - 1 - lost
+    joints, path = jumping_edges(motion_of(pose, PELVIS, lost))
+    assert max(joints.max(), path.max()) < 1
+
+
 @pytest.mark.parametrize("kind", ["path", "root"])
 def test_a_jump_one_frame_behind_a_gap_is_none_from_what_is_held(kind: str) -> None:
     """Of every other frame, whose speeds are told by two: what is held there repeats nothing."""

@@ -61,6 +61,8 @@ def placeholder(
         ([NUM - 2, NUM - 1], 0.0, 0.0),
         ([40, 41, 43, 44, 46], 0.0, 0.0),  # known frames between them, alone
         ([*range(20, 50), *range(51, NUM)], 0.0, 0.0),
+        ([*range(1, NUM, 2)], 0.0, 0.0),
+        ([*range(1, NUM - 1, 2)], ROOT, PLACE),  # no two frames that follow each other tell how fast the person moves
     ],
 )
 def test_placeholders_are_missing(frames: slice | list[int], root: np.ndarray | float, place: np.ndarray | float, tmp_path: Path) -> None:
@@ -85,6 +87,44 @@ def test_zeros_in_a_clip_that_begins_with_a_body_at_rest(tmp_path: Path) -> None
     pose[:10, 1:], pose[:10, 0], pelvis[:10] = 0, pose[10, 0], pelvis[10]
     file = read_motions(write(tmp_path / "clip.npz", pose, pelvis))
     assert np.flatnonzero(file.absent[0]).tolist() == [50, 51]
+
+
+def test_placeholders_in_a_clip_that_begins_with_a_body_at_rest(tmp_path: Path) -> None:
+    """Neither of them zeros: the one is always in the same place, the other somewhere else."""
+    pose, pelvis = placeholder([50, 51, 52], ROOT, PLACE)
+    pose[:2, 1:], pose[:2, 0], pelvis[:2] = 0, pose[2, 0], pelvis[2]
+    file = read_motions(write(tmp_path / "clip.npz", pose, pelvis))
+    assert np.flatnonzero(file.absent[0]).tolist() == [50, 51, 52]
+
+
+@pytest.mark.parametrize("on_their_way", [True, False])
+@pytest.mark.parametrize("frames", [[40], [*range(36, 55)]])
+def test_a_body_at_rest_that_was_cut_in_where_the_person_was_is_a_pose(frames: list[int], on_their_way: bool, tmp_path: Path) -> None:
+    """And is said to be one; somewhere else it is a placeholder."""
+    place = PELVIS[frames[len(frames) // 2]] + 0.5 + (0 if on_their_way else np.array([0.4, 0.3, 0]))
+    pose, pelvis = placeholder(frames, POSE[0, 0], place)
+    file = read_motions(write(tmp_path / "clip.npz", pose, pelvis))
+    assert np.flatnonzero(file.absent[0]).tolist() == ([] if on_their_way else frames)
+    (told,) = [note for note in file.notes if "body at rest" in note]
+    assert told.endswith(
+        f"{'taken as a pose' if on_their_way else 'are taken as missing'}: {'40' if len(frames) == 1 else '36 to 54'} of person 0"
+    )
+
+
+def test_without_a_path_nothing_tells_who_is_on_their_way(tmp_path: Path) -> None:
+    pose, _ = placeholder([40, 41], POSE[0, 0])
+    np.savez(tmp_path / "clip.npz", poses=pose[:, :22].reshape(NUM, 66), fps=np.array(WALKER_FPS))
+    file = read_motions(tmp_path / "clip.npz")
+    assert np.flatnonzero(file.absent[0]).tolist() == [40, 41]
+
+
+def test_zeros_amid_a_body_at_rest_that_moves(tmp_path: Path) -> None:
+    """As files of roots alone are."""
+    pose, pelvis = placeholder(slice(0, NUM))
+    pose[:, 0], pelvis[:] = POSE[:, 0], PELVIS
+    pose[40:45] = pelvis[40:45] = 0
+    file = read_motions(write(tmp_path / "clip.npz", pose, pelvis))
+    assert np.flatnonzero(file.absent[0]).tolist() == [*range(40, 45)]
 
 
 def test_zeros_of_a_clip_with_one_other_frame_are_left(tmp_path: Path) -> None:
