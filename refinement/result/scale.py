@@ -92,7 +92,7 @@ def doubt_about(module: RefinementModule, alpha: float) -> tuple[int, str] | Non
     if not guessed:
         return None
     if not hangs:
-        if movement(module) <= _NO_PATH:
+        if not movement(module) > _NO_PATH:
             return 0, f"{_assumed(alpha)}: the cameras have no path, so that nobody's place hangs on it"
         share = f"the path of the cameras is {100 * movement(module):.2g} % of the way to people in it"
         return 0, f"{_assumed(alpha)}: {share}, so that nobody's place hangs on it unless it is far larger"
