@@ -104,7 +104,7 @@ def _beside_their_glide(moving: torch.Tensor) -> torch.Tensor:
     mostly does, or not at all, whichever leaves less."""
     evenly = moving.median(0).values
     evenly = torch.cat([torch.zeros_like(evenly[:1]), evenly[torch.linalg.vector_norm(evenly, dim=-1) <= _GLIDES]])
-    left = [(moving - glide).square().sum(-1).amin(-1) for glide in evenly]
+    left: list[torch.Tensor] = [(moving - glide).square().sum(-1).amin(-1) for glide in evenly]
     return min(left, key=lambda squares: _against(squares, _STANDS**2))
 
 
