@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pose_priors.body.motion_state import NUM_JOINTS
 from pose_priors.body.skeleton import PARTS
 from pose_priors.configs.base import UserError
-from pose_priors.priors import MotionFlow, MotionPrior, Prior, load_prior
+from pose_priors.priors.base import Prior
 from pose_priors.refinement.given.problem import Problem
+
+if TYPE_CHECKING:
+    from pose_priors.priors import MotionFlow, MotionPrior
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,23 @@ def load_priors(
 
 
 def _of_poses(key: str, path: str | Path | None, allow: Collection[str]) -> Prior | None:
-    found = None if path is None else load_prior(path, allow=allow)
-    if found is None or isinstance(found, Prior):
+    if path is None:
+        return None
+    from pose_priors.priors import load_prior  # what all kinds of priors are made of, which whoever has none need not wait for
+
+    found = load_prior(path, allow=allow)
+    if isinstance(found, Prior):
         return found
     raise UserError(f"{key}={path}: a motion prior ({type(found).__name__}), where a pose prior is needed; give another checkpoint")
 
 
 def _of_motions(key: str, path: str | Path | None, allow: Collection[str]) -> MotionPrior | MotionFlow | None:
-    found = None if path is None else load_prior(path, allow=allow)
-    if found is None or isinstance(found, MotionPrior | MotionFlow):
+    if path is None:
+        return None
+    from pose_priors.priors import MotionFlow, MotionPrior, load_prior
+
+    found = load_prior(path, allow=allow)
+    if isinstance(found, MotionPrior | MotionFlow):
         return found
     raise UserError(f"{key}={path}: a pose prior ({type(found).__name__}), where a motion prior is needed; give another checkpoint")
 

@@ -93,7 +93,7 @@ def _eroded(mask: np.ndarray) -> np.ndarray:
     """Without its rim, where depth maps mix person and background, unless little would be left."""
     inner = np.zeros_like(mask)
     inner[1:-1, 1:-1] = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
-    return inner if inner.sum() >= _KEEP_AFTER_EROSION * mask.sum() else mask
+    return inner if np.count_nonzero(inner) >= _KEEP_AFTER_EROSION * np.count_nonzero(mask) else mask
 
 
 def _at_pixels(

@@ -53,6 +53,7 @@ class NoiseLevels:
             its error nothing.
         slow_keypoints: how many times its white noise a keypoint is off by where it also errs slowly, `keypoint_px` being that much then; 1
             where it does not.
+        asked: whether keypoints have been asked for that.
     """
 
     keypoint_px: float
@@ -62,6 +63,12 @@ class NoiseLevels:
     bias: float
     projected: bool = False
     slow_keypoints: float = 1.0
+    asked: bool = False
+
+    @property
+    def keypoints_decide(self) -> bool:
+        """Whether keypoints are known to be off by white noise alone, so that many frames of them tell more than one."""
+        return self.asked and not self.projected and self.slow_keypoints == 1
 
 
 def white_noise(series: Tensor, valid: Tensor) -> float:
@@ -112,9 +119,9 @@ def with_slow_keypoints(noise: NoiseLevels, problem: Problem, camera_joints: Ten
     after them. To be done once, and not over and over: bodies that are held to keypoints less miss them by more.
     """
     missed = keypoint_residual(problem, camera_joints)
-    if noise.slow_keypoints > 1 or not missed > _SLOW_ERROR * noise.keypoint_px:
-        return noise
-    return replace(noise, keypoint_px=missed, slow_keypoints=missed / noise.keypoint_px)
+    if noise.asked or not missed > _SLOW_ERROR * noise.keypoint_px:
+        return replace(noise, asked=True)
+    return replace(noise, keypoint_px=missed, slow_keypoints=missed / noise.keypoint_px, asked=True)
 
 
 def depth_bias_width(problem: Problem) -> Tensor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import compress
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.scene import Scene
@@ -86,37 +87,31 @@ class Objective:
             parameter.grad = None
         with torch.enable_grad():
             scene = self.variables(self.problem)
-            values = self._values(scene)
-            # the gradient begins with the weights, and the sum is no part of what is differentiated
-            pulls = [value.requires_grad for value in values]
-            torch.autograd.backward([*compress(values, pulls)], [*compress(self._weights * self.weight, pulls)])
-        found = torch.stack(values).detach()
-        total = self._sum(found, scene).detach()
+            total, values = self._of(scene)
+            (total * self.weight).backward()
+        total = total.detach()
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.free]
         if not torch.isfinite(torch.cat([total[None], *(gradient.flatten() for gradient in gradients)])).all():
             raise NotFiniteError
-        return _Evaluation(point, total * self.weight, scene.joints.detach(), gradients, self._by_name(found))
-
-    def _values(self, scene: Scene) -> list[Tensor]:
-        return [term(scene, self.problem) for term, _ in self.terms]
-
-    def _sum(self, values: Tensor, scene: Scene) -> Tensor:
-        return sum((values * self._weights).unbind(), scene.alpha * 0)
-
-    def _by_name(self, values: Tensor) -> dict[str, float]:
-        return dict(zip((term.name for term, _ in self.terms), values.tolist(), strict=True))
+        return _Evaluation(point, total * self.weight, scene.joints.detach(), gradients, self._by_name(values))
 
     def total(self) -> Tensor:
         """The weighted mean, with its gradient."""
-        scene = self.variables(self.problem)
-        return self._sum(torch.stack(self._values(scene)), scene)
+        return self._of(self.variables(self.problem))[0]
+
+    def _of(self, scene: Scene) -> tuple[Tensor, list[Tensor]]:
+        values = [term(scene, self.problem) for term, _ in self.terms]
+        total: Tensor = _Weighted.apply(self._weights, *values)  # type: ignore[no-untyped-call]
+        return total, values
+
+    def _by_name(self, values: Sequence[Tensor]) -> dict[str, float]:
+        return dict(zip((term.name for term, _ in self.terms), torch.stack([*values]).tolist(), strict=True))
 
     @torch.no_grad()
     def evaluate(self) -> tuple[float, dict[str, float]]:
         """The weighted mean and the unweighted terms at the present variables."""
-        scene = self.variables(self.problem)
-        values = torch.stack(self._values(scene))
-        return float(self._sum(values, scene)), self._by_name(values)
+        total, values = self._of(self.variables(self.problem))
+        return float(total), self._by_name(values)
 
     def state(self) -> State:
         """A copy of all variables."""
@@ -132,3 +127,18 @@ class Objective:
     def forget(self) -> None:
         """Drops what is kept of earlier points."""
         self._seen = []
+
+
+class _Weighted(torch.autograd.Function):
+    """The weighted sum of numbers, in one step of the chain rule."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, *values: Tensor) -> Tensor:
+        ctx.save_for_backward(weights)
+        return torch.as_tensor(sum((torch.stack(values) * weights).unbind()))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (weights,) = ctx.saved_tensors
+        return None, *(gradient * weights).unbind()

@@ -45,6 +45,9 @@ from pose_priors.refinement.solve.weights import weighted
 # What an error of stage 3 that shows as a share of a body's height in the image is in its other units, per unit of that share: 1 % in the
 # image are 0.06 rad in every joint, 2.5 % of the depth, and 1 % of it across the view.
 _BIAS_RAD, _BIAS_DEPTH, _BIAS_LATERAL = 6.0, 2.5, 1.0
+# How often stage 3's slow error counts on a frame on which keypoints of white noise tell the turn. By its drift it would be once in 140
+# frames at 30 a second; keypoints and depth maps, which count on each, err slowly too by what is never told.
+_ANEW = 0.2
 
 POSED = ("global_orient", "pelvis", "body_pose")
 """Variables that are a person's alone, frame by frame."""
@@ -175,6 +178,8 @@ def with_keypoint_noise(terms: Sequence[tuple[Term, float]], noise: NoiseLevels)
     for term, weight in terms:
         if isinstance(term, KeypointReprojection):
             term = term.model_copy(update={"sigma_px": max(term.sigma_px, noise.keypoint_px)})
+        if isinstance(term, StayNearPose) and noise.keypoints_decide:
+            term = term.model_copy(update={"anew": _ANEW})
         found.append((term, weight))
     return found
 

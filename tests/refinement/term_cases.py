@@ -43,7 +43,7 @@ TERMS: dict[str, Term] = {
     term.name: term
     for term in (
         KeypointReprojection(sigma_px=3.0),
-        StayNearPose(noise_rad=0.01, hand_noise_rad=0.02, bias_rad=0.08),
+        StayNearPose(noise_rad=0.01, hand_noise_rad=0.02, bias_rad=0.08, anew=0.3),
         StayNearRoot(depth=0.03, lateral=0.01),
         DepthConsistency(sigma_ratio=0.005),
         ShapePrior(),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from problems import make_problem
 
 from pose_priors import refinement
 from pose_priors.refinement.refiner import Stage5Refiner
@@ -49,22 +52,22 @@ def test_commands_do_not_wait_for_what_they_rarely_need() -> None:
     assert done.stdout.split() == []
 
 
-def test_steps_and_poses_do_not_wait_for_the_compiler_of_torch() -> None:
-    program = """
-import sys
-import torch
-from pose_priors.body.model import forward_kinematics
-from pose_priors.refinement.solve.curvature.white import WhiteLBFGS
-forward_kinematics(torch.zeros(2, 55, 3), torch.zeros(55, 3))
-at = torch.ones(2, requires_grad=True)
-solver = WhiteLBFGS([at], max_iter=1)
-def closure():
-    at.grad = None
-    (loss := at.square().sum()).backward()
-    return loss
-solver.step(closure)
-assert at.abs().max() < 1
-assert not {"torch._dynamo", "sympy"} & set(sys.modules)
+def test_a_refinement_does_not_wait_for_the_compiler_of_torch(tmp_path: Path) -> None:
+    """Nor for sympy; in a process of its own, as RoMa, which makes the problem, brings the compiler."""
+    path = tmp_path / "problem.pickle"
+    path.write_bytes(pickle.dumps(make_problem(frames=8)[0]))
+    program = f"""
+import pickle, sys
+from pathlib import Path
+from pose_priors.refinement.alone import run_alone
+from pose_priors.refinement.solve.config import RefinementConfig
+from pose_priors.refinement.solve.module import RefinementModule
+names = ("root_fitting", "smpl_fitting", "motion_prior", "environmental", "scale", "final")
+config = RefinementConfig(**{{name + "_iterations": 1 for name in names}})
+module = RefinementModule(pickle.loads(Path({str(path)!r}).read_bytes()), config)
+run_alone(module, None, shown=False)
+assert len(module.reports) == len(names)
+assert not {{"torch._dynamo", "sympy"}} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -78,7 +78,7 @@ def test_a_unit_that_nothing_tells_is_found_by_motion(alpha: float) -> None:
     problem, truth = make_problem(alpha=alpha, alpha0=1.0)
     output = refine(without_depth(problem))
     assert output.scale_alpha == pytest.approx(alpha, rel=0.06)
-    assert error_mm(output.joints, truth, problem.visible) < 45 < error_mm(problem.start.joints(problem.bodies), truth, problem.visible) / 2
+    assert error_mm(output.joints, truth, problem.visible) < 50 < error_mm(problem.start.joints(problem.bodies), truth, problem.visible) / 2
     assert output.scale_delta == pytest.approx(output.scale_alpha - 1, rel=1e-6, abs=1e-6)
     assert any("nothing but motion tells the scale" in reason for reason in output.results["quality"]["reasons"])
     assert not any("bound" in line for line in (*output.results["quality"]["reasons"], *output.results["warnings"]))

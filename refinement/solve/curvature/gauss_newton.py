@@ -19,7 +19,7 @@ from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.curvature.arrow import Factor, Part, factored
 from pose_priors.refinement.solve.curvature.composite import Chain
 from pose_priors.refinement.solve.curvature.loads import Load, Rows, Single, blocks_of, border_of, runs_of
-from pose_priors.refinement.solve.curvature.residuals import OF_FRAMES, OfFrames, of_frames
+from pose_priors.refinement.solve.curvature.residuals import OF_FRAMES, OfFrames, of_frames, residual_of
 from pose_priors.refinement.solve.curvature.shared import Near, Shared
 from pose_priors.refinement.solve.curvature.surface import of_surface
 from pose_priors.refinement.solve.gaps import points_of
@@ -86,10 +86,10 @@ class GaussNewton:
     def factor(self) -> Factor:
         """Its factor at the present variables. Raises `NotDefiniteError` where there is none."""
         terms, problem, shared = self._terms, self._problem, self._shared
-        near = self._near = self._near or Near(self._variables, problem, shared)
         scene = self._variables(problem)
+        near = self._near = self._near or Near(scene, self._variables, problem, shared)
         single = [(term, weight, found) for term, weight in terms if (found := of_frames(term, scene, problem))]
-        rows = [(weight, found, near.slopes(term.name, _residual_of(term, problem))) for term, weight, found in single]
+        rows = [(weight, found, near.slopes(term.name, partial(residual_of, term, problem=problem))) for term, weight, found in single]
         paths = [path for term, weight in terms if (path := _path(term, weight, scene, problem, near))]
         paths += [_gaps(term, weight, scene, near) for term, weight in terms if isinstance(term, GapEnergy)]
         corners = [*((weight * found.weight, slope) for weight, found, slope in rows), *((path.weight, path.by_shared) for path in paths)]
@@ -133,15 +133,6 @@ class GaussNewton:
 def knows_all(terms: Sequence[tuple[Term, float]]) -> bool:
     """Whether all terms are known here. Those that are look no farther in time than from frame to frame and `Smoothness.reach`."""
     return all(type(term) in _KNOWN and getattr(term, "prior", None) is None for term, _ in terms)
-
-
-def _residual_of(term: Term, problem: Problem) -> Callable[[Scene], Tensor]:
-    def residual(scene: Scene) -> Tensor:
-        found = of_frames(term, scene, problem)
-        assert found is not None
-        return found.residual
-
-    return residual
 
 
 def _of_floor(term: SceneFloor, problem: Problem) -> Callable[[Scene], Tensor]:
@@ -252,7 +243,7 @@ def _turns(terms: Sequence[tuple[Term, float]], scene: Scene, problem: Problem) 
     both = problem.visible[:, 1:] & problem.visible[:, :-1]
     for term, weight in terms:
         if isinstance(term, StayNearPose):
-            place += weight / term.bias_rad**2 * problem.visible[..., None]
+            place += weight / term.bias_rad**2 * term.counts(problem)[..., free]
             change += weight / term.variance_of_change(problem)[free] * both[..., None]
         elif isinstance(term, PosePrior):
             place[..., 1:] += weight / term.sigma**2 * problem.alive[..., None]

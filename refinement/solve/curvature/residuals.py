@@ -53,6 +53,11 @@ def of_frames(term: Term, scene: Scene, problem: Problem) -> OfFrames | None:
     return None if found is None else found(term, scene, problem)
 
 
+def residual_of(term: Term, scene: Scene, problem: Problem) -> Tensor:
+    """The residuals alone of such a term."""
+    return _RESIDUALS[type(term)](term, scene, problem)
+
+
 def _of_keypoints(term: KeypointReprojection, scene: Scene, problem: Problem) -> OfFrames:
     groups = problem.observations.keypoint_joints
     at = mean_of_joints(scene.camera_joints, groups)
@@ -100,6 +105,13 @@ def _of_penetration(term: Penetration, scene: Scene, problem: Problem) -> OfFram
     return OfFrames(groups, residual, slope, ((residual > _SHALLOW / term.sigma) & problem.alive[..., None]).to(residual))
 
 
+_RESIDUALS: dict[type[Term], Callable[..., Tensor]] = {
+    KeypointReprojection: lambda term, scene, problem: term.offsets(scene, problem)[0].flatten(2),
+    StayNearRoot: StayNearRoot.residuals,
+    DepthConsistency: lambda term, scene, problem: term.residuals(scene, problem)[0],
+    ContactHeight: ContactHeight.residuals,
+    Penetration: Penetration.residuals,
+}
 OF_FRAMES: dict[type[Term], Callable[..., OfFrames]] = {
     KeypointReprojection: _of_keypoints,
     StayNearRoot: _of_root,

@@ -69,11 +69,12 @@ class Near:
     it changes little on the way to a minimum.
 
     Args:
+        scene: as it stands.
         shared: the variables.
     """
 
-    def __init__(self, variables: Variables, problem: Problem, shared: Shared) -> None:
-        self._here, self._more = variables(problem), _with_more(variables, problem, shared)
+    def __init__(self, scene: Scene, variables: Variables, problem: Problem, shared: Shared) -> None:
+        self._here, self._more = scene, _with_more(variables, problem, shared)
         self._known: dict[str, Tensor] = {}
 
     def close(self) -> None:

@@ -13,6 +13,8 @@ from pose_priors.refinement.solve.scene import MIN_DEPTH, Scene, height_in_image
 from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame
 from pose_priors.refinement.solve.terms.kernels import differences, geman_mcclure, squared_norm
 
+_LASTS_S = 0.25  # for which a turn is hardly other than one that was told
+
 
 class KeypointReprojection(Term):
     """Keypoints against the projected joints, with a Geman-McClure kernel as wide as a part of the body's size in the image."""
@@ -56,7 +58,8 @@ class StayNearPose(Term):
     """Stage 3's rotations, as an HMR network errs: a bias that drifts over many frames, and white noise on top.
 
     The bias bounds how far a joint may turn from stage 3; the noise bounds how fast that turn may change, since stage 3 knows motion better
-    than place.
+    than place. A bias that lasts is told once and not anew by every frame. Yet each frame's counts in full where nothing else tells how a
+    joint is turned: what poses are like in general counts on every frame, too, and would have its way there.
     """
 
     name: ClassVar[str] = "near_pose"
@@ -66,6 +69,8 @@ class StayNearPose(Term):
     bias_rad: float
     drift: float = 0.66
     """Standard deviation of what the bias changes by in a second, as a fraction of it: 0.12 from frame to frame at 30 a second."""
+    anew: float = 1.0
+    """How often the bias counts on a frame on which keypoints tell how a joint is turned."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         variance = self.variance_of_change(problem)
@@ -73,7 +78,11 @@ class StayNearPose(Term):
         place = 0.5 / self.bias_rad**2 * squared_norm(scene.turn)
         change = squared_norm(differences(scene.turn)) * (0.5 / variance)
         count = num_visible(problem)
-        return per_person_frame(place, problem.visible, count) + per_person_frame(change, both, count)
+        return per_person_frame(place, self.counts(problem), count) + per_person_frame(change, both, count)
+
+    def counts(self, problem: Problem) -> Tensor:
+        """(P, T, J) how often the bias of each joint counts on a frame, 0 where nobody was seen."""
+        return _counts(problem, self.anew)
 
     def variance_of_change(self, problem: Problem) -> Tensor:
         """(J,) radians squared by which each component of a joint's turn may change from frame to frame."""
@@ -82,6 +91,21 @@ class StayNearPose(Term):
     def _variance_of_change(self, noise_rad: float, fps: float) -> float:
         """Radians squared, from frame to frame; a bias that wanders changes with the square root of the time."""
         return 2 * noise_rad**2 + (self.drift * self.bias_rad) ** 2 / fps
+
+
+@once
+def _counts(problem: Problem, anew: float) -> Tensor:
+    """(P, T, J) 1 on frames on which somebody was seen, `anew` for joints, the root not among them, whose turn moves a keypoint that was
+    seen within a quarter of a second."""
+    trust, parents = _trust(problem) > 0, problem.bodies.parents
+    told = torch.zeros(*trust.shape[:2], len(parents), dtype=torch.bool, device=trust.device)
+    for k, joints in enumerate(problem.observations.keypoint_joints):
+        for joint in joints:
+            while (joint := parents[joint]) > 0:
+                told[..., joint] |= trust[..., k]
+    around = round(_LASTS_S * problem.fps)
+    near = torch.nn.functional.max_pool1d(told.transpose(1, 2).float(), 2 * around + 1, 1, around).transpose(1, 2) > 0
+    return torch.where(near, anew, 1.0).to(problem.start.pelvis) * problem.visible[..., None]
 
 
 @once

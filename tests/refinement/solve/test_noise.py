@@ -16,7 +16,7 @@ from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.noise import estimate_noise, white_noise, with_slow_keypoints
 from pose_priors.refinement.solve.scene import project
 from pose_priors.refinement.solve.stages import with_keypoint_noise
-from pose_priors.refinement.solve.terms import KeypointReprojection, Smoothness
+from pose_priors.refinement.solve.terms import KeypointReprojection, Smoothness, StayNearPose
 
 
 def test_levels_of_a_noisy_problem() -> None:
@@ -95,13 +95,17 @@ def test_what_fitted_bodies_miss_is_what_keypoints_are_off_by() -> None:
     problem, _ = make_problem(frames=40, noise=0.0)
     there = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
     noise = replace(estimate_noise(problem), keypoint_px=2.0)
-    assert with_slow_keypoints(noise, slowly_wrong(problem, 2.3), there) is noise
+    white = with_slow_keypoints(noise, slowly_wrong(problem, 2.3), there)
+    assert white == replace(noise, asked=True)
+    assert (noise.keypoints_decide, white.keypoints_decide) == (False, True)
     found = with_slow_keypoints(noise, slowly_wrong(problem, 8.0), there)
     assert found.keypoint_px == pytest.approx(8.0, rel=0.2)
     assert found.slow_keypoints == pytest.approx(found.keypoint_px / 2.0)
-    assert with_slow_keypoints(found, slowly_wrong(problem, 30.0), there) is found  # once
+    assert not found.keypoints_decide
+    assert not replace(white, projected=True).keypoints_decide
+    assert with_slow_keypoints(found, slowly_wrong(problem, 30.0), there) == found  # once
     unseen = replace(problem, observations=replace(problem.observations, keypoint_confidence=torch.zeros(2, 40, there.shape[2])))
-    assert with_slow_keypoints(noise, unseen, there) is noise
+    assert with_slow_keypoints(noise, unseen, there) == replace(noise, asked=True)
 
 
 def test_only_keypoints_get_that_width_and_none_a_lesser_one() -> None:
@@ -109,6 +113,26 @@ def test_only_keypoints_get_that_width_and_none_a_lesser_one() -> None:
     own = KeypointReprojection(sigma_px=3.0, size_fraction=0.3)
     found = with_keypoint_noise([(own, 2.0), (Smoothness(), 0.5), (KeypointReprojection(sigma_px=9.0), 1.0)], noise)
     assert found == [(own.model_copy(update={"sigma_px": 8.0}), 2.0), (Smoothness(), 0.5), (KeypointReprojection(sigma_px=9.0), 1.0)]
+
+
+@pytest.mark.parametrize(("pixels", "anew"), [(2.3, 0.2), (8.0, 1.0)])
+def test_stage_3s_slow_error_counts_less_beside_keypoints_of_white_noise(pixels: float, anew: float) -> None:
+    problem, _ = make_problem(frames=40, noise=0.0)
+    there = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
+    noise = with_slow_keypoints(replace(estimate_noise(problem), keypoint_px=2.0), slowly_wrong(problem, pixels), there)
+    ((term, weight),) = with_keypoint_noise([(StayNearPose(noise_rad=0.01, hand_noise_rad=0.1, bias_rad=0.08), 2.0)], noise)
+    assert isinstance(term, StayNearPose)
+    assert (term.anew, weight) == (anew, 2.0)
+
+
+def test_knees_that_stage_3_bends_on_every_frame_are_straightened_by_keypoints() -> None:
+    problem, _ = make_problem(frames=30)
+    pose = problem.start.body_pose.clone()
+    pose[:, :, [3, 4], 0] += 0.3  # knees; shanks go back
+    pose[:, :, [0, 1], 0] -= 0.12
+    bent = replace(problem, start=replace(problem.start, body_pose=pose))
+    found = Stage5Refiner(trainer={"enable_progress_bar": False}).refine(RefinementInput(bent))
+    assert float(found.body_pose[:, :, [3, 4], 0].mean()) < 0.5 * 0.3  # seen from before, where the picture tells it least
 
 
 def test_keypoints_that_err_slowly_are_told_and_count_less() -> None:

@@ -89,6 +89,22 @@ def test_fingers_that_change_cost_by_their_own_noise() -> None:
         assert float(term(dataclasses.replace(scene, turn=turn), problem)) == pytest.approx(float(expected))
 
 
+def test_a_slow_error_counts_in_full_where_no_keypoint_tells_the_turn() -> None:
+    problem = with_hands(make_problem(frames=60)[0], 0.1)
+    confidence = torch.zeros_like(problem.observations.keypoint_confidence)
+    (left_knee,) = [k for k, joints in enumerate(problem.observations.keypoint_joints) if joints == (4,)]
+    confidence[0, 20, left_knee] = 0.9
+    problem = dataclasses.replace(problem, observations=dataclasses.replace(problem.observations, keypoint_confidence=confidence))
+    count = StayNearPose(noise_rad=0.01, hand_noise_rad=0.1, bias_rad=0.08, anew=0.25).counts(problem)
+    expected = torch.ones_like(count)
+    expected[0, 20 - 8 : 20 + 9, 1] = 0.25  # the left hip's turn alone moves it, and a quarter of a second are 7.5 frames
+    assert torch.equal(count, expected)
+    assert torch.equal(
+        StayNearPose(noise_rad=0.01, hand_noise_rad=0.1, bias_rad=0.08).counts(problem),
+        problem.visible[..., None].expand_as(count).to(count),
+    )
+
+
 @pytest.mark.parametrize("term", [Smoothness(), MultiPersonScale()])
 def test_fingers_that_cannot_move_do_not_count_in_motion(term: Term) -> None:
     bare, _ = make_problem()
