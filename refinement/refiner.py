@@ -27,10 +27,10 @@ from pose_priors.refinement.given.problem import Estimate, Problem
 from pose_priors.refinement.infill import GapFiller
 from pose_priors.refinement.result.keeping import contradicted, with_input, without
 from pose_priors.refinement.result.output import RefinementOutput
-from pose_priors.refinement.result.scale import another_unit
+from pose_priors.refinement.result.scale import another_unit, in_the_given_unit
 from pose_priors.refinement.result.soles import lay_soles
 from pose_priors.refinement.result.summary import summarize
-from pose_priors.refinement.result.unit import in_unit
+from pose_priors.refinement.result.unit import feet_stand, in_unit
 from pose_priors.refinement.result.write import plain, write_result
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
@@ -113,13 +113,18 @@ class Stage5Refiner:
         return found.first(problem.num_frames)
 
     def _in_its_unit(self, problem: Problem) -> tuple[Problem, RefinementModule]:
-        """The problem and its module once that is done; in another unit where stage 1's is a guess that motion contradicts."""
+        """The problem and its module once that is done; in another unit where stage 1's is a guess that motion contradicts, and feet stand
+        in the other; held to stage 1's where they move in both."""
         given, module = problem, self._refined(problem, problem.start)
+        first = module.scene()
         for again in range(_UNITS if problem.scale_guessed else 0):
             if (unit := another_unit(module, guessed=not again)) is None:
                 break
             log.info("nothing says what stage 1's unit is, and motion that it is %.3g m: refined once more from there", unit)
             problem = in_unit(given, unit)
+            module = self._refined(problem, given.start)
+        if problem is not given and not feet_stand(module.scene(), first, module.problem):
+            problem = in_the_given_unit(given)
             module = self._refined(problem, given.start)
         return problem, module
 

@@ -156,7 +156,7 @@ class Problem:
         told: one line for each file beside the stages that has a say.
         scale_width: standard deviation of the logarithm of the true alpha about alpha0's, where a tool says it and neither depth nor
             points of the floor tie people to the cameras' unit; inf where they do, or nobody says it; 0 where alpha0 is kept, since
-            no keypoint was seen.
+            no keypoint was seen, or feet move in every unit.
         floor_known: whether the floor is one to hold people to; else it is a guess that only says which way is up.
         floor_tilt: standard deviation, in radians about each axis that lies in it, of the floor's tilt about that of the start, where a
             tool or a sensor says which way is up and no points of the scene tell it; inf where they do, or nobody says it.

@@ -67,8 +67,8 @@ def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[st
     found.beyond(drift, _DRIFT, f"the scale by depths changes by {100 * drift:.1f} % along the clip")
     if problem.visible.any() and (doubt := doubt_about(module, float(scene.alpha))) is not None:
         found.add(*doubt)
-    if problem.visible.any() and (still := stands_still(problem)) is not None:
-        found.add(0, still)  # a tripod is nothing wrong
+    if problem.visible.any() and (still := stands_still(module, scene)) is not None:
+        found.add(*still)
     return {
         "verdict": _VERDICTS[found.worst],
         "reasons": found.lines,

@@ -77,6 +77,31 @@ def test_a_scale_that_drifts_is_named() -> None:
 
 @pytest.mark.parametrize(("times", "degrees", "told"), [(0.0, 12.0, True), (1e-3, 12.0, True), (1.0, 12.0, False), (0.0, 8.0, False)])
 def test_cameras_that_turn_without_a_path_are_named_and_no_worse(times: float, degrees: float, told: bool) -> None:
+    found = unsolved(turning(times, degrees))
+    line = "the cameras turn by 12 degrees and their path stands still: they stand on a tripod, or the path has lost its unit, and then "
+    assert found["reasons"] == ([f"{line}nobody's path in the world is right"] if told else [])
+    assert found["verdict"] == "good"
+
+
+def test_feet_tell_a_tripod_from_a_lost_path() -> None:
+    """Feet that stand, that go by all the time as if the cameras had gone with them, and that stand for a while."""
+    problem = turning(0.0, 12.0)
+    carried = torch.linspace(0, 1, problem.num_frames, dtype=torch.float64)[:, None] * torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    seen = "the cameras turn by 12 degrees and their path stands still"
+    lost = "the path has lost its unit, and then nobody's path in the world is right"
+    for way, told in (
+        (0 * carried, None),
+        (carried, (1, f"{seen}, and no foot stands before them: {lost}, or people glide before a tripod")),
+        ((carried - 0.25).clamp_min(0), (0, f"{seen}: they stand on a tripod, or {lost}")),
+    ):
+        moved = dataclasses.replace(problem, start=dataclasses.replace(problem.start, pelvis=problem.start.pelvis + way))
+        module = RefinementModule(moved, SHORT)
+        module.total_iterations = 1  # of a start whose feet have no noise
+        assert stands_still(module, module.scene()) == told
+
+
+def turning(times: float, degrees: float) -> Problem:
+    """A problem seen by cameras that turn by so many degrees and move by so much of their path."""
     problem, _ = make_problem(noise=0.0)
     w2c = problem.cameras.w2c.clone()
     angle = torch.linspace(0, math.radians(degrees), len(w2c), dtype=torch.float64)
@@ -86,17 +111,16 @@ def test_cameras_that_turn_without_a_path_are_named_and_no_worse(times: float, d
     there = to_camera(problem.start.joints(problem.bodies), w2c, problem.start.alpha0)
     shaken = project(there, problem.cameras) + 3 * torch.randn(*there.shape[:3], 2, generator=torch.Generator().manual_seed(0))
     depth = (there[..., 2] - problem.bodies.thickness[:, None]) / problem.start.alpha0
-    found = unsolved(seen_as(problem, keypoints=shaken, joint_depth=depth))
-    line = "the cameras turn by 12 degrees and their path stands still: they stand on a tripod, or the path has lost its unit, and then "
-    assert found["reasons"] == ([f"{line}nobody's path in the world is right"] if told else [])
-    assert found["verdict"] == "good"
+    return seen_as(problem, keypoints=shaken, joint_depth=depth)
 
 
 def test_of_cameras_that_are_not_finite_it_is_not_said_how_they_turn() -> None:
     problem, _ = make_problem(frames=8)
     w2c = problem.cameras.w2c.clone()
     w2c[3] = torch.nan
-    assert stands_still(dataclasses.replace(problem, cameras=dataclasses.replace(problem.cameras, w2c=w2c))) is None
+    module = RefinementModule(problem, SHORT)
+    module.problem = dataclasses.replace(problem, cameras=dataclasses.replace(problem.cameras, w2c=w2c))
+    assert stands_still(module, module.scene()) is None
 
 
 def test_keypoints_that_are_bodies_projected_are_named() -> None:

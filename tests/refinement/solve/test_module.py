@@ -129,7 +129,7 @@ def test_a_killed_run_goes_on_to_the_same_result(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_run_killed_where_it_tries_another_unit_goes_on_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    problem, _ = make_problem(frames=12, alpha=2.5, alpha0=1.0)
+    problem, _ = make_problem(frames=24, alpha=2.5, alpha0=1.0)
     nothing = torch.zeros_like(problem.observations.joint_depth_confidence)
     unseen = replace(problem.observations, joint_depth_confidence=nothing, floor_points=problem.observations.floor_points[:0])
     given = RefinementInput(replace(problem, observations=unseen))
