@@ -29,6 +29,7 @@ from pose_priors.refinement.given.checks import check_cameras, check_grid, check
 from pose_priors.refinement.given.floor import floor_candidates, ground_plane, skin_depths, soles, thinned
 from pose_priors.refinement.given.observed import keypoints_of, pixels_of, placed_by
 from pose_priors.refinement.given.options import LoadOptions
+from pose_priors.refinement.given.people import exchanged
 from pose_priors.refinement.given.planes import ransac_plane, scene_planes
 from pose_priors.refinement.given.problem import Bodies, Cameras, Observations, Problem
 from pose_priors.refinement.given.sampling import DepthSamples, sample_depth
@@ -144,6 +145,7 @@ def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> P
             broken.append(f"{stays}: at stage 1's unit, taken for {found.alpha:.3g} m, which nothing tells")
         else:
             warnings.append(stays)
+    broken += exchanged(people, cameras.frame_ids, estimate.pelvis.numpy(), start.seen, fps)
     joints = estimate.joints(bodies)
     lost = find_untracked(clip, people, everybody, alive & ~start.seen, found.alpha, found.plane)
     contacts = contact_log_odds(options.contacts, people, cameras.frame_ids, joints, alive, fps, warnings, told, cut=cut)

@@ -1,15 +1,21 @@
-"""Who of a clip is refined."""
+"""Who of a clip is refined, and whose ids seem to have been exchanged on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 
+import numpy as np
 from pydantic import Field, field_validator
 
 from pose_priors.configs.base import Config, UserError
+from pose_priors.datamodules.plausibility import MAX_SPEED
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
+
+_LEAP_M = 0.4  # that nobody's place is off by from frame to frame
+_OTHERWISE = 0.5  # of how far two people leap, how far they do at most if each goes on as the other
 
 
 class PersonSelection(Config):
@@ -54,3 +60,24 @@ class PersonSelection(Config):
             camera_bodies={person: camera[person] for person in chosen},
             world_bodies={person: world[person] for person in chosen if person in world},
         )
+
+
+def exchanged(people: Sequence[int], frame_ids: np.ndarray, pelvis: np.ndarray, seen: np.ndarray, fps: float) -> list[str]:
+    """One line for each two people who leap to where the other was, from a frame to the next, as trackers do that exchange their ids.
+
+    Args:
+        people: P ids; frame_ids: (T,).
+        pelvis: (P, T, 3) metres, world.
+        seen: (P, T) bool.
+    """
+    found, both = [], seen[:, 1:] & seen[:, :-1]
+    leap = max(_LEAP_M, MAX_SPEED / fps)
+    for a, b in combinations(range(len(people)), 2):
+        own = np.stack([np.linalg.norm(pelvis[p, 1:] - pelvis[p, :-1], axis=-1) for p in (a, b)])
+        across = np.stack([np.linalg.norm(pelvis[p, 1:] - pelvis[q, :-1], axis=-1) for p, q in ((a, b), (b, a))])
+        for t in np.flatnonzero(both[a] & both[b] & (own > leap).all(0) & (across.max(0) < _OTHERWISE * own.min(0))):
+            found.append(
+                f"persons {people[a]} and {people[b]} change places from frame {frame_ids[t]} to {frame_ids[t + 1]}: their ids seem to "
+                "have been exchanged there, and each was refined as one person"
+            )
+    return found
