@@ -1,4 +1,4 @@
-"""Left and right: legs and keypoints that change sides for a while are changed back, and those that cross are left alone."""
+"""Left and right: legs and keypoints that change sides for a while are changed back, and those that cross are left alone. And two people who are exchanged: trackers change their ids."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from pose_priors.body.pinhole import project
 from pose_priors.body.skeleton import index_of
 from pose_priors.refinement.formats.keypoints import Correspondence
+from pose_priors.refinement.given.people import exchanged
 from pose_priors.refinement.given.problem import Bodies
 from pose_priors.refinement.given.sides import unswapped_keypoints, unswapped_legs
 from pose_priors.refinement.given.start import PosedPeople
@@ -121,3 +122,37 @@ def test_who_lies_in_the_image_is_as_tall_as_who_stands() -> None:
     assert found[0.0] == found[90.0]
     assert found[0.0][0] == 0
     assert found[0.0][-1] == 10
+
+
+def walks(frames: int, fps: float, apart: float = 1.0) -> np.ndarray:
+    """(3, T, 3) metres: three people side by side who walk at 1.5 m/s, their places off by some centimetres."""
+    time = np.arange(frames) / fps
+    path = np.stack([apart * np.arange(3)[:, None] + 0 * time, 0.9 + 0 * time + np.zeros((3, 1)), 1.5 * time + np.zeros((3, 1))], -1)
+    return path + 0.03 * np.random.default_rng(0).normal(size=path.shape)
+
+
+@pytest.mark.parametrize("fps", [15.0, 30.0, 120.0])
+def test_people_who_change_places_in_one_frame_are_told(fps: float) -> None:
+    pelvis, seen = walks(40, fps), np.ones((3, 40), bool)
+    frames = np.arange(100, 140)
+    assert exchanged((1, 2, 7), frames, pelvis, seen, fps) == []
+    pelvis[[0, 1], 20:] = pelvis[[1, 0], 20:]
+    (line,) = exchanged((1, 2, 7), frames, pelvis, seen, fps)
+    assert line.startswith("persons 1 and 2 change places from frame 119 to 120")
+    seen[1, 20] = False  # who is not seen there may have gone on anywhere
+    assert exchanged((1, 2, 7), frames, pelvis, seen, fps) == []
+
+
+def test_one_who_leaps_and_two_who_leap_elsewhere_have_their_own_ids() -> None:
+    frames, seen = np.arange(40), np.ones((3, 40), bool)
+    one = walks(40, 30.0)
+    one[0, 20:] += [1.0, 0.0, 0.0]
+    assert exchanged((1, 2, 3), frames, one, seen, 30.0) == []
+    one[1, 20:] += [0.0, 0.0, 1.0]
+    assert exchanged((1, 2, 3), frames, one, seen, 30.0) == []
+
+
+def test_people_who_dance_closely_are_not_taken_for_each_other() -> None:
+    pelvis = walks(40, 30.0, apart=0.3)
+    pelvis[[0, 1], 20:] = pelvis[[1, 0], 20:]
+    assert exchanged((1, 2, 3), np.arange(40), pelvis, np.ones((3, 40), bool), 30.0) == []
