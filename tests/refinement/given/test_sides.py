@@ -1,4 +1,7 @@
-"""Left and right: legs and keypoints that change sides for a while are changed back, and those that cross are left alone. And two people who are exchanged: trackers change their ids."""
+"""Left and right: legs and keypoints that change sides for a while are changed back, and those that cross are left alone.
+
+And two people who are exchanged, as by trackers that change their ids.
+"""
 
 from __future__ import annotations
 
