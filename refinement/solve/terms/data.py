@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pose_priors.refinement.given.checks import MIN_CONFIDENCE
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import MIN_DEPTH, Scene, height_in_image, mean_of_joints, project, start_in_cameras
@@ -95,14 +96,14 @@ class StayNearPose(Term):
 
 @once
 def _counts(problem: Problem, anew: float) -> Tensor:
-    """(P, T, J) 1 on frames on which somebody was seen, `anew` for joints, the root not among them, whose turn moves a keypoint that was
-    seen within a quarter of a second."""
-    trust, parents = _trust(problem) > 0, problem.bodies.parents
-    told = torch.zeros(*trust.shape[:2], len(parents), dtype=torch.bool, device=trust.device)
+    """(P, T, J) 1 on frames on which somebody was seen, `anew` for joints, the root not among them, whose turn moves a keypoint that is
+    believed by itself within a quarter of a second."""
+    sure, parents = _trust(problem) >= MIN_CONFIDENCE, problem.bodies.parents
+    told = torch.zeros(*sure.shape[:2], len(parents), dtype=torch.bool, device=sure.device)
     for k, joints in enumerate(problem.observations.keypoint_joints):
         for joint in joints:
             while (joint := parents[joint]) > 0:
-                told[..., joint] |= trust[..., k]
+                told[..., joint] |= sure[..., k]
     around = round(_LASTS_S * problem.fps)
     near = torch.nn.functional.max_pool1d(told.transpose(1, 2).float(), 2 * around + 1, 1, around).transpose(1, 2) > 0
     return torch.where(near, anew, 1.0).to(problem.start.pelvis) * problem.visible[..., None]

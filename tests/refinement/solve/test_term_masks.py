@@ -94,6 +94,7 @@ def test_a_slow_error_counts_in_full_where_no_keypoint_tells_the_turn() -> None:
     confidence = torch.zeros_like(problem.observations.keypoint_confidence)
     (left_knee,) = [k for k, joints in enumerate(problem.observations.keypoint_joints) if joints == (4,)]
     confidence[0, 20, left_knee] = 0.9
+    confidence[1, :, left_knee] = 0.2  # too faint to be believed
     problem = dataclasses.replace(problem, observations=dataclasses.replace(problem.observations, keypoint_confidence=confidence))
     count = StayNearPose(noise_rad=0.01, hand_noise_rad=0.1, bias_rad=0.08, anew=0.25).counts(problem)
     expected = torch.ones_like(count)
