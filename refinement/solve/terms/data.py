@@ -7,7 +7,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pose_priors.refinement.given.checks import MIN_CONFIDENCE
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.once import once
 from pose_priors.refinement.solve.scene import MIN_DEPTH, Scene, height_in_image, mean_of_joints, project, start_in_cameras
@@ -15,6 +14,7 @@ from pose_priors.refinement.solve.terms.base import Term, num_visible, per_perso
 from pose_priors.refinement.solve.terms.kernels import differences, geman_mcclure, squared_norm
 
 _LASTS_S = 0.25  # for which a turn is hardly other than one that was told
+_SURE = 0.3  # confidence of a keypoint that is believed by itself
 
 
 class KeypointReprojection(Term):
@@ -98,7 +98,7 @@ class StayNearPose(Term):
 def _counts(problem: Problem, anew: float) -> Tensor:
     """(P, T, J) 1 on frames on which somebody was seen, `anew` for joints, the root not among them, whose turn moves a keypoint that is
     believed by itself within a quarter of a second."""
-    sure, parents = _trust(problem) >= MIN_CONFIDENCE, problem.bodies.parents
+    sure, parents = _trust(problem) >= _SURE, problem.bodies.parents
     told = torch.zeros(*sure.shape[:2], len(parents), dtype=torch.bool, device=sure.device)
     for k, joints in enumerate(problem.observations.keypoint_joints):
         for joint in joints:
