@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,11 @@ def _other(arrays: dict[str, np.ndarray], how: str) -> None:
         del arrays["transl"]
 
 
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Without what is said in passing, which is heard where an earlier command has set the level."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 @pytest.mark.parametrize(
     ("how", "left"),
     [
@@ -153,7 +159,7 @@ def test_a_reading_that_cannot_follow_is_told(how: str, left: str, tmp_path: Pat
     _other(arrays, how)
     sound = arrays | {"fps": np.array(FPS)}
     cleaned(sound, tmp_path)
-    assert not caplog.messages  # nothing was cleaned
+    assert not warned(caplog)  # nothing was cleaned
     arrays["global_orient"][LOST] = np.nan
     found, _ = cleaned(arrays, tmp_path)
     notes = json.loads((tmp_path / "out/smpl_params_walk.npz.report.json").read_text())["notes"]
@@ -162,7 +168,7 @@ def test_a_reading_that_cannot_follow_is_told(how: str, left: str, tmp_path: Pat
         f"{left} on 7 frames of which the root or the path in the world was cleaned: global_orient_incam and transl_incam follow, both "
         "float (90, 3), beside a path in the world"
     )
-    assert caplog.messages == [f"{tmp_path / 'smpl_params_walk.npz'}: {told}"]
+    assert warned(caplog) == [f"{tmp_path / 'smpl_params_walk.npz'}: {told}"]
     assert all(np.array_equal(found[name], array) for name, array in arrays.items() if name.endswith("_incam"))
 
 
