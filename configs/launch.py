@@ -21,7 +21,7 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError, environment_variables
 from submitit.helpers import TorchDistributedEnvironment
 
-from pose_priors.configs.base import UserError
+from pose_priors.configs.base import UserError, counted
 from pose_priors.configs.cli import set_up_console
 from pose_priors.configs.slurm import IMPORT_ROOT, Launcher, SlurmConfig
 
@@ -104,7 +104,7 @@ def launch(
         shutil.rmtree(folder)
         raise UserError(f"--launcher slurm: {_refusal(error)}; see the section slurm of the config{_partitions()}") from error
     what = f"slurm job {jobs[0].job_id.split('_')[0]}" if launcher == "slurm" else "processes beside this one"
-    log.info("%s, %d task%s, logs in %s", what, len(jobs), "" if len(jobs) == 1 else "s", folder)
+    log.info("%s, %s, logs in %s", what, counted(len(jobs), "task"), folder)
     return jobs
 
 

@@ -115,15 +115,15 @@ class Stage5Refiner:
     def _in_its_unit(self, problem: Problem) -> tuple[Problem, RefinementModule]:
         """The problem and its module once that is done; in another unit where stage 1's is a guess that motion contradicts, and feet stand
         in the other; held to stage 1's where they move in both."""
-        given, module = problem, self._refined(problem, problem.start)
-        first = module.scene()
+        given, first = problem, self._refined(problem, problem.start)
+        module = first
         for again in range(_UNITS if problem.scale_guessed else 0):
             if (unit := another_unit(module, guessed=not again)) is None:
                 break
             log.info("nothing says what stage 1's unit is, and motion that it is %.3g m: refined once more from there", unit)
             problem = in_unit(given, unit)
             module = self._refined(problem, given.start)
-        if problem is not given and not feet_stand(module.scene(), first, module.problem):
+        if problem is not given and not feet_stand(module.scene(), first.scene(), module.problem):
             problem = in_the_given_unit(given)
             module = self._refined(problem, given.start)
         return problem, module

@@ -22,6 +22,7 @@ from pose_priors.refinement.result.scale import doubt_about, stands_still
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.scene import Scene, mean_of_joints, project
+from pose_priors.refinement.solve.terms.base import alive_for
 
 _MEDIAN_ABS_NORMAL = 0.6745
 _SURE = 0.5
@@ -178,8 +179,7 @@ def _levels(up: Tensor, scene: Scene, problem: Problem, p: int) -> float:
 
 def _acceleration(joints: Tensor, problem: Problem, p: int) -> float:
     """Median over a person's joints and frames, in m/s^2; nan for lives of fewer than three frames."""
-    alive = problem.alive[p]
-    within = alive[2:] & alive[1:-1] & alive[:-2]
+    within = alive_for(problem, 3)[p]
     if not within.any():
         return math.nan
     return float(torch.linalg.vector_norm(torch.diff(joints[p], n=2, dim=0), dim=-1)[within].median() * problem.fps**2)

@@ -15,6 +15,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.motion_states import camera_movement, scale_shows
 from pose_priors.refinement.solve.scene import Scene, camera_centres
+from pose_priors.refinement.solve.terms.base import seen_for
 
 # How much larger or smaller a unit may be than that of the start, for paths in millimetres too, and the ratio between those tried, 1.5 %.
 # It is more where the path that is given is so much longer or shorter than people are far away.
@@ -85,7 +86,7 @@ def feet_that_move(scene: Scene, problem: Problem) -> float:
 def _speeds(scene: Scene, problem: Problem) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
     """Of all frames on which people are seen: (N, F, 3) m/s of their feet in the camera's turned axes, (N, 1, 3) the camera's own, in stage
     1's unit, and (N,) the row of the person; None where there are none."""
-    feet, both = contact_joints(problem.bodies), problem.visible[:, 1:] & problem.visible[:, :-1]
+    feet, both = contact_joints(problem.bodies), seen_for(problem, 2)
     if not feet or not both.any():
         return None
     turned = torch.einsum("tji,ptfj->ptfi", problem.cameras.w2c.double()[:, :3, :3], scene.camera_joints[:, :, feet].double())

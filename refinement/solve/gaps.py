@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pose_priors.body import conversions
 from pose_priors.configs.base import counted
 from pose_priors.refinement.given.problem import Problem
+from pose_priors.refinement.solve.rates import within
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.surface import Held, distance, held, steady, surface_shift, thicker, untracked_frames
 from pose_priors.refinement.solve.variables import Variables
@@ -122,9 +123,7 @@ class ExpectedInGaps(nn.Module):
 
     def around(self, problem: Problem) -> Tensor:
         """(P, T) bool, people's frames that filling moves: those that are filled or shown, and half a second around them."""
-        reach = round(_AROUND_S * problem.fps)
-        near = torch.nn.functional.max_pool1d((self.frames | untracked_frames(problem)).float(), 2 * reach + 1, 1, reach) > 0
-        return near & problem.alive
+        return within(self.frames | untracked_frames(problem), _AROUND_S, problem.fps) & problem.alive
 
     def apart(self, scene: Scene) -> Tensor:
         """(P, T, 2 J, 3) metres that a scene's points are from where they are expected, in a world that grows with the scale."""

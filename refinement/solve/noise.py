@@ -118,8 +118,10 @@ def with_slow_keypoints(noise: NoiseLevels, problem: Problem, camera_joints: Ten
     Detectors are off by pixels that last for some frames, which differences over time do not show: fitted to those, bodies would be bent
     after them. To be done once, and not over and over: bodies that are held to keypoints less miss them by more.
     """
+    if noise.asked:
+        return noise
     missed = keypoint_residual(problem, camera_joints)
-    if noise.asked or not missed > _SLOW_ERROR * noise.keypoint_px:
+    if not missed > _SLOW_ERROR * noise.keypoint_px:
         return replace(noise, asked=True)
     return replace(noise, keypoint_px=missed, slow_keypoints=missed / noise.keypoint_px, asked=True)
 

@@ -39,6 +39,7 @@ from pose_priors.refinement.solve.terms import (
     Term,
     UntrackedSurface,
 )
+from pose_priors.refinement.solve.terms.base import seen_for
 from pose_priors.refinement.solve.terms.kernels import geman_mcclure_weight, squared_norm
 from pose_priors.refinement.solve.terms.smoothness import growth_of
 from pose_priors.refinement.solve.variables import Variables
@@ -240,7 +241,7 @@ def _turns(terms: Sequence[tuple[Term, float]], scene: Scene, problem: Problem) 
     free = scene.free
     place = scene.turn.new_zeros(*scene.turn.shape[:2], len(free))
     change = torch.zeros_like(place[:, 1:])
-    both = problem.visible[:, 1:] & problem.visible[:, :-1]
+    both = seen_for(problem, 2)
     for term, weight in terms:
         if isinstance(term, StayNearPose):
             place += weight / term.bias_rad**2 * term.counts(problem)[..., free]

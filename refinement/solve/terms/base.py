@@ -46,7 +46,16 @@ def num_alive(problem: Problem) -> float:
 @once
 def alive_for(problem: Problem, frames: int) -> Tensor:
     """(P, T - frames + 1) bool, who is alive on so many frames that follow each other, by the first of them."""
-    alive = problem.alive
+    return _in_a_row(problem.alive, frames)
+
+
+@once
+def seen_for(problem: Problem, frames: int) -> Tensor:
+    """(P, T - frames + 1) bool, who was seen on so many frames that follow each other, by the first of them."""
+    return _in_a_row(problem.visible, frames)
+
+
+def _in_a_row(there: Tensor, frames: int) -> Tensor:
     for _ in range(frames - 1):
-        alive = alive[:, 1:] & alive[:, :-1]
-    return alive
+        there = there[:, 1:] & there[:, :-1]
+    return there

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.once import once
+from pose_priors.refinement.solve.rates import within
 from pose_priors.refinement.solve.scene import MIN_DEPTH, Scene, height_in_image, mean_of_joints, project, start_in_cameras
-from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame
+from pose_priors.refinement.solve.terms.base import Term, num_visible, per_person_frame, seen_for
 from pose_priors.refinement.solve.terms.kernels import differences, geman_mcclure, squared_norm
 
 _LASTS_S = 0.25  # for which a turn is hardly other than one that was told
@@ -75,11 +76,10 @@ class StayNearPose(Term):
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         variance = self.variance_of_change(problem)
-        both = _seen_twice(problem)
         place = 0.5 / self.bias_rad**2 * squared_norm(scene.turn)
         change = squared_norm(differences(scene.turn)) * (0.5 / variance)
         count = num_visible(problem)
-        return per_person_frame(place, self.counts(problem), count) + per_person_frame(change, both, count)
+        return per_person_frame(place, self.counts(problem), count) + per_person_frame(change, seen_for(problem, 2), count)
 
     def counts(self, problem: Problem) -> Tensor:
         """(P, T, J) how often the bias of each joint counts on a frame, 0 where nobody was seen."""
@@ -104,15 +104,8 @@ def _counts(problem: Problem, anew: float) -> Tensor:
         for joint in joints:
             while (joint := parents[joint]) > 0:
                 told[..., joint] |= sure[..., k]
-    around = round(_LASTS_S * problem.fps)
-    near = torch.nn.functional.max_pool1d(told.transpose(1, 2).float(), 2 * around + 1, 1, around).transpose(1, 2) > 0
+    near = within(told.transpose(1, 2), _LASTS_S, problem.fps).transpose(1, 2)
     return torch.where(near, anew, 1.0).to(problem.start.pelvis) * problem.visible[..., None]
-
-
-@once
-def _seen_twice(problem: Problem) -> Tensor:
-    """(P, T - 1) bool, who was seen on a frame and on the one before."""
-    return problem.visible[:, 1:] & problem.visible[:, :-1]
 
 
 @once
