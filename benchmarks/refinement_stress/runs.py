@@ -68,7 +68,8 @@ def measured(family: str, seed: int, scenes: Path | None = None, config: Mapping
     """Makes a family's scene, refines it, and scores both.
 
     Args:
-        scenes: a folder that keeps the scene as `<family>_<seed>`, with its truth beside it; None to keep nothing.
+        scenes: a folder that keeps the scene as `<family>_<seed>`, with its truth beside it; None to keep nothing, and what is told of
+            its files calls it SCENE.
         config: fields of a `RefinementConfig`.
     """
     with tempfile.TemporaryDirectory() as aside:
@@ -84,15 +85,19 @@ def measured(family: str, seed: int, scenes: Path | None = None, config: Mapping
         end, found = _refined(problem, truth, settings)
         seconds = time.process_time() - began
     quality = found.results["quality"]
+
+    def told(lines: Sequence[str]) -> tuple[str, ...]:
+        return tuple(lines if scenes else (line.replace(str(folder), "SCENE") for line in lines))
+
     return Run(
         family,
         seed,
         start,
         end,
         quality["verdict"],
-        tuple(quality["reasons"]),
+        told(quality["reasons"]),
         tuple(quality.get("kept", ())),
-        tuple(found.results["warnings"]),
+        told(found.results["warnings"]),
         seconds,
     )
 

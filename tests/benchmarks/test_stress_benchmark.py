@@ -82,6 +82,11 @@ def test_scores_of_the_truth_are_zero_and_of_a_moved_one_what_it_was_moved_by(tm
     assert rigid > 20
 
 
+def test_what_is_told_names_no_folder_that_is_gone() -> None:
+    run = measured("size_10", 4, config={"max_total_iterations": 0})
+    assert any(line.startswith("SCENE/3_pose_estimation/person_") for line in run.reasons)
+
+
 def test_worse_is_beyond_chance() -> None:
     assert not is_worse(100.0, 106.9)
     assert is_worse(100.0, 107.1)
