@@ -23,7 +23,8 @@ POSE_VECTORS: dict[int, tuple[str, tuple[int, ...]]] = {
 }
 """Numbers of a pose vector -> what it is, and the SMPL-X joints that its leading joints are; SMPL's two stubs for hands come after."""
 
-_OF_MATRICES = "of rotation matrices, roma.rotmat_to_rotvec makes rotation vectors"
+OF_MATRICES = "of rotation matrices, roma.rotmat_to_rotvec makes rotation vectors"
+"""What to do with these, for errors."""
 
 
 def as_poses(values: Tensor | np.ndarray) -> Tensor:
@@ -44,7 +45,7 @@ def as_poses(values: Tensor | np.ndarray) -> Tensor:
     flat = vectors.flatten(-2) if _is_by_joint(vectors.shape) else vectors
     if flat.dim() == 0 or flat.shape[-1] not in POSE_VECTORS:
         known = ", ".join(f"{numbers} ({name})" for numbers, (name, _) in POSE_VECTORS.items())
-        how = f"; {_OF_MATRICES}" if vectors.shape[-2:] == (3, 3) else ""
+        how = f"; {OF_MATRICES}" if vectors.shape[-2:] == (3, 3) else ""
         raise ValueError(f"pose vectors of shape {tuple(vectors.shape)}: the last dimension is none of {known}; nor is it (J, 3){how}")
     joints = POSE_VECTORS[flat.shape[-1]][1]
     poses = flat.new_zeros(*flat.shape[:-1], NUM_JOINTS, 3)
@@ -68,7 +69,7 @@ def check_poses(poses: object) -> None:
         return
     how = ""
     if poses.shape[-2:] == (3, 3):
-        how = f"; {_OF_MATRICES}"
+        how = f"; {OF_MATRICES}"
     elif _is_by_joint(poses.shape) or (poses.dim() > 0 and poses.shape[-1] in POSE_VECTORS):
         how = "; as_poses makes poses of such vectors"
     raise ValueError(f"{what}; got {tuple(poses.shape)}{how}")
