@@ -1,4 +1,4 @@
-"""Small matrices, of which a refinement has thousands: one thread of BLAS does them sooner than several that wait for each other."""
+"""Small matrices and tensors, of which a refinement has thousands: one thread does them sooner than several that wait for each other."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from threading import Lock
 from typing import ParamSpec, TypeVar
 
 import scipy.linalg  # noqa: F401 - with numpy, so that the libraries of both are there when they are looked for
+import torch
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 _Given = ParamSpec("_Given")
@@ -17,7 +18,7 @@ _Found = TypeVar("_Found")
 
 @cache
 def _libraries() -> ThreadpoolController:
-    """Those behind numpy and scipy. Torch's own is not among them."""
+    """Those behind numpy and scipy. Torch's own is not among them, and asked for its threads by itself."""
     return ThreadpoolController()
 
 
@@ -40,11 +41,15 @@ class _Limit:
             if not self._calls:
                 _let_any_thread_set_limits()
                 self._limiter = _libraries().limit(limits=1, user_api="blas")
+                self._torch = torch.get_num_threads()
+            own = torch.get_num_threads()  # each Python thread has its own number; one that begins now is given that of the last call
             self._calls += 1
+        torch.set_num_threads(1)
         try:
             yield
         finally:
             with self._lock:
+                torch.set_num_threads(own if own > 1 else self._torch)
                 self._calls -= 1
                 if not self._calls:
                     _let_any_thread_set_limits()
@@ -56,7 +61,7 @@ _LIMIT = _Limit()
 
 
 def in_one_thread(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
-    """A function whose products and factors of numpy and scipy run in the thread that asks for them; afterwards all is as it was.
+    """A function whose products and factors of numpy, scipy and torch run in the thread that asks for them; afterwards all is as it was.
 
     The blocks of a factor and of an inverse follow one by one, each some hundred numbers wide: two threads that meet at every one took
     fifty times as long as one does, where something else ran beside them.

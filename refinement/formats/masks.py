@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,7 @@ _NAMES = (
 )
 _OF_ALL = re.compile(r"(?:frame_|mask_)?(?P<frame>[0-9]{1,18})")
 _SUFFIXES = (".png", ".npy")
-# frames of a person that are decoded before they are asked for, and the threads that do it: the decoder needs no lock of Python's
-_AHEAD, _THREADS = 2, 2
+_THREADS = 2  # that decode what will be asked for: the decoder needs no lock of Python's
 
 
 def mask_frames(folder: Path) -> set[int]:
@@ -37,8 +37,7 @@ class Masks:
 
     Args:
         stage2_dir: folder that holds `masks/`.
-        warnings: takes a line if there are none; `close` adds those that could not be read, and ends the threads that decode ahead, which
-            begin with the first mask that is read.
+        warnings: takes a line if there are none; `close` adds those that could not be read, and ends what `decode` began.
         shift: by how much its frames are numbered higher than the cameras'.
     """
 
@@ -50,7 +49,6 @@ class Masks:
         self._unread: dict[str, None] = {}  # in order, each once however often it is asked for
         self._known: dict[tuple[int, int], _Packed | str] = {}
         self._begun: dict[tuple[int, int], Future[_Packed | str]] = {}
-        self._last: dict[int, int] = {}  # of each person, the frame that was asked for
         self._beside: ThreadPoolExecutor | None = None
         self._process = os.getpid()
         self._warnings = warnings
@@ -59,20 +57,28 @@ class Masks:
                 f"{self._folder}: no masks named frame_<t>_person_<id>, person_<id>_frame_<t> or frame_<t>; boxes take their place"
             )
 
+    def decode(self, people: Iterable[int], frames: Iterable[int]) -> None:
+        """Has the masks of people decoded beside, frame after frame, for whoever asks for them later; with `close` this ends."""
+        for frame, person in product(frames, people):
+            key, path = (person, frame), self._path(person, frame)
+            if path is not None and key not in self._known and key not in self._begun:
+                self._beside = self._beside or ThreadPoolExecutor(_THREADS)
+                self._begun[key] = self._beside.submit(_decoded, path, None if key in self._files else person)
+
     def read(self, person: int, frame: int) -> np.ndarray | None:
         """(h, w) bool, true on the person; None where there is no readable mask. Each is decoded once: several parts of loading ask."""
-        if self._path(person, frame) is None:
+        key, path = (person, frame), self._path(person, frame)
+        if path is None:
             return None
         if self._process != os.getpid():  # a fork, where the threads are not, and nothing that they had begun is ever done
             self._beside, self._begun, self._process = None, {}, os.getpid()
-        found = self._known.get((person, frame))
+        found = self._known.get(key)
         if found is None:
-            self._begin(person, frame)
-            step = frame - self._last.get(person, frame)
-            for ahead in range(1, _AHEAD + 1 if step else 0):  # whoever goes on as before asks for these
-                self._begin(person, frame + ahead * step)
-            found = self._known[person, frame] = self._begun.pop((person, frame)).result()
-        self._last[person] = frame
+            begun = self._begun.pop(key, None)
+            number = None if key in self._files else person
+            # what nobody has begun yet waits in the queue for no other
+            found = _decoded(path, number) if begun is None or begun.cancel() else begun.result()
+            self._known[key] = found
         if isinstance(found, str):
             self._unread[found] = None
             return None
@@ -81,15 +87,8 @@ class Masks:
     def _path(self, person: int, frame: int) -> Path | None:
         return self._files.get((person, frame), self._together.get(frame))
 
-    def _begin(self, person: int, frame: int) -> None:
-        """Has a mask decoded beside, if there is one and it is not."""
-        key, path = (person, frame), self._path(person, frame)
-        if path is not None and key not in self._known and key not in self._begun:
-            self._beside = self._beside or ThreadPoolExecutor(_THREADS)
-            self._begun[key] = self._beside.submit(_decoded, path, None if key in self._files else person)
-
     def close(self) -> None:
-        """Says which masks could not be read, and ends what is decoded ahead; whoever reads on begins anew."""
+        """Says which masks could not be read, and ends what is decoded beside; whoever reads on decodes what is asked for."""
         if self._unread:
             self._warnings.append(
                 f"{counted(len(self._unread), 'mask')} could not be read, as PNG or .npy of (h, w): {listed([*self._unread], 2)}"

@@ -65,8 +65,7 @@ def ransac_plane(points: np.ndarray, up: np.ndarray, threshold: float, seed: int
         return None
     normals, offsets = normals[kept], -np.einsum("ni,ni->n", normals[kept], corners[kept, 0])
     sample = points[:: max(1, len(points) // _SCORED_ON)]
-    inliers = (np.abs(sample @ normals.T + offsets) < threshold).sum(0)
-    best = int(inliers.argmax())
+    best = int(_inliers(sample, normals, offsets, threshold).argmax())
     plane = np.array([*normals[best], offsets[best]])
     for _ in range(_REFITS):
         near = points[np.abs(points @ plane[:3] + plane[3]) < threshold]
@@ -130,5 +129,12 @@ def _best_patch(points: np.ndarray, threshold: float, rng: np.random.Generator) 
     if not len(at):
         return None
     offsets = -np.einsum("ni,ni->n", normals, at[:, 0])
-    best = int((np.abs(points @ normals.T + offsets) < threshold).sum(0).argmax())
+    best = int(_inliers(points, normals, offsets, threshold).argmax())
     return np.array([*normals[best], offsets[best]])
+
+
+def _inliers(points: np.ndarray, normals: np.ndarray, offsets: np.ndarray, threshold: float) -> np.ndarray:
+    """(K,) how many points (N, 3) lie on each plane of normals (K, 3) and offsets (K,)."""
+    away = normals @ points.T
+    away += offsets[:, None]
+    return np.asarray((np.abs(away, out=away) < threshold).sum(1))

@@ -28,8 +28,8 @@ _LEAST_BIAS, _BIAS_RAD, _ALONG, _ACROSS, _SLOW_S = 0.006, 6.0, 2.5, 1.0, 0.3
 _HIDDEN_RAD, _HIDDEN_M = 0.4, 0.6
 _ACCELERATION, _HIDDEN_ACCELERATION = 2.0, 12.0  # m/s^2, beside what the joint does; where nobody sees it, that is nothing to go by
 _STANDS_M = 0.01  # by how much a foot that stands moves in a frame of 1/30 s, and how exactly its height is known
-# Of the distance: what is wrong on all frames alike, of the scale and of a person's size; and of one whom nobody else's size is beside.
-_SHARED, _ALONE = 0.0045, 0.01
+# Of the distance: what is wrong on all frames alike, of the scale and of sizes; and where one size tells the scale, not the mean of two.
+_SHARED, _ALONE = 0.0045, 0.0064
 _SIZE, _BIAS, _DRIFT = 0.02, 0.025, 0.05  # what sizes, depths and the scale over time are off by where nothing is wrong
 _HALF = 0.5  # of a doubt is an error, and the rest has been made good
 _FINGER_RAD = 0.2  # by which fingers, which are not followed one by one, are turned wrongly

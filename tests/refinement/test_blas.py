@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from threading import Event, Thread
 
 import pytest
 import threadpoolctl
+import torch
 from problems import make_problem
 
 from pose_priors.configs.blas import in_one_thread
@@ -16,7 +18,16 @@ from pose_priors.refinement.solve.curvature import arrow
 
 
 def threads() -> set[int]:
-    return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+    return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"} | {torch.get_num_threads()}
+
+
+@pytest.fixture(autouse=True)
+def _two() -> Iterator[None]:
+    """Of torch, as `threadpool_limits` gives the others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_a_function_has_one_thread_and_leaves_the_others_to_the_rest() -> None:
@@ -37,11 +48,12 @@ def test_a_function_has_one_thread_and_leaves_the_others_to_the_rest() -> None:
 
 def test_calls_of_several_threads_that_overlap_leave_all_as_it_was() -> None:
     """The first to begin ends first, while the second goes on in one thread."""
-    second_is_in, first_is_out = Event(), Event()
+    first_is_in, second_is_in, first_is_out = Event(), Event(), Event()
     met = []
 
     @in_one_thread
     def first() -> None:
+        first_is_in.set()
         second_is_in.wait(10)
 
     @in_one_thread
@@ -50,14 +62,21 @@ def test_calls_of_several_threads_that_overlap_leave_all_as_it_was() -> None:
         first_is_out.wait(10)
         met.append(threads())
 
+    def afterwards() -> None:
+        met.append(threads())
+
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
         one, two = Thread(target=first), Thread(target=second)
         one.start()
+        first_is_in.wait(10)
         two.start()
         one.join()
         first_is_out.set()
         two.join()
-        assert met == [{1}]
+        three = Thread(target=afterwards)
+        three.start()
+        three.join()
+        assert met == [{1}, {2}]
         assert threads() == {2}
 
 

@@ -45,14 +45,12 @@ def surfaces(clip: UpstreamClip, person: int, others: tuple[int, ...], row: int,
     for other in others:
         taken |= person_region(clip, other, frame, depth.shape)
     mine = np.zeros(depth.shape, bool) if clip.masks.read(person, frame) is None else person_region(clip, person, frame, depth.shape)
-    rows, columns, centres = pixel_centres(depth.shape, cameras.image_size)
-    values = depth[rows, columns].astype(float)
-    there = np.isfinite(values)
-    points = np.full((len(values), 3), np.nan)
-    w2c = scaled(cameras.w2c, alpha)[row]
-    points[there] = to_world(unproject(centres[there], alpha * values[there], cameras.intrinsics[row]), w2c)
-    claimed, own = taken[rows, columns], mine[rows, columns]
-    return Surfaces(points[there & ~claimed], points[there & own & ~claimed], points[there & claimed])
+    _, _, centres = pixel_centres(depth.shape, cameras.image_size)
+    there = np.isfinite(depth).ravel()
+    found_at = unproject(centres[there], alpha * depth.ravel()[there].astype(float), cameras.intrinsics[row])
+    points = to_world(found_at, scaled(cameras.w2c, alpha)[row])
+    claimed, own = taken.ravel()[there], mine.ravel()[there]
+    return Surfaces(points[~claimed], points[own & ~claimed], points[claimed])
 
 
 def depths(points: np.ndarray, clip: UpstreamClip, row: int, alpha: float) -> np.ndarray:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
 import numpy as np
 import pytest
 from PIL import Image
+from scenes import Clip
 
+from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.masks import Masks
 from pose_priors.refinement.formats.pictures import read_png
+from pose_priors.refinement.formats.tools.multi_tram import read_clip
 
 PERSON = np.zeros((6, 8), bool)
 PERSON[1:4, 2:7] = True
@@ -102,7 +106,9 @@ def test_a_mask_is_decoded_once_and_stays_what_it_was(
     assert masks.read(2, 1) is None
 
 
-def test_masks_of_the_next_frames_are_decoded_before_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_are_decoded_before_they_are_asked_for_and_what_is_asked_for_waits_for_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "masks").mkdir()
     frames = range(0, 14, 2)
     files = {frame: tmp_path / "masks" / f"person_1_frame_{frame}.png" for frame in frames}
@@ -111,20 +117,24 @@ def test_masks_of_the_next_frames_are_decoded_before_they_are_asked_for(tmp_path
     for frame in (6, 10):
         files[frame].write_bytes(b"no picture")
     begun, warnings = list[Path](), list[str]()
-    ahead = Event()
+    ahead, go = Event(), Event()
 
     def read(path: Path) -> np.ndarray:
         begun.append(path)
-        if path == files[6]:
+        if path == files[2]:
             ahead.set()
+        if path in (files[0], files[2]):  # both threads are busy with these
+            go.wait(10)
         return read_png(path)
 
     monkeypatch.setattr("pose_priors.refinement.formats.masks.read_png", read)
     masks = Masks(tmp_path, warnings)
-    found = {frame: masks.read(1, frame) for frame in (0, 2)}
+    masks.decode([1, 7], range(11))
     assert ahead.wait(10)
-    assert files[8] not in begun
-    found |= {frame: masks.read(1, frame) for frame in (4, 10, 8, 6, 12)}
+    found = {frame: masks.read(1, frame) for frame in (10, 8)}  # while the others wait in the queue
+    assert not go.is_set()
+    go.set()
+    found |= {frame: masks.read(1, frame) for frame in (0, 2, 4, 6, 12)}
     masks.close()
     assert sorted(begun) == sorted(files.values())
     assert [frame for frame, mask in found.items() if mask is None] == [10, 6]
@@ -132,6 +142,17 @@ def test_masks_of_the_next_frames_are_decoded_before_they_are_asked_for(tmp_path
     assert len(warnings) == 1
     assert "2 masks" in warnings[0]
     assert warnings[0].index(files[10].name) < warnings[0].index(files[6].name)  # in the order of asking, not of decoding
+
+
+def test_numbers_of_people_in_one_picture_are_decoded_beside_for_each_of_them(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    both = np.repeat(np.array([[0, 1, 2, 2]], np.uint8), 3, 0)
+    Image.fromarray(both).save(tmp_path / "masks" / "frame_4.png")
+    masks = Masks(tmp_path, [])
+    masks.decode([1, 2], [4])
+    for person in (2, 1):
+        np.testing.assert_array_equal(masks.read(person, 4), both == person)
+    masks.close()
 
 
 def test_a_mask_may_be_one_pixel_high(tmp_path: Path) -> None:
@@ -150,12 +171,29 @@ def test_threads_end_with_close_and_whoever_reads_on_begins_anew(tmp_path: Path)
     write_masks(tmp_path, range(9))
     before, masks = set(threading.enumerate()), Masks(tmp_path, [])
     for frames in (range(3), range(3, 6)):
+        masks.decode([1], frames)
+        assert set(threading.enumerate()) - before
+        for frame in frames[:2]:
+            np.testing.assert_array_equal(masks.read(1, frame), PERSON)
+        masks.close()
+        masks.close()
         assert not set(threading.enumerate()) - before
         for frame in frames:
             np.testing.assert_array_equal(masks.read(1, frame), PERSON)
+        assert not set(threading.enumerate()) - before
+
+
+def test_a_clip_that_is_refused_leaves_no_threads(clip: Callable[..., Clip], monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = clip().stages
+    before = set(threading.enumerate())
+
+    def read_tracks(*_: object) -> None:
         assert set(threading.enumerate()) - before
-        masks.close()
-        masks.close()
+        raise UserError("no tracks")
+
+    monkeypatch.setattr("pose_priors.refinement.formats.tools.multi_tram.read_tracks", read_tracks)
+    with pytest.raises(UserError, match="no tracks"):
+        read_clip(*stages[:3], None, None, [])
     assert not set(threading.enumerate()) - before
 
 
@@ -172,8 +210,7 @@ def test_masks_are_read_after_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("pose_priors.refinement.formats.masks.read_png", read)
     masks = Masks(tmp_path, [])
-    for frame in range(2):
-        masks.read(1, frame)
+    masks.decode([1], range(6))
     assert begun.wait(10)
     monkeypatch.undo()
 

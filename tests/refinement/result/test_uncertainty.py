@@ -122,7 +122,7 @@ def test_who_is_alone_is_less_surely_placed(clip: tuple[Problem, Truth]) -> None
     more = (alone.joint_sigma[0].square() - both.joint_sigma[0].square()).clamp_min(0).sqrt()
     distance = to_camera(both.joints.double(), problem.cameras.w2c, both.scale_alpha)[0].norm(dim=-1)
     share = (more / distance)[problem.visible[0]].median()
-    assert float(share) == pytest.approx((0.01**2 - 0.0045**2) ** 0.5, rel=0.2)
+    assert float(share) == pytest.approx((0.0064**2 - 0.0045**2) ** 0.5, rel=0.2)
 
 
 def test_less_evidence_leaves_joints_less_sure(clip: tuple[Problem, Truth]) -> None:
