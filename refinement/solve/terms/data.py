@@ -96,9 +96,9 @@ class StayNearPose(Term):
 
 @once
 def _counts(problem: Problem, anew: float) -> Tensor:
-    """(P, T, J) 1 on frames on which somebody was seen; `anew`, and once in all at least, for joints, the root not among them, of a bone that
-    is told within a quarter of a second: keypoints at both of its ends are believed by themselves. One that is farther down would be taken
-    to its place by any of the turns above it."""
+    """(P, T, J) 1 on frames on which somebody was seen; `anew`, and once in all at least, for joints, the root not among them, of a bone
+    that is told within a quarter of a second: keypoints at both of its ends are believed by themselves. One that is farther down would be
+    taken to its place by any of the turns above it."""
     sure, parents = _trust(problem) >= _SURE, problem.bodies.parents
     ends = torch.zeros(*sure.shape[:2], len(parents), dtype=torch.bool, device=sure.device)
     for k, joints in enumerate(problem.observations.keypoint_joints):
