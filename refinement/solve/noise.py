@@ -164,7 +164,7 @@ def _slow_bias(problem: Problem, keypoint_px: float, error: float) -> float:
 
 def _robust_level(series: Tensor, valid: Tensor, *, differenced: int = 0) -> float:
     """As `white_noise`, of series that have been differenced so many times already."""
-    found = []
+    found = list[float]()
     for order in _ORDERS:
         more = order - differenced
         if series.shape[-2] <= more:
