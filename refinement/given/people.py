@@ -71,13 +71,13 @@ def exchanged(people: Sequence[int], frame_ids: np.ndarray, pelvis: np.ndarray, 
         pelvis: (P, T, 3) metres, world.
         seen: (P, T) bool.
     """
-    frames, rows = np.arange(seen.shape[1]), np.arange(len(seen))[:, None]
+    frames, each = np.arange(seen.shape[1]), np.arange(len(seen))[:, None]
     last = np.maximum.accumulate(np.where(seen, frames, -1), 1)[:, :-1]
     following = np.minimum.accumulate(np.where(seen, frames, len(frames))[:, ::-1], 1)[:, ::-1][:, 1:]
     there = (last >= 0) & (following < len(frames))
     last, following = np.where(there, last, 0), np.where(there, following, 0)
-    old, new, ago = pelvis[rows, last], pelvis[rows, following], _run_before(seen)[rows, last]
-    steady = (old - pelvis[rows, last - ago]) * ((following - last) / np.maximum(ago, 1))[..., None]
+    old, new, ago = pelvis[each, last], pelvis[each, following], _run_before(seen)[each, last]
+    steady = (old - pelvis[each, last - ago]) * ((following - last) / np.maximum(ago, 1))[..., None]
     own = np.minimum(np.linalg.norm(new - old, axis=-1), np.linalg.norm(new - old - steady, axis=-1))
     moved, leaps = there & (own > _LEAP_M), there & (own > np.maximum(_LEAP_M, _FASTEST * (following - last) / fps))
     found: dict[tuple[int, ...], dict[tuple[int, int], None]] = {}
@@ -87,9 +87,9 @@ def exchanged(people: Sequence[int], frame_ids: np.ndarray, pelvis: np.ndarray, 
         across = np.linalg.norm(new[moving, t, None] - expected[:, None], axis=-1).min(0)
         np.fill_diagonal(across, np.inf)
         for round_ in _rounds(across.argmin(1)):
-            who = moving[round_]
-            if leaps[who, t].any() and across[round_].min(1).max() < _OTHERWISE * own[who, t].min():
-                found.setdefault(tuple(who), {})[int(last[who, t].min()), int(following[who, t].max())] = None
+            rows = moving[round_]
+            if leaps[rows, t].any() and across[round_].min(1).max() < _OTHERWISE * own[rows, t].min():
+                found.setdefault(tuple(rows), {})[int(last[rows, t].min()), int(following[rows, t].max())] = None
     lines = []
     for who, times in found.items():
         first, end = next(iter(times))
