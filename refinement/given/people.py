@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from pose_priors.configs.base import Config, UserError
-from pose_priors.datamodules.plausibility import MAX_SPEED
+from pose_priors.configs.base import Config, UserError, counted
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
 
 _LEAP_M = 0.4  # that nobody's place is off by from frame to frame
-_OTHERWISE = 0.5  # of how far two people leap, how far they do at most if each goes on as the other
+_FASTEST = 5.0  # m/s, by which people who dance or play may take each other's places, but for those who go straight on
+_STEADY = 5  # frames over which it is seen how somebody goes
+_OTHERWISE = 0.5  # of how far people leap, how far they do at most if each goes on as the other
 
 
 class PersonSelection(Config):
@@ -63,21 +63,60 @@ class PersonSelection(Config):
 
 
 def exchanged(people: Sequence[int], frame_ids: np.ndarray, pelvis: np.ndarray, seen: np.ndarray, fps: float) -> list[str]:
-    """One line for each two people who leap to where the other was, from a frame to the next, as trackers do that exchange their ids.
+    """One line for people who each go to where another of them was, from where they were last seen to where they are seen next, faster than
+    one of them can: as trackers do that exchange their ids while one hides another.
 
     Args:
         people: P ids; frame_ids: (T,).
         pelvis: (P, T, 3) metres, world.
         seen: (P, T) bool.
     """
-    found, both = [], seen[:, 1:] & seen[:, :-1]
-    leap = max(_LEAP_M, MAX_SPEED / fps)
-    for a, b in combinations(range(len(people)), 2):
-        own = np.stack([np.linalg.norm(pelvis[p, 1:] - pelvis[p, :-1], axis=-1) for p in (a, b)])
-        across = np.stack([np.linalg.norm(pelvis[p, 1:] - pelvis[q, :-1], axis=-1) for p, q in ((a, b), (b, a))])
-        for t in np.flatnonzero(both[a] & both[b] & (own > leap).all(0) & (across.max(0) < _OTHERWISE * own.min(0))):
-            found.append(
-                f"persons {people[a]} and {people[b]} change places from frame {frame_ids[t]} to {frame_ids[t + 1]}: their ids seem to "
-                "have been exchanged there, and each was refined as one person"
-            )
+    frames, each = np.arange(seen.shape[1]), np.arange(len(seen))[:, None]
+    last = np.maximum.accumulate(np.where(seen, frames, -1), 1)[:, :-1]
+    following = np.minimum.accumulate(np.where(seen, frames, len(frames))[:, ::-1], 1)[:, ::-1][:, 1:]
+    there = (last >= 0) & (following < len(frames))
+    last, following = np.where(there, last, 0), np.where(there, following, 0)
+    old, new, ago = pelvis[each, last], pelvis[each, following], _run_before(seen)[each, last]
+    steady = (old - pelvis[each, last - ago]) * ((following - last) / np.maximum(ago, 1))[..., None]
+    own = np.minimum(np.linalg.norm(new - old, axis=-1), np.linalg.norm(new - old - steady, axis=-1))
+    moved, leaps = there & (own > _LEAP_M), there & (own > np.maximum(_LEAP_M, _FASTEST * (following - last) / fps))
+    found: dict[tuple[int, ...], dict[tuple[int, int], None]] = {}
+    for t in np.flatnonzero(leaps.any(0) & (moved.sum(0) > 1)):
+        moving = np.flatnonzero(moved[:, t])
+        expected = old[moving, t] + np.stack([np.zeros_like(steady[moving, t]), steady[moving, t]])
+        across = np.linalg.norm(new[moving, t, None] - expected[:, None], axis=-1).min(0)
+        np.fill_diagonal(across, np.inf)
+        for round_ in _rounds(across.argmin(1)):
+            rows = moving[round_]
+            if leaps[rows, t].any() and across[round_].min(1).max() < _OTHERWISE * own[rows, t].min():
+                found.setdefault(tuple(rows), {})[int(last[rows, t].min()), int(following[rows, t].max())] = None
+    lines = []
+    for who, times in found.items():
+        first, end = next(iter(times))
+        names = ", ".join(str(people[p]) for p in who[:-1])
+        again = f", and {counted(len(times) - 1, 'time')} more" if len(times) > 1 else ""
+        lines.append(
+            f"persons {names} and {people[who[-1]]} change places from frame {frame_ids[first]} to {frame_ids[end]}{again}: "
+            "their ids seem to have been exchanged there, and each was refined as one person"
+        )
+    return lines
+
+
+def _run_before(seen: np.ndarray) -> np.ndarray:
+    """(P, T) how many frames before each were seen in a row, to `_STEADY`."""
+    out = np.zeros(seen.shape, int)
+    for back in range(1, _STEADY + 1):
+        out[:, back:] += (out[:, back:] == back - 1) & seen[:, :-back]
+    return out
+
+
+def _rounds(after: np.ndarray) -> list[list[int]]:
+    """The rounds of n places, each followed by another; of each the places in ascending order."""
+    found = []
+    for start in range(len(after)):
+        walk = [start]
+        while (place := int(after[walk[-1]])) not in walk:
+            walk.append(place)
+        if place == start == min(walk):
+            found.append(sorted(walk))
     return found

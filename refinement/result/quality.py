@@ -34,7 +34,9 @@ _THIRD, _LEAST_POINTS = 3, 6
 _KEYPOINTS_ON, _FAINT = 0.25, 0.1  # the share of frames on which keypoints tell a body; and the confidence of those that tell nothing
 _ACCELERATION, _TOUCHES = (20.0, 60.0), 0.1  # m/s^2, median over joints; and the share of frames on which a person touches the floor
 _SHORT_S = 0.3  # seconds, in which a path is no longer than its noise
-_STILL, _MOST, _LEVELS_M = 0.35, 0.9, 0.1  # m/s of a foot that stands; the share of such frames, and the metres in which their heights lie
+_STILL, _MOST = 0.35, 0.9  # m/s of a foot that stands; the share of such frames whose heights are looked at
+LEVELS_M = 0.1
+"""Metres in which heights lie at which somebody stands on one plane."""
 _RESTS_S = 0.15  # seconds that a foot which stands does so
 NOTHING_SEARCHED = "no iteration is asked for, by refinement.max_total_iterations or its sub-stages, so nothing was searched"
 _REMAINS = 0.5  # of the heights at which feet stand by the files, what is left of them along the body of somebody who climbs
@@ -126,7 +128,7 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
         found.add(1, f"{name} touches the floor on {100 * touches:.0f} % of the frames")
     heights = (scene.heights(joints)[p] - problem.bodies.height[p, joints])[alive]
     levels = _levels(scene.normal, scene, problem, p)
-    if problem.floor_known and levels > _LEVELS_M:
+    if problem.floor_known and levels > LEVELS_M:
         found.add(1, f"{name} stands at heights that differ by {levels:.2f} m, as on a slope or on stairs, and the floor is one plane")
     return {
         "contact_share": touches,
@@ -154,7 +156,7 @@ def _lean(scene: Scene, problem: Problem) -> float:
     for p in range(len(seen)):
         own = torch.from_numpy(up_direction(joints[p : p + 1], seen[p : p + 1])).to(level)
         by_files, by_body = (_levels(up, scene, problem, p) for up in (level, own))
-        seen[p] &= not (by_files > _LEVELS_M and by_body > _REMAINS * by_files)
+        seen[p] &= not (by_files > LEVELS_M and by_body > _REMAINS * by_files)
     up = up_direction(joints, seen)
     return float(np.degrees(np.arccos(np.clip(up @ level.cpu().double().numpy(), -1, 1))))
 

@@ -19,6 +19,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.evidence import Evidence, evidence_of
+from pose_priors.refinement.result.quality import LEVELS_M
 from pose_priors.refinement.solve.module import RefinementModule
 from pose_priors.refinement.solve.scene import Scene
 
@@ -31,6 +32,7 @@ _STANDS_M = 0.01  # by how much a foot that stands moves in a frame of 1/30 s, a
 # Of the distance: what is wrong on all frames alike, of the scale and of sizes; and where one size tells the scale, not the mean of two.
 _SHARED, _ALONE = 0.0045, 0.0064
 _SIZE, _BIAS, _DRIFT = 0.02, 0.025, 0.05  # what sizes, depths and the scale over time are off by where nothing is wrong
+_FLOORLESS = float(np.sqrt(_ALONE**2 - _SHARED**2))  # more of it where one plane is no floor, and therefore a witness less
 _HALF = 0.5  # of a doubt is an error, and the rest has been made good
 _FINGER_RAD = 0.2  # by which fingers, which are not followed one by one, are turned wrongly
 
@@ -80,12 +82,15 @@ def _fingers(sigma: np.ndarray, joints: np.ndarray, parents: tuple[int, ...], ro
 
 
 def distance_doubts(quality: Mapping[str, Any], people: Sequence[int]) -> np.ndarray:
-    """(P,) shares of the distance by which people may be off, by what `quality` has found against sizes, depths and the scale over time."""
+    """(P,) shares of the distance by which people may be off, by what `quality` has found against sizes, depths, the scale over time and a
+    floor of one plane."""
     drift = _HALF * _beyond(quality["scale_drift"], _DRIFT)
-    each = (quality["people"][str(person)] for person in people)
-    return np.array(
-        [np.linalg.norm([drift, _beyond(found["size_change"], _SIZE), _HALF * _beyond(found["depth_bias"], _BIAS)]) for found in each]
-    )
+
+    def doubt(found: Mapping[str, float]) -> float:
+        floor = _FLOORLESS * (found["standing_levels"] > LEVELS_M)
+        return float(np.linalg.norm([drift, _beyond(found["size_change"], _SIZE), _HALF * _beyond(found["depth_bias"], _BIAS), floor]))
+
+    return np.array([doubt(quality["people"][str(person)]) for person in people])
 
 
 def _beyond(value: float, usual: float) -> float:

@@ -146,14 +146,14 @@ class RefinementModule(nn.Module):
         self._go_on_in(precision)
         filling = self.gaps.begin(self.variables, self.problem) if self.gaps is not None and stage.fill_gaps else None
         self._look_around(filling)
-        # with no contact and no point of the scene's floor nothing says where it is, and feet above it may not push it away
+        # with no contact and no point of the scene's floor nothing says where it is: feet may not push it away, nor it push them
         floor_seen = len(self.problem.observations.floor_points) > 0 or bool((self.variables.contacts > _SURE_CONTACT).any())
         for name, parameter in self.variables.named_parameters():
             parameter.requires_grad_(name in stage.free and (name != "plane" or floor_seen))
         self.lbfgs.param_groups[0]["lr"] = 1.0
         if stage.exact:
             self.noise = with_slow_keypoints(self.noise, self.problem, self.scene().camera_joints)
-        self.terms = with_keypoint_noise(stage.terms, self.noise)
+        self.terms = with_keypoint_noise(stage.terms_on_floor(floor_seen or not self.config.optimize_ground_plane), self.noise)
         gaps = self.gaps if stage.exact and stage.fill_gaps else None
         self._part = None if gaps is None else part_of(self.variables, self.problem, self.terms, gaps, self.noise)
         at = self._part or self

@@ -24,6 +24,9 @@ from pose_priors.refinement.solve.scene import height_in_image, mean_of_joints, 
 
 # Of the differences.
 _ORDERS = (4, 6)
+# Values of which a median tells something; and those from which on differences of another order are asked as well, since the lesser of two
+# medians of few values is less than either should be.
+_FEW, _ENOUGH = 20, 100
 # a median of |N(0, 1)|
 _MEDIAN_ABS_NORMAL = 0.6745
 # What cannot be told from rounding or from motion itself: a tenth of a pixel, a twentieth of a degree, a thousandth of a depth.
@@ -37,6 +40,8 @@ _PROJECTED, _NOISY_PX = 0.3, 0.3
 
 # What fitted bodies miss keypoints by, in units of their white noise, from which on they err slowly as well.
 _SLOW_ERROR = 1.25
+# Of their noise, what keypoints are off by in places alone, from which on that is so: with white noise they are off by 1.25 times as much.
+_PLACED = 0.75
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class NoiseLevels:
         slow_keypoints: how many times its white noise a keypoint is off by where it also errs slowly, `keypoint_px` being that much then; 1
             where it does not.
         asked: whether keypoints have been asked for that.
+        placed_px: what keypoints are off by, slowly, since the points of their format are no joints; it is part of `keypoint_px`.
     """
 
     keypoint_px: float
@@ -64,15 +70,16 @@ class NoiseLevels:
     projected: bool = False
     slow_keypoints: float = 1.0
     asked: bool = False
+    placed_px: float = 0.0
 
     @property
     def keypoints_decide(self) -> bool:
         """Whether keypoints are known to be off by white noise alone, so that many frames of them tell more than one."""
-        return self.asked and not self.projected and self.slow_keypoints == 1
+        return self.asked and not self.projected and self.slow_keypoints == 1 and self.placed_px < _PLACED * self.keypoint_px
 
 
 def white_noise(series: Tensor, valid: Tensor) -> float:
-    """Robust standard deviation of the white part of many time series; nan where no stretch of 5 valid frames exists.
+    """Robust standard deviation of the white part of many time series; nan where stretches of 5 valid frames hold hardly any.
 
     Args:
         series: (..., T, N) along time.
@@ -85,8 +92,9 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
     """Noise of a problem's keypoints, rotations and depths."""
     seen = problem.observations
     valid = (seen.keypoint_confidence > 0).transpose(1, 2)[..., None].expand(-1, -1, -1, 2)
-    floor_px = max(_FLOOR_PX, seen.keypoint_error * float(height_in_image(problem)[problem.typical].median()))
-    keypoint = _sensible(white_noise(seen.keypoints.transpose(1, 2), valid), floor_px, _USUAL_PX)
+    height_px = float(height_in_image(problem)[problem.typical].median())
+    placed = seen.keypoint_error * height_px
+    keypoint = _sensible(white_noise(seen.keypoints.transpose(1, 2), valid), max(_FLOOR_PX, placed), _USUAL_PX)
 
     body, hands = (_rotation_level(problem, joints) for joints in (problem.bodies.body_joints, problem.bodies.hand_joints))
 
@@ -95,9 +103,8 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
     misfit = _misfit(problem)
     if keypoint > _NOISY_PX and misfit < _PROJECTED * keypoint:
         # they are off by what stage 3 is off by, which agreement with it does not tell
-        height_px = float(height_in_image(problem)[problem.typical].median())
-        return NoiseLevels(max(keypoint, _USUAL_BIAS * height_px), body, hands, depth, _USUAL_BIAS, projected=True)
-    return NoiseLevels(keypoint, body, hands, depth, _slow_bias(problem, keypoint, misfit))
+        return NoiseLevels(max(keypoint, _USUAL_BIAS * height_px), body, hands, depth, _USUAL_BIAS, projected=True, placed_px=placed)
+    return NoiseLevels(keypoint, body, hands, depth, _slow_bias(problem, keypoint, misfit), placed_px=placed)
 
 
 @torch.no_grad()
@@ -157,13 +164,13 @@ def _slow_bias(problem: Problem, keypoint_px: float, error: float) -> float:
 
 def _robust_level(series: Tensor, valid: Tensor, *, differenced: int = 0) -> float:
     """As `white_noise`, of series that have been differenced so many times already."""
-    found = []
+    found = list[float]()
     for order in _ORDERS:
         more = order - differenced
         if series.shape[-2] <= more:
             continue
         residual = torch.diff(series, n=more, dim=-2)[valid.unfold(-2, more + 1, 1).all(-1)]
-        if len(residual):
+        if residual.numel() >= (_ENOUGH if found else _FEW):
             gain = math.sqrt(sum(math.comb(order, k) ** 2 for k in range(order + 1)))
             found.append(float(residual.abs().median() / (gain * _MEDIAN_ABS_NORMAL)))
     return min(found, default=math.nan)

@@ -80,6 +80,10 @@ class SubStage:
     exact: bool = False
     fill_gaps: bool = False
 
+    def terms_on_floor(self, told: bool) -> tuple[tuple[Term, float], ...]:
+        """Its terms; without those that hold feet to the floor's height where nothing tells that."""
+        return tuple(entry for entry in self.terms if told or not isinstance(entry[0], ContactHeight | Penetration))
+
 
 @dataclass
 class StageReport:

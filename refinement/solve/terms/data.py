@@ -72,7 +72,7 @@ class StayNearPose(Term):
     drift: float = 0.66
     """Standard deviation of what the bias changes by in a second, as a fraction of it: 0.12 from frame to frame at 30 a second."""
     anew: float = 1.0
-    """How often the bias counts on a frame on which keypoints tell how a joint is turned."""
+    """How often the bias counts on a frame on which keypoints tell how a joint is turned, where that makes it once in all."""
 
     def __call__(self, scene: Scene, problem: Problem) -> Tensor:
         variance = self.variance_of_change(problem)
@@ -96,16 +96,20 @@ class StayNearPose(Term):
 
 @once
 def _counts(problem: Problem, anew: float) -> Tensor:
-    """(P, T, J) 1 on frames on which somebody was seen, `anew` for joints, the root not among them, whose turn moves a keypoint that is
-    believed by itself within a quarter of a second."""
+    """(P, T, J) 1 on frames on which somebody was seen; `anew`, and once in all at least, for joints, the root not among them, of a bone
+    that is told within a quarter of a second: keypoints at both of its ends are believed by themselves. One that is farther down would be
+    taken to its place by any of the turns above it."""
     sure, parents = _trust(problem) >= _SURE, problem.bodies.parents
-    told = torch.zeros(*sure.shape[:2], len(parents), dtype=torch.bool, device=sure.device)
+    ends = torch.zeros(*sure.shape[:2], len(parents), dtype=torch.bool, device=sure.device)
     for k, joints in enumerate(problem.observations.keypoint_joints):
-        for joint in joints:
-            while (joint := parents[joint]) > 0:
-                told[..., joint] |= sure[..., k]
-    near = within(told.transpose(1, 2), _LASTS_S, problem.fps).transpose(1, 2)
-    return torch.where(near, anew, 1.0).to(problem.start.pelvis) * problem.visible[..., None]
+        ends[..., list(joints)] |= sure[..., k, None]
+    told = torch.zeros_like(ends)
+    for joint, parent in enumerate(parents):
+        if parent > 0:
+            told[..., parent] |= ends[..., parent] & ends[..., joint]
+    near = within(told.transpose(1, 2), _LASTS_S, problem.fps).transpose(1, 2) & problem.visible[..., None]
+    once_in_all = 1 / near.sum(1, keepdim=True).clamp_min(1).to(problem.start.pelvis)
+    return torch.where(near, once_in_all.clamp_min(anew), 1.0) * problem.visible[..., None]
 
 
 @once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -131,8 +132,8 @@ def test_masks_are_decoded_before_they_are_asked_for_and_what_is_asked_for_waits
     masks = Masks(tmp_path, warnings)
     masks.decode([1, 7], range(11))
     assert ahead.wait(10)
-    found = {frame: masks.read(1, frame) for frame in (10, 8)}  # while the others wait in the queue
-    assert not go.is_set()
+    found = {frame: masks.read(1, frame) for frame in (10, 8)}
+    assert files[4] not in begun  # it stands in the queue before both
     go.set()
     found |= {frame: masks.read(1, frame) for frame in (0, 2, 4, 6, 12)}
     masks.close()
@@ -144,15 +145,16 @@ def test_masks_are_decoded_before_they_are_asked_for_and_what_is_asked_for_waits
     assert warnings[0].index(files[10].name) < warnings[0].index(files[6].name)  # in the order of asking, not of decoding
 
 
-def test_numbers_of_people_in_one_picture_are_decoded_beside_for_each_of_them(tmp_path: Path) -> None:
+def test_numbers_of_people_in_one_picture_are_told_apart_beside_and_when_asked_for(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     both = np.repeat(np.array([[0, 1, 2, 2]], np.uint8), 3, 0)
     Image.fromarray(both).save(tmp_path / "masks" / "frame_4.png")
-    masks = Masks(tmp_path, [])
-    masks.decode([1, 2], [4])
-    for person in (2, 1):
-        np.testing.assert_array_equal(masks.read(person, 4), both == person)
-    masks.close()
+    for ahead in ([1, 2], []):
+        masks = Masks(tmp_path, [])
+        masks.decode(ahead, [4])
+        for person in (2, 1):
+            np.testing.assert_array_equal(masks.read(person, 4), both == person)
+        masks.close()
 
 
 def test_a_mask_may_be_one_pixel_high(tmp_path: Path) -> None:
@@ -181,6 +183,22 @@ def test_threads_end_with_close_and_whoever_reads_on_begins_anew(tmp_path: Path)
         for frame in frames:
             np.testing.assert_array_equal(masks.read(1, frame), PERSON)
         assert not set(threading.enumerate()) - before
+
+
+def test_what_nobody_asked_for_is_not_decoded_after_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_masks(tmp_path, range(40))
+    decoded: list[Path] = []
+
+    def read(path: Path) -> np.ndarray:
+        time.sleep(0.02)
+        decoded.append(path)
+        return read_png(path)
+
+    monkeypatch.setattr("pose_priors.refinement.formats.masks.read_png", read)
+    masks = Masks(tmp_path, [])
+    masks.decode([1], range(40))
+    masks.close()
+    assert len(decoded) < 20
 
 
 def test_a_clip_that_is_refused_leaves_no_threads(clip: Callable[..., Clip], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,8 +142,39 @@ def test_people_who_change_places_in_one_frame_are_told(fps: float) -> None:
     pelvis[[0, 1], 20:] = pelvis[[1, 0], 20:]
     (line,) = exchanged((1, 2, 7), frames, pelvis, seen, fps)
     assert line.startswith("persons 1 and 2 change places from frame 119 to 120")
-    seen[1, 20] = False  # who is not seen there may have gone on anywhere
+    seen[1, 18:21] = False  # one hides the other, and is taken for them
+    (line,) = exchanged((1, 2, 7), frames, pelvis, seen, fps)
+    assert line.startswith("persons 1 and 2 change places from frame 117 to 121:")
+    seen[1, 21:] = False  # who is not seen any more may have gone on anywhere
     assert exchanged((1, 2, 7), frames, pelvis, seen, fps) == []
+
+
+def test_three_people_in_a_round_and_ids_that_come_and_go_are_one_line_each() -> None:
+    frames, seen = np.arange(40), np.ones((3, 40), bool)
+    three = walks(40, 30.0)
+    three[:, 20:] = three[[1, 2, 0], 20:]
+    (line,) = exchanged((1, 2, 7), frames, three, seen, 30.0)
+    assert line.startswith("persons 1, 2 and 7 change places from frame 19 to 20:")
+    often = walks(40, 30.0)
+    for t in range(10, 40, 5):
+        often[[0, 1], t:] = often[[1, 0], t:]
+    (line,) = exchanged((1, 2, 7), frames, often, seen, 30.0)
+    assert line.startswith("persons 1 and 2 change places from frame 9 to 10, and 5 times more:")
+
+
+@pytest.mark.parametrize("fps", [2.5, 5.0, 30.0])
+def test_people_who_run_past_each_other_or_dance_in_a_round_keep_their_ids(fps: float) -> None:
+    """At low rates from a frame to the next, and unseen at high ones."""
+    time = np.arange(round(2 * fps) + 1) / fps
+    still, seen = 0 * time, np.ones((2, len(time)), bool)
+    one = np.stack([6 * (time - 1), 0.9 + still, still], -1)
+    past = np.stack([one, one * [-1, 1, 1]]) + 0.01 * np.random.default_rng(0).normal(size=(2, len(time), 3))
+    turn = np.stack([0.4 * np.cos(2 * np.pi * time), 0.9 + still, 0.4 * np.sin(2 * np.pi * time)], -1)
+    round_ = np.stack([turn, turn * [-1, 1, -1]])
+    for hidden in (slice(0), slice(len(time) // 2, len(time) // 2 + round(0.4 * fps))):
+        seen[:, hidden] = False
+        assert exchanged((1, 2), np.arange(len(time)), past, seen, fps) == []
+        assert exchanged((1, 2), np.arange(len(time)), round_, seen, fps) == []
 
 
 def test_one_who_leaps_and_two_who_leap_elsewhere_have_their_own_ids() -> None:

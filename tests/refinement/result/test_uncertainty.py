@@ -142,7 +142,10 @@ def test_less_evidence_leaves_joints_less_sure(clip: tuple[Problem, Truth]) -> N
 
 
 def test_what_quality_doubts_is_added_and_what_is_usual_is_not() -> None:
-    person = {"size_change": 0.01, "depth_bias": 0.0}
-    quality = {"scale_drift": float("nan"), "people": {"1": person, "7": {"size_change": -0.05, "depth_bias": 0.105}}}
+    person = {"size_change": 0.01, "depth_bias": 0.0, "standing_levels": float("nan")}
+    others = {"7": {"size_change": -0.05, "depth_bias": 0.105, "standing_levels": 0.09}, "8": person | {"standing_levels": 0.3}}
+    quality = {"scale_drift": float("nan"), "people": {"1": person} | others}
     np.testing.assert_allclose(distance_doubts(quality, [1, 7]), [0, np.hypot(0.03, 0.04)])
     assert distance_doubts(quality | {"scale_drift": -0.25}, [1])[0] == pytest.approx(0.1)
+    # on a slope, as surely placed as who is alone
+    assert np.hypot(distance_doubts(quality, [8])[0], 0.0045) == pytest.approx(0.0064)

@@ -14,10 +14,13 @@ import pytest
 import torch
 from problems import error_mm, make_problem
 
+from pose_priors.body.pinhole import to_camera
+from pose_priors.refinement.alone import run_alone
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.result.output import RefinementOutput
 from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.module import RefinementModule
+from pose_priors.refinement.solve.scene import project
 from pose_priors.refinement.solve.terms import KeypointReprojection
 
 QUIET: dict[str, Any] = {"enable_progress_bar": False}
@@ -196,3 +199,20 @@ def test_a_problem_without_a_floor_is_refused() -> None:
     nowhere = replace(problem.start, ground_plane=torch.full((4,), math.nan, dtype=torch.float64))
     with pytest.raises(ValueError, match="with_floor"):
         RefinementModule(replace(problem, start=nowhere), RefinementConfig())
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_floor_that_nothing_tells_pushes_nobody(held: bool) -> None:
+    """People who sink through the floor of the start at 1 m/s, and so touch none; one that is given for good holds them."""
+    problem, _ = make_problem(noise=0.3)
+    start, seen = problem.start, problem.observations
+    sunk = torch.arange(24, dtype=torch.float64)[:, None] / problem.fps * start.ground_plane[:3]
+    start = replace(start, pelvis=start.pelvis - sunk)
+    there = project(to_camera(start.joints(problem.bodies), problem.cameras.w2c, start.alpha0), problem.cameras)
+    nothing = torch.zeros_like(seen.joint_depth_confidence)
+    seen = replace(seen, keypoints=there, floor_points=seen.floor_points[:0], joint_depth_confidence=nothing)
+    problem = replace(problem, start=start, observations=seen, scale_width=0.0)
+    module = RefinementModule(problem, SHORT.model_copy(update={"optimize_ground_plane": not held}))
+    run_alone(module, None, shown=False)
+    moved = float((module.scene().joints - start.joints(problem.bodies)).norm(dim=-1).mean())
+    assert moved > 0.1 if held else moved < 0.01

@@ -55,6 +55,27 @@ def test_five_frames_are_enough() -> None:
     assert math.isnan(white_noise(series[:4], torch.ones(4, 400, dtype=torch.bool)))
 
 
+def test_the_lesser_of_two_levels_is_not_that_of_few_values() -> None:
+    """Half of the values gone, seven in a row are left a few times."""
+    draw = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(40):
+        there = torch.rand(50, 96, generator=draw) < 0.5
+        found.append(white_noise(2 * torch.randn(50, 96, generator=draw, dtype=torch.float64), there))
+    assert sum(found) / 40 == pytest.approx(2.0, rel=0.05)
+    assert min(found) > 1.3
+    assert math.isnan(white_noise(2 * torch.randn(5, 3, generator=draw), torch.ones(5, 3, dtype=torch.bool)))
+
+
+def test_keypoints_whose_places_are_off_as_they_shake_do_not_decide() -> None:
+    problem, _ = make_problem(frames=40)
+    decide = {}
+    for error in (0.0, 0.001, 0.01):
+        placed = replace(problem, observations=replace(problem.observations, keypoint_error=error))
+        decide[error] = replace(estimate_noise(placed), asked=True).keypoints_decide
+    assert decide == {0.0: True, 0.001: True, 0.01: False}
+
+
 def test_nothing_seen_leaves_the_usual_levels() -> None:
     problem, _ = make_problem()
     seen = dataclasses.replace(problem.observations, keypoint_confidence=torch.zeros_like(problem.observations.keypoint_confidence))

@@ -10,6 +10,7 @@ from problems import NUM_JOINTS, make_problem, with_hands
 from term_cases import ALL, TERMS, disturbed, first_frames, permuted, still
 from torch import Tensor
 
+from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.noise import estimate_noise
 from pose_priors.refinement.solve.terms import (
     MultiPersonScale,
@@ -89,21 +90,37 @@ def test_fingers_that_change_cost_by_their_own_noise() -> None:
         assert float(term(dataclasses.replace(scene, turn=turn), problem)) == pytest.approx(float(expected))
 
 
+def with_confidence(problem: Problem, confidence: Tensor) -> Problem:
+    return dataclasses.replace(problem, observations=dataclasses.replace(problem.observations, keypoint_confidence=confidence))
+
+
 def test_a_slow_error_counts_in_full_where_no_keypoint_tells_the_turn() -> None:
     problem = with_hands(make_problem(frames=60)[0], 0.1)
     confidence = torch.zeros_like(problem.observations.keypoint_confidence)
-    (left_knee,) = [k for k, joints in enumerate(problem.observations.keypoint_joints) if joints == (4,)]
-    confidence[0, 20, left_knee] = 0.9
-    confidence[1, :, left_knee] = 0.2  # too faint to be believed
-    problem = dataclasses.replace(problem, observations=dataclasses.replace(problem.observations, keypoint_confidence=confidence))
+    at = {joints: k for k, joints in enumerate(problem.observations.keypoint_joints)}
+    left_hip, left_knee, left_wrist = at[1,], at[4,], at[20,]
+    confidence[0, 20, [left_hip, left_knee]] = 0.9
+    confidence[0, 45, left_knee] = 0.9  # alone it may be where it is by the turn of the hip or of the whole body
+    confidence[0, :, left_wrist] = 0.9  # by the turn of any joint from the spine on
+    confidence[1, :, [left_hip, left_knee]] = 0.2  # too faint to be believed
+    problem = with_confidence(problem, confidence)
     count = StayNearPose(noise_rad=0.01, hand_noise_rad=0.1, bias_rad=0.08, anew=0.25).counts(problem)
     expected = torch.ones_like(count)
-    expected[0, 20 - 8 : 20 + 9, 1] = 0.25  # the left hip's turn alone moves it, and a quarter of a second are 7.5 frames
+    expected[0, 20 - 8 : 20 + 9, 1] = 0.25  # the left hip's bone alone has two ends, and a quarter of a second are 7.5 frames
     assert torch.equal(count, expected)
     assert torch.equal(
         StayNearPose(noise_rad=0.01, hand_noise_rad=0.1, bias_rad=0.08).counts(problem),
         problem.visible[..., None].expand_as(count).to(count),
     )
+
+
+def test_a_slow_error_counts_once_at_least_of_people_who_are_seen_briefly() -> None:
+    problem, _ = make_problem(frames=60)
+    visible = torch.zeros_like(problem.visible)
+    visible[0, 30], visible[1, 30:33] = True, True
+    count = StayNearPose(noise_rad=0.01, hand_noise_rad=0.1, bias_rad=0.08, anew=0.2).counts(dataclasses.replace(problem, visible=visible))
+    torch.testing.assert_close(count.sum(1)[:, 1:6], torch.ones(2, 5, dtype=count.dtype))
+    assert not count[~visible].any()
 
 
 @pytest.mark.parametrize("term", [Smoothness(), MultiPersonScale()])
