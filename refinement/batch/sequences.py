@@ -8,7 +8,7 @@ from pathlib import Path
 from pose_priors.configs.base import UserError, listed
 from pose_priors.datamodules.stage_folders import STAGES
 from pose_priors.refinement.batch.experiment import RefinementExperiment
-from pose_priors.refinement.formats import unknown
+from pose_priors.refinement.formats import MENDED_BY_CLEAN, is_motion, unknown
 from pose_priors.refinement.formats.sequence import InputSequence, is_sequence
 
 _WANTED = f"neither {STAGES[1]} ... {STAGES[4]} nor what another tool wrote"
@@ -24,7 +24,8 @@ def find_sequences(path: Path, format: str | None = None) -> list[Path]:
     sequences = sorted(entry for entry in path.iterdir() if is_sequence(entry, format))
     if not sequences:
         inside = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
-        raise UserError(f"input.path={path}: holds {_WANTED if format is None else f'no result of {format}'}; it holds: {inside}")
+        aside = MENDED_BY_CLEAN if any(is_motion(entry) for entry in sorted(path.glob("*.npz"))[:10]) else ""
+        raise UserError(f"input.path={path}: holds {_WANTED if format is None else f'no result of {format}'}; it holds: {inside}{aside}")
     return sequences
 
 

@@ -36,6 +36,8 @@ from pose_priors.refinement.formats.tools import (
 )
 
 log = logging.getLogger("refine")
+MENDED_BY_CLEAN = "; a motion without a camera is mended by `pose-priors clean`"
+"""What is said of `is_motion`, for errors."""
 _MOTIONS = (("poses", "trans"), ("body_pose", "global_orient", "transl"), ("pose_body", "root_orient", "trans"))
 
 
@@ -148,12 +150,13 @@ def unknown(path: Path, format: str | None = None) -> UserError:
     if not path.exists():
         return UserError(f"input.path={path}: no such folder or file; the result of a tool is expected: {known}")
     source = Source(path)
-    aside = "; a motion without a camera is mended by `pose-priors clean`" if _is_motion(source) else ""
+    aside = MENDED_BY_CLEAN if is_motion(path) else ""
     return UserError(f"input.path={path}: not a result of {known}; it holds {_contents(source)}{aside}")
 
 
-def _is_motion(source: Source) -> bool:
+def is_motion(path: Path) -> bool:
     """Whether it is a file of poses and places in a world, and nothing of how a camera saw them, as AMASS's are."""
+    source = Source(path)
     try:
         return any(source.holds(source.path, *names) for names in _MOTIONS) if source.path.is_file() else False
     except UserError:

@@ -95,3 +95,5 @@ def test_a_motion_without_a_camera_is_for_clean(tmp_path: Path) -> None:
     np.savez(tmp_path / "tennis.npz", **world)
     with pytest.raises(UserError, match=r"it holds body_pose \(4, 63\).*; a motion without a camera is mended by `pose-priors clean`$"):
         run(f"input.path={tmp_path / 'tennis.npz'}")
+    with pytest.raises(UserError, match=r"it holds: tennis\.npz; a motion without a camera is mended by `pose-priors clean`$"):
+        run(f"input.path={tmp_path}")
