@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,6 +23,9 @@ POSE_VECTORS: dict[int, tuple[str, tuple[int, ...]]] = {
 }
 """Numbers of a pose vector -> what it is, and the SMPL-X joints that its leading joints are; SMPL's two stubs for hands come after."""
 
+OF_MATRICES = "of rotation matrices, roma.rotmat_to_rotvec makes rotation vectors"
+"""What to do with these, for errors."""
+
 
 def as_poses(values: Tensor | np.ndarray) -> Tensor:
     """Whole-body poses from pose vectors of any known length, differentiable; joints that these lack are zero.
@@ -37,15 +42,42 @@ def as_poses(values: Tensor | np.ndarray) -> Tensor:
     if vectors.is_complex():
         raise ValueError("pose vectors are real numbers; got complex ones")
     vectors = vectors if vectors.is_floating_point() else vectors.float()
-    by_joint = vectors.shape[-1:] == (3,) and 3 * (vectors.shape[-2] if vectors.dim() > 1 else 0) in POSE_VECTORS
-    flat = vectors.flatten(-2) if by_joint else vectors
+    flat = vectors.flatten(-2) if _is_by_joint(vectors.shape) else vectors
     if flat.dim() == 0 or flat.shape[-1] not in POSE_VECTORS:
         known = ", ".join(f"{numbers} ({name})" for numbers, (name, _) in POSE_VECTORS.items())
-        raise ValueError(f"pose vectors of shape {tuple(vectors.shape)}: the last dimension is none of {known}; nor is it (J, 3)")
+        how = f"; {OF_MATRICES}" if vectors.shape[-2:] == (3, 3) else ""
+        raise ValueError(f"pose vectors of shape {tuple(vectors.shape)}: the last dimension is none of {known}; nor is it (J, 3){how}")
     joints = POSE_VECTORS[flat.shape[-1]][1]
     poses = flat.new_zeros(*flat.shape[:-1], NUM_JOINTS, 3)
     poses[..., list(joints), :] = flat[..., : 3 * len(joints)].unflatten(-1, (len(joints), 3))
     return poses
+
+
+def check_poses(poses: object) -> None:
+    """Refuses what is no whole-body poses, (*batch, 55, 3) floats, and says what makes poses of it.
+
+    Raises:
+        TypeError: if it is no tensor of floats.
+        ValueError: on another shape.
+    """
+    what = f"a pose is (*batch, {NUM_JOINTS}, 3) rotation vectors in SMPL-X order"
+    if not isinstance(poses, Tensor):
+        raise TypeError(f"{what}, a tensor; got {type(poses).__name__}; of an array, torch.from_numpy makes one")
+    if not poses.is_floating_point():
+        raise TypeError(f"{what}, floats; got {poses.dtype}")
+    if poses.shape[-2:] == (NUM_JOINTS, 3):
+        return
+    how = ""
+    if poses.shape[-2:] == (3, 3):
+        how = f"; {OF_MATRICES}"
+    elif _is_by_joint(poses.shape) or (poses.dim() > 0 and poses.shape[-1] in POSE_VECTORS):
+        how = "; as_poses makes poses of such vectors"
+    raise ValueError(f"{what}; got {tuple(poses.shape)}{how}")
+
+
+def _is_by_joint(shape: Sequence[int]) -> bool:
+    """Whether the numbers of a known vector stand as (*batch, J, 3)."""
+    return len(shape) > 1 and shape[-1] == 3 and 3 * shape[-2] in POSE_VECTORS
 
 
 def _tensor(values: object) -> Tensor:

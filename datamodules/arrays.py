@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pose_priors.body.pose_vectors import OF_MATRICES
 from pose_priors.configs.base import UserError, reason_of
 from pose_priors.datamodules.capture.as_poses import READERS, recorded_poses
 from pose_priors.datamodules.capture.dialects import as_amass
@@ -80,8 +81,10 @@ def open_arrays(path: Path, *, drawn: bool = False) -> dict[str, Entry]:
 
 
 def describe(entries: Mapping[str, Entry]) -> str:
-    """Keys with shapes on one line, for errors."""
-    return ", ".join(f"{reason_of(name)} {entry.shape if entry.shape else entry.kind}" for name, entry in entries.items()) or "nothing"
+    """Keys with shapes on one line, for errors; and what to do where they are of rotation matrices."""
+    text = ", ".join(f"{reason_of(name)} {entry.shape if entry.shape else entry.kind}" for name, entry in entries.items()) or "nothing"
+    of_matrices = any(len(entry.shape) > 3 and entry.shape[-2:] == (3, 3) for entry in entries.values())
+    return f"{text}; {OF_MATRICES}" if of_matrices else text
 
 
 def _entries(content: Any, source: Path) -> dict[str, Entry]:

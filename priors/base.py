@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pose_priors.body.pose_vectors import check_poses
 from pose_priors.body.rotations import canonicalize
 from pose_priors.body.skeleton import JOINT_NAMES, NUM_JOINTS, PARTS
 from pose_priors.configs.base import Config
+from pose_priors.priors.conditioning.visibility import with_visible
 from pose_priors.priors.default_pose import default_pose
 from pose_priors.priors.denoising.contract import PoseDenoiser, checked_noise, told
 from pose_priors.priors.networks.precision import canonical
@@ -104,11 +106,8 @@ class Prior(TrainablePrior):
     def select(self, pose: Tensor) -> Tensor:
         """The learnt joints of a pose: (*batch, 55, 3) -> (*batch, J, 3), canonical, in the prior's own precision.
 
-        Raises:
-            ValueError: on any other shape.
-        """
-        if pose.shape[-2:] != (NUM_JOINTS, 3):
-            raise ValueError(f"a pose is (*batch, {NUM_JOINTS}, 3) rotation vectors in SMPL-X order; got {tuple(pose.shape)}")
+        Raises `TypeError` or `ValueError` if it is no pose, see `check_poses`."""
+        check_poses(pose)
         return self._canonical(pose.index_select(-2, self.joint_index))
 
     def _canonical(self, rotvec: Tensor) -> Tensor:
@@ -218,15 +217,14 @@ class Prior(TrainablePrior):
             (*batch, 55, 3), equal to `pose` where visible and at the joints that the prior does not know; but `default_pose` where such a
             joint is hidden and NaN or inf.
         Raises:
-            ValueError: if the prior was not trained for that.
+            TypeError, ValueError: on other poses or masks, or if the prior was not trained for that.
         """
         if not self.completes:
             raise ValueError(
-                f"this {type(self).__name__} was not trained to complete poses; give model.use_conditioning=true to flow matching, or to a "
-                "global flow with model.condition=visible_joints"
+                f"this {type(self).__name__} was not trained to complete poses; a mixture completes as it is, flow matching with "
+                "model.use_conditioning=true, a global flow with model.condition=visible_joints besides"
             )
-        batch = torch.broadcast_shapes(pose.shape[:-2], visible.shape[:-1])
-        pose, visible = (value.expand(*batch, *value.shape[len(value.shape) - size :]) for value, size in ((pose, 2), (visible, 1)))
+        pose, visible = with_visible(pose, visible)
         rows, seen = pose.reshape(-1, *pose.shape[-2:]), visible.reshape(-1, visible.shape[-1])
         rows = torch.where(seen.unsqueeze(-1) | rows.isfinite().all(-1, keepdim=True), rows, self.default_pose.to(rows))
         given = torch.where(seen.unsqueeze(-1), rows, self.default_pose.to(rows))

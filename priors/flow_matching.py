@@ -15,7 +15,7 @@ from pose_priors.body.rotations import haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend
 from pose_priors.priors.base import DensityPrior, PriorConfigBase
 from pose_priors.priors.conditioning.drawing import drawn_within_pi
-from pose_priors.priors.conditioning.visibility import draw_visible
+from pose_priors.priors.conditioning.visibility import check_visible, draw_visible
 from pose_priors.priors.denoising.contract import checked_noise
 from pose_priors.priors.denoising.denoiser import DenoiserConfig
 from pose_priors.priors.networks.eager_gradient import eagerly
@@ -170,6 +170,7 @@ class FlowMatching(DensityPrior):
         """
         if not self.has_conditional_density:
             return super().log_prob_given(pose, visible)
+        check_visible(pose, visible)
         return self._log_prob_of(pose, visible[..., self.joint_index])
 
     def loss(self, pose: Tensor) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from pose_priors.body import conversions
 from pose_priors.body.rotations import canonicalize, haar_correction
 from pose_priors.priors.angular_central_gaussian import AngularCentralGaussian, defend, defensive_share
 from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
+from pose_priors.priors.conditioning.visibility import check_visible, with_visible
 from pose_priors.priors.denoising.contract import told
 from pose_priors.priors.gaussians.chordal import nearest_rotation
 from pose_priors.priors.gaussians.kernels import KernelMixture
@@ -154,6 +155,7 @@ class Mixture(MaximumLikelihoodPrior):
 
     def log_prob_given(self, pose: Tensor, visible: Tensor) -> Tensor:
         """See the base class: exactly that of `log_prob`."""
+        check_visible(pose, visible)
         rotvec = self.select(pose).reshape(-1, self.num_joints, 3)
         of_joints = visible[..., self.joint_index].expand(*pose.shape[:-2], -1).reshape(-1, self.num_joints)
         marginal = torch.zeros_like(rotvec[:, 0, 0])
@@ -165,14 +167,14 @@ class Mixture(MaximumLikelihoodPrior):
 
     def complete_point(self, pose: Tensor, visible: Tensor) -> Tensor:
         """The chordal mean over cells of the hidden joints' rotations given the visible ones; arguments and shapes as `complete`."""
-        flat = self.select(pose).flatten(1)
+        pose, visible = with_visible(pose, visible)
+        flat, of_joints = self.select(pose).reshape(-1, 3 * self.num_joints), visible[..., self.joint_index]
         mean = torch.empty_like(flat)
-        for pattern, at in by_pattern(visible[:, self.joint_index]):
+        for pattern, at in by_pattern(of_joints.reshape(-1, self.num_joints)):
             columns = columns_of(pattern)
             mean[at] = self._mean(flat[at][:, columns], self.kernels.observation(columns)).flatten(1)
-        hidden = torch.zeros_like(visible)
-        hidden[:, self.joint_index] = ~visible[:, self.joint_index]
-        return torch.where(hidden.unsqueeze(-1), self.expand(mean.unflatten(-1, (-1, 3))).to(pose), pose)
+        hidden = torch.zeros_like(visible).index_copy(-1, self.joint_index, ~of_joints)
+        return torch.where(hidden.unsqueeze(-1), self.expand(mean.view(*pose.shape[:-2], -1, 3)).to(pose), pose)
 
     def denoise(self, pose: Tensor, std: float | Tensor) -> Tensor:
         """See the base class; in closed form: the chordal mean of what each cell expects."""

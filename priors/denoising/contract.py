@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from pose_priors.body.pose_vectors import check_poses
 from pose_priors.body.skeleton import NUM_JOINTS
 from pose_priors.priors.networks.derived import at_once
 from pose_priors.priors.posterior import Energy, LogLikelihood
@@ -53,10 +54,10 @@ def told(std: float | Tensor, pose: Tensor) -> Tensor:
         std: in radians: a number, (55,) by joint, (55, 3) by axis, or (*batch, 55, 3) or what broadcasts to it; infinite where nothing was
             seen.
     Raises:
-        ValueError: if one is negative or no number, or the shape fits no pose; or the poses are none.
+        ValueError: if one is negative or no number, or the shape fits no pose.
+        TypeError, ValueError: if the poses are none, see `check_poses`.
     """
-    if pose.shape[-2:] != (NUM_JOINTS, 3):
-        raise ValueError(f"a pose is (*batch, {NUM_JOINTS}, 3) rotation vectors in SMPL-X order; got {tuple(pose.shape)}")
+    check_poses(pose)
     with at_once():
         value = torch.as_tensor(std, dtype=torch.float64, device=pose.device)
         if not (value >= 0).all():
@@ -76,7 +77,9 @@ def told(std: float | Tensor, pose: Tensor) -> Tensor:
 
 
 def checked_noise(noise: float) -> float:
-    """The same, a standard deviation in radians; raises `ValueError` if it is negative or not finite."""
+    """The same, a standard deviation in radians; raises `ValueError` if it is negative, not finite or more than one number."""
+    if isinstance(noise, Tensor) and noise.numel() != 1:
+        raise ValueError(f"noise is one number for all poses; got {tuple(noise.shape)}")
     if not 0 <= noise < math.inf:
         raise ValueError(f"noise is a standard deviation in radians, at least 0; got {noise}")
     return noise

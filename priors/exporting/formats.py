@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ def write_program(program: Program, path: Path, kind: str, metadata: Mapping[str
         graph = trace(program.function, (program.example,), into_core=kind == "onnx")
         if kind == "torch":
             exported = torch.export.export(graph, (program.example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
-            torch.export.save(exported, path, extra_files={METADATA: text})
+            with warnings.catch_warnings():  # torch speaks of tensors that are views of others on a GPU; these are on the CPU
+                warnings.filterwarnings("ignore", message="No complete tensor found")
+                torch.export.save(exported, path, extra_files={METADATA: text})
             return
     except (UserError, OSError):
         raise

@@ -93,6 +93,7 @@ def clean_file(
             "layout": file.layout.name,
             "num_frames": file.layout.num_frames,
             "fps": file.people[0].fps,
+            "up_axis": file.up,
             "metres_per_unit": file.metres,
             "notes": notes,
             "people": [_told(file, person, restored, beside[person]) for person, restored in enumerate(found)],
@@ -113,7 +114,7 @@ def summed_up(report: Mapping[str, Any]) -> str:
             if any(part["why"] == BRIDGED for part in told["left"]):
                 bridged.add(fault)
         for part in person.get("beside", []):
-            left[f"missing in {part['array']}"] = not part["filled"]
+            left[f"missing beside the joints of the body ({part['array']})"] = not part["filled"]
     words = []
     for fault in sorted(left):
         if fault in bridged:

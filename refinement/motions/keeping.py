@@ -53,7 +53,8 @@ def _by_thresholds(rows: Rows, keep: str) -> tuple[list[Mapping[str, Any]], list
         except ValueError:
             found = ""
         if not found or (rows and name not in numbers):
-            raise UserError(f"--keep {part}: a share such as 0.95 or thresholds such as badness<0.5 are expected, of {', '.join(numbers)}")
+            known = f", of {', '.join(numbers)}" if rows else ""
+            raise UserError(f"--keep {part}: a share such as 0.95, or thresholds by < or > such as badness<0.5, are expected{known}")
         limits.append((name, sign, limit))
     kept, dropped = [], []
     for row in rows:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pose_priors import as_poses, from_poses
-from pose_priors.body.pose_vectors import POSE_VECTORS
+from pose_priors.body.pose_vectors import POSE_VECTORS, check_poses
 from pose_priors.body.rotations import canonicalize
 from pose_priors.datamodules.formats import read_poses
 
@@ -65,3 +65,20 @@ def test_arrays_in_any_order_of_bytes_and_steps() -> None:
     values = np.arange(63, dtype=np.float32)
     for other in (values.astype(">f4"), values[::-1].copy()[::-1], values.astype(np.uint8), values.astype(np.longdouble)):
         torch.testing.assert_close(as_poses(other).float(), as_poses(values), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("poses", "error", "said"),
+    [
+        (np.zeros((1, 55, 3)), TypeError, "torch.from_numpy"),
+        (torch.zeros(1, 55, 3, dtype=torch.long), TypeError, "floats"),
+        (torch.zeros(60, 72), ValueError, "as_poses"),
+        (torch.zeros(60, 24, 3), ValueError, "as_poses"),
+        (torch.eye(3).expand(60, 55, 3, 3), ValueError, "roma.rotmat_to_rotvec"),
+        (torch.zeros(60, 55, 4), ValueError, r"got \(60, 55, 4\)$"),
+    ],
+)
+def test_what_is_no_pose_is_told_what_makes_it_one(poses: object, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=rf"a pose is \(\*batch, 55, 3\).*{said}"):
+        check_poses(poses)
+    check_poses(torch.zeros(2, 1, 55, 3))

@@ -93,8 +93,8 @@ def test_noise_that_is_none_is_refused(name: str) -> None:
     for std in (-0.1, math.nan, torch.full((NUM_JOINTS,), -1.0)):
         with pytest.raises(ValueError, match="standard deviations"):
             prior.denoise(pose, std)
-    for noise in (-0.1, math.nan, math.inf):
-        with pytest.raises(ValueError, match="noise"):
+    for noise in (-0.1, math.nan, math.inf, torch.full((2,), 0.1)):
+        with pytest.raises(ValueError, match="noise is"):
             prior.energy(pose, noise=noise)
 
 

@@ -15,7 +15,8 @@ _BEND = (60.0, 12.0)
 _TIMES = 6.0  # over the median of the frames around
 _AROUND_S = 0.6
 _WHOLE = 3  # joints
-_LEAST_FRAMES = 6  # of a clip: fewer do not say what steps are usual
+LEAST_FRAMES = 6
+"""Of a clip in which jumps are told: fewer do not say what steps are usual."""
 _NEXT, _TIMES_NEXT = 4, 3.0  # steps beside a first or last one, and how many times their largest is a jump
 # Toes, whose rotations move no joint, are measured worst.
 _BY_JOINT = np.ones(NUM_JOINTS)
@@ -58,7 +59,7 @@ def _away_and_back(values: np.ndarray, fps: float, stopped: np.ndarray) -> np.nd
     """
     num = len(values)
     out = np.zeros(values.shape[:2])
-    if num < _LEAST_FRAMES:
+    if num < LEAST_FRAMES:
         return out
     step = np.diff(values, axis=0)
     if stopped.any() and not stopped.all():

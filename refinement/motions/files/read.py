@@ -20,6 +20,7 @@ from pose_priors.datamodules.capture.as_poses import READERS
 from pose_priors.datamodules.clips import SMPL_STATURE, UpAxis, to_z_up
 from pose_priors.datamodules.formats import frame_rate
 from pose_priors.datamodules.plausibility import UNITS, are_places, are_turns, find_unit, is_too_fast, refuse_degrees
+from pose_priors.refinement.motions.faults.pops import LEAST_FRAMES
 from pose_priors.refinement.motions.files.beside import Completed
 from pose_priors.refinement.motions.files.layouts import FoundLayout, find_layout, rows_of
 from pose_priors.refinement.motions.files.placeholders import absent_frames, told_of
@@ -48,6 +49,7 @@ class MotionFile:
         arrays: name -> array, of all that the layout names; as the file has them.
         people: one motion for each.
         absent: for each (T,) bool, frames whose numbers are placeholders: nobody was seen there.
+        up: which of the file's axes points up, `z` say.
         turn: (3, 3) rotation from the file's axes to z up.
         metres: in each of the file's units.
         notes: what was not in the file and was taken to be so, one line each.
@@ -58,6 +60,7 @@ class MotionFile:
     arrays: dict[str, np.ndarray]
     people: tuple[Motion, ...]
     absent: tuple[np.ndarray, ...]
+    up: str
     turn: np.ndarray
     metres: float
     notes: tuple[str, ...]
@@ -103,6 +106,8 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
         )
     if not layout.num_frames or layout.num_people == 0:
         raise UserError(f"{path}: a motion without {'people' if layout.num_people == 0 else 'frames'}")
+    if layout.num_frames < LEAST_FRAMES:
+        notes.append(f"{layout.num_frames} frames: too few to tell jumps from fast motion, so that nothing is said about these")
     single = [name for name in (layout.path, layout.seen, *(layout.in_camera or ())) if name is not None]
     wanted = [*(column.name for column in layout.columns), *single, *(part.name for part in layout.beside)]
     arrays = {name: np.array(entries[name].load(), order="C") for name in dict.fromkeys(wanted)}
@@ -133,7 +138,7 @@ def read_motions(path: Path, fps: float | None = None, up: UpAxis = "auto") -> M
             "the path is faster than people move: its unit is not metres, centimetres or millimetres, or the frame rate is another"
         )
         log.warning("%s: %s", one_line(str(path)), notes[-1])
-    return MotionFile(path, layout, arrays, people, tuple(found.absent for found in at_rest), turn, metres, tuple(notes))
+    return MotionFile(path, layout, arrays, people, tuple(found.absent for found in at_rest), axis, turn, metres, tuple(notes))
 
 
 def _step(path: np.ndarray, raw: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:

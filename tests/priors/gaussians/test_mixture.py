@@ -155,6 +155,9 @@ def test_completions_follow_the_conditional_of_the_kernels() -> None:
     point = prior.complete_point(pose, visible)
     assert torch.equal(point[:, :20], pose[:, :20])
     torch.testing.assert_close(point[0, 20], mean, atol=0.05, rtol=0)
+    # masks and batches of any shape, as `complete` takes them
+    assert torch.equal(prior.complete_point(pose[0], visible[0]), point[0])
+    torch.testing.assert_close(prior.complete_point(pose.expand(2, 1, -1, -1), visible[0]), point.expand(2, 1, -1, -1))
 
 
 def test_conditional_densities_integrate_to_one_and_are_a_quotient() -> None:

@@ -95,6 +95,16 @@ def test_one_visibility_serves_a_batch(name: str) -> None:
 
 
 @every_completing
+def test_what_does_not_say_which_joints_are_visible_is_refused(name: str) -> None:
+    prior, poses, visible = prior_of(name), make_poses(3), torch.ones(NUM_JOINTS, dtype=torch.bool)
+    for other in (visible.float(), visible.numpy(), ["left_hip"]):
+        with pytest.raises(TypeError, match="visible is a tensor of booleans"):
+            prior.complete(poses, other)
+    with pytest.raises(ValueError, match=r"visible is \(\*batch, 55\).* got \(3, 24\)"):
+        prior.complete(poses, torch.ones(3, 24, dtype=torch.bool))
+
+
+@every_completing
 def test_what_hidden_joints_hold_does_not_matter(name: str) -> None:
     prior, poses = prior_of(name), make_poses(4)
     visible = torch.rand(4, NUM_JOINTS, generator=torch.Generator().manual_seed(0)) < 0.5

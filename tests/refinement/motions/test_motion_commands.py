@@ -71,7 +71,7 @@ def test_the_axes_and_units_of_a_file_stay(axis: str, metres: float, tmp_path: P
     source = write_motion(tmp_path / "clip.npz", pose, world.apply(trans) / metres)
     clean([str(source), "--output", str(tmp_path / "out")])
     report = json.loads((tmp_path / "out/clip.npz.report.json").read_text())
-    assert report["metres_per_unit"] == metres
+    assert (report["up_axis"], report["metres_per_unit"]) == (axis, metres)
     assert "floating" in report["people"][0]["faults"]
     with np.load(tmp_path / "out/clip.npz") as after:
         np.testing.assert_allclose(after["trans"] * metres, world.apply(PELVIS), atol=0.03)
@@ -157,7 +157,7 @@ def test_thresholds_say_what_is_kept(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, 2)
     score([str(folder), "--output", str(tmp_path / "out"), "--keep", "badness<0.5,frames_pop<0.1"])
     assert (tmp_path / "out/keep.txt").read_text().split() == ["sub/clip_0"]
-    for keep in ("nonsense<0.5", "2", "badness", "badness<x"):
+    for keep in ("nonsense<0.5", "2", "badness", "badness<x", "num_frames>=5"):
         with pytest.raises(UserError, match="--keep"):
             score([str(folder), "--output", str(tmp_path / "out"), "--keep", keep])
 
@@ -203,6 +203,14 @@ def test_a_path_that_is_neither_file_nor_folder_is_one_mistake(script: Callable[
         script(["/dev/null", "--output", str(tmp_path)])
 
 
+@pytest.mark.parametrize("num", [5, 6])
+def test_of_few_frames_it_is_said_what_they_cannot_tell(num: int, tmp_path: Path) -> None:
+    source = write_motion(tmp_path / "clip.npz", POSE[:num], PELVIS[:num])
+    clean([str(source), "--output", str(tmp_path / "out")])
+    notes = json.loads((tmp_path / "out/clip.npz.report.json").read_text())["notes"]
+    assert ("too few to tell jumps" in " ".join(notes)) == (num < 6)
+
+
 def test_a_file_is_never_written_over_itself(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, 1)
     with pytest.raises(UserError, match="overwritten"):
@@ -213,6 +221,7 @@ def test_a_file_is_never_written_over_itself(tmp_path: Path) -> None:
     ("arrays", "said"),
     [
         ({"poses": np.zeros((5, 40)), "trans": np.zeros((5, 3))}, "no motion of a layout"),
+        ({"poses": np.zeros((5, 24, 3, 3)), "trans": np.zeros((5, 3))}, "roma.rotmat_to_rotvec"),
         ({"poses": np.zeros((5, 72)), "trans": np.zeros((4, 3))}, "one row for each pose"),
         ({"poses": np.full((5, 72), np.nan), "trans": np.zeros((5, 3))}, "no frame of it is finite"),
         ({"poses": np.zeros((0, 72)), "trans": np.zeros((0, 3))}, "without frames"),
