@@ -21,6 +21,7 @@ from pose_priors.refinement.given.upright import standing, up_direction
 from pose_priors.refinement.result.scale import doubt_about, stands_still
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.module import RefinementModule
+from pose_priors.refinement.solve.noise import SLOW_ERROR
 from pose_priors.refinement.solve.scene import Scene, mean_of_joints, project
 from pose_priors.refinement.solve.terms.base import alive_for
 
@@ -117,10 +118,8 @@ def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, fo
     found.beyond(bias, _BIAS, f"the depth maps show {name} {100 * bias:+.1f} % too far away, by the floor")
     if noise.projected:
         found.add(1, f"the keypoints of {name} are its body projected, and say nothing that the body does not")
-    if noise.slow_keypoints > 1:
-        found.add(
-            1, f"the keypoints of {name} also err slowly: fitted bodies miss them by {noise.slow_keypoints:.1f} times what they shake by"
-        )
+    if noise.slow_keypoints > 1 and (slowly := misfit * noise.slow_keypoints) > SLOW_ERROR:  # others' may shake alone
+        found.add(1, f"the keypoints of {name} also err slowly: its fitted body misses them by {slowly:.1f} times what they shake by")
     acceleration = _acceleration(scene.joints, problem, p)
     found.beyond(acceleration, _ACCELERATION, f"{name} still jerks by {acceleration:.0f} m/s^2, as people do before a camera that is off")
     touches = float((contacts[p].amax(-1) > _SURE)[alive].float().mean()) if joints else math.nan

@@ -38,8 +38,8 @@ _FLOOR_BIAS, _USUAL_BIAS = 0.0005, 0.013
 # Of a keypoint's noise: bodies that are nearer to them were projected into them. Where there is no noise to speak of, in pixels, all are.
 _PROJECTED, _NOISY_PX = 0.3, 0.3
 
-# What fitted bodies miss keypoints by, in units of their white noise, from which on they err slowly as well.
-_SLOW_ERROR = 1.25
+SLOW_ERROR = 1.25
+"""What fitted bodies miss keypoints by, in units of their white noise, from which on they err slowly as well."""
 # Of their noise, what keypoints are off by in places alone, from which on that is so: with white noise they are off by 1.25 times as much.
 _PLACED = 0.75
 
@@ -128,7 +128,7 @@ def with_slow_keypoints(noise: NoiseLevels, problem: Problem, camera_joints: Ten
     if noise.asked:
         return noise
     missed = keypoint_residual(problem, camera_joints)
-    if not missed > _SLOW_ERROR * noise.keypoint_px:
+    if not missed > SLOW_ERROR * noise.keypoint_px:
         return replace(noise, asked=True)
     return replace(noise, keypoint_px=missed, slow_keypoints=missed / noise.keypoint_px, asked=True)
 

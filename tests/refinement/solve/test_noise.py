@@ -162,3 +162,9 @@ def test_keypoints_that_err_slowly_are_told_and_count_less() -> None:
     assert sum("err slowly" in reason for reason in found.results["quality"]["reasons"]) == 2
     levels = found.metrics["noise"]
     assert levels["keypoint_px"] > 1.25 * estimate_noise(problem).keypoint_px
+    white = make_problem(frames=16, noise=0.3)[0].observations.keypoints[1]
+    keypoints = torch.stack([problem.observations.keypoints[0], white])
+    one = replace(problem, observations=replace(problem.observations, keypoints=keypoints))
+    found = Stage5Refiner(trainer={"enable_progress_bar": False}).refine(RefinementInput(one))
+    (line,) = [reason for reason in found.results["quality"]["reasons"] if "err slowly" in reason]
+    assert line.startswith(f"the keypoints of person {problem.person_ids[0]} ")
