@@ -23,6 +23,7 @@ from pose_priors.priors.motion.flow.regression.model import take_flow
 from pose_priors.priors.motion.humor import NUMPY_SCALARS, is_humor, load_humor
 from pose_priors.priors.registry import KINDS, AnyPriorConfig
 from pose_priors.priors.weights.folder import as_used, is_folder, read_folder
+from pose_priors.priors.weights.published import PUBLISHED
 from pose_priors.priors.weights.source import located
 
 CHECKPOINT_FORMAT = 1
@@ -49,7 +50,10 @@ def describe(prior: TrainablePrior, experiment: dict[str, Any], fingerprint: str
 
 def _read(path: Path) -> Any:
     if not os.path.isfile(path):
-        raise UserError(f"{path}: no such checkpoint; train one with `python train.py --config NAME`, it leaves checkpoints/NAME/best.ckpt")
+        raise UserError(
+            f"{path}: no such checkpoint; train one with `python train.py --config NAME`, it leaves checkpoints/NAME/best.ckpt. "
+            f"What comes with this goes by its name: {', '.join(PUBLISHED)}"
+        )
     try:
         with torch.serialization.safe_globals(NUMPY_SCALARS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch says of pickles that it did not write is of no use to whoever has one

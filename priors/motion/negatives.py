@@ -16,6 +16,7 @@ from torch import Tensor
 from pose_priors.body import conversions
 from pose_priors.body.motion import MotionWindows
 from pose_priors.body.motion_state import FPS
+from pose_priors.priors.motion.transition import check_windows
 
 # shares of the kinds, in the order in which the module names them
 _SHARES = (0.17, 0.42, 0.13, 0.20, 0.08)
@@ -33,7 +34,8 @@ def num_source_frames(num_frames: int) -> int:
 
 
 def central(windows: MotionWindows, num_frames: int) -> MotionWindows:
-    """The frames in the middle of each window."""
+    """The frames in the middle of each window; raises as `check_windows`."""
+    check_windows(windows)
     first = (windows.pose.shape[1] - num_frames) // 2
     at = slice(first, first + num_frames)
     return MotionWindows(windows.pose[:, at], windows.pelvis[:, at], windows.rest, windows.contacts[:, at])

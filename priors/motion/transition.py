@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.body.motion import MotionWindows
-from pose_priors.body.motion_state import CHANGE, CHANGE_DIM, FPS, NUM_JOINTS, STATE
+from pose_priors.body.motion_state import CHANGE, CHANGE_DIM, FPS, NUM_JOINTS, STATE, STATE_DIM
 from pose_priors.body.skeleton import PARENTS
 from pose_priors.priors.motion.density import Moments
 from pose_priors.priors.networks.precision import canonical, widened
@@ -38,8 +38,18 @@ class Transition(NamedTuple):
     prior: Moments
 
 
+def check_windows(windows: object) -> None:
+    """Raises `TypeError` where something else is scored, as poses are by other priors."""
+    if not isinstance(windows, MotionWindows):
+        raise TypeError(
+            f"a prior of motions scores MotionWindows, and states (*batch, T, {STATE_DIM}) by its other calls; got {type(windows).__name__}. "
+            "Poses (*batch, 55, 3) are for a prior of poses"
+        )
+
+
 def in_precision(windows: MotionWindows, dtype: torch.dtype) -> MotionWindows:
-    """Windows of bodies in any pose, canonical, in another type."""
+    """Windows of bodies in any pose, canonical, in another type; raises as `check_windows`."""
+    check_windows(windows)
     pelvis, rest = widened(windows.pelvis, dtype), widened(windows.rest, dtype)
     return MotionWindows(canonical(windows.pose, dtype), pelvis, rest, windows.contacts)
 

@@ -44,6 +44,16 @@ def test_a_name_means_the_folder_beside_the_package(name: str, tmp_path: Path, m
         load_prior(f"./{name}")
 
 
+def test_who_mistakes_a_name_is_told_which_there_are() -> None:
+    with pytest.raises(UserError, match="goes by its name: motion_flow_cmu"):
+        load_prior("motion_flow_cmu2")
+
+
+def test_poses_are_not_what_it_scores(prior: MotionFlow) -> None:
+    with pytest.raises(TypeError, match=r"prior of motions .* got Tensor\. Poses \(\*batch, 55, 3\) are for a prior of poses"):
+        prior.energy(torch.zeros(60, 55, 3))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_its_card_is_that_of_its_weights_and_names_whom_to_thank(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     card.main([name])
