@@ -42,7 +42,7 @@ def check_windows(windows: object) -> None:
     """Raises `TypeError` where something else is scored, as poses are by other priors."""
     if not isinstance(windows, MotionWindows):
         raise TypeError(
-            f"a prior of motions scores MotionWindows, and states (*batch, T, {STATE_DIM}) by its other calls; got {type(windows).__name__}. "
+            f"a prior of motions scores MotionWindows, and states (*batch, T, {STATE_DIM}) by other calls; got {type(windows).__name__}. "
             "Poses (*batch, 55, 3) are for a prior of poses"
         )
 
