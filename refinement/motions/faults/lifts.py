@@ -47,7 +47,9 @@ def lifts(motion: Motion, support: Support) -> np.ndarray:
     points = np.concatenate([motion.soles, motion.joints[:, WRISTS]], 1)
     velocity = np.where(support.doubted[:, None], 0, least_moved(velocities(points, motion.fps)))
     rising = velocity[:, 2]
-    for up, back in _pairs(_ways(motion, rising, upright_speed(velocity)), motion.fps):
+    # frames that were made up say of nobody that they stayed up: a leap that is lost at its height is one all the same
+    seen = np.concatenate([[0], np.cumsum(~support.doubted)])
+    for up, back in _pairs(_ways(motion, rising, upright_speed(velocity), seen), motion.fps, seen):
         metres = (up.metres - back.metres) / 2
         out[up.begin : up.end] = metres * _done(rising, up)
         out[up.end : back.begin] = metres
@@ -68,11 +70,12 @@ def _done(rising: np.ndarray, way: _Way) -> np.ndarray:
     return share
 
 
-def _ways(motion: Motion, rising: np.ndarray, upright: np.ndarray) -> list[_Way]:
+def _ways(motion: Motion, rising: np.ndarray, upright: np.ndarray, seen: np.ndarray) -> list[_Way]:
     """Where somebody rises or sinks as a whole, neither hopping nor falling nor going along, in order.
 
     Args:
         rising, upright: (T,) metres a second, all of it and where it is upright.
+        seen: (T + 1,) how many frames before each were not made up.
     """
     fps, trunk, centre = motion.fps, motion.joints[:, _TRUNK, 2], mass_centre(motion.joints)[:, 2]
     found = []
@@ -83,13 +86,18 @@ def _ways(motion: Motion, rising: np.ndarray, upright: np.ndarray) -> list[_Way]
             if abs(metres) > _LEAST_M and along.min() > _TRUNK_SHARE * abs(metres):
                 found.append(_Way(begin, end, metres))
     found.sort(key=lambda way: way.begin)
-    hops = {way for up, down in pairwise(found) if up.metres > 0 > down.metres and down.begin - up.end < _HOP_S * fps for way in (up, down)}
+    followed = [(up, down) for up, down in pairwise(found) if up.metres > 0 > down.metres]
+    hops = {way for up, down in followed if seen[down.begin] - seen[up.end] < _HOP_S * fps for way in (up, down)}
     straight = [way for way in found if abs(upright[way.begin : way.end].sum()) > _UPRIGHT * abs(rising[way.begin : way.end].sum())]
     return [way for way in straight if way not in hops and not falls(centre[way.begin : way.end], fps)]
 
 
-def _pairs(ways: list[_Way], fps: float) -> list[tuple[_Way, _Way]]:
-    """Ways up, and the first ones back by about as much. Ways down begin no pair: who drops from one hold to the next sinks so, too."""
+def _pairs(ways: list[_Way], fps: float, seen: np.ndarray) -> list[tuple[_Way, _Way]]:
+    """Ways up, and the first ones back by about as much. Ways down begin no pair: who drops from one hold to the next sinks so, too.
+
+    Args:
+        seen: as of `_ways`.
+    """
     found: list[tuple[_Way, _Way]] = []
     for number, way in enumerate(ways):
         if way.metres < 0 or (found and way.begin < found[-1][1].end):
@@ -97,7 +105,7 @@ def _pairs(ways: list[_Way], fps: float) -> list[tuple[_Way, _Way]]:
         for other in ways[number + 1 :]:
             if min(way.metres / -other.metres, other.metres / -way.metres) > _ALIKE:
                 quick = min(way.end - way.begin, other.end - other.begin) <= _QUICK_S * fps
-                if quick and other.begin - way.end > _HELD * (other.end - way.begin):
+                if quick and seen[other.begin] - seen[way.end] > _HELD * (other.end - way.begin):
                     found.append((way, other))
                 break
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -181,6 +183,20 @@ def test_who_jumps_up_and_down_again_and_again_is_not_lifted(seconds: float, abo
     marked, moved = told_and_moved(motion_of(pose, pelvis))
     assert not marked.any()
     assert moved < 1e-9
+
+
+@pytest.mark.parametrize(("fps", "seconds", "lost_s"), [(30.0, 0.55, 0.03), (30.0, 0.55, 0.1), (60.0, 0.4, 0.07), (60.0, 0.45, 0.07)])
+def test_a_leap_that_is_lost_at_its_height_is_not_a_lift(fps: float, seconds: float, lost_s: float) -> None:
+    """What fills the gap stays up for a moment at speeds that nobody saw, and short halves of a leap do not tell that they fall."""
+    time, pose, pelvis = standing(3.0, fps)
+    speed = GRAVITY * seconds / 2
+    leap(time, pose, pelvis, 0.5, 0, speed)
+    height = 0.5 + 0.4 + 2 * 0.25 / speed + seconds / 2
+    motion = replace(motion_of(pose, pelvis, fps), known=np.abs(time - height) > lost_s / 2 + 0.5 / fps)
+    found = restore(motion)
+    assert found.marked["missing"].any()
+    assert not found.marked["floating"].any()
+    assert np.abs(found.motion.pelvis - motion.pelvis)[motion.known].max() < 1e-9
 
 
 def test_who_hops_too_slowly_is_not_lifted_between_two_hops() -> None:
