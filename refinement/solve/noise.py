@@ -11,6 +11,7 @@ input stays clean and noisy input is smoothed, by one rule.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -92,7 +93,7 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
     """Noise of a problem's keypoints, rotations and depths."""
     seen = problem.observations
     valid = (seen.keypoint_confidence > 0).transpose(1, 2)[..., None].expand(-1, -1, -1, 2)
-    height_px = float(height_in_image(problem)[problem.typical].median())
+    height_px = _typical_height(problem)
     placed = seen.keypoint_error * height_px
     keypoint = _sensible(white_noise(seen.keypoints.transpose(1, 2), valid), max(_FLOOR_PX, placed), _USUAL_PX)
 
@@ -100,7 +101,7 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
 
     ratio = torch.where(seen.joint_depth_confidence > 0, seen.joint_depth, torch.ones_like(seen.joint_depth)).log()
     depth = _sensible(white_noise(ratio, seen.joint_depth_confidence > 0), _FLOOR_DEPTH, _USUAL_DEPTH)
-    misfit = _misfit(problem)
+    misfit = keypoint_residual(problem, _given_joints(problem))
     if keypoint > _NOISY_PX and misfit < _PROJECTED * keypoint:
         # they are off by what stage 3 is off by, which agreement with it does not tell
         return NoiseLevels(max(keypoint, _USUAL_BIAS * height_px), body, hands, depth, _USUAL_BIAS, projected=True, placed_px=placed)
@@ -110,17 +111,13 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
 @torch.no_grad()
 def keypoint_residual(problem: Problem, camera_joints: Tensor) -> float:
     """Robust standard deviation in pixels of what keypoints miss joints (P, T, J, 3) in the cameras by; nan without keypoints."""
-    seen = problem.observations
-    used = (seen.keypoint_confidence > 0) & problem.visible[..., None]
-    if not used.any():
-        return math.nan
-    pixels = project(mean_of_joints(camera_joints, seen.keypoint_joints), problem.cameras)
-    return float((pixels - seen.keypoints)[used].abs().median() / _MEDIAN_ABS_NORMAL)
+    missed, used = _missed(problem, camera_joints)
+    return _robust(missed[used]) if used.any() else math.nan
 
 
 def with_slow_keypoints(noise: NoiseLevels, problem: Problem, camera_joints: Tensor) -> NoiseLevels:
     """The same levels; where bodies (P, T, J, 3) in the cameras that were fitted to keypoints by their white noise miss them by more than
-    that, as much as they miss them by.
+    that, as much as they miss them by, and stage 3's error without it.
 
     Detectors are off by pixels that last for some frames, which differences over time do not show: fitted to those, bodies would be bent
     after them. To be done once, and not over and over: bodies that are held to keypoints less miss them by more.
@@ -130,7 +127,8 @@ def with_slow_keypoints(noise: NoiseLevels, problem: Problem, camera_joints: Ten
     missed = keypoint_residual(problem, camera_joints)
     if not missed > SLOW_ERROR * noise.keypoint_px:
         return replace(noise, asked=True)
-    return replace(noise, keypoint_px=missed, slow_keypoints=missed / noise.keypoint_px, asked=True)
+    bias = min(noise.bias, max(_bias_of_joints(problem, missed), _USUAL_BIAS))
+    return replace(noise, keypoint_px=missed, slow_keypoints=missed / noise.keypoint_px, asked=True, bias=bias)
 
 
 def depth_bias_width(problem: Problem) -> Tensor:
@@ -148,18 +146,47 @@ def _rotation_level(problem: Problem, joints: Sequence[int]) -> float:
     return _sensible(_robust_level(steps, both, differenced=1), _FLOOR_RAD, _USUAL_RAD)
 
 
-def _misfit(problem: Problem) -> float:
-    """Stage 3's reprojection error in pixels, nan without keypoints; the median ignores what keypoints miss altogether."""
-    camera_joints = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
-    return keypoint_residual(problem, camera_joints)
+@torch.no_grad()
+def _missed(problem: Problem, camera_joints: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels (P, T, K, 2) between keypoints and joints in the cameras, and (P, T, K) whether there is such a keypoint."""
+    seen = problem.observations
+    used = (seen.keypoint_confidence > 0) & problem.visible[..., None]
+    return project(mean_of_joints(camera_joints, seen.keypoint_joints), problem.cameras) - seen.keypoints, used
+
+
+def _robust(values: Tensor) -> float:
+    """Standard deviation by the median, which ignores what is off altogether."""
+    return float(values.abs().median() / _MEDIAN_ABS_NORMAL)
+
+
+def _given_joints(problem: Problem) -> Tensor:
+    """(P, T, J, 3) stage 3's joints in the cameras."""
+    return to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
 
 
 def _slow_bias(problem: Problem, keypoint_px: float, error: float) -> float:
-    """What stage 3's reprojection error has beyond the noise of the keypoints."""
+    """What stage 3's reprojection error in pixels has beyond the noise of the keypoints.
+
+    Some joints err by much more than others. Beside much noise of keypoints their squares weigh as in a mean, beside little a median passes
+    over them; an unusual error is therefore taken joint by joint, where that makes it no less than usual.
+    """
     if math.isnan(error):
         return _USUAL_BIAS
-    height_px = float(height_in_image(problem)[problem.typical].median())
-    return max(math.sqrt(max(error**2 - keypoint_px**2, 0.0)) / height_px, _FLOOR_BIAS)
+    together = max(math.sqrt(max(error**2 - keypoint_px**2, 0.0)) / _typical_height(problem), _FLOOR_BIAS)
+    return min(together, max(_bias_of_joints(problem, keypoint_px), _USUAL_BIAS))
+
+
+def _bias_of_joints(problem: Problem, keypoint_px: float) -> float:
+    """The same of the median joint of all people; infinite where none is seen often enough."""
+    missed, used = _missed(problem, _given_joints(problem))
+    cells = (missed[p, used[p, :, k], k] for p in range(used.shape[0]) for k in range(used.shape[2]))
+    beyond = [max(_robust(cell) ** 2 - keypoint_px**2, 0.0) for cell in cells if len(cell) >= _FEW]
+    return math.sqrt(statistics.median(beyond)) / _typical_height(problem) if beyond else math.inf
+
+
+def _typical_height(problem: Problem) -> float:
+    """Of a body in the image, in pixels."""
+    return float(height_in_image(problem)[problem.typical].median())
 
 
 def _robust_level(series: Tensor, valid: Tensor, *, differenced: int = 0) -> float:
@@ -172,7 +199,7 @@ def _robust_level(series: Tensor, valid: Tensor, *, differenced: int = 0) -> flo
         residual = torch.diff(series, n=more, dim=-2)[valid.unfold(-2, more + 1, 1).all(-1)]
         if residual.numel() >= (_ENOUGH if found else _FEW):
             gain = math.sqrt(sum(math.comb(order, k) ** 2 for k in range(order + 1)))
-            found.append(float(residual.abs().median() / (gain * _MEDIAN_ABS_NORMAL)))
+            found.append(_robust(residual) / gain)
     return min(found, default=math.nan)
 
 

@@ -177,13 +177,15 @@ def with_extra_terms(stages: Sequence[SubStage], extra: Sequence[ExtraTerm]) -> 
 
 
 def with_keypoint_noise(terms: Sequence[tuple[Term, float]], noise: NoiseLevels) -> list[tuple[Term, float]]:
-    """Terms with their weights, their keypoints at least as far off as those levels say."""
+    """Terms with their weights, their keypoints at least as far off as those levels say, and stage 3 as far as they say now."""
     found = []
     for term, weight in terms:
         if isinstance(term, KeypointReprojection):
             term = term.model_copy(update={"sigma_px": max(term.sigma_px, noise.keypoint_px)})
-        if isinstance(term, StayNearPose) and noise.keypoints_decide:
-            term = term.model_copy(update={"anew": _ANEW})
+        if isinstance(term, StayNearPose):
+            term = term.model_copy(update={"bias_rad": rotation_width(noise)} | ({"anew": _ANEW} if noise.keypoints_decide else {}))
+        if isinstance(term, StayNearRoot):
+            term = term.model_copy(update={"depth": _BIAS_DEPTH * noise.bias, "lateral": _BIAS_LATERAL * noise.bias})
         found.append((term, weight))
     return found
 
