@@ -71,7 +71,7 @@ class RefinementModule(nn.Module):
             unseen = torch.zeros_like(problem.observations.surface)
             problem = dataclasses.replace(problem, observations=dataclasses.replace(problem.observations, surface=unseen))
         self.problem, self.config, self.usual_dtype = problem, config, problem.start.pelvis.dtype
-        self.noise = estimate_noise(problem)
+        self.noise = self._given_noise = estimate_noise(problem)
         self.body_prior, self.hand_prior, self.motion_prior = body_prior, hand_prior, motion_prior
         self.motion = None if motion_prior is None else ClipMotionPrior(problem, motion_prior, config.humor_horizon_max)
         gaps = ExpectedInGaps(problem, fill_gaps) if config.enable_motion_prior else None
@@ -153,7 +153,8 @@ class RefinementModule(nn.Module):
         self.lbfgs.param_groups[0]["lr"] = 1.0
         if stage.exact:
             self.noise = with_slow_keypoints(self.noise, self.problem, self.scene().camera_joints)
-        self.terms = with_keypoint_noise(stage.terms_on_floor(floor_seen or not self.config.optimize_ground_plane), self.noise)
+        terms = stage.terms_on_floor(floor_seen or not self.config.optimize_ground_plane)
+        self.terms = with_keypoint_noise(terms, self._given_noise, self.noise)
         gaps = self.gaps if stage.exact and stage.fill_gaps else None
         self._part = None if gaps is None else part_of(self.variables, self.problem, self.terms, gaps, self.noise)
         at = self._part or self

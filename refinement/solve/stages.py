@@ -176,16 +176,18 @@ def with_extra_terms(stages: Sequence[SubStage], extra: Sequence[ExtraTerm]) -> 
     return found
 
 
-def with_keypoint_noise(terms: Sequence[tuple[Term, float]], noise: NoiseLevels) -> list[tuple[Term, float]]:
-    """Terms with their weights, their keypoints at least as far off as those levels say, and stage 3 as far as they say now."""
+def with_keypoint_noise(terms: Sequence[tuple[Term, float]], given: NoiseLevels, now: NoiseLevels) -> list[tuple[Term, float]]:
+    """Terms with their weights: keypoints at least as far off as is known now, and stage 3, in terms that were made of the levels that were
+    given, as far as is known now."""
+    renewed = list(zip(data_terms(given), data_terms(now), strict=True))
     found = []
     for term, weight in terms:
         if isinstance(term, KeypointReprojection):
-            term = term.model_copy(update={"sigma_px": max(term.sigma_px, noise.keypoint_px)})
-        if isinstance(term, StayNearPose):
-            term = term.model_copy(update={"bias_rad": rotation_width(noise)} | ({"anew": _ANEW} if noise.keypoints_decide else {}))
-        if isinstance(term, StayNearRoot):
-            term = term.model_copy(update={"depth": _BIAS_DEPTH * noise.bias, "lateral": _BIAS_LATERAL * noise.bias})
+            term = term.model_copy(update={"sigma_px": max(term.sigma_px, now.keypoint_px)})
+        else:
+            term = next((new for old, new in renewed if term == old), term)
+        if isinstance(term, StayNearPose) and now.keypoints_decide:
+            term = term.model_copy(update={"anew": _ANEW})
         found.append((term, weight))
     return found
 

@@ -15,7 +15,7 @@ from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.solve.noise import estimate_noise, white_noise, with_slow_keypoints
 from pose_priors.refinement.solve.scene import project
-from pose_priors.refinement.solve.stages import with_keypoint_noise
+from pose_priors.refinement.solve.stages import data_terms, with_keypoint_noise
 from pose_priors.refinement.solve.terms import KeypointReprojection, Smoothness, StayNearPose, StayNearRoot
 
 
@@ -163,7 +163,7 @@ def test_what_fitted_bodies_miss_is_what_keypoints_are_off_by() -> None:
 def test_only_keypoints_get_that_width_and_none_a_lesser_one() -> None:
     noise = replace(estimate_noise(make_problem()[0]), keypoint_px=8.0)
     own = KeypointReprojection(sigma_px=3.0, size_fraction=0.3)
-    found = with_keypoint_noise([(own, 2.0), (Smoothness(), 0.5), (KeypointReprojection(sigma_px=9.0), 1.0)], noise)
+    found = with_keypoint_noise([(own, 2.0), (Smoothness(), 0.5), (KeypointReprojection(sigma_px=9.0), 1.0)], noise, noise)
     assert found == [(own.model_copy(update={"sigma_px": 8.0}), 2.0), (Smoothness(), 0.5), (KeypointReprojection(sigma_px=9.0), 1.0)]
 
 
@@ -172,19 +172,20 @@ def test_stage_3s_slow_error_counts_less_beside_keypoints_of_white_noise(pixels:
     problem, _ = make_problem(frames=40, noise=0.0)
     there = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
     noise = with_slow_keypoints(replace(estimate_noise(problem), keypoint_px=2.0), slowly_wrong(problem, pixels), there)
-    ((term, weight),) = with_keypoint_noise([(StayNearPose(noise_rad=0.01, hand_noise_rad=0.1, bias_rad=0.08), 2.0)], noise)
+    ((term, weight),) = with_keypoint_noise([(StayNearPose(noise_rad=0.01, hand_noise_rad=0.1, bias_rad=0.08), 2.0)], noise, noise)
     assert isinstance(term, StayNearPose)
     assert (term.anew, weight) == (anew, 2.0)
 
 
 def test_stage_3_is_held_to_by_what_it_is_known_to_err_by_now() -> None:
-    noise = replace(estimate_noise(make_problem()[0]), bias=0.02)
-    given = [(StayNearRoot(depth=1.0, lateral=1.0), 0.5), (StayNearPose(noise_rad=0.01, hand_noise_rad=0.1, bias_rad=0.08), 2.0)]
-    (root, _), (pose, _) = with_keypoint_noise(given, noise)
-    assert isinstance(root, StayNearRoot)
-    assert isinstance(pose, StayNearPose)
-    assert (root.depth, root.lateral) == (pytest.approx(0.05), pytest.approx(0.02))
-    assert pose.bias_rad == pytest.approx(0.12)
+    given = replace(estimate_noise(make_problem()[0]), bias=0.05)
+    own = StayNearRoot(depth=1.0, lateral=1.0)
+    found = with_keypoint_noise([*((term, 2.0) for term in data_terms(given)), (own, 0.5)], given, replace(given, bias=0.02))
+    (root,) = (term for term, weight in found if isinstance(term, StayNearRoot) and weight == 2.0)
+    (pose,) = (term for term, _ in found if isinstance(term, StayNearPose))
+    assert (root.depth, root.lateral, pose.bias_rad) == pytest.approx((0.05, 0.02, 0.12))
+    assert pose.noise_rad == given.rotation_rad
+    assert found[-1] == (own, 0.5)  # as whoever added it wants it
 
 
 def test_knees_that_stage_3_bends_on_every_frame_are_straightened_by_keypoints() -> None:
