@@ -26,6 +26,7 @@ from pose_priors.refinement.solve.occlusion import facing_joints
 from pose_priors.refinement.solve.presmoothing import presmooth
 from pose_priors.refinement.solve.scene import Scene
 from pose_priors.refinement.solve.stages import StageReport, SubStage, free_joints, make_stages, with_extra_terms, with_keypoint_noise
+from pose_priors.refinement.solve.terms.depth import at_their_depths
 from pose_priors.refinement.solve.variables import Variables
 
 log = logging.getLogger("refine")
@@ -151,8 +152,8 @@ class RefinementModule(nn.Module):
         for name, parameter in self.variables.named_parameters():
             parameter.requires_grad_(name in stage.free and (name != "plane" or floor_seen))
         self.lbfgs.param_groups[0]["lr"] = 1.0
-        if stage.exact:
-            self.noise = with_slow_keypoints(self.noise, self.problem, self.scene().camera_joints)
+        if stage.exact and at_their_depths(scene := self.scene(), self.problem, self.noise.depth_ratio):
+            self.noise = with_slow_keypoints(self.noise, self.problem, scene.camera_joints)
         terms = stage.terms_on_floor(floor_seen or not self.config.optimize_ground_plane)
         self.terms = with_keypoint_noise(terms, self._given_noise, self.noise)
         gaps = self.gaps if stage.exact and stage.fill_gaps else None

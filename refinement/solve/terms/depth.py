@@ -16,6 +16,8 @@ from pose_priors.refinement.solve.terms.kernels import geman_mcclure
 
 _LEAST_WIDTH = 1e-6  # of a bias that is 0, and may be divided by
 
+_ARRIVED = 5.0  # sigmas that the median reading is off by at most where a search has arrived: 0.5 to 2 are usual, 11 to 15 where it has not
+
 
 class DepthConsistency(Term):
     """Each joint stands its body's thickness behind the skin that the depth map shows inside the person's mask.
@@ -48,6 +50,14 @@ class DepthConsistency(Term):
         """(P,) each person's bias in units of its width, and the frames on which it has a reading."""
         width, frames = _bias_width(problem)
         return scene.depth_bias / width, frames
+
+
+@torch.no_grad()
+def at_their_depths(scene: Scene, problem: Problem, sigma_ratio: float) -> bool:
+    """Whether bodies stand where depth maps show them, as far as their readings and their thickness can be trusted: a search that ended
+    early, far from there, tells nothing of anything else. True where there are no readings."""
+    residual, _, trust = DepthConsistency(sigma_ratio=sigma_ratio).residuals(scene, problem)
+    return not bool((trust > 0).any()) or float(residual[trust > 0].abs().median()) < _ARRIVED
 
 
 @once

@@ -13,6 +13,7 @@ from problems import make_problem, with_hands
 from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
+from pose_priors.refinement.solve.config import RefinementConfig
 from pose_priors.refinement.solve.noise import estimate_noise, white_noise, with_slow_keypoints
 from pose_priors.refinement.solve.scene import project
 from pose_priors.refinement.solve.stages import data_terms, with_keypoint_noise
@@ -175,6 +176,19 @@ def test_stage_3s_slow_error_counts_less_beside_keypoints_of_white_noise(pixels:
     ((term, weight),) = with_keypoint_noise([(StayNearPose(noise_rad=0.01, hand_noise_rad=0.1, bias_rad=0.08), 2.0)], noise, noise)
     assert isinstance(term, StayNearPose)
     assert (term.anew, weight) == (anew, 2.0)
+
+
+@pytest.mark.parametrize(("times", "confidence", "asked"), [(1.0, 1.0, True), (1.3, 1.0, False), (1.3, 0.0, True)])
+def test_bodies_far_from_where_depth_maps_show_them_are_asked_nothing(times: float, confidence: float, asked: bool) -> None:
+    """The search before ended early; its bodies miss keypoints for that, and not since keypoints err slowly."""
+    problem, _ = make_problem(frames=16, noise=0.3)
+    seen = problem.observations
+    depths = {"joint_depth": times * seen.joint_depth, "joint_depth_confidence": confidence * seen.joint_depth_confidence}
+    early = ("root_fitting", "smpl_fitting", "motion_prior", "environmental", "scale")
+    config = RefinementConfig.model_validate({f"{name}_iterations": 0 for name in early} | {"final_iterations": 1})
+    given = RefinementInput(replace(problem, observations=replace(seen, **depths)))
+    noise = Stage5Refiner(config, trainer={"enable_progress_bar": False}).refine(given).metrics["noise"]
+    assert noise["asked"] is asked
 
 
 def test_stage_3_is_held_to_by_what_it_is_known_to_err_by_now() -> None:
