@@ -60,32 +60,35 @@ class Masks:
     def decode(self, people: Iterable[int], frames: Iterable[int]) -> None:
         """Has the masks of people decoded beside, frame after frame, for whoever asks for them later; with `close` this ends."""
         for frame, person in product(frames, people):
-            key, path = (person, frame), self._path(person, frame)
-            if path is not None and key not in self._known and key not in self._begun:
+            key, file = (person, frame), self._file(person, frame)
+            if file is not None and key not in self._known and key not in self._begun:
                 self._beside = self._beside or ThreadPoolExecutor(_THREADS)
-                self._begun[key] = self._beside.submit(_decoded, path, None if key in self._files else person)
+                self._begun[key] = self._beside.submit(_decoded, *file)
 
     def read(self, person: int, frame: int) -> np.ndarray | None:
         """(h, w) bool, true on the person; None where there is no readable mask. Each is decoded once: several parts of loading ask."""
-        key, path = (person, frame), self._path(person, frame)
-        if path is None:
+        key, file = (person, frame), self._file(person, frame)
+        if file is None:
             return None
         if self._process != os.getpid():  # a fork, where the threads are not, and nothing that they had begun is ever done
             self._beside, self._begun, self._process = None, {}, os.getpid()
         found = self._known.get(key)
         if found is None:
             begun = self._begun.pop(key, None)
-            number = None if key in self._files else person
             # what nobody has begun yet waits in the queue for no other
-            found = _decoded(path, number) if begun is None or begun.cancel() else begun.result()
+            found = _decoded(*file) if begun is None or begun.cancel() else begun.result()
             self._known[key] = found
         if isinstance(found, str):
             self._unread[found] = None
             return None
         return found.mask()
 
-    def _path(self, person: int, frame: int) -> Path | None:
-        return self._files.get((person, frame), self._together.get(frame))
+    def _file(self, person: int, frame: int) -> tuple[Path, int | None] | None:
+        """The file that a mask is in, and the person's number there, None where it is of nobody else."""
+        if (alone := self._files.get((person, frame))) is not None:
+            return alone, None
+        together = self._together.get(frame)
+        return None if together is None else (together, person)
 
     def close(self) -> None:
         """Says which masks could not be read, and ends what is decoded beside; whoever reads on decodes what is asked for."""

@@ -15,17 +15,15 @@ from torch import Tensor
 
 from pose_priors.body.interpolation import runs
 from pose_priors.body.motion import steps
-from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.given.upright import standing, up_direction
 from pose_priors.refinement.result.scale import doubt_about, stands_still
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.module import RefinementModule
-from pose_priors.refinement.solve.noise import SLOW_ERROR
-from pose_priors.refinement.solve.scene import Scene, mean_of_joints, project
+from pose_priors.refinement.solve.noise import SLOW_ERROR, keypoint_residual
+from pose_priors.refinement.solve.scene import Scene, mean_of_joints, project, start_joints_in_cameras
 from pose_priors.refinement.solve.terms.base import alive_for
 
-_MEDIAN_ABS_NORMAL = 0.6745
 _SURE = 0.5
 # Beyond which a witness asks for a look, and beyond which it says that something is wrong.
 _KEYPOINTS, _SIZE, _DRIFT, _BIAS, _TILT = (2.0, 4.0), (0.02, 0.06), (0.05, 0.15), (0.025, 0.15), (3.0, 10.0)
@@ -67,7 +65,7 @@ def quality(module: RefinementModule, scene: Scene, contacts: Tensor) -> dict[st
         found.add(2, "no witness agrees on where the floor is, so nothing was held to it")
     if math.isfinite(problem.floor_tilt) and _LEANS[0] < (leans := _lean(scene, problem)) < _LEANS[1]:
         found.add(1, f"people lean by {leans:.0f} degrees from what the files say is up, which nothing else tells")
-    drift = _drift(to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0), problem)
+    drift = _drift(start_joints_in_cameras(problem), problem)
     found.beyond(drift, _DRIFT, f"the scale by depths changes by {100 * drift:.1f} % along the clip")
     if problem.visible.any() and (doubt := doubt_about(module, float(scene.alpha))) is not None:
         found.add(*doubt)
@@ -103,8 +101,7 @@ class _Reasons:
 def _person(module: RefinementModule, scene: Scene, contacts: Tensor, p: int, found: _Reasons) -> dict[str, float]:
     problem, noise, name = module.problem, module.noise, f"person {module.problem.person_ids[p]}"
     alive, joints = problem.alive[p], contact_joints(problem.bodies)
-    start = to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
-    before, after = (_keypoint_px(joints_in_camera, problem, p) for joints_in_camera in (start, scene.camera_joints))
+    before, after = (keypoint_residual(problem, joints, p) for joints in (start_joints_in_cameras(problem), scene.camera_joints))
     seen = int(problem.visible[p].sum())
     if alive.any() and seen < _SHORT_S * problem.fps:
         found.add(1, f"{name} is seen on {seen} frames, too few to tell its path from noise")
@@ -184,16 +181,6 @@ def _acceleration(joints: Tensor, problem: Problem, p: int) -> float:
     if not within.any():
         return math.nan
     return float(torch.linalg.vector_norm(torch.diff(joints[p], n=2, dim=0), dim=-1)[within].median() * problem.fps**2)
-
-
-def _keypoint_px(camera_joints: Tensor, problem: Problem, p: int) -> float:
-    """Robust standard deviation of a person's keypoints about its joints."""
-    seen = problem.observations
-    used = (seen.keypoint_confidence[p] > 0) & problem.visible[p, :, None]
-    if not used.any():
-        return math.nan
-    pixels = project(mean_of_joints(camera_joints, seen.keypoint_joints), problem.cameras)[p]
-    return float((pixels - seen.keypoints[p])[used].abs().median() / _MEDIAN_ABS_NORMAL)
 
 
 def _little_told(problem: Problem, p: int) -> str | None:

@@ -19,9 +19,8 @@ import torch
 from torch import Tensor
 
 from pose_priors.body import conversions
-from pose_priors.body.pinhole import to_camera
 from pose_priors.refinement.given.problem import Problem
-from pose_priors.refinement.solve.scene import height_in_image, mean_of_joints, project
+from pose_priors.refinement.solve.scene import height_in_image, mean_of_joints, project, start_joints_in_cameras
 
 # Of the differences.
 _ORDERS = (4, 6)
@@ -101,7 +100,7 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
 
     ratio = torch.where(seen.joint_depth_confidence > 0, seen.joint_depth, torch.ones_like(seen.joint_depth)).log()
     depth = _sensible(white_noise(ratio, seen.joint_depth_confidence > 0), _FLOOR_DEPTH, _USUAL_DEPTH)
-    misfit = keypoint_residual(problem, _given_joints(problem))
+    misfit = keypoint_residual(problem, start_joints_in_cameras(problem))
     if keypoint > _NOISY_PX and misfit < _PROJECTED * keypoint:
         # they are off by what stage 3 is off by, which agreement with it does not tell
         return NoiseLevels(max(keypoint, _USUAL_BIAS * height_px), body, hands, depth, _USUAL_BIAS, projected=True, placed_px=placed)
@@ -109,9 +108,10 @@ def estimate_noise(problem: Problem) -> NoiseLevels:
 
 
 @torch.no_grad()
-def keypoint_residual(problem: Problem, camera_joints: Tensor) -> float:
-    """Robust standard deviation in pixels of what keypoints miss joints (P, T, J, 3) in the cameras by; nan without keypoints."""
-    missed, used = _missed(problem, camera_joints)
+def keypoint_residual(problem: Problem, camera_joints: Tensor, person: int | None = None) -> float:
+    """Robust standard deviation in pixels of what keypoints miss joints (P, T, J, 3) in the cameras by, of all people or of the row of one;
+    nan without keypoints."""
+    missed, used = (found if person is None else found[person] for found in _missed(problem, camera_joints))
     return _robust(missed[used]) if used.any() else math.nan
 
 
@@ -159,11 +159,6 @@ def _robust(values: Tensor) -> float:
     return float(values.abs().median() / _MEDIAN_ABS_NORMAL)
 
 
-def _given_joints(problem: Problem) -> Tensor:
-    """(P, T, J, 3) stage 3's joints in the cameras."""
-    return to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
-
-
 def _slow_bias(problem: Problem, keypoint_px: float, error: float) -> float:
     """What stage 3's reprojection error in pixels has beyond the noise of the keypoints.
 
@@ -178,7 +173,7 @@ def _slow_bias(problem: Problem, keypoint_px: float, error: float) -> float:
 
 def _bias_of_joints(problem: Problem, keypoint_px: float) -> float:
     """The same of the median joint of all people; infinite where none is seen often enough."""
-    missed, used = _missed(problem, _given_joints(problem))
+    missed, used = _missed(problem, start_joints_in_cameras(problem))
     cells = (missed[p, used[p, :, k], k] for p in range(used.shape[0]) for k in range(used.shape[2]))
     beyond = [max(_robust(cell) ** 2 - keypoint_px**2, 0.0) for cell in cells if len(cell) >= _FEW]
     return math.sqrt(statistics.median(beyond)) / _typical_height(problem) if beyond else math.inf

@@ -160,6 +160,12 @@ def start_in_cameras(problem: Problem) -> Tensor:
 
 
 @once
+def start_joints_in_cameras(problem: Problem) -> Tensor:
+    """(P, T, J, 3) metres: all joints there, stage 3's."""
+    return pinhole.to_camera(problem.start.joints(problem.bodies), problem.cameras.w2c, problem.start.alpha0)
+
+
+@once
 def height_in_image(problem: Problem) -> Tensor:
     """(P, T) pixels that a person's longest extent at rest spans at the depth where the refinement starts."""
     rest = problem.bodies.rest_joints
