@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
-from threading import Lock
+from threading import Lock, local
 from typing import ParamSpec, TypeVar
 
 import scipy.linalg  # noqa: F401 - with numpy, so that the libraries of both are there when they are looked for
@@ -33,10 +33,14 @@ class _Limit:
     ends gives back what the first one found."""
 
     def __init__(self) -> None:
-        self._calls, self._lock = 0, Lock()
+        self._calls, self._lock, self._here = 0, Lock(), local()
 
     @contextmanager
     def held(self) -> Iterator[None]:
+        if getattr(self._here, "held", False):  # by a call around this one
+            yield
+            return
+        self._here.held = True
         with self._lock:
             if not self._calls:
                 _let_any_thread_set_limits()
@@ -48,6 +52,7 @@ class _Limit:
         try:
             yield
         finally:
+            self._here.held = False
             with self._lock:
                 torch.set_num_threads(own if own > 1 else self._torch)
                 self._calls -= 1

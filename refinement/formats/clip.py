@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -25,6 +26,9 @@ class DepthSource(Protocol):
 class MaskSource(Protocol):
     """Person masks, read one at a time."""
 
+    def decode(self, people: Iterable[int], frames: Iterable[int]) -> None:
+        """Begins with those that will be asked for, frame after frame; `close` ends it."""
+
     def read(self, person: int, frame: int) -> np.ndarray | None:
         """(h, w) bool, true on the person; None where there is no mask."""
 
@@ -34,6 +38,9 @@ class MaskSource(Protocol):
 
 class NoPictures:
     """The depth maps, or the masks, of a tool that writes none."""
+
+    def decode(self, *_: Iterable[int]) -> None:
+        """There is nothing to begin with."""
 
     def read(self, *_: int) -> None:
         """None, whatever is asked for."""

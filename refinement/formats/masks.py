@@ -97,9 +97,9 @@ class Masks:
                 f"{counted(len(self._unread), 'mask')} could not be read, as PNG or .npy of (h, w): {listed([*self._unread], 2)}"
             )
             self._unread = {}
-        if self._beside is not None and self._process == os.getpid():
-            self._beside.shutdown(cancel_futures=True)
-        self._beside, self._begun = None, {}
+        beside, self._beside, self._begun = self._beside, None, {}
+        if beside is not None and self._process == os.getpid():
+            beside.shutdown(cancel_futures=True)
 
 
 def _decoded(path: Path, number: int | None) -> _Packed | str:

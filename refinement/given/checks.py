@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,6 +87,9 @@ class _Without:
 
     masks: MaskSource
     people: frozenset[int]
+
+    def decode(self, people: Iterable[int], frames: Iterable[int]) -> None:
+        self.masks.decode(set(people) - self.people, frames)
 
     def read(self, person: int, frame: int) -> np.ndarray | None:
         return None if person in self.people else self.masks.read(person, frame)

@@ -91,6 +91,8 @@ def load_sequence(path: Path, options: LoadOptions | None = None, format: str | 
 
 def _problem(clip: UpstreamClip, options: LoadOptions, warnings: list[str]) -> Problem:
     """What `load_problem` and `load_sequence` share, once the files are read."""
+    # whoever reads a clip for something else than a problem asks for no mask, and closes none
+    clip.masks.decode(clip.camera_bodies, clip.cameras.frame_ids.tolist())
     told, cut = list[str](), options.max_frames is not None
     clip = in_metres(clip, warnings)
     if options.cameras is not None:

@@ -46,6 +46,29 @@ def test_a_function_has_one_thread_and_leaves_the_others_to_the_rest() -> None:
     assert fails.__doc__ == "What it is."
 
 
+def test_a_call_within_another_leaves_it_its_one_thread() -> None:
+    met = []
+
+    @in_one_thread
+    def inner(fails: bool) -> None:
+        met.append(threads())
+        if fails:
+            raise ValueError("it fails")
+
+    @in_one_thread
+    def outer() -> None:
+        inner(False)
+        met.append(threads())
+        with pytest.raises(ValueError, match="it fails"):
+            inner(True)
+        met.append(threads())
+
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        outer()
+        assert met == [{1}] * 4
+        assert threads() == {2}
+
+
 def test_calls_of_several_threads_that_overlap_leave_all_as_it_was() -> None:
     """The first to begin ends first, while the second goes on in one thread."""
     first_is_in, second_is_in, first_is_out = Event(), Event(), Event()

@@ -64,22 +64,17 @@ def read_clip(
         # stage 4 is stage 3 in other axes, faults included: what it lacks is rebuilt from there, so only lost people are news
         world, _ = read_bodies(stage4_dir, "world", cameras.frame_ids, faults := [], rows, shifts.bodies)
         warnings += [line for line in faults if line.startswith("person")]
-    masks = Masks(stage2_dir, warnings, shifts.masks)
-    try:
-        masks.decode(bodies, cameras.first(max_frames).frame_ids.tolist())
-        tracks = read_tracks(stage2_dir, cameras.frame_ids, cameras.image_size, warnings, shifts.tracks)
-        whole = UpstreamClip(
-            cameras=cameras,
-            depth=DepthMaps(stage1_dir, cameras.frame_ids, warnings, shifts.depth),
-            cloud=_cloud(stage1_dir, warnings),
-            tracks=tracks,
-            masks=masks,
-            camera_bodies=bodies,
-            world_bodies=world,
-        )
-    except BaseException:
-        masks.close()
-        raise
+    tracks = read_tracks(stage2_dir, cameras.frame_ids, cameras.image_size, warnings, shifts.tracks)
+    depth = DepthMaps(stage1_dir, cameras.frame_ids, warnings, shifts.depth)
+    whole = UpstreamClip(
+        cameras=cameras,
+        depth=depth,
+        cloud=_cloud(stage1_dir, warnings),
+        tracks=tracks,
+        masks=Masks(stage2_dir, warnings, shifts.masks),
+        camera_bodies=bodies,
+        world_bodies=world,
+    )
     return whole.first(max_frames)
 
 

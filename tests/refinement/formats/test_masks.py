@@ -18,6 +18,7 @@ from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.masks import Masks
 from pose_priors.refinement.formats.pictures import read_png
 from pose_priors.refinement.formats.tools.multi_tram import read_clip
+from pose_priors.refinement.given.load import load_problem
 
 PERSON = np.zeros((6, 8), bool)
 PERSON[1:4, 2:7] = True
@@ -202,16 +203,20 @@ def test_what_nobody_asked_for_is_not_decoded_after_close(tmp_path: Path, monkey
 
 
 def test_a_clip_that_is_refused_leaves_no_threads(clip: Callable[..., Clip], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that is read for something else than its problem begins none."""
     stages = clip().stages
     before = set(threading.enumerate())
+    read = read_clip(*stages[:3], None, None, [])
+    assert not set(threading.enumerate()) - before
+    assert read.masks.read(1, int(read.cameras.frame_ids[0])) is not None
 
-    def read_tracks(*_: object) -> None:
+    def in_metres(*_: object) -> None:
         assert set(threading.enumerate()) - before
-        raise UserError("no tracks")
+        raise UserError("no metres")
 
-    monkeypatch.setattr("pose_priors.refinement.formats.tools.multi_tram.read_tracks", read_tracks)
-    with pytest.raises(UserError, match="no tracks"):
-        read_clip(*stages[:3], None, None, [])
+    monkeypatch.setattr("pose_priors.refinement.given.load.in_metres", in_metres)
+    with pytest.raises(UserError, match="no metres"):
+        load_problem(*stages[:3], None)
     assert not set(threading.enumerate()) - before
 
 
