@@ -18,18 +18,14 @@ from pose_priors.priors.conditioning.drawing import drawn_within_pi
 from pose_priors.priors.conditioning.visibility import check_visible, draw_visible
 from pose_priors.priors.denoising.contract import checked_noise
 from pose_priors.priors.denoising.denoiser import DenoiserConfig
-from pose_priors.priors.networks.eager_gradient import eagerly
 from pose_priors.priors.networks.flows import TailCompression, standard_normal_log_prob
+from pose_priors.priors.networks.mixture_velocity import MixtureVelocity, MixtureVelocityConfig
+from pose_priors.priors.networks.path_energy import by_feature, denoising_energy, squared_residual
 from pose_priors.priors.networks.velocity import VelocityField, integrate, nodes_from_data, times_to_data
 from pose_priors.priors.standardize import Whitening
 
-# The energy is an integral over the log of the signal-to-noise ratio, between times at which nothing but noise is left (what lies before
-# is worth 0.05 nats) and at which noise is a fiftieth of the data's spread.
-_FIRST_TIME, _LAST_TIME = 0.05, 0.98
 # Derivatives of hidden units that are held at once, so many times the networks' width.
 _CHUNK = 4096
-# Poses whose energy keeps all that its gradient needs, and that can be differentiated twice.
-_MAX_KEPT = 1024
 
 
 class FlowMatchingConfig(PriorConfigBase):
@@ -49,6 +45,8 @@ class FlowMatchingConfig(PriorConfigBase):
     many divergences."""
     num_draws: int = Field(16, ge=2)
     """Passes of a network that the energy takes, in pairs."""
+    mixture: MixtureVelocityConfig | None = None
+    """A mixture of training poses, whose exact velocity is averaged with those of the networks; null for none."""
     defensive_weight: float = Field(0.01, gt=0, lt=1)
     """Share of the defensive component in the density."""
     denoiser: DenoiserConfig | None = None
@@ -71,7 +69,8 @@ class FlowMatching(DensityPrior):
 
     With `use_conditioning`, half of the training poses have some joints at their end of the path from the start, and the networks are told
     which: `complete` moves the others alone. Several networks err less than one, as ensembles of regressions do (Breiman, "Bagging
-    predictors", Machine Learning 24, 1996), and their mean is one velocity field with one density.
+    predictors", Machine Learning 24, 1996), and their mean is one velocity field with one density. So does a mixture of training poses
+    beside them, see `priors.networks.mixture_velocity`; energies leave it out, which would take three times as long.
     """
 
     noise: Tensor
@@ -89,6 +88,7 @@ class FlowMatching(DensityPrior):
             VelocityField(self.num_features, config.hidden, config.num_blocks, config.dropout, num_conditions)
             for _ in range(config.num_networks)
         )
+        self.mixture = None if config.mixture is None else MixtureVelocity(config.mixture, self.num_features)
         self._times = times_to_data(config.num_steps)
         self._nodes = nodes_from_data(2 * config.num_steps)
         drawn = torch.randn(config.num_draws, self.num_features, generator=torch.Generator().manual_seed(0))
@@ -108,12 +108,15 @@ class FlowMatching(DensityPrior):
         features, _ = self._features(rotvec)
         for network in self._fields:
             network.fit(features)
+        if self.mixture is not None:
+            self.mixture.fit(features)
 
     def velocity(self, x: Tensor, time: Tensor, visible: Tensor | None = None) -> Tensor:
         """The mean of the networks: (*batch, 3 J), (*batch), and of which joints x holds what they end in, (*batch, J), none by default ->
         (*batch, 3 J), zero at those joints."""
         given = None if visible is None else visible.to(x)
-        return self._mean([network(x, time, given) for network in self._fields], visible)
+        learnt = self._mean([network(x, time, given) for network in self._fields], visible)
+        return learnt if self.mixture is None else self.mixture.beside(learnt, x, time, visible)
 
     def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
         """The denoising energy in nats, in `num_draws` passes of a network: (*batch, 55, 3) -> (*batch,). No bound on `-log_prob`.
@@ -127,22 +130,9 @@ class FlowMatching(DensityPrior):
             return self.smoothed_energy(pose, noise)
         rotvec = self.select(pose)
         x, log_det = self._features(rotvec)
-        # x_t = t (x + noise / sqrt(SNR)), and over all noise -log p(x) <= -E log p(x | x_t at the last time) + 1/2 int |x - x_hat|^2 dSNR;
-        # there x - x_hat = (1 - t) (x - noise - v); over log SNR, half the integrand is t^2 |x - noise - v|^2 / 2.
-        first, last = (2 * math.log(t / (1 - t)) for t in (_FIRST_TIME, _LAST_TIME))
-        width = (last - first) / (len(self.noise) // 2)
-        energy = torch.full_like(x[..., 0], 0.5 * self.num_features * (1 + math.log(2 * math.pi) - last))
-        # what the passes leave for the gradient is a megabyte a pose: of many poses the gradient is taken at once, pass by pass
+        # of many poses the gradient is taken at once, unless it is for the parameters, too
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
-        at_once = torch.is_grad_enabled() and x[..., 0].numel() > _MAX_KEPT and frozen
-        for number, drawn in enumerate(self.noise[: len(self.noise) // 2]):
-            time = torch.sigmoid(0.5 * (first + (number + 0.5) * width * torch.ones_like(x[..., 0])))
-            network = self._fields[number % len(self.networks)]
-            of_draw = partial(_both_ways, network, noise=drawn, time=time)
-            residual = eagerly(of_draw, x) if at_once else of_draw(x)
-            # less what this draw adds for normal data because its numbers are larger or smaller than they are on average
-            by_chance = (network.sensitivity(time).square() * (drawn.square() - 1)).sum(-1)
-            energy = energy + 0.5 * width * time.square() * (residual - by_chance)
+        energy = denoising_energy(self._fields, x, self.noise, frozen)
         return -defend(log_det.sum(-1) - energy, self.defensive.log_prob(rotvec).sum(-1), self.config.defensive_weight)
 
     def log_prob(self, pose: Tensor) -> Tensor:
@@ -223,7 +213,7 @@ class FlowMatching(DensityPrior):
             if visible is None:
                 return torch.where(coin < share, broad, self.from_noise(normal))
             seen = visible[rows]
-            drawn = torch.where(coin < share, broad, self.from_noise(torch.where(_by_feature(seen), x[rows], normal), seen))
+            drawn = torch.where(coin < share, broad, self.from_noise(torch.where(by_feature(seen), x[rows], normal), seen))
             return drawn.masked_fill(seen.unsqueeze(-1), 0.0)  # only what is drawn can be too far
 
         return self.expand(drawn_within_pi(noise, pose_of))
@@ -248,8 +238,10 @@ class FlowMatching(DensityPrior):
             # a path costs little beside its Jacobians: it is followed from each of these to the next
             x = integrate(field, x, [before, after])
             time = torch.full_like(x[:, 0], after)
-            slopes = self._mean([network.slopes(x, time, given) for network in self._fields], visible)
-            integral, before = integral + weight * slopes.sum(-1), after
+            divergence = self._mean([network.slopes(x, time, given) for network in self._fields], visible).sum(-1)
+            if self.mixture is not None:
+                divergence = self.mixture.beside_divergence(divergence, x, time, visible)
+            integral, before = integral + weight * divergence, after
         return integrate(field, x, [before, 0.0]), integral
 
     def _velocity_error(self, field: Callable[..., Tensor], x: Tensor, generator: torch.Generator | None, visible: Tensor | None) -> Tensor:
@@ -258,12 +250,12 @@ class FlowMatching(DensityPrior):
         uniform, coin = torch.rand(2, len(x), generator=generator, dtype=x.dtype, device=x.device)
         normal = torch.randn(len(x), generator=generator, dtype=x.dtype, device=x.device)
         time = torch.where(coin < 0.5, uniform, torch.sigmoid(normal))
-        return _squared_residual(field, x, noise, time, visible).mean()
+        return squared_residual(field, x, noise, time, visible).mean()
 
     def _mean(self, of_networks: list[Tensor], visible: Tensor | None) -> Tensor:
         """(*batch, 3 J) each, zero where joints are `visible`."""
         mean = reduce(torch.add, of_networks) / len(of_networks)
-        return mean if visible is None else mean * ~_by_feature(visible)
+        return mean if visible is None else mean * ~by_feature(visible)
 
     def _features(self, rotvec: Tensor) -> tuple[Tensor, Tensor]:
         """(*batch, J, 3) -> (*batch, 3 J), and the logarithm of how much that stretches Haar measure, (*batch, J)."""
@@ -275,24 +267,3 @@ class FlowMatching(DensityPrior):
         """Where paths end, see `DrawnFromNoise`: (N, 3 J), and of which joints that is known, (N, J) -> (N, J, 3)."""
         x = integrate(lambda at, time: self.velocity(at, time, visible), start, self._times)
         return self.whitening.inverse(self.compression.inverse(x.unflatten(-1, (self.num_joints, 3)))[0])
-
-
-def _squared_residual(field: Callable[..., Tensor], x: Tensor, noise: Tensor, time: Tensor, visible: Tensor | None = None) -> Tensor:
-    """The squared residual of a field's velocity on the straight path to x, where joints are not `visible`: (*batch, 3 J) -> (*batch,)."""
-    moved = time.unsqueeze(-1)
-    at = (1 - moved) * noise + moved * x
-    if visible is None:
-        return (x - noise - field(at, time)).square().sum(-1)
-    seen = _by_feature(visible)
-    residual = x - noise - field(torch.where(seen, x, at), time, visible.to(x))
-    return (residual.square() * ~seen).sum(-1)
-
-
-def _both_ways(field: Callable[..., Tensor], x: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-    """The mean of `_squared_residual` with noise and with minus it (antithetic variates, Hammersley and Morton, 1956)."""
-    return (_squared_residual(field, x, noise, time) + _squared_residual(field, x, -noise, time)) / 2
-
-
-def _by_feature(of_joints: Tensor) -> Tensor:
-    """(*batch, J) -> (*batch, 3 J)"""
-    return of_joints.bool().repeat_interleave(3, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ class KernelMixture(nn.Module):
         self.register_buffer("group", torch.arange(num_clusterings)[:, None])
         self.register_buffer("mean", torch.zeros(num_clusterings, size))
         self.register_buffer("root", torch.eye(size).expand(num_clusterings, -1, -1).clone())
-        self._kept: dict[Any, Observation] = {}
+        self._kept: dict[Any, Any] = {}
         self._rows_kept: list[Tensor] = []
 
     @torch.no_grad()
@@ -158,15 +158,23 @@ class KernelMixture(nn.Module):
         """
         with at_once():
             key = tuple(None if value is None else tuple(value.tolist()) for value in (columns, noise))
-            if key in self._kept:
-                return self._kept[key]
+            if (known := self.kept(key)) is not None:
+                return cast(Observation, known)
             rows = torch.eye(len(self.shift), dtype=torch.float64, device=self.mean.device)
             observation = self.observation_of(rows if columns is None else rows[columns], noise)
-        if lasts(observation.matrix):
+        self.keep(key, observation, observation.matrix)
+        return observation
+
+    def kept(self, key: Any) -> Any:
+        """What was worked out from the mixture as it is, and kept under a key; None if nothing was."""
+        return self._kept.get(key)
+
+    def keep(self, key: Any, value: Any, sample: Tensor) -> None:
+        """Keeps what was worked out until the mixture changes, if a tensor of it may be; only the latest few are kept."""
+        if lasts(sample):
             if len(self._kept) >= _MAX_KEPT:
                 del self._kept[next(iter(self._kept))]
-            self._kept[key] = observation
-        return observation
+            self._kept[key] = value
 
     def observation_of(self, matrix: Tensor, noise: Tensor | None = None) -> Observation:
         """What follows from seeing V sums of the D numbers, by a matrix (V, D); `noise` as in `observation`."""
@@ -183,6 +191,13 @@ class KernelMixture(nn.Module):
         numbers = self._num_clusters()
         most = numbers.index(max(numbers))
         return torch.arange(sum(numbers[:most]), sum(numbers[: most + 1]), device=self.mean.device)
+
+    def clusters(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Of each of the G clusters the mean (D,), the root (D, D) of the covariance, the centres (n, D), and the logarithm of what each of
+        these counts at each width, (W,)."""
+        share = (self._log_share_of_cells() - math.log(len(self.centres))).unflatten(0, (-1, len(self.widths)))
+        parts = zip(self.mean + self.shift, self.root, self._clusters(), share, strict=True)
+        return [(mean, root, self.centres[rows] + self.shift, own) for mean, root, rows, own in parts]
 
     def _updated(self, place: Tensor, centred: Tensor, observation: Observation, cell: int) -> Tensor:
         """Means (B, D) of Gaussians of a cell, given what is observed (B, V)."""

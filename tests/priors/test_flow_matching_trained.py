@@ -10,9 +10,9 @@ import torch
 from prior_cases import random_rotations, trained
 from torch import Tensor
 
-from pose_priors.priors import flow_matching
 from pose_priors.priors.evaluation.scores import evaluate
 from pose_priors.priors.flow_matching import FlowMatching, FlowMatchingConfig
+from pose_priors.priors.networks import path_energy
 
 JOINTS = (1, 16, 18)
 
@@ -135,7 +135,7 @@ def test_the_energy_leads_back_to_the_data(of_a_chain: tuple[FlowMatching, Tenso
 def test_the_energy_of_many_poses_has_the_same_gradient(of_a_chain: tuple[FlowMatching, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     prior, found = copy.deepcopy(of_a_chain[0]).requires_grad_(False), []
     for most in (1000, 10):
-        monkeypatch.setattr(flow_matching, "_MAX_KEPT", most)
+        monkeypatch.setattr(path_energy, "_MAX_KEPT", most)
         pose = of_a_chain[1][:40].clone().requires_grad_()
         energy = prior.energy(pose)
         found.append((energy.detach(), *torch.autograd.grad(energy.sum(), pose, retain_graph=True)))

@@ -1,0 +1,99 @@
+"""The exact velocity of a mixture of training poses, beside those that networks have learnt of the same paths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from pose_priors.configs.base import Config
+from pose_priors.priors.gaussians.kernels import KernelMixture
+from pose_priors.priors.gaussians.paths import KernelPaths
+from pose_priors.priors.gaussians.patterns import by_pattern
+from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
+from pose_priors.priors.networks.precision import without_autocast
+
+_FEW, _MANY = 1e4, 1e6
+_SHARE_OF_FEW = 0.5
+
+
+class MixtureVelocityConfig(Config):
+    """How a mixture beside velocity networks is built, in features whose spread is one."""
+
+    num_components: list[int] = Field(default_factory=lambda: [8], min_length=1)
+    """Gaussians of each clustering of the poses."""
+    widths: list[float] = Field(default_factory=lambda: [0.5, 0.65, 0.8, 1.0, 1.5, 2.5], min_length=1)
+    """Of kernels, relative to their cluster; from 1 on a cluster is one Gaussian. Held-out poses decide how much each counts."""
+    covariance_floors: list[float] = Field(default_factory=lambda: [1e-3, 1e-4], min_length=1)
+    """Added to variances; held-out poses choose one."""
+    covariance_strength: float = Field(100.0, ge=0)
+    """Of the prior that draws the covariances of clusters towards each other, in poses."""
+    max_centres: int = Field(10_000, ge=2)
+    """Training poses that are kept."""
+    share: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
+    """Of the mixture in the average; auto: a half of up to 10,000 training poses, none from a million on."""
+
+    @field_validator("num_components", "widths", "covariance_floors")
+    @classmethod
+    def _check(cls, values: list[float]) -> list[float]:
+        if min(values) <= 0:
+            raise ValueError("must be above 0")
+        return values
+
+
+class MixtureVelocity(nn.Module):
+    """E[pose - noise | x_t] of paths to a mixture of kernels around training poses, in closed form, and its average with that of networks.
+
+    Networks learn too little of few poses and a mixture too much of each; they err in other ways, so that their mean errs less than either,
+    as that of regressions does (Breiman, "Stacked regressions", Machine Learning 24, 1996). It is one velocity field with one density. The
+    more poses there are, the less a mixture of ten thousand of them has to say.
+
+    Args:
+        num_features: D, three for each joint.
+    """
+
+    share: Tensor
+
+    def __init__(self, config: MixtureVelocityConfig, num_features: int) -> None:
+        super().__init__()
+        self.config = config
+        self.kernels = KernelMixture(num_features, len(config.num_components), config.widths).requires_grad_(False)  # fitted, not trained
+        self.register_buffer("share", torch.zeros(()))
+
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> None:
+        """Fits the mixture to features (N, D)."""
+        config = self.config
+        kept = torch.linspace(0, len(x) - 1, min(len(x), config.max_centres)).round().long().to(x.device)
+        fit_kernels(self.kernels, x[kept], Candidates(config.num_components, config.covariance_floors, config.covariance_strength))
+        self.share.fill_(share_of(len(x)) if config.share == "auto" else config.share)
+
+    def beside(self, velocity: Tensor, x: Tensor, time: Tensor, visible: Tensor | None) -> Tensor:
+        """The average with velocities of networks: (*batch, D), at x (*batch, D) and times (*batch,), where of each joint x holds the end
+        already if it is `visible`, (*batch, D / 3) -> (*batch, D), zero there."""
+        return velocity.lerp(self._asked(KernelPaths.velocity, x, time, visible).to(velocity), self.share.to(velocity))
+
+    def beside_divergence(self, divergence: Tensor, x: Tensor, time: Tensor, visible: Tensor | None) -> Tensor:
+        """The same of divergences: (*batch,) -> (*batch,)."""
+        return divergence.lerp(self._asked(KernelPaths.divergence, x, time, visible).to(divergence), self.share.to(divergence))
+
+    def _asked(self, question: Callable[[KernelPaths, Tensor, Tensor], Tensor], x: Tensor, time: Tensor, visible: Tensor | None) -> Tensor:
+        with without_autocast(x):
+            rows, times = x.reshape(-1, x.shape[-1]), time.reshape(-1)
+            patterns = [] if visible is None else by_pattern(visible.reshape(-1, visible.shape[-1]))
+            if patterns:
+                parts = [question(KernelPaths.of(self.kernels, seen.repeat_interleave(3)), rows[at], times[at]) for seen, at in patterns]
+                answer = torch.cat(parts)[torch.cat([at for _, at in patterns]).argsort()]
+            else:
+                answer = question(KernelPaths.of(self.kernels), rows, times)
+            return answer.view(*x.shape[:-1], *answer.shape[1:])
+
+
+def share_of(num_poses: int) -> float:
+    """How much of the average a mixture has, by how many poses there are to learn from; in between on a logarithmic scale."""
+    few = math.log(_MANY / max(num_poses, _FEW)) / math.log(_MANY / _FEW)
+    return _SHARE_OF_FEW * max(0.0, few)

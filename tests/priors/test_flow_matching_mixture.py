@@ -1,0 +1,155 @@
+"""Flow matching beside a mixture of training poses: the flow of the mixture alone is the mixture, and an average is one density."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from prior_cases import make_poses, shake
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from pose_priors.priors.angular_central_gaussian import defend
+from pose_priors.priors.flow_matching import FlowMatching, FlowMatchingConfig
+from pose_priors.priors.networks.mixture_velocity import MixtureVelocityConfig, share_of
+from pose_priors.priors.networks.velocity import integrate, times_to_data
+
+JOINTS = (1, 16, 18)
+
+
+def _started(share: float | None, **settings: Any) -> FlowMatching:
+    mixture = None if share is None else MixtureVelocityConfig(num_components=[3, 2], share=share)
+    torch.manual_seed(0)
+    config = FlowMatchingConfig(
+        kind="flow_matching", hidden=24, num_blocks=1, dropout=0.0, mixture=mixture, **{"num_steps": 12, **settings}
+    )
+    prior = config.build(JOINTS).double()
+    prior.fit_statistics(make_poses(500).double())
+    # networks that say something else
+    nn.init.normal_(prior.networks[0].last.weight, std=0.1, generator=torch.Generator().manual_seed(1))
+    return prior.eval()
+
+
+def _features(prior: FlowMatching, poses: Tensor) -> tuple[Tensor, Tensor]:
+    return prior._features(prior.select(poses))
+
+
+def test_the_flow_of_the_mixture_alone_has_its_density() -> None:
+    prior, poses = _started(1.0), make_poses(40, seed=1).double()
+    x, log_det = _features(prior, poses)
+    kernels = prior.mixture.kernels
+    exact = kernels.log_prob(x, kernels.observation()) + log_det.sum(-1)
+    expected = defend(exact, prior.defensive.log_prob(prior.select(poses)).sum(-1), prior.config.defensive_weight)
+    torch.testing.assert_close(prior.log_prob(poses), expected, rtol=0, atol=0.02)
+
+
+def test_its_conditional_densities_are_the_mixtures() -> None:
+    prior, poses = _started(1.0), make_poses(12, seed=1).double()
+    visible = torch.zeros(12, 55, dtype=torch.bool)
+    visible[:6, 1], visible[6:, [1, 18]] = True, True
+    x, log_det = _features(prior, poses)
+    kernels, given = prior.mixture.kernels, prior.log_prob_given(poses, visible)
+    for rows, known in ((slice(0, 6), [0]), (slice(6, 12), [0, 2])):
+        seen = torch.tensor([joint in known for joint in range(3)])
+        columns = seen.repeat_interleave(3).nonzero().squeeze(-1)
+        of_seen = kernels.log_prob(x[rows][:, columns], kernels.observation(columns))
+        exact = kernels.log_prob(x[rows], kernels.observation()) - of_seen + (log_det[rows] * ~seen).sum(-1)
+        broad = (prior.defensive.log_prob(prior.select(poses[rows])) * ~seen).sum(-1)
+        torch.testing.assert_close(given[rows], defend(exact, broad, prior.config.defensive_weight), rtol=0, atol=0.02)
+
+
+def test_draws_of_the_mixture_alone_are_its_draws() -> None:
+    prior = _started(1.0)
+    drawn, _ = _features(prior, prior.sample(4000, torch.Generator().manual_seed(0)))
+    kernels = prior.mixture.kernels
+    nothing = torch.zeros(0, dtype=torch.long)
+    beside = kernels.draw(drawn.new_zeros(4000, 0), kernels.observation(nothing), torch.Generator().manual_seed(1))
+    both = torch.stack([drawn.sort(0).values, beside.sort(0).values])
+    for one, other in zip(*both.mT.contiguous(), strict=True):  # Kolmogorov and Smirnov, each number by itself
+        values = torch.cat([one, other]).sort().values
+        gap = (torch.searchsorted(one, values, right=True) - torch.searchsorted(other, values, right=True)).abs().max() / 4000
+        assert gap < 2.2 * math.sqrt(2 / 4000)
+    torch.testing.assert_close(drawn.T.cov(), beside.T.cov(), rtol=0, atol=0.12)
+
+
+def test_an_average_is_one_density() -> None:
+    """The density is the volume that the averaged field's paths take, by the Jacobian of whole paths."""
+    prior = _started(0.4, num_steps=24)
+    for pose in make_poses(2, seed=3).double():
+        x, log_det = _features(prior, pose[None])
+
+        def noise_of(at: Tensor) -> Tensor:
+            return integrate(prior.velocity, at[None], times_to_data(96)[::-1])[0]
+
+        jacobian = torch.autograd.functional.jacobian(noise_of, x[0])
+        normal = torch.distributions.Normal(0.0, 1.0).log_prob(noise_of(x[0])).sum()
+        flow = normal + torch.linalg.slogdet(jacobian).logabsdet + log_det.sum()
+        expected = defend(flow, prior.defensive.log_prob(prior.select(pose)).sum(), prior.config.defensive_weight)
+        torch.testing.assert_close(prior.log_prob(pose), expected, rtol=0, atol=5e-3)
+
+
+def test_velocities_are_averaged_by_the_share() -> None:
+    alone, whole, some = (_started(share) for share in (None, 1.0, 0.3))
+    x, time = torch.randn(2, 4, 9).double(), torch.rand(2, 4).double()
+    visible = torch.tensor([[False, False, False], [True, False, True]]).repeat(4, 1).view(2, 4, 3)
+    for seen in (None, visible):
+        expected = 0.7 * alone.velocity(x, time, seen) + 0.3 * whole.velocity(x, time, seen)
+        torch.testing.assert_close(some.velocity(x, time, seen), expected)
+    assert (some.velocity(x, time, visible)[visible.repeat_interleave(3, -1)] == 0).all()
+    poses = make_poses(5, seed=2).double()
+    torch.testing.assert_close(_started(0.0).log_prob(poses), alone.log_prob(poses))
+    assert (some.log_prob(poses) - alone.log_prob(poses)).abs().min() > 1e-3
+
+
+def test_networks_are_trained_as_without_it() -> None:
+    losses = []
+    for share in (None, 0.4):
+        prior = shake(_started(share), 0.02).train()
+        torch.manual_seed(3)
+        losses.append(prior.loss(make_poses(64, seed=4).double())["loss"])
+    assert losses[0] == losses[1]
+    assert not any(parameter.requires_grad for parameter in _started(0.4).mixture.parameters())
+
+
+def test_energies_leave_it_out() -> None:
+    poses = make_poses(5, seed=2).double()
+    torch.testing.assert_close(_started(0.4).energy(poses), _started(None).energy(poses))
+
+
+def test_densities_have_gradients() -> None:
+    prior = _started(0.4, num_steps=2)
+    pose = make_poses(1, seed=3).double()
+
+    def log_prob(joint: Tensor) -> Tensor:
+        return prior.log_prob(torch.cat([pose[:, :16], joint[None, None], pose[:, 17:]], 1))
+
+    assert torch.autograd.gradcheck(log_prob, pose[0, 16].clone().requires_grad_())
+
+
+def test_what_was_fitted_is_in_its_state(tmp_path: Path) -> None:
+    prior, poses = _started(0.4), make_poses(5, seed=2).double()
+    torch.save(prior.state_dict(), tmp_path / "state.pt")
+    again = prior.config.build(JOINTS).double().eval()
+    again.log_prob(poses)  # what is kept of the unfitted mixture must not stay
+    again.load_state_dict(torch.load(tmp_path / "state.pt"))
+    torch.testing.assert_close(again.log_prob(poses), prior.log_prob(poses))
+
+
+def test_none_of_a_batch_of_nothing() -> None:
+    prior = _started(0.4)
+    assert prior.log_prob(make_poses(1)[:0].double()).shape == (0,)
+    assert prior.complete(make_poses(1)[:0].double(), torch.zeros(0, 55, dtype=torch.bool)).shape == (0, 55, 3)
+
+
+@pytest.mark.parametrize(("num_poses", "share"), [(10, 0.5), (10_000, 0.5), (100_000, 0.25), (1_000_000, 0.0), (10_000_000, 0.0)])
+def test_the_more_poses_the_less_it_has_to_say(num_poses: int, share: float) -> None:
+    assert share_of(num_poses) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("wrong", [{"share": 1.5}, {"share": -0.1}, {"share": "much"}, {"widths": [0.0]}, {"num_components": []}])
+def test_settings_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        MixtureVelocityConfig(**wrong)
