@@ -29,6 +29,7 @@ from pose_priors.priors.gaussian import GaussianConfig
 from pose_priors.priors.global_flow import GlobalFlowConfig
 from pose_priors.priors.joint_flow import JointFlowConfig
 from pose_priors.priors.mixture import MixtureConfig
+from pose_priors.priors.networks.mixture_velocity import MixtureVelocityConfig
 
 JOINTS = (1, 2, 4)
 MIXTURE = MixtureConfig(kind="mixture", num_components=[2], widths=[0.6, 1.0], covariance_floors=[1e-4])
@@ -43,6 +44,7 @@ KINDS: dict[str, PriorConfigBase] = {
         num_blocks=1,
         num_steps=1,
         num_draws=2,
+        mixture=MixtureVelocityConfig(num_components=[2], widths=[0.6, 1.0], share=0.4),
         denoiser=DenoiserConfig(hidden=8, num_blocks=1, num_networks=2, mixture=None),
     ),
 }
