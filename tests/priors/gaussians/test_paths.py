@@ -25,7 +25,11 @@ def rows() -> Tensor:
 
 @pytest.fixture(scope="module")
 def kernels(rows: Tensor) -> KernelMixture:
-    kernels = KernelMixture(SIZE, 2, [0.5, 0.8, 1.0, 1.5]).double().requires_grad_(False)
+    return _fitted(rows, [0.8, 1.5, 0.5, 1.0])
+
+
+def _fitted(rows: Tensor, widths: list[float]) -> KernelMixture:
+    kernels = KernelMixture(SIZE, 2, widths).double().requires_grad_(False)
     fit_kernels(kernels, rows, Candidates([3, 2], [1e-3], 5.0))
     kernels.shift.fill_(0.1)
     return kernels
@@ -39,6 +43,15 @@ def _on_paths(rows: Tensor, known: Tensor, time: float) -> tuple[Tensor, Tensor]
 @pytest.mark.parametrize("known", PATTERNS)
 @pytest.mark.parametrize("time", TIMES)
 def test_velocities_are_those_of_posterior_means(kernels: KernelMixture, rows: Tensor, known: Tensor, time: float) -> None:
+    _check_posterior_means(kernels, rows, known, time)
+
+
+@pytest.mark.parametrize("widths", [[1.0, 2.0], [0.7, 0.4]])
+def test_so_they_are_of_gaussians_alone_and_of_kernels_alone(rows: Tensor, widths: list[float]) -> None:
+    _check_posterior_means(_fitted(rows, widths), rows, PATTERNS[1], 0.6)
+
+
+def _check_posterior_means(kernels: KernelMixture, rows: Tensor, known: Tensor, time: float) -> None:
     """x_t / t is the end seen with noise of (1 - t) / t, and what is known is seen without."""
     x, times = _on_paths(rows[:9], known, time)
     noise = torch.where(known, 0.0, ((1 - time) / time) ** 2).double()
