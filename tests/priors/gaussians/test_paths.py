@@ -32,6 +32,7 @@ def _fitted(rows: Tensor, widths: list[float]) -> KernelMixture:
     kernels = KernelMixture(SIZE, 2, widths).double().requires_grad_(False)
     fit_kernels(kernels, rows, Candidates([3, 2], [1e-3], 5.0))
     kernels.shift.fill_(0.1)
+    kernels.log_share.copy_(torch.arange(2.0 * len(widths)).view(2, -1) / 4)  # that of each width another
     return kernels
 
 
