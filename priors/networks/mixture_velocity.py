@@ -17,7 +17,7 @@ from pose_priors.priors.gaussians.patterns import by_pattern
 from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
 from pose_priors.priors.networks.precision import without_autocast
 
-_FEW, _MANY = 1e4, 1e6
+_FEW, _MANY = 1e4, 3e5
 _SHARE_OF_FEW = 0.5
 
 
@@ -35,7 +35,7 @@ class MixtureVelocityConfig(Config):
     max_centres: int = Field(10_000, ge=2)
     """Training poses that are kept."""
     share: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
-    """Of the mixture in the average; auto: a half of up to 10,000 training poses, none from a million on."""
+    """Of the mixture in the average; auto: a half of up to 10,000 training poses, none from 300,000 on."""
 
     @field_validator("num_components", "widths", "covariance_floors")
     @classmethod
