@@ -144,7 +144,7 @@ def test_none_of_a_batch_of_nothing() -> None:
     assert prior.complete(make_poses(1)[:0].double(), torch.zeros(0, 55, dtype=torch.bool)).shape == (0, 55, 3)
 
 
-@pytest.mark.parametrize(("num_poses", "share"), [(10, 0.5), (10_000, 0.5), (54_772, 0.25), (300_000, 0.0), (1_000_000, 0.0), (10_000_000, 0.0)])
+@pytest.mark.parametrize(("num_poses", "share"), [(10, 0.5), (10_000, 0.5), (54_772, 0.25), (300_000, 0.0), (10_000_000, 0.0)])
 def test_the_more_poses_the_less_it_has_to_say(num_poses: int, share: float) -> None:
     assert share_of(num_poses) == pytest.approx(share, abs=1e-5)
 
