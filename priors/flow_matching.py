@@ -70,7 +70,7 @@ class FlowMatching(DensityPrior):
     With `use_conditioning`, half of the training poses have some joints at their end of the path from the start, and the networks are told
     which: `complete` moves the others alone. Several networks err less than one, as ensembles of regressions do (Breiman, "Bagging
     predictors", Machine Learning 24, 1996), and their mean is one velocity field with one density. So does a mixture of training poses
-    beside them, see `priors.networks.mixture_velocity`; energies leave it out, which would take three times as long.
+    beside them, see `priors.networks.mixture_velocity`; energies leave it out, as optimisers ask for many.
     """
 
     noise: Tensor
@@ -112,8 +112,8 @@ class FlowMatching(DensityPrior):
             self.mixture.fit(features)
 
     def velocity(self, x: Tensor, time: Tensor, visible: Tensor | None = None) -> Tensor:
-        """The mean of the networks: (*batch, 3 J), (*batch), and of which joints x holds what they end in, (*batch, J), none by default ->
-        (*batch, 3 J), zero at those joints."""
+        """The mean of the networks and of the mixture beside them: (*batch, 3 J), (*batch), and of which joints x holds what they end in,
+        (*batch, J), none by default -> (*batch, 3 J), zero at those joints."""
         given = None if visible is None else visible.to(x)
         learnt = self._mean([network(x, time, given) for network in self._fields], visible)
         return learnt if self.mixture is None else self.mixture.beside(learnt, x, time, visible)

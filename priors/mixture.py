@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from pose_priors.body import conversions
@@ -18,10 +18,9 @@ from pose_priors.priors.base import MaximumLikelihoodPrior, PriorConfigBase
 from pose_priors.priors.conditioning.visibility import check_visible, with_visible
 from pose_priors.priors.denoising.contract import told
 from pose_priors.priors.gaussians.chordal import nearest_rotation
-from pose_priors.priors.gaussians.kernels import KernelMixture
 from pose_priors.priors.gaussians.observation import Observation
 from pose_priors.priors.gaussians.patterns import by_pattern, chunks_of, columns_of
-from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
+from pose_priors.priors.gaussians.selection import KernelsConfig
 from pose_priors.priors.networks.derived import at_once
 from pose_priors.priors.networks.eager_gradient import eagerly
 from pose_priors.priors.networks.precision import without_autocast
@@ -35,29 +34,12 @@ _NUM_DRAWN = 2048
 _MAX_ROUNDS = 20
 
 
-class MixtureConfig(PriorConfigBase):
+class MixtureConfig(PriorConfigBase, KernelsConfig):
     """How the mixture is built."""
 
     kind: Literal["mixture"]
-    num_components: list[int] = Field(default_factory=lambda: [8, 4, 8, 16], min_length=1)
-    """Gaussians of each clustering of the poses."""
-    widths: list[float] = Field(default_factory=lambda: [0.5, 0.65, 0.8, 1.0, 1.5, 2.5], min_length=1)
-    """Of kernels, relative to their cluster; from 1 on a cluster is one Gaussian. Held-out poses decide how much each counts."""
-    covariance_floors: list[float] = Field(default_factory=lambda: [1e-4, 1e-5, 1e-3], min_length=1)
-    """Added to variances in rad^2; held-out poses choose one."""
-    covariance_strength: float = Field(100.0, ge=0)
-    """Of the prior that draws the covariances of clusters towards each other, in poses."""
-    max_centres: int = Field(10_000, ge=2)
-    """Training poses that are kept."""
     defensive_weight: float = Field(0.01, gt=0, lt=1)
     """Share of the defensive component in the density."""
-
-    @field_validator("num_components", "widths", "covariance_floors")
-    @classmethod
-    def _check(cls, values: list[float]) -> list[float]:
-        if min(values) <= 0:
-            raise ValueError("must be above 0")
-        return values
 
     def build(self, joint_indices: Sequence[int]) -> Mixture:
         return Mixture(self, joint_indices)
@@ -76,7 +58,7 @@ class Mixture(MaximumLikelihoodPrior):
     def __init__(self, config: MixtureConfig, joint_indices: Sequence[int]) -> None:
         super().__init__(joint_indices)
         self.config = config
-        self.kernels = KernelMixture(3 * self.num_joints, len(config.num_components), config.widths)
+        self.kernels = config.kernels(3 * self.num_joints)
         self.defensive = AngularCentralGaussian(self.num_joints)
 
     @torch.no_grad()
@@ -84,10 +66,7 @@ class Mixture(MaximumLikelihoodPrior):
         super().fit_statistics(poses)
         rotvec = self.select(poses)
         self.defensive.fit(rotvec)
-        config = self.config
-        kept = torch.linspace(0, len(rotvec) - 1, min(len(rotvec), config.max_centres)).round().long()
-        candidates = Candidates(config.num_components, config.covariance_floors, config.covariance_strength)
-        fit_kernels(self.kernels, rotvec[kept.to(rotvec.device)].flatten(1), candidates)
+        self.config.fit(self.kernels, rotvec.flatten(1))
 
     def log_prob(self, pose: Tensor) -> Tensor:
         return self._log_prob(pose, self._everything())

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pose_priors.priors.gaussians.observation import Observation, observe
 from pose_priors.priors.networks.derived import at_once, lasts
+
+_T = TypeVar("_T")
 
 # Observations whose factors are kept: an optimiser asks for one noise, or for a few, again and again.
 _MAX_KEPT = 3
@@ -158,23 +160,25 @@ class KernelMixture(nn.Module):
         """
         with at_once():
             key = tuple(None if value is None else tuple(value.tolist()) for value in (columns, noise))
-            if (known := self.kept(key)) is not None:
-                return cast(Observation, known)
-            rows = torch.eye(len(self.shift), dtype=torch.float64, device=self.mean.device)
-            observation = self.observation_of(rows if columns is None else rows[columns], noise)
-        self.keep(key, observation, observation.matrix)
-        return observation
 
-    def kept(self, key: Any) -> Any:
-        """What was worked out from the mixture as it is, and kept under a key; None if nothing was."""
-        return self._kept.get(key)
+            def made() -> Observation:
+                rows = torch.eye(len(self.shift), dtype=torch.float64, device=self.mean.device)
+                return self.observation_of(rows if columns is None else rows[columns], noise)
 
-    def keep(self, key: Any, value: Any, sample: Tensor) -> None:
-        """Keeps what was worked out until the mixture changes, if a tensor of it may be; only the latest few are kept."""
-        if lasts(sample):
+            return self.kept(key, made, lambda observation: observation.matrix)
+
+    def kept(self, key: Any, made: Callable[[], _T], sample: Callable[[_T], Tensor]) -> _T:
+        """What follows from the mixture as it is: worked out anew only if it was not among the latest few keys. It is kept until the
+        mixture changes, if a tensor of it, `sample`, may be."""
+        if key in self._kept:
+            known: _T = self._kept[key]
+            return known
+        value = made()
+        if lasts(sample(value)):
             if len(self._kept) >= _MAX_KEPT:
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = value
+        return value
 
     def observation_of(self, matrix: Tensor, noise: Tensor | None = None) -> Observation:
         """What follows from seeing V sums of the D numbers, by a matrix (V, D); `noise` as in `observation`."""
@@ -267,8 +271,14 @@ def _log_sum(logits: Tensor) -> Tensor:
     """`torch.logsumexp` over the last dimension, but for the gradient it keeps the exponentials, which are most of what a pose costs."""
     if logits.shape[-1] == 1:
         return logits.squeeze(-1)
+    parts, peak = exponentials(logits)
+    return peak.squeeze(-1) + parts.sum(-1).log()
+
+
+def exponentials(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Of what is relative to the largest of the last dimension, (..., K), and that largest, (..., 1), which is a constant to gradients."""
     peak = logits.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(logits.dtype).min)
-    return peak.squeeze(-1) + (logits - peak).clamp_min(_NOTHING).exp().sum(-1).log()
+    return (logits - peak).clamp_min(_NOTHING).exp(), peak
 
 
 def _picked(share: Tensor, uniform: Tensor) -> Tensor:

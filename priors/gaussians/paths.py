@@ -9,11 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pose_priors.priors.gaussians.kernels import KernelMixture
+from pose_priors.priors.gaussians.kernels import KernelMixture, exponentials
 from pose_priors.priors.networks.derived import at_once
-
-# Nats below the largest exponent from which on nothing is left of a sum: exponentials that underflow take fifty times as long as others.
-_NOTHING = -60.0
 
 
 class KernelPaths:
@@ -39,11 +36,7 @@ class KernelPaths:
         """The same, worked out anew only if it was not among the last few."""
         with at_once():
             key = ("paths", None if known is None else tuple(known.tolist()))
-        found: KernelPaths | None = kernels.kept(key)
-        if found is None:
-            found = cls(kernels, known)
-            kernels.keep(key, found, found._clusters[0].basis)
-        return found
+        return kernels.kept(key, lambda: cls(kernels, known), lambda paths: paths._clusters[0].basis)
 
     def velocity(self, x: Tensor, time: Tensor) -> Tensor:
         """(B, D), (B,) in [0, 1] -> (B, D), zero where numbers are known."""
@@ -96,7 +89,7 @@ class _Cluster:
         mean: (D,).
         gain: (H, V) by which what is expected of the H moves with the V.
         basis, variance: (H, H) axes of the covariance of the H given the V, in columns, and (H,) the variances along these.
-        places: (n, H) along these axes, where centres are beyond what their V say.
+        places: (n, H) along these axes, where centres are beyond what their V say; `squares` are theirs.
         whitening, whitened: (V, V) of the V, and (n, V) the centres' V, whitened.
         widths: (W,), the narrow ones, of which each centre has a kernel, before those of single Gaussians; `num_kernels` is how many.
         log_counts: (W,) log of what each centre counts at each width, with the constant of the normal density of its V.
@@ -109,6 +102,7 @@ class _Cluster:
     basis: Tensor
     variance: Tensor
     places: Tensor
+    squares: Tensor
     whitening: Tensor
     whitened: Tensor
     widths: Tensor
@@ -126,13 +120,12 @@ class _Cluster:
         of_known = white.square().sum(-1) / width.squeeze(-1).square()
         log_share = self.log_counts.to(x)[:, None] + ((precision.log() - at.square() * precision).sum(-1) - of_known) / 2
         # of each kernel, beyond what all in its cell have in common
-        places, seen, num = self.places.to(x), self.whitened.to(x), self.num_kernels
+        places, squares, seen, num = self.places.to(x), self.squares.to(x), self.whitened.to(x), self.num_kernels
         spread = (1 - width[:num].square()).sqrt()
         moved = spread * time
-        nearer = moved * ((at * precision[:num]) @ places.T - moved / 2 * (precision[:num] @ places.square().T))
+        nearer = moved * ((at * precision[:num]) @ places.T - moved / 2 * (precision[:num] @ squares.T))
         nearer = nearer + spread / width[:num].square() * (white @ seen.T - spread / 2 * seen.square().sum(-1))
-        peak = nearer.detach().amax(-1, keepdim=True)
-        parts = (nearer - peak).clamp_min(_NOTHING).exp()
+        parts, peak = exponentials(nearer)
         total = parts.sum(-1, keepdim=True)
         parts, none = parts / total, torch.zeros_like(precision[num:])
         log_share = log_share + torch.cat([(peak + total.log()).squeeze(-1), none[..., 0] + math.log(len(places))])
@@ -141,7 +134,7 @@ class _Cluster:
         velocity = slope * at + left * precision * place
         if not spreads:
             return _Cells(log_share, middle, velocity, velocity, log_share)
-        around = torch.cat([spread.square() * (parts @ places.square()), none]) - place.square()
+        around = torch.cat([spread.square() * (parts @ squares), none]) - place.square()
         divergence = (slope + time * left * precision.square() * around.clamp_min(0)).sum(-1)
         return _Cells(log_share, middle, velocity, (time * place - at) * precision, divergence)
 
@@ -165,6 +158,7 @@ def _clustered(mean: Tensor, root: Tensor, centres: Tensor, log_counts: Tensor, 
     ordered = sorted(range(len(widths)), key=lambda number: widths[number] >= 1)
     wide = torch.tensor([widths[number] for number in ordered]).to(factor)
     constant = -factor.diagonal().log().sum() - len(seen) * wide.log()
+    places = ((off[:, moving] - off[:, seen] @ gain.mT) @ basis).to(dtype)
     return _Cluster(
         known=seen,
         moving=moving,
@@ -172,7 +166,8 @@ def _clustered(mean: Tensor, root: Tensor, centres: Tensor, log_counts: Tensor, 
         gain=gain.to(dtype),
         basis=basis.to(dtype),
         variance=variance.clamp_min(0).to(dtype),
-        places=((off[:, moving] - off[:, seen] @ gain.mT) @ basis).to(dtype),
+        places=places,
+        squares=places.square(),
         whitening=whitening.to(dtype),
         whitened=(off[:, seen] @ whitening.mT).to(dtype),
         widths=wide.to(dtype),

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field, field_validator
 from torch import Tensor
 
+from pose_priors.configs.base import Config
 from pose_priors.priors.gaussians.em import GaussianMixture, fit_mixture
 from pose_priors.priors.gaussians.kernels import KernelMixture
 
@@ -16,6 +18,37 @@ _HELD_OUT = 8
 _EM_STEPS = 300
 # No part counts less: what held-out poses have no use for, wide Gaussians above all, bounds the energy of stranger ones.
 _MIN_SHARE = 1e-3
+
+
+class KernelsConfig(Config):
+    """How a kernel mixture is built of poses."""
+
+    num_components: list[int] = Field(default_factory=lambda: [8, 4, 8, 16], min_length=1)
+    """Gaussians of each clustering of the poses."""
+    widths: list[float] = Field(default_factory=lambda: [0.5, 0.65, 0.8, 1.0, 1.5, 2.5], min_length=1)
+    """Of kernels, relative to their cluster; from 1 on a cluster is one Gaussian. Held-out poses decide how much each counts."""
+    covariance_floors: list[float] = Field(default_factory=lambda: [1e-4, 1e-5, 1e-3], min_length=1)
+    """Added to variances in rad^2; held-out poses choose one."""
+    covariance_strength: float = Field(100.0, ge=0)
+    """Of the prior that draws the covariances of clusters towards each other, in poses."""
+    max_centres: int = Field(10_000, ge=2)
+    """Training poses that are kept."""
+
+    @field_validator("num_components", "widths", "covariance_floors")
+    @classmethod
+    def _check(cls, values: list[float]) -> list[float]:
+        if min(values) <= 0:
+            raise ValueError("must be above 0")
+        return values
+
+    def kernels(self, size: int) -> KernelMixture:
+        """The mixture of rows of so many numbers, before `fit`."""
+        return KernelMixture(size, len(self.num_components), self.widths)
+
+    def fit(self, kernels: KernelMixture, x: Tensor) -> None:
+        """Fits it to rows (N, D), of which `max_centres` are kept."""
+        kept = torch.linspace(0, len(x) - 1, min(len(x), self.max_centres)).round().long()
+        fit_kernels(kernels, x[kept.to(x.device)], Candidates(self.num_components, self.covariance_floors, self.covariance_strength))
 
 
 @dataclass(frozen=True)

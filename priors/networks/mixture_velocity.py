@@ -7,42 +7,27 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 
-from pose_priors.configs.base import Config
-from pose_priors.priors.gaussians.kernels import KernelMixture
 from pose_priors.priors.gaussians.paths import KernelPaths
 from pose_priors.priors.gaussians.patterns import by_pattern
-from pose_priors.priors.gaussians.selection import Candidates, fit_kernels
+from pose_priors.priors.gaussians.selection import KernelsConfig
 from pose_priors.priors.networks.precision import without_autocast
 
 _FEW, _MANY = 1e4, 3e5
 _SHARE_OF_FEW = 0.5
 
 
-class MixtureVelocityConfig(Config):
+class MixtureVelocityConfig(KernelsConfig):
     """How a mixture beside velocity networks is built, in features whose spread is one."""
 
     num_components: list[int] = Field(default_factory=lambda: [8], min_length=1)
     """Gaussians of each clustering of the poses."""
-    widths: list[float] = Field(default_factory=lambda: [0.5, 0.65, 0.8, 1.0, 1.5, 2.5], min_length=1)
-    """Of kernels, relative to their cluster; from 1 on a cluster is one Gaussian. Held-out poses decide how much each counts."""
     covariance_floors: list[float] = Field(default_factory=lambda: [1e-3, 1e-4], min_length=1)
     """Added to variances; held-out poses choose one."""
-    covariance_strength: float = Field(100.0, ge=0)
-    """Of the prior that draws the covariances of clusters towards each other, in poses."""
-    max_centres: int = Field(10_000, ge=2)
-    """Training poses that are kept."""
     share: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
     """Of the mixture in the average; auto: a half of up to 10,000 training poses, none from 300,000 on."""
-
-    @field_validator("num_components", "widths", "covariance_floors")
-    @classmethod
-    def _check(cls, values: list[float]) -> list[float]:
-        if min(values) <= 0:
-            raise ValueError("must be above 0")
-        return values
 
 
 class MixtureVelocity(nn.Module):
@@ -61,16 +46,14 @@ class MixtureVelocity(nn.Module):
     def __init__(self, config: MixtureVelocityConfig, num_features: int) -> None:
         super().__init__()
         self.config = config
-        self.kernels = KernelMixture(num_features, len(config.num_components), config.widths).requires_grad_(False)  # fitted, not trained
+        self.kernels = config.kernels(num_features).requires_grad_(False)  # fitted, not trained
         self.register_buffer("share", torch.zeros(()))
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
         """Fits the mixture to features (N, D)."""
-        config = self.config
-        kept = torch.linspace(0, len(x) - 1, min(len(x), config.max_centres)).round().long().to(x.device)
-        fit_kernels(self.kernels, x[kept], Candidates(config.num_components, config.covariance_floors, config.covariance_strength))
-        self.share.fill_(share_of(len(x)) if config.share == "auto" else config.share)
+        self.config.fit(self.kernels, x)
+        self.share.fill_(share_of(len(x)) if self.config.share == "auto" else self.config.share)
 
     def beside(self, velocity: Tensor, x: Tensor, time: Tensor, visible: Tensor | None) -> Tensor:
         """The average with velocities of networks: (*batch, D), at x (*batch, D) and times (*batch,), where of each joint x holds the end
