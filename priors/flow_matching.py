@@ -18,6 +18,7 @@ from pose_priors.priors.conditioning.drawing import drawn_within_pi
 from pose_priors.priors.conditioning.visibility import check_visible, draw_visible
 from pose_priors.priors.denoising.contract import checked_noise
 from pose_priors.priors.denoising.denoiser import DenoiserConfig
+from pose_priors.priors.gaussians.patterns import by_pattern
 from pose_priors.priors.networks.flows import TailCompression, standard_normal_log_prob
 from pose_priors.priors.networks.mixture_velocity import MixtureVelocity, MixtureVelocityConfig
 from pose_priors.priors.networks.path_energy import by_feature, denoising_energy, squared_residual
@@ -99,6 +100,11 @@ class FlowMatching(DensityPrior):
     def _fields(self) -> list[VelocityField]:
         return [cast(VelocityField, network) for network in self.networks]
 
+    @property
+    def _beside(self) -> MixtureVelocity | None:
+        """The mixture, if it counts."""
+        return self.mixture if self.mixture is not None and self.mixture.counts else None
+
     @torch.no_grad()
     def fit_statistics(self, poses: Tensor) -> None:
         super().fit_statistics(poses)
@@ -116,7 +122,7 @@ class FlowMatching(DensityPrior):
         (*batch, J), none by default -> (*batch, 3 J), zero at those joints."""
         given = None if visible is None else visible.to(x)
         learnt = self._mean([network(x, time, given) for network in self._fields], visible)
-        return learnt if self.mixture is None else self.mixture.beside(learnt, x, time, visible)
+        return learnt if self._beside is None else self._beside.beside(learnt, x, time, visible)
 
     def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
         """The denoising energy in nats, in `num_draws` passes of a network: (*batch, 55, 3) -> (*batch,). No bound on `-log_prob`.
@@ -224,11 +230,19 @@ class FlowMatching(DensityPrior):
         x, log_det = self._features(rotvec)
         seen = visible.expand(log_det.shape)
         rows = max(1, _CHUNK // self.num_features)
-        parts = zip(x.reshape(-1, self.num_features).split(rows), seen.reshape(-1, self.num_joints).split(rows), strict=True)
-        ends, divergences = zip(*[self._to_noise(*part) for part in parts], strict=True)
-        of_noise = standard_normal_log_prob(torch.cat(ends).view(*log_det.shape, 3)) + log_det
-        flow = (of_noise * ~seen).sum(-1) - torch.cat(divergences).view(log_det.shape[:-1])
+        flat, of_joints = x.reshape(-1, self.num_features), seen.reshape(-1, self.num_joints)
+        chunks = [chunk for alike in self._alike(of_joints) for chunk in alike.split(rows)]
+        ends, divergences = zip(*[self._to_noise(flat[chunk], of_joints[chunk]) for chunk in chunks], strict=True)
+        back = torch.cat(chunks).argsort()
+        of_noise = standard_normal_log_prob(torch.cat(ends)[back].view(*log_det.shape, 3)) + log_det
+        flow = (of_noise * ~seen).sum(-1) - torch.cat(divergences)[back].view(log_det.shape[:-1])
         return defend(flow, (self.defensive.log_prob(rotvec) * ~seen).sum(-1), self.config.defensive_weight)
+
+    def _alike(self, visible: Tensor) -> list[Tensor]:
+        """Rows (N, J) in groups that follow their paths one after the other: what a mixture expects is worked out once for each pattern."""
+        if self._beside is None or not len(visible):
+            return [torch.arange(len(visible), device=visible.device)]
+        return [rows for _, rows in by_pattern(visible)]
 
     def _to_noise(self, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Where paths begin, and the integrals of the divergence along them: (N, 3 J), (N, J) -> (N, 3 J), (N,)."""
@@ -239,8 +253,8 @@ class FlowMatching(DensityPrior):
             x = integrate(field, x, [before, after])
             time = torch.full_like(x[:, 0], after)
             divergence = self._mean([network.slopes(x, time, given) for network in self._fields], visible).sum(-1)
-            if self.mixture is not None:
-                divergence = self.mixture.beside_divergence(divergence, x, time, visible)
+            if self._beside is not None:
+                divergence = self._beside.beside_divergence(divergence, x, time, visible)
             integral, before = integral + weight * divergence, after
         return integrate(field, x, [before, 0.0]), integral
 
@@ -265,5 +279,10 @@ class FlowMatching(DensityPrior):
 
     def from_noise(self, start: Tensor, visible: Tensor | None = None) -> Tensor:
         """Where paths end, see `DrawnFromNoise`: (N, 3 J), and of which joints that is known, (N, J) -> (N, J, 3)."""
-        x = integrate(lambda at, time: self.velocity(at, time, visible), start, self._times)
+        if visible is None:
+            x = integrate(self.velocity, start, self._times)
+        else:
+            groups = self._alike(visible)
+            x = torch.cat([integrate(partial(self.velocity, visible=visible[rows]), start[rows], self._times) for rows in groups])
+            x = x[torch.cat(groups).argsort()]
         return self.whitening.inverse(self.compression.inverse(x.unflatten(-1, (self.num_joints, 3)))[0])

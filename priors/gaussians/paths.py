@@ -128,7 +128,7 @@ class _Cluster:
         parts, peak = exponentials(nearer)
         total = parts.sum(-1, keepdim=True)
         parts, none = parts / total, torch.zeros_like(precision[num:])
-        log_share = log_share + torch.cat([(peak + total.log()).squeeze(-1), none[..., 0] + math.log(len(places))])
+        log_share = log_share + torch.cat([(peak + total.log()).squeeze(-1), torch.full_like(log_share[num:], math.log(len(places)))])
         place = torch.cat([spread * (parts @ places), none])
         slope = (time * variance - left) * precision
         velocity = slope * at + left * precision * place

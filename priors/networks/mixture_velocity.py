@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pose_priors.priors.gaussians.paths import KernelPaths
 from pose_priors.priors.gaussians.patterns import by_pattern
 from pose_priors.priors.gaussians.selection import KernelsConfig
+from pose_priors.priors.networks.derived import at_once
 from pose_priors.priors.networks.precision import without_autocast
 
 _FEW, _MANY = 1e4, 3e5
@@ -51,9 +52,16 @@ class MixtureVelocity(nn.Module):
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
-        """Fits the mixture to features (N, D)."""
-        self.config.fit(self.kernels, x)
+        """Fits the mixture to features (N, D), if it has a share."""
         self.share.fill_(share_of(len(x)) if self.config.share == "auto" else self.config.share)
+        if self.counts:
+            self.config.fit(self.kernels, x)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has a share in the average."""
+        with at_once():
+            return bool(self.share > 0)
 
     def beside(self, velocity: Tensor, x: Tensor, time: Tensor, visible: Tensor | None) -> Tensor:
         """The average with velocities of networks: (*batch, D), at x (*batch, D) and times (*batch,), where of each joint x holds the end

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pose_priors.priors.angular_central_gaussian import defend
 from pose_priors.priors.flow_matching import FlowMatching, FlowMatchingConfig
+from pose_priors.priors.gaussians import paths
 from pose_priors.priors.networks.mixture_velocity import MixtureVelocityConfig, share_of
 from pose_priors.priors.networks.velocity import integrate, times_to_data
 
@@ -104,6 +105,15 @@ def test_velocities_are_averaged_by_the_share() -> None:
     assert (some.log_prob(poses) - alone.log_prob(poses)).abs().min() > 1e-3
 
 
+def test_one_without_a_share_is_neither_fitted_nor_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior, poses = _started(0.0), make_poses(5, seed=2).double()
+    assert len(prior.mixture.kernels.centres) == 1
+    monkeypatch.setattr(paths.KernelPaths, "of", None)
+    visible = torch.rand(5, 55, generator=torch.Generator().manual_seed(0)) < 0.5
+    assert torch.equal(prior.log_prob(poses), _started(None).log_prob(poses))
+    assert prior.complete(poses, visible).shape == poses.shape
+
+
 def test_networks_are_trained_as_without_it() -> None:
     losses = []
     for share in (None, 0.4):
@@ -136,6 +146,31 @@ def test_what_was_fitted_is_in_its_state(tmp_path: Path) -> None:
     again.log_prob(poses)  # what is kept of the unfitted mixture must not stay
     again.load_state_dict(torch.load(tmp_path / "state.pt"))
     torch.testing.assert_close(again.log_prob(poses), prior.log_prob(poses))
+
+
+def test_rows_of_which_all_is_visible_stay_as_they_are() -> None:
+    prior, poses = _started(0.4), make_poses(3, seed=2).double()
+    visible = torch.zeros(3, 55, dtype=torch.bool)
+    visible[1], visible[2, 16] = True, True
+    drawn = prior.complete(poses, visible, torch.Generator().manual_seed(0))
+    assert torch.equal(drawn[1], poses[1])
+    given = prior.log_prob_given(poses, visible)
+    torch.testing.assert_close(given[1], given.new_zeros(()), rtol=0, atol=1e-9)
+    for row in range(3):
+        torch.testing.assert_close(given[row], prior.log_prob_given(poses[row], visible[row]))
+
+
+def test_each_pattern_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior, poses, made = _started(0.4, num_steps=2), make_poses(14, seed=2).double(), []
+    whole = paths._clustered
+    monkeypatch.setattr(paths, "_clustered", lambda *given: made.append(given) or whole(*given))
+    visible = torch.zeros(14, 55, dtype=torch.bool)
+    for number in range(14):  # all seven that leave a joint, in turn
+        visible[number, list(JOINTS)] = torch.tensor([(number % 7) >> bit & 1 == 1 for bit in range(3)])
+    for asked in (prior.log_prob_given, prior.complete):
+        made.clear()
+        asked(poses, visible)
+        assert len(made) <= 7 * len(prior.mixture.kernels.mean)
 
 
 def test_none_of_a_batch_of_nothing() -> None:
