@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.blas import dsyrk, dtrsm
-from scipy.linalg.lapack import dpotrf, dtbtrs, stbtrs
+from scipy.linalg.lapack import dtbtrs, stbtrs
+
+from pose_priors.refinement.solve.curvature.routines import cholesky, divided, square_added
 
 _LEAST = 1e-12  # of the largest of a frame's diagonal, added to it, so that what nothing tells stays where it is
 _LARGEST = 300e6  # bytes that a factor may take, in single precision
@@ -147,23 +148,25 @@ def _factored(blocks: Iterable[Blocks], border: np.ndarray, more: float) -> Part
     # in the order of C, whose transposes are in that of Fortran: what frames that are done take from the next two and from the shared
     # coordinates, of which the upper triangle counts; and the rows of the frame at hand beside its diagonal block
     taken, beside, t = np.zeros((2 * size + shared,) * 2), np.empty((size, 2 * size + shared)), 0
+    root, upper = np.empty((size, size)), np.triu(np.ones((size, size)))
+    factor, divide, take = cholesky(root.T), divided(beside.T, root.T), square_added(taken.T, beside.T)
     for some in blocks:
         diagonal = np.einsum("tii->ti", some.same)
         largest = diagonal.max(1, keepdims=True)
         diagonal += more * np.where(largest > 0, largest, 1.0)  # of somebody whom nothing was seen of
         for same, following, after in zip(some.same, some.following, some.after, strict=True):
-            same -= taken[next_one, next_one]
+            np.subtract(same, taken[next_one, next_one], out=root)
+            np.multiply(root, upper, out=root)
             np.subtract(following, taken[next_one, one_after], out=beside[:, next_one])
             beside[:, one_after] = after
             np.subtract(border[t], taken[next_one, all_shared], out=beside[:, all_shared])
-            root, info = dpotrf(same.T, lower=1, clean=1, overwrite_a=1)
-            if info:
+            if not factor():
                 return None
-            dtrsm(1.0, root, beside.T, side=1, lower=1, trans_a=1, overwrite_b=1)
+            divide()
             taken[next_one, next_one], taken[next_one, all_shared] = taken[one_after, one_after], taken[one_after, all_shared]
             taken[next_one, one_after] = taken[one_after, one_after] = taken[one_after, all_shared] = 0
-            dsyrk(1.0, beside.T, beta=1.0, c=taken.T, lower=1, overwrite_c=1)
-            band.rows[t, :, :size], band.rows[t, :, size:], solved[t] = root.T, beside[:, : 2 * size], beside[:, all_shared]
+            take()
+            band.rows[t, :, :size], band.rows[t, :, size:], solved[t] = root, beside[:, : 2 * size], beside[:, all_shared]
             t += 1
     corner = taken[all_shared, all_shared]
     return Part(band, solved.reshape(frames * size, shared), np.triu(corner) + np.triu(corner, 1).T)

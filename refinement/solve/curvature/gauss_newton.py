@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose_priors.configs.blas import side_by_side
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.curvature.arrow import Factor, Part, factored
@@ -98,17 +99,20 @@ class GaussNewton:
         turns = _turns(terms, scene, problem)
         surfaces = [of_surface(term, weight, scene, problem) for term, weight in terms if isinstance(term, UntrackedSurface)]
         center = _LEAST_SHARED * np.eye(shared.size)
-        people = list[Part]()
-        for p, columns in enumerate(shared.columns):
+
+        def of_person(p: int) -> Part:
             moving = self.moving[p].numpy()
             chain = Chain(scene, self._variables.parents, p)
-            joined, together = _of_rows(chain, scene.joints[p], rows, p, len(columns))
+            joined, together = _of_rows(chain, scene.joints[p], rows, p, len(shared.columns[p]))
             for each in surfaces:
                 joined.weight.add_(each[p])
             loads = [path.load(chain, p) for path in paths]
             border = border_of(chain, joined, loads, together)[moving].numpy()
             of_turns, runs = (turns[0][p], turns[1][p]), runs_of(moving)
-            people.append(factored(partial(blocks_of, chain, joined, loads, together, of_turns, runs), border))
+            return factored(partial(blocks_of, chain, joined, loads, together, of_turns, runs), border)
+
+        people = side_by_side(of_person, range(len(shared.columns)))
+        for p, columns in enumerate(shared.columns):
             for weight, slope in corners if len(columns) else []:
                 center[np.ix_(columns, columns)] += _corner(slope[p], weight[p]).numpy()
         self._add_all(center, scene, near)
