@@ -58,7 +58,7 @@ def _pointer(argument: bytes | ctypes.c_int | ctypes.c_double | np.ndarray) -> c
         if argument.dtype != np.float64 or not argument.flags.f_contiguous or not argument.flags.writeable:
             raise ValueError(f"a matrix {argument.shape} of {argument.dtype}, where float64 in Fortran's order is asked for")
         return ctypes.c_void_p(argument.ctypes.data)
-    return ctypes.cast(argument, ctypes.c_void_p) if isinstance(argument, bytes) else ctypes.cast(ctypes.byref(argument), ctypes.c_void_p)
+    return ctypes.cast(ctypes.c_char_p(argument) if isinstance(argument, bytes) else ctypes.byref(argument), ctypes.c_void_p)
 
 
 @cache
