@@ -10,8 +10,7 @@ import pytest
 import roma
 import torch
 from prior_cases import make_poses, random_rotations
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
 from pose_priors.body.rotations import haar_correction
 from pose_priors.priors.mixture import Mixture, MixtureConfig
@@ -290,44 +289,3 @@ def test_widths_that_data_do_not_ask_for_get_no_share() -> None:
     prior = MixtureConfig(kind="mixture", num_components=[1], widths=[0.2, 1.0]).build(JOINTS)
     prior.fit_statistics(poses)
     assert prior.kernels.log_share.softmax(-1)[0, 1] > 0.9
-
-
-class _Density(nn.Module):
-    def __init__(self, prior: Mixture) -> None:
-        super().__init__()
-        self.prior = prior
-
-    def forward(self, pose: Tensor) -> Tensor:
-        return self.prior.log_prob(pose)
-
-
-def _swapped(prior: Mixture, buffers: dict[str, Tensor]) -> None:
-    for name, buffer in buffers.items():
-        setattr(prior.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], buffer)
-
-
-@pytest.mark.parametrize("change", ["written to", "replaced", "replaced without versions", "loaded", "for one call"])
-def test_what_was_worked_out_is_of_the_mixture_as_it_is(change: str) -> None:
-    """Factors are kept from call to call, and forgotten where the mixture is another one."""
-    prior, other, poses = copy.deepcopy(_prior()), copy.deepcopy(_prior()), _seen()
-    other.kernels.mean.add_(0.1)
-    other.kernels.centres.add_(0.1)
-    other.kernels.group.copy_(other.kernels.group.flip(1))
-    wanted, before, buffers = other.log_prob(poses), prior.log_prob(poses), dict(other.named_buffers())
-    assert (wanted - before).abs().min() > 1e-3
-    if change == "written to":
-        for name, buffer in prior.named_buffers():
-            buffer.copy_(buffers[name])
-    elif change == "replaced":
-        _swapped(prior, buffers)
-    elif change == "replaced without versions":
-        with torch.inference_mode():
-            torch.testing.assert_close(prior.log_prob(poses), before)
-            _swapped(prior, {name: buffer.clone() for name, buffer in buffers.items()})
-    elif change == "loaded":
-        prior.load_state_dict(other.state_dict())
-    else:
-        of_call = {f"prior.{name}": buffer for name, buffer in buffers.items()}
-        torch.testing.assert_close(functional_call(_Density(prior), of_call, (poses,)), wanted)
-        wanted = before
-    torch.testing.assert_close(prior.log_prob(poses), wanted)
