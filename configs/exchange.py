@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -66,11 +66,11 @@ def check_writable(target: Path) -> None:
 def staged(target: Path) -> Iterator[tuple[Path, Path]]:
     """Two empty folders on the file system of `target`, for what comes into it and what goes; removed when the block ends.
 
-    `target` is made if it does not exist, and what killed processes have left there is finished or removed. Raises `UserError` if the disk
-    is full.
+    `target` is made if it does not exist, and gone again if the block fails and nothing has come into it. What killed processes have left
+    there is finished or removed. Raises `UserError` if the disk is full.
     """
     target = target.resolve()
-    with told_when_full(target):
+    with told_when_full(target), _gone_if_empty([folder for folder in (target, *target.parents) if not folder.exists()]):
         target.mkdir(parents=True, exist_ok=True)
         finish_exchanges(target)
         for folder in (target, target.parent):
@@ -82,6 +82,18 @@ def staged(target: Path) -> Iterator[tuple[Path, Path]]:
             yield new, old
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _gone_if_empty(folders: Sequence[Path]) -> Iterator[None]:
+    """If the block fails, folders in which nothing is, the innermost first, are removed."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in folders:
+                folder.rmdir()
+        raise
 
 
 def exchange(new: Path, old: Path, target: Path, leaves: Callable[[str], object]) -> None:

@@ -57,6 +57,7 @@ class KernelMixture(nn.Module):
         self.register_buffer("root", torch.eye(size).expand(num_clusterings, -1, -1).clone())
         self._kept: dict[Any, Any] = {}
         self._rows_kept: list[Tensor] = []
+        self._kept_of: list[tuple[Tensor, int]] = []
 
     @torch.no_grad()
     def set(self, centres: Tensor, group: Tensor, mean: Tensor, covariance: Tensor, share: Tensor) -> None:
@@ -75,7 +76,6 @@ class KernelMixture(nn.Module):
             getattr(self, name).copy_(value)
         self.log_share.copy_(share.log())
         self.shift.zero_()
-        self._forget()
 
     def log_prob(self, x: Tensor, observation: Observation, is_excluded: Tensor | None = None) -> Tensor:
         """Log-density of what is observed of x, in nats: (B, V) -> (B,)."""
@@ -170,6 +170,7 @@ class KernelMixture(nn.Module):
     def kept(self, key: Any, made: Callable[[], _T], sample: Callable[[_T], Tensor]) -> _T:
         """What follows from the mixture as it is: worked out anew only if it was not among the latest few keys. It is kept until the
         mixture changes, if a tensor of it, `sample`, may be."""
+        self._forget_others()
         if key in self._kept:
             known: _T = self._kept[key]
             return known
@@ -221,6 +222,7 @@ class KernelMixture(nn.Module):
 
     def _clusters(self) -> list[Tensor]:
         """The rows of `centres` in each of G clusters."""
+        self._forget_others()
         if self._rows_kept:
             return self._rows_kept
         rows: list[Tensor] = []
@@ -245,10 +247,14 @@ class KernelMixture(nn.Module):
             ends = [-1, *self.group.amax(1).tolist()]
         return [after - before for before, after in pairwise(ends)]
 
-    def _forget(self) -> None:
-        """What was worked out from the buffers is forgotten when they change."""
-        self._kept.clear()
-        self._rows_kept.clear()
+    def _forget_others(self) -> None:
+        """What was worked out from buffers is forgotten where there are others now, or something was written to them. Changes that go round
+        the version counter of a tensor, as through `.data`, are not seen."""
+        now = [(buffer, -1 if buffer.is_inference() else buffer._version) for buffer in self.buffers()]
+        if not all(a is b and v == w for (a, v), (b, w) in zip(now, self._kept_of, strict=False)) or not self._kept_of:
+            self._kept.clear()
+            self._rows_kept.clear()
+            self._kept_of = now
 
     def _resize(self, name: str, shape: Sequence[int]) -> None:
         own = getattr(self, name)
@@ -260,11 +266,6 @@ class KernelMixture(nn.Module):
             if prefix + name in state_dict:
                 self._resize(name, state_dict[prefix + name].shape)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
-        self._forget()
-
-    def _apply(self, function: Any, recurse: bool = True) -> Any:
-        self._forget()
-        return super()._apply(function, recurse)  # type: ignore[no-untyped-call]
 
 
 def _log_sum(logits: Tensor) -> Tensor:

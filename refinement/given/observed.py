@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from pose_priors.body.pinhole import project
-from pose_priors.configs.base import UserError
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.keypoints import Correspondence, observed
 from pose_priors.refinement.given.checks import MIN_CONFIDENCE
@@ -14,8 +13,6 @@ from pose_priors.refinement.given.scale import place_by_keypoints
 
 def keypoints_of(clip: UpstreamClip, of: tuple[Correspondence, ...], dropout: float, seed: int) -> np.ndarray:
     """(P, T, K, 3) pixels and confidence of what is observed, a share of each frame dropped."""
-    if not 0 <= dropout < 1:
-        raise UserError(f"keypoint_dropout is {dropout}; a share of at least 0 and below 1 is expected")
     frames, people = clip.cameras.frame_ids, tuple(clip.camera_bodies)
     points = np.zeros((len(people), len(frames), len(of), 3))
     for p, person in enumerate(people):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pose_priors.configs.base import UserError
 from pose_priors.refinement.given.people import PersonSelection
 from pose_priors.refinement.given.problem import FloorMethod
 
@@ -24,6 +25,8 @@ class LoadOptions:
         gravity: a file that says which way is up, see `formats.witnesses.gravity`; None to find it.
         cameras: a file or folder of cameras, and perhaps depth, in the place of the tool's own, see `formats.camera_files`.
         contacts: a file or folder that says when feet touch, see `formats.witnesses.foot_contacts`; None for how they move alone.
+    Raises:
+        UserError: if `max_frames` is below 1, or `keypoint_dropout` not between 0 and 1.
     """
 
     fps: float | None = None
@@ -36,3 +39,9 @@ class LoadOptions:
     gravity: Path | None = None
     cameras: Path | None = None
     contacts: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_frames is not None and self.max_frames < 1:
+            raise UserError(f"max_frames is {self.max_frames}; at least 1 is expected, or None for all frames")
+        if not 0 <= self.keypoint_dropout < 1:
+            raise UserError(f"keypoint_dropout is {self.keypoint_dropout}; a share of at least 0 and below 1 is expected")

@@ -6,6 +6,8 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import takewhile
 from pathlib import Path
 
@@ -130,6 +132,21 @@ def test_an_error_changes_nothing(tmp_path: Path) -> None:
         failing()
     assert content(target) == OLD
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("written", [written_folder, written_beside])
+def test_a_folder_that_an_error_leaves_empty_is_not_left(written: Callable[[Path], AbstractContextManager[Path]], tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+
+    def failing(target: Path) -> None:
+        with written(target) as new:
+            (new / "file").touch()
+            raise ArithmeticError
+
+    for target in (tmp_path / "there", tmp_path / "one" / "of" / "several"):
+        with pytest.raises(ArithmeticError):
+            failing(target)
+    assert [p.name for p in tmp_path.iterdir()] == ["there"]
 
 
 def test_what_others_are_making_meanwhile_is_left_to_them(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,8 +120,6 @@ def test_dropout_takes_the_share_it_says_from_each_frame_and_is_seeded(clips: di
     np.testing.assert_array_equal(kept, np.where(clip.seen, 12, 0))
     torch.testing.assert_close(half.observations.keypoint_confidence, again.observations.keypoint_confidence, rtol=0, atol=0)
     assert (half.observations.keypoint_confidence != other.observations.keypoint_confidence).any()
-    with pytest.raises(UserError, match="keypoint_dropout"):
-        load_problem(*clip.stages, LoadOptions(keypoint_dropout=1.0))
 
 
 def test_the_same_input_gives_the_same_problem(clips: dict[str, Clip]) -> None:
@@ -240,3 +240,16 @@ def test_a_body_that_turns_past_pi_is_the_same_body(clip: MakeClip) -> None:
     turned = Rotation.from_rotvec(problem.start.global_orient[0].numpy()).inv() * Rotation.from_rotvec(spoilt.pose[0, :, 0])
     assert turned.magnitude().max() < 1e-6
     assert any("longer than pi" in line for line in problem.warnings)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_frames": 0}, "max_frames is 0; at least 1 is expected"),
+        ({"keypoint_dropout": 1.0}, "keypoint_dropout is 1.0; a share"),
+        ({"keypoint_dropout": float("nan")}, "keypoint_dropout is nan; a share"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        LoadOptions(**given)
