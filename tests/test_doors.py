@@ -49,7 +49,7 @@ MAY_IMPORT = {
     # the refinement tells the way of the data: from what tools wrote to what is shown of it
     "refinement.formats": _BASE | {"body", "datamodules"},
     "refinement.given": _GIVEN,
-    "refinement.solve": _BASE | {"body", "priors", "refinement.given.problem"},
+    "refinement.solve": _BASE | {"configs.blas", "body", "priors", "refinement.given.problem"},
     "refinement.result": _GIVEN | {"figures", "refinement.solve"},
     # the modules of the room itself: its doors for programs
     "refinement": _GIVEN | {"refinement.solve", "refinement.result", "refinement.motions"} | _FIT | {"configs.loggers"},
