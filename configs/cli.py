@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import gc
 import logging
@@ -16,6 +17,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pose_priors.configs.base import UserError, one_line
+
+# Of `mallopt`: how much free memory may stay at the end of the heap, and from which size on a block is of the system and goes back to it.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_MOST_KEPT, _LARGEST_KEPT = 512 << 20, 32 << 20
 
 EXTRAS = {
     "pytorch_lightning": ("train", "refine"),
@@ -147,6 +152,18 @@ def imports_done() -> None:
     gc.enable()
 
 
+def keep_freed_memory() -> None:
+    """Has glibc keep freed memory for what comes next. It would give larger blocks back to the system at once, and clear each page of the
+    next ones again: up to a third of a training step. Whoever sets its thresholds in the environment has their way."""
+    tuned = any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
+    if tuned or not sys.platform.startswith("linux"):
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, "gnu_get_libc_version"):
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+        library.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
+
+
 def run(main: Callable[[], object]) -> None:
     """Runs a script's `main`, and ends the process with one line instead of a traceback where the user can go on.
 
@@ -155,6 +172,7 @@ def run(main: Callable[[], object]) -> None:
     """
     set_up_console()
     imports_done()
+    keep_freed_memory()
     try:
         main()
     except UserError as error:

@@ -22,7 +22,7 @@ from pose_priors.priors.gaussians.patterns import by_pattern
 from pose_priors.priors.networks.flows import TailCompression, standard_normal_log_prob
 from pose_priors.priors.networks.mixture_velocity import MixtureVelocity, MixtureVelocityConfig
 from pose_priors.priors.networks.path_energy import by_feature, denoising_energy, squared_residual
-from pose_priors.priors.networks.velocity import VelocityField, integrate, nodes_from_data, times_to_data
+from pose_priors.priors.networks.velocity import VelocityField, everywhere, integrate, nodes_from_data, times_to_data
 from pose_priors.priors.standardize import Whitening
 
 # Derivatives of hidden units that are held at once, so many times the networks' width.
@@ -251,7 +251,7 @@ class FlowMatching(DensityPrior):
         for after, weight in self._nodes:
             # a path costs little beside its Jacobians: it is followed from each of these to the next
             x = integrate(field, x, [before, after])
-            time = torch.full_like(x[:, 0], after)
+            time = everywhere(after, x)
             divergence = self._mean([network.slopes(x, time, given) for network in self._fields], visible).sum(-1)
             if self._beside is not None:
                 divergence = self._beside.beside_divergence(divergence, x, time, visible)

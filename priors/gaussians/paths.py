@@ -39,7 +39,7 @@ class KernelPaths:
         return kernels.kept(key, lambda: cls(kernels, known), lambda paths: paths._clusters[0].basis)
 
     def velocity(self, x: Tensor, time: Tensor) -> Tensor:
-        """(B, D), (B,) in [0, 1] -> (B, D), zero where numbers are known."""
+        """(B, D), (B,) in [0, 1] or (1,) for all, which costs less -> (B, D), zero where numbers are known."""
         cells = [cluster.cells(x, time[:, None], spreads=False) for cluster in self._clusters]
         share = torch.cat([found.log_share for found in cells]).softmax(0)
         velocity = torch.zeros_like(x)
@@ -49,7 +49,7 @@ class KernelPaths:
         return velocity
 
     def divergence(self, x: Tensor, time: Tensor) -> Tensor:
-        """The sum of the slopes of those velocities that are not known, each along its own number: (B, D), (B,) -> (B,).
+        """The sum of the slopes of those velocities that are not known, each along its own number: (B, D), (B,) or (1,) -> (B,).
 
         Within a kernel they are those of a line; what x says of which kernel it is adds the covariance of scores and velocities."""
         cells = [cluster.cells(x, time[:, None], spreads=True) for cluster in self._clusters]
@@ -110,7 +110,7 @@ class _Cluster:
     num_kernels: int
 
     def cells(self, x: Tensor, time: Tensor, spreads: bool) -> _Cells:
-        """(B, D), (B, 1); scores and divergences if `spreads`."""
+        """(B, D), (B, 1) or (1, 1); scores and divergences if `spreads`."""
         off = x[:, self.known] - self.mean[self.known].to(x)
         middle = self.mean[self.moving].to(x) + off @ self.gain.to(x).T
         at, left = (x[:, self.moving] - time * middle) @ self.basis.to(x), 1 - time
@@ -119,22 +119,27 @@ class _Cluster:
         precision = 1 / (time.square() * variance + left.square())
         of_known = white.square().sum(-1) / width.squeeze(-1).square()
         log_share = self.log_counts.to(x)[:, None] + ((precision.log() - at.square() * precision).sum(-1) - of_known) / 2
-        # of each kernel, beyond what all in its cell have in common
+        # of each kernel, beyond what all in its cell have in common: a product, and what all rows have in common
         places, squares, seen, num = self.places.to(x), self.squares.to(x), self.whitened.to(x), self.num_kernels
         spread = (1 - width[:num].square()).sqrt()
-        moved = spread * time
-        nearer = moved * ((at * precision[:num]) @ places.T - moved / 2 * (precision[:num] @ squares.T))
-        nearer = nearer + spread / width[:num].square() * (white @ seen.T - spread / 2 * seen.square().sum(-1))
+        moved, sure = spread * time, spread / width[:num].square()
+        factors, of_kernels = [moved * at * precision[:num], sure * white], [places, seen]
+        common = -(sure * spread / 2 * seen.square().sum(-1))
+        if len(time) == 1:
+            common = common - (moved.square() / 2 * precision[:num]) @ squares.T
+        else:
+            factors, of_kernels = [*factors, -(moved.square()) / 2 * precision[:num]], [*of_kernels, squares]
+        nearer = torch.cat(factors, -1) @ torch.cat(of_kernels, -1).T + common
         parts, peak = exponentials(nearer)
         total = parts.sum(-1, keepdim=True)
-        parts, none = parts / total, torch.zeros_like(precision[num:])
+        none = at.new_zeros(len(precision) - num, *at.shape)
         log_share = log_share + torch.cat([(peak + total.log()).squeeze(-1), torch.full_like(log_share[num:], math.log(len(places)))])
-        place = torch.cat([spread * (parts @ places), none])
+        place = torch.cat([spread * (parts @ places) / total, none])
         slope = (time * variance - left) * precision
         velocity = slope * at + left * precision * place
         if not spreads:
             return _Cells(log_share, middle, velocity, velocity, log_share)
-        around = torch.cat([spread.square() * (parts @ squares), none]) - place.square()
+        around = torch.cat([spread.square() * (parts @ squares) / total, none]) - place.square()
         divergence = (slope + time * left * precision.square() * around.clamp_min(0)).sum(-1)
         return _Cells(log_share, middle, velocity, (time * place - at) * precision, divergence)
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from pose_priors.body.rotations import canonicalize
+from pose_priors.priors.networks.derived import is_traced, lasts
+from pose_priors.priors.networks.processor import multiplies_bfloat16
 
 
 class _Module(Protocol):
@@ -54,6 +56,14 @@ def within_range(forward: Callable[Concatenate[_M, Tensor, _P], _R]) -> Callable
             return forward(self, inputs, *args, **kwargs)
 
     return passed
+
+
+def without_gradient(value: Tensor, *parameters: Tensor) -> torch.dtype:
+    """In what products may be taken of which a value (of any shape) and parameters get no gradient, and of which many are summed: bfloat16,
+    whose eight bits the sums even out, where the processor has it; else the type of the value."""
+    derived = torch.is_grad_enabled() and any(given.requires_grad for given in (value, *parameters))
+    alone = value.dtype == torch.float32 and value.device.type == "cpu" and lasts(value) and not is_traced()
+    return torch.bfloat16 if alone and not derived and multiplies_bfloat16() else value.dtype
 
 
 def canonical(rotvec: Tensor, dtype: torch.dtype) -> Tensor:

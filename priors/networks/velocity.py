@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_priors.priors.networks.dropout import Dropout
-from pose_priors.priors.networks.precision import within_range
+from pose_priors.priors.networks.precision import within_range, without_gradient
 from pose_priors.priors.networks.told_blocks import layers_of, through, told_blocks
 
 _NUM_FREQUENCIES = 16
@@ -73,12 +73,14 @@ class VelocityField(nn.Module):
         """The exact diagonal of the velocities' Jacobian, whose sum is the divergence: (N, D), (N,), (N, G) -> (N, D).
 
         Derivatives along all D inputs go through the blocks side by side, which takes D times the arithmetic of a forward pass. Without
-        dropout, as in evaluation mode.
+        dropout, as in evaluation mode. Where no gradient is taken of it, they are multiplied as `without_gradient` has it: of densities
+        this is a fiftieth of what their integration leaves.
         """
+        kind = without_gradient(x, self.first.weight)
         embedding = self._time_embedding(time)
         hidden = self._first(x, embedding, condition)
         # (N, D, H), how hidden units move with each input; rows of memory, or each product below would copy its matrix for each of N
-        along = self.first.weight[:, : x.shape[-1]].T.contiguous().expand(len(x), -1, -1)
+        along = self.first.weight[:, : x.shape[-1]].T.to(kind).contiguous().expand(len(x), -1, -1)
         for number, (norm, inner, time_layer, outer) in enumerate(layers_of(self.blocks)):
             scale = (hidden.var(-1, unbiased=False, keepdim=True) + norm.eps).rsqrt()
             unit = (hidden - hidden.mean(-1, keepdim=True)) * scale
@@ -86,13 +88,14 @@ class VelocityField(nn.Module):
             # d unit = scale (1 - 1 1'/H - unit unit'/H) d hidden: the network's product, and one of rank two
             weight = inner.weight * norm.weight
             taken = torch.stack([weight.sum(1).expand_as(unit), unit @ weight.T], 1) / -unit.shape[-1]
-            of_taken = along @ torch.stack([torch.ones_like(unit), unit], 2)
+            of_taken, weight = along @ torch.stack([torch.ones_like(unit), unit], 2).to(kind), weight.to(kind)
             # all rows' derivatives are alike at first
             product = (along[:1] @ weight.T).expand_as(along) if number == 0 else along @ weight.T
-            step = torch.baddbmm(product, of_taken, taken) * (scale * _silu_slope(before)).unsqueeze(1)
-            along = along + step @ outer.weight.T
+            step = torch.baddbmm(product, of_taken, taken.to(kind)) * (scale * _silu_slope(before)).unsqueeze(1).to(kind)
+            along = along + step @ outer.weight.T.to(kind)
             hidden = hidden + outer(nn.functional.silu(before))
-        return (along * self.last.weight * _silu_slope(hidden).unsqueeze(1)).sum(-1) + self._gaussian_slope(time)
+        slope = (along * self.last.weight.to(kind)) @ _silu_slope(hidden).to(kind).unsqueeze(-1)
+        return slope.squeeze(-1) + self._gaussian_slope(time)
 
     def _time_embedding(self, time: Tensor) -> Tensor:
         phase = time.unsqueeze(-1) * self.frequencies.to(time)
@@ -128,7 +131,7 @@ def integrate(field: VelocityFunction, x: Tensor, times: Sequence[float]) -> Ten
         step = after - before
 
         def slope(at: Tensor, time: float) -> Tensor:
-            return field(at, at.new_full(at.shape[:-1], time))
+            return field(at, everywhere(time, at))
 
         first = slope(x, before)
         second = slope(x + 0.5 * step * first, before + 0.5 * step)
@@ -136,6 +139,11 @@ def integrate(field: VelocityFunction, x: Tensor, times: Sequence[float]) -> Ten
         fourth = slope(x + step * third, after)
         x = x + step / 6 * (first + 2 * second + 2 * third + fourth)
     return x
+
+
+def everywhere(time: float, x: Tensor) -> Tensor:
+    """One time for all of some points (*batch, D), (*batch): a single number in memory, by which it is known for one."""
+    return x.new_full((), time).expand(x.shape[:-1])
 
 
 def times_to_data(num_steps: int) -> list[float]:

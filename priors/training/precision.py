@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from pose_priors.configs.base import UserError
+from pose_priors.priors.networks.processor import is_intel
 
 MatmulPrecision = Literal["auto", "highest", "high", "medium"]
 
 # Of a product of float32, relative to the length of the rows: rounding leaves a thousandth of what bfloat16 would.
 _EXACT = 1e-6
 
-_PROCESSOR = Path("/proc/cpuinfo")
 _DOUBLE = (64, "64", "64-true")
 _PRECISIONS = (None, 32, "32", "32-true", *_DOUBLE, 16, "16", "16-mixed", "bf16", "bf16-mixed")
 
@@ -43,21 +42,12 @@ def matmul_precision(precision: MatmulPrecision, on_gpu: bool) -> Iterator[None]
     """
     before = torch.get_float32_matmul_precision()
     if precision == "auto":
-        precision = "high" if on_gpu else "medium" if not _is_intel() and _medium_is_exact() else "highest"
+        precision = "high" if on_gpu else "medium" if not is_intel() and _medium_is_exact() else "highest"
     try:
         torch.set_float32_matmul_precision(precision)
         yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-@cache
-def _is_intel() -> bool:
-    """Whether this processor is Intel's, which MKL was made for; not where that cannot be told."""
-    try:
-        return "GenuineIntel" in _PROCESSOR.read_text()
-    except OSError:
-        return False
 
 
 @cache

@@ -111,3 +111,11 @@ def test_they_are_worked_out_once_and_anew_when_the_mixture_changes(kernels: Ker
     assert KernelPaths.of(kernels, PATTERNS[1]) is not first
     kernels.load_state_dict(kernels.state_dict())
     assert KernelPaths.of(kernels, NOTHING) is not first
+
+
+@pytest.mark.parametrize("known", PATTERNS)
+@pytest.mark.parametrize("time", TIMES)
+def test_one_time_for_all_rows_is_that_time_for_each(kernels: KernelMixture, rows: Tensor, known: Tensor, time: float) -> None:
+    paths, (x, times) = KernelPaths(kernels, known), _on_paths(rows, known, time)
+    torch.testing.assert_close(paths.velocity(x, times[:1]), paths.velocity(x, times))
+    torch.testing.assert_close(paths.divergence(x, times[:1]), paths.divergence(x, times))

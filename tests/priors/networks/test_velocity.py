@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from prior_cases import shake
 from torch import Tensor
 
-from pose_priors.priors.networks.velocity import VelocityField, integrate, nodes_from_data
+from pose_priors.priors.networks import precision
+from pose_priors.priors.networks.velocity import VelocityField, everywhere, integrate, nodes_from_data
 
 
 def test_integration_of_a_linear_field_is_of_fourth_order_and_knows_its_volume() -> None:
@@ -51,3 +53,23 @@ def test_the_slopes_are_the_jacobians_diagonal(num_blocks: int) -> None:
         jacobian = torch.autograd.functional.jacobian(lambda at, row=row: field(at, time[row], given[row]), x[row])
         torch.testing.assert_close(slopes[row], jacobian.diagonal())
     torch.testing.assert_close(field.slopes(x, time), field.slopes(x, time, torch.zeros_like(given)))
+
+
+def test_slopes_without_a_gradient_are_nearly_as_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    field = shake(VelocityField(30, 64, 3, 0.3), 0.2).eval().requires_grad_(False)
+    x, time, exact = torch.randn(50, 30), torch.rand(50), copy.deepcopy(field).double()
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
+    rounded, wanted = field.slopes(x, time), exact.slopes(x.double(), time.double())
+    assert rounded.dtype == torch.float32
+    error, size = (rounded - wanted).abs(), wanted.abs().mean()
+    assert 1e-5 * size < error.mean() < 8e-3 * size  # of eight bits
+    assert (rounded - wanted).sum(-1).abs().max() < 4e-3 * wanted.abs().sum(-1).mean()
+    along = x.clone().requires_grad_()
+    torch.testing.assert_close(field.slopes(along, time), wanted.float(), rtol=1e-4, atol=1e-4)
+
+
+def test_one_time_for_all_is_one_number_in_memory() -> None:
+    time = everywhere(0.3, torch.zeros(2, 5, 4).double())
+    assert (time.shape, time.stride(), time.dtype) == ((2, 5), (0, 0), torch.float64)
+    assert (time == 0.3).all()
