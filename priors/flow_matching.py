@@ -19,14 +19,18 @@ from pose_priors.priors.conditioning.visibility import check_visible, draw_visib
 from pose_priors.priors.denoising.contract import checked_noise
 from pose_priors.priors.denoising.denoiser import DenoiserConfig
 from pose_priors.priors.gaussians.patterns import by_pattern
+from pose_priors.priors.networks.chunks import by_chunks
 from pose_priors.priors.networks.flows import TailCompression, standard_normal_log_prob
 from pose_priors.priors.networks.mixture_velocity import MixtureVelocity, MixtureVelocityConfig
 from pose_priors.priors.networks.path_energy import by_feature, denoising_energy, squared_residual
+from pose_priors.priors.networks.precision import is_plain
 from pose_priors.priors.networks.velocity import VelocityField, everywhere, integrate, nodes_from_data, times_to_data
 from pose_priors.priors.standardize import Whitening
 
 # Derivatives of hidden units that are held at once, so many times the networks' width.
 _CHUNK = 4096
+# Paths that are followed at a time.
+_PATHS = 128
 
 
 class FlowMatchingConfig(PriorConfigBase):
@@ -229,13 +233,15 @@ class FlowMatching(DensityPrior):
         rotvec = self.select(pose)
         x, log_det = self._features(rotvec)
         seen = visible.expand(log_det.shape)
-        rows = max(1, _CHUNK // self.num_features)
         flat, of_joints = x.reshape(-1, self.num_features), seen.reshape(-1, self.num_joints)
-        chunks = [chunk for alike in self._alike(of_joints) for chunk in alike.split(rows)]
-        ends, divergences = zip(*[self._to_noise(flat[chunk], of_joints[chunk]) for chunk in chunks], strict=True)
-        back = torch.cat(chunks).argsort()
-        of_noise = standard_normal_log_prob(torch.cat(ends)[back].view(*log_det.shape, 3)) + log_det
-        flow = (of_noise * ~seen).sum(-1) - torch.cat(divergences)[back].view(log_det.shape[:-1])
+
+        def to_noise(rows: Tensor) -> tuple[Tensor, Tensor]:
+            return self._to_noise(flat[rows], of_joints[rows])
+
+        plain = is_plain(flat, *self.parameters())
+        ends, divergences = by_chunks(to_noise, self._alike(of_joints), max(1, _CHUNK // self.num_features), plain)
+        of_noise = standard_normal_log_prob(ends.view(*log_det.shape, 3)) + log_det
+        flow = (of_noise * ~seen).sum(-1) - divergences.view(log_det.shape[:-1])
         return defend(flow, (self.defensive.log_prob(rotvec) * ~seen).sum(-1), self.config.defensive_weight)
 
     def _alike(self, visible: Tensor) -> list[Tensor]:
@@ -279,10 +285,15 @@ class FlowMatching(DensityPrior):
 
     def from_noise(self, start: Tensor, visible: Tensor | None = None) -> Tensor:
         """Where paths end, see `DrawnFromNoise`: (N, 3 J), and of which joints that is known, (N, J) -> (N, J, 3)."""
-        if visible is None:
+        plain = is_plain(start, *self.parameters())
+        if visible is None and not plain:  # of as many rows as there are, also where it becomes a program
             x = integrate(self.velocity, start, self._times)
         else:
-            groups = self._alike(visible)
-            x = torch.cat([integrate(partial(self.velocity, visible=visible[rows]), start[rows], self._times) for rows in groups])
-            x = x[torch.cat(groups).argsort()]
+
+            def ends(rows: Tensor) -> tuple[Tensor]:
+                seen = None if visible is None else visible[rows]
+                return (integrate(partial(self.velocity, visible=seen), start[rows], self._times),)
+
+            groups = [torch.arange(len(start), device=start.device)] if visible is None else self._alike(visible)
+            (x,) = by_chunks(ends, groups, _PATHS, plain)
         return self.whitening.inverse(self.compression.inverse(x.unflatten(-1, (self.num_joints, 3)))[0])

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pose_priors.configs.base import UserError
-from pose_priors.configs.blas import in_one_thread
 from pose_priors.configs.exchange import finish_exchanges
+from pose_priors.configs.threads.blas import in_one_thread
 from pose_priors.configs.validation import Source, validate
 from pose_priors.priors import MotionFlow
 from pose_priors.refinement.alone import run_alone

@@ -20,7 +20,7 @@ ROOMS = ("body", "priors", "datamodules", "refinement", "configs", "figures", "b
 _BASE = {"configs.base", "configs.plugins", "configs.temporaries", "configs.writing", "configs.exchange", "configs.cli", "configs.progress"}
 _JOBS = {"configs.slurm", "configs.launch", "configs.interruption"}
 _FIT = {"configs.validation", "configs.fitting", "configs.interruption"}
-_GIVEN = _BASE | {"configs.blas", "body", "priors", "datamodules", "refinement.formats", "refinement.given"}
+_GIVEN = _BASE | {"configs.threads.blas", "body", "priors", "datamodules", "refinement.formats", "refinement.given"}
 MAY_IMPORT = {
     "configs.base": set(),
     "configs.plugins": {"configs.base"},
@@ -31,7 +31,8 @@ MAY_IMPORT = {
     "configs.progress": set(),
     "configs.slurm": {"configs.base"},
     "configs.launch": {"configs.base", "configs.cli", "configs.slurm"},
-    "configs.blas": set(),
+    "configs.threads.blas": set(),
+    "configs.threads.cores": set(),
     "configs.interruption": set(),
     "configs.validation": {"configs.base"},
     "configs.fitting": {"configs.base", "configs.interruption", "configs.writing"},
@@ -42,14 +43,14 @@ MAY_IMPORT = {
     # a command is above its room: it reads a model to compare the built-in skeleton with it
     "body.__main__": _BASE | {"body"},
     "figures": {"body"},
-    "priors": _BASE | {"configs.loggers", "body", "figures", "priors.weights"},
+    "priors": _BASE | {"configs.loggers", "configs.threads.cores", "body", "figures", "priors.weights"},
     # the same door: JSON and tensors of strangers
     "priors.weights": _BASE | {"priors", "datamodules.containers"},
-    "datamodules": _BASE | {"body"},
+    "datamodules": _BASE | {"configs.threads.cores", "body"},
     # the refinement tells the way of the data: from what tools wrote to what is shown of it
     "refinement.formats": _BASE | {"body", "datamodules"},
     "refinement.given": _GIVEN,
-    "refinement.solve": _BASE | {"configs.blas", "body", "priors", "refinement.given.problem"},
+    "refinement.solve": _BASE | {"configs.threads.cores", "body", "priors", "refinement.given.problem"},
     "refinement.result": _GIVEN | {"figures", "refinement.solve"},
     # the modules of the room itself: its doors for programs
     "refinement": _GIVEN | {"refinement.solve", "refinement.result", "refinement.motions"} | _FIT | {"configs.loggers"},

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import sys
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 
 from pose_priors.configs.base import UserError, counted
 from pose_priors.configs.progress import progress_bar
+from pose_priors.configs.threads.cores import num_cores
 from pose_priors.datamodules.formats import HandConvention, PoseSource
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def convert(files: Sequence[Path], conversion: Conversion) -> Generator[Opened |
     Raises:
         UserError: if a file of a known layout cannot be read.
     """
-    num_threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    num_threads = min(_MOST_THREADS, num_cores())
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="convert")
     waiting: deque[Opened | Refused | Future[Chunk]] = deque()
     num_chunks = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from threading import RLock
 from typing import Any, TypeVar
 
 import torch
@@ -17,6 +18,8 @@ _T = TypeVar("_T")
 
 # Observations whose factors are kept: an optimiser asks for one noise, or for a few, again and again.
 _MAX_KEPT = 3
+# Several threads may ask one mixture. Of all mixtures, as a lock cannot be copied or pickled with one.
+_KEEPING = RLock()
 # Rows whose densities under all kernels are held at once.
 _NUM_ROWS = 512
 # Nats below the largest exponent from which on nothing is left of the sum in any precision. Exponentials that underflow take fifty times as
@@ -170,16 +173,17 @@ class KernelMixture(nn.Module):
     def kept(self, key: Any, made: Callable[[], _T], sample: Callable[[_T], Tensor]) -> _T:
         """What follows from the mixture as it is: worked out anew only if it was not among the latest few keys. It is kept until the
         mixture changes, if a tensor of it, `sample`, may be."""
-        self._forget_others()
-        if key in self._kept:
-            known: _T = self._kept[key]
-            return known
-        value = made()
-        if lasts(sample(value)):
-            if len(self._kept) >= _MAX_KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = value
-        return value
+        with _KEEPING:
+            self._forget_others()
+            if key in self._kept:
+                known: _T = self._kept[key]
+                return known
+            value = made()
+            if lasts(sample(value)):
+                if len(self._kept) >= _MAX_KEPT:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[key] = value
+            return value
 
     def observation_of(self, matrix: Tensor, noise: Tensor | None = None) -> Observation:
         """What follows from seeing V sums of the D numbers, by a matrix (V, D); `noise` as in `observation`."""
@@ -222,16 +226,17 @@ class KernelMixture(nn.Module):
 
     def _clusters(self) -> list[Tensor]:
         """The rows of `centres` in each of G clusters."""
-        self._forget_others()
-        if self._rows_kept:
-            return self._rows_kept
-        rows: list[Tensor] = []
-        with at_once():
-            for group in self.group:
-                rows.extend(group.argsort(stable=True).split((group - group.min()).bincount().tolist()))
-        if lasts(*rows):
-            self._rows_kept = rows
-        return rows
+        with _KEEPING:
+            self._forget_others()
+            if self._rows_kept:
+                return self._rows_kept
+            rows: list[Tensor] = []
+            with at_once():
+                for group in self.group:
+                    rows.extend(group.argsort(stable=True).split((group - group.min()).bincount().tolist()))
+            if lasts(*rows):
+                self._rows_kept = rows
+            return rows
 
     def _weighted(self, densities: Tensor) -> Tensor:
         """Log of sums over the centres of each cell, (B, C), as log of share times density."""
@@ -252,8 +257,7 @@ class KernelMixture(nn.Module):
         the version counter of a tensor, as through `.data`, are not seen."""
         now = [(buffer, -1 if buffer.is_inference() else buffer._version) for buffer in self.buffers()]
         if not all(a is b and v == w for (a, v), (b, w) in zip(now, self._kept_of, strict=False)) or not self._kept_of:
-            self._kept.clear()
-            self._rows_kept.clear()
+            self._kept, self._rows_kept = {}, []
             self._kept_of = now
 
     def _resize(self, name: str, shape: Sequence[int]) -> None:

@@ -125,7 +125,7 @@ class _Cluster:
         moved, sure = spread * time, spread / width[:num].square()
         factors, of_kernels = [moved * at * precision[:num], sure * white], [places, seen]
         common = -(sure * spread / 2 * seen.square().sum(-1))
-        if len(time) == 1:
+        if time.shape[0] == 1:
             common = common - (moved.square() / 2 * precision[:num]) @ squares.T
         else:
             factors, of_kernels = [*factors, -(moved.square()) / 2 * precision[:num]], [*of_kernels, squares]

@@ -74,12 +74,12 @@ class MixtureVelocity(nn.Module):
 
     def _asked(self, question: Callable[[KernelPaths, Tensor, Tensor], Tensor], x: Tensor, time: Tensor, visible: Tensor | None) -> Tensor:
         with without_autocast(x):
-            rows, times = x.reshape(-1, x.shape[-1]), time.reshape(-1)
-            times = times[:1] if len(times) and times.stride(0) == 0 else times  # one for all rows
+            rows, times = x.reshape(-1, x.shape[-1]), time.flatten()
+            times = times[:1] if times.shape[0] and times.stride(0) == 0 else times  # one for all rows
             patterns = [] if visible is None else by_pattern(visible.reshape(-1, visible.shape[-1]))
             if patterns:
                 parts = [
-                    question(KernelPaths.of(self.kernels, seen.repeat_interleave(3)), rows[at], times[at] if len(times) > 1 else times)
+                    question(KernelPaths.of(self.kernels, seen.repeat_interleave(3)), rows[at], times[at] if times.shape[0] > 1 else times)
                     for seen, at in patterns
                 ]
                 answer = torch.cat(parts)[torch.cat([at for _, at in patterns]).argsort()]

@@ -58,12 +58,19 @@ def within_range(forward: Callable[Concatenate[_M, Tensor, _P], _R]) -> Callable
     return passed
 
 
+def is_plain(value: Tensor, *parameters: Tensor) -> bool:
+    """Whether what is made of a value and parameters is numbers alone: on the processor, without a gradient, a transform of torch.func, a
+    program that is traced, or casts, which hold in one thread."""
+    derived = torch.is_grad_enabled() and any(given.requires_grad for given in (value, *parameters))
+    here = value.device.type == "cpu" and lasts(value) and not is_traced()
+    return here and not derived and not torch.is_autocast_enabled("cpu")
+
+
 def without_gradient(value: Tensor, *parameters: Tensor) -> torch.dtype:
     """In what products may be taken of which a value (of any shape) and parameters get no gradient, and of which many are summed: bfloat16,
     whose eight bits the sums even out, where the processor has it; else the type of the value."""
-    derived = torch.is_grad_enabled() and any(given.requires_grad for given in (value, *parameters))
-    alone = value.dtype == torch.float32 and value.device.type == "cpu" and lasts(value) and not is_traced()
-    return torch.bfloat16 if alone and not derived and multiplies_bfloat16() else value.dtype
+    rounds = value.dtype == torch.float32 and is_plain(value, *parameters) and multiplies_bfloat16()
+    return torch.bfloat16 if rounds else value.dtype
 
 
 def canonical(rotvec: Tensor, dtype: torch.dtype) -> Tensor:

@@ -14,7 +14,7 @@ from pose_priors.body.layout import layout
 from pose_priors.body.pinhole import to_world
 from pose_priors.body.smplx_files import load_joint_model
 from pose_priors.configs.base import UserError
-from pose_priors.configs.blas import in_one_thread
+from pose_priors.configs.threads.blas import in_one_thread
 from pose_priors.datamodules.plausibility import MAX_FPS, MIN_FPS
 from pose_priors.refinement.formats import read_upstream
 from pose_priors.refinement.formats.bodies import BodyTrack

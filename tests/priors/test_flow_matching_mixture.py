@@ -188,3 +188,26 @@ def test_the_more_poses_the_less_it_has_to_say(num_poses: int, share: float) -> 
 def test_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         MixtureVelocityConfig(**wrong)
+
+
+def test_what_threads_do_side_by_side_is_what_one_does() -> None:
+    prior, poses = _started(0.4).requires_grad_(False), make_poses(50, seed=1).double()
+    visible = torch.zeros(50, 55, dtype=torch.bool)
+    for joint, rows in zip((1, 16, 18), torch.randint(2, (3, 50), generator=torch.Generator().manual_seed(0)).bool(), strict=True):
+        visible[rows, joint] = True
+
+    def all_of_it() -> list[Tensor]:
+        prior.mixture.kernels._kept.clear()
+        draw = torch.Generator().manual_seed(1)
+        given = prior.log_prob_given(poses, visible)
+        return [given, prior.log_prob(poses), prior.complete(poses, visible, draw), prior.sample(300, draw)]
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = all_of_it()
+        torch.set_num_threads(3)
+        for found, expected in zip(all_of_it(), alone, strict=True):
+            torch.testing.assert_close(found, expected)
+    finally:
+        torch.set_num_threads(before)

@@ -10,7 +10,8 @@ import threadpoolctl
 import torch
 from problems import make_problem
 
-from pose_priors.configs.blas import in_one_thread, side_by_side
+from pose_priors.configs.threads.blas import in_one_thread
+from pose_priors.configs.threads.cores import side_by_side
 from pose_priors.refinement.refiner import RefinementInput, Stage5Refiner
 from pose_priors.refinement.result import summary, uncertainty
 from pose_priors.refinement.solve.config import RefinementConfig

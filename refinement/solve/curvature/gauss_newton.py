@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose_priors.configs.blas import side_by_side
+from pose_priors.configs.threads.cores import side_by_side
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.solve.contacts import contact_joints
 from pose_priors.refinement.solve.curvature.arrow import Factor, Part, factored

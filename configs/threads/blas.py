@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
 from threading import Lock, local
@@ -16,7 +14,6 @@ from threadpoolctl import OpenBLASController, ThreadpoolController
 
 _Given = ParamSpec("_Given")
 _Found = TypeVar("_Found")
-_Item = TypeVar("_Item")
 
 
 @cache
@@ -81,18 +78,3 @@ def in_one_thread(function: Callable[_Given, _Found]) -> Callable[_Given, _Found
             return function(*args, **named)
 
     return limited
-
-
-def side_by_side(function: Callable[[_Item], _Found], items: Sequence[_Item]) -> list[_Found]:
-    """What a function makes of each, as many at a time as there are cores: worth it where most of its time is spent in products and factors
-    that let go of Python's lock. Torch keeps the number of threads of whoever asks, and no gradient is kept.
-
-    Raises:
-        Exception: the first that the function raises, once all that had begun are done.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if min(cores, len(items)) < 2:
-        with torch.no_grad():
-            return [function(item) for item in items]
-    with ThreadPoolExecutor(min(cores, len(items)), initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)) as pool:
-        return list(pool.map(torch.no_grad()(function), items))

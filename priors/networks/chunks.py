@@ -1,0 +1,28 @@
+"""Rows that are worked on some at a time, which stay in the processor's caches, and several times some side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from pose_priors.configs.threads.cores import side_by_side
+
+
+def by_chunks(function: Callable[[Tensor], tuple[Tensor, ...]], groups: Sequence[Tensor], most: int, plain: bool) -> list[Tensor]:
+    """What a function makes of rows, each result (N, ...) in the order of the rows.
+
+    Args:
+        function: of indices (n,) of rows to results (n, ...).
+        groups: indices of rows that may be together; of all N in all.
+        most: how many rows at most.
+        plain: whether results are numbers alone, see `precision.is_plain`. Then torch's threads have chunks of their own each: threads that
+            meet at each small product wait for each other most of the time.
+    """
+    threads = torch.get_num_threads() if plain else 1
+    fair = -(-sum(len(rows) for rows in groups) // threads)
+    chunks = [chunk for rows in groups for chunk in rows.split(max(1, min(most, fair)))]
+    found = side_by_side(function, chunks, threads) if threads > 1 else [function(chunk) for chunk in chunks]
+    back = torch.cat(chunks).argsort()
+    return [torch.cat(parts)[back] for parts in zip(*found, strict=True)]
