@@ -96,6 +96,8 @@ def test_velocities_are_averaged_by_the_share() -> None:
     alone, whole, some = (_started(share) for share in (None, 1.0, 0.3))
     x, time = torch.randn(2, 4, 9).double(), torch.rand(2, 4).double()
     visible = torch.tensor([[False, False, False], [True, False, True]]).repeat(4, 1).view(2, 4, 3)
+    for row in range(4):  # each at its own time
+        torch.testing.assert_close(whole.velocity(x[:1, row], time[:1, row]), whole.velocity(x, time)[:1, row])
     for seen in (None, visible):
         expected = 0.7 * alone.velocity(x, time, seen) + 0.3 * whole.velocity(x, time, seen)
         torch.testing.assert_close(some.velocity(x, time, seen), expected)
