@@ -29,5 +29,9 @@ def side_by_side(function: Callable[[_Item], _Found], items: Sequence[_Item], at
     if workers < 2:
         with torch.no_grad():
             return [function(item) for item in items]
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(torch.no_grad()(function), items))
+    own = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(torch.no_grad()(function), items))
+    finally:
+        torch.set_num_threads(own)  # threads that begin later are given the number of the last call

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from pose_priors.configs.threads.cores import side_by_side
 
+# Rows that take as long as fewer do.
+_LEAST = 16
+
 
 def by_chunks(function: Callable[[Tensor], tuple[Tensor, ...]], groups: Sequence[Tensor], most: int, plain: bool) -> list[Tensor]:
     """What a function makes of rows, each result (N, ...) in the order of the rows.
@@ -21,7 +24,7 @@ def by_chunks(function: Callable[[Tensor], tuple[Tensor, ...]], groups: Sequence
             meet at each small product wait for each other most of the time.
     """
     threads = torch.get_num_threads() if plain else 1
-    fair = -(-sum(len(rows) for rows in groups) // threads)
+    fair = max(_LEAST, -(-sum(len(rows) for rows in groups) // threads))
     chunks = [chunk for rows in groups for chunk in rows.split(max(1, min(most, fair)))]
     found = side_by_side(function, chunks, threads) if threads > 1 else [function(chunk) for chunk in chunks]
     back = torch.cat(chunks).argsort()

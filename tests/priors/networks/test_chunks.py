@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pose_priors.priors.networks import chunks
 from pose_priors.priors.networks.chunks import by_chunks
 
 
@@ -21,7 +22,8 @@ def _two_threads() -> Iterator[None]:
 
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("most", [2, 100])
-def test_results_are_in_the_order_of_the_rows(plain: bool, most: int) -> None:
+def test_results_are_in_the_order_of_the_rows(plain: bool, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "_LEAST", 1)
     values, met = torch.randn(11, 3), list[int]()
 
     def function(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,6 +36,18 @@ def test_results_are_in_the_order_of_the_rows(plain: bool, most: int) -> None:
     assert rows.tolist() == list(range(11))
     # no more than asked for, of one group each, and where two threads work no more than half of all
     assert sorted(met) == ([1, 2, 2, 2, 2, 2] if most == 2 else [1, 4, 6] if plain else [4, 7])
+
+
+def test_few_rows_stay_together() -> None:
+    met = list[int]()
+
+    def function(rows: Tensor) -> tuple[Tensor]:
+        met.append(len(rows))
+        return (rows,)
+
+    by_chunks(function, [torch.arange(16)], 100, True)
+    by_chunks(function, [torch.arange(40)], 100, True)
+    assert sorted(met) == [16, 20, 20]
 
 
 def test_nothing_is_nothing() -> None:
