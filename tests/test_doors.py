@@ -20,7 +20,7 @@ ROOMS = ("body", "priors", "datamodules", "refinement", "configs", "figures", "b
 _BASE = {"configs.base", "configs.plugins", "configs.temporaries", "configs.writing", "configs.exchange", "configs.cli", "configs.progress"}
 _JOBS = {"configs.slurm", "configs.launch", "configs.interruption"}
 _FIT = {"configs.validation", "configs.fitting", "configs.interruption"}
-_GIVEN = _BASE | {"configs.threads.blas", "body", "priors", "datamodules", "refinement.formats", "refinement.given"}
+_GIVEN = _BASE | {"configs.threads", "body", "priors", "datamodules", "refinement.formats", "refinement.given"}
 MAY_IMPORT = {
     "configs.base": set(),
     "configs.plugins": {"configs.base"},
@@ -31,8 +31,7 @@ MAY_IMPORT = {
     "configs.progress": set(),
     "configs.slurm": {"configs.base"},
     "configs.launch": {"configs.base", "configs.cli", "configs.slurm"},
-    "configs.threads.blas": set(),
-    "configs.threads.cores": set(),
+    "configs.threads": set(),
     "configs.interruption": set(),
     "configs.validation": {"configs.base"},
     "configs.fitting": {"configs.base", "configs.interruption", "configs.writing"},

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotri
 
+from pose_priors.configs.threads.cores import side_by_side
 from pose_priors.refinement.given.problem import Problem
 from pose_priors.refinement.result.evidence import Evidence, evidence_of
 from pose_priors.refinement.result.quality import LEVELS_M
@@ -61,15 +62,18 @@ def joint_sigmas(module: RefinementModule, scene: Scene, contacts: np.ndarray, d
     problem = module.problem
     out = np.zeros(tuple(scene.joints.shape[:3]))
     common = _SHARED if int(problem.visible.any(1).sum()) > 1 else _ALONE
-    for p, alive in enumerate(problem.alive.cpu().numpy()):
-        rows = np.flatnonzero(alive)
+
+    def of_person(p: int) -> None:
+        rows = np.flatnonzero(problem.alive[p].cpu().numpy())
         if not len(rows):
-            continue
+            return
         seen = evidence_of(problem, scene, contacts, module.noise, p, rows)
         local = _local(_information(problem, seen, max(module.noise.bias, _LEAST_BIAS)), seen)
         shared = np.hypot(common, doubts[p]) * seen.distance
         out[p, rows, : seen.joints.shape[1]] = np.sqrt(local + shared**2)
         _fingers(out[p], scene.joints[p].detach().cpu().double().numpy(), problem.bodies.parents, rows, seen.joints.shape[1])
+
+    side_by_side(of_person, range(len(out)))
     return out
 
 

@@ -96,7 +96,7 @@ def test_flow_matching_completes_and_scores_by_itself() -> None:
     prior.fit_statistics(poses.float())
     for network in prior.networks:
         torch.nn.init.normal_(network.condition_layer.weight)
-    candidate, shown, hidden = trained("flow matching", prior.eval()), poses[:4].clone(), (16, 18)
+    candidate, shown, hidden = trained("flow matching", prior.eval().requires_grad_(False)), poses[:4].clone(), (16, 18)
     assert isinstance(candidate, ConditionalDensityCandidate)
     torch.testing.assert_close(candidate.surprisal(shown), -prior.log_prob(shown.float()).detach().double())
     assert candidate.smoothed(0.1) is None  # it was trained without a denoiser
