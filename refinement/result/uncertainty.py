@@ -35,6 +35,7 @@ _SHARED, _ALONE = 0.0045, 0.0064
 _SIZE, _BIAS, _DRIFT = 0.02, 0.025, 0.05  # what sizes, depths and the scale over time are off by where nothing is wrong
 _FLOORLESS = float(np.sqrt(_ALONE**2 - _SHARED**2))  # more of it where one plane is no floor, and therefore a witness less
 _HALF = 0.5  # of a doubt is an error, and the rest has been made good
+_SHORT = 300  # frames up to which several people are looked at at a time; each takes half a megabyte a frame
 _FINGER_RAD = 0.2  # by which fingers, which are not followed one by one, are turned wrongly
 
 
@@ -73,7 +74,7 @@ def joint_sigmas(module: RefinementModule, scene: Scene, contacts: np.ndarray, d
         out[p, rows, : seen.joints.shape[1]] = np.sqrt(local + shared**2)
         _fingers(out[p], scene.joints[p].detach().cpu().double().numpy(), problem.bodies.parents, rows, seen.joints.shape[1])
 
-    side_by_side(of_person, range(len(out)))
+    side_by_side(of_person, range(len(out)), None if out.shape[1] <= _SHORT else 1)
     return out
 
 
