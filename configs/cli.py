@@ -18,9 +18,10 @@ from typing import Any, NoReturn
 
 from pose_priors.configs.base import UserError, one_line
 
-# Of `mallopt`: how much free memory may stay at the end of the heap, and from which size on a block is of the system and goes back to it.
+# Of `mallopt`: how much free memory may stay at the end of the heap, and from which size on a block is of the system and goes back to it,
+# of which some versions of glibc take no more than the second.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_MOST_KEPT, _LARGEST_KEPT = 512 << 20, 32 << 20
+_MOST_KEPT, _LARGEST_KEPT = 1 << 30, (1 << 30, 32 << 20)
 
 EXTRAS = {
     "pytorch_lightning": ("train", "refine"),
@@ -160,7 +161,7 @@ def keep_freed_memory() -> None:
         return
     library = ctypes.CDLL(None)
     if hasattr(library, "gnu_get_libc_version"):
-        library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+        any(library.mallopt(_M_MMAP_THRESHOLD, size) for size in _LARGEST_KEPT)
         library.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
 
 
