@@ -18,19 +18,19 @@ from pose_priors.priors.conditioning.drawing import drawn_within_pi
 from pose_priors.priors.conditioning.visibility import check_visible, draw_visible
 from pose_priors.priors.denoising.contract import checked_noise
 from pose_priors.priors.denoising.denoiser import DenoiserConfig
+from pose_priors.priors.gaussians.kernels import MAX_KEPT
 from pose_priors.priors.gaussians.patterns import by_pattern
-from pose_priors.priors.networks.chunks import by_chunks
+from pose_priors.priors.networks.chunks import by_chunks, gives_numbers
 from pose_priors.priors.networks.flows import TailCompression, standard_normal_log_prob
 from pose_priors.priors.networks.mixture_velocity import MixtureVelocity, MixtureVelocityConfig
 from pose_priors.priors.networks.path_energy import by_feature, denoising_energy, squared_residual
-from pose_priors.priors.networks.precision import is_plain
 from pose_priors.priors.networks.velocity import VelocityField, everywhere, integrate, nodes_from_data, times_to_data
 from pose_priors.priors.standardize import Whitening
 
 # Derivatives of hidden units that are held at once, so many times the networks' width.
 _CHUNK = 4096
-# Paths that are followed at a time.
-_PATHS = 128
+# Paths that are followed at a time, and sets of visible joints: what follows from each is kept while the next is begun.
+_PATHS, _PATTERNS = 128, MAX_KEPT - 1
 
 
 class FlowMatchingConfig(PriorConfigBase):
@@ -238,8 +238,8 @@ class FlowMatching(DensityPrior):
         def to_noise(rows: Tensor) -> tuple[Tensor, Tensor]:
             return self._to_noise(flat[rows], of_joints[rows])
 
-        plain = is_plain(flat, *self.parameters())
-        ends, divergences = by_chunks(to_noise, self._alike(of_joints), max(1, _CHUNK // self.num_features), plain)
+        most, plain = max(1, _CHUNK // self.num_features), gives_numbers(self, flat)
+        ends, divergences = by_chunks(to_noise, self._alike(of_joints), most, plain, _PATTERNS)
         of_noise = standard_normal_log_prob(ends.view(*log_det.shape, 3)) + log_det
         flow = (of_noise * ~seen).sum(-1) - divergences.view(log_det.shape[:-1])
         return defend(flow, (self.defensive.log_prob(rotvec) * ~seen).sum(-1), self.config.defensive_weight)
@@ -285,7 +285,7 @@ class FlowMatching(DensityPrior):
 
     def from_noise(self, start: Tensor, visible: Tensor | None = None) -> Tensor:
         """Where paths end, see `DrawnFromNoise`: (N, 3 J), and of which joints that is known, (N, J) -> (N, J, 3)."""
-        plain = is_plain(start, *self.parameters())
+        plain = gives_numbers(self, start)
         if visible is None and not plain:  # of as many rows as there are, also where it becomes a program
             x = integrate(self.velocity, start, self._times)
         else:
@@ -295,5 +295,5 @@ class FlowMatching(DensityPrior):
                 return (integrate(partial(self.velocity, visible=seen), start[rows], self._times),)
 
             groups = [torch.arange(len(start), device=start.device)] if visible is None else self._alike(visible)
-            (x,) = by_chunks(ends, groups, _PATHS, plain)
+            (x,) = by_chunks(ends, groups, _PATHS, plain, _PATTERNS)
         return self.whitening.inverse(self.compression.inverse(x.unflatten(-1, (self.num_joints, 3)))[0])

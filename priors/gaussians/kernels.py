@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from threading import RLock
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from pose_priors.priors.gaussians.keeping import Kept
 from pose_priors.priors.gaussians.observation import Observation, observe
-from pose_priors.priors.networks.derived import at_once, lasts
+from pose_priors.priors.networks.derived import at_once
 
 _T = TypeVar("_T")
 
-# Observations whose factors are kept: an optimiser asks for one noise, or for a few, again and again.
-_MAX_KEPT = 3
-# Several threads may ask one mixture. Of all mixtures, as a lock cannot be copied or pickled with one.
-_KEEPING = RLock()
+MAX_KEPT = 3
+"""Observations whose factors are kept: an optimiser asks for one noise, or for a few, again and again."""
 # Rows whose densities under all kernels are held at once.
 _NUM_ROWS = 512
 # Nats below the largest exponent from which on nothing is left of the sum in any precision. Exponentials that underflow take fifty times as
@@ -58,9 +56,7 @@ class KernelMixture(nn.Module):
         self.register_buffer("group", torch.arange(num_clusterings)[:, None])
         self.register_buffer("mean", torch.zeros(num_clusterings, size))
         self.register_buffer("root", torch.eye(size).expand(num_clusterings, -1, -1).clone())
-        self._kept: dict[Any, Any] = {}
-        self._rows_kept: list[Tensor] = []
-        self._kept_of: list[tuple[Tensor, int]] = []
+        self._kept, self._rows_kept = Kept(MAX_KEPT), Kept(1)
 
     @torch.no_grad()
     def set(self, centres: Tensor, group: Tensor, mean: Tensor, covariance: Tensor, share: Tensor) -> None:
@@ -79,6 +75,7 @@ class KernelMixture(nn.Module):
             getattr(self, name).copy_(value)
         self.log_share.copy_(share.log())
         self.shift.zero_()
+        self._forget()
 
     def log_prob(self, x: Tensor, observation: Observation, is_excluded: Tensor | None = None) -> Tensor:
         """Log-density of what is observed of x, in nats: (B, V) -> (B,)."""
@@ -173,17 +170,7 @@ class KernelMixture(nn.Module):
     def kept(self, key: Any, made: Callable[[], _T], sample: Callable[[_T], Tensor]) -> _T:
         """What follows from the mixture as it is: worked out anew only if it was not among the latest few keys. It is kept until the
         mixture changes, if a tensor of it, `sample`, may be."""
-        with _KEEPING:
-            self._forget_others()
-            if key in self._kept:
-                known: _T = self._kept[key]
-                return known
-            value = made()
-            if lasts(sample(value)):
-                if len(self._kept) >= _MAX_KEPT:
-                    del self._kept[next(iter(self._kept))]
-                self._kept[key] = value
-            return value
+        return self._kept.get(key, self.buffers(), made, sample)
 
     def observation_of(self, matrix: Tensor, noise: Tensor | None = None) -> Observation:
         """What follows from seeing V sums of the D numbers, by a matrix (V, D); `noise` as in `observation`."""
@@ -226,17 +213,15 @@ class KernelMixture(nn.Module):
 
     def _clusters(self) -> list[Tensor]:
         """The rows of `centres` in each of G clusters."""
-        with _KEEPING:
-            self._forget_others()
-            if self._rows_kept:
-                return self._rows_kept
+
+        def made() -> list[Tensor]:
             rows: list[Tensor] = []
             with at_once():
                 for group in self.group:
                     rows.extend(group.argsort(stable=True).split((group - group.min()).bincount().tolist()))
-            if lasts(*rows):
-                self._rows_kept = rows
             return rows
+
+        return self._rows_kept.get("rows", (self.group,), made, lambda rows: rows[0])
 
     def _weighted(self, densities: Tensor) -> Tensor:
         """Log of sums over the centres of each cell, (B, C), as log of share times density."""
@@ -252,14 +237,6 @@ class KernelMixture(nn.Module):
             ends = [-1, *self.group.amax(1).tolist()]
         return [after - before for before, after in pairwise(ends)]
 
-    def _forget_others(self) -> None:
-        """What was worked out from buffers is forgotten where there are others now, or something was written to them. Changes that go round
-        the version counter of a tensor, as through `.data`, are not seen."""
-        now = [(buffer, -1 if buffer.is_inference() else buffer._version) for buffer in self.buffers()]
-        if not all(a is b and v == w for (a, v), (b, w) in zip(now, self._kept_of, strict=False)) or not self._kept_of:
-            self._kept, self._rows_kept = {}, []
-            self._kept_of = now
-
     def _resize(self, name: str, shape: Sequence[int]) -> None:
         own = getattr(self, name)
         if own.shape != tuple(shape):
@@ -270,6 +247,11 @@ class KernelMixture(nn.Module):
             if prefix + name in state_dict:
                 self._resize(name, state_dict[prefix + name].shape)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._kept.forget()
+        self._rows_kept.forget()
 
 
 def _log_sum(logits: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.priors.gaussians.kernels import KernelMixture, exponentials
-from pose_priors.priors.networks.derived import at_once
+from pose_priors.priors.networks.derived import at_once, version_of
 
 
 class KernelPaths:
@@ -35,7 +35,8 @@ class KernelPaths:
     def of(cls, kernels: KernelMixture, known: Tensor | None = None) -> KernelPaths:
         """The same, worked out anew only if it was not among the last few."""
         with at_once():
-            key = ("paths", None if known is None else tuple(known.tolist()))
+            own = tuple((id(value), version_of(value)) for value in (kernels.shift, kernels.log_share))
+            key = ("paths", own, None if known is None else tuple(known.tolist()))
         return kernels.kept(key, lambda: cls(kernels, known), lambda paths: paths._clusters[0].basis)
 
     def velocity(self, x: Tensor, time: Tensor) -> Tensor:

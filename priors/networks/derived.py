@@ -39,6 +39,11 @@ def lasts(*results: Tensor) -> bool:
     return not any(is_functorch_wrapped_tensor(result) for result in results)
 
 
+def version_of(value: Tensor) -> int:
+    """Which changes when a tensor is written to; -1 always for one that was made in inference mode, which has none."""
+    return -1 if value.is_inference() else value._version
+
+
 class Derived:
     """What a function makes of a buffer, worked out anew only when the buffer has changed, moved or been replaced.
 
@@ -55,8 +60,7 @@ class Derived:
 
     def of(self, buffer: Tensor) -> tuple[Tensor, ...]:
         """The results for a buffer, in double precision on its device."""
-        # a tensor made in inference mode has no version
-        version = -1 if buffer.is_inference() else buffer._version
+        version = version_of(buffer)
         if self._known is not None and self._known[0] is buffer and self._known[1] == version >= 0:
             return self._known[2]
         with at_once(), torch.inference_mode(False), torch.no_grad():  # what is kept may serve in training later

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pose_priors.priors.gaussians.paths import KernelPaths
 from pose_priors.priors.gaussians.patterns import by_pattern
 from pose_priors.priors.gaussians.selection import KernelsConfig
-from pose_priors.priors.networks.derived import at_once
+from pose_priors.priors.networks.derived import at_once, lasts
 from pose_priors.priors.networks.precision import without_autocast
 
 _FEW, _MANY = 1e4, 3e5
@@ -75,7 +75,8 @@ class MixtureVelocity(nn.Module):
     def _asked(self, question: Callable[[KernelPaths, Tensor, Tensor], Tensor], x: Tensor, time: Tensor, visible: Tensor | None) -> Tensor:
         with without_autocast(x):
             rows, times = x.reshape(-1, x.shape[-1]), time.flatten()
-            times = times[:1] if times.shape[0] and times.stride(0) == 0 else times  # one for all rows
+            is_one = times.shape[0] and times.stride(0) == 0 and lasts(times) and not times.requires_grad
+            times = times[:1] if is_one else times  # for all rows, but for gradients, which each has its own
             patterns = [] if visible is None else by_pattern(visible.reshape(-1, visible.shape[-1]))
             if patterns:
                 parts = [

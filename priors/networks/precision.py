@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from pose_priors.body.rotations import canonicalize
 from pose_priors.priors.networks.derived import is_traced, lasts
@@ -61,7 +62,9 @@ def within_range(forward: Callable[Concatenate[_M, Tensor, _P], _R]) -> Callable
 def is_plain(value: Tensor, *parameters: Tensor) -> bool:
     """Whether what is made of a value and parameters is numbers alone: on the processor, without a gradient, a transform of torch.func, a
     program that is traced, or casts, which hold in one thread."""
-    derived = torch.is_grad_enabled() and any(given.requires_grad for given in (value, *parameters))
+    given = (value, *parameters)
+    derived = torch.is_grad_enabled() and any(one.requires_grad for one in given)
+    derived = derived or any(unpack_dual(one).tangent is not None for one in given)
     here = value.device.type == "cpu" and lasts(value) and not is_traced()
     return here and not derived and not torch.is_autocast_enabled("cpu")
 

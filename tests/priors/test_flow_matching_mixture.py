@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from pose_priors.priors.angular_central_gaussian import defend
 from pose_priors.priors.flow_matching import FlowMatching, FlowMatchingConfig
 from pose_priors.priors.gaussians import paths
+from pose_priors.priors.networks.dropout import Dropout
 from pose_priors.priors.networks.mixture_velocity import MixtureVelocityConfig, share_of
 from pose_priors.priors.networks.velocity import integrate, times_to_data
 
@@ -162,8 +165,17 @@ def test_rows_of_which_all_is_visible_stay_as_they_are() -> None:
         torch.testing.assert_close(given[row], prior.log_prob_given(poses[row], visible[row]))
 
 
-def test_each_pattern_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    prior, poses, made = _started(0.4, num_steps=2), make_poses(14, seed=2).double(), []
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_each_pattern_is_worked_out_once(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    prior, poses, made = _started(0.4, num_steps=2).requires_grad_(False), make_poses(14, seed=2).double(), []
     whole = paths._clustered
     monkeypatch.setattr(paths, "_clustered", lambda *given: made.append(given) or whole(*given))
     visible = torch.zeros(14, 55, dtype=torch.bool)
@@ -171,7 +183,8 @@ def test_each_pattern_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> Non
         visible[number, list(JOINTS)] = torch.tensor([(number % 7) >> bit & 1 == 1 for bit in range(3)])
     for asked in (prior.log_prob_given, prior.complete):
         made.clear()
-        asked(poses, visible)
+        with _threads(threads):
+            asked(poses, visible)
         assert len(made) <= 7 * len(prior.mixture.kernels.mean)
 
 
@@ -199,17 +212,35 @@ def test_what_threads_do_side_by_side_is_what_one_does() -> None:
         visible[rows, joint] = True
 
     def all_of_it() -> list[Tensor]:
-        prior.mixture.kernels._kept.clear()
+        prior.mixture.kernels._kept.forget()
         draw = torch.Generator().manual_seed(1)
         given = prior.log_prob_given(poses, visible)
         return [given, prior.log_prob(poses), prior.complete(poses, visible, draw), prior.sample(300, draw)]
 
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
+    with _threads(1):
         alone = all_of_it()
-        torch.set_num_threads(3)
+    with _threads(3):
         for found, expected in zip(all_of_it(), alone, strict=True):
             torch.testing.assert_close(found, expected)
-    finally:
-        torch.set_num_threads(before)
+
+
+def test_masks_of_dropout_come_one_after_the_other() -> None:
+    prior, poses = _started(0.4).requires_grad_(False).train(), make_poses(70, seed=1).double()
+    prior.networks[0].dropout = Dropout(0.5)
+    found = []
+    for threads in (1, 3):
+        torch.manual_seed(0)
+        with _threads(threads):
+            found.append(prior.log_prob(poses))
+    assert torch.equal(*found)
+
+
+def test_the_gradient_by_times_that_are_one_is_each_rows_own() -> None:
+    prior, x = _started(0.4), torch.randn(6, 9).double()
+    slopes = []
+    for time in (torch.tensor(0.4).double().expand(6), torch.full((6,), 0.4).double()):
+        leaf = time.detach().requires_grad_()
+        slopes += torch.autograd.grad((prior.velocity(x, leaf).sum(-1) * torch.arange(6)).sum(), leaf)
+        slopes.append(torch.func.grad(lambda at: (prior.velocity(x, at).sum(-1) * torch.arange(6)).sum())(time))
+    for slope in slopes[1:]:
+        torch.testing.assert_close(slope, slopes[0])

@@ -7,6 +7,7 @@ that grows with the frames and not with their square (Golub & Van Loan, "Matrix 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -160,7 +161,7 @@ def _factored(blocks: Iterable[Blocks], border: np.ndarray, more: float) -> Part
             np.subtract(following, taken[next_one, one_after], out=beside[:, next_one])
             beside[:, one_after] = after
             np.subtract(border[t], taken[next_one, all_shared], out=beside[:, all_shared])
-            if not factor():
+            if not (factor() and math.isfinite(root[-1, -1])):  # which is what comes of anything that is not
                 return None
             divide()
             taken[next_one, next_one], taken[next_one, all_shared] = taken[one_after, one_after], taken[one_after, all_shared]

@@ -20,8 +20,8 @@ _ONE = ctypes.c_double(1.0)
 
 def cholesky(matrix: np.ndarray) -> Callable[[], bool]:
     """What puts the Cholesky factor of a matrix (D, D) into its lower triangle, and says whether there is one."""
-    size, info = ctypes.c_int(len(matrix)), ctypes.c_int()
-    run = _ready(cython_lapack, "dpotrf", b"L", size, matrix, size, info)
+    size, apart, info = ctypes.c_int(len(matrix)), _apart(matrix), ctypes.c_int()
+    run = _ready(cython_lapack, "dpotrf", b"L", size, matrix, apart, info)
 
     def factor() -> bool:
         run()
@@ -33,13 +33,18 @@ def cholesky(matrix: np.ndarray) -> Callable[[], bool]:
 def divided(values: np.ndarray, root: np.ndarray) -> Callable[[], None]:
     """What multiplies values (M, D) by the inverse of the transpose of a lower triangular root (D, D)."""
     rows, size = map(ctypes.c_int, values.shape)
-    return _ready(cython_blas, "dtrsm", b"R", b"L", b"T", b"N", rows, size, _ONE, root, size, values, rows)
+    return _ready(cython_blas, "dtrsm", b"R", b"L", b"T", b"N", rows, size, _ONE, root, _apart(root), values, _apart(values))
 
 
 def square_added(total: np.ndarray, values: np.ndarray) -> Callable[[], None]:
     """What adds values (M, D) times their own transpose to a symmetric total (M, M)."""
     rows, size = map(ctypes.c_int, values.shape)
-    return _ready(cython_blas, "dsyrk", b"L", b"N", rows, size, _ONE, values, rows, _ONE, total, rows)
+    return _ready(cython_blas, "dsyrk", b"L", b"N", rows, size, _ONE, values, _apart(values), _ONE, total, _apart(total))
+
+
+def _apart(matrix: np.ndarray) -> ctypes.c_int:
+    """By how many numbers columns follow each other in memory, of which a routine wants one at least."""
+    return ctypes.c_int(max(1, matrix.shape[0]))
 
 
 def _ready(module: ModuleType, name: str, *arguments: bytes | ctypes.c_int | ctypes.c_double | np.ndarray) -> Callable[[], None]:

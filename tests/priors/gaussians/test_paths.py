@@ -119,3 +119,14 @@ def test_one_time_for_all_rows_is_that_time_for_each(kernels: KernelMixture, row
     paths, (x, times) = KernelPaths(kernels, known), _on_paths(rows, known, time)
     torch.testing.assert_close(paths.velocity(x, times[:1]), paths.velocity(x, times))
     torch.testing.assert_close(paths.divergence(x, times[:1]), paths.divergence(x, times))
+
+
+def test_they_follow_from_shares_and_the_shift_as_they_are(rows: Tensor) -> None:
+    kernels, (x, times) = _fitted(rows, [0.8, 1.5]), _on_paths(rows, NOTHING, 0.6)
+    for changed in (kernels.shift, kernels.log_share):
+        before = KernelPaths.of(kernels, NOTHING).velocity(x, times)
+        with torch.no_grad():
+            changed.view(-1)[0] += 1
+        after = KernelPaths.of(kernels, NOTHING).velocity(x, times)
+        torch.testing.assert_close(after, KernelPaths(kernels, NOTHING).velocity(x, times))
+        assert (after - before).abs().max() > 1e-2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from pose_priors.priors.networks import precision
 from pose_priors.priors.networks.derived import traced
@@ -41,7 +42,9 @@ def test_derivatives_of_any_kind_and_programs_are_not_rounded() -> None:
         asked(value)
     with torch.autocast("cpu", torch.bfloat16):  # which rounds by itself
         asked(value)
-    assert met == [torch.float32] * 4
+    with forward_ad.dual_level():
+        asked(forward_ad.make_dual(value, value))
+    assert met == [torch.float32] * 5
 
 
 def test_a_processor_without_it_rounds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,6 +118,14 @@ def test_what_has_no_factor_is_refused() -> None:
         factored(lambda: pieces(blocks, 2), np.zeros((4, 3, 1)))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_has_no_factor(value: float) -> None:
+    _, blocks = dense(3, 4)
+    blocks.same[1, 2, 2] = value
+    with pytest.raises(NotDefiniteError):
+        factored(lambda: [Blocks(blocks.same.copy(), blocks.following, blocks.after)], np.zeros((3, 4, 1)))
+
+
 def test_a_little_is_added_where_nothing_tells_anything() -> None:
     nothing = Blocks(*(np.zeros((2, 3, 3)) for _ in range(3)))
     np.testing.assert_allclose(np.diag(factored(lambda: [nothing], np.zeros((2, 3, 0))).band.rows[1]), 1e-6)

@@ -53,3 +53,13 @@ def test_values_are_divided_and_their_square_is_added_at_each_call(rows: int, si
 def test_what_lies_otherwise_in_memory_is_refused(matrix: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"where float64 in Fortran's order is asked for"):
         cholesky(matrix)
+
+
+def test_nothing_is_no_error_of_the_library(capfd: pytest.CaptureFixture[str]) -> None:
+    nothing, some, square = (np.zeros(shape, order="F") for shape in ((0, 0), (0, 3), (3, 3)))
+    assert cholesky(nothing)()
+    divided(some, np.asfortranarray(np.eye(3)))()
+    square_added(nothing, some)()
+    square_added(square, np.zeros((3, 0), order="F"))()
+    assert capfd.readouterr() == ("", "")
+    assert not square.any()
