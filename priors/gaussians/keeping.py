@@ -27,7 +27,8 @@ class Kept:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.forget()
+        self._known: dict[Any, Any] = {}
+        self._of: list[tuple[Tensor, int]] = []
 
     def get(self, key: Any, of: Iterable[Tensor], made: Callable[[], _T], sample: Callable[[_T], Tensor]) -> _T:
         """The result of a key, worked out anew if it is not among those kept.
@@ -55,8 +56,7 @@ class Kept:
 
     def forget(self) -> None:
         """All."""
-        self._known: dict[Any, Any] = {}
-        self._of: list[tuple[Tensor, int]] = []
+        self._known, self._of = {}, []
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_most": self._most, "_known": {}, "_of": []}
