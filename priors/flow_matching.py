@@ -126,7 +126,8 @@ class FlowMatching(DensityPrior):
         (*batch, J), none by default -> (*batch, 3 J), zero at those joints."""
         given = None if visible is None else visible.to(x)
         learnt = self._mean([network(x, time, given) for network in self._fields], visible)
-        return learnt if self._beside is None else self._beside.beside(learnt, x, time, visible)
+        mixture = self._beside
+        return learnt if mixture is None else mixture.beside(learnt, x, time, visible)
 
     def energy(self, pose: Tensor, noise: float = 0.0) -> Tensor:
         """The denoising energy in nats, in `num_draws` passes of a network: (*batch, 55, 3) -> (*batch,). No bound on `-log_prob`.
@@ -252,15 +253,15 @@ class FlowMatching(DensityPrior):
 
     def _to_noise(self, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Where paths begin, and the integrals of the divergence along them: (N, 3 J), (N, J) -> (N, 3 J), (N,)."""
-        field, given = partial(self.velocity, visible=visible), visible.to(x)
+        field, given, mixture = partial(self.velocity, visible=visible), visible.to(x), self._beside
         integral, before = torch.zeros_like(x[:, 0]), 1.0
         for after, weight in self._nodes:
             # a path costs little beside its Jacobians: it is followed from each of these to the next
             x = integrate(field, x, [before, after])
             time = everywhere(after, x)
             divergence = self._mean([network.slopes(x, time, given) for network in self._fields], visible).sum(-1)
-            if self._beside is not None:
-                divergence = self._beside.beside_divergence(divergence, x, time, visible)
+            if mixture is not None:
+                divergence = mixture.beside_divergence(divergence, x, time, visible)
             integral, before = integral + weight * divergence, after
         return integrate(field, x, [before, 0.0]), integral
 

@@ -167,10 +167,10 @@ class KernelMixture(nn.Module):
 
             return self.kept(key, made, lambda observation: observation.matrix)
 
-    def kept(self, key: Any, made: Callable[[], _T], sample: Callable[[_T], Tensor]) -> _T:
-        """What follows from the mixture as it is: worked out anew only if it was not among the latest few keys. It is kept until the
-        mixture changes, if a tensor of it, `sample`, may be."""
-        return self._kept.get(key, self.buffers(), made, sample)
+    def kept(self, key: Any, made: Callable[[], _T], sample: Callable[[_T], Tensor], trained: bool = False) -> _T:
+        """What follows from the mixture as it is, and from its shares and shift if `trained`: worked out anew only if it was not among the
+        latest few keys. It is kept until the mixture changes, if a tensor of it, `sample`, may be."""
+        return self._kept.get(key, [*self.buffers(), *(self.parameters() if trained else ())], made, sample)
 
     def observation_of(self, matrix: Tensor, noise: Tensor | None = None) -> Observation:
         """What follows from seeing V sums of the D numbers, by a matrix (V, D); `noise` as in `observation`."""

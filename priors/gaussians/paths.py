@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.priors.gaussians.kernels import KernelMixture, exponentials
-from pose_priors.priors.networks.derived import at_once, version_of
+from pose_priors.priors.networks.derived import at_once
 
 
 class KernelPaths:
@@ -35,9 +35,8 @@ class KernelPaths:
     def of(cls, kernels: KernelMixture, known: Tensor | None = None) -> KernelPaths:
         """The same, worked out anew only if it was not among the last few."""
         with at_once():
-            own = tuple((id(value), version_of(value)) for value in (kernels.shift, kernels.log_share))
-            key = ("paths", own, None if known is None else tuple(known.tolist()))
-        return kernels.kept(key, lambda: cls(kernels, known), lambda paths: paths._clusters[0].basis)
+            key = ("paths", None if known is None else tuple(known.tolist()))
+        return kernels.kept(key, lambda: cls(kernels, known), lambda paths: paths._clusters[0].basis, trained=True)
 
     def velocity(self, x: Tensor, time: Tensor) -> Tensor:
         """(B, D), (B,) in [0, 1] or (1,) for all, which costs less -> (B, D), zero where numbers are known."""

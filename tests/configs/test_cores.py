@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from threading import Thread
 
 import pytest
@@ -11,13 +10,7 @@ import torch
 from pose_priors.configs.threads.blas import in_one_thread
 from pose_priors.configs.threads.cores import side_by_side
 
-
-@pytest.fixture(autouse=True)
-def _two() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 
 def test_what_is_done_side_by_side_is_as_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:

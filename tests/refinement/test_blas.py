@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from threading import Event, Thread
 
 import pytest
@@ -21,13 +20,7 @@ def threads() -> set[int]:
     return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"} | {torch.get_num_threads()}
 
 
-@pytest.fixture(autouse=True)
-def _two() -> Iterator[None]:
-    """Of torch, as `threadpool_limits` gives the others."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 
 def test_a_function_has_one_thread_and_leaves_the_others_to_the_rest() -> None:
