@@ -66,8 +66,11 @@ def find_sources(path: Path, output: Path) -> list[Source]:
             raise UserError(f"--output {output}: the files in it would be overwritten; give another folder")
         if inside in path.resolve().parents:
             raise UserError(f"--output {output}: {path} lies in it, and what lies in the output is no motion to read; give another folder")
-        # a link to nothing, or to itself, is taken along, so that it fails and is told
-        files = (file for file in path.rglob("*") if is_looked_for(file) and (file.is_file() or not file.exists()))
+        try:
+            # a link to nothing, or to itself, is taken along, so that it fails and is told
+            files = [file for file in path.rglob("*") if is_looked_for(file) and (file.is_file() or not file.exists())]
+        except OSError as error:  # a folder that goes while it is looked through
+            raise UserError(f"{path}: cannot be looked through ({reason_of(error)}); give the same command again") from error
         found = sorted(file for file in files if inside not in Path(os.path.realpath(file)).parents)
         found = [file for file in found if not file.name.startswith(".") and not is_of_an_entry(file)]
         sources = [Source(file, file.relative_to(path).as_posix()) for file in found]

@@ -103,10 +103,11 @@ def test_command_lines(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for module, work in WORK[name]:
         monkeypatch.setattr(importlib.import_module(f"{pose_priors.__name__}.{module}"), work, _reached)
     monkeypatch.setattr(sys, "argv", [f"pose-priors {name}"])
-    (tmp_path / "folder").mkdir()
-    np.savez(tmp_path / "poses.npz", poses=np.zeros((3, 72)))
-    (tmp_path / "file.yaml").write_text("model: {kind: joint_flow}\ntraining: {batch_size: 8}\n")
-    places = [str(tmp_path / inner) for inner in ("", "folder", "poses.npz", "file.yaml", "nothing", "file.yaml/x")]
+    given = tmp_path / "given"  # apart from where the processes write
+    (given / "folder").mkdir(parents=True)
+    np.savez(given / "poses.npz", poses=np.zeros((3, 72)))
+    (given / "file.yaml").write_text("model: {kind: joint_flow}\ntraining: {batch_size: 8}\n")
+    places = [str(given / inner) for inner in ("", "folder", "poses.npz", "file.yaml", "nothing", "file.yaml/x")]
     configs = ("joint_flow", "motion_prior", "refinement", "pipeline", "motions")
     shipped = {config: yaml.safe_load(find_config(config).read_text()) for config in configs}
 

@@ -198,3 +198,12 @@ def test_marks_that_are_not_one_for_each_pose_are_refused(tmp_path: Path) -> Non
     source = tracked(tmp_path / "street_000300_world_results.npz", np.ones((2, 44), dtype=bool))
     with pytest.raises(UserError, match=r"track_mask is bool \(2, 44\); truth values \(2, 45\), one for each pose, are expected"):
         read_motions(source)
+
+
+def test_a_folder_that_goes_while_it_is_looked_through_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(tmp_path / "gone"))
+
+    monkeypatch.setattr(Path, "rglob", gone)
+    with pytest.raises(UserError, match=f"^{tmp_path}: cannot be looked through .*gone"):
+        clean([str(tmp_path), "--output", str(tmp_path.with_name("cleaned"))])
