@@ -21,7 +21,8 @@ from pose_priors.priors.denoising.denoiser import DenoiserConfig
 from pose_priors.priors.gaussians.kernels import MAX_KEPT
 from pose_priors.priors.gaussians.patterns import by_pattern
 from pose_priors.priors.networks.chunks import by_chunks, gives_numbers
-from pose_priors.priors.networks.flows import TailCompression, standard_normal_log_prob
+from pose_priors.priors.networks.flows import TailCompression
+from pose_priors.priors.networks.heavy_tails import defended_by_tails, tails_of
 from pose_priors.priors.networks.mixture_velocity import MixtureVelocity, MixtureVelocityConfig
 from pose_priors.priors.networks.path_energy import by_feature, denoising_energy, squared_residual
 from pose_priors.priors.networks.velocity import VelocityField, everywhere, integrate, nodes_from_data, times_to_data
@@ -52,8 +53,8 @@ class FlowMatchingConfig(PriorConfigBase):
     """Passes of a network that the energy takes, in pairs."""
     mixture: MixtureVelocityConfig | None = None
     """A mixture of training poses, whose exact velocity is averaged with those of the networks; null for none."""
-    defensive_weight: float = Field(0.01, gt=0, lt=1)
-    """Share of the defensive component in the density."""
+    defensive_weight: float = Field(0.03, gt=0, lt=1)
+    """Share of the defensive component in the density, and in exp(-energy)."""
     denoiser: DenoiserConfig | None = None
     """What `denoise` and energies under noise are learnt by, trained beside the density; null for none."""
 
@@ -69,8 +70,8 @@ class FlowMatching(DensityPrior):
     Optimisers need something cheaper: `energy` is a denoising energy, the terms of the variational bound on the negative log-likelihood
     of the same network read as a denoiser (Kingma et al., "Variational diffusion models", NeurIPS 2021), with noise that is drawn once
     and kept, so that it is a smooth function of the pose. The mean of those terms over all noise would bound `-log_prob`; with the noise
-    kept they bound nothing, at no pose: exp(-energy) integrates to more than one. Both are defended by a broad angular central Gaussian
-    per joint.
+    kept they bound nothing, at no pose: exp(-energy) integrates to more than one. It is defended by a broad angular central Gaussian per
+    joint, the density by heavy tails of the same flow, see `priors.networks.heavy_tails`.
 
     With `use_conditioning`, half of the training poses have some joints at their end of the path from the start, and the networks are told
     which: `complete` moves the others alone. Several networks err less than one, as ensembles of regressions do (Breiman, "Bagging
@@ -212,20 +213,19 @@ class FlowMatching(DensityPrior):
         return self._draw(self._features(self.select(pose))[0], visible, generator, defensive)
 
     def _draw(self, x: Tensor, visible: Tensor | None, generator: torch.Generator | None, defensive: bool) -> Tensor:
-        """Draws (B, 55, 3), of which features x (B, 3 J) hold the joints that are visible, (B, J)."""
+        """Draws (B, 55, 3), of which features x (B, 3 J) hold the joints that are visible, (B, J); these are never too far to be drawn."""
         share = self.config.defensive_weight if defensive else 0.0
 
-        def noise() -> tuple[Tensor, Tensor, Tensor]:
+        def noise() -> tuple[Tensor]:
             normal = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-            broad = self.defensive.sample(len(x), generator)
-            return normal, broad, torch.rand(len(x), 1, 1, generator=generator, device=x.device)
+            coin = torch.rand(len(x), 1, generator=generator, device=x.device)
+            return (torch.where(coin < share, tails_of(normal, generator), normal),)
 
-        def pose_of(rows: Tensor, normal: Tensor, broad: Tensor, coin: Tensor) -> Tensor:
+        def pose_of(rows: Tensor, noise: Tensor) -> Tensor:
             if visible is None:
-                return torch.where(coin < share, broad, self.from_noise(normal))
+                return self.from_noise(noise)
             seen = visible[rows]
-            drawn = torch.where(coin < share, broad, self.from_noise(torch.where(by_feature(seen), x[rows], normal), seen))
-            return drawn.masked_fill(seen.unsqueeze(-1), 0.0)  # only what is drawn can be too far
+            return self.from_noise(torch.where(by_feature(seen), x[rows], noise), seen).masked_fill(seen.unsqueeze(-1), 0.0)
 
         return self.expand(drawn_within_pi(noise, pose_of))
 
@@ -241,9 +241,9 @@ class FlowMatching(DensityPrior):
 
         most, plain = max(1, _CHUNK // self.num_features), gives_numbers(self, flat)
         ends, divergences = by_chunks(to_noise, self._alike(of_joints), most, plain, _PATTERNS)
-        of_noise = standard_normal_log_prob(ends.view(*log_det.shape, 3)) + log_det
-        flow = (of_noise * ~seen).sum(-1) - divergences.view(log_det.shape[:-1])
-        return defend(flow, (self.defensive.log_prob(rotvec) * ~seen).sum(-1), self.config.defensive_weight)
+        log_volume = (log_det * ~seen).sum(-1) - divergences.view(log_det.shape[:-1])
+        anywhere = (self.defensive.log_prob(rotvec) * ~seen).sum(-1)
+        return defended_by_tails(ends.view(*log_det.shape, 3), ~seen, log_volume, anywhere, self.config.defensive_weight)
 
     def _alike(self, visible: Tensor) -> list[Tensor]:
         """Rows (N, J) in groups that follow their paths one after the other: what a mixture expects is worked out once for each pattern."""

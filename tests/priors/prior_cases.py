@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 import roma
 import torch
+from scipy.stats import multivariate_t
 from torch import Tensor
 
 from pose_priors.body.skeleton import NUM_JOINTS, PARTS
@@ -85,6 +86,13 @@ def log_volume(rotvec: Tensor) -> Tensor:
     turn = torch.autograd.functional.jacobian(lambda w: roma.rotvec_to_rotmat(w).flatten(), rotvec)  # (9, 3)
     # |dR|_F^2 = 2 |angle|^2, and all rotations together have the volume 8 pi^2
     return 0.5 * torch.linalg.slogdet(turn.T @ turn / 2).logabsdet - math.log(8 * math.pi**2)
+
+
+def with_tails(flow: Tensor, noise: Tensor, weight: float) -> Tensor:
+    """What the log-density (N,) of a flow from standard normal noise (N, D) is if a share is from Student's t of 4 degrees, by SciPy."""
+    tails = torch.as_tensor(multivariate_t(shape=torch.eye(noise.shape[1]).numpy(), df=4).logpdf(noise.detach().numpy()))
+    normal = torch.distributions.Normal(0.0, 1.0).log_prob(noise).sum(-1)
+    return flow - normal + torch.logaddexp(normal + math.log1p(-weight), tails + math.log(weight))
 
 
 def members() -> tuple[type[PriorConfigBase], ...]:

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from prior_cases import make_poses, shake
+from prior_cases import make_poses, shake, with_tails
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from pose_priors.priors.angular_central_gaussian import defend
 from pose_priors.priors.flow_matching import FlowMatching, FlowMatchingConfig
 from pose_priors.priors.gaussians import paths
 from pose_priors.priors.networks.dropout import Dropout
@@ -46,7 +45,8 @@ def test_the_flow_of_the_mixture_alone_has_its_density() -> None:
     x, log_det = _features(prior, poses)
     kernels = prior.mixture.kernels
     exact = kernels.log_prob(x, kernels.observation()) + log_det.sum(-1)
-    expected = defend(exact, prior.defensive.log_prob(prior.select(poses)).sum(-1), prior.config.defensive_weight)
+    noise, _ = prior._to_noise(x, torch.zeros(40, 3, dtype=torch.bool))
+    expected = with_tails(exact, noise, prior.config.defensive_weight)
     torch.testing.assert_close(prior.log_prob(poses), expected, rtol=0, atol=0.02)
 
 
@@ -61,8 +61,9 @@ def test_its_conditional_densities_are_the_mixtures() -> None:
         columns = seen.repeat_interleave(3).nonzero().squeeze(-1)
         of_seen = kernels.log_prob(x[rows][:, columns], kernels.observation(columns))
         exact = kernels.log_prob(x[rows], kernels.observation()) - of_seen + (log_det[rows] * ~seen).sum(-1)
-        broad = (prior.defensive.log_prob(prior.select(poses[rows])) * ~seen).sum(-1)
-        torch.testing.assert_close(given[rows], defend(exact, broad, prior.config.defensive_weight), rtol=0, atol=0.02)
+        noise, _ = prior._to_noise(x[rows], seen.expand(6, 3))
+        expected = with_tails(exact, noise[:, (~seen).repeat_interleave(3)], prior.config.defensive_weight)
+        torch.testing.assert_close(given[rows], expected, rtol=0, atol=0.02)
 
 
 def test_draws_of_the_mixture_alone_are_its_draws() -> None:
@@ -91,7 +92,7 @@ def test_an_average_is_one_density() -> None:
         jacobian = torch.autograd.functional.jacobian(noise_of, x[0])
         normal = torch.distributions.Normal(0.0, 1.0).log_prob(noise_of(x[0])).sum()
         flow = normal + torch.linalg.slogdet(jacobian).logabsdet + log_det.sum()
-        expected = defend(flow, prior.defensive.log_prob(prior.select(pose)).sum(), prior.config.defensive_weight)
+        expected = with_tails(flow, noise_of(x[0])[None], prior.config.defensive_weight)[0]
         torch.testing.assert_close(prior.log_prob(pose), expected, rtol=0, atol=5e-3)
 
 

@@ -148,13 +148,26 @@ def test_the_energy_of_many_poses_has_the_same_gradient(of_a_chain: tuple[FlowMa
             torch.testing.assert_close(kept, again)
 
 
-def test_far_from_the_data_the_density_is_the_broad_ones(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
-    prior, poses = copy.deepcopy(of_a_chain[0]).double(), random_rotations(100).double()
+def test_far_from_the_data_the_density_is_finite_and_falls(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
+    prior, poses = copy.deepcopy(of_a_chain[0]).double(), of_a_chain[1][1000:1100].double()
     with torch.no_grad():
-        log_prob = prior.log_prob(poses)
-        broad = prior.defensive.log_prob(prior.select(poses)).sum(-1) + math.log(prior.config.defensive_weight)
-    assert (log_prob >= broad - 1e-9).all()
-    assert float((log_prob - broad).median()) < 1
+        near, anywhere = (prior.log_prob(some) for some in (poses, random_rotations(100).double()))
+        least = prior.defensive.log_prob(prior.select(random_rotations(100).double())).sum(-1) + math.log(1e-10 * 0.03)
+    assert (anywhere >= least - 1e-9).all()
+    assert float(anywhere.max()) < float(near.median())
+
+
+def test_poses_put_together_from_others_are_told(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
+    """A broad density of each joint by itself would find them as likely as it finds real ones."""
+    prior, poses = of_a_chain[0], of_a_chain[1][1000:1200]
+    wrong = poses.clone()
+    wrong[:, 18] = poses.roll(7, 0)[:, 18]
+    far = (poses[:, 18] - wrong[:, 18]).norm(dim=-1) > 0.6
+    with torch.no_grad():
+        told = prior.log_prob(wrong[far])
+        by_joint = prior.defensive.log_prob(prior.select(wrong[far])).sum(-1) + math.log(prior.config.defensive_weight)
+    assert far.sum() > 30
+    assert float((told < by_joint - 3).double().mean()) > 0.9
 
 
 def test_it_reports_its_likelihood_beside_its_energy(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
