@@ -19,6 +19,8 @@ from pose_priors.refinement.given.still.registration import Registered, register
 # relative distance of patches from where cameras put them that is no noise; and that is told where nothing explains it
 _WRONG, _TOLD = 0.0025, 0.03
 _BETTER, _AS_GOOD = 0.5, 2.0  # what an explanation must leave of it at most, and how much worse a simpler one may be than the best
+# what a focal length or a unit may leave, of it and in all, that is right whatever a path leaves, which has six numbers for each frame
+_NEARLY_ALL, _LITTLE = 0.1, 0.005
 # focal lengths that are tried, and those about the best of them by a parabola through whose surprise the one that is used is found
 _FOCALS, _FINER = np.geomspace(0.45, 2.22, 33), np.geomspace(0.95, 1.05, 11)
 _LEAST_FOCAL = 0.05  # by which focal lengths differ that are told apart
@@ -86,7 +88,10 @@ def against_still_scene(clip: UpstreamClip, broken: list[str]) -> UpstreamClip:
     best = min(focal.misfit, unit.misfit, path.misfit)
     limit = min(_BETTER * given.misfit, _AS_GOOD * best, _WRONG)
     chosen = next((each for each in (focal, unit, path) if each.misfit <= limit), None)
-    if chosen in (None, path):
+    simpler = min((focal, unit), key=lambda each: each.misfit)
+    if chosen in (None, path) and simpler.misfit <= min(_NEARLY_ALL * given.misfit, _LITTLE):
+        chosen = simpler
+    elif chosen in (None, path):
         together = _together(clip, seen, unit, given.misfit)
         chosen = _turned(path, (focal, together)) if chosen is path else together
     off = f"{cameras.source}: the still scene lies {100 * given.misfit:.1f} % from where the cameras put it"

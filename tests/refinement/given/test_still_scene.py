@@ -99,9 +99,10 @@ def test_cameras_that_fit_are_taken_as_they_are() -> None:
         assert told == []
 
 
-def drifting(unit: np.ndarray) -> np.ndarray:
-    """Cameras whose steps are in a unit (T,) of their own."""
-    centres, given = camera_centres(filmed()), filmed()
+def drifting(unit: np.ndarray, w2c: np.ndarray | None = None) -> np.ndarray:
+    """Cameras, the true ones by default, whose steps are in a unit (T,) of their own."""
+    given = filmed() if w2c is None else w2c.copy()
+    centres = camera_centres(given)
     steps = np.diff(centres, axis=0) * ((unit[1:] + unit[:-1]) / 2)[:, None]
     given[:, :3, 3] = -np.einsum("tij,tj->ti", given[:, :3, :3], centres[0] + np.concatenate([np.zeros((1, 3)), np.cumsum(steps, 0)]))
     return given
@@ -129,6 +130,19 @@ def test_a_unit_that_drifts_is_that_of_the_first_frame_again(drift: float) -> No
     np.testing.assert_allclose(camera_centres(found.cameras.w2c), centres, atol=0.01)
     ratio = [np.nanmedian(found.depth.read(t)[0] / Room(filmed(), np.ones(FRAMES)).read(t)[0]) for t in range(FRAMES)]
     np.testing.assert_allclose(ratio, 1, atol=0.004)
+
+
+@pytest.mark.parametrize("wander", [0.0, 0.15, 0.3, 0.5])
+@pytest.mark.parametrize("drift", [0.1, -0.1])
+def test_a_unit_that_drifts_is_not_explained_by_cameras_that_err_a_little(drift: float, wander: float) -> None:
+    """The better the depth maps are, the more of what is left is explained by turning cameras, as far as they err themselves."""
+    unit, slow = 1 + drift * np.linspace(0, 1, FRAMES), wander * np.sin(np.linspace(0, 7, FRAMES))
+    clip = clip_of(drifting(unit, turned_by(turned_by(filmed(), slow, 0), -slow, 1)), unit)
+    told: list[str] = []
+    found = against_still_scene(replace(clip, depth=Room(filmed(), unit, noise=0.003)), told)
+    assert "a unit that changes by" in told[0]
+    assert float(told[0].split("changes by ")[1].split(" %")[0]) == pytest.approx(100 * drift, abs=0.3)
+    np.testing.assert_allclose(camera_centres(found.cameras.w2c), camera_centres(filmed()), atol=0.02)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
