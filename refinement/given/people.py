@@ -12,7 +12,8 @@ from pose_priors.configs.base import Config, UserError, counted
 from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
 
-_LEAP_M = 0.4  # that nobody's place is off by from frame to frame
+LEAP_M = 0.4
+"""Metres that nobody's place is off by from frame to frame."""
 _FASTEST = 5.0  # m/s, by which people who dance or play may take each other's places, but for those who go straight on
 _STEADY = 5  # frames over which it is seen how somebody goes
 _OTHERWISE = 0.5  # of how far people leap, how far they do at most if each goes on as the other
@@ -79,7 +80,7 @@ def exchanged(people: Sequence[int], frame_ids: np.ndarray, pelvis: np.ndarray, 
     old, new, ago = pelvis[each, last], pelvis[each, following], _run_before(seen)[each, last]
     steady = (old - pelvis[each, last - ago]) * ((following - last) / np.maximum(ago, 1))[..., None]
     own = np.minimum(np.linalg.norm(new - old, axis=-1), np.linalg.norm(new - old - steady, axis=-1))
-    moved, leaps = there & (own > _LEAP_M), there & (own > np.maximum(_LEAP_M, _FASTEST * (following - last) / fps))
+    moved, leaps = there & (own > LEAP_M), there & (own > np.maximum(LEAP_M, _FASTEST * (following - last) / fps))
     found: dict[tuple[int, ...], dict[tuple[int, int], None]] = {}
     for t in np.flatnonzero(leaps.any(0) & (moved.sum(0) > 1)):
         moving = np.flatnonzero(moved[:, t])

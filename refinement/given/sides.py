@@ -17,6 +17,7 @@ from pose_priors.body.skeleton import index_of
 from pose_priors.configs.base import counted, listed
 from pose_priors.refinement.formats.cameras import USUAL_FPS, CameraTrack
 from pose_priors.refinement.formats.keypoints import Correspondence
+from pose_priors.refinement.given.people import LEAP_M
 from pose_priors.refinement.given.problem import Bodies
 from pose_priors.refinement.given.start import PosedPeople
 from pose_priors.refinement.given.units import stature
@@ -26,6 +27,7 @@ _ARMS = [[index_of(f"{side}_{name}") for name in ("collar", "shoulder", "elbow",
 _HANDS = [[22], [23]]  # SMPL's stubs
 # metres that a joint of a leg changes its step by, from frame to frame at 30 a second: half of that noise; and the cost of one that jumps
 _CHANGES, _CAP = 0.04, 12.0
+_LEAPS = 0.4  # share of what legs cost of which all joints jump, from which on no side goes on where they were
 _OFF, _CAP_OFF = 0.03, 8.0  # of a person's height in the image, standing, that keypoints are off by
 _NEAREST_M = 0.1
 _SWAPPED, _SWITCH = 0.5, 4.0  # what a frame on the other side costs, and a change of sides
@@ -71,6 +73,8 @@ def unswapped_legs(people: PosedPeople, bodies: Bodies, fps: float) -> tuple[Pos
         jerked = np.square(last - 2 * middle + first).sum(-1) / (2 * _width(fps) ** 2)
         change = np.minimum(jerked, _CAP).sum(-1)  # (n - 2, before, then, after)
         change[np.diff(frames, n=1)[1:] + np.diff(frames, n=1)[:-1] > 2] = 0
+        leaps = np.linalg.norm(np.diff(people.pelvis[p, frames], n=2, axis=0), axis=-1) > LEAP_M
+        change[leaps | (change.min((1, 2, 3)) > _LEAPS * _CAP * len(legs))] = 0  # of who is somebody else from there on
         alone = np.tile([0.0, _SWAPPED], (len(frames), 1))
         swapped[p, frames] = _sides(alone, change)
     return replace(people, pose=np.where(swapped[:, :, None, None], pose, people.pose)), swapped

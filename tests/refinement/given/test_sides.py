@@ -68,6 +68,20 @@ def test_legs_on_the_wrong_side_come_back(frames: list[int]) -> None:
     np.testing.assert_array_equal(found.pose[0, ~alike], people.pose[0, ~alike])
 
 
+@pytest.mark.parametrize("phase", np.linspace(0, 2 * math.pi, 9)[:-1])
+@pytest.mark.parametrize("since", [10, 20, 30])
+def test_legs_of_who_is_somebody_else_from_a_frame_on_are_left_alone(since: int, phase: float) -> None:
+    people, swing = walking(), 0.6 * np.sin(2 * math.pi * 1.3 * np.arange(FRAMES) / FPS + phase)
+    pose, pelvis, late = people.pose.copy(), people.pelvis.copy(), slice(since, None)
+    for thigh, shin, sign in ((1, 4, 1), (2, 5, -1)):
+        pose[0, late, [thigh, shin]] = 0
+        pose[0, late, thigh, 0] = sign * swing[late]
+        pose[0, late, thigh, 2] = 0.15 * sign
+        pose[0, late, shin, 0] = 0.3 + np.maximum(sign * swing[late], 0)
+    pelvis[0, late, 0] += 0.8
+    assert not unswapped_legs(PosedPeople(pose, pelvis, people.seen), BODIES, FPS)[1].any()
+
+
 def test_frames_on_which_nobody_was_seen_have_no_say() -> None:
     people = walking()
     seen = people.seen.copy()
