@@ -28,8 +28,8 @@ from pose_priors.priors.networks.path_energy import by_feature, denoising_energy
 from pose_priors.priors.networks.velocity import VelocityField, everywhere, integrate, nodes_from_data, times_to_data
 from pose_priors.priors.standardize import Whitening
 
-# Derivatives of hidden units that are held at once, so many times the networks' width.
-_CHUNK = 4096
+# Share of the broad component in exp(-energy), and derivatives of hidden units that are held at once, so many times the networks' width.
+_BROAD, _CHUNK = 0.01, 4096
 # Paths that are followed at a time, and sets of visible joints: what follows from each is kept while the next is begun.
 _PATHS, _PATTERNS = 128, MAX_KEPT - 1
 
@@ -54,7 +54,7 @@ class FlowMatchingConfig(PriorConfigBase):
     mixture: MixtureVelocityConfig | None = None
     """A mixture of training poses, whose exact velocity is averaged with those of the networks; null for none."""
     defensive_weight: float = Field(0.03, gt=0, lt=1)
-    """Share of the defensive component in the density, and in exp(-energy)."""
+    """Share of the defensive component in the density."""
     denoiser: DenoiserConfig | None = None
     """What `denoise` and energies under noise are learnt by, trained beside the density; null for none."""
 
@@ -145,7 +145,7 @@ class FlowMatching(DensityPrior):
         # of many poses the gradient is taken at once, unless it is for the parameters, too
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
         energy = denoising_energy(self._fields, x, self.noise, frozen)
-        return -defend(log_det.sum(-1) - energy, self.defensive.log_prob(rotvec).sum(-1), self.config.defensive_weight)
+        return -defend(log_det.sum(-1) - energy, self.defensive.log_prob(rotvec).sum(-1), _BROAD)
 
     def log_prob(self, pose: Tensor) -> Tensor:
         """Log-density in nats against normalised Haar measure over the joints learnt, by the paths and the divergence along them.

@@ -73,11 +73,18 @@ def unswapped_legs(people: PosedPeople, bodies: Bodies, fps: float) -> tuple[Pos
         jerked = np.square(last - 2 * middle + first).sum(-1) / (2 * _width(fps) ** 2)
         change = np.minimum(jerked, _CAP).sum(-1)  # (n - 2, before, then, after)
         change[np.diff(frames, n=1)[1:] + np.diff(frames, n=1)[:-1] > 2] = 0
-        leaps = np.linalg.norm(np.diff(people.pelvis[p, frames], n=2, axis=0), axis=-1) > LEAP_M
-        change[leaps | (change.min((1, 2, 3)) > _LEAPS * _CAP * len(legs))] = 0  # of who is somebody else from there on
+        goes_on = change.min((1, 2, 3)) <= _LEAPS * _CAP * len(legs)
+        change[_leaps(people.pelvis[p, frames]) | ~goes_on] = 0  # who is somebody else from there on
         alone = np.tile([0.0, _SWAPPED], (len(frames), 1))
         swapped[p, frames] = _sides(alone, change)
     return replace(people, pose=np.where(swapped[:, :, None, None], pose, people.pose)), swapped
+
+
+def _leaps(pelvis: np.ndarray) -> np.ndarray:
+    """(n - 2,) whether a pelvis (n, 3) leaps across the image; along the ray, places are noisy."""
+    depth = np.maximum(pelvis[:, 2:], _NEAREST_M)
+    leaps: np.ndarray = np.linalg.norm(np.diff(pelvis[:, :2] / depth, n=2, axis=0), axis=-1) * depth[1:-1, 0] > LEAP_M
+    return leaps
 
 
 def unswapped_keypoints(

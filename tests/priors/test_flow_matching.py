@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from prior_cases import log_volume, make_poses, shake, with_tails
+from scipy.stats import chi2, kstest
+from scipy.stats import f as fisher
 from torch import Tensor, nn
 
 from pose_priors.priors.flow_matching import FlowMatching, FlowMatchingConfig
@@ -77,6 +80,26 @@ def test_density_against_the_jacobian() -> None:
             flow = flow - log_volume(w)
         expected = with_tails(flow, noise_of(rotvec)[None], prior.config.defensive_weight)[0]
         torch.testing.assert_close(prior.log_prob(pose), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("seen", [(), (1,)])
+def test_the_broad_share_of_draws_is_from_students_noise_about_all_joints_that_are_drawn(seen: tuple[int, ...]) -> None:
+    prior, poses = _gaussian(defensive_weight=0.5), make_poses(4000, seed=1).double()
+    generator, visible = torch.Generator().manual_seed(0), torch.zeros(55, dtype=torch.bool)
+    visible[list(seen)] = True
+    drawn = prior.complete(poses, visible, generator, defensive=True) if seen else prior.sample(4000, generator, defensive=True)
+    x, _ = prior._features(prior.select(drawn))
+    noise = prior._to_noise(x, visible[prior.joint_index].expand(4000, -1))[0][:, 3 * len(seen) :]
+    number, within = noise.shape[1], 60.0  # nobody there is drawn again for a joint beyond pi
+
+    def share_below(squares: np.ndarray | float) -> np.ndarray:
+        below: np.ndarray = 0.5 * chi2(number).cdf(squares) + 0.5 * fisher(number, 4).cdf(np.divide(squares, number))
+        return below
+
+    squares = noise.square().sum(-1).detach().numpy()
+    squares = squares[squares < within]
+    assert len(squares) == pytest.approx(4000 * share_below(within) / share_below(np.inf), rel=0.05)
+    assert kstest(squares, lambda value: share_below(value) / share_below(within)).pvalue > 0.01
 
 
 def test_density_takes_any_batch_shape() -> None:

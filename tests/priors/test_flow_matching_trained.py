@@ -149,12 +149,13 @@ def test_the_energy_of_many_poses_has_the_same_gradient(of_a_chain: tuple[FlowMa
 
 
 def test_far_from_the_data_the_density_is_finite_and_falls(of_a_chain: tuple[FlowMatching, Tensor]) -> None:
-    prior, poses = copy.deepcopy(of_a_chain[0]).double(), of_a_chain[1][1000:1100].double()
+    prior, far = of_a_chain[0], random_rotations(100).requires_grad_()
+    anywhere = prior.log_prob(far)
+    (slope,) = torch.autograd.grad(anywhere.sum(), far)
+    assert anywhere.isfinite().all()
+    assert slope.isfinite().all()
     with torch.no_grad():
-        near, anywhere = (prior.log_prob(some) for some in (poses, random_rotations(100).double()))
-        least = prior.defensive.log_prob(prior.select(random_rotations(100).double())).sum(-1) + math.log(1e-10 * 0.03)
-    assert (anywhere >= least - 1e-9).all()
-    assert float(anywhere.max()) < float(near.median())
+        assert float(anywhere.max()) < float(prior.log_prob(of_a_chain[1][1000:1100]).median())
 
 
 def test_poses_put_together_from_others_are_told(of_a_chain: tuple[FlowMatching, Tensor]) -> None:

@@ -88,12 +88,12 @@ def against_still_scene(clip: UpstreamClip, broken: list[str]) -> UpstreamClip:
     best = min(focal.misfit, unit.misfit, path.misfit)
     limit = min(_BETTER * given.misfit, _AS_GOOD * best, _WRONG)
     chosen = next((each for each in (focal, unit, path) if each.misfit <= limit), None)
-    simpler = min((focal, unit), key=lambda each: each.misfit)
-    if chosen in (None, path) and simpler.misfit <= min(_NEARLY_ALL * given.misfit, _LITTLE):
-        chosen = simpler
-    elif chosen in (None, path):
-        together = _together(clip, seen, unit, given.misfit)
-        chosen = _turned(path, (focal, together)) if chosen is path else together
+    if chosen in (None, path):
+        together, simpler = _together(clip, seen, unit, given.misfit), min((focal, unit), key=lambda each: each.misfit)
+        if simpler.misfit <= min(_NEARLY_ALL * given.misfit, _LITTLE):
+            chosen = simpler if together is None or together.misfit > _BETTER * simpler.misfit else together
+        else:
+            chosen = _turned(path, (focal, together)) if chosen is path else together
     off = f"{cameras.source}: the still scene lies {100 * given.misfit:.1f} % from where the cameras put it"
     if chosen is None:
         if given.misfit > _TOLD:

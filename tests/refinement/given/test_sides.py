@@ -6,6 +6,7 @@ And two people who are exchanged, as by trackers that change their ids.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,9 +69,13 @@ def test_legs_on_the_wrong_side_come_back(frames: list[int]) -> None:
     np.testing.assert_array_equal(found.pose[0, ~alike], people.pose[0, ~alike])
 
 
-@pytest.mark.parametrize("phase", np.linspace(0, 2 * math.pi, 9)[:-1])
-@pytest.mark.parametrize("since", [10, 20, 30])
-def test_legs_of_who_is_somebody_else_from_a_frame_on_are_left_alone(since: int, phase: float) -> None:
+SOMEBODY_ELSE = [(since, 0.25 * eighth * math.pi, 0.8) for since in (10, 20, 30) for eighth in range(8)]
+# at the same place, but with legs that on no side go on where the others were
+SOMEBODY_ELSE += [(15, 0.0, 0.0), (20, 0.5 * math.pi, 0.0), (20, 1.25 * math.pi, 0.0), (30, 1.75 * math.pi, 0.0)]
+
+
+@pytest.mark.parametrize(("since", "phase", "apart"), SOMEBODY_ELSE)
+def test_legs_of_who_is_somebody_else_from_a_frame_on_are_left_alone(since: int, phase: float, apart: float) -> None:
     people, swing = walking(), 0.6 * np.sin(2 * math.pi * 1.3 * np.arange(FRAMES) / FPS + phase)
     pose, pelvis, late = people.pose.copy(), people.pelvis.copy(), slice(since, None)
     for thigh, shin, sign in ((1, 4, 1), (2, 5, -1)):
@@ -78,8 +83,20 @@ def test_legs_of_who_is_somebody_else_from_a_frame_on_are_left_alone(since: int,
         pose[0, late, thigh, 0] = sign * swing[late]
         pose[0, late, thigh, 2] = 0.15 * sign
         pose[0, late, shin, 0] = 0.3 + np.maximum(sign * swing[late], 0)
-    pelvis[0, late, 0] += 0.8
+    pelvis[0, late, 0] += apart
     assert not unswapped_legs(PosedPeople(pose, pelvis, people.seen), BODIES, FPS)[1].any()
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.15])
+def test_depth_that_jumps_does_not_hide_legs_on_the_wrong_side(sigma: float) -> None:
+    frames = list(range(8, 16))
+    people = with_legs_swapped(walking(), frames)
+    _, found = unswapped_legs(people, BODIES, FPS)
+    assert found[0, frames].mean() > 0.8
+    for seed in range(5):
+        shaken = people.pelvis * (1 + sigma / 4 * np.random.default_rng(seed).normal(size=(1, FRAMES, 1)))
+        shaken[0, frames] *= 1.1
+        np.testing.assert_array_equal(unswapped_legs(replace(people, pelvis=shaken), BODIES, FPS)[1], found)
 
 
 def test_frames_on_which_nobody_was_seen_have_no_say() -> None:

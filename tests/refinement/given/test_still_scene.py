@@ -145,6 +145,16 @@ def test_a_unit_that_drifts_is_not_explained_by_cameras_that_err_a_little(drift:
     np.testing.assert_allclose(camera_centres(found.cameras.w2c), camera_centres(filmed()), atol=0.02)
 
 
+@pytest.mark.parametrize(("drift", "focal"), [(0.3, 1.1), (0.5, 0.93), (0.5, 1.12)])
+def test_a_drift_that_leaves_little_does_not_hide_a_focal_length(drift: float, focal: float) -> None:
+    unit = 1 + drift * np.linspace(0, 1, FRAMES)
+    told: list[str] = []
+    clip = replace(clip_of(drifting(unit), unit, focal), depth=Room(filmed(), unit, noise=0.003))
+    found = against_still_scene(clip, told)
+    assert "focal length" in told[0]
+    assert found.cameras.intrinsics[0, 0, 0] == pytest.approx(400, rel=0.01)
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_cameras_that_wander_are_led_back(axis: int) -> None:
     wander = np.cumsum(np.random.default_rng(2).normal(0.6, 0.5, FRAMES))
