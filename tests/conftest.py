@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,22 +53,34 @@ def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
         del sys.modules[module]
 
 
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture
+def torch_threads() -> Callable[[int], AbstractContextManager[None]]:
+    """Makes a block in which torch has so many threads."""
+    return _threads
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """For what is compared bit for bit with a fork, which has one: the threads of OpenMP do not survive it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with _threads(1):
+        yield
 
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
     """Of torch, however many it has elsewhere."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(threads)
+    with _threads(2):
+        yield
 
 
 @pytest.fixture(scope="session")

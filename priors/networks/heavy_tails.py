@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pose_priors.priors.angular_central_gaussian import defend
+from pose_priors.priors.networks.flows import standard_normal_log_prob
 
 _DEGREES = 4
 # Share of the defensive component that holds for rotations from anywhere: it keeps the density finite, and says nothing of poses.
@@ -31,7 +32,7 @@ def defended_by_tails(noise: Tensor, counts: Tensor, log_volume: Tensor, log_any
         (*batch,) nats.
     """
     squares, number = (noise.square().sum(-1) * counts).sum(-1), 3 * counts.sum(-1).to(noise)
-    normal = -0.5 * (squares + number * math.log(2 * math.pi))
+    normal = (standard_normal_log_prob(noise) * counts).sum(-1)
     tails = defend(_student_t(squares, number) + log_volume, log_anywhere, _ANYWHERE)
     return defend(normal + log_volume, tails, weight)
 

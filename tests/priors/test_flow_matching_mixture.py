@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pose_priors.priors.networks.mixture_velocity import MixtureVelocityConfig, 
 from pose_priors.priors.networks.velocity import integrate, times_to_data
 
 JOINTS = (1, 16, 18)
+Threads = Callable[[int], AbstractContextManager[None]]
 
 
 def _started(share: float | None, **settings: Any) -> FlowMatching:
@@ -166,16 +167,8 @@ def test_rows_of_which_all_is_visible_stay_as_they_are() -> None:
         torch.testing.assert_close(given[row], prior.log_prob_given(poses[row], visible[row]))
 
 
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("threads", [1, 8])
-def test_patterns_are_not_worked_out_again_and_again(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patterns_are_not_worked_out_again_and_again(threads: int, monkeypatch: pytest.MonkeyPatch, torch_threads: Threads) -> None:
     prior, poses, made = _started(0.4, num_steps=2).requires_grad_(False), make_poses(14, seed=2).double(), []
     whole = paths._clustered
     monkeypatch.setattr(paths, "_clustered", lambda *given: made.append(given) or whole(*given))
@@ -184,7 +177,7 @@ def test_patterns_are_not_worked_out_again_and_again(threads: int, monkeypatch: 
         visible[number, list(JOINTS)] = torch.tensor([(number % 7) >> bit & 1 == 1 for bit in range(3)])
     for asked in (prior.log_prob_given, prior.complete):
         made.clear()
-        with _threads(threads):
+        with torch_threads(threads):
             asked(poses, visible)
         most = 7 * len(prior.mixture.kernels.mean)
         # a thread that the system stops for long finds that others have passed it by, and begins its pattern anew
@@ -208,7 +201,7 @@ def test_settings_are_checked(wrong: dict[str, Any]) -> None:
         MixtureVelocityConfig(**wrong)
 
 
-def test_what_threads_do_side_by_side_is_what_one_does() -> None:
+def test_what_threads_do_side_by_side_is_what_one_does(torch_threads: Threads) -> None:
     prior, poses = _started(0.4).requires_grad_(False), make_poses(50, seed=1).double()
     visible = torch.zeros(50, 55, dtype=torch.bool)
     for joint, rows in zip((1, 16, 18), torch.randint(2, (3, 50), generator=torch.Generator().manual_seed(0)).bool(), strict=True):
@@ -220,20 +213,20 @@ def test_what_threads_do_side_by_side_is_what_one_does() -> None:
         given = prior.log_prob_given(poses, visible)
         return [given, prior.log_prob(poses), prior.complete(poses, visible, draw), prior.sample(300, draw)]
 
-    with _threads(1):
+    with torch_threads(1):
         alone = all_of_it()
-    with _threads(3):
+    with torch_threads(3):
         for found, expected in zip(all_of_it(), alone, strict=True):
             torch.testing.assert_close(found, expected)
 
 
-def test_masks_of_dropout_come_one_after_the_other() -> None:
+def test_masks_of_dropout_come_one_after_the_other(torch_threads: Threads) -> None:
     prior, poses = _started(0.4).requires_grad_(False).train(), make_poses(70, seed=1).double()
     prior.networks[0].dropout = Dropout(0.5)
     found = []
     for threads in (1, 3):
         torch.manual_seed(0)
-        with _threads(threads):
+        with torch_threads(threads):
             found.append(prior.log_prob(poses))
     assert torch.equal(*found)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
@@ -93,16 +95,12 @@ def test_every_clip_has_its_own_seed() -> None:
     assert not torch.allclose(synthetic_motions(1, FPS, seed=12)[0].pose[:50], few[0].pose[:50], atol=1e-3)
 
 
-def test_threads_and_the_global_generator_do_not_matter() -> None:
+def test_threads_and_the_global_generator_do_not_matter(torch_threads: Callable[[int], AbstractContextManager[None]]) -> None:
     torch.manual_seed(0)
-    state, threads = torch.get_rng_state(), torch.get_num_threads()
-    try:
-        one, two = [], []
-        for number, made in ((1, one), (2, two)):
-            torch.set_num_threads(number)
+    state, one, two = torch.get_rng_state(), [], []
+    for number, made in ((1, one), (2, two)):
+        with torch_threads(number):
             made += synthetic_motions(9, 60.0, seed=3)
-    finally:
-        torch.set_num_threads(threads)
     assert torch.equal(state, torch.get_rng_state())
     assert len({motion.kind for motion in one}) > 2
     for a, b in zip(one, two, strict=True):
