@@ -23,6 +23,7 @@ _SAME = 1.5  # a path and a depth that differ by less are noisy and not of two u
 _FITS, _MARGIN = 0.05, 0.01
 _AS_WELL = 1.05
 _NEARLY = 0.1
+_DRIFTS = 0.5  # of the change from map to map that the still scene shows, what bodies show of it at least where the unit changes
 _SMALL_UNITS = (1e-3, 1e-2)
 _OF_PICTURES = (1 / 5, 1000 / 256)
 """Of pictures of 5000 (TUM) or 256 (KITTI) a metre that are taken for millimetres."""
@@ -89,7 +90,17 @@ def best_ratio(clip: UpstreamClip, errors: np.ndarray) -> Ratio | None:
         best = ordinary
     ratio, error = float(ratios[best]), float(found[best])
     clear = errors[0] > 2 * error + _MARGIN and error <= min(_FITS, errors[1:].min())
-    return Ratio(ratio, error) if clear and not 1 / _SAME < ratio < _SAME else None
+    return Ratio(ratio, error) if clear and not 1 / _SAME < ratio < _SAME and not _drifts(clip) else None
+
+
+def _drifts(clip: UpstreamClip) -> bool:
+    """Whether the still scene grows or shrinks from map to map as bodies, which are metric, do in the maps' unit. Both together say that the
+    unit changes along the clip, which a path in another unit explains as well where the camera goes towards what it sees."""
+    pairs, _ = _carried(clip, [clip.cameras.w2c])
+    scene = np.array([np.median(np.log1p(off)) if len(off) else np.nan for off in pairs[0]])
+    bodies = np.diff([np.log(np.median(found)) if (found := _metres(clip, t, depth)) else np.nan for t, depth in _maps(clip)])
+    known = np.isfinite(scene) & np.isfinite(bodies)
+    return bool(known.any() and scene[known] @ bodies[known] > _DRIFTS * scene[known] @ scene[known])
 
 
 def _moves(clip: UpstreamClip) -> bool:
@@ -99,17 +110,21 @@ def _moves(clip: UpstreamClip) -> bool:
 
 def _unit_by_bodies(clip: UpstreamClip) -> float | None:
     """Metres in the depth maps' unit where that is clearly millimetres or centimetres, or another that only pictures have."""
-    ratios = []
-    for t, depth in _maps(clip):
-        frame = int(clip.cameras.frame_ids[t])
-        for person, body in clip.camera_bodies.items():
-            values = depth[person_region(clip, person, frame, depth.shape) & np.isfinite(depth)]
-            if len(values) and (rows := body.frames == frame).any():
-                ratios.append(float(body.pelvis_depth[rows][0] / np.median(values)))
+    ratios = [ratio for t, depth in _maps(clip) for ratio in _metres(clip, t, depth)]
     if not ratios or not (unit := float(np.median(ratios))) > 0:
         return None
     ordinary = (*_SMALL_UNITS, *_OF_PICTURES) if isinstance(clip.depth, DepthMaps) and clip.depth.pictures else _SMALL_UNITS
     return next((known for known in ordinary if abs(np.log(unit / known)) < np.log(_SAME)), None)
+
+
+def _metres(clip: UpstreamClip, t: int, depth: np.ndarray) -> list[float]:
+    """Metres in the unit of a depth map, by each person's pelvis."""
+    ratios, frame = [], int(clip.cameras.frame_ids[t])
+    for person, body in clip.camera_bodies.items():
+        values = depth[person_region(clip, person, frame, depth.shape) & np.isfinite(depth)]
+        if len(values) and (rows := body.frames == frame).any() and (ratio := float(body.pelvis_depth[rows][0] / np.median(values))) > 0:
+            ratios.append(ratio)
+    return ratios
 
 
 def _maps(clip: UpstreamClip) -> list[tuple[int, np.ndarray]]:
@@ -121,6 +136,12 @@ def _maps(clip: UpstreamClip) -> list[tuple[int, np.ndarray]]:
 
 def scene_errors(clip: UpstreamClip, candidates: list[np.ndarray]) -> np.ndarray:
     """Median relative depth error of still points carried between pairs of frames, for each reading of the cameras; inf where none."""
+    residuals, enough = _carried(clip, candidates)
+    return np.array([np.median(np.abs(np.concatenate(pairs))) if ok else np.inf for pairs, ok in zip(residuals, enough, strict=True)])
+
+
+def _carried(clip: UpstreamClip, candidates: list[np.ndarray]) -> tuple[list[list[np.ndarray]], np.ndarray]:
+    """Relative depth errors of still points carried from each map to the next, a list over pairs for each reading; whether enough landed."""
     cameras, maps = clip.cameras, _maps(clip)
     residuals: list[list[np.ndarray]] = [[] for _ in candidates]
     landed, tried = np.zeros(len(candidates)), 0
@@ -137,10 +158,9 @@ def scene_errors(clip: UpstreamClip, candidates: list[np.ndarray]) -> np.ndarray
             inside = (cell >= 0).all(1) & (cell < [depth_b.shape[1], depth_b.shape[0]]).all(1)
             inside[inside] &= still_b[cell[inside, 1], cell[inside, 0]]
             expected = depth_b[cell[inside, 1], cell[inside, 0]]
-            residuals[i].append(np.abs(there[inside, 2] - expected) / expected)
+            residuals[i].append((there[inside, 2] - expected) / expected)
             landed[i] += inside.sum()
-    enough = landed > _LANDED * max(tried, 1)
-    return np.array([np.median(np.concatenate(r)) if ok else np.inf for r, ok in zip(residuals, enough, strict=True)])
+    return residuals, landed > _LANDED * max(tried, 1)
 
 
 def still_region(clip: UpstreamClip, t: int, depth: np.ndarray) -> np.ndarray:

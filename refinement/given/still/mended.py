@@ -1,5 +1,5 @@
 """Cameras that the still scene contradicts: a focal length, a unit that drifts along the clip, a path that wanders, each mended if it alone
-explains what is seen, or the first two if they do together. Where the given cameras explain it as well they are taken as they are.
+explains what is seen, or the unit together with one of the others. Where the given cameras explain it as well they are taken as they are.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _NEARLY_ALL, _LITTLE = 0.1, 0.005
 _FOCALS, _FINER = np.geomspace(0.45, 2.22, 33), np.geomspace(0.95, 1.05, 11)
 _LEAST_FOCAL = 0.05  # by which focal lengths differ that are told apart
 _SPARES = 0.4  # of the turns that cameras need, what is left at most with the right focal length where a wrong one asked for them
+# of the way that cameras must go without a unit that changes, what is left at most with one where it does: in planes that a camera comes
+# nearer to, six numbers for each frame take a change of unit for a way that nobody went; right ones leave .02 to .25, wrong ones .4 to 1
+_STAYS = 0.3
 _OWN_TURN = 0.7  # degrees by which the median camera is turned where the given ones are as good as the depth maps, at most
 
 
@@ -38,6 +41,7 @@ class _Explanation:
         seen: the patches of its frames through them.
         line: says what was changed.
         turn: degrees by which the median camera was turned.
+        way: how far cameras were moved, their mean.
         surprise: see `Registered.mean_surprise`.
     """
 
@@ -46,6 +50,7 @@ class _Explanation:
     seen: list[Patches | None]
     line: str
     turn: float = 0.0
+    way: float = 0.0
     surprise: float = np.inf
 
 
@@ -94,6 +99,8 @@ def against_still_scene(clip: UpstreamClip, broken: list[str]) -> UpstreamClip:
             chosen = simpler if together is None or together.misfit > _BETTER * simpler.misfit else together
         else:
             chosen = _turned(path, (focal, together)) if chosen is path else together
+            if chosen in (None, path):
+                chosen = _unit_first(clip, seen, path, min(_BETTER * given.misfit, _AS_GOOD * path.misfit, _WRONG)) or chosen
     off = f"{cameras.source}: the still scene lies {100 * given.misfit:.1f} % from where the cameras put it"
     if chosen is None:
         if given.misfit > _TOLD:
@@ -118,6 +125,20 @@ def _turned(path: _Explanation, simpler: Sequence[_Explanation | None]) -> _Expl
         if each is not None and np.isfinite(each.misfit) and _path(each.clip, each.seen).turn <= _SPARES * path.turn:
             return each
     return path if path.turn > _OWN_TURN else None
+
+
+def _unit_first(clip: UpstreamClip, seen: list[Patches | None], path: _Explanation, limit: float) -> _Explanation | None:
+    """A unit that changes, found while cameras may move, and the path that is left where it turns them, if both leave no more than the limit
+    and cameras hardly move with it where a path alone moves them."""
+    cameras, w2c = clip.cameras, clip.cameras.w2c
+    for _ in range(2):  # as for the unit alone
+        found = register(seen, w2c, cameras.intrinsics, cameras.image_size, moves=True, scales=True)
+        w2c = _path_in_one_unit(cameras.w2c, found.scale)
+    unit = _in_one_unit(clip, seen, found.scale)
+    left = _path(unit.clip, seen, found.scale)
+    if left.misfit > limit or left.way > _STAYS * path.way:
+        return None
+    return replace(left, line=f"{unit.line} and {left.line}") if left.turn > _OWN_TURN else unit
 
 
 def _patches(clip: UpstreamClip, t: int) -> Patches | None:
@@ -188,10 +209,17 @@ def _unit(clip: UpstreamClip, seen: list[Patches | None]) -> _Explanation:
     for _ in range(2):  # the path that depths are compared along has the unit too
         found = register(seen, w2c, cameras.intrinsics, cameras.image_size, scales=True)
         w2c = _path_in_one_unit(cameras.w2c, found.scale)
-    fitted = register(seen, w2c, cameras.intrinsics, cameras.image_size, known=found.scale)
-    ratios = dict(zip(cameras.frame_ids.tolist(), np.exp(found.scale).tolist(), strict=True))
+    return _in_one_unit(clip, seen, found.scale)
+
+
+def _in_one_unit(clip: UpstreamClip, seen: list[Patches | None], scale: np.ndarray) -> _Explanation:
+    """Depth and path with these log-scales (T,) of the first frame's unit over each frame's."""
+    cameras = clip.cameras
+    w2c = _path_in_one_unit(cameras.w2c, scale)
+    fitted = register(seen, w2c, cameras.intrinsics, cameras.image_size, known=scale)
+    ratios = dict(zip(cameras.frame_ids.tolist(), np.exp(scale).tolist(), strict=True))
     mended = replace(clip, cameras=replace(cameras, w2c=w2c), depth=RescaledByFrame(clip.depth, ratios))
-    line = f"a unit that changes by {100 * (np.exp(-found.scale[-1]) - 1):+.1f} % along the clip"
+    line = f"a unit that changes by {100 * (np.exp(-scale[-1]) - 1):+.1f} % along the clip"
     return _Explanation(fitted.misfit, mended, seen, line, surprise=fitted.mean_surprise)
 
 
@@ -205,11 +233,13 @@ def _path_in_one_unit(w2c: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return out
 
 
-def _path(clip: UpstreamClip, seen: list[Patches | None]) -> _Explanation:
+def _path(clip: UpstreamClip, seen: list[Patches | None], scale: np.ndarray | None = None) -> _Explanation:
+    """Cameras led along the still scene, where patches are in units with these log-scales (T,), or in one."""
     cameras = clip.cameras
-    found: Registered = register(seen, cameras.w2c, cameras.intrinsics, cameras.image_size, moves=True)
+    found: Registered = register(seen, cameras.w2c, cameras.intrinsics, cameras.image_size, moves=True, known=scale)
     turn = np.einsum("tij,tkj->tik", found.w2c[:, :3, :3], cameras.w2c[:, :3, :3])
     degrees = np.degrees(np.arccos(np.clip((np.trace(turn, axis1=1, axis2=2) - 1) / 2, -1, 1)))
     moved = replace(clip, cameras=replace(cameras, w2c=found.w2c))
     line = f"cameras turned by up to {degrees.max():.1f} degrees"
-    return _Explanation(found.misfit, moved, seen, line, float(np.median(degrees)))
+    way = float(np.linalg.norm(camera_centres(found.w2c) - camera_centres(cameras.w2c), axis=1).mean())
+    return _Explanation(found.misfit, moved, seen, line, float(np.median(degrees)), way)
