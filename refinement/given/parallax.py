@@ -94,8 +94,8 @@ def best_ratio(clip: UpstreamClip, errors: np.ndarray) -> Ratio | None:
 
 
 def _drifts(clip: UpstreamClip) -> bool:
-    """Whether the still scene grows or shrinks from map to map as bodies, which are metric, do in the maps' unit. Both together say that the
-    unit changes along the clip, which a path in another unit explains as well where the camera goes towards what it sees."""
+    """Whether the still scene grows or shrinks from map to map as bodies, which are metric, do in the maps' unit: both say that the unit
+    changes along the clip, which a path in another unit explains as well where the camera goes towards what it sees."""
     pairs, _ = _carried(clip, [clip.cameras.w2c])
     scene = np.array([np.median(np.log1p(off)) if len(off) else np.nan for off in pairs[0]])
     bodies = np.diff([np.log(np.median(found)) if (found := _metres(clip, t, depth)) else np.nan for t, depth in _maps(clip)])
@@ -141,7 +141,7 @@ def scene_errors(clip: UpstreamClip, candidates: list[np.ndarray]) -> np.ndarray
 
 
 def _carried(clip: UpstreamClip, candidates: list[np.ndarray]) -> tuple[list[list[np.ndarray]], np.ndarray]:
-    """Relative depth errors of still points carried from each map to the next, a list over pairs for each reading; whether enough landed."""
+    """Relative depth errors of still points carried from map to map, a list over pairs for each reading; and whether enough landed."""
     cameras, maps = clip.cameras, _maps(clip)
     residuals: list[list[np.ndarray]] = [[] for _ in candidates]
     landed, tried = np.zeros(len(candidates)), 0

@@ -9,11 +9,13 @@ import pytest
 from scipy.ndimage import binary_erosion
 
 from pose_priors.body.pinhole import pixel_centres, unproject
+from pose_priors.refinement.formats.bodies import BodyTrack
 from pose_priors.refinement.formats.cameras import CameraTrack
 from pose_priors.refinement.formats.clip import UpstreamClip
 from pose_priors.refinement.formats.tracks import Tracks
 from pose_priors.refinement.given.parallax import Rescaled, best_ratio, scene_errors
 from pose_priors.refinement.given.sampling import _cells, _eroded
+from pose_priors.refinement.given.still.explanations import RescaledByFrame
 
 SIZE, GRID, FRAMES = (640, 360), (45, 80), 13
 INTRINSICS = np.array([[400.0, 0, 320], [0, 400, 180], [0, 0, 1]])
@@ -72,6 +74,37 @@ def test_a_camera_that_stands_still_tells_nothing() -> None:
     clip = clip_of()
     still = replace(clip.cameras, w2c=np.tile(clip.cameras.w2c[:1], (FRAMES, 1, 1)))
     assert found_in(replace(clip, cameras=still)) is None
+
+
+@pytest.mark.parametrize("bodies_say_so", [True, False])
+def test_a_unit_that_changes_along_the_clip_is_not_taken_for_another_unit(bodies_say_so: bool) -> None:
+    """Towards what it sees, a way a seventh as long in a scene a seventh as large explains much of a scene that shrinks."""
+    clip = clip_of(0.003)
+    clip.cameras.w2c[:, :3, 3] *= 0.15
+    shrinks = {t: float(np.linspace(1, 0.7, FRAMES)[t]) for t in range(FRAMES)}
+    times = np.ones(FRAMES) if bodies_say_so else 1 / np.array([*shrinks.values()])
+    seen = RescaledByFrame(WithSomebody(Ground(clip.cameras.w2c, 0.003), times), shrinks)
+    stands = np.tile([0, 0, 2.0], (FRAMES, 1))
+    body = BodyTrack(1, "person 1", np.arange(FRAMES), np.zeros((FRAMES, 24, 3)), np.zeros(10), stands, None, transl_is_pelvis=True)
+    tracks = Tracks(boxes={1: {t: np.array([280.0, 120, 360, 240]) for t in range(FRAMES)}})
+    found = found_in(replace(clip, depth=seen, tracks=tracks, camera_bodies={1: body}))
+    assert (found is None) is bodies_say_so
+
+
+@dataclass
+class WithSomebody:
+    """Depth maps of people, too, two metres away times what is given by frame, in the middle of the picture."""
+
+    source: Ground
+    times: np.ndarray
+
+    def read(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        depth, sure = self.source.read(frame)
+        depth[15:30, 35:45] = 2.0 * self.times[frame]
+        return depth, sure
+
+    def close(self) -> None:
+        """Nothing to say."""
 
 
 @pytest.mark.parametrize("shape", [(40, 60), (1, 9), (2, 2)])
