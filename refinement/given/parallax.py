@@ -24,6 +24,7 @@ _FITS, _MARGIN = 0.05, 0.01
 _AS_WELL = 1.05
 _NEARLY = 0.1
 _DRIFTS = 0.5  # of the change from map to map that the still scene shows, what bodies show of it at least where the unit changes
+_ONE_WAY = 0.5  # of the relative errors, how much points must share in the change from map to map: one of unit is that of all of them
 _SMALL_UNITS = (1e-3, 1e-2)
 _OF_PICTURES = (1 / 5, 1000 / 256)
 """Of pictures of 5000 (TUM) or 256 (KITTI) a metre that are taken for millimetres."""
@@ -90,17 +91,20 @@ def best_ratio(clip: UpstreamClip, errors: np.ndarray) -> Ratio | None:
         best = ordinary
     ratio, error = float(ratios[best]), float(found[best])
     clear = errors[0] > 2 * error + _MARGIN and error <= min(_FITS, errors[1:].min())
-    return Ratio(ratio, error) if clear and not 1 / _SAME < ratio < _SAME and not _drifts(clip) else None
+    return Ratio(ratio, error) if clear and not 1 / _SAME < ratio < _SAME and not _drifts(clip, errors[0]) else None
 
 
-def _drifts(clip: UpstreamClip) -> bool:
+def _drifts(clip: UpstreamClip, error: float) -> bool:
     """Whether the still scene grows or shrinks from map to map as bodies, which are metric, do in the maps' unit: both say that the unit
     changes along the clip, which a path in another unit explains as well where the camera goes towards what it sees."""
     pairs, _ = _carried(clip, [clip.cameras.w2c])
     scene = np.array([np.median(np.log1p(off)) if len(off) else np.nan for off in pairs[0]])
     bodies = np.diff([np.log(np.median(found)) if (found := _metres(clip, t, depth)) else np.nan for t, depth in _maps(clip)])
     known = np.isfinite(scene) & np.isfinite(bodies)
-    return bool(known.any() and scene[known] @ bodies[known] > _DRIFTS * scene[known] @ scene[known])
+    if known.sum() < 2:
+        return False
+    change = scene[known]
+    return bool(change @ bodies[known] > _DRIFTS * change @ change and np.sqrt(np.mean(change**2)) > _ONE_WAY * error)
 
 
 def _moves(clip: UpstreamClip) -> bool:

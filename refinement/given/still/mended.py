@@ -24,8 +24,8 @@ _NEARLY_ALL, _LITTLE = 0.1, 0.005
 # focal lengths and wanders, if cameras are moved no farther with it either: 80 right of 86, none of 89 of which the given one was right
 _SPARES = 0.6
 # of the way that cameras must go without a unit that changes, what is left at most with one where it does: in planes that a camera comes
-# nearer to, six numbers for each frame take a change of unit for a way that nobody went; right ones leave .02 to .25, wrong ones .4 to 1
-_STAYS = 0.3
+# nearer to, six numbers for each frame take a change of unit for a way that nobody went; right ones leave .02 to .2, wrong ones .2 to 1
+_STAYS = 0.2
 _OWN_TURN = 0.7  # degrees by which the median camera is turned where the given ones are as good as the depth maps, at most
 
 
@@ -60,14 +60,15 @@ def _explained(clip: UpstreamClip, seen: list[Patches | None], given: Registered
     best = min(focal.misfit, unit.misfit, path.misfit)
     limit = min(_BETTER * given.misfit, _AS_GOOD * best, _WRONG)
     chosen = next((each for each in (focal, unit, path) if each.misfit <= limit), None)
-    if chosen in (None, path):
+    if chosen is None or chosen is path:
         together, simpler = _together(clip, seen, unit, given.misfit), min((focal, unit), key=lambda each: each.misfit)
         if simpler.misfit <= min(_NEARLY_ALL * given.misfit, _LITTLE):
             chosen = simpler if together is None or together.misfit > _BETTER * simpler.misfit else together
         else:
             chosen = _turned(path, (focal, together)) if chosen is path else together
-    if chosen in (None, path) or (chosen is unit and unit.misfit > _WRONG):
-        chosen = _unit_first(clip, seen, path, min(_BETTER * given.misfit, _AS_GOOD * path.misfit, _WRONG)) or chosen
+    if chosen is None or chosen is path or (chosen is unit and unit.misfit > _WRONG):
+        found = _unit_first(clip, seen, path, min(_BETTER * given.misfit, _AS_GOOD * path.misfit, _WRONG))
+        chosen = chosen if found is None or found.misfit > _BETTER * given.misfit else found
     elif chosen is not None and chosen.misfit > _WRONG:
         chosen = _with_path(chosen, _path_left(chosen))
     return chosen
@@ -84,12 +85,14 @@ def _together(clip: UpstreamClip, seen: list[Patches | None], unit: Explanation,
 def _turned(path: Explanation, simpler: Sequence[Explanation | None]) -> Explanation | None:
     """The path; or a simpler explanation with which cameras would turn much less, as turns of every frame explain whatever one number does,
     and the errors of the given cameras besides; or none where the turns are no larger than what this method errs by itself."""
+    if path.turn <= _OWN_TURN:
+        return None
     for each in simpler:
         if each is not None and np.isfinite(each.misfit):
             left = _path_left(each)
-            if left.turn <= _SPARES * path.turn and left.way <= path.way:
+            if left.turn <= _SPARES * path.turn and left.way <= path.way and left.misfit <= _AS_GOOD * path.misfit:
                 return each
-    return path if path.turn > _OWN_TURN else None
+    return path
 
 
 def _unit_first(clip: UpstreamClip, seen: list[Patches | None], path: Explanation, limit: float) -> Explanation | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from room_cases import FRAMES, Room, clip_of, degrees_between, drifting, filmed, turned_by, wandering
+from scipy.spatial.transform import Rotation
 
 from pose_priors.body.pinhole import camera_centres
 from pose_priors.refinement.given.still.mended import against_still_scene
@@ -97,3 +98,38 @@ def test_a_unit_that_drifts_is_not_explained_by_cameras_that_err_a_little(drift:
     assert "turned" not in told[0]
     assert float(told[0].split("changes by ")[1].split(" %")[0]) == pytest.approx(100 * drift, abs=0.3)
     np.testing.assert_allclose(camera_centres(found.cameras.w2c), camera_centres(filmed()), atol=0.02)
+
+
+def moved(w2c: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Cameras whose centres (T, 3) are elsewhere by that."""
+    out = w2c.copy()
+    out[:, :3, 3] = -np.einsum("tij,tj->ti", w2c[:, :3, :3], camera_centres(w2c) + by)
+    return out
+
+
+def straight(end: tuple[float, float, float], turn: float) -> np.ndarray:
+    """(T, 4, 4) cameras that go there and turn by so many radians about the vertical."""
+    w2c, u = np.tile(np.eye(4), (FRAMES, 1, 1)), np.linspace(0, 1, FRAMES)
+    w2c[:, :3, :3] = Rotation.from_rotvec(np.stack([0 * u + 0.1, turn * u, 0 * u], 1)).as_matrix()
+    w2c[:, :3, 3] = -np.einsum("tij,tj->ti", w2c[:, :3, :3], u[:, None] * np.array(end))
+    return w2c @ np.linalg.inv(w2c[0])
+
+
+@pytest.mark.parametrize("wander", [0.0, 2.0])
+@pytest.mark.parametrize("factor", [0.72, 1.35])
+def test_a_path_that_is_too_long_is_no_unit_that_drifts(factor: float, wander: float) -> None:
+    true, told = straight((0.5, 0, -2.0), 0.1), list[str]()
+    given = moved(wandering(true, wander), (factor - 1) * camera_centres(true))
+    found = against_still_scene(replace(clip_of(given), depth=Room(true, np.ones(FRAMES), 0.005)), told)
+    assert not any("unit that changes" in line for line in told)
+    if wander:
+        np.testing.assert_allclose(camera_centres(found.cameras.w2c), camera_centres(true), atol=0.06)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_path_that_jitters_is_no_focal_length(seed: int) -> None:
+    """Neither path turns then, and of two turns that are errors of the method either may be the smaller."""
+    true, told = straight((0, 0, 3.0), 0.0), list[str]()
+    given = moved(true, np.cumsum(np.random.default_rng(seed).normal(0, 0.05, (FRAMES, 3)), 0))
+    against_still_scene(replace(clip_of(given), depth=Room(true, np.ones(FRAMES), 0.005)), told)
+    assert not any("focal" in line for line in told)
